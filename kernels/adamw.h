@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * adamw.h - AdamW with decoupled weight decay (Loshchilov & Hutter 2019) and the clip factor.
+ *
+ *   clip:   coef[0] = min(1, max_norm / (sqrt(sumsq) + 1e-6))      (torch's clip_grad_norm_)
+ *   step t: g' = coef[0] g;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2
+ *           p = p (1 - lr wd) - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)
+ *           shadow = p in shadow.t, when shadow.p is not NULL (the bf16 copy GEMMs read)
+ *
+ * p, m, v, g [n] WAN_REAL; coef one WAN_REAL in device memory or NULL (1).
+ */
+#ifndef WAN_KERNELS_ADAMW_H
+#define WAN_KERNELS_ADAMW_H
+
+#include "kernels/device.h"
+
+typedef struct wan_adamw {
+    double lr, beta1, beta2, eps, weight_decay;
+    int64_t step; /* t, from 1 */
+} wan_adamw;
+
+typedef int wan_adamw_step_fn(wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, wan_real *v,
+                              const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n);
+typedef int wan_clip_coef_fn(wan_dev *d, wan_real *coef, const double *sumsq, double max_norm);
+
+wan_adamw_step_fn wan_adamw_step_c, wan_adamw_step_cuda;
+wan_clip_coef_fn wan_clip_coef_c, wan_clip_coef_cuda;
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * attention.h - variable-length attention without a causal mask: sample i's queries see exactly
+ * sample i's keys.
+ *
+ *   s = scale q k^T + kbias,  p = softmax(s),  o = p v,  lse = log sum_k exp(s)
+ * backward (p recomputed from lse; delta = rowsum(do*o)):
+ *   dv = p^T do,  ds = p*(do v^T - delta),  dq = scale ds k,  dk = scale ds^T q
+ *
+ * q, o [Sq, H, hd] and k, v [Sk, H, hd]; row strides ldq, ldk, ldv, ldo in elements (>= H*hd).
+ * lse [H, Sq].  kbias [Sk] or NULL: added to the scaled score of that key in every head; the model
+ * uses log(m) there so that one key stands for m equal keys (the zero-padded text rows).
+ * q, k, v, o and the gradients share one type, WAN_REAL or WAN_BF16.  Gradients are overwritten;
+ * they have the strides of their operands.
+ *
+ * bias form (T5): adds table[bucket(key - query), h] instead of kbias; scale is usually 1; the
+ * buckets are those of wan-model.md 5.1 with 32 buckets and distance 128.  Forward only.
+ */
+#ifndef WAN_KERNELS_ATTENTION_H
+#define WAN_KERNELS_ATTENTION_H
+
+#include "kernels/device.h"
+
+typedef struct wan_attn {
+    const wan_pack *pq, *pk;  /* same n */
+    int H;
+    int64_t hd;
+    double scale;
+    int64_t ldq, ldk, ldv, ldo;
+    const wan_real *kbias;    /* device memory, or NULL */
+} wan_attn;
+
+typedef int wan_attention_forward_fn(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse,
+                                     wan_buf q, wan_buf k, wan_buf v);
+typedef int wan_attention_backward_fn(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk,
+                                      wan_buf dv, wan_buf dout, wan_buf o, const wan_real *lse,
+                                      wan_buf q, wan_buf k, wan_buf v);
+typedef int wan_attention_t5_fn(wan_dev *d, const wan_attn *a, wan_buf o, wan_buf q, wan_buf k,
+                                wan_buf v, const wan_real *table /* [32, H] */);
+/* The relative position bucket 0..31 of key_pos - query_pos. */
+int wan_t5_bucket(int64_t rel);
+
+wan_attention_forward_fn wan_attention_forward_c, wan_attention_forward_dnnl,
+    wan_attention_forward_cuda;
+wan_attention_backward_fn wan_attention_backward_c, wan_attention_backward_dnnl,
+    wan_attention_backward_cuda;
+wan_attention_t5_fn wan_attention_t5_c, wan_attention_t5_dnnl, wan_attention_t5_cuda;
+
+#endif

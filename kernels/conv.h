@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * conv.h - convolution over [T, H, W, C] (channels last), for the video VAE.
+ *
+ *   y[t, i, j, o] = b[o] + sum_{a,r,s,c} w[o, a, r, s, c] x[t*st + a, i*sh + r - top, j*sw + s - left, c]
+ *
+ * Space is zero-padded (top, bottom, left, right); time is NOT padded: the caller lays the kt-1
+ * frames of history (zeros at the start of a video) in front of x, so
+ *   To = (T - kt)/st + 1,  Ho = (H + top + bottom - kh)/sh + 1,  Wo likewise.
+ * w is [Co, kt, kh, kw, Ci] (repacked from PyTorch's [Co, Ci, kt, kh, kw] by wan_conv_repack);
+ * b [Co] or NULL.  x, w, y each WAN_REAL or WAN_BF16; sums in WAN_REAL.  add: y += instead of =
+ * (the residual shortcut).  A 1x1x1 convolution is a linear layer.
+ */
+#ifndef WAN_KERNELS_CONV_H
+#define WAN_KERNELS_CONV_H
+
+#include "kernels/device.h"
+
+typedef struct wan_conv {
+    int64_t Ci, Co;
+    int kt, kh, kw, st, sh, sw;
+    int top, bottom, left, right;
+    int64_t T, H, W; /* of x, history included */
+} wan_conv;
+
+typedef int wan_conv_forward_fn(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
+                                const wan_real *b, int add);
+
+wan_conv_forward_fn wan_conv_forward_c, wan_conv_forward_dnnl, wan_conv_forward_cuda;
+
+/* Host: dst [Co, kt*kh*kw, Ci] from src [Co, Ci, kt*kh*kw] (taps = kt*kh*kw). */
+void wan_conv_repack(float *dst, const float *src, int64_t Co, int64_t Ci, int64_t taps);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * device.h - a place to compute: memory, a stream of work, and the op table (ops.h).
+ *
+ *     wan_dev *d;
+ *     wan_dev_open(&d, "auto", 0);                  // "auto", "cpu", "ref", "cuda", "cuda:1"
+ *     float *x = wan_dev_alloc(d, n * sizeof *x, "x");
+ *     wan_dev_write(d, x, host, n * sizeof *x);
+ *     d->ops->scale(d, WAN_RBUF(x), 2, n);
+ *     wan_dev_read(d, host, x, n * sizeof *x);      // waits for the stream
+ *
+ * "ref" is the reference C provider alone, "cpu" adds oneDNN and vectorised C.  Work on one device
+ * is in order; CUDA ops return before they have run.  One thread drives a device.
+ * The CUDA provider is a plugin (libwan-cuda.so beside the tools, or in ../lib of them, or
+ * WAN_CUDA_PLUGIN) opened with dlopen, so that nothing here needs CUDA to start.
+ */
+#ifndef WAN_KERNELS_DEVICE_H
+#define WAN_KERNELS_DEVICE_H
+
+#include "kernels/real.h"
+
+typedef struct wan_dev wan_dev;
+struct wan_ops;
+
+enum wan_dev_kind { WAN_DEV_CPU = 0, WAN_DEV_CUDA = 1 };
+
+enum wan_dev_flags {
+    WAN_DEV_STRICT = 1,        /* an op without a native kernel is an error, not a slow copy */
+    WAN_DEV_NONDETERMINISTIC = 2, /* faster kernels whose sums have no fixed order are allowed */
+};
+
+/* What a backend provides; filled by the CPU code or the plugin. */
+typedef struct wan_backend {
+    const char *name; /* "cpu", "cuda" */
+    int (*open)(wan_dev *d, int index);
+    void (*close)(wan_dev *d);
+    void *(*alloc)(wan_dev *d, size_t bytes);          /* NULL: out of memory (error recorded) */
+    void (*free)(wan_dev *d, void *p);
+    int (*write)(wan_dev *d, void *dst, const void *host, size_t bytes);
+    int (*read)(wan_dev *d, void *host, const void *src, size_t bytes); /* synchronous */
+    int (*copy)(wan_dev *d, void *dst, const void *src, size_t bytes);  /* device to device */
+    int (*zero)(wan_dev *d, void *p, size_t bytes);
+    int (*sync)(wan_dev *d);
+    /* free and total bytes of device memory */
+    int (*memory)(wan_dev *d, size_t *free_bytes, size_t *total_bytes);
+    int (*describe)(wan_dev *d, char *text, size_t size); /* "NVIDIA H100 80GB HBM3, driver ..." */
+} wan_backend;
+
+struct wan_dev {
+    const struct wan_ops *ops; /* every slot is callable */
+    const wan_backend *backend;
+    enum wan_dev_kind kind;
+    int index;
+    int flags;
+    void *stream;              /* cudaStream_t; NULL on the CPU */
+    void *impl;                /* provider's own state */
+    void *scratch;             /* grows to the largest request of any op, then stays */
+    size_t scratch_bytes;
+    size_t allocated, peak;    /* bytes handed out by wan_dev_alloc */
+};
+
+/* spec as above; flags from wan_dev_flags.  "cuda" on a machine without: -1 and a sentence that
+ * says what is missing (plugin, driver, device).  "auto" then takes the CPU. */
+int wan_dev_open(wan_dev **out, const char *spec, int flags) WAN_MUST_CHECK;
+void wan_dev_close(wan_dev **d); /* NULL-safe; sets *d NULL */
+
+/* 256-byte aligned (64 on the CPU), contents undefined; what names the buffer in the error. */
+void *wan_dev_alloc(wan_dev *d, size_t bytes, const char *what);
+void wan_dev_free(wan_dev *d, void *p); /* NULL-safe */
+int wan_dev_write(wan_dev *d, void *dst, const void *host, size_t bytes) WAN_MUST_CHECK;
+int wan_dev_read(wan_dev *d, void *host, const void *src, size_t bytes) WAN_MUST_CHECK;
+int wan_dev_copy(wan_dev *d, void *dst, const void *src, size_t bytes) WAN_MUST_CHECK;
+int wan_dev_zero(wan_dev *d, void *p, size_t bytes) WAN_MUST_CHECK;
+int wan_dev_sync(wan_dev *d) WAN_MUST_CHECK;
+/* Workspace for one op call: valid until the next op.  Grows on first use only. */
+void *wan_dev_scratch(wan_dev *d, size_t bytes);
+
+/* A pack on the device from host lengths; freed by wan_pack_free.  n >= 1, every length >= 1. */
+int wan_pack_new(wan_dev *d, wan_pack *p, const int64_t *len, int n) WAN_MUST_CHECK;
+void wan_pack_free(wan_dev *d, wan_pack *p);
+
+#endif

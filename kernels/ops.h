@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ops.h - the op table.  One row per op: slot, function type.  Every provider fills slots; model
+ * code calls only d->ops->NAME(d, ...).
+ *
+ * Filling order: the reference C functions first (every slot), then vectorised C and oneDNN on the
+ * CPU; on CUDA the .cu functions, and for slots they leave, a wrapper that copies operands to the
+ * host, runs the C function and warns once by name (refused under WAN_DEV_STRICT).
+ */
+#ifndef WAN_KERNELS_OPS_H
+#define WAN_KERNELS_OPS_H
+
+#include "kernels/act.h"
+#include "kernels/adamw.h"
+#include "kernels/attention.h"
+#include "kernels/conv.h"
+#include "kernels/device.h"
+#include "kernels/embed.h"
+#include "kernels/flowloss.h"
+#include "kernels/layernorm.h"
+#include "kernels/linear.h"
+#include "kernels/residual.h"
+#include "kernels/rmsnorm.h"
+#include "kernels/vaeop.h"
+#include "kernels/vector.h"
+
+#define WAN_OPS(X)                                                                                 \
+    X(linear_forward) X(linear_dgrad) X(linear_wgrad)                                              \
+    X(act_forward) X(act_backward) X(act_gated)                                                    \
+    X(ln_mod_forward) X(ln_mod_backward) X(ln_affine_forward) X(ln_affine_backward)                \
+    X(rmsnorm_forward) X(rmsnorm_backward)                                                         \
+    X(attention_forward) X(attention_backward) X(attention_t5)                                     \
+    X(residual_forward) X(residual_backward)                                                       \
+    X(sinusoid) X(modulation_forward) X(modulation_backward) X(gather)                             \
+    X(patchify) X(unpatchify)                                                                      \
+    X(flow_noise) X(flow_loss)                                                                     \
+    X(cast) X(axpy) X(scale) X(fill) X(lincomb) X(sumsq) X(finite) X(randn)                        \
+    X(adamw_step) X(clip_coef)                                                                     \
+    X(conv_forward)                                                                                \
+    X(vae_norm) X(vae_upsample) X(vae_interleave) X(vae_from_rgb) X(vae_to_rgb)                    \
+    X(vae_to_cfirst) X(vae_to_clast)
+
+typedef struct wan_ops {
+#define X(name) wan_##name##_fn *name;
+    WAN_OPS(X)
+#undef X
+} wan_ops;
+
+void wan_ops_fill_c(wan_ops *o);    /* every slot */
+void wan_ops_fill_simd(wan_ops *o); /* vectorised C where it is faster */
+void wan_ops_fill_dnnl(wan_ops *o); /* oneDNN; no-op in a build without it */
+void wan_ops_fill_cuda(wan_ops *o); /* plugin only */
+
+#endif

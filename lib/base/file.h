@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * file.h - opening, finishing and closing files; the only place that knows "-".
+ *
+ *     wan_out *o;
+ *     WAN_TRY(wan_out_open(&o, path));          // path "-": stdout; else a temp file beside path
+ *     ... fwrite(..., wan_out_file(o)) ...
+ *     WAN_TRY(wan_out_finish(&o));              // flush, fsync, rename into place; checked
+ *
+ * wan_out_discard() (or exit, or a caught signal) removes the temporary file, so that nothing
+ * half-written ever keeps a final name.
+ */
+#ifndef WAN_BASE_FILE_H
+#define WAN_BASE_FILE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lib/base/err.h"
+
+typedef struct wan_out wan_out;
+
+int wan_out_open(wan_out **out, const char *path) WAN_MUST_CHECK;
+FILE *wan_out_file(wan_out *o);
+const char *wan_out_name(const wan_out *o);  /* "<stdout>" or the final path, for messages */
+int wan_out_finish(wan_out **o) WAN_MUST_CHECK; /* sets *o to NULL also on failure */
+void wan_out_discard(wan_out **o);           /* NULL-safe */
+
+/* Input: "-" is stdin, name becomes "<stdin>".  Caller closes with wan_in_close (NULL-safe). */
+int wan_in_open(FILE **out, const char *path, const char **name) WAN_MUST_CHECK;
+void wan_in_close(FILE *f);
+
+/* Refuses binary data to a terminal (fd) unless force. */
+int wan_refuse_terminal(int fd, int force) WAN_MUST_CHECK;
+
+/* Whole small file into memory (NUL added).  -1 if larger than cap.  Caller frees *data. */
+int wan_slurp(char **data, size_t *size, const char *path, size_t cap) WAN_MUST_CHECK;
+/* Writes bytes to path through temp + fsync + rename. */
+int wan_spew(const char *path, const void *data, size_t size) WAN_MUST_CHECK;
+
+int wan_mkdirs(const char *path) WAN_MUST_CHECK;              /* mkdir -p */
+int wan_fsync_dir(const char *path) WAN_MUST_CHECK;
+/* Renames a finished temporary directory into place and fsyncs its parent. */
+int wan_rename_dir(const char *tmp, const char *final) WAN_MUST_CHECK;
+int wan_remove_tree(const char *path);                        /* rm -rf, best effort */
+/* malloc'ed "dir/name" ("name" when dir is NULL or name is absolute). */
+char *wan_path_join(const char *dir, const char *name);
+
+/* Installs the tools' signal rules: SIGPIPE default for filters; SIGINT/SIGTERM remove temporary
+ * files and die by the signal.  Call once at the start of main. */
+void wan_signals_filter(void);
+/* Trainer: SIGPIPE ignored; SIGINT/SIGTERM/SIGUSR1 set a flag that wan_stop_requested() returns. */
+void wan_signals_trainer(void);
+int wan_stop_requested(void);
+
+/* malloc that records "out of memory (N bytes for WHAT)".  count*size is overflow-checked. */
+void *wan_malloc(size_t count, size_t size, const char *what);
+void *wan_calloc(size_t count, size_t size, const char *what);
+
+#endif

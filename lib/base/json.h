@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * json.h - jansson with our rules: duplicates rejected, one sentence per error, sorted compact
+ * output (deterministic bytes).
+ */
+#ifndef WAN_BASE_JSON_H
+#define WAN_BASE_JSON_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "lib/base/err.h"
+
+/* Parses n bytes; what names the source in the error.  Caller json_decref()s. */
+json_t *wan_json_parse(const char *text, size_t n, const char *what);
+json_t *wan_json_load(const char *path);       /* file up to 64 MiB */
+char *wan_json_dump(const json_t *j);          /* compact, sorted keys; caller frees */
+int wan_json_save(const char *path, const json_t *j, int indent) WAN_MUST_CHECK; /* temp+rename */
+
+/* Typed members: absent key -> default and 0; wrong type or out of range -> -1 with a sentence
+ * "what: key "x" must be ...". */
+int wan_json_int(const json_t *o, const char *key, int64_t def, int64_t lo, int64_t hi,
+                 int64_t *out, const char *what) WAN_MUST_CHECK;
+int wan_json_real(const json_t *o, const char *key, double def, double *out, const char *what)
+    WAN_MUST_CHECK;
+int wan_json_bool(const json_t *o, const char *key, int def, int *out, const char *what)
+    WAN_MUST_CHECK;
+/* The string belongs to o. */
+int wan_json_str(const json_t *o, const char *key, const char *def, const char **out,
+                 const char *what) WAN_MUST_CHECK;
+
+#endif

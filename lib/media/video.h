@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * video.h - decoding and encoding video; with image.h the only place that sees libav*.
+ *
+ * Pixels are U8 RGB, full range, [T, H, W, 3].  Frames are counted by decoding, never from the
+ * container's duration.
+ */
+#ifndef WAN_MEDIA_VIDEO_H
+#define WAN_MEDIA_VIDEO_H
+
+#include <stdint.h>
+
+#include "lib/base/err.h"
+
+enum wan_resize { WAN_RESIZE_BILINEAR, WAN_RESIZE_BICUBIC, WAN_RESIZE_NEAREST, WAN_RESIZE_AREA,
+                  WAN_RESIZE_LANCZOS };
+enum wan_fit { WAN_FIT_STRETCH, WAN_FIT_INSIDE, WAN_FIT_CROP /* cover, then centre crop */ };
+
+typedef struct wan_video_options {
+    int height, width;      /* target in pixels, multiples of 16; 0,0: source size rounded down */
+    enum wan_fit fit;
+    enum wan_resize resize;
+    double fps;             /* re-timed to this rate; 0 keeps the source's frames */
+    int64_t max_frames;     /* keep at most this many output frames; 0: all */
+    int64_t skip_frames;    /* drop this many output frames first */
+    int threads;            /* decoder threads; 0: one per core */
+    int64_t max_bytes;      /* refuse to keep more than this much pixel memory */
+} wan_video_options;
+
+typedef struct wan_video {
+    uint8_t *rgb;           /* [frames, height, width, 3], owned; wan_video_free */
+    int64_t frames;         /* kept, before any 4n+1 trim */
+    int height, width;
+    int64_t frames_in;      /* frames decoded from the file */
+    int64_t frames_retimed; /* after re-timing to fps, before max_frames */
+    double fps_in;          /* average source rate, by decoded timestamps */
+    double fps;             /* of the kept frames */
+    int source_height, source_width;
+    int64_t errors;         /* decoding errors met (a truncated file has at least one) */
+} wan_video;
+
+/* Decodes path; memory is bounded by the frames kept.  -1 with "PATH: reason". */
+int wan_video_read(wan_video *out, const char *path, const wan_video_options *opt) WAN_MUST_CHECK;
+/* Exactly the frames of integer-truncated linspace(0, total-1, n) (DFM's frames mode), decoded in
+ * order, memory bounded by n; the chosen indices go to index[n]. */
+int wan_video_read_frames(wan_video *out, int64_t *index, int64_t n, const char *path,
+                          const wan_video_options *opt) WAN_MUST_CHECK;
+void wan_video_free(wan_video *v);
+
+typedef struct wan_video_writer wan_video_writer;
+/* libx264 yuv420p mp4 (bt709, tagged); crf 0..51 (WAN's quality 8 is crf 10).  Deterministic bytes:
+ * no creation time, fixed thread count.  Writes through a temporary file. */
+int wan_video_writer_open(wan_video_writer **out, const char *path, int height, int width,
+                          double fps, int crf) WAN_MUST_CHECK;
+int wan_video_writer_frame(wan_video_writer *w, const uint8_t *rgb /* [H, W, 3] */) WAN_MUST_CHECK;
+int wan_video_writer_finish(wan_video_writer **w) WAN_MUST_CHECK;
+void wan_video_writer_discard(wan_video_writer **w);
+
+/* 8-bit RGB PNG [H, W, 3], deterministic bytes.  path "-" is stdout. */
+int wan_png_write(const char *path, const uint8_t *rgb, int height, int width) WAN_MUST_CHECK;
+/* Scales one image (area when shrinking, bilinear when growing); for contact sheets. */
+int wan_image_scale(uint8_t *dst, int dh, int dw, const uint8_t *src, int sh, int sw)
+    WAN_MUST_CHECK;
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * vae.h - the WAN video VAE (AutoencoderKLWan), streamed in time: memory does not depend on the
+ * number of frames.  Formulas and closed forms of the temporal resamplers: wan-model.md 4.
+ *
+ *     wan_vae *v;  wan_vae_open(&v, dev, "model/vae", WAN_VAE_ENCODER, WAN_F32);
+ *     wan_vae_encode(v, latent, rgb, T, H, W);
+ */
+#ifndef WAN_MODEL_VAE_H
+#define WAN_MODEL_VAE_H
+
+#include "kernels/ops.h"
+
+typedef struct wan_vae wan_vae;
+enum wan_vae_parts { WAN_VAE_ENCODER = 1, WAN_VAE_DECODER = 2 };
+
+/* dir holds config.json and diffusion_pytorch_model.safetensors (diffusers names).  compute is
+ * WAN_F32 or WAN_BF16 (convolution operands). */
+int wan_vae_open(wan_vae **out, wan_dev *d, const char *dir, int parts, wan_dtype compute)
+    WAN_MUST_CHECK;
+void wan_vae_close(wan_vae **v);
+int wan_vae_channels(const wan_vae *v); /* z_dim */
+
+/* rgb: host U8 [T, H, W, 3], T = 4n+1, H and W multiples of 8.  latent: host F32
+ * [z, 1+(T-1)/4, H/8, W/8], the posterior mean, normalised by latents_mean/std (4.4).  chunk: frames
+ * per pass after the first (multiple of 4; 0: 4); any chunk gives the same latent. */
+int wan_vae_encode(wan_vae *v, float *latent, const uint8_t *rgb, int64_t T, int64_t H, int64_t W,
+                   int chunk) WAN_MUST_CHECK;
+/* As above but from float pixels in [-1, 1] and returning mean and logvar un-normalised: mu and
+ * logvar [z, T', h, w] (logvar may be NULL); for tests. */
+int wan_vae_encode_raw(wan_vae *v, float *mu, float *logvar, const float *pixels, int64_t T,
+                       int64_t H, int64_t W) WAN_MUST_CHECK;
+
+/* latent: host F32 [z, T', h, w] normalised.  Frames are handed out as they are made: put is called
+ * with n frames U8 [n, H, W, 3] (and, if not NULL, the float pixels before rounding), in order; a
+ * negative return stops. */
+typedef int wan_vae_put(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H,
+                        int64_t W);
+int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,
+                   wan_vae_put *put, void *arg) WAN_MUST_CHECK;
+
+#endif
