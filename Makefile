@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+# wan-tools: one makefile, not recursive.  `make help` lists the targets.
+
+# ---- knobs: make CUDA=0 MPI=0 FFMPEG=0 DNNL=0 DEBUG=1 ASAN=1 WERROR=1 V=1 ARCH=native
+CUDA ?= auto
+MPI ?= auto
+FFMPEG ?= auto
+DNNL ?= auto
+CORE ?= 0
+DEBUG ?= 0
+ASAN ?= 0
+WERROR ?= 0
+V ?= 0
+ARCH ?= native
+CUDA_ARCH ?= 80 90a 100
+CUDA_HOME ?= /usr/local/cuda
+PREFIX ?= /usr/local
+BUILD ?= build
+CC ?= gcc
+CXX ?= g++
+PKG_CONFIG ?= pkg-config
+CFLAGS ?= -O3 -g1
+VERSION := 0.1.0
+COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+
+# ---- what is here
+have = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo 1 || echo 0)
+probe = $(if $(filter auto,$(1)),$(2),$(1))
+NVCC ?= $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc 2>/dev/null)
+override FFMPEG := $(call probe,$(FFMPEG),$(call have,libavformat libavcodec libavutil libswscale))
+override MPI := $(call probe,$(MPI),$(call have,ompi-c))
+override DNNL := $(call probe,$(DNNL),$(shell ls /usr/include/dnnl.h /usr/include/*/dnnl.h >/dev/null 2>&1 && echo 1 || echo 0))
+override CUDA := $(call probe,$(CUDA),$(if $(NVCC),1,0))
+ifeq ($(CORE),1) # kernels, model and step alone: gcc, make and the CUDA toolkit suffice
+override FFMPEG := 0
+override MPI := 0
+override DNNL := 0
+endif
+
+# ---- sources: every file is found by its folder; X_none.c stands in for a feature left out
+SKIP :=
+PKGS := jansson libarchive yaml-0.1 sqlite3 sentencepiece libutf8proc zlib
+LIBS :=
+DEFS := -DWAN_VERSION='"$(VERSION)"'
+ifeq ($(FFMPEG),1)
+PKGS += libavformat libavcodec libavutil libswscale
+SKIP += $(wildcard lib/media/*_none.c)
+else
+SKIP += $(filter-out %_none.c,$(wildcard lib/media/*.c))
+endif
+ifeq ($(MPI),1)
+PKGS += ompi-c
+SKIP += lib/dist/comm_mpi_none.c
+else
+SKIP += lib/dist/comm_mpi.c
+endif
+ifeq ($(DNNL),1)
+LIBS += -ldnnl
+SKIP += $(wildcard kernels/*_dnnl_none.c)
+else
+SKIP += $(wildcard kernels/*_dnnl.c)
+endif
+SRC := $(filter-out $(SKIP),$(sort $(wildcard lib/*/*.c kernels/*.c)))
+CCSRC := $(sort $(wildcard lib/*/*.cc))
+ifeq ($(CORE),1)
+PKGS :=
+SRC := $(filter-out $(SKIP),$(sort $(wildcard kernels/*.c) $(CORE_SRC)))
+CCSRC :=
+endif
+TOOLS := $(patsubst cmd/%.c,%,$(sort $(wildcard cmd/*.c)))
+
+# ---- flags; the object folder is named after them, so changing a knob never mixes objects
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+ALL_CFLAGS := -std=gnu11 $(CFLAGS) -fopenmp -fno-math-errno -fno-trapping-math -fPIC -I. $(DEFS) \
+	$(if $(ARCH),-march=$(ARCH))
+LDFLAGS_ALL := -fopenmp -Wl,--as-needed -Wl,--export-dynamic-symbol=wan_* $(LDFLAGS)
+ifeq ($(DEBUG),1)
+ALL_CFLAGS += -O0 -g3
+endif
+ifeq ($(ASAN),1)
+ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LDFLAGS_ALL += -fsanitize=address,undefined
+endif
+ifneq ($(PKGS),)
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
+endif
+CFG := $(shell echo '$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(CUDA_ARCH)' $$(uname -m) $$(grep -m1 -h '^model\s*:' /proc/cpuinfo) | cksum | cut -d' ' -f1)
+OBJ := $(BUILD)/obj/$(CFG)
+SAY = $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
+Q = $(if $(filter 1,$(V)),,@)
+
+LIB := $(OBJ)/libwan.a
+OBJS := $(SRC:%.c=$(OBJ)/%.o) $(CCSRC:%.cc=$(OBJ)/%.o)
+# the model and the reference kernels in double, for finite differences
+SRC64 := $(sort $(filter-out %_dnnl.c %_simd.c %_dnnl_none.c,$(wildcard kernels/*.c))) \
+	$(wildcard lib/base/err.c lib/base/dtype.c lib/base/rng.c lib/base/log.c lib/base/file.c lib/model/dit*.c lib/model/params.c lib/model/flow.c lib/model/sampler.c)
+LIB64 := $(OBJ)/f64/libwan64.a
+OBJS64 := $(SRC64:%.c=$(OBJ)/f64/%.o)
+BIN := $(TOOLS:%=$(BUILD)/bin/%)
+PLUGIN := $(if $(filter 1,$(CUDA)),$(BUILD)/lib/libwan-cuda.so)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all tools demo check check-asan check-gpu check-mpi check-reference bench bench-gpu man lint \
+	install clean distclean help deps fuzz
+
+all: $(BIN) $(PLUGIN) ## build the tools into build/bin (and the CUDA plugin where nvcc is)
+
+$(OBJ)/%.o: %.c
+	$(SAY) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+$(OBJ)/%.o: %.cc
+	$(SAY) CXX $<
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -std=c++17 $(filter-out -std=gnu11,$(ALL_CFLAGS)) -Wall $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+$(OBJ)/f64/%.o: %.c
+	$(SAY) CC64 $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) -DWAN_REAL_F64 $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+# the one object that holds the commit, so that a new commit relinks but does not recompile
+$(OBJ)/lib/base/version.o: ALL_CFLAGS += -DWAN_COMMIT='"$(COMMIT)"' -DWAN_FLAGS='"$(subst ",,$(CFLAGS)) -march=$(ARCH)"'
+$(OBJ)/lib/base/version.o: $(OBJ)/commit
+$(OBJ)/commit: FORCE
+	@mkdir -p $(@D); echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' > $@
+FORCE:
+
+$(LIB): $(OBJS)
+	$(SAY) AR $@
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(LIB64): $(OBJS64)
+	$(SAY) AR $@
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(OBJ)/bin/%: $(OBJ)/cmd/%.o $(LIB)
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+$(BUILD)/bin/%: $(OBJ)/bin/%
+	@mkdir -p $(@D)
+	$(Q)cp -f $< $@.new && mv -f $@.new $@
+
+# ---- CUDA plugin: opened with dlopen, never linked; no driver library is named
+GENCODE := $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a))
+NVFLAGS := -O3 -std=c++17 -I. -Xcompiler -fPIC -Xcompiler -Wall $(DEFS) $(GENCODE) --threads 2
+CUSRC := $(sort $(wildcard kernels/*.cu))
+CUOBJ := $(CUSRC:%.cu=$(OBJ)/cuda/%.o)
+$(OBJ)/cuda/%.o: %.cu
+	$(SAY) NVCC $<
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) $(NVFLAGS) -MMD -MP -c -o $@ $<
+$(OBJ)/libwan-cuda.so: $(CUOBJ)
+	$(SAY) LINK $@
+	$(Q)$(NVCC) -shared -o $@ $^ -cudart static -L$(CUDA_HOME)/lib64 -lcublasLt -lcudnn -Xlinker -rpath,$(CUDA_HOME)/lib64
+$(BUILD)/lib/libwan-cuda.so: $(OBJ)/libwan-cuda.so
+	@mkdir -p $(@D)
+	$(Q)cp -f $< $@.new && mv -f $@.new $@
+
+# ---- tests: every tests/*/check_*.c is a TAP program, every tests/cmd|dist|lint/*.sh a TAP script
+CHECKSRC := $(sort $(wildcard tests/*/check_*.c))
+CHECK64 := $(filter %_f64.c,$(CHECKSRC))
+CHECKS := $(patsubst %.c,$(OBJ)/%,$(filter-out $(CHECK64),$(CHECKSRC)))
+CHECKS64 := $(patsubst %.c,$(OBJ)/%,$(CHECK64))
+$(CHECKS): $(OBJ)/%: $(OBJ)/%.o $(LIB)
+	$(SAY) LINK $@
+	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+$(CHECK64:%.c=$(OBJ)/%.o): ALL_CFLAGS += -DWAN_REAL_F64
+$(CHECKS64): $(OBJ)/%: $(OBJ)/%.o $(LIB64)
+	$(SAY) LINK $@
+	$(Q)$(CXX) -o $@ $< $(LIB64) $(LDFLAGS_ALL) -lm -ldl -lpthread
+SCRIPTS := $(sort $(wildcard tests/lint/*.sh tests/cmd/*.sh tests/dist/*.sh))
+ifneq ($(K),)
+CHECKS := $(foreach k,$(K),$(filter %check_$(k) %check_$(k)_f64,$(CHECKS) $(CHECKS64)))
+CHECKS64 :=
+SCRIPTS := $(foreach k,$(K),$(filter %/$(k).sh,$(SCRIPTS)))
+endif
+tests: $(CHECKS) $(CHECKS64)
+check: deps all $(CHECKS) $(CHECKS64) ## run all tests that need no GPU (K=name runs one)
+	@BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) MPI=$(MPI) tests/run $(CHECKS) $(CHECKS64) $(SCRIPTS)
+check-asan: ## the same under AddressSanitizer and UBSan
+	$(MAKE) check ASAN=1 CUDA=0 BUILD=$(BUILD)/asan
+
+-include tests/tests.mk
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@echo 'found: CUDA=$(CUDA) MPI=$(MPI) FFMPEG=$(FFMPEG) DNNL=$(DNNL)'
+clean: ## remove objects and tools
+	rm -rf $(BUILD)
+-include $(shell find $(BUILD)/obj/$(CFG) -name '*.d' 2>/dev/null)

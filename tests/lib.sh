@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# Helpers for the test scripts:  . "$TOP/tests/lib.sh"  ... checks ...  done_testing
+# Each script runs in an empty scratch folder, with the tools on PATH.
+n=0 bad=0
+SAMPLES=${SAMPLES:-$TOP/../shared/samples}
+ok() { # ok "name" command...: passes when the command succeeds
+    local name=$1; shift
+    n=$((n + 1))
+    if "$@" >ok.out 2>ok.err; then echo "ok $n - $name"; else
+        bad=$((bad + 1)); echo "not ok $n - $name (exit $?)"; tail -n 5 ok.err >&2; fi
+}
+fails() { # fails STATUS REGEX "name" command...: exit status and one sentence on stderr
+    local want=$1 re=$2 name=$3 rc; shift 3
+    n=$((n + 1))
+    "$@" >fails.out 2>fails.err; rc=$?
+    if [ $rc -eq "$want" ] && grep -Eq -- "$re" fails.err; then echo "ok $n - $name"; else
+        bad=$((bad + 1)); echo "not ok $n - $name (exit $rc, wanted $want; stderr: $(head -c 300 fails.err | tr '\n' '|'))"; fi
+}
+same() { # same "name" file file
+    ok "$1" cmp "$2" "$3"
+}
+skip() { n=$((n + 1)); echo "ok $n - $1 # SKIP $2"; }
+done_testing() { echo "1..$n"; [ $bad -eq 0 ]; exit; }
