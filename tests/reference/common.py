@@ -77,7 +77,7 @@ def save_json(path, value):
 def save_jsonl(path, rows):
     with open(path, "w", encoding="utf-8") as f:
         for row in rows:
-            f.write(json.dumps(row, ensure_ascii=True) + "\n")
+            f.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def tidy_configs(d):
