@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * dataset.h - random access to the samples of an indexed shard folder (wan-index, Energon).
+ *
+ *     wan_dataset *d;
+ *     WAN_TRY(wan_dataset_open(&d, "ds1", "train"));
+ *     for (int64_t i = 0; i < wan_dataset_count(d); i++)
+ *         WAN_TRY(wan_dataset_info(d, i, &info));         // shapes only: a few pages of the file
+ *     wan_sample s = WAN_SAMPLE_INIT;
+ *     WAN_TRY(wan_dataset_read(d, 7, &s));                // tensors as float, checked
+ *     wan_sample_clear(&s);
+ *     wan_dataset_close(&d);
+ *
+ * Sample i is the i-th of the split: shards in the order split.yaml lists them, samples in file
+ * order, excluded ones left out (spec/data-formats.md 2.4, 2.8), so the index stays valid as long
+ * as the digest does.  info and read may be called from several threads at once.
+ */
+#ifndef WAN_REC_DATASET_H
+#define WAN_REC_DATASET_H
+
+#include <stdint.h>
+
+#include "lib/base/err.h"
+#include "lib/base/json.h"
+
+typedef struct wan_dataset wan_dataset;
+
+typedef struct wan_sample_info {
+    int64_t latent[4];           /* [C, T', h, w]; h and w even */
+    int64_t text_rows, text_dim; /* [S, D] as stored; DFM's shards include zero padding rows */
+} wan_sample_info;
+
+typedef struct wan_sample {
+    char *key;            /* owned */
+    wan_sample_info info;
+    float *latent;        /* owned, [C, T', h, w] */
+    float *text;          /* owned, [S, D] */
+    json_t *json;         /* owned: the json member as stored (caption, ...) */
+} wan_sample;
+
+#define WAN_SAMPLE_INIT { 0, { { 0 }, 0, 0 }, 0, 0, 0 }
+
+/* dir: folder with .nv-meta/.info.json, .nv-meta/split.yaml and a .tar.idx beside each shard.
+ * split: "train", "val", "test" or another part of split.yaml.  Index files are checked against
+ * each other and the shards' sizes.  An empty split opens with count 0. */
+int wan_dataset_open(wan_dataset **out, const char *dir, const char *split) WAN_MUST_CHECK;
+int64_t wan_dataset_count(const wan_dataset *d);
+/* SHA-256 (64 hex digits) over shard names, counts, offsets and exclusions of this split: equal
+ * digests mean that sample numbers mean the same thing.  Owned by d. */
+const char *wan_dataset_digest(const wan_dataset *d);
+/* Shapes of sample i from the headers of its members, without reading the payload. */
+int wan_dataset_info(const wan_dataset *d, int64_t i, wan_sample_info *info) WAN_MUST_CHECK;
+/* Reads and checks sample i: checksums, shapes, finite values, |latent| <= 1000.  Clears and
+ * fills *s.  The sentence names shard and key. */
+int wan_dataset_read(const wan_dataset *d, int64_t i, wan_sample *s) WAN_MUST_CHECK;
+void wan_sample_clear(wan_sample *s);
+void wan_dataset_close(wan_dataset **d);
+
+#endif
