@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * log.c - messages and the progress line on stderr.
+ */
+#include "lib/base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *log_tool = "wan";
+static int log_level = 1;
+static int progress_mode = -1;
+static int progress_drawn;
+static double progress_last;
+
+void wan_log_init(const char *tool, int level)
+{
+    log_tool = tool;
+    log_level = level;
+}
+
+const char *wan_log_tool(void)
+{
+    return log_tool;
+}
+
+int wan_log_level(void)
+{
+    return log_level;
+}
+
+double wan_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void progress_wipe(void)
+{
+    if (progress_drawn)
+        fputs("\r\033[K", stderr);
+    progress_drawn = 0;
+}
+
+static void say(const char *fmt, va_list ap)
+{
+    progress_wipe();
+    fprintf(stderr, "%s: ", log_tool);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+}
+
+#define WAN_SAY(name, level)                                                                       \
+    void name(const char *fmt, ...)                                                                \
+    {                                                                                              \
+        if (log_level < (level))                                                                   \
+            return;                                                                                \
+        va_list ap;                                                                                \
+        va_start(ap, fmt);                                                                         \
+        say(fmt, ap);                                                                              \
+        va_end(ap);                                                                                \
+    }
+WAN_SAY(wan_warn, 0)
+WAN_SAY(wan_info, 1)
+WAN_SAY(wan_verbose, 2)
+WAN_SAY(wan_debug, 3)
+
+void wan_progress_mode(int mode)
+{
+    progress_mode = mode;
+}
+
+static int progress_on(void)
+{
+    if (progress_mode < 0)
+        progress_mode = isatty(STDERR_FILENO) ? 1 : 0;
+    return progress_mode && log_level >= 1;
+}
+
+void wan_progress(int done, const char *fmt, ...)
+{
+    if (!progress_on())
+        return;
+    double now = wan_now();
+    if (!done && now - progress_last < 0.1)
+        return;
+    progress_last = now;
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("\r\033[K", stderr);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    progress_drawn = !done;
+    if (done)
+        fputc('\n', stderr);
+    fflush(stderr);
+}
+
+void wan_die(void)
+{
+    wan_warn("%s", wan_err_text());
+    exit(WAN_EXIT_FAILED);
+}
+
+void wan_die_usage(void)
+{
+    wan_warn("%s (try %s --help)", wan_err_text(), log_tool);
+    exit(WAN_EXIT_USAGE);
+}
