@@ -41,7 +41,7 @@ endif
 SKIP :=
 PKGS := jansson libarchive yaml-0.1 sqlite3 sentencepiece libutf8proc zlib
 LIBS :=
-DEFS := -DWAN_VERSION='"$(VERSION)"'
+DEFS := -D_GNU_SOURCE -DWAN_VERSION='"$(VERSION)"'
 ifeq ($(FFMPEG),1)
 PKGS += libavformat libavcodec libavutil libswscale
 SKIP += $(wildcard lib/media/*_none.c)

@@ -99,7 +99,10 @@ int wan_parse_int(int64_t *out, const char *s, int64_t lo, int64_t hi, const cha
 int wan_parse_real(double *out, const char *s, double lo, double hi, const char *what)
     WAN_MUST_CHECK;
 
-/* Lines for --version; libraries register what they were built with and found at run time. */
-const char *wan_version(void); /* "0.1.0 (commit)" */
+const char *wan_version(void);       /* "0.1.0 (commit)" */
+const char *wan_version_build(void); /* compiler and flags */
+/* Adds a line to --version, e.g. "libavcodec 59.37.100 (found 59.37.100)"; called by a tool's main
+ * before wan_opt_parse for the libraries it uses.  text must stay valid. */
+void wan_version_add(const char *text);
 
 #endif

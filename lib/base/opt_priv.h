@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * opt_priv.h - what opt.c asks of opt_help.c.
+ */
+#ifndef WAN_BASE_OPT_PRIV_H
+#define WAN_BASE_OPT_PRIV_H
+
+#include "lib/base/opt.h"
+
+void wan_opt_help(const wan_tool *t);    /* --help: usage and the table with current values */
+void wan_opt_version(const wan_tool *t); /* --version */
+void wan_opt_mdoc(const wan_tool *t);    /* --help-mdoc: the OPTIONS section */
+
+#endif
