@@ -37,7 +37,7 @@ def randint(seed, name, low, high, n):
 
 def rel_l2(a, b):
     """|a-b| / |b| in float64."""
-    a, b = a.double(), b.double()
+    a, b = a.detach().double(), b.detach().double()
     return float((a - b).norm() / max(float(b.norm()), 1e-300))
 
 
@@ -66,6 +66,7 @@ def case_dir(out, case):
 def save(path, tensors):
     """Contiguous copies, in name order, so that the same values give the same bytes."""
     save_file({k: tensors[k].detach().contiguous().clone() for k in sorted(tensors)}, path)
+    os.chmod(path, 0o644)
 
 
 def save_json(path, value):
