@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_base.c - checksums, conversions, random numbers, number parsing, files.
+ */
+#include <unistd.h>
+
+#include "lib/base/crc32c.h"
+#include "lib/base/dtype.h"
+#include "lib/base/file.h"
+#include "lib/base/opt.h"
+#include "lib/base/rng.h"
+#include "tests/tap.h"
+
+static void check_sums(void)
+{
+    char hex[65];
+    wan_sha256 s;
+    ok(wan_crc32c(0, "123456789", 9) == 0xE3069283u, "CRC32C test vector");
+    ok(wan_crc32(0, "123456789", 9) == 0xCBF43926u, "CRC-32 test vector");
+    ok(wan_crc32c(wan_crc32c(0, "12345", 5), "6789", 4) == 0xE3069283u, "CRC32C continues");
+    wan_sha256_init(&s);
+    wan_sha256_add(&s, "abc", 3);
+    wan_sha256_hex(&s, hex);
+    ok(!strcmp(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"), "SHA-256");
+    char *long_text = malloc(1000000);
+    memset(long_text, 'a', 1000000);
+    wan_sha256_init(&s);
+    for (size_t i = 0; i < 1000000;) { /* uneven pieces cross block borders */
+        size_t n = 1 + i % 97;
+        if (n > 1000000 - i)
+            n = 1000000 - i;
+        wan_sha256_add(&s, long_text + i, n);
+        i += n;
+    }
+    wan_sha256_hex(&s, hex);
+    free(long_text);
+    ok(!strcmp(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
+       "SHA-256 of a million letters");
+}
+
+/* Every half is converted and back; every float between two halves goes to the nearer. */
+static void check_half(void)
+{
+    int bad = 0, wrong = 0;
+    for (uint32_t h = 0; h < 65536; h++) {
+        float f = wan_f16_to_f32((uint16_t)h);
+        if (f == f)
+            bad += wan_f32_to_f16(f) != h;
+    }
+    ok(!bad, "every finite half survives a round trip");
+    for (uint32_t h = 0; h < 0x7bff; h++) {
+        float a = wan_f16_to_f32((uint16_t)h), b = wan_f16_to_f32((uint16_t)(h + 1));
+        uint16_t mid = wan_f32_to_f16((float)((a + (double)b) / 2));
+        wrong += mid != (h & 1 ? h + 1 : h);
+        wrong += wan_f32_to_f16(a + (b - a) * 0.49f) != h;
+        wrong += wan_f32_to_f16(a + (b - a) * 0.51f) != h + 1;
+    }
+    ok(!wrong, "halves round to nearest even");
+    ok(wan_f32_to_f16(65520.0f) == 0x7c00 && wan_f32_to_f16(65519.0f) == 0x7bff, "half overflow");
+    ok(wan_bf16_to_f32(wan_f32_to_bf16(1.00390625f)) == 1.0f &&
+           wan_bf16_to_f32(wan_f32_to_bf16(1.01171875f)) == 1.015625f,
+       "bf16 rounds to nearest even");
+    float nan = wan_bf16_to_f32(wan_f32_to_bf16(NAN));
+    ok(nan != nan, "bf16 keeps NaN");
+}
+
+static void check_philox(void)
+{
+    /* known answers of the Random123 distribution for philox4x32-10 */
+    uint32_t out[4], zero[4] = { 0 }, ones[4] = { ~0u, ~0u, ~0u, ~0u };
+    uint32_t pi[4] = { 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344 };
+    uint32_t key[2] = { 0xa4093822, 0x299f31d0 };
+    wan_philox(out, zero, zero);
+    ok(out[0] == 0x6627e8d5 && out[3] == 0x9b00dbd8, "philox of zeros");
+    wan_philox(out, ones, ones);
+    ok(out[0] == 0x408f276d && out[3] == 0x6d5451fd, "philox of ones");
+    wan_philox(out, pi, key);
+    ok(out[0] == 0xd16cfe09 && out[3] == 0x24126ea1, "philox of pi");
+}
+
+static void check_streams(void)
+{
+    enum { N = 100000 };
+    static float a[N], b[N];
+    wan_rng r = wan_rng_stream(7, WAN_RNG_NOISE, 3, 11);
+    wan_rng_normal(&r, a, 0, N);
+    double mean = 0, var = 0, lag = 0;
+    for (int i = 0; i < N; i++)
+        mean += a[i] / N;
+    for (int i = 0; i < N; i++)
+        var += (a[i] - mean) * (a[i] - mean) / N;
+    for (int i = 1; i < N; i++)
+        lag += a[i] * a[i - 1] / N;
+    ok(fabs(mean) < 0.015 && fabs(var - 1) < 0.02 && fabs(lag) < 0.015,
+       "normal: mean %.4f variance %.4f lag-1 %.4f", mean, var, lag);
+    for (uint64_t i = 0; i < N;) { /* any piece of the stream is the same piece */
+        size_t n = 1 + i % 13;
+        if (n > N - i)
+            n = N - i;
+        wan_rng_normal(&r, b + i, i, n);
+        i += n;
+    }
+    ok(!memcmp(a, b, sizeof a), "pieces of a stream equal the whole");
+    wan_rng q = wan_rng_stream(7, WAN_RNG_NOISE, 3, 12);
+    wan_rng_normal(&q, b, 0, N);
+    double dot = 0;
+    for (int i = 0; i < N; i++)
+        dot += a[i] * b[i] / N;
+    ok(fabs(dot) < 0.015, "neighbouring samples are uncorrelated (%.4f)", dot);
+    int count[7] = { 0 };
+    for (int i = 0; i < 70000; i++)
+        count[wan_rng_below(&r, (uint64_t)i, 7)]++;
+    int fair = 1;
+    for (int i = 0; i < 7; i++)
+        fair &= abs(count[i] - 10000) < 400;
+    ok(fair, "below(7) is fair");
+}
+
+static void check_numbers(void)
+{
+    int64_t i;
+    double d;
+    ok(wan_parse_int(&i, "42", 0, 100, "x") == 0 && i == 42, "integer");
+    ok(wan_parse_int(&i, "42x", 0, 100, "x") < 0 && wan_parse_int(&i, "", 0, 100, "x") < 0 &&
+           wan_parse_int(&i, "101", 0, 100, "x") < 0 &&
+           wan_parse_int(&i, "99999999999999999999", 0, INT64_MAX, "x") < 0,
+       "bad integers are refused");
+    ok(wan_parse_real(&d, "nan", 0, 1, "x") < 0 && wan_parse_real(&d, "1e999", 0, 1e300, "x") < 0,
+       "bad numbers are refused");
+    const char *names[] = { "train_iters", "global_batch_size" };
+    ok(!strcmp(wan_nearest("train_itres", names, 2), "train_iters") &&
+           !wan_nearest("something_else", names, 2),
+       "nearest name");
+    int64_t shape[3] = { 1 << 20, 1 << 20, 4 };
+    ok(wan_shape_count(&i, shape, 3) < 0 && wan_shape_count(&i, shape, 2) == 0 &&
+           i == (int64_t)1 << 40,
+       "shape product is capped");
+}
+
+static void check_files(void)
+{
+    char dir[] = "/tmp/wan-base.XXXXXX";
+    if (!mkdtemp(dir))
+        abort();
+    char *path = wan_path_join(dir, "a/b/c.txt"), *sub = wan_path_join(dir, "a/b");
+    wan_out *o = NULL;
+    ok(wan_out_open(&o, path) < 0 && strstr(wan_err_text(), path), "missing folder is named");
+    ok(wan_mkdirs(sub) == 0 && wan_out_open(&o, path) == 0, "open");
+    fputs("hello", wan_out_file(o));
+    ok(access(path, F_OK) != 0, "no final name before finish");
+    ok(wan_out_finish(&o) == 0 && access(path, F_OK) == 0, "final name after finish");
+    ok(wan_out_open(&o, path) == 0, "open again");
+    fputs("half", wan_out_file(o));
+    wan_out_discard(&o);
+    char *text = NULL;
+    size_t n = 0;
+    ok(wan_slurp(&text, &n, path, 100) == 0 && n == 5 && !strcmp(text, "hello"),
+       "discard leaves the old file");
+    free(text);
+    ok(wan_slurp(&text, &n, path, 4) < 0, "slurp respects its cap");
+    wan_remove_tree(dir);
+    ok(access(dir, F_OK) != 0, "remove tree");
+    free(path);
+    free(sub);
+}
+
+int main(void)
+{
+    check_sums();
+    check_half();
+    check_philox();
+    check_streams();
+    check_numbers();
+    check_files();
+    return tap_done();
+}
