@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# Man pages agree with the tools: OPTIONS is the output of --help-mdoc, the pages are valid mdoc,
+# every tool is listed in wan(7).
+. "$TOP/tests/lib.sh"
+
+options() {
+    sed -n '/^\.\\" BEGIN OPTIONS/,/^\.\\" END OPTIONS/p' "$TOP/man/$1.1" | sed '1d;$d' >page
+    "$1" --help-mdoc >live && diff page live >&2
+}
+help_works() { "$1" --help | grep -q "^usage: $1 " && "$1" --version | grep -q "^$1 "; }
+valid() { ! mandoc -T lint -W warning "$1" 2>&1 | grep -E 'ERROR|WARNING' >&2; }
+
+for f in "$TOP"/cmd/*.c; do
+    t=$(basename "$f" .c)
+    ok "$t has a man page" test -f "$TOP/man/$t.1"
+    ok "$t: OPTIONS of the man page are live" options "$t"
+    ok "$t: --help and --version" help_works "$t"
+    ok "$t is listed in wan(7)" grep -q "$t" "$TOP/man/wan.7"
+    fails 2 'unknown option' "$t: unknown option is a usage error" "$t" --no-such-option
+done
+for p in "$TOP"/man/*.[157]; do
+    if command -v mandoc >/dev/null; then ok "$(basename "$p") is valid mdoc" valid "$p"
+    else skip "$(basename "$p") is valid mdoc" "mandoc is not installed"; fi
+done
+done_testing

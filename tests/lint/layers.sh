@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# The layering of design.md 3: an include points to the same folder or a lower rank, vendor headers
+# stay in their place, the library neither prints nor exits.
+. "$TOP/tests/lib.sh"
+cd "$TOP" || exit 1
+
+rank() {
+    case $1 in
+    lib/base) echo 0 ;; lib/rec | kernels) echo 1 ;; lib/media | lib/dist) echo 2 ;;
+    lib/model) echo 3 ;; lib/train) echo 4 ;; cmd) echo 5 ;; *) echo 9 ;;
+    esac
+}
+edges() { # "file included" for every include written from the root
+    git ls-files 'lib/*' 'kernels/*' 'cmd/*' | grep -E '\.(c|h|cc|cu|cuh)$' |
+        xargs grep -HoE '^#include "[^"]+"' | sed 's/:#include "/ /; s/"$//'
+}
+layers() {
+    local bad=0 f inc a b
+    while read -r f inc; do
+        a=${f%/*} b=${inc%/*}
+        [ "$a" = "$b" ] && continue
+        [ "$(rank "$b")" -lt "$(rank "$a")" ] || { echo "$f includes $inc" >&2; bad=1; }
+    done < <(edges)
+    return $bad
+}
+only_in() { # only_in HEADER-REGEX ALLOWED-PATH-REGEX
+    ! git grep -nE "^#include <($1)" -- '*.c' '*.h' '*.cu' '*.cuh' '*.cc' | grep -vE "^($2|tests/)" >&2
+}
+quiet() { # no printing or exiting below cmd/
+    ! git grep -nwE '(printf|puts|putchar|exit|abort|perror)\(|fprintf\(stderr' -- 'lib/*.c' 'kernels/*.c' |
+        grep -vE '^lib/base/(log|err|opt|opt_help)\.c' >&2
+}
+no_backend_ifdef() {
+    ! git grep -nE '^#\s*if.*(CUDA|DNNL|MPI|FFMPEG|NCCL)' -- 'lib/model' 'lib/train' 'cmd' >&2
+}
+unique_headers() {
+    local dup
+    dup=$(git ls-files 'lib/*.h' 'kernels/*.h' | sed 's#.*/##' | sort | uniq -d)
+    [ -z "$dup" ] || { echo "same header name twice: $dup" >&2; return 1; }
+}
+
+ok "includes point to the same or a lower rank" layers
+ok "libav only in lib/media" only_in 'libav|libsw' 'lib/media/'
+ok "MPI only in lib/dist/comm_mpi.c" only_in 'mpi\.h' 'lib/dist/comm_mpi'
+ok "NCCL only in lib/dist/comm_nccl.c and .cu" only_in 'nccl\.h' 'lib/dist/comm_nccl|kernels/[a-z0-9_]*\.cu'
+ok "oneDNN only in kernels/*_dnnl.*" only_in 'dnnl|oneapi' 'kernels/[a-z0-9_]*dnnl[a-z0-9_]*\.[ch]:'
+ok "CUDA only in .cu and .cuh" only_in 'cuda|cublas|cudnn' 'kernels/[a-z0-9_]*\.(cu|cuh):|lib/dist/comm_nccl'
+ok "libarchive only in lib/rec" only_in 'archive' 'lib/rec/'
+ok "the library does not print or exit" quiet
+ok "no backend #if in model, train or tools" no_backend_ifdef
+ok "header names are unique" unique_headers
+done_testing
