@@ -70,16 +70,19 @@ void wan_record_clear(wan_record *r);
 char *wan_key_from(const char *text);
 
 typedef struct wan_reader wan_reader;
+typedef struct wan_writer wan_writer;
 /* f stays the caller's; name is for messages (copied).  Reads the stream header. */
 int wan_reader_open(wan_reader **out, FILE *f, const char *name) WAN_MUST_CHECK;
 /* Provenance list so far (JSON object, owned by the reader; last stream header read). */
 json_t *wan_reader_header(wan_reader *r);
 /* 1 record (clears and fills *rec), 0 end, -1 error. */
 int wan_reader_next(wan_reader *r, wan_record *rec) WAN_MUST_CHECK;
+/* Filters: records of unknown types that may be ignored are from now on copied to w unchanged, at
+ * their place (otherwise they are skipped).  w NULL ends it. */
+void wan_reader_tee(wan_reader *r, wan_writer *w);
 uint64_t wan_reader_count(const wan_reader *r); /* records returned so far */
 void wan_reader_close(wan_reader **r);
 
-typedef struct wan_writer wan_writer;
 /* header: JSON object {"provenance":[...]} (borrowed; NULL: empty). */
 int wan_writer_open(wan_writer **out, FILE *f, const char *name, const json_t *header)
     WAN_MUST_CHECK;
