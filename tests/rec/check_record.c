@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_record.c - the record stream: round trip, and every way to damage it.
+ */
+#include <unistd.h>
+
+#include "lib/base/crc32c.h"
+#include "lib/base/file.h"
+#include "lib/rec/record_format.h"
+#include "tests/tap.h"
+
+typedef struct bytes {
+    char *p;
+    size_t n;
+} bytes;
+
+static FILE *begin(bytes *b)
+{
+    *b = (bytes){ 0, 0 };
+    return open_memstream(&b->p, &b->n);
+}
+
+static void add_clip(wan_writer *w, const char *key, int frames)
+{
+    static uint8_t px[4 * 3 * 5 * 3];
+    float text[7];
+    wan_record r = WAN_RECORD_INIT;
+    for (size_t i = 0; i < sizeof px; i++)
+        px[i] = (uint8_t)(i * 37 + (size_t)frames);
+    for (int i = 0; i < 7; i++)
+        text[i] = (float)i / 3 - 1;
+    if (wan_record_set_key(&r, key) < 0 ||
+        wan_record_add(&r, "frames", WAN_U8, (int64_t[]){ frames, 3, 5, 3 }, 4, px, 0) < 0 ||
+        wan_record_add(&r, "text", WAN_F32, (int64_t[]){ 1, 7 }, 2, text, 0) < 0 ||
+        wan_record_add(&r, "empty", WAN_BF16, (int64_t[]){ 0, 4 }, 2, NULL, 0) < 0 ||
+        wan_record_add(&r, "one", WAN_F32, NULL, 0, text, 0) < 0)
+        WAN_BUG("%s", wan_err_text());
+    json_object_set_new(r.meta, "caption", json_string("zwei W\xc3\xb6rter"));
+    json_object_set_new(r.meta, "a", json_integer(frames));
+    if (wan_writer_put(w, &r) < 0)
+        WAN_BUG("%s", wan_err_text());
+    wan_record_clear(&r);
+}
+
+/* A stream of n clips. */
+static bytes make(int n, int finish)
+{
+    bytes b;
+    wan_writer *w;
+    FILE *f = begin(&b);
+    json_t *head = wan_provenance_append(NULL, "check", NULL);
+    if (wan_writer_open(&w, f, "mem", head) < 0)
+        WAN_BUG("%s", wan_err_text());
+    for (int i = 0; i < n; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "clip_%d", i + 1);
+        add_clip(w, key, i + 1);
+    }
+    if (!finish)
+        wan_writer_abandon(&w);
+    else if (wan_writer_finish(&w) < 0)
+        WAN_BUG("%s", wan_err_text());
+    fclose(f);
+    json_decref(head);
+    return b;
+}
+
+/* Reads everything; the number of records, or -1 - number when it ended in an error. */
+static int count(const void *p, size_t n)
+{
+    wan_reader *r;
+    wan_record rec = WAN_RECORD_INIT;
+    FILE *f = n ? fmemopen((void *)p, n, "rb") : fopen("/dev/null", "rb");
+    int rc = wan_reader_open(&r, f, "mem"), got = 0;
+    while (rc >= 0 && (rc = wan_reader_next(r, &rec)) > 0)
+        got++;
+    wan_record_clear(&rec);
+    wan_reader_close(&r);
+    fclose(f);
+    return rc < 0 ? -1 - got : got;
+}
+
+static void check_round_trip(void)
+{
+    bytes b = make(2, 1), again = make(2, 1);
+    wan_reader *r;
+    wan_record rec = WAN_RECORD_INIT;
+    FILE *f = fmemopen(b.p, b.n, "rb");
+    ok(b.n % 64 == 0, "the stream is a multiple of 64 bytes");
+    ok(b.n == again.n && !memcmp(b.p, again.p, b.n), "same input, same bytes");
+    ok(!memcmp(b.p, "\x89WAN\r\n\x01\x00HEAD", 12), "magic, version, type");
+    ok(wan_reader_open(&r, f, "mem") == 0, "opens");
+    ok(json_array_size(json_object_get(wan_reader_header(r), "provenance")) == 1, "provenance");
+    ok(wan_reader_next(r, &rec) == 1 && !strcmp(rec.key, "clip_1"), "first record");
+    ok(!strcmp(json_string_value(json_object_get(rec.meta, "caption")), "zwei W\xc3\xb6rter"),
+       "caption");
+    wan_tensor *t = wan_record_find(&rec, "frames");
+    ok(t && t->dtype == WAN_U8 && t->rank == 4 && t->shape[2] == 5 && t->bytes == 45, "shape");
+    ok(t && !((uintptr_t)t->data % 64), "data aligned to 64 bytes");
+    int same = 1;
+    for (int i = 0; i < 45; i++)
+        same &= ((uint8_t *)t->data)[i] == (uint8_t)(i * 37 + 1);
+    ok(same, "pixels");
+    t = wan_record_find(&rec, "one");
+    ok(t && t->rank == 0 && *(float *)t->data == -1.0f, "rank 0");
+    t = wan_record_find(&rec, "empty");
+    ok(t && t->bytes == 0 && t->shape[1] == 4, "empty tensor");
+    wan_record_drop(&rec, "frames");
+    ok(rec.n_tensors == 3 && !wan_record_find(&rec, "frames") && wan_record_find(&rec, "one"),
+       "drop");
+    ok(wan_reader_next(r, &rec) == 1 && !strcmp(rec.key, "clip_2"), "second record");
+    ok(wan_reader_next(r, &rec) == 0 && wan_reader_count(r) == 2, "end");
+    wan_record_clear(&rec);
+    wan_reader_close(&r);
+    fclose(f);
+    free(b.p);
+    free(again.p);
+}
+
+/* Cut at every byte: an error that names the record; only the whole stream is good. */
+static void check_truncation(void)
+{
+    bytes b = make(2, 1);
+    size_t at[4], n = 0, wrong = 0, unnamed = 0;
+    for (size_t i = 0; i < b.n; i += 64)
+        if (!memcmp(b.p + i, "\x89WAN\r\n", 6) && n < 4)
+            at[n++] = i;
+    ok(n == 4, "header, two records, end record found");
+    for (size_t cut = 0; cut < b.n; cut++) {
+        int whole = cut >= at[3] ? 2 : cut >= at[2] ? 1 : 0; /* records that end before the cut */
+        char name[32];
+        wrong += count(b.p, cut) != -1 - whole;
+        snprintf(name, sizeof name, "record %d", whole + 1);
+        unnamed += !strstr(wan_err_text(), name);
+    }
+    ok(!wrong, "every truncation is an error (%zu not)", wrong);
+    ok(!unnamed, "every sentence names the record (%zu not)", unnamed);
+    free(b.p);
+    b = make(2, 0);
+    ok(count(b.p, b.n) == -3 && strstr(wan_err_text(), "without an end record"),
+       "no end record: %s", wan_err_text());
+    free(b.p);
+}
+
+static void check_bit_flips(void)
+{
+    bytes b = make(2, 1);
+    size_t missed = 0;
+    for (size_t i = 0; i < b.n * 8; i++) {
+        b.p[i / 8] = (char)(b.p[i / 8] ^ 1 << i % 8);
+        missed += count(b.p, b.n) >= 0;
+        b.p[i / 8] = (char)(b.p[i / 8] ^ 1 << i % 8);
+    }
+    ok(!missed, "every flipped bit is found (%zu of %zu not)", missed, b.n * 8);
+    ok(count(b.p, b.n) == 2, "and the undamaged stream is good");
+    free(b.p);
+}
+
+static void check_cat(void)
+{
+    bytes a = make(2, 1), b = make(3, 1);
+    char *p = malloc(a.n + b.n);
+    memcpy(p, a.p, a.n);
+    memcpy(p + a.n, b.p, b.n);
+    ok(count(p, a.n + b.n) == 5, "cat a b is one stream");
+    ok(count(p, a.n + b.n - 64) == -6, "whose second half may not lack its end");
+    memmove(p + a.n, b.p + 64, b.n - 64);
+    ok(count(p, a.n + b.n - 64) == -3, "nor its header: %s", wan_err_text());
+    memcpy(p + a.n, "trailing rubbish", 16);
+    ok(count(p, a.n + 16) == -3, "rubbish behind it: %s", wan_err_text());
+    free(p);
+    free(a.p);
+    free(b.p);
+}
+
+/* Offset of the record number i (the header is 0). */
+static uint8_t *nth(bytes b, int i)
+{
+    uint8_t *p = (uint8_t *)b.p;
+    while (i--)
+        p += wan_le_get64(p + 16);
+    return p;
+}
+
+static void reseal(uint8_t *head)
+{
+    wan_le_put32(head + 60, wan_crc32c(0, head, 60));
+}
+
+/* Sets a head field of the first data record, checksum made good again; must be refused. */
+static void refuse(const char *what, int at, uint64_t value, int width, const char *say)
+{
+    bytes b = make(1, 1);
+    uint8_t *head = nth(b, 1);
+    if (width == 8)
+        wan_le_put64(head + at, value);
+    else
+        wan_le_put32(head + at, (uint32_t)value);
+    reseal(head);
+    ok(count(b.p, b.n) == -1 && strstr(wan_err_text(), say), "%s: %s", what, wan_err_text());
+    free(b.p);
+}
+
+static void check_caps(void)
+{
+    refuse("record too long", 16, (1ull << 36) + 64, 8, "2^36");
+    refuse("record of 2^64 - 64 bytes", 16, UINT64_MAX - 63, 8, "2^36");
+    refuse("length of no multiple of 64", 16, 1000, 8, "does not fit");
+    refuse("length zero", 16, 0, 8, "does not fit");
+    refuse("record of 2^36 bytes on a short input", 16, 1ull << 36, 8, "does not fit");
+    refuse("wrong ordinal", 24, 7, 8, "number 7");
+    refuse("key too long", 32, 256, 4, "key of 256");
+    refuse("metadata too long", 36, (16u << 20) + 1, 4, "metadata of");
+    refuse("table too long", 40, UINT32_MAX, 4, "table of");
+    refuse("too many tensors", 44, 4097, 4, "4097 tensors");
+    refuse("one tensor missing", 44, 3, 4, "does not fit");
+    refuse("unknown critical flag", 12, 1, 4, "flags");
+    refuse("reserved field used", 56, 1, 4, "flags");
+    bytes b = make(1, 1);
+    nth(b, 1)[6] = 2;
+    reseal(nth(b, 1));
+    ok(count(b.p, b.n) == -1 && strstr(wan_err_text(), "version 2.0"), "major version");
+    free(b.p);
+    b = make(1, 1);
+    nth(b, 1)[7] = 9;
+    reseal(nth(b, 1));
+    ok(count(b.p, b.n) == -2 && strstr(wan_err_text(), "digest"),
+       "a changed head that is sound in itself: %s", wan_err_text());
+    free(b.p);
+}
+
+/* Table entry fields of the first tensor (frames) of the first record. */
+static void refuse_entry(const char *what, int at, uint64_t value, const char *say)
+{
+    bytes b = make(1, 1);
+    uint8_t *head = nth(b, 1);
+    size_t table = 64 + wan_align(wan_align(wan_le_get32(head + 32), 8) + wan_le_get32(head + 36),
+                                  8);
+    wan_le_put64(head + table + at, value);
+    wan_head h;
+    if (wan_head_decode(&h, head) < 0)
+        WAN_BUG("%s", wan_err_text());
+    wan_le_put32(head + 48, wan_crc32c(0, head + 64, wan_head_front(&h)));
+    reseal(head);
+    ok(count(b.p, b.n) == -1 && strstr(wan_err_text(), say), "%s: %s", what, wan_err_text());
+    free(b.p);
+}
+
+static void check_table(void)
+{
+    refuse_entry("unknown dtype", 0, 0x3959, "Y9");
+    refuse_entry("begin shifted", 8, 640, "extent");
+    refuse_entry("end shifted", 16, 12345, "extent");
+    refuse_entry("rank 17", 24, 6 | 17 << 16, "rank 17");
+    refuse_entry("huge dimension", 32, UINT64_MAX, "dimension");
+    refuse_entry("overflowing shape", 32, 1ull << 62, "");
+    refuse_entry("larger than the record", 32, 1000000, "extent");
+}
+
+/* A record of another type between the two; the tee copies it. */
+static void check_unknown(const char *type, int allowed)
+{
+    bytes b;
+    wan_writer *w;
+    FILE *f = begin(&b);
+    uint8_t body[128] = "key";
+    wan_head h = { .type = WAN_T_IGNORE, .length = 192, .key_len = 3 };
+    memcpy(h.name, type, 4);
+    memset(body + 64, 0xaa, 64);
+    int rc = wan_writer_open(&w, f, "mem", NULL);
+    add_clip(w, "a", 1);
+    rc |= wan_writer_raw(w, &h, body, body + 64);
+    add_clip(w, "b", 1);
+    rc |= wan_writer_finish(&w);
+    fclose(f);
+    if (allowed)
+        ok(rc == 0 && count(b.p, b.n) == 2, "unknown type %s is passed over", type);
+    else
+        ok(rc == 0 && count(b.p, b.n) == -2 && strstr(wan_err_text(), type), "%s refused: %s",
+           type, wan_err_text());
+    if (allowed) {
+        wan_reader *r;
+        wan_record rec = WAN_RECORD_INIT;
+        bytes copy;
+        FILE *in = fmemopen(b.p, b.n, "rb"), *out = begin(&copy);
+        rc = wan_reader_open(&r, in, "mem");
+        rc |= wan_writer_open(&w, out, "mem", NULL);
+        wan_reader_tee(r, w);
+        while (wan_reader_next(r, &rec) > 0)
+            rc |= wan_writer_put(w, &rec);
+        rc |= wan_writer_finish(&w);
+        fclose(in);
+        fclose(out);
+        wan_reader_close(&r);
+        wan_record_clear(&rec);
+        ok(rc == 0 && copy.n == b.n && !memcmp(copy.p, b.p, b.n), "a filter copies it unchanged");
+        free(copy.p);
+    }
+    free(b.p);
+}
+
+static void check_not_records(void)
+{
+    ok(count("", 0) == -1 && strstr(wan_err_text(), "empty input"), "%s", wan_err_text());
+    const char *text = "{\"caption\": \"this is a text file and not at all a stream of records\"}";
+    ok(count(text, strlen(text)) == -1 && strstr(wan_err_text(), "not a record"), "%s",
+       wan_err_text());
+    ok(count("hello, world", 12) == -1 && strstr(wan_err_text(), "not a record"), "short text");
+}
+
+static void check_build(void)
+{
+    wan_record r = WAN_RECORD_INIT;
+    int64_t shape[1] = { 2 }, bad[1] = { -2 };
+    ok(wan_record_set_key(&r, "a.b") < 0 && wan_record_set_key(&r, "") < 0 &&
+           wan_record_set_key(&r, "/a") < 0 && wan_record_set_key(&r, "a//b") < 0, "illegal keys");
+    ok(wan_record_set_key(&r, "a/b-C_9") == 0, "legal key");
+    ok(wan_record_add(&r, "x", WAN_F32, shape, 1, malloc(8), WAN_TAKE) == 0, "add");
+    ok(wan_record_add(&r, "x", WAN_F32, shape, 1, malloc(8), WAN_TAKE) < 0, "duplicate name");
+    ok(wan_record_add(&r, "y", WAN_F32, bad, 1, NULL, WAN_BORROW) < 0, "negative dimension");
+    ok(wan_record_add(&r, "y z", WAN_F32, shape, 1, NULL, WAN_BORROW) < 0, "bad name");
+    wan_record_clear(&r);
+    char *k = wan_key_from("/my clips//caf\xc3\xa9.v2");
+    ok(!strcmp(k, "my_clips/caf___v2"), "key from text: %s", k);
+    free(k);
+    k = wan_key_from("");
+    ok(!strcmp(k, "_"), "key from nothing");
+    free(k);
+    json_t *opts = json_pack("{s:s, s:i, s:[s]}", "model", "/home/me/models/tiny", "n", 3, "files",
+                             "/tmp/a.mp4");
+    json_t *one = wan_provenance_append(NULL, "wan-a", opts);
+    json_t *two = wan_provenance_append(one, "wan-b", NULL);
+    char *s = wan_json_dump(two);
+    ok(!strstr(s, "/home") && !strstr(s, "/tmp") && strstr(s, "\"model\":\"tiny\"") &&
+           strstr(s, "\"prev\":\"wan-a.1\"") && strstr(s, "\"id\":\"wan-b.2\""), "%s", s);
+    free(s);
+    json_decref(opts);
+    json_decref(one);
+    json_decref(two);
+}
+
+int main(void)
+{
+    check_build();
+    check_round_trip();
+    check_truncation();
+    check_bit_flips();
+    check_cat();
+    check_caps();
+    check_table();
+    check_unknown("note", 1);
+    check_unknown("NOTE", 0);
+    check_not_records();
+    return tap_done();
+}
