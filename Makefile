@@ -106,10 +106,14 @@ PLUGIN := $(if $(filter 1,$(CUDA)),$(BUILD)/lib/libwan-cuda.so)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all tools demo check check-asan check-gpu check-mpi check-reference bench bench-gpu man lint \
-	install clean distclean help deps fuzz
+.PHONY: all tools cuda tests demo check check-run check-asan check-gpu check-reference bench bench-gpu \
+	man lint install clean help deps fuzz FORCE
 
 all: $(BIN) $(PLUGIN) ## build the tools into build/bin (and the CUDA plugin where nvcc is)
+tools: $(BIN) ## build the tools without the CUDA plugin
+cuda: $(PLUGIN) ## build the CUDA plugin
+deps: ## install the Debian packages that are missing
+	@.ci/deps
 
 $(OBJ)/%.o: %.c
 	$(SAY) CC $<
@@ -180,12 +184,42 @@ CHECKS64 :=
 SCRIPTS := $(foreach k,$(K),$(filter %/$(k).sh,$(SCRIPTS)))
 endif
 tests: $(CHECKS) $(CHECKS64)
-check: deps all $(CHECKS) $(CHECKS64) ## run all tests that need no GPU (K=name runs one)
+# the packages may be new: a second make looks again at what is here
+check: deps ## run all tests that need no GPU (K=name runs one)
+	@$(MAKE) --no-print-directory tools tests -j2
+	@$(MAKE) --no-print-directory check-run
+check-run:
 	@BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) MPI=$(MPI) tests/run $(CHECKS) $(CHECKS64) $(SCRIPTS)
 check-asan: ## the same under AddressSanitizer and UBSan
 	$(MAKE) check ASAN=1 CUDA=0 BUILD=$(BUILD)/asan
 
 -include tests/tests.mk
+
+# ---- demo, man pages, install
+EXAMPLES := $(patsubst examples/tiny/%.c,$(BUILD)/examples/%,$(sort $(wildcard examples/tiny/*.c)))
+$(BUILD)/examples/%: $(OBJ)/examples/tiny/%.o $(LIB)
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+examples: $(EXAMPLES)
+demo: deps ## clips to trained model to sampled mp4, all on this machine (CLIPS=dir: your own)
+	@$(MAKE) --no-print-directory tools examples -j2
+	@PATH=$(abspath $(BUILD)/bin):$(abspath $(BUILD)/examples):$$PATH CLIPS='$(CLIPS)' \
+		SHORT='$(DEMO_SHORT)' examples/tiny/demo.sh $(BUILD)/demo
+
+man: tools ## splice the tools' option tables into the man pages
+	@for t in $(TOOLS); do [ ! -f man/$$t.1 ] || { \
+		{ sed '/^\.\\" BEGIN OPTIONS/q' man/$$t.1; $(BUILD)/bin/$$t --help-mdoc; \
+		sed -n '/^\.\\" END OPTIONS/,$$p' man/$$t.1; } > $(BUILD)/$$t.1 && \
+		{ cmp -s $(BUILD)/$$t.1 man/$$t.1 || cp $(BUILD)/$$t.1 man/$$t.1; }; }; done
+lint: tools ## layers, headers, man pages
+	@BIN=$(abspath $(BUILD)/bin) tests/run $(sort $(wildcard tests/lint/*.sh))
+
+install: all ## install into DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)
+	install -m755 $(BIN) $(DESTDIR)$(PREFIX)/bin
+	$(if $(PLUGIN),install -m755 $(PLUGIN) $(DESTDIR)$(PREFIX)/lib)
+	for s in 1 5 7; do install -m644 man/*.$$s $(DESTDIR)$(PREFIX)/share/man/man$$s; done
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
