@@ -186,7 +186,7 @@ def small(out):
          max_shard_size="100KB")
     # 64-wide head; weights stored as bf16.
     case(out, "dit_d", 14, dict(num_attention_heads=1, attention_head_dim=64, num_layers=1, ffn_dim=72, text_dim=16,
-                                freq_dim=32), [(16, 5, 2, 4)], [0.6180339], [200], 5.0, bf16=True)
+                                freq_dim=32), [(16, 5, 2, 4)], [0.6180339], [200], 5.0, bf16=True, max_grad=17000)
     # 128-wide head, as the published models (RoPE 44/42/42); weights stored as bf16.
     case(out, "dit_e", 15, dict(num_attention_heads=1, attention_head_dim=128, num_layers=1, ffn_dim=24, text_dim=16,
                                 freq_dim=16), [(16, 3, 6, 4)], [0.4321], [200], 3.0, bf16=True, max_grad=2100,

@@ -60,11 +60,11 @@ def ids_of(tok, s):
     return tok(s, max_length=MAX_LENGTH, truncation=True, padding=False).input_ids
 
 
-def strings(seed):
+def strings(seed, with_raw):
     """500 strings as prompt_clean leaves them, which is all a pipeline ever tokenizes; then raw ones, marked."""
     built = texts.build(seed, 900)
     cleaned = list(dict.fromkeys(prompt_clean(s) for s in built))[:500]
-    raw = [s for s in built[:350] if prompt_clean(s) != s and len(s) < 200]
+    raw = [s for s in built[:350] if with_raw and prompt_clean(s) != s and len(s) < 200]
     return [(s, False) for s in cleaned] + [(s, True) for s in raw]
 
 
@@ -87,7 +87,7 @@ def case(out, name, seed, vocab_size, byte_fallback, keep_json):
         "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"})
     sp = sentencepiece.SentencePieceProcessor(model_file=spiece)
     rows, differ = [], {"sentencepiece": [], "layout_of_2023": []}
-    for i, (s, raw) in enumerate(strings(seed)):
+    for i, (s, raw) in enumerate(strings(seed, with_raw=not byte_fallback)):
         ids = ids_of(tok, s)
         assert ids == again.encode(s)[:len(ids) - 1] + [1] and len(ids) <= MAX_LENGTH and ids[-1] == 1
         row = {"text": s, "ids": ids}
