@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * adamw.c - reference AdamW and clip factor.
+ */
+#include "kernels/adamw.h"
+
+#include "kernels/rows.h"
+
+#define CHUNK WAN_ROWS_CHUNK
+
+/* The scalars of one step, computed once in double. */
+typedef struct step {
+    wan_real b1, c1, b2, c2, decay, lr, unbias, eps, coef;
+} step;
+
+static step step_of(const wan_adamw *a, const wan_real *coef)
+{
+    double m = 1 - pow(a->beta1, (double)a->step), v = 1 - pow(a->beta2, (double)a->step);
+    return (step){
+        .b1 = (wan_real)a->beta1, .c1 = (wan_real)(1 - a->beta1),
+        .b2 = (wan_real)a->beta2, .c2 = (wan_real)(1 - a->beta2),
+        .decay = (wan_real)(1 - a->lr * a->weight_decay), .lr = (wan_real)(a->lr / m),
+        .unbias = (wan_real)(1 / v), .eps = (wan_real)a->eps, .coef = coef ? *coef : 1,
+    };
+}
+
+static void chunk_step(const step *s, wan_real *restrict p, wan_real *restrict m,
+                       wan_real *restrict v, const wan_real *restrict g, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) {
+        wan_real gj = s->coef * g[j];
+        m[j] = s->b1 * m[j] + s->c1 * gj;
+        v[j] = s->b2 * v[j] + s->c2 * gj * gj;
+        p[j] = p[j] * s->decay - s->lr * m[j] / (wan_r_sqrt(v[j] * s->unbias) + s->eps);
+    }
+}
+
+int wan_adamw_step_c(wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, wan_real *v,
+                     const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n)
+{
+    (void)d;
+    if (a->step < 1)
+        return wan_err("adamw: step %lld; the first is 1", (long long)a->step);
+    if (shadow.p)
+        WAN_ROWS_CHECK("adamw_step", shadow);
+    step s = step_of(a, coef);
+#pragma omp parallel for if (n > WAN_ROWS_PARALLEL)
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t len = n - i < CHUNK ? n - i : CHUNK;
+        chunk_step(&s, p + i, m + i, v + i, g + i, len);
+        if (shadow.p)
+            wan_row_store(shadow, i, len, p + i);
+    }
+    return 0;
+}
+
+int wan_clip_coef_c(wan_dev *d, wan_real *coef, const double *sumsq, double max_norm)
+{
+    (void)d;
+    double c = max_norm / (sqrt(*sumsq) + 1e-6);
+    *coef = (wan_real)(c < 1 ? c : 1);
+    return 0;
+}
