@@ -117,8 +117,7 @@ def export(args):
     folder = os.path.join(args.out, "vae")
     os.makedirs(folder, exist_ok=True)
     half = {k: v.to(torch.float16) for k, v in newest(args).items()}
-    g = torch.Generator().manual_seed(5)
-    clips = tiny_vae.to_unit(tiny_vae.demo_like(192, tiny_vae.FRAMES, g).round())
+    clips = tiny_vae.to_unit(tiny_vae.demo_clips(tiny_vae.FRAMES, False))
     mean, std = latent_stats({k: v.float() for k, v in half.items()}, clips)
     cfg = dict(tiny_vae.VAE_CONFIG, latents_mean=[round(v, 4) for v in mean],
                latents_std=[round(v, 4) for v in std])
@@ -136,7 +135,7 @@ def score(args):
     vae = AutoencoderKLWan.from_pretrained(os.path.join(args.out, "vae"), torch_dtype=torch.float32).eval()
     p = vae.state_dict()
     for frames in (9, 17):
-        x = tiny_vae.to_unit(tiny_vae.fixed_clips(frames, raw=True).round())
+        x = tiny_vae.fixed_clips(frames)
         y = torch.cat([vae.decode(vae.encode(x[i:i + 1]).latent_dist.mode()).sample for i in range(len(x))])
         e = (y - x).square()
         ours = tiny_vae.decode(p, tiny_vae.encode(p, x)).clamp(-1, 1)

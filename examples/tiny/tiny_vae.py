@@ -232,7 +232,7 @@ def batch(b, frames, speed, g):
     wide = torch.rand(b, generator=g) < 0.25
     w3 = wide[:, None]
     r = torch.where(wide, uniform(b, 5, 20, g), uniform(b, 10.5, 14.5, g))
-    mag = torch.where(wide, uniform(b, 0, 1.4, g), uniform(b, 0.7, 1.1, g)) * speed
+    mag = torch.where(wide, uniform(b, 0, 1.4, g), uniform(b, 0.7, 1.2, g)) * speed
     quarter = torch.randint(4, (b,), generator=g) * (math.pi / 2)
     turn = torch.where(wide, uniform(b, 0, 6.283, g), quarter)
     vx, vy = mag * torch.cos(turn), mag * torch.sin(turn)
@@ -434,32 +434,52 @@ class Trainer:
         return s["u"]
 
 
-def fixed_clips(frames, count=24):
-    """Clean demo-like clips nobody trained on, [B,3,T,H,W] in [-1,1]."""
-    g = torch.Generator().manual_seed(990)
-    return to_unit(demo_like(count, frames, g))
+def split_mix(seed):
+    """splitmix64 in [0,1), as in draw_clips.c."""
+    mask = (1 << 64) - 1
+    while True:
+        seed = (seed + 0x9E3779B97F4A7C15) & mask
+        z = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        yield ((z ^ (z >> 31)) >> 11) * 2.0 ** -53
 
 
-def demo_like(b, frames, g):
-    kind = torch.randint(3, (b,), generator=g)
-    r, mag = uniform(b, 11, 14, g), uniform(b, 1.25, 1.75, g)
-    turn = torch.randint(4, (b,), generator=g) * (math.pi / 2)
-    vx, vy = mag * torch.cos(turn), mag * torch.sin(turn)
-    cx = 32 - vx * 4 + uniform(b, -3, 3, g)
-    cy = 32 - vy * 4 + uniform(b, -3, 3, g)
-    return draw(kind, cx, cy, vx, vy, r, torch.zeros(b), pick(COLOURS, b, g), pick(GROUNDS, b, g), frames)
+STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1))     # left, right, up, down
+
+
+def demo_clips(frames, held_out, copies=1):
+    """The clips of draw_clips.c before they become mp4, [N,3,T,H,W] in 0..255."""
+    rows = []
+    for i in range(216):
+        ground, motion, colour, shape = i % 3, i // 3 % 4, i // 12 % 6, i // 72
+        if ((shape + 2 * colour + 3 * motion + 3 * ground) % 9 == 0) != held_out:
+            continue
+        for copy in range(copies):
+            u = split_mix(i * 64 + copy + 1)
+            r, speed = 11 + 3 * next(u), 1.25 + 0.5 * next(u)
+            x, y = 29 + 6 * next(u), 29 + 6 * next(u)
+            vx, vy = speed * STEPS[motion][0], speed * STEPS[motion][1]
+            rows.append((shape, x - vx * (frames - 1) / 2, y - vy * (frames - 1) / 2, vx, vy, r, 0.0,
+                         *list(COLOURS.values())[colour], *list(GROUNDS.values())[ground]))
+    t = torch.tensor(rows, dtype=torch.float64)
+    return draw(*t[:, :7].T, t[:, 7:10], t[:, 10:], frames).float().add_(0.5).floor_()
+
+
+def fixed_clips(frames):
+    """The held-out clips in [-1,1]."""
+    return to_unit(demo_clips(frames, True))
 
 
 def run_stage(tr, minutes, path, start=0.0, log=print, slow=0.3):
     """Train for `minutes` of wall clock (the schedule follows the clock, since
     nobody knows how fast a shared machine is), saving as it goes."""
-    clips = fixed_clips(max(tr.frames, 1))
+    clips = fixed_clips(tr.frames)[::3]
     clips = clips[:, :, 0] if tr.frames == 1 else clips
     t0, u, last, acc = time.time(), start, 0, []
     while u < 1:
         u = start + (1 - start) * (time.time() - t0) / (60 * minutes)
         acc.append(tr.one(min(u, 1), 1.5 * min(1.0, slow + 2 * u)))
-        if time.time() - last > 30 or u >= 1:
+        if time.time() - last > 60 or u >= 1:
             last = time.time()
             q = tr.ema if tr.frames == 1 else tr.weights()
             q = {k: v.to("cpu") for k, v in q.items()}
