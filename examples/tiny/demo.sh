@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The whole path on one machine: clips -> frames -> latents and text rows -> shards -> two stages of
+# training -> sampled videos.  `make demo` builds the tools and runs this.
+#
+#     demo.sh WORKDIR        CLIPS=dir: your own folder of mp4+json instead of the drawn clips
+#                            SHORT=1: fewer steps (the path is whole, the result is not judged)
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+work=${1:?usage: demo.sh WORKDIR}
+clips=${CLIPS:-} short=${SHORT:-}
+rm -rf "$work"
+mkdir -p "$work"
+say() { printf '== %s (%d s)\n' "$*" "$SECONDS"; }
+
+own=
+if [ -n "$clips" ]; then
+    own=1
+    prompts=$work/prompts.txt
+    for f in "$clips"/*.json; do jq -r .caption "$f"; done | awk '!seen[$0]++' | head -n 8 >"$prompts"
+else
+    clips=$work/clips prompts=$here/prompts.txt
+    say "drawing clips"
+    draw_clips --held-out "$work/held-out" "$clips"
+fi
+ls "$clips"/*.mp4 | wc -l | xargs echo "training clips:"
+
+size=(--height 64 --width 64 --center-crop)
+say "frames to one-frame samples (stage 1)"
+wan-decode "${size[@]}" --mode frames --num-frames 4 "$clips" |
+    wan-encode --model "$here" | wan-shard -o "$work/ds1"
+wan-index --split-ratio 8,1,1 "$work/ds1"
+say "clips to video samples (stage 2)"
+wan-decode "${size[@]}" --frames 9 "$clips" |
+    wan-encode --model "$here" | wan-shard -o "$work/ds2"
+wan-index --split-ratio 8,1,1 "$work/ds2"
+
+iters() { [ -z "$short" ] || echo "train.train_iters=$1"; }
+say "stage 1: text to image"
+wan-train --config-file "$here/stage1.yaml" --training-mode pretrain --metrics "$work/stage1.jsonl" \
+    dataset.path="$work/ds1" dataset.split=train,val,test checkpoint.save="$work/ck1" $(iters 150)
+say "stage 2: text to video"
+wan-train --config-file "$here/stage2.yaml" --training-mode pretrain --metrics "$work/stage2.jsonl" \
+    dataset.path="$work/ds2" dataset.split=train,val,test checkpoint.save="$work/ck2" \
+    checkpoint.pretrained_checkpoint="$work/ck1" $(iters 250)
+
+say "sampling"
+mapfile -t captions <"$prompts"
+wan-sample --model "$here" --checkpoint_dir "$work/ck2" --prompts "${captions[@]}" --sizes 64*64 \
+    --frame_nums 9 --sample_steps 30 --sample_shift 3 --sample_guide_scale 3 --base_seed 1 \
+    --save_file "$work/sample.mp4"
+plot_loss "$work/loss.png" "$work/stage1.jsonl" "$work/stage2.jsonl"
+sheet "$work/sheet.png" "$clips" "$work"/sample_*.mp4 >"$work/nearest.txt"
+
+say "done"
+i=0
+: >"$work/score.txt"
+for v in "$work"/sample_*.mp4; do
+    echo "video   $v   \"${captions[i]}\""
+    [ -n "$own" ] || score --caption "${captions[i]}" "$v" >>"$work/score.txt" || true
+    i=$((i + 1))
+done
+echo "sheet   $work/sheet.png   (nearest training clip above each sample)"
+echo "losses  $work/loss.png   (both stages, mean of 50 steps)"
+[ -n "$own" ] || { cat "$work/score.txt"; echo "$(grep -c PASS "$work/score.txt") of $i held-out captions shown as told"; }
