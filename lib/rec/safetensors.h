@@ -5,7 +5,7 @@
  *     wan_st *st;
  *     wan_st_open(&st, "model/transformer");      // a file, an index.json, or a folder
  *     const wan_st_tensor *t = wan_st_find(st, "blocks.0.attn1.to_q.weight");
- *     wan_st_read(st, t, dst, WAN_F32);           // converts
+ *     wan_st_load(st, t->name, t->shape, t->rank, dst, WAN_F32);  // converts
  *     wan_st_close(&st);
  *
  * Every rule of spec/data-formats.md 5.2 is enforced; duplicate names are refused.
@@ -28,7 +28,7 @@ typedef struct wan_st_tensor {
     size_t bytes;
     const void *data;   /* into the mapping; element-aligned not guaranteed */
     const char *file;   /* which file, for messages */
-    int used;           /* set by wan_st_read and wan_st_use: see wan_st_unused */
+    int used;           /* set by wan_st_load: see wan_st_unused */
 } wan_st_tensor;
 
 /* path: FILE.safetensors, NAME.safetensors.index.json, or a folder that holds
