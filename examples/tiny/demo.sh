@@ -29,19 +29,19 @@ size=(--height 64 --width 64 --center-crop)
 say "frames to one-frame samples (stage 1)"
 wan-decode "${size[@]}" --mode frames --num-frames 4 "$clips" |
     wan-encode --model "$here" | wan-shard -o "$work/ds1"
-wan-index --split-ratio 8,1,1 "$work/ds1"
+wan-index --split-ratio 1,0,0 "$work/ds1"
 say "clips to video samples (stage 2)"
 wan-decode "${size[@]}" --frames 9 "$clips" |
     wan-encode --model "$here" | wan-shard -o "$work/ds2"
-wan-index --split-ratio 8,1,1 "$work/ds2"
+wan-index --split-ratio 1,0,0 "$work/ds2"
 
 iters() { [ -z "$short" ] || echo "train.train_iters=$1"; }
 say "stage 1: text to image"
 wan-train --config-file "$here/stage1.yaml" --training-mode pretrain --metrics "$work/stage1.jsonl" \
-    dataset.path="$work/ds1" dataset.split=train,val,test checkpoint.save="$work/ck1" $(iters 150)
+    dataset.path="$work/ds1" checkpoint.save="$work/ck1" $(iters 150)
 say "stage 2: text to video"
 wan-train --config-file "$here/stage2.yaml" --training-mode pretrain --metrics "$work/stage2.jsonl" \
-    dataset.path="$work/ds2" dataset.split=train,val,test checkpoint.save="$work/ck2" \
+    dataset.path="$work/ds2" checkpoint.save="$work/ck2" \
     checkpoint.pretrained_checkpoint="$work/ck1" $(iters 250)
 
 say "sampling"
