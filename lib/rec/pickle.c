@@ -144,7 +144,7 @@ static int take(wan_pickle *p, const uint8_t **at, uint64_t n)
 
 static int take_uint(wan_pickle *p, int bytes, uint64_t *out)
 {
-    const uint8_t *at;
+    const uint8_t *at = NULL;
     WAN_TRY(take(p, &at, (uint64_t)bytes));
     *out = 0;
     for (int i = bytes - 1; i >= 0; i--)
@@ -164,7 +164,7 @@ static int push_int(wan_pickle *p, int64_t i)
  * longer one is kept as opaque (the legacy magic number has 80 bits). */
 static int push_long(wan_pickle *p, uint64_t n)
 {
-    const uint8_t *at;
+    const uint8_t *at = NULL;
     WAN_TRY(take(p, &at, n));
     if (n > 8) {
         wan_pickle_value *v = wan_pickle_make(p, WAN_PK_OPAQUE);
@@ -182,7 +182,7 @@ static int push_long(wan_pickle *p, uint64_t n)
 
 static int push_real(wan_pickle *p)
 {
-    const uint8_t *at;
+    const uint8_t *at = NULL;
     WAN_TRY(take(p, &at, 8));
     uint64_t u = 0;
     for (int i = 0; i < 8; i++)
@@ -197,7 +197,7 @@ static int push_real(wan_pickle *p)
 static int push_text(wan_pickle *p, enum wan_pickle_kind kind, int width)
 {
     uint64_t n;
-    const uint8_t *at;
+    const uint8_t *at = NULL;
     WAN_TRY(take_uint(p, width, &n));
     WAN_TRY(take(p, &at, n));
     wan_pickle_value *v = wan_pickle_make(p, kind);
@@ -281,7 +281,7 @@ static int push_tuple(wan_pickle *p, size_t n)
 
 static int push_marked(wan_pickle *p, enum wan_pickle_kind kind)
 {
-    size_t first;
+    size_t first = 0;
     WAN_TRY(unmark(p, &first));
     if (kind == WAN_PK_DICT && (p->n - first) % 2)
         return wan_err("a key without a value");
@@ -320,7 +320,7 @@ static int extend(wan_pickle *p, size_t first, enum wan_pickle_kind kind)
 
 static int extend_marked(wan_pickle *p, enum wan_pickle_kind kind)
 {
-    size_t first;
+    size_t first = 0;
     WAN_TRY(unmark(p, &first));
     return extend(p, first, kind);
 }
@@ -371,7 +371,7 @@ static int persistent(wan_pickle *p)
 
 static int pop_mark(wan_pickle *p)
 {
-    size_t first;
+    size_t first = 0;
     WAN_TRY(unmark(p, &first));
     p->n = first;
     return 0;

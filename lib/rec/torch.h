@@ -34,7 +34,7 @@ typedef struct wan_torch_tensor {
     int64_t count;                   /* elements */
     int contiguous;
     const void *data;                /* element 0; alignment is not guaranteed */
-    size_t storage;                  /* which storage: equal for tensors that share one */
+    size_t storage;                  /* number of its storage, for the reader itself */
     int used;                        /* set by wan_torch_read */
 } wan_torch_tensor;
 

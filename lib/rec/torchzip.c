@@ -185,14 +185,14 @@ static int check_disjoint(wan_torchzip *z)
 
 static int parse(wan_torchzip *z, const uint8_t *b, size_t n)
 {
-    struct directory d;
+    struct directory d = { 0, 0, 0 };
     WAN_TRY(find_directory(&d, b, n));
     if (!d.entries)
         return wan_err("the zip archive is empty");
     z->entry = wan_calloc(d.entries, sizeof *z->entry, "zip directory");
     if (!z->entry)
         return -1;
-    uint64_t at = 0, used;
+    uint64_t at = 0, used = 0;
     for (z->n = 0; z->n < d.entries; z->n++, at += used)
         WAN_TRY(read_entry(&z->entry[z->n], b, &d, b + d.offset + at, d.size - at, &used));
     if (at != d.size)
