@@ -106,7 +106,7 @@ PLUGIN := $(if $(filter 1,$(CUDA)),$(BUILD)/lib/libwan-cuda.so)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all tools cuda tests demo check check-run check-asan check-gpu check-reference bench bench-gpu \
+.PHONY: all tools cuda tests examples demo check check-run check-asan check-gpu check-reference bench bench-gpu \
 	man lint install clean help deps fuzz FORCE
 
 all: $(BIN) $(PLUGIN) ## build the tools into build/bin (and the CUDA plugin where nvcc is)
@@ -186,10 +186,11 @@ endif
 tests: $(CHECKS) $(CHECKS64)
 # the packages may be new: a second make looks again at what is here
 check: deps ## run all tests that need no GPU (K=name runs one)
-	@$(MAKE) --no-print-directory tools tests -j2
+	@$(MAKE) --no-print-directory tools tests examples -j2
 	@$(MAKE) --no-print-directory check-run
 check-run:
-	@BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) MPI=$(MPI) tests/run $(CHECKS) $(CHECKS64) $(SCRIPTS)
+	@BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) \
+		tests/run $(CHECKS) $(CHECKS64) $(SCRIPTS)
 check-asan: ## the same under AddressSanitizer and UBSan
 	$(MAKE) check ASAN=1 CUDA=0 BUILD=$(BUILD)/asan
 
