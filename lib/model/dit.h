@@ -56,8 +56,8 @@ typedef struct wan_dit {
     wan_dtype compute;
     int flags;
     wan_params params;
-    wan_real *master;   /* device [params.total] (TRAIN or compute == WAN_REAL), else only
-                           [total - n_gemm], see wan_dit_full() */
+    wan_real *master;   /* device [params.total] when wan_dit_full(), else the last
+                           [total - n_gemm] only: what GEMMs read exists as bf16 alone */
     uint16_t *shadow;   /* device [params.n_gemm] bf16, when compute == WAN_BF16 */
     wan_real *grad;     /* device [params.total], TRAIN */
     void *priv;
@@ -77,6 +77,8 @@ int wan_dit_plan(wan_dit_bytes *out, const wan_dit_config *c, wan_dtype compute,
                  const wan_dit_capacity *cap) WAN_MUST_CHECK;
 int wan_dit_reserve(wan_dit *m, const wan_dit_capacity *cap) WAN_MUST_CHECK;
 
+/* Whether master holds every parameter: TRAIN, or compute == WAN_REAL. */
+int wan_dit_full(const wan_dit *m);
 /* Parameter i from / to host floats [count]; set also refreshes the shadow. */
 int wan_dit_set(wan_dit *m, int i, const float *host) WAN_MUST_CHECK;
 int wan_dit_get(const wan_dit *m, int i, float *host) WAN_MUST_CHECK;
@@ -94,6 +96,9 @@ int wan_dit_forward(wan_dit *m, const wan_dit_input *in, wan_real *pred) WAN_MUS
 typedef int wan_dit_on_grad(void *arg, int block);
 int wan_dit_backward(wan_dit *m, const wan_dit_input *in, wan_buf dpred, wan_dit_on_grad *on_grad,
                      void *arg) WAN_MUST_CHECK;
+
+/* After wan_dit_backward: gradient of in->rows, device [S, 4*in_ch] WAN_REAL (overwritten). */
+int wan_dit_input_grad(wan_dit *m, wan_real *drows) WAN_MUST_CHECK;
 
 /* Cross-attention keys and values of a prompt, computed once and used for every sampler step.
  * forward_cached ignores in->text. */
