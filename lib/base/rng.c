@@ -99,6 +99,7 @@ void wan_mt19937_seed(wan_mt19937 *g, uint64_t seed)
     for (int i = 1; i < 624; i++)
         g->s[i] = 1812433253u * (g->s[i - 1] ^ g->s[i - 1] >> 30) + (uint32_t)i;
     g->i = 624;
+    g->have = 0;
 }
 
 static void mt_refill(wan_mt19937 *g)
@@ -139,15 +140,14 @@ static void normal_fill_16(float *x)
     }
 }
 
-/* Fewer than 16: torch draws doubles (53 bits from two words) and keeps the second of each pair. */
+/* Fewer than 16: torch draws doubles (53 bits from two words); the second of a pair waits in the
+ * generator, also across calls. */
 static void randn_small(wan_mt19937 *g, float *out, size_t n)
 {
-    double kept = 0;
-    int have = 0;
     for (size_t i = 0; i < n; i++) {
-        if (have) {
-            out[i] = (float)kept;
-            have = 0;
+        if (g->have) {
+            out[i] = (float)g->kept;
+            g->have = 0;
             continue;
         }
         double u[2];
@@ -157,8 +157,8 @@ static void randn_small(wan_mt19937 *g, float *out, size_t n)
         }
         double radius = sqrt(-2 * log1p(-u[1])), theta = 2 * 3.14159265358979323846 * u[0];
         out[i] = (float)(radius * cos(theta));
-        kept = radius * sin(theta);
-        have = 1;
+        g->kept = radius * sin(theta);
+        g->have = 1;
     }
 }
 

@@ -40,7 +40,12 @@ uint64_t wan_rng_below(const wan_rng *r, uint64_t i, uint64_t n);
 void wan_rng_normal(const wan_rng *r, float *out, uint64_t first, size_t n);
 
 /* torch's CPU generator (MT19937 + its normal_ code path), for --rng torch-cpu. */
-typedef struct wan_mt19937 { uint32_t s[624]; int i; } wan_mt19937;
+typedef struct wan_mt19937 {
+    uint32_t s[624];
+    int i;
+    int have;    /* a normal number is left over from an odd draw of fewer than 16 */
+    double kept;
+} wan_mt19937;
 void wan_mt19937_seed(wan_mt19937 *g, uint64_t seed);
 uint32_t wan_mt19937_u32(wan_mt19937 *g);
 /* Same values as torch.randn(n, generator=torch.Generator().manual_seed(seed)) on CPU. */
