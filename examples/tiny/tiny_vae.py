@@ -256,19 +256,18 @@ def ripple(b, g):
     return F.interpolate(n, size=(SIZE, SIZE), mode="bicubic")[:, :, None]
 
 
-YUV = torch.tensor([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
+YUV = torch.tensor([[0.2126, 0.7152, 0.0722], [-0.1146, -0.3854, 0.5], [0.5, -0.4542, -0.0458]])
 
 
-def mp4_like(x, g):
-    """What yuv420p does to a clip in 0..255: half-size chroma, a little noise."""
+def mp4_like(x, smooth):
+    """What yuv420p does to a clip in 0..255: half-size chroma, scaled back by
+    repetition (as swscale does when not told otherwise) or smoothly."""
     b, _, t, h, w = x.shape
     y = torch.einsum("ij,bjthw->bithw", YUV, x)
-    c = y[:, 1:].permute(0, 2, 1, 3, 4).reshape(b * t, 2, h, w)
-    c = F.interpolate(F.avg_pool2d(c, 2), scale_factor=2, mode="bilinear")
-    c = c.reshape(b, t, 2, h, w).permute(0, 2, 1, 3, 4)
-    y = torch.cat([y[:, :1], c], 1)
-    x = torch.einsum("ij,bjthw->bithw", torch.linalg.inv(YUV), y)
-    return x + 1.5 * torch.randn(x.shape, generator=g)
+    c = F.avg_pool2d(y[:, 1:].permute(0, 2, 1, 3, 4).reshape(b * t, 2, h, w), 2)
+    c = F.interpolate(c, scale_factor=2, mode="bilinear" if smooth else "nearest")
+    y = torch.cat([y[:, :1], c.reshape(b, t, 2, h, w).permute(0, 2, 1, 3, 4)], 1)
+    return torch.einsum("ij,bjthw->bithw", torch.linalg.inv(YUV), y).clamp(0, 255)
 
 
 def to_unit(x):
@@ -278,9 +277,12 @@ def to_unit(x):
 def training_pair(b, frames, speed, g):
     """(input, target), [B,3,T,H,W] or [B,3,H,W] for one frame, in [-1,1]."""
     x = batch(b, frames, speed, g).clamp(0, 255)
-    rough = (torch.rand(b, generator=g) < 0.4)[:, None, None, None, None]
-    src = torch.where(rough, mp4_like(x, g), x)
-    x, src = to_unit(x), to_unit(src)
+    rough = (torch.rand(b, generator=g) < 0.7)[:, None, None, None, None]
+    smooth = torch.rand(1, generator=g).item() < 0.35
+    x = torch.where(rough, mp4_like(x, smooth), x)
+    noise = (torch.rand(b, generator=g) < 0.5)[:, None, None, None, None] * 1.5
+    src = to_unit(x + noise * torch.randn(x.shape, generator=g))
+    x = to_unit(x)
     return (src[:, :, 0], x[:, :, 0]) if frames == 1 else (src, x)
 
 
