@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * AdamW: provider against reference. */
+#include "tests/kernels/compare.h"
+
+static const double bound_f32 = 2e-6, bound_bf16 = 3e-3;
+
+static void run(size_t n, wan_dtype shadow, int clip)
+{
+    double sumsq[1] = { (double)n };
+    vec *p = vec_new(WAN_REAL, n, 0, 1), *m = vec_new(WAN_REAL, n, 0, 0.1);
+    vec *v = vec_new(WAN_REAL, n, 1, 0.1), *g = vec_new(WAN_REAL, n, 0, 1);
+    vec *s = vec_new(shadow, n, 7, 1), *coef = vec_new(WAN_REAL, 1, 7, 1);
+    vec *sq = vec_of(WAN_F64, 1, sumsq);
+    wan_adamw a = { 1e-2, 0.9, 0.95, 1e-8, 0.1, 3 };
+    CMP_BOTH(clip_coef(d, vec_p(coef, i), (const double *)sq->b[i].p, 0.5));
+    vec_ok(coef, bound_f32, "clip factor n=%zu", n);
+    CMP_BOTH(adamw_step(d, &a, vec_p(p, i), vec_p(m, i), vec_p(v, i), vec_p(g, i), s->b[i],
+                        clip ? vec_p(coef, i) : NULL, (int64_t)n));
+    vec_ok(p, bound_f32, "  p (clip %d)", clip);
+    vec_ok(m, bound_f32, "  m");
+    vec_ok(v, bound_f32, "  v");
+    vec_ok(s, shadow == WAN_BF16 ? bound_bf16 : bound_f32, "  shadow %s", CMP_NAME(shadow));
+    cmp_reset();
+}
+
+int main(void)
+{
+    static const size_t size[] = { 1, 3, 63, 65, 2049, 70001 };
+    if (!cmp_open("adamw"))
+        return tap_done();
+    for (size_t s = 0; s < sizeof size / sizeof *size; s++)
+        for (int k = 0; k < 4; k++)
+            run(size[s], cmp_types[k % 2], k / 2);
+    return cmp_done();
+}

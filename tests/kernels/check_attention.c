@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Attention: provider against reference; self, cross, packs, strides, key bias, T5. */
+#include "tests/kernels/compare.h"
+
+/* bf16: probabilities and score gradients may be rounded to bf16 before their product */
+static const double bound_f32 = 5e-6, bound_bf16 = 6e-3;
+
+typedef struct shape {
+    int n, H;
+    int64_t hd, lq[4], lk[4];
+    int pad, biased;
+    double sd; /* of q and k: large makes the softmax sharp */
+} shape;
+
+static void run(const shape *s, wan_dtype t)
+{
+    const wan_pack *pq[2] = { cmp_pack(s->lq, s->n, 0), cmp_pack(s->lq, s->n, 1) };
+    const wan_pack *pk[2] = { cmp_pack(s->lk, s->n, 0), cmp_pack(s->lk, s->n, 1) };
+    int64_t W = s->H * s->hd, ld = W + s->pad, Sq = pq[0]->S, Sk = pk[0]->S;
+    double bound = t == WAN_BF16 ? bound_bf16 : bound_f32, scale = 1 / sqrt((double)s->hd);
+    vec *q = vec_new(t, (size_t)(Sq * ld), 0, s->sd), *k = vec_new(t, (size_t)(Sk * ld), 0, s->sd);
+    vec *v = vec_new(t, (size_t)(Sk * ld), 0, 1), *o_ = vec_new(t, (size_t)(Sq * W), 7, 1);
+    vec *lse = vec_new(WAN_REAL, (size_t)(Sq * s->H), 7, 1), *g = vec_new(t, (size_t)(Sq * W), 0, 1);
+    vec *bias = vec_new(WAN_REAL, (size_t)Sk, 0, 2);
+    vec *dq = vec_new(t, (size_t)(Sq * ld), 0, 1), *dk = vec_new(t, (size_t)(Sk * ld), 0, 1);
+    vec *dv = vec_new(t, (size_t)(Sk * ld), 0, 1);
+    wan_attn a[2];
+    for (int i = 0; i < 2; i++)
+        a[i] = (wan_attn){ pq[i], pk[i], s->H, s->hd, scale, ld, ld, ld, W,
+                           s->biased ? vec_p(bias, i) : NULL };
+    CMP_BOTH(attention_forward(d, &a[i], o_->b[i], vec_p(lse, i), q->b[i], k->b[i], v->b[i]));
+    vec_ok(o_, bound, "n=%d q=%lld k=%lld H=%d hd=%lld pad %d bias %d sd %g %s", s->n,
+           (long long)pq[0]->max_len, (long long)pk[0]->max_len, s->H, (long long)s->hd, s->pad,
+           s->biased, s->sd, CMP_NAME(t));
+    vec_ok(lse, bound_f32, "  lse");
+    CMP_BOTH(attention_backward(d, &a[i], dq->b[i], dk->b[i], dv->b[i], g->b[i], o_->b[i],
+                                vec_p(lse, i), q->b[i], k->b[i], v->b[i]));
+    vec_ok(dq, bound, "  dq (what lies between rows is untouched)");
+    vec_ok(dk, bound, "  dk");
+    vec_ok(dv, bound, "  dv");
+    cmp_reset();
+}
+
+static void t5(int64_t n0, int64_t n1, int H, int64_t hd, wan_dtype t)
+{
+    int64_t len[2] = { n0, n1 };
+    const wan_pack *p[2] = { cmp_pack(len, 2, 0), cmp_pack(len, 2, 1) };
+    int64_t W = H * hd;
+    vec *q = vec_new(t, (size_t)(p[0]->S * W), 0, 0.5), *k = vec_new(t, (size_t)(p[0]->S * W), 0, 0.5);
+    vec *v = vec_new(t, (size_t)(p[0]->S * W), 0, 1), *o_ = vec_new(t, (size_t)(p[0]->S * W), 7, 1);
+    vec *table = vec_new(WAN_REAL, (size_t)(32 * H), 0, 1);
+    wan_attn a[2];
+    for (int i = 0; i < 2; i++)
+        a[i] = (wan_attn){ p[i], p[i], H, hd, 1, W, W, W, W, NULL };
+    CMP_BOTH(attention_t5(d, &a[i], o_->b[i], q->b[i], k->b[i], v->b[i], vec_p(table, i)));
+    vec_ok(o_, t == WAN_BF16 ? bound_bf16 : bound_f32, "t5 %lld %lld H=%d hd=%lld %s",
+           (long long)n0, (long long)n1, H, (long long)hd, CMP_NAME(t));
+    cmp_reset();
+}
+
+int main(void)
+{
+    static const shape shapes[] = {
+        { 1, 1, 4, { 2 }, { 3 }, 0, 0, 1 },
+        { 1, 2, 64, { 48 }, { 48 }, 0, 0, 1 },
+        { 2, 4, 64, { 48, 65 }, { 48, 65 }, 64, 0, 1 },
+        { 3, 3, 12, { 63, 1, 17 }, { 5, 65, 3 }, 5, 1, 1 },
+        { 2, 2, 128, { 131, 64 }, { 20, 512 }, 0, 1, 1 },
+        { 1, 2, 128, { 300 }, { 300 }, 0, 0, 2 },
+        { 1, 1, 20, { 700 }, { 700 }, 0, 0, 1 },
+        { 1, 2, 64, { 33 }, { 129 }, 3, 1, 4 },
+    };
+    if (!cmp_open("attention"))
+        return tap_done();
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int t = 0; t < 2; t++)
+            run(&shapes[s], cmp_types[t]);
+    for (int t = 0; t < 2; t++) {
+        t5(1, 5, 2, 64, cmp_types[t]);
+        t5(130, 33, 4, 16, cmp_types[t]);
+    }
+    return cmp_done();
+}

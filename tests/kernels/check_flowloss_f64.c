@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Flow-matching noise and loss, double: the formula, and dpred against finite differences. */
+#include "tests/kernels/fd.h"
+
+typedef struct ctx {
+    wan_dev *d;
+    const wan_pack *p;
+    int64_t F;
+    wan_real *pred, *x0, *eps, *coef, *loss;
+} ctx;
+
+/* sum_i coef[i] * (tokens_i * F) * loss[i]: what dpred is the gradient of */
+static double loss(void *arg)
+{
+    ctx *c = (ctx *)arg;
+    wan_buf none = { NULL, WAN_REAL };
+    fd_must(c->d->ops->flow_loss(c->d, c->loss, none, c->pred, c->x0, c->eps, c->coef, c->p, c->F));
+    double s = 0;
+    for (int i = 0; i < c->p->n; i++)
+        s += c->coef[i] * c->loss[i] * (double)((c->p->cu[i + 1] - c->p->cu[i]) * c->F);
+    return s;
+}
+
+static void run(wan_dev *d, const int64_t *len, int n, int64_t F)
+{
+    wan_pack p;
+    fd_must(wan_pack_new(d, &p, len, n));
+    int64_t N = p.S * F;
+    ctx c = { d, &p, F, fd_rand(N, 0, 1), fd_rand(N, 0, 1), fd_rand(N, 0, 1), fd_rand(n, 1, 0.3),
+              fd_rand(n, 0, 1) };
+    wan_real *dp = fd_rand(N, 0, 1), *xt = fd_rand(N, 0, 1), worst = 0;
+    fd_must(d->ops->flow_loss(d, c.loss, WAN_RBUF(dp), c.pred, c.x0, c.eps, c.coef, &p, F));
+    fd_ok("dpred", loss, &c, c.pred, dp, N);
+    double want = 0;
+    loss(&c); /* the differences left c.loss at a shifted point */
+    for (int64_t j = p.cu[n - 1] * F; j < N; j++)
+        want += pow(c.pred[j] - (c.eps[j] - c.x0[j]), 2) / (double)(len[n - 1] * F);
+    ok(fabs(want / c.loss[n - 1] - 1) < 1e-12, "loss of the last sample");
+    fd_must(d->ops->flow_noise(d, WAN_RBUF(xt), c.x0, c.eps, c.coef, &p, F));
+    for (int64_t j = 0; j < N; j++) {
+        double s = c.coef[p.seg[j / F]];
+        worst = fmax(worst, fabs(xt[j] - ((1 - s) * c.x0[j] + s * c.eps[j])));
+    }
+    ok(worst < 1e-12, "noise: %.2g", worst);
+    wan_pack_free(d, &p);
+}
+
+int main(void)
+{
+    wan_dev *d;
+    fd_must(wan_dev_open(&d, "ref", 0));
+    run(d, (int64_t[]){ 3, 1, 5 }, 3, 12);
+    run(d, (int64_t[]){ 1 }, 1, 1);
+    return tap_done();
+}

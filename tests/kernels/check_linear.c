@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Linear layer: provider against reference. */
+#include "tests/kernels/compare.h"
+
+/* relative L2 error: fp32 sums in another order; bf16 one rounding of the result */
+static const double bound_f32 = 3e-6, bound_bf16 = 3e-3;
+
+static double bound(wan_dtype out)
+{
+    return out == WAN_BF16 ? bound_bf16 : bound_f32;
+}
+
+static void forward(int64_t M, int64_t N, int64_t K, wan_dtype in, wan_dtype out, enum wan_act act,
+                    int bias, wan_dtype pre)
+{
+    vec *x = vec_new(in, (size_t)(M * K), 0, 1), *w = vec_new(in, (size_t)(N * K), 0, 1);
+    vec *b = vec_new(WAN_REAL, (size_t)N, 0, 3), *y = vec_new(out, (size_t)(M * N), 7, 1);
+    vec *z = vec_new(pre, (size_t)(M * N), 7, 1);
+    wan_buf none = { NULL, WAN_REAL };
+    CMP_BOTH(linear_forward(d, y->b[i], act ? z->b[i] : none, x->b[i], w->b[i],
+                            bias ? vec_p(b, i) : NULL, M, N, K, act));
+    vec_ok(y, bound(out), "forward %lldx%lldx%lld %s->%s act %d bias %d", (long long)M,
+           (long long)N, (long long)K, CMP_NAME(in), CMP_NAME(out), act, bias);
+    if (act)
+        vec_ok(z, bound(pre), "  pre-activation %s", CMP_NAME(pre));
+    cmp_reset();
+}
+
+static void backward(int64_t M, int64_t N, int64_t K, wan_dtype in, wan_dtype gin, wan_dtype out,
+                     int acc)
+{
+    vec *x = vec_new(in, (size_t)(M * K), 0, 1), *w = vec_new(in, (size_t)(N * K), 0, 1);
+    vec *dy = vec_new(gin, (size_t)(M * N), 0, 1), *dx = vec_new(out, (size_t)(M * K), 0, 3);
+    vec *dw = vec_new(WAN_REAL, (size_t)(N * K), 0, 3), *db = vec_new(WAN_REAL, (size_t)N, 0, 3);
+    CMP_BOTH(linear_dgrad(d, dx->b[i], dy->b[i], w->b[i], M, N, K, acc));
+    CMP_BOTH(linear_wgrad(d, vec_p(dw, i), vec_p(db, i), dy->b[i], x->b[i], M, N, K, acc));
+    vec_ok(dx, bound(out), "dgrad %lldx%lldx%lld x,w %s dy %s dx %s acc %d", (long long)M,
+           (long long)N, (long long)K, CMP_NAME(in), CMP_NAME(gin), CMP_NAME(out), acc);
+    vec_ok(dw, bound_f32, "  dw");
+    vec_ok(db, bound_f32, "  db");
+    CMP_BOTH(linear_wgrad(d, vec_p(dw, i), NULL, dy->b[i], x->b[i], M, N, K, acc));
+    vec_ok(dw, bound_f32, "  dw without db");
+    cmp_reset();
+}
+
+int main(void)
+{
+    static const int64_t shape[][3] = { { 1, 1, 1 },    { 3, 5, 7 },     { 1, 64, 65 },
+                                        { 63, 65, 31 }, { 64, 64, 64 },  { 65, 130, 63 },
+                                        { 129, 96, 200 }, { 300, 256, 256 }, { 17, 6, 513 } };
+    if (!cmp_open("linear"))
+        return tap_done();
+    for (size_t s = 0; s < sizeof shape / sizeof *shape; s++) {
+        const int64_t *m = shape[s];
+        for (int a = 0; a < 2; a++)
+            for (int b = 0; b < 2; b++) {
+                forward(m[0], m[1], m[2], cmp_types[a], cmp_types[b], WAN_ACT_NONE, b == 0, WAN_REAL);
+                backward(m[0], m[1], m[2], cmp_types[a], cmp_types[a], cmp_types[b], (int)s % 2 == b);
+            }
+        forward(m[0], m[1], m[2], WAN_BF16, WAN_BF16, WAN_ACT_GELU_TANH, 1, WAN_BF16);
+        forward(m[0], m[1], m[2], WAN_REAL, WAN_REAL, WAN_ACT_SILU, 1, WAN_REAL);
+        forward(m[0], m[1], m[2], WAN_BF16, WAN_BF16, WAN_ACT_GELU_ERF, 0, WAN_REAL);
+        backward(m[0], m[1], m[2], WAN_BF16, WAN_REAL, WAN_REAL, 1);
+        backward(m[0], m[1], m[2], WAN_REAL, WAN_BF16, WAN_BF16, 1);
+    }
+    return cmp_done();
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Linear layer, double: gradients against finite differences. */
+#include "tests/kernels/fd.h"
+
+typedef struct ctx {
+    wan_dev *d;
+    int64_t M, N, K;
+    wan_real *x, *w, *b, *y, *dy;
+} ctx;
+
+static double loss(void *arg)
+{
+    ctx *c = (ctx *)arg;
+    wan_buf none = { NULL, WAN_REAL };
+    fd_must(c->d->ops->linear_forward(c->d, WAN_RBUF(c->y), none, WAN_RBUF(c->x), WAN_RBUF(c->w),
+                                      c->b, c->M, c->N, c->K, WAN_ACT_NONE));
+    return fd_dot(c->y, c->dy, c->M * c->N);
+}
+
+static void run(wan_dev *d, int64_t M, int64_t N, int64_t K)
+{
+    ctx c = { d, M, N, K, fd_rand(M * K, 0, 1), fd_rand(N * K, 0, 1), fd_rand(N, 0, 1),
+              fd_rand(M * N, 0, 1), fd_rand(M * N, 0, 1) };
+    wan_real *dx = fd_rand(M * K, 0, 1), *dw = fd_rand(N * K, 0, 1), *db = fd_rand(N, 0, 1);
+    wan_real *dx2 = (wan_real *)malloc((size_t)(M * K) * sizeof *dx2);
+    const wan_ops *o = d->ops;
+    fd_must(o->linear_dgrad(d, WAN_RBUF(dx), WAN_RBUF(c.dy), WAN_RBUF(c.w), M, N, K, 0));
+    fd_must(o->linear_wgrad(d, dw, db, WAN_RBUF(c.dy), WAN_RBUF(c.x), M, N, K, 0));
+    fd_ok("linear dx", loss, &c, c.x, dx, M * K);
+    fd_ok("linear dw", loss, &c, c.w, dw, N * K);
+    fd_ok("linear db", loss, &c, c.b, db, N);
+    memcpy(dx2, dx, (size_t)(M * K) * sizeof *dx2);
+    fd_must(o->linear_dgrad(d, WAN_RBUF(dx2), WAN_RBUF(c.dy), WAN_RBUF(c.w), M, N, K, 1));
+    fd_must(o->linear_wgrad(d, dw, db, WAN_RBUF(c.dy), WAN_RBUF(c.x), M, N, K, 1));
+    double e = 0;
+    for (int64_t i = 0; i < M * K; i++)
+        e = fmax(e, fabs(dx2[i] - 2 * dx[i]));
+    ok(e < 1e-12, "accumulate adds dx (%.2g)", e);
+    for (int64_t i = 0; i < N * K; i++)
+        dw[i] /= 2;
+    for (int64_t i = 0; i < N; i++)
+        db[i] /= 2;
+    fd_ok("linear dw accumulated twice", loss, &c, c.w, dw, N * K);
+    fd_ok("linear db accumulated twice", loss, &c, c.b, db, N);
+}
+
+int main(void)
+{
+    wan_dev *d;
+    fd_must(wan_dev_open(&d, "ref", 0));
+    run(d, 5, 7, 3);
+    run(d, 1, 1, 1);
+    run(d, 17, 33, 65);
+    return tap_done();
+}
