@@ -15,7 +15,7 @@
 
 struct wan_out {
     FILE *f;
-    char *path, *tmp; /* both NULL: stdout */
+    char *path, *tmp; /* both NULL: stdout; tmp NULL: a device or pipe, written in place */
 };
 
 /* Temporary files to remove when the program ends early.  Fixed slots, because a signal handler
@@ -74,6 +74,22 @@ static int out_create(wan_out *o, const char *path)
     return pending_add(o->tmp);
 }
 
+/* A rename would replace the device or pipe itself. */
+static int is_special(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode);
+}
+
+static int out_direct(wan_out *o, const char *path)
+{
+    o->path = strdup(path);
+    o->f = fopen(path, "wb");
+    if (!o->path || !o->f)
+        return wan_err_errno("%s: cannot open", path);
+    return 0;
+}
+
 int wan_out_open(wan_out **out, const char *path)
 {
     wan_out *o = wan_calloc(1, sizeof *o, "output file");
@@ -82,7 +98,7 @@ int wan_out_open(wan_out **out, const char *path)
         return -1;
     if (!strcmp(path, "-"))
         o->f = stdout;
-    else if (out_create(o, path) < 0) {
+    else if (is_special(path) ? out_direct(o, path) < 0 : out_create(o, path) < 0) {
         wan_out_discard(&o);
         return -1;
     }
@@ -151,7 +167,7 @@ void wan_out_discard(wan_out **out)
     if (!o)
         return;
     *out = NULL;
-    if (o->f && o->tmp)
+    if (o->f && o->path)
         fclose(o->f);
     if (o->tmp)
         unlink(o->tmp);

@@ -2,6 +2,8 @@
  *
  * check_base.c - checksums, conversions, random numbers, number parsing, files.
  */
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/crc32c.h"
@@ -158,6 +160,14 @@ static void check_files(void)
        "discard leaves the old file");
     free(text);
     ok(wan_slurp(&text, &n, path, 4) < 0, "slurp respects its cap");
+    char *pipe_path = wan_path_join(dir, "fifo");
+    struct stat st;
+    int fd = mkfifo(pipe_path, 0600) == 0 ? open(pipe_path, O_RDWR | O_NONBLOCK) : -1;
+    ok(fd >= 0 && wan_out_open(&o, pipe_path) == 0 && fputs("hello", wan_out_file(o)) > 0 &&
+           wan_out_finish(&o) == 0 && stat(pipe_path, &st) == 0 && S_ISFIFO(st.st_mode),
+       "a device or pipe is written to, not replaced");
+    close(fd);
+    free(pipe_path);
     wan_remove_tree(dir);
     ok(access(dir, F_OK) != 0, "remove tree");
     free(path);
