@@ -46,7 +46,7 @@ ifeq ($(FFMPEG),1)
 PKGS += libavformat libavcodec libavutil libswscale
 SKIP += $(wildcard lib/media/*_none.c)
 else
-SKIP += $(filter-out %_none.c,$(wildcard lib/media/*.c))
+SKIP += $(filter-out %_none.c,$(wildcard lib/media/video*.c))
 endif
 ifeq ($(MPI),1)
 PKGS += ompi-c
