@@ -7,7 +7,7 @@
  *   upsample: nearest x2 in space, y[t, i, j] = x[t, i/2, j/2]; x [T, H, W, C], y [T, 2H, 2W, C]
  *   interleave: x [T, P, 2C] -> y [2T, P, C]: the first C channels of frame t become frame 2t, the
  *             last C frame 2t+1
- *   from_rgb: u8 [P, 3] -> x/255*2 - 1;     to_rgb: clamp to [-1, 1], (x+1)/2*255 truncated
+ *   from_rgb: u8 [P, 3] -> x/255*2 - 1;     to_rgb: clamp to [-1, 1], (x+1)/2*255 truncated (NaN: 0)
  *   to_cfirst: x [T, P, C] -> y [C, T, P], y = x*a[c] + b[c];  to_clast: the inverse layout,
  *             y [T, P, C] = x [C, T, P]*a[c] + b[c]  (a, b [C] or NULL: 1 and 0)
  */
