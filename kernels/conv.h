@@ -28,6 +28,10 @@ typedef int wan_conv_forward_fn(wan_dev *d, const wan_conv *c, wan_buf y, wan_bu
 
 wan_conv_forward_fn wan_conv_forward_c, wan_conv_forward_dnnl, wan_conv_forward_cuda;
 
+/* Providers may keep a reordered copy of weights under their address: call this before the memory at
+ * w is freed or gets other contents.  No-op for addresses never seen. */
+void wan_conv_forget(const void *w);
+
 /* Host: dst [Co, kt*kh*kw, Ci] from src [Co, Ci, kt*kh*kw] (taps = kt*kh*kw). */
 void wan_conv_repack(float *dst, const float *src, int64_t Co, int64_t Ci, int64_t taps);
 

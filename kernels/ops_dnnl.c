@@ -2,9 +2,9 @@
  *
  * ops_dnnl.c - slots served by oneDNN and the kernels around it.
  */
-#include "kernels/ops.h"
+#include "kernels/ops_vae.h"
 
 void wan_ops_fill_dnnl(wan_ops *o)
 {
-    (void)o;
+    wan_ops_fill_dnnl_vae(o);
 }

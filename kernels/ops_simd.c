@@ -2,9 +2,9 @@
  *
  * ops_simd.c - slots whose vectorised C is faster than the reference on every CPU.
  */
-#include "kernels/ops.h"
+#include "kernels/ops_vae.h"
 
 void wan_ops_fill_simd(wan_ops *o)
 {
-    (void)o;
+    wan_ops_fill_simd_vae(o);
 }

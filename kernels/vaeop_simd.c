@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * vaeop_simd.c - VAE norm and SiLU in plain loops that the compiler vectorises.
+ */
+#include <string.h>
+
+#include "kernels/ops_vae.h"
+#include "kernels/rows.h"
+
+/* exp(x), relative error below 2e-7: x = k ln 2 + r, 2^k put into the exponent, a polynomial in r. */
+static inline float exp_poly(float x)
+{
+    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    float k = __builtin_rintf(x * 1.44269504f);
+    float r = x - k * 0.693359375f + k * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits = ((int32_t)k + 127) << 23;
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return p * scale;
+}
+
+static void norm_row(float *restrict y, const float *restrict x, const float *restrict gamma,
+                     float root, int64_t C, int silu)
+{
+    float norm = __builtin_sqrtf(wan_row_dot(x, x, C));
+    float inv = root / (norm > 1e-12f ? norm : 1e-12f);
+    if (silu) {
+        for (int64_t c = 0; c < C; c++) {
+            float v = x[c] * inv * gamma[c];
+            y[c] = v / (1.0f + exp_poly(-v));
+        }
+    } else {
+        for (int64_t c = 0; c < C; c++)
+            y[c] = x[c] * inv * gamma[c];
+    }
+}
+
+static int vae_norm_simd(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma, int64_t P,
+                         int64_t C, enum wan_act act)
+{
+    WAN_ROWS_CHECK("vae_norm", x, y);
+    wan_real *scratch = wan_rows_scratch(d, 2 * C);
+    if (!scratch)
+        return -1;
+    float root = __builtin_sqrtf((float)C);
+#pragma omp parallel for schedule(static) if (P * C > WAN_ROWS_PARALLEL)
+    for (int64_t p = 0; p < P; p++) {
+        float *in = wan_rows_mine(scratch, 2 * C), *out = in + C;
+        norm_row(out, wan_row_load(x, p * C, C, in), gamma, root, C, act == WAN_ACT_SILU);
+        wan_row_store(y, p * C, C, out);
+    }
+    return 0;
+}
+
+void wan_ops_fill_simd_vae(wan_ops *o)
+{
+    o->vae_norm = vae_norm_simd;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_vae.c - the video VAE against diffusers' AutoencoderKLWan (tests/data/ref/vae_*).
+ *
+ * Bounds: 1e-5 relative L2 in float (the dumps themselves are within 2e-6 of double); 3e-2 with
+ * bf16 convolution operands, which is about what rounding every operand to 8 bits costs.
+ */
+#include "tests/tap.h"
+
+#include "kernels/ops.h"
+#include "lib/model/vae.h"
+#include "lib/rec/safetensors.h"
+
+#define REF "tests/data/ref/"
+#define F32_BOUND 1e-5
+#define BF16_BOUND 3e-2
+
+
+static void *load(wan_st *st, const char *what, int t, wan_dtype dt, int64_t *shape)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.%d", what, t);
+    wan_st_tensor *e = wan_st_find(st, name);
+    if (!e) {
+        ok(0, "%s is in the dump", name);
+        exit(1);
+    }
+    memcpy(shape, e->shape, sizeof e->shape);
+    void *p = malloc(e->bytes);
+    if (dt == WAN_U8)
+        memcpy(p, e->data, e->bytes);
+    else if (wan_st_load(st, name, e->shape, e->rank, p, dt) < 0)
+        exit(1);
+    return p;
+}
+
+typedef struct video {
+    float *v; /* [3, T, H, W] as the dump has it */
+    int64_t T, H, W, t;
+    int off;  /* worst difference of u8 from trunc((v+1)/2*255) */
+} video;
+
+static int keep(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H, int64_t W)
+{
+    video *o = arg;
+    for (int64_t i = 0; i < n * H * W; i++)
+        for (int c = 0; c < 3; c++) {
+            float v = pixels[i * 3 + c];
+            int u = (int)((v + 1) / 2 * 255), e = abs(u - rgb[i * 3 + c]);
+            o->off = e > o->off ? e : o->off;
+            o->v[(c * o->T + o->t) * H * W + i] = v;
+        }
+    o->t += n;
+    return 0;
+}
+
+static int refuse(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H,
+                  int64_t W)
+{
+    (void)arg, (void)rgb, (void)pixels, (void)n, (void)H, (void)W;
+    return wan_err("enough");
+}
+
+static void check_encode(wan_vae *v, wan_st *in, wan_st *out, int T, double bound, const char *who)
+{
+    int64_t s[16], l[16];
+    uint8_t *rgb = load(in, "frames", T, WAN_U8, s);
+    float *want = load(out, "latent", T, WAN_F32, l), *mu = load(out, "mu", T, WAN_F32, l);
+    int64_t n = l[0] * l[1] * l[2] * l[3], px = s[0] * s[1] * s[2] * s[3];
+    float *got = malloc((size_t)n * 4), *again = malloc((size_t)n * 4);
+    float *pixels = malloc((size_t)px * 4), *logvar = malloc((size_t)n * 4);
+    int chunks[] = { 4, 1, 8, 12, 64 }, n_chunks = who[7] == 'c' ? 5 : 2;
+    for (int i = 0; i < n_chunks; i++) {
+        float *to = i ? again : got;
+        if (!ok(wan_vae_encode(v, to, rgb, s[0], s[1], s[2], chunks[i]) == 0,
+                "%s: encode %d frames, chunk %d", who, T, chunks[i]))
+            return;
+        if (i)
+            ok_err(rel_l2(again, got, (size_t)n), bound > 1e-4 ? 1e-2 : 1e-6,
+                   "%s: %d frames, chunk %d equals chunk 4", who, T, chunks[i]);
+        if (T == 1)
+            break;
+    }
+    ok_err(rel_l2(got, want, (size_t)n), bound, "%s: latent of %d frames", who, T);
+    for (int64_t i = 0; i < px; i++)
+        pixels[i] = (float)rgb[i] / 255 * 2 - 1;
+    int rc = wan_vae_encode_raw(v, got, logvar, pixels, s[0], s[1], s[2]);
+    ok_err(rc < 0 ? INFINITY : rel_l2(got, mu, (size_t)n), bound, "%s: mean of %d frames", who, T);
+    free(rgb), free(want), free(mu), free(got), free(again), free(pixels), free(logvar);
+}
+
+static void check_decode(wan_vae *v, wan_st *in, wan_st *out, int T, double bound, const char *who)
+{
+    int64_t z[16], s[16];
+    float *latent = load(in, "z", T, WAN_F32, z), *want = load(out, "video", T, WAN_F32, s);
+    size_t n = (size_t)(s[0] * s[1] * s[2] * s[3]);
+    video o = { calloc(n, sizeof(float)), s[1], s[2], s[3], 0, 0 };
+    ok(wan_vae_decode(v, latent, z[1], z[2], z[3], keep, &o) == 0, "%s: decode %d frames", who,
+       T);
+    ok(o.t == T, "%s: %d frames come out (%d)", who, T, (int)o.t);
+    ok_err(rel_l2(o.v, want, n), bound, "%s: video of %d frames", who, T);
+    ok(o.off == 0, "%s: u8 frames are the truncated pixels", who);
+    ok(wan_vae_decode(v, latent, z[1], z[2], z[3], refuse, NULL) < 0 &&
+           !strcmp(wan_err_text(), "enough"), "%s: the receiver can stop", who);
+    free(latent), free(want), free(o.v);
+}
+
+static void check_model(const char *name, const char *dev, wan_dtype compute, double bound)
+{
+    char path[256], who[64];
+    wan_dev *d;
+    wan_vae *v;
+    wan_st *in, *out;
+    static const int T[] = { 1, 17, 5 }; /* so that buffers change size both ways */
+    snprintf(who, sizeof who, "%s %s %s", name, dev, wan_dtype_name(compute));
+    snprintf(path, sizeof path, REF "%s/vae", name);
+    if (!ok(wan_dev_open(&d, dev, 0) == 0, "%s: device", who) ||
+        !ok(wan_vae_open(&v, d, path, WAN_VAE_ENCODER | WAN_VAE_DECODER, compute) == 0,
+            "%s: every tensor is used", who))
+        return;
+    snprintf(path, sizeof path, REF "%s/in.safetensors", name);
+    if (wan_st_open(&in, path) < 0)
+        exit(1);
+    snprintf(path, sizeof path, REF "%s/out.safetensors", name);
+    if (wan_st_open(&out, path) < 0)
+        exit(1);
+    for (int i = 0; i < 3; i++) {
+        check_encode(v, in, out, T[i], bound, who);
+        check_decode(v, in, out, T[i], bound, who);
+    }
+    wan_vae_close(&v);
+    ok(d->allocated == d->scratch_bytes, "%s: all memory given back", who);
+    wan_st_close(&in);
+    wan_st_close(&out);
+    wan_dev_close(&d);
+}
+
+static void check_refusals(void)
+{
+    wan_dev *d;
+    wan_vae *v;
+    uint8_t rgb[3] = { 0 };
+    float z[1] = { 0 };
+    if (wan_dev_open(&d, "cpu", 0) < 0)
+        return;
+    ok(wan_vae_open(&v, d, REF "umt5/text_encoder", WAN_VAE_ENCODER, WAN_F32) < 0 && v == NULL,
+       "another model's folder is refused: %s", wan_err_text());
+    if (!ok(wan_vae_open(&v, d, REF "vae_r1/vae", WAN_VAE_ENCODER, WAN_F32) == 0, "encoder alone"))
+        return;
+    ok(wan_vae_channels(v) == 16, "16 channels");
+    ok(wan_vae_encode(v, z, rgb, 4, 16, 16, 0) < 0, "4 frames: %s", wan_err_text());
+    ok(wan_vae_encode(v, z, rgb, 1, 12, 16, 0) < 0, "height 12: %s", wan_err_text());
+    ok(wan_vae_decode(v, z, 1, 1, 1, keep, NULL) < 0, "no decoder: %s", wan_err_text());
+    wan_vae_close(&v);
+    wan_dev_close(&d);
+}
+
+int main(void)
+{
+    check_model("vae_r1", "ref", WAN_F32, F32_BOUND);
+    check_model("vae_r2", "ref", WAN_F32, F32_BOUND);
+    check_model("vae_r1", "cpu", WAN_F32, F32_BOUND);
+    check_model("vae_r2", "cpu", WAN_F32, F32_BOUND);
+    check_model("vae_r1", "cpu", WAN_BF16, BF16_BOUND);
+    check_model("vae_r2", "ref", WAN_BF16, BF16_BOUND);
+    check_refusals();
+    return tap_done();
+}
