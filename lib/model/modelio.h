@@ -8,14 +8,32 @@
 #include "lib/model/dit.h"
 #include "lib/rec/safetensors.h"
 
-/* DIR/config.json with diffusers' or the official keys; unknown architecture keys are errors. */
+enum wan_naming { WAN_NAMING_HF, WAN_NAMING_OFFICIAL };
+
+/* DIR/config.json with diffusers' or the official keys; unknown keys and models other than text to
+ * video are errors.  The official file leaves text_dim out: it is then read from the weights. */
 int wan_dit_config_load(wan_dit_config *c, const char *dir) WAN_MUST_CHECK;
-json_t *wan_dit_config_json(const wan_dit_config *c);  /* diffusers' config.json */
-/* Loads every parameter from DIR (either naming, optional "model.diffusion_model." prefix);
- * missing, extra or misshapen tensors are errors that name file and tensor. */
+json_t *wan_dit_config_json(const wan_dit_config *c, enum wan_naming naming); /* new reference */
+
+/* Finds every parameter of p in st under either naming (optional "model.diffusion_model." prefix):
+ * tensor[i] [p->n] belongs to st.  Missing, extra and misshapen tensors and scaled FP8 files are
+ * errors that name file and tensor; dir is for messages. */
+int wan_dit_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const char *dir)
+    WAN_MUST_CHECK;
+/* Loads every parameter from DIR, one tensor at a time. */
 int wan_dit_load(wan_dit *m, const char *dir) WAN_MUST_CHECK;
-/* Writes DIR/config.json and DIR/diffusion_pytorch_model*.safetensors (+ index when more than one
- * file of max_shard bytes is needed) in type dt, HuggingFace names. */
+
+/* Where the values of parameter i come from: *data [p->v[i].count] of type *t, valid until the next
+ * call. */
+typedef int wan_dit_fetch(void *arg, int i, const void **data, wan_dtype *t);
+/* Writes DIR/config.json and DIR/diffusion_pytorch_model*.safetensors (+ index when one file would
+ * hold more than max_shard bytes of data; a tensor larger than that has a file of its own).
+ * Parameter i is stored as type[i].  Tensors are in the order of their names, so equal weights make
+ * equal bytes.  DIR is made when it is not there. */
+int wan_dit_write(const wan_dit_config *c, const wan_params *p, const char *dir,
+                  enum wan_naming naming, const wan_dtype *type, int64_t max_shard,
+                  wan_dit_fetch *fetch, void *arg) WAN_MUST_CHECK;
+/* The same for the parameters of m, all in type dt, HuggingFace names. */
 int wan_dit_save(const wan_dit *m, const char *dir, wan_dtype dt, int64_t max_shard)
     WAN_MUST_CHECK;
 

@@ -299,8 +299,9 @@ static void check_calls(void)
     wan_dit_input in = d.in;
     in.n = 1;
     in.grid = (const int64_t (*)[3])big;
-    ok(wan_dit_forward(m, &in, d.pred) < 0 && strstr(wan_err_text(), "1x2x1025"),
-       "a grid beyond the RoPE range is refused: %s", wan_err_text());
+    int rc = wan_dit_forward(m, &in, d.pred);
+    ok(rc < 0 && strstr(wan_err_text(), "1x2x1025"), "a grid beyond the RoPE range is refused: %s",
+       wan_err_text());
     ok(wan_dit_backward(m, &d.in, WAN_RBUF(d.r), NULL, NULL) < 0, "backward after a failed forward");
     wan_dit_bytes bytes;
     wan_dit_capacity cap = { 40, N, N * TEXT_LEN, WAN_RECOMPUTE_FULL };
