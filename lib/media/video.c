@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * video.c - reading a clip: which decoded frames are kept, and where they go.
+ *
+ * Re-timing follows ffmpeg's fps filter: a source frame at t seconds after the first takes the
+ * output slot round(t * fps); output frame k shows the latest source frame of a slot <= k; the
+ * clip ends at the slot of the end of its last frame.
+ */
+#include "lib/media/video.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/media/video_internal.h"
+
+typedef struct clip {
+    wan_source src;
+    wan_fit_state fit;
+    const wan_video_options *opt;
+    wan_video *out;
+    int64_t room;    /* frames allocated */
+    int fitted;      /* fit was begun */
+} clip;
+
+/* Space for one more output frame; the first call fixes the size of the picture. */
+static uint8_t *new_frame(clip *c, const AVFrame *like)
+{
+    wan_video *v = c->out;
+    if (!c->fitted) {
+        c->fitted = 1;
+        if (wan_fit_begin(&c->fit, c->opt, like, c->src.turn) < 0)
+            return NULL;
+        v->height = c->fit.out_h;
+        v->width = c->fit.out_w;
+        v->source_height = c->fit.source_h;
+        v->source_width = c->fit.source_w;
+    }
+    size_t size = (size_t)v->height * (size_t)v->width * 3;
+    if (c->opt->max_bytes > 0 && (uint64_t)(v->frames + 1) * size > (uint64_t)c->opt->max_bytes) {
+        wan_err("more than %lld bytes of frames to keep at %d x %d (after %lld frames)",
+                (long long)c->opt->max_bytes, v->height, v->width, (long long)v->frames);
+        return NULL;
+    }
+    if (v->frames == c->room) {
+        int64_t room = c->room + 16 + c->room / 8;
+        uint8_t *grown = realloc(v->rgb, (size_t)room * size);
+        if (!grown) {
+            wan_err("out of memory (%lld frames of %d x %d)", (long long)room, v->height,
+                    v->width);
+            return NULL;
+        }
+        v->rgb = grown;
+        c->room = room;
+    }
+    return v->rgb + (size_t)v->frames++ * size;
+}
+
+static int keep(clip *c, const AVFrame *f)
+{
+    uint8_t *dst = new_frame(c, f);
+    return dst ? wan_fit_frame(&c->fit, dst, f) : -1;
+}
+
+static int repeat_last(clip *c, const AVFrame *f)
+{
+    uint8_t *dst = new_frame(c, f);
+    size_t size = (size_t)c->out->height * (size_t)c->out->width * 3;
+    if (!dst)
+        return -1;
+    memcpy(dst, dst - size, size);
+    return 0;
+}
+
+/* Frame f fills the output slots [from, to): counts them, keeps those that are wanted. */
+static int emit(clip *c, const AVFrame *f, int64_t from, int64_t to)
+{
+    int64_t first = c->opt->skip_frames, end = c->opt->max_frames ? first + c->opt->max_frames
+                                                                    : INT64_MAX;
+    int fresh = 1;
+    if (to > c->out->frames_retimed)
+        c->out->frames_retimed = to;
+    for (int64_t k = from > first ? from : first; k < to && k < end; k++) {
+        WAN_TRY(fresh ? keep(c, f) : repeat_last(c, f));
+        fresh = 0;
+    }
+    return 0;
+}
+
+static int64_t slot_of(const clip *c, int64_t stamp, AVRational rate)
+{
+    if (c->opt->fps <= 0)
+        return c->src.frames - 1; /* every source frame is an output frame */
+    return av_rescale_q_rnd(stamp - c->src.first, c->src.time_base, av_inv_q(rate),
+                            AV_ROUND_NEAR_INF);
+}
+
+/* The slot where the clip ends: that of the end of the last frame. */
+static int64_t end_slot(const clip *c, AVRational rate)
+{
+    const wan_source *s = &c->src;
+    if (c->opt->fps <= 0)
+        return s->frames;
+    int64_t end = slot_of(c, s->last + s->duration, rate);
+    return end > 0 ? end : 1;
+}
+
+/* Decodes everything; a frame is converted when the next one shows that it has a slot. */
+static int read_all(clip *c)
+{
+    AVRational rate = av_d2q(c->opt->fps > 0 ? c->opt->fps : 1, 1001000);
+    AVFrame *now = av_frame_alloc(), *next = av_frame_alloc();
+    int64_t slot = 0, next_slot;
+    int rc = now && next ? wan_source_next(&c->src, now) : wan_err("out of memory (frame)");
+    int any = rc == 1;
+    while (rc > 0) {
+        rc = wan_source_next(&c->src, next);
+        if (rc < 0)
+            break;
+        next_slot = rc ? slot_of(c, next->pts, rate) : end_slot(c, rate);
+        if (emit(c, now, slot, next_slot) < 0)
+            rc = -1;
+        if (rc <= 0)
+            break;
+        slot = next_slot;
+        av_frame_unref(now);
+        av_frame_move_ref(now, next);
+    }
+    if (!rc && !any)
+        rc = wan_err("no frame could be decoded");
+    av_frame_free(&now);
+    av_frame_free(&next);
+    return rc;
+}
+
+static void take_facts(clip *c, double fps)
+{
+    c->out->frames_in = c->src.frames;
+    c->out->fps_in = wan_source_fps(&c->src);
+    c->out->fps = fps > 0 ? fps : c->out->fps_in;
+    c->out->errors = c->src.errors;
+    int64_t promised = wan_source_promised(&c->src);
+    if (promised > c->src.packets && !c->out->errors)
+        c->out->errors = 1; /* the file ends before its own table of contents does */
+}
+
+static int check_options(const wan_video_options *o, const char *path)
+{
+    if (!o->height != !o->width || o->height < 0 || o->width < 0 || o->height % 16 ||
+        o->width % 16 || o->height > 16384 || o->width > 16384)
+        return wan_err("%s: cannot scale to %d x %d: both must be multiples of 16", path, o->height,
+                       o->width);
+    return o->fps >= 0 && o->fps <= 1000 ? 0 : wan_err("%s: %g frames per second", path, o->fps);
+}
+
+/* Opens path, lets pick() take the frames, closes; errors are prefixed with the path once. */
+static int read_clip(wan_video *out, const char *path, const wan_video_options *opt, double fps,
+                     int (*pick)(clip *c, void *arg), void *arg)
+{
+    clip c = { .opt = opt, .out = out };
+    memset(out, 0, sizeof *out);
+    WAN_TRY(check_options(opt, path));
+    WAN_TRY(wan_source_open(&c.src, path, opt->threads));
+    int rc = pick(&c, arg);
+    if (rc < 0)
+        wan_err_prefix("%s", path);
+    else
+        take_facts(&c, fps);
+    wan_source_close(&c.src);
+    wan_fit_end(&c.fit);
+    if (rc < 0)
+        wan_video_free(out);
+    return rc < 0 ? -1 : 0;
+}
+
+static int pick_all(clip *c, void *arg)
+{
+    (void)arg;
+    return read_all(c);
+}
+
+int wan_video_read(wan_video *out, const char *path, const wan_video_options *opt)
+{
+    return read_clip(out, path, opt, opt->fps, pick_all, NULL);
+}
+
+/* ---- frames mode */
+
+typedef struct choice {
+    int64_t *index, n; /* the places, n >= 1 */
+    int64_t total;     /* they were computed for */
+} choice;
+
+/* numpy.linspace(0, total - 1, n, dtype=int) */
+static void choose(choice *p, int64_t total)
+{
+    double step = p->n > 1 ? (double)(total - 1) / (double)(p->n - 1) : 0;
+    for (int64_t i = 0; i < p->n; i++)
+        p->index[i] = (int64_t)floor((double)i * step);
+    if (p->n > 1)
+        p->index[p->n - 1] = total - 1;
+    p->total = total;
+}
+
+/* Decodes all frames and keeps those at p->index. */
+static int pick_frames(clip *c, void *arg)
+{
+    choice *p = arg;
+    AVFrame *f = av_frame_alloc();
+    int rc = f ? 1 : wan_err("out of memory (frame)");
+    int64_t i = 0;
+    while (rc > 0 && (rc = wan_source_next(&c->src, f)) > 0) {
+        int64_t at = c->src.frames - 1;
+        for (int first = 1; i < p->n && p->index[i] == at && rc > 0; i++, first = 0)
+            if ((first ? keep(c, f) : repeat_last(c, f)) < 0)
+                rc = -1;
+        av_frame_unref(f);
+    }
+    c->out->frames_retimed = c->src.frames;
+    if (!rc && !c->src.frames)
+        rc = wan_err("no frame could be decoded");
+    av_frame_free(&f);
+    return rc;
+}
+
+/* The container's frame count is a guess that saves a second pass when it turns out right. */
+static int64_t guess_total(const char *path)
+{
+    wan_source s;
+    if (wan_source_open(&s, path, 1) < 0)
+        return -1;
+    int64_t n = wan_source_promised(&s);
+    wan_source_close(&s);
+    return n;
+}
+
+int wan_video_read_frames(wan_video *out, int64_t *index, int64_t n, const char *path,
+                          const wan_video_options *opt)
+{
+    memset(out, 0, sizeof *out);
+    choice p = { .index = index, .n = n };
+    if (n < 1)
+        return wan_err("%s: %lld frames asked for", path, (long long)n);
+    int64_t guess = guess_total(path);
+    if (guess < 0)
+        return -1;
+    choose(&p, guess > 0 ? guess : 1);
+    WAN_TRY(read_clip(out, path, opt, 0, pick_frames, &p));
+    if (out->frames_in != p.total) {
+        choose(&p, out->frames_in);
+        wan_video_free(out);
+        WAN_TRY(read_clip(out, path, opt, 0, pick_frames, &p));
+    }
+    if (out->frames != n) {
+        wan_video_free(out);
+        return wan_err("%s: its number of frames changes between two readings", path);
+    }
+    return 0;
+}
+
+void wan_video_free(wan_video *v)
+{
+    free(v->rgb);
+    v->rgb = NULL;
+    v->frames = 0;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * video_fit.c - one decoded frame to RGB of the wanted size: scale, centre crop, quarter turns.
+ *
+ * The sizes follow spec/training.md 2.1, except that no result ever has a side that is no multiple
+ * of 16, and that the cover size is never smaller than the target.
+ */
+#include <libavutil/imgutils.h>
+#include <libavutil/pixdesc.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/media/video_internal.h"
+
+static int at_least(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+static int down16(int n)
+{
+    return n < 16 ? 16 : n / 16 * 16;
+}
+
+/* From the source's h, w to the scaled and the cropped size, both upright. */
+static void plan(const wan_video_options *o, int h, int w, int *sh, int *sw, int *ch, int *cw)
+{
+    double source = (double)w / h, target = o->height ? (double)o->width / o->height : 0;
+    if (!o->height) {
+        *sh = at_least(h, 16);
+        *sw = at_least(w, 16);
+    } else if (o->fit == WAN_FIT_STRETCH) {
+        *sh = o->height;
+        *sw = o->width;
+    } else if ((o->fit == WAN_FIT_CROP) == (source > target)) { /* height decides */
+        *sh = o->height;
+        *sw = (int)(o->height * source + 1e-9);
+    } else {
+        *sw = o->width;
+        *sh = (int)(o->width / source + 1e-9);
+    }
+    if (o->height && o->fit == WAN_FIT_CROP) {
+        *ch = o->height;
+        *cw = o->width;
+    } else {
+        *ch = down16(*sh);
+        *cw = down16(*sw);
+    }
+    *sh = at_least(*sh, *ch);
+    *sw = at_least(*sw, *cw);
+}
+
+static int method(enum wan_resize r)
+{
+    switch (r) {
+    case WAN_RESIZE_BICUBIC: return SWS_BICUBIC;
+    case WAN_RESIZE_NEAREST: return SWS_POINT;
+    case WAN_RESIZE_AREA: return SWS_AREA;
+    case WAN_RESIZE_LANCZOS: return SWS_LANCZOS;
+    default: return SWS_BILINEAR;
+    }
+}
+
+/* The deprecated "J" formats are their plain twins with full range. */
+static int plain_format(int format, int *full)
+{
+    switch (format) {
+    case AV_PIX_FMT_YUVJ420P: *full = 1; return AV_PIX_FMT_YUV420P;
+    case AV_PIX_FMT_YUVJ422P: *full = 1; return AV_PIX_FMT_YUV422P;
+    case AV_PIX_FMT_YUVJ444P: *full = 1; return AV_PIX_FMT_YUV444P;
+    case AV_PIX_FMT_YUVJ440P: *full = 1; return AV_PIX_FMT_YUV440P;
+    case AV_PIX_FMT_YUVJ411P: *full = 1; return AV_PIX_FMT_YUV411P;
+    default: return format;
+    }
+}
+
+/* The scaler for frames like this one; untagged colour is BT.601, as ffmpeg takes it. */
+static int make_scaler(wan_fit_state *f, const AVFrame *in)
+{
+    int full = in->color_range == AVCOL_RANGE_JPEG;
+    int format = plain_format(in->format, &full);
+    int flags = method(f->opt->resize) | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT;
+    sws_freeContext(f->sws);
+    f->sws = sws_getContext(in->width, in->height, (enum AVPixelFormat)format, f->scaled_w,
+                            f->scaled_h, AV_PIX_FMT_RGB24, flags, NULL, NULL, NULL);
+    if (!f->sws)
+        return wan_err("cannot convert its pixels (%s, %d x %d) to RGB",
+                       av_get_pix_fmt_name(in->format), in->height, in->width);
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)format);
+    if (!(d->flags & AV_PIX_FMT_FLAG_RGB)) {
+        int space = in->colorspace == AVCOL_SPC_UNSPECIFIED ? SWS_CS_DEFAULT : (int)in->colorspace;
+        if (sws_setColorspaceDetails(f->sws, sws_getCoefficients(space), full,
+                                     sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16,
+                                     1 << 16) < 0)
+            return wan_err("cannot convert its colours to RGB");
+    }
+    f->in_h = in->height;
+    f->in_w = in->width;
+    f->in_format = in->format;
+    f->in_range = in->color_range;
+    f->in_space = in->colorspace;
+    return 0;
+}
+
+int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame *first, int turn)
+{
+    memset(f, 0, sizeof *f);
+    f->opt = opt;
+    f->turn = turn;
+    AVRational sar = first->sample_aspect_ratio;
+    double stretch = sar.num > 0 && sar.den > 0 ? av_q2d(sar) : 1;
+    double wide = first->width * stretch;
+    if (!(wide >= 1 && wide <= 65536))
+        return wan_err("frames of %d x %d pixels with aspect %d:%d", first->height, first->width,
+                       sar.num, sar.den);
+    int h = first->height, w = (int)lround(wide), across = turn % 2;
+    f->source_h = across ? w : h;
+    f->source_w = across ? h : w;
+    plan(opt, f->source_h, f->source_w, &f->scaled_h, &f->scaled_w, &f->out_h, &f->out_w);
+    f->crop_h = across ? f->out_w : f->out_h;
+    f->crop_w = across ? f->out_h : f->out_w;
+    if (across) {
+        int swap = f->scaled_h;
+        f->scaled_h = f->scaled_w;
+        f->scaled_w = swap;
+    }
+    if (f->scaled_h > 65536 || f->scaled_w > 65536)
+        return wan_err("scaling %d x %d pixels to %d x %d is too much", h, w, f->scaled_h,
+                       f->scaled_w);
+    f->stride = ((size_t)f->scaled_w * 3 + 127) / 64 * 64; /* room for SIMD overshoot */
+    f->scratch = av_malloc(f->stride * (size_t)f->scaled_h + 64);
+    return f->scratch ? make_scaler(f, first) : wan_err("out of memory (scaling)");
+}
+
+/* Copies the centre of the scaled picture to dst, turned clockwise by quarter turns. */
+static void crop_and_turn(const wan_fit_state *f, uint8_t *dst)
+{
+    size_t top = (size_t)(f->scaled_h - f->crop_h) / 2, left = (size_t)(f->scaled_w - f->crop_w) / 2;
+    const uint8_t *src = f->scratch + top * f->stride + left * 3;
+    int last_y = f->crop_h - 1, last_x = f->crop_w - 1;
+    if (f->turn == 0) {
+        for (int y = 0; y < f->out_h; y++)
+            memcpy(dst + (size_t)y * (size_t)f->out_w * 3, src + (size_t)y * f->stride,
+                   (size_t)f->out_w * 3);
+        return;
+    }
+    for (int y = 0; y < f->out_h; y++)
+        for (int x = 0; x < f->out_w; x++, dst += 3) {
+            int sy = f->turn == 1 ? last_y - x : f->turn == 2 ? last_y - y : x;
+            int sx = f->turn == 1 ? y : f->turn == 2 ? last_x - x : last_x - y;
+            memcpy(dst, src + (size_t)sy * f->stride + (size_t)sx * 3, 3);
+        }
+}
+
+int wan_fit_frame(wan_fit_state *f, uint8_t *dst, const AVFrame *in)
+{
+    uint8_t *out[4] = { f->scratch };
+    int stride[4] = { (int)f->stride };
+    if (in->height != f->in_h || in->width != f->in_w || in->format != f->in_format ||
+        (int)in->color_range != f->in_range || (int)in->colorspace != f->in_space)
+        WAN_TRY(make_scaler(f, in)); /* a stream may change its size; the target stays */
+    if (sws_scale(f->sws, (const uint8_t *const *)in->data, in->linesize, 0, in->height, out,
+                  stride) != f->scaled_h)
+        return wan_err("cannot scale a frame of %d x %d pixels", in->height, in->width);
+    crop_and_turn(f, dst);
+    return 0;
+}
+
+void wan_fit_end(wan_fit_state *f)
+{
+    sws_freeContext(f->sws);
+    av_freep(&f->scratch);
+}

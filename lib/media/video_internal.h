@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * video_internal.h - the parts behind video.c: source (file to frames) and fit (frame to RGB).
+ */
+#ifndef WAN_MEDIA_VIDEO_INTERNAL_H
+#define WAN_MEDIA_VIDEO_INTERNAL_H
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libswscale/swscale.h>
+
+#include "lib/media/video.h"
+
+/* ---- source: the frames of the first real video stream, in order of display */
+typedef struct wan_source {
+    const char *path;  /* borrowed */
+    AVFormatContext *fmt;
+    AVCodecContext *dec;
+    AVStream *stream;
+    AVPacket *pkt;
+    AVRational time_base;
+    int turn;          /* clockwise quarter turns needed for display, 0..3 */
+    int flushing;
+    int64_t frames;    /* given so far */
+    int64_t packets;   /* of the stream, read so far */
+    int64_t errors;
+    int64_t first, last; /* time stamps given to frames, in time_base */
+    int64_t duration;  /* of the last frame, 0 unknown */
+} wan_source;
+
+int wan_source_open(wan_source *s, const char *path, int threads) WAN_MUST_CHECK;
+/* 1 a frame (with a usable pts that always grows), 0 end, -1 error. */
+int wan_source_next(wan_source *s, AVFrame *frame) WAN_MUST_CHECK;
+/* Frames the container says there are; 0 when it does not say.  Only a hint. */
+int64_t wan_source_promised(const wan_source *s);
+/* Average rate by the time stamps given so far. */
+double wan_source_fps(const wan_source *s);
+void wan_source_close(wan_source *s);
+
+/* ---- fit: one frame scaled, cropped, turned, as RGB */
+typedef struct wan_fit_state {
+    struct SwsContext *sws;
+    const wan_video_options *opt;
+    int turn;
+    int in_h, in_w, in_format, in_range, in_space; /* what sws was made for */
+    int scaled_h, scaled_w;   /* before cropping and turning */
+    int crop_h, crop_w;       /* kept of it, centred */
+    int out_h, out_w;         /* after turning */
+    int source_h, source_w;   /* square pixels, after turning */
+    uint8_t *scratch;         /* [scaled_h, stride] */
+    size_t stride;
+} wan_fit_state;
+
+/* Computes out_h and out_w from the first frame. */
+int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame *first, int turn)
+    WAN_MUST_CHECK;
+/* dst: [out_h, out_w, 3]. */
+int wan_fit_frame(wan_fit_state *f, uint8_t *dst, const AVFrame *frame) WAN_MUST_CHECK;
+void wan_fit_end(wan_fit_state *f);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * video_source.c - a file to decoded frames.  Only local files in video containers are opened, and
+ * every packet the decoder could not use is counted.
+ */
+#include <libavutil/display.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/media/video_internal.h"
+#include "lib/media/video_log.h"
+
+/* Containers without references to other files; no playlists, no network. */
+#define CONTAINERS "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf," \
+    "yuv4mpegpipe,ivf,h264,hevc,png_pipe,jpeg_pipe,webp_pipe"
+enum { ERRORS_IN_A_ROW = 1000 };
+
+static int open_file(wan_source *s)
+{
+    AVDictionary *opts = NULL;
+    size_t n = strlen(s->path) + 6;
+    char *url = av_malloc(n);
+    if (!url)
+        return wan_err("%s: out of memory", s->path);
+    snprintf(url, n, "file:%s", s->path);
+    av_dict_set(&opts, "protocol_whitelist", "file", 0);
+    av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
+    int rc = avformat_open_input(&s->fmt, url, NULL, &opts);
+    av_dict_free(&opts);
+    av_free(url);
+    if (rc < 0)
+        return wan_video_log_err(s->path, "not a video this program can read", rc);
+    rc = avformat_find_stream_info(s->fmt, NULL);
+    return rc < 0 ? wan_video_log_err(s->path, "no usable streams", rc) : 0;
+}
+
+/* The display matrix; newer libavformat keeps it with the codec parameters. */
+static const int32_t *display_matrix(const AVStream *st)
+{
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100)
+    const AVPacketSideData *d =
+        av_packet_side_data_get(st->codecpar->coded_side_data, st->codecpar->nb_coded_side_data,
+                                AV_PKT_DATA_DISPLAYMATRIX);
+    return d && d->size >= 9 * sizeof(int32_t) ? (const int32_t *)d->data : NULL;
+#else
+    size_t size = 0;
+    uint8_t *d = av_stream_get_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    return d && size >= 9 * sizeof(int32_t) ? (const int32_t *)d : NULL;
+#endif
+}
+
+static int quarter_turns(const AVStream *st)
+{
+    const int32_t *m = display_matrix(st);
+    double angle = m ? -av_display_rotation_get(m) : 0; /* clockwise */
+    return isnan(angle) ? 0 : ((int)lround(angle / 90) % 4 + 4) % 4;
+}
+
+static int open_decoder(wan_source *s, int threads)
+{
+    const AVCodec *codec = NULL;
+    int i = av_find_best_stream(s->fmt, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
+    if (i < 0 || (s->fmt->streams[i]->disposition & AV_DISPOSITION_ATTACHED_PIC))
+        return wan_err("%s: %s", s->path, i == AVERROR_DECODER_NOT_FOUND ?
+                       "no decoder for its video" : "no video stream in it");
+    s->stream = s->fmt->streams[i];
+    s->time_base = s->stream->time_base;
+    for (unsigned j = 0; j < s->fmt->nb_streams; j++)
+        if ((int)j != i)
+            s->fmt->streams[j]->discard = AVDISCARD_ALL;
+    s->dec = avcodec_alloc_context3(codec);
+    s->pkt = av_packet_alloc();
+    int rc = s->dec && s->pkt ? avcodec_parameters_to_context(s->dec, s->stream->codecpar)
+                              : AVERROR(ENOMEM);
+    if (rc >= 0) {
+        s->dec->thread_count = threads;
+        s->dec->pkt_timebase = s->time_base;
+        rc = avcodec_open2(s->dec, codec, NULL);
+    }
+    if (rc < 0)
+        return wan_video_log_err(s->path, "cannot open the decoder", rc);
+    s->turn = quarter_turns(s->stream);
+    return 0;
+}
+
+int wan_source_open(wan_source *s, const char *path, int threads)
+{
+    memset(s, 0, sizeof *s);
+    s->path = path;
+    wan_video_log_start();
+    if (open_file(s) < 0 || open_decoder(s, threads) < 0) {
+        wan_source_close(s);
+        return -1;
+    }
+    return 0;
+}
+
+/* Reads packets until one of our stream went to the decoder, or the end began to be flushed. */
+static int feed(wan_source *s)
+{
+    int rc, in_a_row = 0;
+    for (;;) {
+        rc = av_read_frame(s->fmt, s->pkt);
+        if (rc == AVERROR(EAGAIN))
+            continue;
+        if (rc < 0 && rc != AVERROR_EOF) {
+            s->errors++;
+            if (++in_a_row < ERRORS_IN_A_ROW && rc == AVERROR_INVALIDDATA)
+                continue;
+        }
+        if (rc < 0) {
+            s->flushing = 1;
+            return avcodec_send_packet(s->dec, NULL);
+        }
+        if (s->pkt->stream_index == s->stream->index)
+            break;
+        av_packet_unref(s->pkt);
+    }
+    s->packets++;
+    s->errors += (s->pkt->flags & AV_PKT_FLAG_CORRUPT) != 0;
+    rc = avcodec_send_packet(s->dec, s->pkt);
+    av_packet_unref(s->pkt);
+    if (rc == AVERROR(ENOMEM))
+        return rc;
+    s->errors += rc < 0 && rc != AVERROR(EAGAIN);
+    return 0;
+}
+
+/* Gives every frame a time stamp later than the one before it. */
+static void stamp(wan_source *s, AVFrame *f)
+{
+    int64_t t = f->best_effort_timestamp;
+#if LIBAVUTIL_VERSION_MAJOR >= 58
+    int64_t d = f->duration;
+#else
+    int64_t d = f->pkt_duration;
+#endif
+    int64_t step = s->duration > 0 ? s->duration : 1;
+    if (s->frames && (t == AV_NOPTS_VALUE || t <= s->last))
+        t = s->last + step;
+    else if (t == AV_NOPTS_VALUE)
+        t = 0;
+    if (!s->frames)
+        s->first = t;
+    s->duration = d > 0 ? d : s->frames ? t - s->last : 0;
+    s->last = f->pts = t;
+    s->frames++;
+}
+
+int wan_source_next(wan_source *s, AVFrame *frame)
+{
+    for (;;) {
+        int rc = avcodec_receive_frame(s->dec, frame);
+        if (rc == AVERROR_EOF)
+            return 0;
+        if (rc >= 0) {
+            s->errors += (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
+            stamp(s, frame);
+            return 1;
+        }
+        if (rc == AVERROR(ENOMEM))
+            return wan_err("out of memory (decoder)");
+        if (rc != AVERROR(EAGAIN))
+            s->errors++;
+        else if (s->flushing)
+            return 0;
+        if (!s->flushing && feed(s) < 0)
+            return wan_err("out of memory (decoder)");
+    }
+}
+
+int64_t wan_source_promised(const wan_source *s)
+{
+    return s->stream->nb_frames > 0 ? s->stream->nb_frames : 0;
+}
+
+double wan_source_fps(const wan_source *s)
+{
+    double span = (double)(s->last - s->first) * av_q2d(s->time_base);
+    if (s->frames > 1 && span > 0)
+        return (double)(s->frames - 1) / span;
+    double said = av_q2d(s->stream->avg_frame_rate);
+    return isfinite(said) && said > 0 ? said : 1;
+}
+
+void wan_source_close(wan_source *s)
+{
+    avcodec_free_context(&s->dec);
+    avformat_close_input(&s->fmt);
+    av_packet_free(&s->pkt);
+}
