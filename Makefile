@@ -29,7 +29,7 @@ probe = $(if $(filter auto,$(1)),$(2),$(1))
 NVCC ?= $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc 2>/dev/null)
 override FFMPEG := $(call probe,$(FFMPEG),$(call have,libavformat libavcodec libavutil libswscale))
 override MPI := $(call probe,$(MPI),$(call have,ompi-c))
-override DNNL := $(call probe,$(DNNL),$(shell ls /usr/include/dnnl.h /usr/include/*/dnnl.h >/dev/null 2>&1 && echo 1 || echo 0))
+override DNNL := $(call probe,$(DNNL),$(shell ls /usr/include/dnnl.h /usr/include/*/dnnl.h 2>/dev/null | grep -q . && echo 1 || echo 0))
 override CUDA := $(call probe,$(CUDA),$(if $(NVCC),1,0))
 ifeq ($(CORE),1) # kernels, model and step alone: gcc, make and the CUDA toolkit suffice
 override FFMPEG := 0
