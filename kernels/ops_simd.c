@@ -7,4 +7,7 @@
 void wan_ops_fill_simd(wan_ops *o)
 {
     wan_ops_fill_simd_vae(o);
+    o->act_forward = wan_act_forward_simd;
+    o->act_backward = wan_act_backward_simd;
+    o->act_gated = wan_act_gated_simd;
 }

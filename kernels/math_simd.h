@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * math_simd.h - fp32 functions without branches or calls, so that loops over them vectorise on any
+ * instruction set.  Errors are against the exact value, measured on a sample of all floats
+ * by tests/kernels/check_math.c.
+ */
+#ifndef WAN_KERNELS_MATH_SIMD_H
+#define WAN_KERNELS_MATH_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline float wan_f_of_bits(int32_t i)
+{
+    float f;
+    memcpy(&f, &i, 4);
+    return f;
+}
+
+static inline int32_t wan_f_bits(float f)
+{
+    int32_t i;
+    memcpy(&i, &f, 4);
+    return i;
+}
+
+/* e^x within 2 ulp; 0 below -87.3 (no subnormal results), infinity above 88.7; NaN stays NaN.
+ * x = n ln 2 + r with |r| <= ln2/2; e^r by its Taylor polynomial of degree 7 (truncation 4e-9);
+ * 2^n in two factors, because n = 128 is needed just below the overflow. */
+static inline float wan_f_exp(float x)
+{
+    const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    float c = x < -88.0f ? -88.0f : x;
+    c = c > 89.0f ? 89.0f : c;
+    float t = c * 1.44269504088896341f + shift, n = t - shift;
+    float r = c - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * (r * r) + r + 1.0f;
+    int32_t i = wan_f_bits(t) - wan_f_bits(shift), half = i >> 1;
+    float e = p * wan_f_of_bits((half + 127) << 23) * wan_f_of_bits((i - half + 127) << 23);
+    e = x < -87.33f ? 0.0f : e;
+    return x > 88.72f ? INFINITY : e;
+}
+
+static inline float wan_f_sigmoid(float x)
+{
+    return 1.0f / (1.0f + wan_f_exp(-x));
+}
+
+#endif

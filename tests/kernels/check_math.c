@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * math_simd.h against libm in double, over floats of all sizes and both ends. */
+#include "kernels/math_simd.h"
+#include "tests/tap.h"
+
+static const double bound_ulp = 2;
+
+/* |got - want| in units of the last place of a float near want */
+static double ulps(float got, double want)
+{
+    int e;
+    frexp(want, &e);
+    return fabs((double)got - want) / ldexp(1, e - 24);
+}
+
+int main(void)
+{
+    double worst = 0, at = 0;
+    for (uint32_t u = 0; u < 0x7f800000u; u += 1009) /* every 1009th float of either sign */
+        for (int sign = 0; sign < 2; sign++) {
+            float x = wan_f_of_bits((int32_t)(u | (uint32_t)sign << 31));
+            if (x < -87.3f || x > 88.72f)
+                continue;
+            double e = ulps(wan_f_exp(x), exp((double)x));
+            if (!(e <= worst))
+                worst = e, at = x;
+        }
+    ok(worst <= bound_ulp, "exp: %.2f ulp at %g", worst, at);
+    ok(wan_f_exp(-90) == 0 && wan_f_exp(-INFINITY) == 0 && wan_f_exp(-1e30f) == 0, "exp underflow");
+    ok(wan_f_exp(89) == INFINITY && wan_f_exp(INFINITY) == INFINITY, "exp overflow");
+    ok(wan_f_exp(NAN) != wan_f_exp(NAN), "exp of NaN");
+    ok(wan_f_exp(0) == 1 && wan_f_exp(-0.0f) == 1, "exp of 0 is 1");
+    ok(wan_f_sigmoid(0) == 0.5f && wan_f_sigmoid(100) == 1 && wan_f_sigmoid(-100) == 0, "sigmoid");
+    return tap_done();
+}
