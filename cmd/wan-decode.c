@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wan-decode.c - video files and their captions to records of frames, on standard output.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/opt.h"
+#include "lib/media/clips.h"
+#include "lib/media/video.h"
+#include "lib/rec/record.h"
+
+static struct {
+    int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;
+    const char *fps, *mode, *resize_mode, *output, *report;
+    int center_crop, no_aspect_ratio, force;
+} o = { .num_frames = 10, .max_clip = 4ll << 30, .fps = "16", .mode = "video",
+        .resize_mode = "bilinear", .output = "-" };
+
+static const wan_opt table[] = {
+    WAN_OPT_GROUP("Size"),
+    WAN_OPT_INT("height", 'H', "PIXELS", &o.height, 0, 16384,
+                "height of the frames, a multiple of 16 (0: as the source)"),
+    WAN_OPT_INT("width", 'W', "PIXELS", &o.width, 0, 16384,
+                "width of the frames, a multiple of 16 (0: as the source)"),
+    WAN_OPT_FLAG("center-crop", 'c', &o.center_crop,
+                 "cover the size and cut off what stands over, instead of fitting inside it"),
+    WAN_OPT_FLAG("no-aspect-ratio", 0, &o.no_aspect_ratio, "stretch to the size"),
+    WAN_OPT_ENUM("resize-mode", 0, "bilinear|bicubic|nearest|area|lanczos", &o.resize_mode,
+                 "how pixels are interpolated"),
+    WAN_OPT_GROUP("Time"),
+    WAN_OPT_ENUM("mode", 'm', "video|frames", &o.mode,
+                 "one record per clip, or one per chosen frame"),
+    WAN_OPT_STR("fps", 'r', "RATE", &o.fps, "re-time to this rate, or \"source\" (mode video)"),
+    WAN_OPT_INT("frames", 'n', "N", &o.frames, 0, INT32_MAX,
+                "keep at most the first N frames of a clip (mode video; 0: all)"),
+    WAN_OPT_INT("num-frames", 0, "N", &o.num_frames, 1, 1000000,
+                "frames to choose, evenly over the clip (mode frames)"),
+    WAN_OPT_GROUP("Output"),
+    WAN_OPT_STR("output", 'o', "FILE", &o.output, "where the records go (\"-\": standard output)"),
+    WAN_OPT_STR("report", 0, "FILE", &o.report,
+                "one JSON line per clip: what came in, what was lost"),
+    WAN_OPT_INT("allow-bad", 0, "N", &o.allow_bad, 0, INT32_MAX,
+                "exit with 0 although up to N clips had to be left out"),
+    WAN_OPT_FLAG("force", 'f', &o.force, "write binary data even to a terminal"),
+    WAN_OPT_GROUP("Resources"),
+    WAN_OPT_INT("threads", 'j', "N", &o.threads, 0, 256, "decoder threads (0: one per core)"),
+    WAN_OPT_SIZE("max-clip", 0, "BYTES", &o.max_clip, 1 << 20, 1ll << 40,
+                 "a clip whose kept frames need more memory is bad"),
+    WAN_OPT_COMMON,
+    WAN_OPT_END
+};
+static const wan_tool tool = { "wan-decode", "decode video files and captions to frame records",
+                               "[options] FILE|DIR...", table };
+
+static struct {
+    size_t clips, bad, records;
+    int64_t kept, trimmed, capped;
+} total;
+
+static wan_writer *writer;
+static wan_out *report;
+
+static enum wan_resize resize_mode(void)
+{
+    static const char *const names[] = { "bilinear", "bicubic", "nearest", "area", "lanczos" };
+    for (int i = 0; i < 5; i++)
+        if (!strcmp(o.resize_mode, names[i]))
+            return (enum wan_resize)i;
+    return WAN_RESIZE_BILINEAR;
+}
+
+static int video_options(wan_video_options *v)
+{
+    double fps = 0;
+    if (!o.height != !o.width)
+        return wan_err("--height and --width must be given together");
+    if (o.height % 16 || o.width % 16)
+        return wan_err("--height %" PRId64 " --width %" PRId64 ": both must be multiples of 16",
+                       o.height, o.width);
+    if (strcmp(o.fps, "source"))
+        WAN_TRY(wan_parse_real(&fps, o.fps, 0.1, 1000, "--fps"));
+    *v = (wan_video_options){
+        .height = (int)o.height, .width = (int)o.width, .resize = resize_mode(), .fps = fps,
+        .fit = o.no_aspect_ratio ? WAN_FIT_STRETCH : o.center_crop ? WAN_FIT_CROP : WAN_FIT_INSIDE,
+        .max_frames = o.frames, .threads = (int)o.threads, .max_bytes = o.max_clip
+    };
+    return 0;
+}
+
+static json_t *provenance(void)
+{
+    json_t *opts = json_pack("{s:I, s:I, s:b, s:b, s:s, s:s}", "height", (json_int_t)o.height,
+                             "width", (json_int_t)o.width, "center_crop", o.center_crop,
+                             "no_aspect_ratio", o.no_aspect_ratio, "resize_mode", o.resize_mode,
+                             "mode", o.mode);
+    if (!strcmp(o.mode, "frames")) {
+        json_object_set_new(opts, "num_frames", json_integer(o.num_frames));
+    } else {
+        json_object_set_new(opts, "fps", json_string(o.fps));
+        json_object_set_new(opts, "frames", json_integer(o.frames));
+    }
+    json_t *head = wan_provenance_append(NULL, "wan-decode", opts);
+    json_decref(opts);
+    return head;
+}
+
+/* What every record says about its clip; resize_settings as DFM writes it. */
+static void set_meta(json_t *m, const wan_clip *clip, const char *caption, const wan_video *v)
+{
+    json_t *size = o.height ? json_pack("[I, I]", (json_int_t)o.height, (json_int_t)o.width)
+                            : json_null();
+    json_t *resize = json_pack("{s:o, s:s, s:b, s:b}", "target_size", size, "resize_mode",
+                               o.resize_mode, "maintain_aspect_ratio", !o.no_aspect_ratio,
+                               "center_crop", o.center_crop);
+    json_object_set_new(m, "caption", json_string(caption));
+    json_object_set_new(m, "source", json_string(clip->name));
+    json_object_set_new(m, "fps", json_real(v->fps));
+    json_object_set_new(m, "fps_in", json_real(v->fps_in));
+    json_object_set_new(m, "frames_in", json_integer(v->frames_in));
+    json_object_set_new(m, "height", json_integer(v->height));
+    json_object_set_new(m, "width", json_integer(v->width));
+    json_object_set_new(m, "source_height", json_integer(v->source_height));
+    json_object_set_new(m, "source_width", json_integer(v->source_width));
+    json_object_set_new(m, "processing_mode", json_string(o.mode));
+    json_object_set_new(m, "resize_settings", resize);
+}
+
+/* Writes frames [first, first + n) of v as one record.  index: 1-based in frames mode, else 0.
+ * -1 is a failure of the output, never of the clip. */
+static int put_record(const char *key, const wan_clip *clip, const char *caption,
+                      const wan_video *v, int64_t first, int64_t n, int64_t index)
+{
+    wan_record r = WAN_RECORD_INIT;
+    int64_t shape[4] = { n, v->height, v->width, 3 };
+    uint8_t *px = v->rgb + (size_t)first * (size_t)v->height * (size_t)v->width * 3;
+    int rc = wan_record_set_key(&r, key);
+    if (!rc) {
+        set_meta(r.meta, clip, caption, v);
+        json_object_set_new(r.meta, "frames_out", json_integer(n));
+        if (index) {
+            json_object_set_new(r.meta, "frame_index", json_integer(index));
+            json_object_set_new(r.meta, "total_frames_in_video", json_integer(v->frames_in));
+        } else {
+            json_object_set_new(r.meta, "frames_retimed", json_integer(v->frames_retimed));
+            json_object_set_new(r.meta, "frames_dropped", json_integer(v->frames_retimed - n));
+        }
+        rc = wan_record_add(&r, "frames", WAN_U8, shape, 4, px, WAN_BORROW);
+    }
+    if (!rc)
+        rc = wan_writer_put(writer, &r);
+    wan_record_clear(&r);
+    total.records += !rc;
+    return rc;
+}
+
+static void add_loss(json_t *lost, int64_t frames, const char *why)
+{
+    if (frames > 0)
+        json_array_append_new(lost, json_pack("{s:I, s:s}", "frames", (json_int_t)frames, "why",
+                                              why));
+}
+
+/* One line of --report; takes entry.  NULL: the clip was bad, for the recorded reason. */
+static int report_clip(const wan_clip *clip, json_t *entry)
+{
+    if (!report) {
+        json_decref(entry);
+        return 0;
+    }
+    if (!entry)
+        entry = json_pack("{s:s, s:s}", "status", "left out", "error", wan_err_text());
+    json_object_set_new(entry, "file", json_string(clip->path));
+    char *line = wan_json_dump(entry);
+    int rc = line ? 0 : -1;
+    if (line && fprintf(wan_out_file(report), "%s\n", line) < 0)
+        rc = wan_err_errno("%s: write failed", wan_out_name(report));
+    free(line);
+    json_decref(entry);
+    return rc;
+}
+
+static json_t *report_entry(const char *key, const wan_video *v, int64_t kept, json_t *lost)
+{
+    return json_pack("{s:s, s:s, s:I, s:f, s:I, s:I, s:f, s:[i, i], s:o}", "status", "ok", "key",
+                     key, "frames_in", (json_int_t)v->frames_in, "fps_in", v->fps_in,
+                     "frames_retimed", (json_int_t)v->frames_retimed, "frames_kept",
+                     (json_int_t)kept, "fps", v->fps, "size", v->height, v->width, "lost", lost);
+}
+
+static int put_video(wan_clips *c, const wan_clip *clip, const char *caption, const wan_video *v)
+{
+    int64_t kept = 1 + (v->frames - 1) / 4 * 4, capped = v->frames_retimed - v->frames;
+    int64_t trimmed = v->frames - kept;
+    char *key = wan_clips_key(c, clip->stem);
+    if (!key || put_record(key, clip, caption, v, 0, kept, 0) < 0) {
+        free(key);
+        return -1;
+    }
+    wan_verbose("%s: %" PRId64 " frames at %.4g fps are %" PRId64 " at %.4g fps, %" PRId64
+                " kept (%" PRId64 " behind --frames, %" PRId64 " trimmed to 4n+1)",
+                clip->path, v->frames_in, v->fps_in, v->frames_retimed, v->fps, kept, capped,
+                trimmed);
+    json_t *lost = json_array();
+    add_loss(lost, capped, "behind --frames");
+    add_loss(lost, trimmed, "trimmed to 4n+1");
+    total.kept += kept;
+    total.capped += capped;
+    total.trimmed += trimmed;
+    int rc = report_clip(clip, report_entry(key, v, kept, lost));
+    free(key);
+    return rc;
+}
+
+static int put_frames(wan_clips *c, const wan_clip *clip, const char *caption, const wan_video *v)
+{
+    char name[256], *base = wan_key_from(clip->stem);
+    int rc = base ? 0 : -1;
+    for (int64_t i = 0; !rc && i < v->frames; i++) {
+        snprintf(name, sizeof name, "%.180s_%02" PRId64, base, i + 1);
+        char *key = wan_clips_key(c, name);
+        rc = key ? put_record(key, clip, caption, v, i, 1, i + 1) : -1;
+        free(key);
+    }
+    if (!rc) {
+        wan_verbose("%s: %" PRId64 " of %" PRId64 " frames", clip->path, v->frames, v->frames_in);
+        total.kept += v->frames;
+        rc = report_clip(clip, report_entry(base, v, v->frames, json_array()));
+    }
+    free(base);
+    return rc;
+}
+
+/* -1: this clip is bad. */
+static int read_clip(wan_video *v, const wan_clip *clip, const wan_video_options *opt)
+{
+    int rc;
+    if (!strcmp(o.mode, "frames")) {
+        int64_t *index = wan_calloc((size_t)o.num_frames, sizeof *index, "frame numbers");
+        rc = index ? wan_video_read_frames(v, index, o.num_frames, clip->path, opt) : -1;
+        free(index);
+    } else {
+        rc = wan_video_read(v, clip->path, opt);
+    }
+    if (!rc && v->errors) {
+        rc = wan_err("%s: damaged or truncated: %" PRId64 " decoding error%s, %" PRId64
+                     " frames decoded", clip->path, v->errors, v->errors == 1 ? "" : "s",
+                     v->frames_in);
+        wan_video_free(v);
+    }
+    return rc;
+}
+
+/* -1: the output failed. */
+static int do_clip(wan_clips *c, const wan_clip *clip, const wan_video_options *opt)
+{
+    wan_video v = { 0 };
+    char *caption = wan_clip_caption(clip);
+    total.clips++;
+    if (!caption || read_clip(&v, clip, opt) < 0) {
+        total.bad++;
+        wan_warn("%s; this clip is left out", wan_err_text());
+        free(caption);
+        return report_clip(clip, NULL);
+    }
+    int rc = strcmp(o.mode, "frames") ? put_video(c, clip, caption, &v)
+                                      : put_frames(c, clip, caption, &v);
+    free(caption);
+    wan_video_free(&v);
+    return rc;
+}
+
+static void summary(void)
+{
+    wan_info("%zu clips, %zu records, %" PRId64 " frames kept; %" PRId64 " trimmed to 4n+1, %" PRId64
+             " behind --frames; %zu bad clips left out", total.clips, total.records, total.kept,
+             total.trimmed, total.capped, total.bad);
+}
+
+int main(int argc, char **argv)
+{
+    wan_video_options opt;
+    wan_clips clips = { 0 };
+    wan_out *out;
+    wan_signals_filter();
+    int argi = wan_opt_parse(&tool, argc, argv);
+    if (argi == argc)
+        wan_err("no video file or folder given");
+    if (argi == argc || video_options(&opt) < 0)
+        wan_die_usage();
+    for (; argi < argc; argi++)
+        if (wan_clips_add(&clips, argv[argi]) < 0)
+            wan_die();
+    if (wan_out_open(&out, o.output) < 0 ||
+        wan_refuse_terminal(fileno(wan_out_file(out)), o.force) < 0 ||
+        (o.report && wan_out_open(&report, o.report) < 0))
+        wan_die();
+    json_t *head = provenance();
+    if (wan_writer_open(&writer, wan_out_file(out), wan_out_name(out), head) < 0)
+        wan_die();
+    json_decref(head);
+    for (size_t i = 0; i < clips.n; i++) {
+        wan_progress(0, "%zu of %zu clips, %" PRId64 " frames, %s", i, clips.n, total.kept,
+                     clips.v[i].name);
+        if (do_clip(&clips, &clips.v[i], &opt) < 0)
+            wan_die();
+    }
+    wan_progress(1, "%zu clips, %" PRId64 " frames", clips.n, total.kept);
+    if (wan_writer_finish(&writer) < 0 || wan_out_finish(&out) < 0 ||
+        (report && wan_out_finish(&report) < 0))
+        wan_die();
+    wan_clips_free(&clips);
+    summary();
+    return total.bad > (size_t)o.allow_bad ? WAN_EXIT_FAILED : WAN_EXIT_DONE;
+}
