@@ -13,6 +13,7 @@
 
 #include "kernels/cpu.h"
 #include "kernels/linear.h"
+#include "kernels/ops.h"
 #include "kernels/rows.h"
 #include "kernels/vector.h"
 

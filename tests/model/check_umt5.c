@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_umt5.c - text rows against transformers' UMT5EncoderModel (tests/data/ref/umt5).
+ *
+ * 1e-5 relative L2 in float: the dump's own distance from double is 3e-7.  bf16: 2e-2, two layers
+ * of 8-bit operands.
+ */
+#include "tests/tap.h"
+
+#include "kernels/ops.h"
+#include "lib/model/text.h"
+#include "lib/rec/safetensors.h"
+
+#define REF "tests/data/ref/umt5/"
+#define CASES 5
+
+static void check(const char *dev, wan_dtype compute, double bound)
+{
+    wan_dev *d;
+    wan_umt5 *e;
+    wan_st *in, *out;
+    const int32_t *ids[CASES];
+    int64_t len[CASES], S = 0;
+    if (wan_dev_open(&d, dev, 0) < 0 || wan_st_open(&in, REF "in.safetensors") < 0 ||
+        wan_st_open(&out, REF "out.safetensors") < 0 ||
+        !ok(wan_umt5_open(&e, d, REF "text_encoder", compute) == 0, "%s: opened", dev)) {
+        fprintf(stderr, "%s\n", wan_err_text());
+        exit(1);
+    }
+    int64_t D = wan_umt5_width(e);
+    for (int i = 0; i < CASES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "ids.%d", i);
+        wan_st_tensor *t = wan_st_find(in, name);
+        int32_t *copy = malloc(t->bytes);
+        memcpy(copy, t->data, t->bytes);
+        ids[i] = copy;
+        S += len[i] = t->count;
+    }
+    float *rows = malloc((size_t)(S * D) * sizeof *rows), *p = rows;
+    int rc = wan_umt5_encode(e, rows, ids, len, CASES);
+    ok(rc == 0, "%s: %d captions in one walk", dev, CASES);
+    for (int i = 0; i < CASES; p += len[i++] * D) {
+        char name[32];
+        snprintf(name, sizeof name, "rows.%d", i);
+        int64_t n = len[i] * D, shape[2] = { len[i], D };
+        float *want = malloc((size_t)n * sizeof *want), *alone = malloc((size_t)n * sizeof *alone);
+        if (wan_st_load(out, name, shape, 2, want, WAN_F32) < 0)
+            exit(1);
+        ok_err(rel_l2(p, want, (size_t)n), bound, "%s %s: %d tokens", dev, wan_dtype_name(compute),
+               (int)len[i]);
+        rc = wan_umt5_encode(e, alone, &ids[i], &len[i], 1);
+        ok_err(rc < 0 ? INFINITY : rel_l2(alone, p, (size_t)n), bound / 10,
+               "  the same as alone");
+        free(want), free(alone);
+    }
+    int32_t bad = 1000;
+    const int32_t *list = &bad;
+    int64_t one = 1;
+    ok(wan_umt5_encode(e, rows, &list, &one, 1) < 0, "an id too large: %s", wan_err_text());
+    wan_umt5_close(&e);
+    ok(d->allocated == d->scratch_bytes, "%s: all memory given back", dev);
+    for (int i = 0; i < CASES; i++)
+        free((void *)ids[i]);
+    free(rows);
+    wan_st_close(&in);
+    wan_st_close(&out);
+    wan_dev_close(&d);
+}
+
+int main(void)
+{
+    wan_dev *d;
+    wan_umt5 *e;
+    check("ref", WAN_F32, 1e-5);
+    check("cpu", WAN_F32, 1e-5);
+    check("cpu", WAN_BF16, 2e-2);
+    ok(wan_dev_open(&d, "cpu", 0) == 0 &&
+           wan_umt5_open(&e, d, "tests/data/ref/vae_r1/vae", WAN_F32) < 0 && !e,
+       "another model's folder is refused: %s", wan_err_text());
+    wan_dev_close(&d);
+    return tap_done();
+}
