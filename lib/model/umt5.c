@@ -299,16 +299,21 @@ static int run_layers(window *w)
     return 0;
 }
 
-/* rms(x)*w over all rows, and back to the host. */
+/* rms(x)*w, group by group, back to the host. */
 static int finish(window *w, float *rows)
 {
     wan_umt5 *e = w->e;
     wan_real *x = w->x;
     WAN_TRY(load_tensor(e, WAN_RBUF(e->norm1), "encoder.final_layer_norm.weight", &e->D, 1));
-    for (int g = 0; g < w->groups; x += w->pack[g++].S * e->D)
-        WAN_TRY(e->d->ops->rmsnorm_forward(e->d, WAN_RBUF(x), w->rstd, WAN_RBUF(x), e->norm1, NULL,
-                                           w->pack[g].S, e->D, e->D, e->eps));
-    return wan_dev_read(e->d, rows, w->x, (size_t)(w->S * e->D) * sizeof *rows);
+    for (int g = 0; g < w->groups; g++) {
+        int64_t S = w->pack[g].S;
+        WAN_TRY(e->d->ops->rmsnorm_forward(e->d, WAN_RBUF(w->t), w->rstd, WAN_RBUF(x), e->norm1,
+                                           NULL, S, e->D, e->D, e->eps));
+        WAN_TRY(wan_dev_read(e->d, rows, w->t, (size_t)(S * e->D) * sizeof *rows));
+        x += S * e->D;
+        rows += S * e->D;
+    }
+    return 0;
 }
 
 /* Groups of whole captions of at most GROUP_ROWS rows (or one longer caption). */
