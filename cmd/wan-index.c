@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wan-index - makes a folder of shards a dataset, or checks that it is one.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/opt.h"
+#include "lib/rec/index.h"
+
+static struct {
+    const char *ratio, *exclude;
+    wan_strlist parts;
+    int shuffle, check;
+} o = { .ratio = "8,1,1" };
+
+static const wan_opt table[] = {
+    WAN_OPT_GROUP("Division"),
+    WAN_OPT_STR("split-ratio", 0, "A,B,C", &o.ratio, "shares of train, val and test"),
+    WAN_OPT_LIST("split-parts", 0, "NAME:PATTERN", &o.parts,
+                 "instead of shares: shards whose path begins with PATTERN (braces, then an "
+                 "extended regular expression) go to part NAME"),
+    WAN_OPT_STR("exclude", 0, "REGEX", &o.exclude, "leave out shards that match anywhere"),
+    WAN_OPT_FLAG("shuffle-tars", 0, &o.shuffle, "shuffle the shards (seed 42) before dividing"),
+    WAN_OPT_GROUP("Checking"),
+    WAN_OPT_FLAG("check", 'c', &o.check,
+                 "write nothing; compare index, shards, parts, payload and digests"),
+    WAN_OPT_COMMON,
+    WAN_OPT_END
+};
+
+static const wan_tool tool = { "wan-index", "index tar shards for training",
+                               "[options] DIR", table };
+
+/* "8,1,1" or "0.8,0.1,0.1": whole numbers of millionths. */
+static int parse_ratio(uint64_t weight[3], const char *text)
+{
+    char copy[128];
+    if (strlen(text) >= sizeof copy)
+        return wan_err("--split-ratio %s: too long", text);
+    strcpy(copy, text);
+    char *save = NULL, *word = strtok_r(copy, ",", &save);
+    uint64_t sum = 0;
+    for (int i = 0; i < 3; i++, word = strtok_r(NULL, ",", &save)) {
+        double v;
+        if (!word)
+            return wan_err("--split-ratio %s: three numbers are expected", text);
+        WAN_TRY(wan_parse_real(&v, word, 0, 1e9, "--split-ratio"));
+        weight[i] = (uint64_t)(v * 1e6 + 0.5);
+        sum += weight[i];
+    }
+    if (word)
+        return wan_err("--split-ratio %s: three numbers are expected", text);
+    return sum ? 0 : wan_err("--split-ratio %s: all parts are empty", text);
+}
+
+static void problem(const char *sentence)
+{
+    wan_warn("%s", sentence);
+}
+
+static void progress(size_t done, size_t all)
+{
+    wan_progress(0, "shard %zu of %zu", done + 1, all);
+}
+
+static int check(const char *dir)
+{
+    wan_index_report rep;
+    int64_t bad = wan_index_check(&rep, dir, problem, progress);
+    if (bad < 0)
+        wan_die();
+    wan_progress(1, "%" PRIu64 " shards", rep.shards);
+    if (bad)
+        wan_warn("%s: %" PRId64 " problem%s", dir, bad, bad == 1 ? "" : "s");
+    else
+        wan_info("%s: %" PRIu64 " shards, %" PRIu64 " samples, all well", dir, rep.shards,
+                 rep.samples);
+    return bad ? WAN_EXIT_FAILED : WAN_EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    wan_index_report rep;
+    int argi = wan_opt_parse(&tool, argc, argv);
+    wan_signals_filter();
+    if (argc - argi != 1) {
+        wan_err(argc > argi ? "only one folder at a time" : "no folder given");
+        wan_die_usage();
+    }
+    if (o.check)
+        return check(argv[argi]);
+    wan_index_options opt = { .parts = o.parts.v, .n_parts = o.parts.n, .exclude = o.exclude,
+                              .shuffle = o.shuffle, .progress = progress };
+    if (parse_ratio(opt.weight, o.ratio) < 0)
+        wan_die_usage();
+    if (wan_index_build(&rep, argv[argi], &opt) < 0)
+        wan_die();
+    wan_progress(1, "%" PRIu64 " shards", rep.shards);
+    wan_info("%" PRIu64 " shards, %" PRIu64 " samples: %s", rep.shards, rep.samples, rep.lines);
+    if (rep.excluded)
+        wan_info("%" PRIu64 " shards left out by --exclude", rep.excluded);
+    if (rep.ignored)
+        wan_warn("%" PRIu64 " members are no files of a sample and were passed over", rep.ignored);
+    if (rep.incomplete)
+        wan_warn("%" PRIu64 " samples lack json, pth or pickle and cannot be trained on",
+                 rep.incomplete);
+    return WAN_EXIT_DONE;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wan-shard - latent records to WebDataset tar shards, and back with -x.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/opt.h"
+#include "lib/rec/samplemap.h"
+#include "lib/rec/shard.h"
+
+static struct {
+    const char *output, *extract, *latent, *text;
+    int64_t count, size, rank;
+    int force;
+} o = { .latent = "keep", .text = "keep", .count = 10000, .size = 3000000000 };
+
+static const wan_opt table[] = {
+    WAN_OPT_GROUP("What to do"),
+    WAN_OPT_STR("output-dir", 'o', "DIR", &o.output, "write shards into DIR, made when absent"),
+    WAN_OPT_STR("extract", 'x', "DIR", &o.extract,
+                "read the shards of DIR and write records to standard output"),
+    WAN_OPT_GROUP("Shards"),
+    WAN_OPT_INT("shard-maxcount", 0, "SAMPLES", &o.count, 1, 1e9, "samples in one shard"),
+    WAN_OPT_SIZE("shard-maxsize", 0, "BYTES", &o.size, 1, 1e15,
+                 "a shard with this much payload takes no more samples"),
+    WAN_OPT_INT("rank", 0, "N", &o.rank, 0, 99, "number of this writer, in the shards' names"),
+    WAN_OPT_ENUM("latent-dtype", 0, "keep|f32|f16|bf16", &o.latent,
+                 "element type of latents; keep: as in the records"),
+    WAN_OPT_ENUM("text-dtype", 0, "keep|f32|f16|bf16", &o.text, "element type of text rows"),
+    WAN_OPT_FLAG("force", 'f', &o.force,
+                 "replace this rank's shards; with -x, write records to a terminal"),
+    WAN_OPT_COMMON,
+    WAN_OPT_END
+};
+
+static const wan_tool tool = { "wan-shard", "pack records into tar shards, or unpack them",
+                               "[options] -o DIR [FILE...] | -x DIR", table };
+
+static struct {
+    wan_shard_writer *w;
+    json_t *header; /* provenance of the first stream with our entry */
+    char *id;
+    int latent, text; /* element types of the first sample */
+} st = { .latent = -1, .text = -1 };
+
+static int dtype_of(const char *word)
+{
+    return !strcmp(word, "f32") ? WAN_F32 : !strcmp(word, "f16") ? WAN_F16
+           : !strcmp(word, "bf16") ? WAN_BF16 : -1;
+}
+
+static json_t *options(void)
+{
+    return json_pack("{s:I, s:I, s:I, s:s, s:s}", "shard_maxcount", (json_int_t)o.count,
+                     "shard_maxsize", (json_int_t)o.size, "rank", (json_int_t)o.rank,
+                     "latent_dtype", o.latent, "text_dtype", o.text);
+}
+
+/* Opens the writer once the first stream's header is known. */
+static int start(const json_t *from)
+{
+    json_t *opts = options();
+    st.header = wan_provenance_append(from, tool.name, opts);
+    json_decref(opts);
+    char *text = wan_json_dump(st.header);
+    if (!text)
+        return -1;
+    const json_t *chain = json_object_get(st.header, "provenance");
+    const json_t *last = json_array_get(chain, json_array_size(chain) - 1);
+    const char *id = json_string_value(json_object_get(last, "id"));
+    st.id = strdup(id ? id : tool.name);
+    wan_shard_options opt = { .dir = o.output, .rank = (int)o.rank, .max_count = o.count,
+                              .max_bytes = o.size, .force = o.force, .provenance = text };
+    int rc = wan_shard_writer_open(&st.w, &opt);
+    free(text);
+    return rc;
+}
+
+/* One type in all samples: DFM's packing joins them. */
+static int check_types(const wan_samplemap *m)
+{
+    if (st.latent < 0) {
+        st.latent = (int)m->latent_dtype;
+        st.text = (int)m->text_dtype;
+    }
+    if (st.latent != (int)m->latent_dtype || st.text != (int)m->text_dtype)
+        return wan_err("is %s and %s, the records before it %s and %s; choose with --latent-dtype "
+                       "and --text-dtype", wan_dtype_name(m->latent_dtype),
+                       wan_dtype_name(m->text_dtype), wan_dtype_name((wan_dtype)st.latent),
+                       wan_dtype_name((wan_dtype)st.text));
+    return 0;
+}
+
+static int put(const wan_record *r)
+{
+    wan_samplemap m;
+    wan_samplemap_options opt = { dtype_of(o.latent), dtype_of(o.text), st.id };
+    if (wan_samplemap_pack(&m, r, &opt) < 0)
+        return wan_err_prefix("record %s", r->key);
+    int rc = check_types(&m);
+    if (rc < 0)
+        wan_err_prefix("record %s", r->key);
+    if (rc == 0)
+        rc = wan_shard_writer_put(st.w, r->key, m.part, m.n);
+    wan_samplemap_clear(&m);
+    return rc;
+}
+
+static int pack_file(const char *path)
+{
+    FILE *f;
+    const char *name;
+    wan_reader *in = NULL;
+    wan_record r = WAN_RECORD_INIT;
+    WAN_TRY(wan_in_open(&f, path, &name));
+    int rc = wan_reader_open(&in, f, name);
+    if (rc == 0 && !st.w)
+        rc = start(wan_reader_header(in));
+    while (rc == 0 && (rc = wan_reader_next(in, &r)) == 1) {
+        rc = put(&r);
+        wan_progress(0, "%" PRIu64 " samples, %.1f MB", wan_shard_writer_samples(st.w),
+                     1e-6 * (double)wan_shard_writer_bytes(st.w));
+    }
+    wan_record_clear(&r);
+    wan_reader_close(&in);
+    wan_in_close(f);
+    return rc;
+}
+
+static int pack(int n, char **files)
+{
+    int rc = 0;
+    if (n == 0)
+        rc = pack_file("-");
+    for (int i = 0; rc == 0 && i < n; i++)
+        rc = pack_file(files[i]);
+    uint64_t samples = st.w ? wan_shard_writer_samples(st.w) : 0;
+    if (rc == 0 && !samples)
+        rc = wan_err("no records in the input, so no shard was written");
+    uint64_t done = st.w ? wan_shard_writer_shards(st.w) : 0;
+    if (rc == 0) {
+        rc = wan_shard_writer_finish(&st.w);
+        if (rc == 0) {
+            wan_progress(1, "%" PRIu64 " samples", samples);
+            wan_info("%" PRIu64 " samples in %" PRIu64 " shards, latents %s, text %s", samples,
+                     done + 1, wan_dtype_name((wan_dtype)st.latent),
+                     wan_dtype_name((wan_dtype)st.text));
+        }
+    }
+    wan_shard_writer_abandon(&st.w);
+    json_decref(st.header);
+    free(st.id);
+    return rc;
+}
+
+static int extract_shard(wan_writer **w, const char *path)
+{
+    wan_shard_reader *r;
+    wan_shard_sample s;
+    wan_record rec = WAN_RECORD_INIT;
+    WAN_TRY(wan_shard_reader_open(&r, path, 0));
+    int rc;
+    while ((rc = wan_shard_reader_next(r, &s)) == 1) {
+        if (!*w) { /* the provenance member stands in front of the first sample */
+            const char *text = wan_shard_reader_provenance(r);
+            json_t *from = text ? wan_json_parse(text, strlen(text), WAN_SHARD_PROVENANCE) : NULL;
+            if (text && !from)
+                break;
+            json_t *header = wan_provenance_append(from, tool.name, NULL);
+            rc = wan_writer_open(w, stdout, "<stdout>", header);
+            json_decref(header);
+            json_decref(from);
+            if (rc < 0)
+                break;
+        }
+        if ((rc = wan_samplemap_unpack(&rec, &s, path)) < 0 || (rc = wan_writer_put(*w, &rec)) < 0)
+            break;
+    }
+    wan_record_clear(&rec);
+    if (rc == 0 && wan_shard_reader_ignored(r))
+        wan_warn("%s: %" PRIu64 " members are no files of a sample and were passed over", path,
+                 wan_shard_reader_ignored(r));
+    wan_shard_reader_close(&r);
+    return rc == 0 ? 0 : -1;
+}
+
+/* Shards in the order of their names, which is also that of .info.json. */
+static int extract(void)
+{
+    char **names;
+    size_t n;
+    wan_writer *w = NULL;
+    WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));
+    WAN_TRY(wan_shard_list(&names, &n, o.extract));
+    int rc = n ? 0 : wan_err("%s: no shards (*.tar)", o.extract);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        wan_progress(0, "shard %zu of %zu", i + 1, n);
+        char *path = wan_path_join(o.extract, names[i]);
+        rc = path ? extract_shard(&w, path) : -1;
+        free(path);
+    }
+    if (rc == 0 && !w)
+        rc = wan_err("%s: no samples in its shards", o.extract);
+    wan_shard_list_free(names, n);
+    if (rc == 0)
+        rc = wan_writer_finish(&w);
+    wan_writer_abandon(&w);
+    wan_progress(1, "%zu shards", n);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    int argi = wan_opt_parse(&tool, argc, argv);
+    wan_signals_filter();
+    if (!o.output == !o.extract) {
+        wan_err("exactly one of -o DIR and -x DIR is needed");
+        wan_die_usage();
+    }
+    if (o.extract && argi < argc) {
+        wan_err("-x takes no files");
+        wan_die_usage();
+    }
+    if ((o.extract ? extract() : pack(argc - argi, argv + argi)) < 0)
+        wan_die();
+    if (fclose(stdout) != 0) {
+        wan_err_errno("<stdout>");
+        wan_die();
+    }
+    return WAN_EXIT_DONE;
+}

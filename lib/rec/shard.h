@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * shard.h - WebDataset tar shards through libarchive: what DFM's webdataset writes and Energon
+ * reads (spec/data-formats.md 1), without time stamps.
+ *
+ * A sample is a run of members KEY.PART with equal KEY; key and part are split at the first dot
+ * behind the last slash.  Members whose first path component is __x__ are metadata.
+ */
+#ifndef WAN_REC_SHARD_H
+#define WAN_REC_SHARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/err.h"
+
+#define WAN_SHARD_PARTS 4200     /* json, pickle, pth and one per unknown tensor */
+#define WAN_SHARD_PROVENANCE "__provenance__/header.json"
+
+typedef struct wan_shard_part {
+    char *name;          /* "json", "pth", ...; owned when the reader made it */
+    void *data;          /* owned likewise; NULL when the reader was asked for headers only */
+    uint64_t size;
+    uint64_t at;         /* reader: offset of the payload in the tar */
+} wan_shard_part;
+
+/* ---- writing */
+
+typedef struct wan_shard_options {
+    const char *dir;         /* made when absent */
+    int rank;                /* 0..99, part of the names */
+    int64_t max_count;       /* samples per shard */
+    int64_t max_bytes;       /* a shard that has this much payload takes no more samples */
+    int force;               /* replace this rank's shards */
+    const char *provenance;  /* text of the provenance member, or NULL */
+} wan_shard_options;
+
+typedef struct wan_shard_writer wan_shard_writer;
+
+/* Refuses a folder that already holds shards of this rank, unless force. */
+int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt) WAN_MUST_CHECK;
+/* Appends one sample; parts are borrowed and written in the order of their names.  A key that was
+ * written before is an error. */
+int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_part *part,
+                         int n) WAN_MUST_CHECK;
+uint64_t wan_shard_writer_samples(const wan_shard_writer *w);
+uint64_t wan_shard_writer_shards(const wan_shard_writer *w);   /* finished ones */
+uint64_t wan_shard_writer_bytes(const wan_shard_writer *w);    /* payload so far */
+/* Finishes the last shard; with force, removes this rank's leftover shards of higher number.
+ * Frees w also on failure. */
+int wan_shard_writer_finish(wan_shard_writer **w) WAN_MUST_CHECK;
+/* Drops the shard being written; finished ones stay.  NULL-safe. */
+void wan_shard_writer_abandon(wan_shard_writer **w);
+
+/* ---- reading */
+
+typedef struct wan_shard_reader wan_shard_reader;
+
+typedef struct wan_shard_sample {
+    const char *key;
+    const wan_shard_part *part; /* in file order */
+    int n;
+    uint64_t begin, end;        /* headers included: what .tar.idx holds */
+} wan_shard_sample;
+
+/* headers: payloads are skipped (part.data is NULL). */
+int wan_shard_reader_open(wan_shard_reader **out, const char *path, int headers) WAN_MUST_CHECK;
+/* The same for bytes [begin, end) of a shard, as two neighbours in .tar.idx give them. */
+int wan_shard_reader_open_range(wan_shard_reader **out, const char *path, int headers,
+                                uint64_t begin, uint64_t end) WAN_MUST_CHECK;
+/* 1 a sample (valid until the next call), 0 the proper end (two zero blocks, nothing but zeros
+ * behind them), -1 error. */
+int wan_shard_reader_next(wan_shard_reader *r, wan_shard_sample *s) WAN_MUST_CHECK;
+/* Members that were no regular files or had no key. */
+uint64_t wan_shard_reader_ignored(const wan_shard_reader *r);
+/* Text of the provenance member, or NULL. */
+const char *wan_shard_reader_provenance(const wan_shard_reader *r);
+void wan_shard_reader_close(wan_shard_reader **r);
+
+/* Splits a member name; 1 sample member, 0 to be ignored, -1 unsafe name (error recorded). */
+int wan_shard_split(const char *name, size_t *key_len, const char **part) WAN_MUST_CHECK;
+/* Part of that name, or NULL. */
+const wan_shard_part *wan_shard_find(const wan_shard_sample *s, const char *name);
+
+/* Paths below dir that end in .tar, relative, sorted bytewise; caller frees both levels. */
+int wan_shard_list(char ***names, size_t *n, const char *dir) WAN_MUST_CHECK;
+void wan_shard_list_free(char **names, size_t n);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * split.c - split.yaml through libyaml's events.
+ */
+#include "lib/rec/split.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "lib/base/file.h"
+
+enum { MAX_YAML = 64 << 20, MAX_PARTS = 1000 };
+
+struct wan_split_part *wan_split_add(wan_split *s, const char *name, size_t len)
+{
+    if (s->n >= MAX_PARTS) {
+        wan_err("more than %d parts", MAX_PARTS);
+        return NULL;
+    }
+    struct wan_split_part *more = realloc(s->part, (s->n + 1) * sizeof *more);
+    if (more)
+        s->part = more;
+    char *copy = more ? strndup(name, len) : NULL;
+    if (!copy) {
+        wan_err("out of memory (split)");
+        return NULL;
+    }
+    more[s->n] = (struct wan_split_part){ copy, { 0, 0, 0 } };
+    return &more[s->n++];
+}
+
+const struct wan_split_part *wan_split_find(const wan_split *s, const char *name)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (!strcmp(s->part[i].name, name))
+            return &s->part[i];
+    return NULL;
+}
+
+void wan_split_clear(wan_split *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        free(s->part[i].name);
+        wan_names_clear(&s->part[i].shards);
+    }
+    free(s->part);
+    wan_names_clear(&s->exclude);
+    *s = (wan_split){ 0 };
+}
+
+static int bad(const yaml_event_t *e, const char *why)
+{
+    return wan_err("line %zu: %s", e->start_mark.line + 1, why);
+}
+
+/* The next event of one of our kinds, without anchor or tag. */
+static int next(yaml_parser_t *y, yaml_event_t *e)
+{
+    if (!yaml_parser_parse(y, e))
+        return wan_err("line %zu: %s", y->problem_mark.line + 1,
+                       y->problem ? y->problem : "cannot read YAML");
+    const unsigned char *anchor = e->type == YAML_SCALAR_EVENT           ? e->data.scalar.anchor
+                                  : e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.anchor
+                                  : e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.anchor
+                                                                         : NULL;
+    const unsigned char *tag = e->type == YAML_SCALAR_EVENT           ? e->data.scalar.tag
+                               : e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.tag
+                               : e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.tag
+                                                                      : NULL;
+    if (e->type != YAML_ALIAS_EVENT && !anchor && !tag)
+        return 0;
+    bad(e, "anchors and tags are not allowed");
+    yaml_event_delete(e);
+    return -1;
+}
+
+/* Takes an event of that type or fails with `why`. */
+static int expect(yaml_parser_t *y, yaml_event_type_t type, const char *why)
+{
+    yaml_event_t e;
+    WAN_TRY(next(y, &e));
+    int rc = e.type == type ? 0 : bad(&e, why);
+    yaml_event_delete(&e);
+    return rc;
+}
+
+/* A list of patterns, expanded into l; also null (nothing). */
+static int read_list(yaml_parser_t *y, wan_names *l)
+{
+    yaml_event_t e;
+    WAN_TRY(next(y, &e));
+    int rc = 0, open = e.type == YAML_SEQUENCE_START_EVENT;
+    if (!open && !(e.type == YAML_SCALAR_EVENT && !e.data.scalar.length))
+        rc = bad(&e, "a list of shards is expected");
+    yaml_event_delete(&e);
+    while (rc == 0 && open) {
+        WAN_TRY(next(y, &e));
+        if (e.type == YAML_SEQUENCE_END_EVENT)
+            open = 0;
+        else if (e.type == YAML_SCALAR_EVENT)
+            rc = wan_names_expand(l, (const char *)e.data.scalar.value);
+        else
+            rc = bad(&e, "a shard name is expected");
+        yaml_event_delete(&e);
+    }
+    return rc;
+}
+
+static int read_parts(yaml_parser_t *y, wan_split *s)
+{
+    WAN_TRY(expect(y, YAML_MAPPING_START_EVENT, "split_parts must be a map"));
+    for (;;) {
+        yaml_event_t e;
+        WAN_TRY(next(y, &e));
+        int end = e.type == YAML_MAPPING_END_EVENT, rc = 0;
+        struct wan_split_part *p = NULL;
+        if (!end && e.type != YAML_SCALAR_EVENT)
+            rc = bad(&e, "the name of a part is expected");
+        else if (!end && wan_split_find(s, (const char *)e.data.scalar.value))
+            rc = bad(&e, "this part occurs twice");
+        else if (!end)
+            p = wan_split_add(s, (const char *)e.data.scalar.value, e.data.scalar.length);
+        yaml_event_delete(&e);
+        if (end || rc < 0)
+            return rc;
+        WAN_TRY(p ? 0 : -1);
+        WAN_TRY(read_list(y, &p->shards));
+    }
+}
+
+static int read_document(yaml_parser_t *y, wan_split *s)
+{
+    WAN_TRY(expect(y, YAML_STREAM_START_EVENT, "empty"));
+    WAN_TRY(expect(y, YAML_DOCUMENT_START_EVENT, "empty"));
+    WAN_TRY(expect(y, YAML_MAPPING_START_EVENT, "a map is expected"));
+    for (;;) {
+        yaml_event_t e;
+        WAN_TRY(next(y, &e));
+        const char *key = e.type == YAML_SCALAR_EVENT ? (const char *)e.data.scalar.value : "";
+        int what = e.type == YAML_MAPPING_END_EVENT ? 0
+                   : !strcmp(key, "split_parts")    ? 1
+                   : !strcmp(key, "exclude")        ? 2
+                                                    : bad(&e, "only split_parts and exclude are known");
+        yaml_event_delete(&e);
+        if (what <= 0)
+            return what < 0                                             ? -1
+                   : expect(y, YAML_DOCUMENT_END_EVENT, "more than one") < 0 ? -1
+                                                                             : 0;
+        WAN_TRY(what == 1 ? read_parts(y, s) : read_list(y, &s->exclude));
+    }
+}
+
+int wan_split_load(wan_split *s, const char *path)
+{
+    char *text;
+    size_t n;
+    yaml_parser_t y;
+    *s = (wan_split){ 0 };
+    WAN_TRY(wan_slurp(&text, &n, path, MAX_YAML));
+    if (!yaml_parser_initialize(&y)) {
+        free(text);
+        return wan_err("out of memory (YAML)");
+    }
+    yaml_parser_set_input_string(&y, (const unsigned char *)text, n);
+    int rc = read_document(&y, s);
+    yaml_parser_delete(&y);
+    free(text);
+    if (rc == 0)
+        return 0;
+    wan_split_clear(s);
+    return wan_err_prefix("%s", path);
+}
+
+/* Plain where YAML reads it back as the same text, else in single quotes. */
+static void put_scalar(FILE *f, const char *s)
+{
+    int plain = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z');
+    for (const char *p = s; *p; p++)
+        plain &= strchr("_-./{},", *p) || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                 (*p >= '0' && *p <= '9');
+    static const char *const word[] = { "null", "true", "false", "yes", "no", "on", "off", "y",
+                                        "n", "nan", "inf" };
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++)
+        plain &= strcasecmp(s, word[i]) != 0;
+    if (plain) {
+        fputs(s, f);
+        return;
+    }
+    putc('\'', f);
+    for (const char *p = s; *p; p++) {
+        if (*p == '\'')
+            putc('\'', f);
+        putc(*p, f);
+    }
+    putc('\'', f);
+}
+
+static int put_list(FILE *f, const wan_names *l, const char *indent)
+{
+    wan_names c = { 0, 0, 0 };
+    WAN_TRY(wan_names_collapse(&c, l));
+    fputs(c.n ? ":\n" : ": []\n", f);
+    for (size_t i = 0; i < c.n; i++) {
+        fputs(indent, f);
+        fputs("- ", f);
+        put_scalar(f, c.v[i]);
+        putc('\n', f);
+    }
+    wan_names_clear(&c);
+    return 0;
+}
+
+int wan_split_save(const wan_split *s, const char *path)
+{
+    wan_out *o;
+    WAN_TRY(wan_out_open(&o, path));
+    FILE *f = wan_out_file(o);
+    int rc = 0;
+    fputs("split_parts:\n", f);
+    for (size_t i = 0; rc == 0 && i < s->n; i++) {
+        fputs("  ", f);
+        put_scalar(f, s->part[i].name);
+        rc = put_list(f, &s->part[i].shards, "  ");
+    }
+    fputs("exclude", f);
+    if (rc < 0 || put_list(f, &s->exclude, "") < 0) {
+        wan_out_discard(&o);
+        return -1;
+    }
+    return wan_out_finish(&o);
+}
+
+void wan_split_ends(size_t *end, size_t n, const uint64_t *weight, size_t parts)
+{
+    unsigned __int128 sum = 0, total = 0;
+    size_t first = 0;
+    for (size_t i = 0; i < parts; i++)
+        total += weight[i];
+    while (first + 1 < parts && !weight[first])
+        first++;
+    for (size_t i = 0; i < parts; i++) {
+        sum += weight[i];
+        end[i] = sum == total ? n : (size_t)(sum * n / total);
+        if (i >= first && n && !end[i])
+            end[i] = 1;
+    }
+}
