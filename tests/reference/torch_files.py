@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tests/data/torch: files of torch.save and pickle.dumps that check_torchzip reads.
+"""Writes tests/data/torch: files of torch.save and pickle.dumps that check_torchzip reads, and a
+shard as DFM's prepare_dataset_wan.py makes it through webdataset (pax headers, float times).
 
     python3 tests/reference/torch_files.py tests/data/torch
 """
-import os, pickle, sys
+import io, json, os, pickle, sys, tarfile
 from collections import OrderedDict
 import torch
 
@@ -43,7 +44,7 @@ save("strided.pth", {"t": ramp(4, 3, 2).permute(2, 0, 1), "e": ramp(3).expand(4,
 base = ramp(4, 5)
 save("shared.pth", {"all": base, "rows": base[1:3], "turned": base.t()})
 net = torch.nn.Sequential(OrderedDict(
-    ("l%03d" % i, torch.nn.Linear(1, 1)) for i in range(70)))
+    ("l%03d" % i, torch.nn.Linear(1, 1)) for i in range(40)))
 for i, p in enumerate(net.parameters()):
     p.data.fill_(i)
 save("state.pth", net.state_dict())
@@ -57,3 +58,31 @@ for p in (2, 3, 4, 5):
 dump("big.pickle", ramp(40, 50, dtype=torch.float16), 4)
 dump("view.pickle", ramp(4, 6)[1:3], 4)
 dump("evil.pickle", {"x": Evil(), "t": ramp(2)}, 4)
+
+
+def member(tar, name, data):
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = len(data), 0o444, 1795209242.6660342
+    info.uname = info.gname = "bigdata"
+    tar.addfile(info, io.BytesIO(data))
+
+
+os.makedirs(os.path.join(out, "dfm"), exist_ok=True)
+with tarfile.open(os.path.join(out, "dfm", "shard-rank00-000000.tar"), "w|",
+                  format=tarfile.PAX_FORMAT) as tar:
+    for i in range(6):
+        frames = 1 + i % 2
+        latent = (ramp(16, frames, 2, 4, dtype=torch.float32) / 64 + i).half()
+        text = torch.zeros(12, 8, dtype=torch.float16)
+        text[: i + 2] = ramp(i + 2, 8) + i
+        f = io.BytesIO()
+        torch.save(latent, f)
+        meta = {"video_path": "clip%d.mp4" % i, "processed_frames": 4 * frames - 3,
+                "processed_height": 16, "processed_width": 32, "caption": "clip %d \u00e9" % i,
+                "deterministic_latents": True, "memory_optimization": True,
+                "model_version": "wan2.1", "processing_mode": "video",
+                "resize_settings": {"target_size": [16, 32], "resize_mode": "bilinear",
+                                    "maintain_aspect_ratio": True, "center_crop": True}}
+        member(tar, "%06d.json" % i, json.dumps(meta).encode())
+        member(tar, "%06d.pickle" % i, pickle.dumps(text, protocol=4))
+        member(tar, "%06d.pth" % i, f.getvalue())
