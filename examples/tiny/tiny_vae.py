@@ -261,7 +261,7 @@ YUV = torch.tensor([[0.2126, 0.7152, 0.0722], [-0.1146, -0.3854, 0.5], [0.5, -0.
 
 def mp4_like(x, smooth):
     """What yuv420p does to a clip in 0..255: half-size chroma, scaled back by
-    repetition (as swscale does when not told otherwise) or smoothly."""
+    repetition (as the ffmpeg tool does) or smoothly (as lib/media does)."""
     b, _, t, h, w = x.shape
     y = torch.einsum("ij,bjthw->bithw", YUV, x)
     c = F.avg_pool2d(y[:, 1:].permute(0, 2, 1, 3, 4).reshape(b * t, 2, h, w), 2)
@@ -278,7 +278,7 @@ def training_pair(b, frames, speed, g):
     """(input, target), [B,3,T,H,W] or [B,3,H,W] for one frame, in [-1,1]."""
     x = batch(b, frames, speed, g).clamp(0, 255)
     rough = (torch.rand(b, generator=g) < 0.7)[:, None, None, None, None]
-    smooth = torch.rand(1, generator=g).item() < 0.35
+    smooth = torch.rand(1, generator=g).item() < 0.75
     x = torch.where(rough, mp4_like(x, smooth), x)
     noise = (torch.rand(b, generator=g) < 0.5)[:, None, None, None, None] * 1.5
     src = to_unit(x + noise * torch.randn(x.shape, generator=g))
