@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Breaks the model on purpose, one well-known mistake at a time, and demands that a test fails.
+#
+#     tests/reference/mutations.sh [NAME...]       (make check-mutations)
+#
+# Works on a copy of the committed tree.  A mutation whose pattern no longer matches is a failure.
+set -u
+top=$(cd "$(dirname "$0")/../.." && pwd)
+copy=$(mktemp -d "${TMPDIR:-/tmp}/wan-mutations.XXXXXX")
+trap 'rm -rf "$copy"' EXIT
+git -C "$top" archive HEAD | tar -x -C "$copy"
+cd "$copy" || exit 1
+git init -q . && git add -A && git -c user.name=x -c user.email=x commit -qm base
+make -s -j2 tests CUDA=0 >build.log 2>&1 || { tail -n 5 build.log; exit 1; }
+n=0 bad=0
+
+mutate() { # mutate NAME CHECKS FILE PERL-EXPRESSION [FILE EXPRESSION]...
+    local name=$1 checks=$2 file
+    shift 2
+    [ -z "$only" ] || [[ " $only " == *" $name "* ]] || return 0
+    n=$((n + 1))
+    while [ $# -ge 2 ]; do
+        file=$1
+        cp "$file" before
+        perl -0pi -e "$2" "$file"
+        if cmp -s before "$file"; then
+            echo "not ok $n - $name: the pattern no longer matches $file"
+            bad=$((bad + 1))
+            git checkout -q .
+            return
+        fi
+        shift 2
+    done
+    if ! make -s -j2 tests CUDA=0 >build.log 2>&1; then
+        echo "not ok $n - $name: does not compile: $(grep -m1 error build.log)"; bad=$((bad + 1))
+    elif make -s check-run CUDA=0 K="$checks" >run.log 2>&1; then
+        echo "not ok $n - $name: no test noticed ($checks)"; bad=$((bad + 1))
+    else
+        echo "ok $n - $name: $(grep -c '^ *not ok' run.log) checks failed, first: $(grep -m1 '^ *not ok' run.log | sed 's/^ *not ok [0-9]* - //')"
+    fi
+    git checkout -q .
+}
+
+only="$*"
+mutate norms-swapped "dit" lib/model/dit_forward.c \
+    's/WAN_TRY\(norm_affine\(m, l\)\);/WAN_TRY(norm_mod(m, C(U2), RL(M2), RL(R2), RL(X1), 3));/;
+     s/WAN_TRY\(norm_mod\(m, C\(U3\), RL\(M3\), RL\(R3\), RL\(X2\), 3\)\);/WAN_TRY(m->d->ops->ln_affine_forward(m->d, C(U3), RL(M3), RL(R3), RL(X2), b->lnw.p, b->lnb.p, tokens(m), wan_dit_width(&m->c), m->c.eps));/;
+     s/static int norm_affine/__attribute__((unused)) static int norm_affine/'
+mutate qk-norm-per-head "dit" kernels/rmsnorm.c \
+    's/wan_row_dot\(a, a, D\) \/ \(wan_real\)D \+ WAN_C\(eps\)/wan_row_dot(a, a, head_dim) \/ (wan_real)head_dim + WAN_C(eps)/'
+mutate sinusoid-sine-first "dit" kernels/embed.c \
+    's/(y\[i \* dim \+ j\] = \(wan_real\))cos/${1}sin/; s/(y\[i \* dim \+ h \+ j\] = \(wan_real\))sin/${1}cos/'
+mutate gelu-erf-for-tanh "dit" lib/model/dit_forward.c 's/(b->f1.*)WAN_ACT_GELU_TANH/${1}WAN_ACT_GELU_ERF/'
+mutate gate-plus-one "dit" kernels/residual.c 's/xs\[j\] \+ a\[j\] \* g\[j\]/xs[j] + a[j] * (1 + g[j])/'
+mutate uint8-rounded "sampler vae" kernels/vaeop.c 's/\(v \+ 1\) \/ 2 \* 255\)/(v + 1) \/ 2 * 255 + WAN_C(0.5))/'
+mutate vae-first-frame-in-time-conv "vae" lib/model/vae_stream.c \
+    's/    if \(first\)\n        WAN_TRY\(leave_up\(n, i, 0, 1\)\);/    if (first) {\n        WAN_TRY(n->d->ops->cast(n->d, wan_buf_at(tail, frame), WAN_RBUF(s->x), frame));\n        WAN_TRY(leave_up(n, i, 0, 1));\n    }/'
+mutate text-padding-masked "dit" lib/model/dit_prepare.c 's/\(wan_real\)log\(\(double\)zeros\)/(wan_real)-1e30/'
+mutate corrector-of-next-order "sampler" lib/model/sampler.c \
+    's/if \(s->last_order == 1\)/if ((i + 1 < 2 || s->steps - i < 2 ? 1 : 2) == 1)/'
+mutate timestep-bf16 "dit" lib/model/dit_prepare.c \
+    's/(memcpy\(p->host, in->t, \(size_t\)in->n \* sizeof \*p->host\);)/$1\n    for (int i = 0; i < in->n; i++)\n        p->host[i] = wan_bf16_to_f32(wan_f32_to_bf16((float)p->host[i]));/'
+echo "1..$n"
+echo "$((n - bad)) of $n mutations were caught"
+[ $bad -eq 0 ]
