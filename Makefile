@@ -106,7 +106,7 @@ PLUGIN := $(if $(filter 1,$(CUDA)),$(BUILD)/lib/libwan-cuda.so)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all tools cuda tests examples demo check check-run check-asan check-gpu check-reference bench bench-gpu \
+.PHONY: all tools cuda tests examples demo check check-run check-asan check-gpu check-reference check-mutations bench bench-gpu \
 	man lint install clean help deps fuzz FORCE
 
 all: $(BIN) $(PLUGIN) ## build the tools into build/bin (and the CUDA plugin where nvcc is)
@@ -194,6 +194,8 @@ check-run:
 check-asan: ## the same under AddressSanitizer and UBSan
 	$(MAKE) check ASAN=1 CUDA=0 BUILD=$(BUILD)/asan
 
+check-mutations: ## break the model in ten known ways and demand that the tests notice
+	tests/reference/mutations.sh
 -include tests/tests.mk
 
 # ---- demo, man pages, install
