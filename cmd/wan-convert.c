@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wan-convert - published weights to checkpoints and back, any naming.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/opt.h"
+#include "lib/model/modelfolder.h"
+#include "lib/model/modelio.h"
+
+static struct {
+    const char *hf_model, *megatron_path, *hf_path, *naming, *dtype, *device_map;
+    int64_t step, max_shard;
+    int copy, force, trust, not_strict;
+} o = { .naming = "hf", .dtype = "keep", .step = -1, .max_shard = 5000000000 };
+
+#define DTYPES "keep|fp32|bf16|fp16|float32|bfloat16|float16"
+
+static const wan_opt table[] = {
+    WAN_OPT_GROUP("Folders (instead of operands)"),
+    WAN_OPT_STR("hf-model", 0, "DIR", &o.hf_model,
+                "import: what to read; export: where --copy-components finds the other parts"),
+    WAN_OPT_STR("megatron-path", 0, "DIR", &o.megatron_path,
+                "import: the training run to make; export: the one to read"),
+    WAN_OPT_STR("hf-path", 0, "DIR", &o.hf_path, "export: the folder to make"),
+    WAN_OPT_GROUP("Conversion"),
+    WAN_OPT_ENUM("naming", 'n', "hf|official", &o.naming,
+                 "export: tensor names and layout of HuggingFace or of the official repository"),
+    WAN_OPT_ENUM("dtype", 't', DTYPES, &o.dtype, "element type to store"),
+    WAN_OPT_ENUM("torch-dtype", 0, DTYPES, &o.dtype, "the same"),
+    WAN_OPT_SIZE("max-shard-size", 0, "BYTES", &o.max_shard, 1024, 1e15,
+                 "begin another file when one would grow beyond this"),
+    WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 9999999,
+                "export: iteration of the training run; -1: its latest"),
+    WAN_OPT_FLAG("copy-components", 'c', &o.copy,
+                 "export: copy vae, text_encoder, tokenizer, scheduler and model_index.json as well"),
+    WAN_OPT_FLAG("force", 'f', &o.force, "replace what is there"),
+    WAN_OPT_GROUP("Accepted without effect"),
+    WAN_OPT_STR("device-map", 0, "NAME", &o.device_map, "conversion needs no device"),
+    WAN_OPT_FLAG("trust-remote-code", 0, &o.trust, "nothing from a model folder is ever run"),
+    WAN_OPT_FLAG("not-strict", 0, &o.not_strict, "every tensor is accounted for regardless"),
+    WAN_OPT_COMMON,
+    WAN_OPT_END
+};
+static const wan_tool tool = { "wan-convert", "published weights to checkpoints and back, any naming",
+                               "[options] import|export FROM TO", table };
+
+/* ---- tensors */
+
+typedef struct source {
+    wan_st *st;
+    wan_st_tensor **t; /* [params.n] */
+    wan_params params;
+    wan_dit_config c;
+    wan_dtype *type;   /* to store */
+    void *buf;         /* one tensor */
+    int done;
+} source;
+
+/* The element type asked for; -1: that of each tensor. */
+static int wanted_type(void)
+{
+    const char *s = o.dtype;
+    if (strcmp(s, "fp32") == 0 || strcmp(s, "float32") == 0)
+        return WAN_F32;
+    if (strcmp(s, "bf16") == 0 || strcmp(s, "bfloat16") == 0)
+        return WAN_BF16;
+    return strcmp(s, "keep") == 0 ? -1 : WAN_F16;
+}
+
+static void source_close(source *s)
+{
+    wan_st_close(&s->st);
+    wan_params_free(&s->params);
+    free(s->t);
+    free(s->type);
+    free(s->buf);
+}
+
+static int source_open(source *s, const char *dir)
+{
+    *s = (source){ 0 };
+    WAN_TRY(wan_dit_config_load(&s->c, dir));
+    WAN_TRY(wan_dit_params(&s->params, &s->c));
+    WAN_TRY(wan_st_open(&s->st, dir));
+    size_t n = (size_t)s->params.n, largest = 0;
+    s->t = wan_calloc(n, sizeof *s->t, "tensor list");
+    s->type = wan_calloc(n, sizeof *s->type, "tensor list");
+    if (!s->t || !s->type)
+        return -1;
+    WAN_TRY(wan_dit_match(s->t, &s->params, s->st, dir));
+    int type = wanted_type();
+    for (size_t i = 0; i < n; i++) {
+        const wan_st_tensor *t = s->t[i];
+        if (t->dtype != WAN_F32 && t->dtype != WAN_BF16 && t->dtype != WAN_F16 &&
+            t->dtype != WAN_F64)
+            return wan_err("%s: tensor %s: element type %s is no weight", t->file, t->name,
+                           wan_dtype_name(t->dtype));
+        s->type[i] = type < 0 ? t->dtype : (wan_dtype)type;
+        size_t bytes = (size_t)t->count * wan_dtype_size(s->type[i]);
+        largest = bytes > largest ? bytes : largest;
+    }
+    s->buf = wan_malloc(largest, 1, "a tensor");
+    return s->buf ? 0 : -1;
+}
+
+static int fetch(void *arg, int i, const void **data, wan_dtype *type)
+{
+    source *s = arg;
+    wan_st_tensor *t = s->t[i];
+    WAN_TRY(wan_st_load(s->st, t->name, t->shape, t->rank, s->buf, s->type[i]));
+    wan_st_release(s->st, t);
+    wan_progress(0, "%d of %d tensors", ++s->done, s->params.n);
+    *data = s->buf;
+    *type = s->type[i];
+    return 0;
+}
+
+/* ---- folders */
+
+static int exists(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+static int is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* "dir/.name.tmp" for "dir/name": on the same file system, and never taken for the result. */
+static char *temporary(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = strlen(path) + 8;
+    char *tmp = wan_malloc(n, 1, "path");
+    int head = slash ? (int)(slash + 1 - path) : 0;
+    if (tmp)
+        snprintf(tmp, n, "%.*s.%s.tmp", head, path, path + head);
+    return tmp;
+}
+
+static int refuse_existing(const char *path)
+{
+    if (!exists(path) || o.force)
+        return 0;
+    return wan_err("%s: is there already; --force replaces it", path);
+}
+
+/* Puts the finished tmp in the place of path. */
+static int replace(const char *tmp, const char *path)
+{
+    if (exists(path) && wan_remove_tree(path) < 0)
+        return wan_err_errno("%s: cannot remove", path);
+    return wan_rename_dir(tmp, path);
+}
+
+/* Writes the transformer of s into the folder path, whole or not at all; sub (may be ""): where
+ * inside of it. */
+static int write_transformer(source *s, const char *path, const char *sub, enum wan_naming naming)
+{
+    char *tmp = temporary(path), *inner = tmp ? wan_path_join(tmp, sub) : NULL;
+    int rc = inner ? refuse_existing(path) : -1;
+    if (rc == 0) {
+        wan_remove_tree(tmp);
+        rc = wan_dit_write(&s->c, &s->params, *sub ? inner : tmp, naming, s->type, o.max_shard, fetch,
+                           s);
+        wan_progress(1, "%d tensors", s->done);
+    }
+    if (rc == 0)
+        rc = replace(tmp, path);
+    if (rc < 0 && tmp) {
+        char reason[1024];
+        snprintf(reason, sizeof reason, "%s", wan_err_text());
+        wan_remove_tree(tmp);
+        wan_err("%s", reason);
+    }
+    free(inner);
+    free(tmp);
+    return rc;
+}
+
+/* ---- copying the other parts */
+
+static int copy_bytes(FILE *in, wan_out *out, const char *from)
+{
+    static char buf[1 << 20];
+    size_t n;
+    while ((n = fread(buf, 1, sizeof buf, in)) > 0)
+        if (fwrite(buf, 1, n, wan_out_file(out)) != n)
+            return wan_err_errno("%s: write failed", wan_out_name(out));
+    return ferror(in) ? wan_err_errno("%s", from) : 0;
+}
+
+static int copy_file(const char *from, const char *to)
+{
+    FILE *in;
+    const char *name;
+    wan_out *out = NULL;
+    WAN_TRY(wan_in_open(&in, from, &name));
+    int rc = wan_out_open(&out, to);
+    if (rc == 0)
+        rc = copy_bytes(in, out, name);
+    if (rc == 0)
+        rc = wan_out_finish(&out);
+    wan_out_discard(&out);
+    wan_in_close(in);
+    return rc;
+}
+
+static int copy_folder(const char *from, const char *to)
+{
+    DIR *d = opendir(from);
+    if (!d)
+        return wan_err_errno("%s", from);
+    int rc = wan_mkdirs(to);
+    for (struct dirent *e; rc == 0 && (e = readdir(d));) {
+        if (e->d_name[0] == '.')
+            continue;
+        char *a = wan_path_join(from, e->d_name), *b = wan_path_join(to, e->d_name);
+        rc = !a || !b ? -1 : is_dir(a) ? copy_folder(a, b) : copy_file(a, b);
+        free(a);
+        free(b);
+    }
+    closedir(d);
+    return rc;
+}
+
+static int copy_component(const char *name, const char *from, const char *to)
+{
+    char *a = wan_path_join(from, name), *b = wan_path_join(to, name);
+    int rc = a && b ? 0 : -1;
+    if (rc == 0 && !exists(a)) {
+        wan_warn("%s: not there, not copied", a);
+    } else if (rc == 0) {
+        rc = refuse_existing(b);
+        if (rc == 0)
+            rc = is_dir(a) ? copy_folder(a, b) : copy_file(a, b);
+    }
+    free(a);
+    free(b);
+    return rc;
+}
+
+static int copy_components(const char *from, const char *to)
+{
+    static const char *const names[] = { "vae", "text_encoder", "tokenizer", "scheduler",
+                                         "model_index.json" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        WAN_TRY(copy_component(names[i], from, to));
+    return 0;
+}
+
+/* ---- the two directions */
+
+/* FROM (a model folder, or its transformer) -> TO/iter_0000000/transformer */
+static int import(const char *from, const char *to)
+{
+    source s = { 0 };
+    char *dir = NULL, *iter = wan_path_join(to, "iter_0000000");
+    char *pointer = wan_path_join(to, "latest_checkpointed_iteration.txt");
+    int rc = iter && pointer ? wan_model_transformer(&dir, from, -1) : -1;
+    if (rc == 0)
+        rc = source_open(&s, dir);
+    if (rc == 0)
+        rc = wan_mkdirs(to);
+    if (rc == 0)
+        rc = write_transformer(&s, iter, "transformer", WAN_NAMING_HF);
+    if (rc == 0)
+        rc = wan_spew(pointer, "0\n", 2);
+    if (rc == 0)
+        wan_info("%s: %d tensors, %" PRId64 " parameters", iter, s.params.n, s.params.count);
+    source_close(&s);
+    free(dir);
+    free(iter);
+    free(pointer);
+    return rc;
+}
+
+/* FROM (a training run, one iteration, or a model folder) -> TO/transformer, or in the official
+ * layout TO itself */
+static int export(const char *from, const char *to)
+{
+    source s = { 0 };
+    int official = strcmp(o.naming, "official") == 0;
+    char *dir = NULL, *out = official ? strdup(to) : wan_path_join(to, "transformer");
+    int rc = out ? wan_model_transformer(&dir, from, o.step) : -1;
+    if (rc == 0)
+        rc = source_open(&s, dir);
+    if (rc == 0 && !official)
+        rc = wan_mkdirs(to);
+    if (rc == 0)
+        rc = write_transformer(&s, out, "", official ? WAN_NAMING_OFFICIAL : WAN_NAMING_HF);
+    if (rc == 0 && o.copy)
+        rc = copy_components(o.hf_model ? o.hf_model : from, to);
+    if (rc == 0)
+        wan_info("%s: %d tensors, %" PRId64 " parameters", out, s.params.n, s.params.count);
+    source_close(&s);
+    free(dir);
+    free(out);
+    return rc;
+}
+
+/* Operand i when it is there, else the option; slashes at the end go. */
+static int folder(char **dir, int argc, char **argv, int i, const char *option, const char *what)
+{
+    const char *s = i < argc ? argv[i] : option;
+    if (!s || !*s)
+        return wan_err("%s is missing", what);
+    *dir = strdup(s);
+    if (!*dir)
+        return wan_err("out of memory");
+    for (size_t n = strlen(s); n > 1 && (*dir)[n - 1] == '/'; n--)
+        (*dir)[n - 1] = 0;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    char *from = NULL, *to = NULL;
+    wan_signals_filter();
+    int argi = wan_opt_parse(&tool, argc, argv), rc = 0, importing = 0;
+    const char *verb = argi < argc ? argv[argi] : "";
+    if (argc - argi > 3)
+        rc = wan_err("too many operands");
+    else if (strcmp(verb, "import") == 0)
+        importing = 1;
+    else if (strcmp(verb, "export") != 0)
+        rc = wan_err("say import or export first");
+    if (rc == 0)
+        rc = folder(&from, argc, argv, argi + 1, importing ? o.hf_model : o.megatron_path,
+                    importing ? "--hf-model" : "--megatron-path");
+    if (rc == 0)
+        rc = folder(&to, argc, argv, argi + 2, importing ? o.megatron_path : o.hf_path,
+                    importing ? "--megatron-path" : "--hf-path");
+    if (rc == 0 && importing && (o.copy || strcmp(o.naming, "hf") != 0))
+        rc = wan_err("--copy-components and --naming are for export");
+    if (rc < 0)
+        wan_die_usage();
+    rc = importing ? import(from, to) : export(from, to);
+    free(from);
+    free(to);
+    if (rc < 0)
+        wan_die();
+    return WAN_EXIT_DONE;
+}
