@@ -185,10 +185,30 @@ static int write_file(const plan *w, const char *dir, int file, wan_dit_fetch *f
     return rc;
 }
 
-static int save_json(const char *dir, const char *name, json_t *j)
+/* The fewest digits that give x back: "1e-6", not "9.9999999999999995e-7". */
+static int digits_of(double x)
+{
+    char text[40];
+    int digits = 1;
+    while (digits < 17 && (snprintf(text, sizeof text, "%.*g", digits, x), atof(text) != x))
+        digits++;
+    return digits;
+}
+
+static int save_json(const char *dir, const char *name, json_t *j, int digits)
 {
     char *path = j ? wan_path_join(dir, name) : NULL;
-    int rc = path ? wan_json_save(path, j, 2) : -1;
+    size_t flags = JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION((size_t)digits);
+    char *text = path ? json_dumps(j, flags) : NULL;
+    int rc = -1;
+    if (path && !text)
+        wan_err("%s: out of memory", path);
+    if (text) {
+        size_t n = strlen(text);
+        text[n++] = '\n'; /* in place of the terminator, which is not written */
+        rc = wan_spew(path, text, n);
+    }
+    free(text);
     free(path);
     json_decref(j);
     return rc;
@@ -204,7 +224,7 @@ static int write_index(const plan *w, const char *dir)
     }
     return save_json(dir, STEM ".safetensors.index.json",
                      json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)w->total,
-                               "weight_map", map));
+                               "weight_map", map), 0);
 }
 
 int wan_dit_write(const wan_dit_config *c, const wan_params *p, const char *dir,
@@ -219,7 +239,8 @@ int wan_dit_write(const wan_dit_config *c, const wan_params *p, const char *dir,
     if (rc == 0 && w.files > 1)
         rc = write_index(&w, dir);
     if (rc == 0)
-        rc = save_json(dir, "config.json", wan_dit_config_json(c, naming));
+        rc = save_json(dir, "config.json", wan_dit_config_json(c, naming),
+                       digits_of(c->eps));
     free(w.e);
     return rc;
 }

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+# wan-convert: round trips byte for byte, namings, types, sharding; every kind of wrong folder.
+. "$TOP/tests/lib.sh"
+export LC_ALL=C
+R=$TOP/tests/data/ref
+W=diffusion_pytorch_model.safetensors
+bytes() { stat -Lc %s "$@"; }
+no() { ! "$@"; }
+
+ok "import a HuggingFace folder" wan-convert import "$R/dit_b" ck
+same "the file is the one diffusers wrote" ck/iter_0000000/transformer/$W "$R/dit_b/transformer/$W"
+ok "the run points to iteration 0" grep -qx 0 ck/latest_checkpointed_iteration.txt
+ok "export it" wan-convert export ck hf
+same "the weights are back" hf/transformer/$W "$R/dit_b/transformer/$W"
+same "config.json too" hf/transformer/config.json ck/iter_0000000/transformer/config.json
+ok "eps is written as a person would" grep -q '"eps": 1e-6' hf/transformer/config.json
+
+ok "export in the official naming" wan-convert export --naming official ck official
+ok "official names" grep -aq '"blocks.1.self_attn.q.weight"' official/$W
+ok "import the official folder" wan-convert import official ck2
+same "norm2 and norm3 came back right" ck2/iter_0000000/transformer/$W "$R/dit_b/transformer/$W"
+ok "import what the official code wrote" wan-convert import "$R/dit_b/official" ck3
+same "the same weights" ck3/iter_0000000/transformer/$W "$R/dit_b/transformer/$W"
+
+ok "import sharded weights into one file" wan-convert import "$R/dit_c" one
+ok "export them sharded" wan-convert export --max-shard-size 100K one many
+ok "there is an index" test -f many/transformer/$W.index.json
+ok "import the shards" wan-convert import many again
+same "one file again" again/iter_0000000/transformer/$W one/iter_0000000/transformer/$W
+
+ok "bf16 stays bf16" wan-convert import --hf-model "$R/dit_d" --megatron-path d
+same "bf16 byte for byte" d/iter_0000000/transformer/$W "$R/dit_d/transformer/$W"
+ok "to fp32" wan-convert export --torch-dtype float32 --megatron-path d --hf-path d32
+ok "and back" wan-convert import --dtype bf16 d32 d16
+same "bf16 to fp32 to bf16 changes nothing" d16/iter_0000000/transformer/$W "$R/dit_d/transformer/$W"
+ok "fp32 takes about twice the bytes" test "$(bytes d32/transformer/$W)" -gt $(($(bytes "$R/dit_d/transformer/$W") * 18 / 10))
+
+ok "copy the other components" wan-convert export --copy-components --hf-model "$R/pipe" ck full
+same "the VAE" full/vae/$W "$R/pipe/vae/$W"
+same "the tokenizer" full/tokenizer/spiece.model "$R/pipe/tokenizer/spiece.model"
+ok "model_index.json" test -f full/model_index.json
+
+fails 1 'ck/iter_0000000: is there already; --force' "does not replace" wan-convert import "$R/dit_b" ck
+ok "--force does" wan-convert import --force "$R/dit_b" ck
+
+# broken(CONFIG EDIT): the weights of dit_b under another config
+broken() { rm -rf bad; cp -rL "$R/dit_b/transformer" bad; chmod -R u+w bad; sed -i "$1" bad/config.json; }
+broken 's/"num_layers": 2/"num_layers": 3/'
+fails 1 'tensor blocks\.2\.[a-z0-9_.]*: missing' "missing weight" wan-convert import bad x
+broken 's/"num_layers": 2/"num_layers": 1/'
+fails 1 'tensor blocks\.1\.[a-z0-9_.]*: no part of this model \(nor are 26 others\)' "extra weights" \
+    wan-convert import bad x
+broken 's/"ffn_dim": 52/"ffn_dim": 53/'
+fails 1 'tensor blocks\.0\.ffn.*has shape \[52, ?24\], expected \[53, ?24\]' "wrong shape" wan-convert import bad x
+broken 's/"ffn_dim"/"fnn_dim"/'
+fails 1 'config.json: unknown key "fnn_dim", did you mean "ffn_dim"' "unknown key" wan-convert import bad x
+broken 's/"image_dim": null/"image_dim": 1280/'
+fails 1 'image_dim.*image-to-video models are not supported' "image-to-video model" wan-convert import bad x
+broken 's/"num_attention_heads": 2/"num_attention_heads": 0/'
+fails 1 'heads is 0' "no heads" wan-convert import bad x
+broken 's/{/{{/'
+fails 1 'config.json: invalid JSON' "config.json that is no JSON" wan-convert import bad x
+broken 's/x/x/'; rm bad/config.json
+fails 1 'bad: neither a training run' "no config.json" wan-convert import bad x
+broken 's/x/x/'; sed -i 's/blocks.0.attn1.norm_q.weight/blocks.0.attn1.scale_weightq/' bad/$W
+fails 1 'scaled FP8 weights are not supported' "FP8 repack" wan-convert import bad x
+broken 's/x/x/'; sed -i 's/model.*//' bad/$W; truncate -s 1000 bad/$W
+fails 1 "$W: " "truncated weights" wan-convert import bad x
+fails 1 'nowhere' "no such folder" wan-convert import nowhere x
+fails 1 'iter_0000007/transformer' "no such iteration" wan-convert export --checkpoint_step 7 ck y
+fails 1 'no training run' "an iteration of no training run" wan-convert export --checkpoint_step 7 "$R/dit_b" y
+ok "nothing was left behind" no ls -d x/iter_0000000 x/.iter_0000000.tmp y/transformer 2>/dev/null
+fails 2 'say import or export' "no verb" wan-convert ck hf
+fails 2 '--hf-model is missing' "no folders" wan-convert import
+fails 2 'for export' "naming of an import" wan-convert import --naming official "$R/dit_b" x
+if [ -e /dev/full ] && [ "$(id -u)" = 0 ]; then skip "unwritable folder" "root may write anywhere"
+else mkdir ro && chmod a-w ro; fails 1 'ro' "unwritable folder" wan-convert import "$R/dit_b" ro; fi
+done_testing
