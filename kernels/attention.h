@@ -40,10 +40,10 @@ typedef int wan_attention_t5_fn(wan_dev *d, const wan_attn *a, wan_buf o, wan_bu
 /* The relative position bucket 0..31 of key_pos - query_pos. */
 int wan_t5_bucket(int64_t rel);
 
-wan_attention_forward_fn wan_attention_forward_c, wan_attention_forward_dnnl,
+wan_attention_forward_fn wan_attention_forward_c, wan_attention_forward_simd,
     wan_attention_forward_cuda;
-wan_attention_backward_fn wan_attention_backward_c, wan_attention_backward_dnnl,
+wan_attention_backward_fn wan_attention_backward_c, wan_attention_backward_simd,
     wan_attention_backward_cuda;
-wan_attention_t5_fn wan_attention_t5_c, wan_attention_t5_dnnl, wan_attention_t5_cuda;
+wan_attention_t5_fn wan_attention_t5_c, wan_attention_t5_simd, wan_attention_t5_cuda;
 
 #endif

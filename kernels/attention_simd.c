@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * attention_simd.c - attention forward in blocks: 96 queries against 192 keys at a time, with the
+ * running maximum and sum of the online softmax, so that scores never leave the cache.
+ *
+ * Keys and values of every (sample, head) are packed first, by all threads; then every block of
+ * queries of every head is a task.  Who computes a task does not change its result.
+ */
+#include "kernels/attention.h"
+#include "kernels/attention_simd.h"
+#include "kernels/math_simd.h"
+#include "kernels/rows.h"
+#include "kernels/tile.h"
+
+enum { BQ = 96, BK = 192 };
+
+typedef struct fwd {
+    wan_tile t;
+    const wan_attn *a;
+    wan_buf o, q, k, v;
+    float *lse;
+    const float *rel; /* T5: [H, max_q + max_k] bias by key - query + max_q - 1; or NULL */
+    int64_t nrel;
+    int64_t hk, hn;   /* head size padded as k and as n of a product */
+    int64_t rows;     /* padded keys of all samples */
+    char *kp, *vp;    /* packed keys and values: head h at h*rows*hk (hn) elements */
+    char *work;
+    size_t mine;      /* workspace of one thread */
+} fwd;
+
+/* Workspace of one block of queries. */
+typedef struct block {
+    float *S, *O, *top, *sum;
+    char *Q, *P;
+} block;
+
+static block block_at(const fwd *f, char *w)
+{
+    block b;
+    b.S = (float *)w;
+    b.O = b.S + BQ * BK;
+    b.top = b.O + BQ * f->hn;
+    b.sum = b.top + BQ;
+    b.Q = (char *)(b.sum + BQ);
+    b.P = b.Q + BQ * f->hk * f->t.size;
+    return b;
+}
+
+static size_t block_bytes(const fwd *f)
+{
+    return (size_t)(BQ * (BK + f->hn + 2)) * sizeof(float) +
+           (size_t)(BQ * (f->hk + BK)) * (size_t)f->t.size;
+}
+
+static void pack_head(const fwd *f, int64_t i, int64_t h)
+{
+    const wan_attn *a = f->a;
+    int64_t k0 = a->pk->cu_host[i], n = a->pk->cu_host[i + 1] - k0, np = wan_tile_up(n, WAN_TILE_K);
+    int64_t at = h * f->rows + wan_attn_start(a->pk, (int)i);
+    wan_tile_pack_rows(&f->t, f->kp + at * f->hk * f->t.size, f->k, k0 * a->ldk + h * a->hd, a->ldk,
+                       n, a->hd, np, f->hk);
+    wan_tile_pack_cols(&f->t, f->vp + at * f->hn * f->t.size, np * WAN_TILE_N, f->v,
+                       k0 * a->ldv + h * a->hd, a->ldv, n, a->hd, np, f->hn);
+}
+
+/* s = scale*s + bias over n keys; returns the largest */
+static float scores(float *restrict s, const float *bias, float scale, int64_t n)
+{
+    float lane[16], top;
+    for (int j = 0; j < 16; j++)
+        lane[j] = -INFINITY;
+    for (int64_t j = 0; j < n; j++)
+        s[j] = s[j] * scale + (bias ? bias[j] : 0);
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++)
+            lane[j] = s[i + j] > lane[j] ? s[i + j] : lane[j];
+    top = lane[0];
+    for (int j = 1; j < 16; j++)
+        top = lane[j] > top ? lane[j] : top;
+    for (; i < n; i++)
+        top = s[i] > top ? s[i] : top;
+    return top;
+}
+
+/* s = exp(s - top), zeros up to np; returns the sum */
+static float exponents(float *restrict s, float top, int64_t n, int64_t np)
+{
+    for (int64_t j = 0; j < n; j++)
+        s[j] = wan_f_exp(s[j] - top);
+    for (int64_t j = n; j < np; j++)
+        s[j] = 0;
+    return wan_row_sum(s, n);
+}
+
+/* Scores of one block of keys become probabilities in b.P; running top and sum move on, and O is
+ * brought to the new maximum. */
+static void softmax_block(const fwd *f, const block *b, const float *bias, int64_t step, int64_t nq,
+                          int64_t n, int64_t np, int first)
+{
+    for (int64_t i = 0; i < nq; i++) {
+        float *s = b->S + i * BK, *o = b->O + i * f->hn;
+        float top = scores(s, bias ? bias - i * step : NULL, (float)f->a->scale, n);
+        if (!first && top < b->top[i])
+            top = b->top[i];
+        float sum = exponents(s, top, n, np);
+        if (!first) {
+            float shrink = wan_f_exp(b->top[i] - top);
+            sum += b->sum[i] * shrink;
+            for (int64_t j = 0; shrink != 1 && j < f->hn; j++)
+                o[j] *= shrink;
+        }
+        b->top[i] = top;
+        b->sum[i] = sum;
+        wan_row_store(wan_buf_of(b->P, f->t.t), i * BK, np, s);
+    }
+}
+
+static void block_store(const fwd *f, const block *b, int64_t q0, int64_t nq, int64_t h)
+{
+    const wan_attn *a = f->a;
+    for (int64_t i = 0; i < nq; i++) {
+        float *o = b->O + i * f->hn, r = 1 / b->sum[i];
+        for (int64_t j = 0; j < a->hd; j++)
+            o[j] *= r;
+        wan_row_store(f->o, (q0 + i) * a->ldo + h * a->hd, a->hd, o);
+        if (f->lse)
+            f->lse[h * a->pq->S + q0 + i] = b->top[i] + logf(b->sum[i]);
+    }
+}
+
+/* Queries [from, from+BQ) of sample i, head h. */
+static void query_block(const fwd *f, int i, int64_t from, int64_t h, char *work)
+{
+    const wan_attn *a = f->a;
+    int64_t q0 = a->pq->cu_host[i] + from, nq = a->pq->cu_host[i + 1] - q0;
+    int64_t k0 = a->pk->cu_host[i], nk = a->pk->cu_host[i + 1] - k0;
+    int64_t np = wan_tile_up(nk, WAN_TILE_K), at = h * f->rows + wan_attn_start(a->pk, i);
+    const char *kp = f->kp + at * f->hk * f->t.size, *vp = f->vp + at * f->hn * f->t.size;
+    block b = block_at(f, work);
+    nq = nq < BQ ? nq : BQ;
+    int64_t mq = wan_tile_up(nq, WAN_TILE_N);
+    wan_tile_rows(&f->t, b.Q, f->hk, f->q, q0 * a->ldq + h * a->hd, a->ldq, nq, a->hd, mq);
+    memset(b.P + nq * BK * f->t.size, 0, (size_t)((mq - nq) * BK * f->t.size));
+    for (int64_t j = 0; j < nk; j += BK) {
+        int64_t n = nk - j < BK ? nk - j : BK, w = wan_tile_up(n, WAN_TILE_K);
+        const float *bias = f->rel      ? f->rel + h * f->nrel + a->pq->max_len - 1 - from + j
+                            : a->kbias ? a->kbias + k0 + j : NULL;
+        f->t.mul(b.S, BK, b.Q, f->hk, kp + j * f->hk * f->t.size, f->hk * WAN_TILE_N, mq, w, f->hk,
+                 0);
+        softmax_block(f, &b, bias, f->rel ? 1 : 0, nq, n, w, j == 0);
+        f->t.mul(b.O, f->hn, b.P, BK, vp + j * WAN_TILE_N * f->t.size, np * WAN_TILE_N, mq, f->hn,
+                 w, j > 0);
+    }
+    block_store(f, &b, q0, nq, h);
+}
+
+static int prepare(wan_dev *d, fwd *f, size_t extra, char **more)
+{
+    const wan_attn *a = f->a;
+    f->t = wan_tile_for(f->q.t);
+    f->hk = wan_tile_up(a->hd, WAN_TILE_K);
+    f->hn = wan_tile_up(a->hd, WAN_TILE_N);
+    f->rows = wan_attn_start(a->pk, a->pk->n);
+    f->mine = (block_bytes(f) + 4095) / 4096 * 4096;
+    size_t kb = (size_t)(a->H * f->rows * f->hk * f->t.size);
+    size_t vb = (size_t)(a->H * f->rows * f->hn * f->t.size);
+    char *p = (char *)wan_dev_scratch(d, kb + vb + f->mine * (size_t)wan_rows_threads() + extra);
+    if (!p)
+        return -1;
+    f->kp = p;
+    f->vp = p + kb;
+    f->work = f->vp + vb;
+    *more = f->work + f->mine * (size_t)wan_rows_threads();
+    return 0;
+}
+
+static void run(const fwd *f)
+{
+    const wan_attn *a = f->a;
+    int64_t blocks = wan_attn_blocks(a->pq, BQ), heads = (int64_t)a->pk->n * a->H;
+    int small = a->pq->S * a->pk->max_len * a->H * a->hd < 1 << 18;
+#pragma omp parallel if (!small)
+    {
+#pragma omp for schedule(dynamic)
+        for (int64_t t = 0; t < heads; t++)
+            pack_head(f, t % a->pk->n, t / a->pk->n);
+#pragma omp for schedule(dynamic)
+        for (int64_t t = 0; t < blocks * a->H; t++) {
+            int64_t from = t % blocks;
+            int i = wan_attn_find(a->pq, BQ, &from);
+            query_block(f, i, from, t / blocks, f->work + f->mine * (size_t)wan_rows_thread());
+        }
+    }
+}
+
+int wan_attention_forward_simd(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf q,
+                               wan_buf k, wan_buf v)
+{
+    char *more;
+    fwd f = { .a = a, .o = o, .q = q, .k = k, .v = v, .lse = lse };
+    if (!wan_attn_fits(a, q, k, v, o))
+        return wan_attention_forward_c(d, a, o, lse, q, k, v);
+    WAN_TRY(prepare(d, &f, 0, &more));
+    run(&f);
+    return 0;
+}
+
+int wan_attention_t5_simd(wan_dev *d, const wan_attn *a, wan_buf o, wan_buf q, wan_buf k, wan_buf v,
+                          const wan_real *table)
+{
+    char *more;
+    fwd f = { .a = a, .o = o, .q = q, .k = k, .v = v };
+    if (!wan_attn_fits(a, q, k, v, o))
+        return wan_attention_t5_c(d, a, o, q, k, v, table);
+    f.nrel = a->pq->max_len + a->pk->max_len;
+    WAN_TRY(prepare(d, &f, (size_t)(f.nrel * a->H) * sizeof(float), &more));
+    float *rel = (float *)more;
+    for (int64_t r = 0; r < f.nrel; r++)
+        for (int h = 0; h < a->H; h++)
+            rel[h * f.nrel + r] = table[wan_t5_bucket(r - a->pq->max_len + 1) * a->H + h];
+    f.rel = rel;
+    run(&f);
+    return 0;
+}

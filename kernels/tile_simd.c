@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tile_simd.c - packing, and the products in fp32 (any CPU) and bf16 (AVX512-BF16).
+ */
+#include "kernels/tile.h"
+
+#include "kernels/cpu.h"
+#include "kernels/rows.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+wan_tile wan_tile_for(wan_dtype t)
+{
+    enum wan_cpu_isa isa = t == WAN_BF16 ? wan_cpu_isa() : WAN_CPU_PORTABLE;
+    if (isa == WAN_CPU_AMX)
+        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx };
+    if (isa == WAN_CPU_BF16)
+        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16 };
+    return (wan_tile){ WAN_F32, 4, wan_tile_mul_f32 };
+}
+
+/* ---- packing */
+
+/* Row of n elements at off as elements of t; tmp [WAN_TILE_WIDTH] for a conversion. */
+static const void *row_as(const wan_tile *t, wan_buf src, int64_t off, int64_t n, float *tmp)
+{
+    if (t->t == WAN_BF16)
+        return (const uint16_t *)src.p + off;
+    return wan_row_load(src, off, n, tmp);
+}
+
+void wan_tile_rows(const wan_tile *t, void *dst, int64_t lda, wan_buf src, int64_t off, int64_t ld,
+                   int64_t m, int64_t k, int64_t mp)
+{
+    float tmp[WAN_TILE_WIDTH];
+    size_t len = (size_t)(k * t->size), row = (size_t)(lda * t->size);
+    for (int64_t i = 0; i < m; i++) {
+        char *o = (char *)dst + (size_t)i * row;
+        memcpy(o, row_as(t, src, off + i * ld, k, tmp), len);
+        memset(o + len, 0, row - len);
+    }
+    memset((char *)dst + (size_t)m * row, 0, (size_t)(mp - m) * row);
+}
+
+void wan_tile_transpose(const wan_tile *t, void *dst, int64_t ldt, wan_buf src, int64_t off,
+                        int64_t ld, int64_t m, int64_t k, int64_t kp)
+{
+    float tmp[WAN_TILE_WIDTH];
+    memset(dst, 0, (size_t)(kp * ldt * t->size));
+    for (int64_t i = 0; i < m; i++) {
+        const void *r = row_as(t, src, off + i * ld, k, tmp);
+        for (int64_t j = 0; t->size == 2 && j < k; j++)
+            ((uint16_t *)dst)[j * ldt + i] = ((const uint16_t *)r)[j];
+        for (int64_t j = 0; t->size == 4 && j < k; j++)
+            ((float *)dst)[j * ldt + i] = ((const float *)r)[j];
+    }
+}
+
+void wan_tile_pack_rows(const wan_tile *t, void *dst, wan_buf src, int64_t off, int64_t ld,
+                        int64_t n, int64_t k, int64_t np, int64_t kp)
+{
+    float tmp[WAN_TILE_WIDTH];
+    int64_t units = kp * t->size / 4;
+    uint32_t u[WAN_TILE_WIDTH + WAN_TILE_K];
+    for (int64_t j = 0; j < np; j++) {
+        uint32_t *o = (uint32_t *)dst + j / WAN_TILE_N * units * WAN_TILE_N + j % WAN_TILE_N;
+        memset(u, 0, (size_t)units * sizeof *u);
+        if (j < n)
+            memcpy(u, row_as(t, src, off + j * ld, k, tmp), (size_t)(k * t->size));
+        for (int64_t i = 0; i < units; i++)
+            o[i * WAN_TILE_N] = u[i];
+    }
+}
+
+/* Two rows of bf16 as 32-bit pairs, 16 columns. */
+static void pair_rows(uint32_t *restrict o, const uint16_t *lo, const uint16_t *hi)
+{
+    for (int c = 0; c < WAN_TILE_N; c++)
+        o[c] = (uint32_t)lo[c] | (uint32_t)hi[c] << 16;
+}
+
+void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, int64_t off,
+                        int64_t ld, int64_t k, int64_t n, int64_t kp, int64_t np)
+{
+    float tmp[WAN_TILE_WIDTH + WAN_TILE_N] = { 0 };
+    uint16_t pair[2][WAN_TILE_WIDTH + WAN_TILE_N] = { 0 };
+    for (int64_t i = 0; t->size == 4 && i < kp; i++) {
+        if (i < k)
+            memcpy(tmp, row_as(t, src, off + i * ld, n, tmp), (size_t)n * sizeof *tmp);
+        else
+            memset(tmp, 0, (size_t)n * sizeof *tmp);
+        for (int64_t p = 0; p < np; p += WAN_TILE_N)
+            memcpy((float *)dst + p / WAN_TILE_N * ldb + i * WAN_TILE_N, tmp + p,
+                   WAN_TILE_N * sizeof *tmp);
+    }
+    for (int64_t i = 0; t->size == 2 && i < kp; i += 2) {
+        for (int64_t r = 0; r < 2; r++)
+            if (i + r < k)
+                memcpy(pair[r], row_as(t, src, off + (i + r) * ld, n, tmp), 2 * (size_t)n);
+            else
+                memset(pair[r], 0, 2 * (size_t)n);
+        for (int64_t p = 0; p < np; p += WAN_TILE_N)
+            pair_rows((uint32_t *)dst + (p / WAN_TILE_N * ldb + i * WAN_TILE_N) / 2, pair[0] + p,
+                      pair[1] + p);
+    }
+}
+
+/* ---- fp32: vectors of 16, which the compiler splits where registers are shorter */
+
+typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
+
+#ifdef __AVX512F__ /* 24 accumulators of 32 registers; else 8 of 16 */
+enum { ROWS = 8, PANELS = 3 };
+#else
+enum { ROWS = 4, PANELS = 1 };
+#endif
+
+INLINE void block_f32(float *C, int64_t ldc, const float *A, int64_t lda, const float *B,
+                      int64_t ldb, int64_t k, int add, const int panels)
+{
+    v16 acc[ROWS][PANELS];
+    for (int i = 0; i < ROWS; i++)
+        for (int p = 0; p < panels; p++)
+            acc[i][p] = add ? *(v16 *)(C + i * ldc + p * WAN_TILE_N) : (v16){ 0 };
+    for (int64_t u = 0; u < k; u++) {
+        v16 b[PANELS];
+        for (int p = 0; p < panels; p++)
+            b[p] = *(const v16 *)(B + p * ldb + u * WAN_TILE_N);
+        for (int i = 0; i < ROWS; i++)
+            for (int p = 0; p < panels; p++)
+                acc[i][p] += A[i * lda + u] * b[p];
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int p = 0; p < panels; p++)
+            *(v16 *)(C + i * ldc + p * WAN_TILE_N) = acc[i][p];
+}
+
+/* How many of `left` panels to take, at most 3: 4 goes as 2 + 2, never 3 + 1. */
+static int take(int64_t left)
+{
+    return left == 1 || PANELS == 1 ? 1 : left == 2 || left == 4 ? 2 : PANELS;
+}
+
+void wan_tile_mul_f32(float *C, int64_t ldc, const void *A, int64_t lda, const void *B, int64_t ldb,
+                      int64_t m, int64_t n, int64_t k, int add)
+{
+    const float *a = (const float *)A, *b = (const float *)B;
+    for (int64_t p = 0, left = n / WAN_TILE_N, w; left; p += w, left -= w) {
+        w = take(left);
+        for (int64_t i = 0; i < m; i += ROWS) {
+            float *c = C + i * ldc + p * WAN_TILE_N;
+            if (w == 1)
+                block_f32(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 1);
+#ifdef __AVX512F__
+            else if (w == 2)
+                block_f32(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 2);
+            else
+                block_f32(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 3);
+#endif
+        }
+    }
+}
+
+/* ---- bf16: AVX512-BF16, chosen at run time */
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+#define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+
+INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t lda,
+                            const uint16_t *B, int64_t ldb, int64_t k, int add, const int panels)
+{
+    __m512 acc[8][3];
+    for (int i = 0; i < 8; i++)
+        for (int p = 0; p < panels; p++)
+            acc[i][p] = add ? _mm512_loadu_ps(C + i * ldc + p * 16) : _mm512_setzero_ps();
+    for (int64_t u = 0; u < k; u += 2) {
+        __m512bh b[3];
+        for (int p = 0; p < panels; p++)
+            b[p] = (__m512bh)_mm512_loadu_si512(B + p * ldb + u * 16);
+        for (int i = 0; i < 8; i++) {
+            int32_t pair;
+            memcpy(&pair, A + i * lda + u, 4);
+            __m512bh a = (__m512bh)_mm512_set1_epi32(pair);
+            for (int p = 0; p < panels; p++)
+                acc[i][p] = _mm512_dpbf16_ps(acc[i][p], a, b[p]);
+        }
+    }
+    for (int i = 0; i < 8; i++)
+        for (int p = 0; p < panels; p++)
+            _mm512_storeu_ps(C + i * ldc + p * 16, acc[i][p]);
+}
+
+BF16 void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,
+                            int64_t ldb, int64_t m, int64_t n, int64_t k, int add)
+{
+    const uint16_t *a = (const uint16_t *)A, *b = (const uint16_t *)B;
+    for (int64_t p = 0, left = n / 16, w; left; p += w, left -= w) {
+        w = left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3;
+        for (int64_t i = 0; i < m; i += 8) {
+            float *c = C + i * ldc + p * 16;
+            if (w == 1)
+                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 1);
+            else if (w == 2)
+                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 2);
+            else
+                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 3);
+        }
+    }
+}
+#else
+void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,
+                       int64_t ldb, int64_t m, int64_t n, int64_t k, int add)
+{
+    (void)C, (void)ldc, (void)A, (void)lda, (void)B, (void)ldb, (void)m, (void)n, (void)k;
+    (void)add;
+    WAN_BUG("AVX512-BF16 kernel on a machine without it");
+}
+#endif
