@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * config.h - the configuration of a training run: one table of keys (config_table.c) drives YAML,
+ * key=value words, the printed and saved effective configuration, and the key table of
+ * wan-train(1).
+ *
+ *     wan_config *c;
+ *     WAN_TRY(wan_config_new(&c));
+ *     WAN_TRY(wan_config_yaml(c, "run.yaml"));             // layer 2
+ *     WAN_TRY(wan_config_word(c, "optimizer.lr=1e-4"));    // layer 3
+ *     WAN_TRY(wan_config_finish(c, "pretrain"));           // presets, derived values, checks
+ *     c->v.lr ...
+ *     wan_config_free(&c);
+ *
+ * Layers: defaults of the recipe (spec training.md 4.7) < flow preset of the training mode (1.3) <
+ * YAML < words.  Keys are DFM's (6.3); Automodel's (6.4) are aliases.  A key that DFM needs and this
+ * program does not is accepted and reported; any other unknown key is an error that names the
+ * nearest known one.  Two names of one setting that disagree within a layer are an error.
+ */
+#ifndef WAN_TRAIN_CONFIG_H
+#define WAN_TRAIN_CONFIG_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lib/base/err.h"
+
+/* The values, named after the keys.  Strings are never NULL ("" is unset) and owned by the table. */
+typedef struct wan_train_config {
+    /* model */
+    const char *model_size, *model_config, *model_mode, *model_path;
+    int64_t layers, hidden, ffn, heads, head_dim, in_ch, out_ch, text_dim, text_len, freq_dim;
+    int64_t cross_width;
+    double eps;
+    const char *recompute;
+    int64_t tp, pp, cp, dp_shard, dp_replicate;
+    int sequence_parallel;
+    /* dataset */
+    const char *data_path, *split, *empty_text;
+    int64_t capacity, window, workers;
+    int shuffle;
+    int64_t mock_t, mock_h, mock_w, mock_packed, mock_text, mock_samples;
+    int mock_vary;
+    /* train */
+    int64_t train_iters, epochs, global_batch, exit_interval, max_skipped, eval_interval, eval_iters;
+    /* optimizer, scheduler */
+    double lr, min_lr, beta1, beta2, adam_eps, weight_decay, clip_grad;
+    int no_decay_1d;
+    const char *lr_style, *wsd_style;
+    int64_t warmup_iters, decay_iters, wsd_iters;
+    double warmup_fraction, warmup_init;
+    /* flow */
+    const char *preset, *sampling, *reduction;
+    double logit_mean, logit_std, shift, mix_uniform, sigma_min, sigma_max, cfg_dropout;
+    int loss_weighting, stratify;
+    /* checkpoint */
+    const char *save, *load, *pretrained, *ckpt_dtype;
+    int64_t save_interval, keep, ckpt_step, max_shard;
+    int load_optim, ckpt_enabled, verify;
+    /* the rest */
+    int64_t log_interval, seed, timeout_minutes, bucket_bytes;
+    const char *debug_batch, *debug_dump;
+} wan_train_config;
+
+enum wan_key_kind { WAN_KEY_INT, WAN_KEY_REAL, WAN_KEY_BOOL, WAN_KEY_STR, WAN_KEY_ENUM,
+                    WAN_KEY_BETAS, WAN_KEY_ANY };
+enum wan_key_class {
+    WAN_KEY_USED,
+    WAN_KEY_PLACE, /* used, but names a place: not in run_config.yaml nor in the digest */
+    WAN_KEY_NOTED, /* DFM needs it, we do not: accepted and reported; "x.*" is a whole section */
+};
+enum wan_key_source { WAN_FROM_DEFAULT, WAN_FROM_PRESET, WAN_FROM_YAML, WAN_FROM_WORD };
+
+typedef struct wan_key {
+    const char *name;
+    const char *aliases; /* separated by spaces, or NULL */
+    enum wan_key_kind kind;
+    enum wan_key_class class;
+    size_t offset;       /* in wan_train_config */
+    const char *def;     /* as text */
+    double lo, hi;       /* INT, REAL */
+    const char *words;   /* ENUM: a|b|c; true and false mean the last and the first */
+    const char *help;    /* NOTED: why it has no effect */
+} wan_key;
+
+extern const wan_key wan_config_keys[];
+extern const int wan_config_n_keys;
+
+typedef struct wan_key_value {
+    char *text;              /* canonical */
+    enum wan_key_source source;
+    const char *by;          /* the name it was last set by */
+} wan_key_value;
+
+typedef struct wan_config {
+    wan_train_config v;
+    wan_key_value *value;    /* [wan_config_n_keys] */
+    char **noted;            /* "name=value" of accepted keys without effect, sorted */
+    int n_noted;
+} wan_config;
+
+int wan_config_new(wan_config **out) WAN_MUST_CHECK;
+void wan_config_free(wan_config **c);
+/* One key from a layer.  value NULL means YAML's null: unset. */
+int wan_config_set(wan_config *c, const char *key, const char *value, enum wan_key_source from)
+    WAN_MUST_CHECK;
+/* "key=value", "+key=value" (Hydra's addition) or "~key" (back to the default). */
+int wan_config_word(wan_config *c, const char *word) WAN_MUST_CHECK;
+/* A YAML file: block and flow mappings of scalars and lists of scalars; no anchors, no tags.
+ * ${oc.env:VAR} and ${oc.env:VAR,default} are replaced. */
+int wan_config_yaml(wan_config *c, const char *path) WAN_MUST_CHECK;
+int wan_config_yaml_text(wan_config *c, const char *text, size_t n, const char *name)
+    WAN_MUST_CHECK;
+/* Applies the flow preset of the mode ("pretrain" | "finetune"; flow.preset wins where given) to
+ * flow keys nobody set, derives min_lr, lr_decay_iters, ..., checks what depends on several keys. */
+int wan_config_finish(wan_config *c, const char *mode) WAN_MUST_CHECK;
+enum wan_key_source wan_config_source(const wan_config *c, const char *key);
+
+/* "section:\n  key: value" for every used key, in table order; places only when asked. */
+void wan_config_print(const wan_config *c, FILE *f, int places);
+/* SHA-256 of what wan_config_print(c, f, 0) writes. */
+void wan_config_digest(const wan_config *c, char hex[65]);
+/* The key table of the man page, mdoc. */
+void wan_config_mdoc(FILE *f);
+
+#endif

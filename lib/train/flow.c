@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * flow.c - see flow.h.  The normal quantile is Acklam's rational start refined by one step of
+ * Halley's method on erfc, which leaves it exact to double rounding.
+ */
+#include "lib/train/flow.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "lib/base/rng.h"
+
+#define MODE_SCALE 1.29 /* spec training.md 1.2 */
+
+int wan_flow_parse_dist(enum wan_flow_dist *out, const char *name)
+{
+    static const struct {
+        const char *name;
+        enum wan_flow_dist dist;
+    } names[] = { { "uniform", WAN_FLOW_UNIFORM }, { "logit_normal", WAN_FLOW_LOGIT_NORMAL },
+                  { "lognorm", WAN_FLOW_LOGNORM }, { "mode", WAN_FLOW_MODE },
+                  { "mix", WAN_FLOW_LOGNORM } };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcmp(names[i].name, name))
+            return *out = names[i].dist, 0;
+    return wan_err("timestep sampling \"%s\" is none of uniform, logit_normal, lognorm, mode, mix",
+                   name);
+}
+
+double wan_flow_sigma(const wan_flow *f, double u)
+{
+    return f->shift * u / (1 + (f->shift - 1) * u);
+}
+
+double wan_flow_u(const wan_flow *f, double sigma)
+{
+    return sigma / (f->shift - (f->shift - 1) * sigma);
+}
+
+double wan_flow_weight(const wan_flow *f, double sigma)
+{
+    return f->weighting ? 1 + f->shift * sigma : 1;
+}
+
+static double normal_cdf(double x)
+{
+    return 0.5 * erfc(-x * M_SQRT1_2);
+}
+
+static double normal_quantile(double p)
+{
+    static const double a[6] = { -3.969683028665376e+01, 2.209460984245205e+02,
+                                 -2.759285104469687e+02, 1.383577518672690e+02,
+                                 -3.066479806614716e+01, 2.506628277459239e+00 };
+    static const double b[5] = { -5.447609879822406e+01, 1.615858368580409e+02,
+                                 -1.556989798598866e+02, 6.680131188771972e+01,
+                                 -1.328068155288572e+01 };
+    static const double c[6] = { -7.784894002430293e-03, -3.223964580411365e-01,
+                                 -2.400758277161838e+00, -2.549732539343734e+00,
+                                 4.374664141464968e+00, 2.938163982698783e+00 };
+    static const double d[4] = { 7.784695709041462e-03, 3.224671290700398e-01,
+                                 2.445134137142996e+00, 3.754408661907416e+00 };
+    double x, q = p < 0.5 ? p : 1 - p;
+    if (q <= 0)
+        return p < 0.5 ? -INFINITY : INFINITY;
+    if (q < 0.02425) {
+        double r = sqrt(-2 * log(q));
+        x = (((((c[0] * r + c[1]) * r + c[2]) * r + c[3]) * r + c[4]) * r + c[5]) /
+            ((((d[0] * r + d[1]) * r + d[2]) * r + d[3]) * r + 1);
+    } else {
+        double s = q - 0.5, r = s * s;
+        x = (((((a[0] * r + a[1]) * r + a[2]) * r + a[3]) * r + a[4]) * r + a[5]) * s /
+            (((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + 1);
+    }
+    double e = (normal_cdf(x) - q) * sqrt(2 * M_PI) * exp(0.5 * x * x);
+    x -= e / (1 + 0.5 * x * e);
+    return p < 0.5 ? x : -x;
+}
+
+/* SD3's mode sampling maps v in [0,1] onto u, falling from 1 to 0. */
+static double mode_map(double v)
+{
+    double c = cos(M_PI_2 * v);
+    return 1 - v - MODE_SCALE * (c * c - 1 + v);
+}
+
+static double mode_inverse(double u)
+{
+    double lo = 0, hi = 1;
+    for (int i = 0; i < 60; i++) {
+        double mid = 0.5 * (lo + hi);
+        if (mode_map(mid) > u)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return 0.5 * (lo + hi);
+}
+
+static void logit_params(const wan_flow *f, double *mean, double *std)
+{
+    *mean = f->dist == WAN_FLOW_LOGIT_NORMAL ? f->logit_mean : 0;
+    *std = f->dist == WAN_FLOW_LOGIT_NORMAL ? f->logit_std : 1;
+}
+
+double wan_flow_cdf(const wan_flow *f, double u)
+{
+    double mean, std;
+    if (u <= 0)
+        return 0;
+    if (u >= 1)
+        return 1;
+    if (f->dist == WAN_FLOW_UNIFORM)
+        return u;
+    if (f->dist == WAN_FLOW_MODE)
+        return 1 - mode_inverse(u);
+    logit_params(f, &mean, &std);
+    return normal_cdf((log(u) - log1p(-u) - mean) / std);
+}
+
+double wan_flow_quantile(const wan_flow *f, double q)
+{
+    double mean, std;
+    if (f->dist == WAN_FLOW_UNIFORM)
+        return q;
+    if (f->dist == WAN_FLOW_MODE)
+        return mode_map(1 - q);
+    logit_params(f, &mean, &std);
+    return 1 / (1 + exp(-(mean + std * normal_quantile(q))));
+}
+
+/* The cut in u, and the probability that each part of the mixture has inside it. */
+static void cut_of(const wan_flow *f, double u[2], double q[2])
+{
+    u[0] = wan_flow_u(f, f->sigma_min);
+    u[1] = wan_flow_u(f, f->sigma_max);
+    q[0] = wan_flow_cdf(f, u[0]);
+    q[1] = wan_flow_cdf(f, u[1]);
+}
+
+int wan_flow_check(const wan_flow *f)
+{
+    double u[2], q[2];
+    if (!(f->shift > 0) || !(f->logit_std > 0))
+        return wan_err("flow.shift and flow.logit_std must be positive");
+    if (!(f->sigma_min >= 0 && f->sigma_min < f->sigma_max && f->sigma_max <= 1))
+        return wan_err("flow: [sigma_min, sigma_max] = [%g, %g] is not a range within [0, 1]",
+                       f->sigma_min, f->sigma_max);
+    if (!(f->mix_uniform >= 0 && f->mix_uniform <= 1) || !(f->dropout >= 0 && f->dropout <= 1))
+        return wan_err("flow: mix_uniform_ratio and cfg_dropout_prob must be within [0, 1]");
+    cut_of(f, u, q);
+    if (q[1] - q[0] < 1e-9 && f->mix_uniform == 0)
+        return wan_err("flow: sigma is never within [%g, %g] with this distribution", f->sigma_min,
+                       f->sigma_max);
+    return 0;
+}
+
+wan_flow_draw wan_flow_sample(const wan_flow *f, uint64_t step, uint64_t position, int64_t index,
+                              int64_t batch)
+{
+    wan_rng draw = wan_rng_stream(f->seed, WAN_RNG_SIGMA, step, position);
+    wan_rng coin = wan_rng_stream(f->seed, WAN_RNG_DROPOUT, step, position);
+    wan_flow_draw out;
+    double cut[2], q[2];
+    cut_of(f, cut, q);
+    double mass = (1 - f->mix_uniform) * (q[1] - q[0]), flat = f->mix_uniform * (cut[1] - cut[0]);
+    double p = wan_rng_uniform(&draw, 1);
+    if (f->stratify)
+        p = ((double)index + p) / (double)batch;
+    double u = wan_rng_uniform(&draw, 0) * (mass + flat) < flat
+                   ? cut[0] + p * (cut[1] - cut[0])
+                   : wan_flow_quantile(f, q[0] + p * (q[1] - q[0]));
+    double sigma = wan_flow_sigma(f, fmin(fmax(u, 1e-7), 1 - 1e-7)); /* never the ends exactly */
+    sigma = fmin(fmax(sigma, f->sigma_min), f->sigma_max);           /* rounding only */
+    out.sigma = (float)sigma;
+    out.t = (float)(1000 * sigma);
+    out.weight = wan_flow_weight(f, sigma);
+    out.drop = wan_rng_uniform(&coin, 0) < f->dropout;
+    return out;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * flow.h - what flow matching draws for a training sample: sigma, loss weight, caption dropout
+ * (spec training.md 1.1-1.3, with the corrections of 1.6 and 10: T1, T6, T8, T16, T17).
+ *
+ * Every draw is a function of (seed, step, global position of the sample) alone, so the same sample
+ * gets the same numbers on any number of ranks, in any pack, and after any resume.
+ *
+ *   u ~ the distribution, cut to the u that give sigma in [sigma_min, sigma_max] (renormalised)
+ *   sigma = s u / (1 + (s - 1) u);   timestep = 1000 sigma;   weight = 1 + s sigma
+ *
+ * u is drawn by inverting the distribution function, which makes the cut exact and lets strata be
+ * taken in probability.  With mix_uniform > 0 each sample tosses its own coin between the
+ * distribution and the uniform one; the coin's odds are those of the cut mixture.
+ */
+#ifndef WAN_TRAIN_FLOW_H
+#define WAN_TRAIN_FLOW_H
+
+#include <stdint.h>
+
+#include "lib/base/err.h"
+
+enum wan_flow_dist { WAN_FLOW_UNIFORM, WAN_FLOW_LOGIT_NORMAL, WAN_FLOW_LOGNORM, WAN_FLOW_MODE };
+enum wan_flow_reduction { WAN_FLOW_SAMPLE, WAN_FLOW_TOKEN };
+
+typedef struct wan_flow {
+    enum wan_flow_dist dist;
+    enum wan_flow_reduction reduction;
+    double logit_mean, logit_std; /* LOGIT_NORMAL; LOGNORM is (0, 1) */
+    double shift;                 /* s > 0 */
+    double mix_uniform;           /* [0, 1] */
+    double sigma_min, sigma_max;  /* 0 <= min < max <= 1 */
+    double dropout;               /* part of the samples without their caption */
+    int weighting;                /* 0: weight 1 */
+    int stratify;                 /* the batch takes one u from each of B equally likely strata */
+    uint64_t seed;
+} wan_flow;
+
+typedef struct wan_flow_draw {
+    float sigma;    /* in (0, 1) */
+    float t;        /* 1000 sigma, as the model is given it */
+    double weight;
+    int drop;       /* train this sample without its caption */
+} wan_flow_draw;
+
+/* name: uniform, logit_normal, lognorm, mode, or mix (= lognorm with mix_uniform). */
+int wan_flow_parse_dist(enum wan_flow_dist *out, const char *name) WAN_MUST_CHECK;
+/* -1 when the numbers are out of range or the cut leaves no probability. */
+int wan_flow_check(const wan_flow *f) WAN_MUST_CHECK;
+/* position: global position of the sample in the run (step * batch + index); index: its place in
+ * the global batch of `batch` samples (for the strata). */
+wan_flow_draw wan_flow_sample(const wan_flow *f, uint64_t step, uint64_t position, int64_t index,
+                              int64_t batch);
+/* Distribution function and its inverse of u before the cut, without the uniform mixture. */
+double wan_flow_cdf(const wan_flow *f, double u);
+double wan_flow_quantile(const wan_flow *f, double q);
+/* sigma of u, and back. */
+double wan_flow_sigma(const wan_flow *f, double u);
+double wan_flow_u(const wan_flow *f, double sigma);
+/* Weight of a sample in the loss at this sigma, without the mean. */
+double wan_flow_weight(const wan_flow *f, double sigma);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * optim.h - AdamW over the flat parameter vector of a transformer, with the clip by global norm.
+ *
+ *     wan_optim *o;
+ *     wan_optim_new(&o, model, beta1, beta2, eps, no_decay_1d);
+ *     wan_optim_norm(o, &norm);                     // sqrt(sum g^2), waits for the device
+ *     wan_optim_step(o, lr, weight_decay, max_norm);
+ *
+ * fp32 masters and moments; the bf16 copy that GEMMs read is written in the same pass.
+ */
+#ifndef WAN_TRAIN_OPTIM_H
+#define WAN_TRAIN_OPTIM_H
+
+#include "lib/model/dit.h"
+
+typedef struct wan_optim {
+    wan_dit *m;
+    wan_real *exp_avg, *exp_avg_sq; /* device [params.total] */
+    double *sumsq;                  /* device [1] */
+    wan_real *coef;                 /* device [1] */
+    int64_t step;                   /* updates made */
+    double beta1, beta2, eps;
+    int no_decay_1d;                /* norms, biases and modulation tables keep their size */
+} wan_optim;
+
+int wan_optim_new(wan_optim **out, wan_dit *m, double beta1, double beta2, double eps,
+                  int no_decay_1d) WAN_MUST_CHECK;
+void wan_optim_free(wan_optim **o);
+/* Bytes of device memory for a model of n elements (params.total). */
+int64_t wan_optim_bytes(int64_t n);
+/* Norm of the gradient; not finite when any element is not. */
+int wan_optim_norm(wan_optim *o, double *norm) WAN_MUST_CHECK;
+/* One update, after wan_optim_norm.  max_norm 0: not clipped. */
+int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm) WAN_MUST_CHECK;
+/* Name of the first parameter whose gradient has a value that is not finite, or NULL. */
+const char *wan_optim_find_bad(wan_optim *o);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * schedule.c - see schedule.h.
+ */
+#include "lib/train/schedule.h"
+
+#include <math.h>
+#include <string.h>
+
+static int word(const char *const *words, int n, const char *name)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(words[i], name))
+            return i;
+    return -1;
+}
+
+int wan_schedule_parse(wan_schedule *s, const char *style, const char *wsd)
+{
+    static const char *const styles[] = { "constant", "linear", "cosine", "inverse-square-root",
+                                          "WSD" };
+    static const char *const tails[] = { "minus_sqrt", "linear", "cosine", "exponential" };
+    int a = word(styles, 5, style), b = word(tails, 4, wsd);
+    if (a < 0)
+        return wan_err("unknown learning rate schedule \"%s\"", style);
+    if (b < 0)
+        return wan_err("unknown WSD tail \"%s\"", wsd);
+    s->style = (enum wan_lr_style)a;
+    s->wsd = (enum wan_wsd_style)b;
+    return 0;
+}
+
+static double wsd_factor(const wan_schedule *s, int64_t n)
+{
+    int64_t start = s->decay - s->tail;
+    if (n <= start)
+        return 1;
+    double y = (double)(n - start) / (double)s->tail;
+    switch (s->wsd) {
+    case WAN_WSD_MINUS_SQRT:
+        return 1 - sqrt(y);
+    case WAN_WSD_LINEAR:
+        return 1 - y;
+    case WAN_WSD_COSINE:
+        return 0.5 * (1 + cos(M_PI * y));
+    case WAN_WSD_EXPONENTIAL:
+        return 2 * pow(0.5, y) - 1;
+    }
+    return 1;
+}
+
+double wan_schedule_lr(const wan_schedule *s, int64_t n)
+{
+    double range = s->max - s->min;
+    if (n < s->warmup)
+        return s->init + (s->max - s->init) * (double)n / (double)s->warmup;
+    if (s->style == WAN_LR_CONSTANT)
+        return s->max;
+    if (n >= s->decay)
+        return s->min;
+    double x = (double)(n - s->warmup) / (double)(s->decay - s->warmup);
+    switch (s->style) {
+    case WAN_LR_LINEAR:
+        return s->min + range * (1 - x);
+    case WAN_LR_COSINE:
+        return s->min + range * 0.5 * (1 + cos(M_PI * x));
+    case WAN_LR_INVERSE_SQRT: {
+        double w = s->warmup > 1 ? (double)s->warmup : 1, k = n > 1 ? (double)n : 1;
+        return fmax(s->min, s->max * sqrt(w) / sqrt(k));
+    }
+    case WAN_LR_WSD:
+        return s->min + range * wsd_factor(s, n);
+    case WAN_LR_CONSTANT:
+        break;
+    }
+    return s->max;
+}

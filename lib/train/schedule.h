@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * schedule.h - learning rate over steps (spec training.md 4.7).
+ *
+ * With n steps done, W warm-up steps, D decay steps, x = (n - W) / (D - W):
+ *   n < W                 init + (max - init) n / W
+ *   constant              max
+ *   n >= D                min
+ *   linear                min + (max - min) (1 - x)
+ *   cosine                min + (max - min) (1 + cos(pi x)) / 2
+ *   inverse-square-root   max(min, max sqrt(max(W, 1)) / sqrt(max(n, 1)))
+ *   WSD                   max, and over the last E steps before D, y = (n - (D - E)) / E:
+ *                         min + (max - min) times 1 - y | 1 - sqrt(y) | (1 + cos(pi y)) / 2 |
+ *                         2 * 0.5^y - 1   (linear, minus_sqrt, cosine, exponential)
+ */
+#ifndef WAN_TRAIN_SCHEDULE_H
+#define WAN_TRAIN_SCHEDULE_H
+
+#include <stdint.h>
+
+#include "lib/base/err.h"
+
+enum wan_lr_style { WAN_LR_CONSTANT, WAN_LR_LINEAR, WAN_LR_COSINE, WAN_LR_INVERSE_SQRT, WAN_LR_WSD };
+enum wan_wsd_style { WAN_WSD_MINUS_SQRT, WAN_WSD_LINEAR, WAN_WSD_COSINE, WAN_WSD_EXPONENTIAL };
+
+typedef struct wan_schedule {
+    enum wan_lr_style style;
+    enum wan_wsd_style wsd;
+    double init, max, min;
+    int64_t warmup, decay, tail; /* W, D, E */
+} wan_schedule;
+
+int wan_schedule_parse(wan_schedule *s, const char *style, const char *wsd) WAN_MUST_CHECK;
+/* Rate of the step that follows n finished steps. */
+double wan_schedule_lr(const wan_schedule *s, int64_t n);
+
+#endif
