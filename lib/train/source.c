@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * source.c - see source.h.
+ */
+#include "lib/train/source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/base/rng.h"
+
+struct wan_source {
+    wan_dataset *data;     /* NULL: mock */
+    wan_sample_info *info; /* [n] */
+    int64_t n;
+    uint64_t seed;
+    char digest[65];
+};
+
+/* Mock sample i: every other one a video of the full size; with mock_vary the rest are images and
+ * videos of half the height, with captions of any length. */
+static wan_sample_info mock_info(const wan_train_config *c, int64_t i, int64_t channels,
+                                 int64_t text_dim)
+{
+    wan_sample_info f = { { channels, c->mock_t, c->mock_h, c->mock_w }, c->mock_text, text_dim };
+    if (!c->mock_vary)
+        return f;
+    wan_rng r = wan_rng_stream((uint64_t)c->seed, WAN_RNG_MOCK, 1, (uint64_t)i);
+    if (i % 4 == 1)
+        f.latent[1] = 1;
+    if (i % 4 == 3 && c->mock_h % 4 == 0)
+        f.latent[2] /= 2;
+    f.text_rows = (int64_t)wan_rng_below(&r, 0, (uint64_t)c->mock_text + 1);
+    return f;
+}
+
+static int measure(wan_source *s, const wan_train_config *c, int64_t channels, int64_t text_dim)
+{
+    s->info = wan_calloc((size_t)s->n, sizeof *s->info, "sample shapes");
+    if (!s->info)
+        return -1;
+    for (int64_t i = 0; i < s->n; i++) {
+        wan_sample_info *f = &s->info[i];
+        if (!s->data) {
+            *f = mock_info(c, i, channels, text_dim);
+            if (f->latent[2] % 2 || f->latent[3] % 2)
+                return wan_err("dataset.H_latents and dataset.W_latents must be even");
+            continue;
+        }
+        WAN_TRY(wan_dataset_info(s->data, i, f));
+        if (f->latent[0] != channels)
+            return wan_err("dataset: sample %lld has %lld latent channels, the model %lld",
+                           (long long)i, (long long)f->latent[0], (long long)channels);
+        if (f->text_dim != text_dim)
+            return wan_err("dataset: sample %lld has text rows of width %lld, the model's text_dim "
+                           "is %lld", (long long)i, (long long)f->text_dim, (long long)text_dim);
+    }
+    return 0;
+}
+
+int wan_source_open(wan_source **out, const wan_train_config *c, const char *path,
+                    const char *split, int64_t channels, int64_t text_dim)
+{
+    wan_source *s = wan_calloc(1, sizeof *s, "source of samples");
+    *out = NULL;
+    if (!s)
+        return -1;
+    s->seed = (uint64_t)c->seed;
+    if (*path) {
+        WAN_GOTO(wan_dataset_open(&s->data, path, split), fail);
+        s->n = wan_dataset_count(s->data);
+        snprintf(s->digest, sizeof s->digest, "%s", wan_dataset_digest(s->data));
+    } else {
+        s->n = c->mock_samples;
+        snprintf(s->digest, sizeof s->digest, "mock");
+    }
+    if (s->n < 1) {
+        wan_err("%s: the split \"%s\" holds no samples", path, split);
+        goto fail;
+    }
+    if (measure(s, c, channels, text_dim) < 0) {
+        if (*path)
+            wan_err_prefix("%s", path);
+        goto fail;
+    }
+    *out = s;
+    return 0;
+fail:
+    wan_source_close(&s);
+    return -1;
+}
+
+void wan_source_close(wan_source **ps)
+{
+    wan_source *s = *ps;
+    if (!s)
+        return;
+    wan_dataset_close(&s->data);
+    free(s->info);
+    free(s);
+    *ps = NULL;
+}
+
+int64_t wan_source_count(const wan_source *s)
+{
+    return s->n;
+}
+
+const wan_sample_info *wan_source_info(const wan_source *s, int64_t i)
+{
+    return &s->info[i];
+}
+
+const char *wan_source_digest(const wan_source *s)
+{
+    return s->digest;
+}
+
+static int mock_read(wan_source *s, int64_t i, wan_sample *out)
+{
+    const wan_sample_info *f = &s->info[i];
+    size_t nl = (size_t)(f->latent[0] * f->latent[1] * f->latent[2] * f->latent[3]);
+    size_t nt = (size_t)(f->text_rows * f->text_dim);
+    wan_rng r = wan_rng_stream(s->seed, WAN_RNG_MOCK, 0, (uint64_t)i);
+    wan_sample_clear(out);
+    out->info = *f;
+    out->latent = wan_malloc(nl, sizeof *out->latent, "mock latent");
+    out->text = wan_malloc(nt + 1, sizeof *out->text, "mock text");
+    if (!out->latent || !out->text)
+        return -1;
+    wan_rng_normal(&r, out->latent, 0, nl);
+    wan_rng_normal(&r, out->text, nl + (nl & 1), nt);
+    return 0;
+}
+
+/* Rows up to the last one that is not all zeros. */
+static int64_t true_rows(const float *text, int64_t rows, int64_t width)
+{
+    for (; rows > 0; rows--)
+        for (int64_t j = 0; j < width; j++)
+            if (text[(rows - 1) * width + j] != 0)
+                return rows;
+    return 0;
+}
+
+int wan_source_read(wan_source *s, int64_t i, int64_t text_len, wan_sample *out)
+{
+    WAN_TRY(s->data ? wan_dataset_read(s->data, i, out) : mock_read(s, i, out));
+    const wan_sample_info *f = &s->info[i];
+    if (memcmp(out->info.latent, f->latent, sizeof f->latent) || out->info.text_dim != f->text_dim)
+        return wan_err("sample %lld (%s) is not the shape that it was measured with", (long long)i,
+                       out->key ? out->key : "mock");
+    int64_t rows = true_rows(out->text, out->info.text_rows, f->text_dim);
+    out->info.text_rows = rows < text_len ? rows : text_len;
+    return 0;
+}
