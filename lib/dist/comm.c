@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * comm.c - choosing a transport, and the calls made of others.
+ */
+#include "lib/dist/comm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+
+/* Variables that Open MPI, PMIx, MPICH and Slurm's MPI plugins set for the processes they start. */
+static int launched(void)
+{
+    static const char *const vars[] = { "OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_SIZE" };
+    for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++)
+        if (getenv(vars[i]))
+            return 1;
+    return 0;
+}
+
+int wan_comm_open(wan_comm **out, const char *transport, double late)
+{
+    wan_comm *c = wan_calloc(1, sizeof *c, "communicator");
+    int rc;
+    *out = NULL;
+    if (!c)
+        return -1;
+    if (!strcmp(transport, "self") || (!strcmp(transport, "auto") && !launched()))
+        rc = wan_comm_self_open(c);
+    else if (!strcmp(transport, "mpi") || !strcmp(transport, "auto"))
+        rc = wan_comm_mpi_open(c, late);
+    else
+        rc = wan_err("transport \"%s\" is none of auto, self, mpi", transport);
+    if (rc < 0)
+        free(c);
+    else
+        *out = c;
+    return rc;
+}
+
+void wan_comm_close(wan_comm **pc)
+{
+    wan_comm *c = *pc;
+    if (!c)
+        return;
+    c->t->close(c);
+    free(c);
+    *pc = NULL;
+}
+
+int wan_comm_sum_start(wan_comm *c, float *x, size_t n, wan_comm_req *req)
+{
+    return c->t->sum(c, x, n, 0, req);
+}
+
+int wan_comm_wait(wan_comm *c, wan_comm_req req)
+{
+    return req ? c->t->wait(c, req) : 0;
+}
+
+int wan_comm_sum_f32(wan_comm *c, float *x, size_t n)
+{
+    wan_comm_req req;
+    WAN_TRY(c->t->sum(c, x, n, 0, &req));
+    return wan_comm_wait(c, req);
+}
+
+int wan_comm_sum_f64(wan_comm *c, double *x, size_t n)
+{
+    wan_comm_req req;
+    WAN_TRY(c->t->sum(c, x, n, 1, &req));
+    return wan_comm_wait(c, req);
+}
+
+int wan_comm_broadcast(wan_comm *c, void *x, size_t bytes, int root)
+{
+    return c->t->broadcast(c, x, bytes, root);
+}
+
+int wan_comm_gather(wan_comm *c, const void *x, size_t bytes, void *all)
+{
+    return c->t->gather(c, x, bytes, all);
+}
+
+int wan_comm_barrier(wan_comm *c)
+{
+    double one = 1;
+    return wan_comm_sum_f64(c, &one, 1);
+}
