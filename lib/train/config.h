@@ -66,7 +66,7 @@ enum wan_key_kind { WAN_KEY_INT, WAN_KEY_REAL, WAN_KEY_BOOL, WAN_KEY_STR, WAN_KE
                     WAN_KEY_BETAS, WAN_KEY_ANY };
 enum wan_key_class {
     WAN_KEY_USED,
-    WAN_KEY_PLACE, /* used, but names a place: not in run_config.yaml nor in the digest */
+    WAN_KEY_PLACE, /* used, but says where or for how long: not in run_config.yaml nor the digest */
     WAN_KEY_NOTED, /* DFM needs it, we do not: accepted and reported; "x.*" is a whole section */
 };
 enum wan_key_source { WAN_FROM_DEFAULT, WAN_FROM_PRESET, WAN_FROM_YAML, WAN_FROM_WORD };

@@ -15,6 +15,8 @@
 #define PLACE(n, al, f, d, h) { n, al, WAN_KEY_STR, WAN_KEY_PLACE, AT(f), d, 0, 0, 0, h }
 #define ENUM(n, al, f, d, w, h) { n, al, WAN_KEY_ENUM, WAN_KEY_USED, AT(f), d, 0, 0, w, h }
 #define NOTED(n, h) { n, 0, WAN_KEY_ANY, WAN_KEY_NOTED, 0, 0, 0, 0, 0, h }
+/* how this process runs, not what it computes: not saved with the run */
+#define RUN(n, al, f, d, lo, hi, h) { n, al, WAN_KEY_INT, WAN_KEY_PLACE, AT(f), d, lo, hi, 0, h }
 #define MANY 1e15
 
 const wan_key wan_config_keys[] = {
@@ -89,7 +91,7 @@ const wan_key wan_config_keys[] = {
     INT("train.global_batch_size", "dataset.global_batch_size step_scheduler.global_batch_size",
         global_batch, "4", 1, 1 << 24,
         "SAMPLES of one optimizer step, over all ranks (in DFM: packs)"),
-    INT("train.exit_interval", 0, exit_interval, "0", 0, MANY,
+    RUN("train.exit_interval", 0, exit_interval, "0", 0, MANY,
         "write a checkpoint and exit with status 75 when the step is a multiple (0: never)"),
     INT("train.max_skipped", 0, max_skipped, "10", 0, MANY,
         "steps in a row with a loss or gradient that is not finite, which are skipped, before the "

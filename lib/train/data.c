@@ -20,7 +20,7 @@ typedef struct order {
 } order;
 
 struct wan_data {
-    wan_source *s;
+    wan_feed *s;
     wan_data_options o;
     int64_t n, max_tokens, min_tokens, max_text;
     order order;       /* of the training thread */
@@ -45,7 +45,7 @@ int64_t wan_data_tokens(const wan_sample_info *f)
     return f->latent[1] * (f->latent[2] / 2) * (f->latent[3] / 2);
 }
 
-int wan_data_new(wan_data **out, wan_source *s, const wan_data_options *o)
+int wan_data_new(wan_data **out, wan_feed *s, const wan_data_options *o)
 {
     wan_data *d = wan_calloc(1, sizeof *d, "data");
     *out = NULL;
@@ -53,12 +53,13 @@ int wan_data_new(wan_data **out, wan_source *s, const wan_data_options *o)
         return -1;
     d->s = s;
     d->o = *o;
-    d->n = wan_source_count(s);
+    d->n = wan_feed_count(s);
     d->order.epoch = d->ahead_order.epoch = -1;
+    d->max_text = o->empty_text;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->changed, NULL);
     for (int64_t i = 0; i < d->n; i++) {
-        const wan_sample_info *f = wan_source_info(s, i);
+        const wan_sample_info *f = wan_feed_info(s, i);
         int64_t t = wan_data_tokens(f), rows = f->text_rows < o->text_len ? f->text_rows
                                                                           : o->text_len;
         if (t > d->max_tokens)
@@ -143,7 +144,7 @@ static int batch_fill(const wan_data *d, order *r, wan_batch *b, int64_t positio
             rc = -1;
             break;
         }
-        b->tokens[i] = wan_data_tokens(wan_source_info(d->s, b->sample[i]));
+        b->tokens[i] = wan_data_tokens(wan_feed_info(d->s, b->sample[i]));
         b->total += b->tokens[i];
     }
     if (rc == 0)
@@ -189,7 +190,7 @@ static void load_pack(const wan_data *d, const wan_batch *b, int64_t k, wan_load
         return;
     }
     for (p->n = 0; p->n < n; p->n++)
-        if (wan_source_read(d->s, b->sample[q->item[first + p->n]], d->o.text_len,
+        if (wan_feed_read(d->s, b->sample[q->item[first + p->n]], d->o.text_len,
                             &p->sample[p->n]) < 0) {
             p->error = strdup(wan_err_text());
             p->n++;

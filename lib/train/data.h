@@ -18,13 +18,14 @@
 
 #include "lib/model/dit.h"
 #include "lib/train/pack.h"
-#include "lib/train/source.h"
+#include "lib/train/feed.h"
 
 typedef struct wan_data_options {
     uint64_t seed;
     int shuffle;
     int64_t batch, capacity, window; /* samples, tokens, samples */
     int64_t text_len;                /* rows of the model's context */
+    int64_t empty_text;              /* rows that stand in for a dropped caption */
     int rank, ranks;
     int workers;                     /* 0: read in the calling thread */
     double quad;                     /* see pack.h */
@@ -50,7 +51,7 @@ typedef struct wan_loaded {
 typedef struct wan_data wan_data;
 
 /* capacity is raised to the longest sample (see wan_data_capacity). */
-int wan_data_new(wan_data **out, wan_source *s, const wan_data_options *o) WAN_MUST_CHECK;
+int wan_data_new(wan_data **out, wan_feed *s, const wan_data_options *o) WAN_MUST_CHECK;
 void wan_data_free(wan_data **d);
 /* Bounds of every pack that can come. */
 void wan_data_capacity(const wan_data *d, wan_dit_capacity *cap);

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wan-train - shards and a configuration in, checkpoints out.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/opt.h"
+#include "lib/train/train.h"
+
+static struct {
+    const char *config, *mode, *device, *precision, *metrics, *transport;
+    int mock, plan, dry_run, strict, fast, keys, keys_mdoc;
+    int64_t memory;
+} o = { .mode = "finetune", .device = "auto", .precision = "bf16", .metrics = "-",
+        .transport = "auto" };
+
+static const wan_opt table[] = {
+    WAN_OPT_GROUP("Configuration"),
+    WAN_OPT_STR("config-file", 0, "FILE", &o.config,
+                "YAML file with keys; it overrides the recipe and is overridden by key=value"),
+    WAN_OPT_ENUM("training-mode", 0, "pretrain|finetune", &o.mode,
+                 "numbers of the flow.* keys that are not given"),
+    WAN_OPT_FLAG("mock", 0, &o.mock, "train on random data of the dataset.* shape"),
+    WAN_OPT_FLAG("help-keys", 0, &o.keys, "print all keys with their values and exit"),
+    WAN_OPT_FLAG("help-keys-mdoc", 0, &o.keys_mdoc, "print the key table of the manual and exit"),
+    WAN_OPT_GROUP("Running"),
+    WAN_OPT_FLAG("plan", 0, &o.plan,
+                 "print tokens, memory and FLOPs, and exit: 1 if it does not fit"),
+    WAN_OPT_FLAG("dry-run", 0, &o.dry_run, "open and check everything, train nothing"),
+    WAN_OPT_STR("device", 0, "NAME", &o.device, "auto, cpu, ref, cuda or cuda:N"),
+    WAN_OPT_FLAG("strict", 0, &o.strict, "refuse ops that the device has no kernel for"),
+    WAN_OPT_FLAG("fast", 0, &o.fast, "allow kernels whose sums have no fixed order"),
+    WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision, "type of GEMM and attention operands"),
+    WAN_OPT_SIZE("memory", 0, "BYTES", &o.memory, 0, 9e15,
+                 "memory that a rank may take (0: what the device has)"),
+    WAN_OPT_ENUM("transport", 0, "auto|self|mpi", &o.transport, "how ranks talk to each other"),
+    WAN_OPT_GROUP("Output"),
+    WAN_OPT_STR("metrics", 0, "FILE", &o.metrics,
+                "one JSON line per step is appended here (- is standard output)"),
+    WAN_OPT_COMMON,
+    WAN_OPT_END
+};
+static const wan_tool tool = { "wan-train", "train a WAN 2.1 transformer by flow matching",
+                               "[options] [key=value...]", table };
+
+typedef struct sink {
+    FILE *f;          /* NULL after the reader has gone */
+    int rank;
+    int64_t interval;
+} sink;
+
+static void bins(FILE *f, const wan_report *r)
+{
+    fprintf(f, ",\"sigma_bins\":[");
+    for (int i = 0; i < WAN_SIGMA_BINS; i++)
+        if (r->bin_count[i])
+            fprintf(f, "%s[%lld,%.7g]", i ? "," : "", (long long)r->bin_count[i], r->bin_loss[i]);
+        else
+            fprintf(f, "%s[0,null]", i ? "," : "");
+    fprintf(f, "]");
+}
+
+/* JSON has no NaN. */
+static void number(FILE *f, const char *key, double x)
+{
+    if (x - x == 0)
+        fprintf(f, ",\"%s\":%.9g", key, x);
+    else
+        fprintf(f, ",\"%s\":null", key);
+}
+
+static void metrics(FILE *f, const wan_report *r)
+{
+    fprintf(f, "{\"step\":%lld", (long long)r->step);
+    number(f, "loss", r->loss);
+    number(f, "loss_unweighted", r->loss_unweighted);
+    number(f, "lr", r->lr);
+    number(f, "grad_norm", r->grad_norm);
+    fprintf(f, ",\"samples\":%lld,\"tokens\":%lld,\"packs\":%lld,\"consumed_samples\":%lld",
+            (long long)r->samples, (long long)r->tokens, (long long)r->packs,
+            (long long)r->position);
+    number(f, "epoch", r->epoch);
+    number(f, "padding", r->padding);
+    fprintf(f, ",\"dropped_captions\":%lld,\"ranks\":%d", (long long)r->dropped, r->ranks);
+    number(f, "s_per_step", r->seconds);
+    number(f, "tokens_per_s", (double)r->tokens / r->seconds);
+    number(f, "samples_per_s", (double)r->samples / r->seconds);
+    number(f, "model_tflops", r->flops / r->seconds * 1e-12 / r->ranks);
+    if (r->skipped)
+        fprintf(f, ",\"skipped\":\"%s\"", r->skipped);
+    if (r->has_val)
+        number(f, "val_loss", r->val_loss);
+    bins(f, r);
+    fprintf(f, "}\n");
+}
+
+static int report(void *arg, const wan_report *r)
+{
+    sink *s = arg;
+    if (s->rank != 0)
+        return 0;
+    if (s->f) {
+        metrics(s->f, r);
+        if (fflush(s->f) != 0 && errno == EPIPE) { /* a closed viewer must not end the run */
+            wan_warn("nobody reads the metrics any more: they end at step %lld",
+                     (long long)r->step);
+            s->f = NULL;
+        } else if (ferror(s->f)) {
+            return wan_err_errno("%s: cannot write the metrics", o.metrics);
+        }
+    }
+    if (r->skipped)
+        wan_warn("step %lld made no update: %s", (long long)r->step, r->skipped);
+    int end = r->step == r->steps;
+    wan_progress(end, "step %lld/%lld  loss %.4f  %.3g s/step", (long long)r->step,
+                 (long long)r->steps, r->loss, r->seconds);
+    if (end || r->step % s->interval == 0)
+        wan_info("step %lld/%lld  loss %.5f (unweighted %.5f)  lr %.3g  norm %.4g  %.3g s  "
+                 "%.4g tokens/s  %.3g TFLOP/s%s", (long long)r->step, (long long)r->steps, r->loss,
+                 r->loss_unweighted, r->lr, r->grad_norm, r->seconds,
+                 (double)r->tokens / r->seconds, r->flops / r->seconds * 1e-12,
+                 r->skipped ? "  (skipped)" : "");
+    return 0;
+}
+
+/* All layers into c; status 2 on a bad key. */
+static void configure(wan_config *c, int argc, char **argv, int from)
+{
+    if (o.config && wan_config_yaml(c, o.config) < 0)
+        wan_die_usage();
+    for (int i = from; i < argc; i++)
+        if (wan_config_word(c, argv[i]) < 0)
+            wan_die_usage();
+    if (o.mock && wan_config_source(c, "checkpoint.save") == WAN_FROM_DEFAULT &&
+        wan_config_set(c, "checkpoint.save", "", WAN_FROM_PRESET) < 0)
+        wan_die();
+    if (wan_config_finish(c, o.mode) < 0)
+        wan_die_usage();
+}
+
+/* Every rank must train the same thing: digests of the configuration side by side. */
+static void compare(wan_comm *comm, const wan_config *c)
+{
+    char mine[80] = "", *all = wan_calloc((size_t)comm->size, sizeof mine, "digests");
+    wan_config_digest(c, mine);
+    snprintf(mine + 64, sizeof mine - 64, "%s %d", o.precision, o.mock);
+    if (!all || wan_comm_gather(comm, mine, sizeof mine, all) < 0)
+        wan_die();
+    for (int r = 1; r < comm->size; r++)
+        if (memcmp(all, all + (size_t)r * sizeof mine, sizeof mine)) {
+            wan_err("rank %d was started with another configuration than rank 0", r);
+            wan_die_usage();
+        }
+    free(all);
+}
+
+static void print_config(const wan_config *c)
+{
+    for (int i = 0; i < c->n_noted; i++)
+        wan_info("accepted without effect: %s", c->noted[i]);
+    if (wan_log_level() >= 2)
+        wan_config_print(c, stderr, 1);
+}
+
+static int train(wan_config *c, wan_comm *comm)
+{
+    wan_train *t;
+    wan_train_options opt = { .device = o.device, .mock = o.mock, .memory = o.memory,
+                              .compute = strcmp(o.precision, "fp32") ? WAN_BF16 : WAN_F32,
+                              .device_flags = (o.strict ? WAN_DEV_STRICT : 0) |
+                                              (o.fast ? WAN_DEV_NONDETERMINISTIC : 0) };
+    sink s = { .rank = comm->rank, .interval = c->v.log_interval };
+    if (wan_train_open(&t, c, comm, &opt) < 0)
+        wan_die();
+    if (comm->rank == 0)
+        print_config(c);
+    if (o.plan) {
+        if (comm->rank == 0)
+            wan_plan_print(wan_train_plan(t), wan_train_geometry(t), stdout);
+        if (wan_train_fits(t) < 0 || fflush(stdout) != 0)
+            wan_die();
+        wan_train_close(&t);
+        return WAN_EXIT_DONE;
+    }
+    if (wan_train_start(t) < 0)
+        wan_die();
+    if (!strcmp(o.metrics, "-"))
+        s.f = stdout;
+    else if (comm->rank == 0 && !(s.f = fopen(o.metrics, "a"))) {
+        wan_err_errno("%s", o.metrics);
+        wan_die();
+    }
+    int status = o.dry_run ? WAN_EXIT_DONE : wan_train_run(t, report, &s);
+    if (status < 0)
+        wan_die();
+    if (s.f && fclose(s.f) != 0) {
+        wan_err_errno("%s: cannot write the metrics", o.metrics);
+        wan_die();
+    }
+    wan_train_close(&t);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    wan_config *c;
+    wan_comm *comm;
+    int argi = wan_opt_parse(&tool, argc, argv);
+    if (o.keys_mdoc) {
+        wan_config_mdoc(stdout);
+        return fclose(stdout) == 0 ? WAN_EXIT_DONE : WAN_EXIT_FAILED;
+    }
+    wan_signals_trainer();
+    if (wan_config_new(&c) < 0)
+        wan_die();
+    configure(c, argc, argv, argi);
+    if (o.keys) {
+        wan_config_print(c, stdout, 1);
+        return fclose(stdout) == 0 ? WAN_EXIT_DONE : WAN_EXIT_FAILED;
+    }
+    if (wan_comm_open(&comm, o.transport, 60.0 * (double)c->v.timeout_minutes) < 0)
+        wan_die();
+    compare(comm, c);
+    int status = train(c, comm);
+    wan_comm_close(&comm);
+    wan_config_free(&c);
+    return status;
+}

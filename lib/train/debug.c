@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * debug.c - debug.dump=FILE: the first step of the run as safetensors: pred.K [tokens, 4 C] in the
+ * feature order (ph, pw, c) of the samples of this rank, loss [B] (unweighted), objective [1], and
+ * grad.NAME of every parameter, summed over packs and ranks, not clipped.  Rank 0 writes.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/rec/safetensors.h"
+#include "lib/train/train_priv.h"
+
+struct wan_debug_dump {
+    float **pred;     /* [batch], NULL for samples of other ranks */
+    int64_t *tokens;  /* [batch] */
+};
+
+int wan_debug_open(wan_train *t)
+{
+    size_t n = (size_t)t->c->v.global_batch;
+    t->dump = wan_calloc(1, sizeof *t->dump, "dump");
+    if (!t->dump)
+        return -1;
+    t->dump->pred = wan_calloc(n, sizeof *t->dump->pred, "dump");
+    t->dump->tokens = wan_calloc(n, sizeof *t->dump->tokens, "dump");
+    return t->dump->pred && t->dump->tokens ? 0 : -1;
+}
+
+void wan_debug_close(wan_train *t)
+{
+    if (!t->dump)
+        return;
+    for (int64_t i = 0; t->dump->pred && i < t->c->v.global_batch; i++)
+        free(t->dump->pred[i]);
+    free(t->dump->pred);
+    free(t->dump->tokens);
+    free(t->dump);
+    t->dump = NULL;
+}
+
+int wan_debug_pack(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
+{
+    int64_t F = t->step->F, total = 0, at = 0;
+    for (int i = 0; i < n; i++)
+        total += v[i].latent[1] * (v[i].latent[2] / 2) * (v[i].latent[3] / 2);
+    float *all = wan_malloc((size_t)(total * F), sizeof *all, "predictions");
+    int rc = all ? wan_step_pred(t->step, all, total) : -1;
+    for (int i = 0; i < n && rc == 0; i++) {
+        int64_t s = v[i].latent[1] * (v[i].latent[2] / 2) * (v[i].latent[3] / 2);
+        float *one = wan_malloc((size_t)(s * F), sizeof *one, "prediction");
+        if (!one) {
+            rc = -1;
+            break;
+        }
+        memcpy(one, all + at * F, (size_t)(s * F) * sizeof *one);
+        t->dump->pred[index[i]] = one;
+        t->dump->tokens[index[i]] = s;
+        at += s;
+    }
+    free(all);
+    return rc;
+}
+
+/* Declares (pass 0) or writes (pass 1) every tensor. */
+static int each_tensor(wan_train *t, const wan_batch *b, wan_st_writer *w, int pass, float *host,
+                       const float *loss, const float *objective)
+{
+    const int64_t one[1] = { 1 }, batch[1] = { b->n };
+    const wan_params *ps = &t->m->params;
+    char name[128];
+    for (int64_t i = 0; i < b->n; i++) {
+        const int64_t shape[2] = { t->dump->tokens[i], t->step->F };
+        if (!t->dump->pred[i])
+            continue;
+        snprintf(name, sizeof name, "pred.%lld", (long long)i);
+        WAN_TRY(pass ? wan_st_put(w, name, t->dump->pred[i], WAN_F32)
+                     : wan_st_declare(w, name, WAN_F32, shape, 2));
+    }
+    WAN_TRY(pass ? wan_st_put(w, "loss", loss, WAN_F32)
+                 : wan_st_declare(w, "loss", WAN_F32, batch, 1));
+    WAN_TRY(pass ? wan_st_put(w, "objective", objective, WAN_F32)
+                 : wan_st_declare(w, "objective", WAN_F32, one, 1));
+    for (int i = 0; i < ps->n; i++) {
+        const wan_param *p = &ps->v[i];
+        snprintf(name, sizeof name, "grad.%s", p->name);
+        if (!pass) {
+            WAN_TRY(wan_st_declare(w, name, WAN_F32, p->shape, p->rank));
+            continue;
+        }
+        WAN_TRY(wan_dit_get_grad(t->m, i, host));
+        WAN_TRY(wan_st_put(w, name, host, WAN_F32));
+    }
+    return 0;
+}
+
+int wan_debug_write(wan_train *t, const wan_batch *b, double objective)
+{
+    wan_st_writer *w = NULL;
+    float total = (float)objective, *loss = NULL, *host = NULL;
+    int rc = -1;
+    if (t->comm->rank == 0) {
+        loss = wan_malloc((size_t)b->n, sizeof *loss, "losses");
+        host = wan_malloc((size_t)t->m->params.total, sizeof *host, "gradients");
+        if (!loss || !host)
+            goto done;
+        for (int64_t i = 0; i < b->n; i++)
+            loss[i] = (float)t->losses[i];
+        WAN_GOTO(wan_st_create(&w, t->c->v.debug_dump), done);
+        WAN_GOTO(each_tensor(t, b, w, 0, host, loss, &total), done);
+        WAN_GOTO(each_tensor(t, b, w, 1, host, loss, &total), done);
+        WAN_GOTO(wan_st_finish(&w), done);
+    }
+    rc = 0;
+done:
+    if (w)
+        wan_st_abandon(&w);
+    free(loss);
+    free(host);
+    wan_debug_close(t);
+    return rc;
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * loop.c - the steps of a run: draw, packs, sum over ranks, update, report, checkpoint.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/train/train_priv.h"
+
+void wan_train_draw(wan_train *t, const wan_batch *b, uint64_t step)
+{
+    for (int64_t i = 0; i < b->n; i++) {
+        float sigma;
+        t->draw[i] = wan_flow_sample(&t->flow, step, (uint64_t)(b->position + i), i, b->n);
+        if (!wan_feed_sigma(t->source, b->sample[i], &sigma))
+            continue;
+        t->draw[i] = (wan_flow_draw){ sigma, 1000 * sigma, wan_flow_weight(&t->flow, sigma), 0 };
+    }
+}
+
+/* Factor of sample i's loss in the objective. */
+static double factor(const wan_train *t, const wan_batch *b, int64_t i)
+{
+    return t->flow.reduction == WAN_FLOW_TOKEN ? (double)b->tokens[i] / (double)b->total
+                                               : 1 / (double)b->n;
+}
+
+static wan_step_sample make_sample(const wan_train *t, const wan_batch *b, int64_t i,
+                                   const wan_sample *s, uint64_t step)
+{
+    const wan_flow_draw *d = &t->draw[i];
+    wan_step_sample v = { .x0 = s->latent, .text = d->drop ? t->empty : s->text,
+                          .text_rows = d->drop ? t->empty_rows : s->info.text_rows,
+                          .sigma = d->sigma, .t = d->t, .coef = d->weight * factor(t, b, i) };
+    memcpy(v.latent, s->info.latent, sizeof v.latent);
+    v.noise = wan_feed_noise(t->source, b->sample[i]);
+    v.stream = wan_rng_stream(t->flow.seed, WAN_RNG_NOISE, step, (uint64_t)(b->position + i));
+    return v;
+}
+
+int wan_train_packs(wan_train *t, wan_data *d, const wan_batch *b, uint64_t step, int train)
+{
+    const wan_packing *q = &b->packing;
+    int64_t at = 0, last = -1;
+    for (int64_t k = 0; k < q->packs; k++)
+        if (q->rank[k] == t->mesh.dp_rank)
+            last = k;
+    for (int64_t k = 0; k <= last; k++) {
+        wan_loaded p;
+        if (q->rank[k] != t->mesh.dp_rank)
+            continue;
+        WAN_TRY(wan_data_pack(d, &p));
+        for (int j = 0; j < p.n; j++) {
+            t->own_index[at + j] = q->item[q->start[k] + j];
+            t->samples[j] = make_sample(t, b, t->own_index[at + j], &p.sample[j], step);
+        }
+        int rc = wan_step_run(t->step, t->samples, p.n, at, train,
+                              k == last ? wan_dp_on_grad : NULL, t->dp);
+        if (rc == 0 && train && t->dump)
+            rc = wan_debug_pack(t, t->samples, t->own_index + at, p.n);
+        at += p.n;
+        wan_loaded_free(&p);
+        if (rc < 0)
+            return -1;
+    }
+    memset(t->losses, 0, (size_t)(b->n + 2) * sizeof *t->losses);
+    WAN_TRY(wan_step_losses(t->step, t->own, at));
+    for (int64_t k = 0; k < at; k++)
+        t->losses[t->own_index[k]] = t->own[k];
+    return 0;
+}
+
+static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
+{
+    for (int64_t i = 0; i < b->n; i++) {
+        double f = factor(t, b, i), sigma = t->draw[i].sigma;
+        int bin = (int)(sigma * WAN_SIGMA_BINS);
+        bin = bin < WAN_SIGMA_BINS ? bin : WAN_SIGMA_BINS - 1;
+        r->loss += t->draw[i].weight * f * t->losses[i];
+        r->loss_unweighted += f * t->losses[i];
+        r->bin_loss[bin] += t->losses[i];
+        r->bin_count[bin]++;
+        r->dropped += t->draw[i].drop;
+    }
+    for (int k = 0; k < WAN_SIGMA_BINS; k++)
+        if (r->bin_count[k])
+            r->bin_loss[k] /= (double)r->bin_count[k];
+    r->samples = b->n;
+    r->tokens = b->total;
+    r->packs = b->packing.packs;
+    r->padding = 1 - (double)b->total / ((double)r->packs * (double)t->plan.cap.tokens);
+    r->flops = 3 * wan_dit_flops(&t->geometry, (int)b->n, b->tokens);
+    r->ranks = t->comm->size;
+}
+
+/* The update, or the reason why there is none. */
+static int update(wan_train *t, wan_report *r)
+{
+    static char why[256];
+    WAN_TRY(wan_optim_norm(t->optim, &r->grad_norm));
+    if (isfinite(r->grad_norm) && isfinite(r->loss)) {
+        t->row = 0;
+        WAN_TRY(wan_optim_step(t->optim, r->lr, t->c->v.weight_decay, t->c->v.clip_grad));
+        t->st.updates = t->optim->step;
+        return 0;
+    }
+    const char *name = isfinite(r->grad_norm) ? NULL : wan_optim_find_bad(t->optim);
+    snprintf(why, sizeof why, "%s is not finite%s%s", isfinite(r->loss) ? "the gradient"
+                                                                        : "the loss",
+             name ? ", first in the gradient of " : "", name ? name : "");
+    r->skipped = why;
+    t->st.skipped++;
+    if (++t->row > t->c->v.max_skipped)
+        return wan_err("step %lld: %s, for %lld steps in a row (train.max_skipped)",
+                       (long long)t->st.step, why, (long long)t->row);
+    return 0;
+}
+
+/* One training step; *stop is set when any rank was asked to stop. */
+static int one_step(wan_train *t, wan_report *r, int *stop)
+{
+    double begin = wan_now();
+    wan_batch b;
+    memset(r, 0, sizeof *r);
+    WAN_TRY(wan_data_batch(t->data, &b));
+    uint64_t step = (uint64_t)t->st.step;
+    r->lr = wan_schedule_lr(&t->schedule, t->st.step);
+    wan_train_draw(t, &b, step);
+    int rc = wan_dit_zero_grad(t->m);
+    if (rc == 0)
+        rc = wan_train_packs(t, t->data, &b, step, 1);
+    if (rc == 0)
+        rc = wan_dp_finish(t->dp);
+    if (rc == 0) {
+        t->losses[b.n] = wan_stop_requested();
+        rc = wan_comm_sum_f64(t->comm, t->losses, (size_t)b.n + 2);
+        *stop = t->losses[b.n] > 0;
+    }
+    if (rc == 0) {
+        fill_report(t, &b, r);
+        if (t->dump)
+            rc = wan_debug_write(t, &b, r->loss);
+    }
+    if (rc == 0)
+        rc = update(t, r);
+    t->st.step++;
+    t->st.position += b.n;
+    r->step = t->st.step;
+    r->position = t->st.position;
+    r->epoch = (double)t->st.position / (double)t->st.samples;
+    wan_batch_free(&b);
+    if (rc == 0)
+        rc = wan_dev_sync(t->dev);
+    r->seconds = wan_now() - begin;
+    return rc;
+}
+
+int wan_train_validate(wan_train *t, double *loss)
+{
+    const int64_t n = t->c->v.eval_iters;
+    wan_feed *train = t->source;
+    wan_flow flow = t->flow;
+    int64_t count = 0;
+    double sum = 0;
+    int rc = wan_data_start(t->val, 0, n);
+    /* one sigma from each of B strata of the uniform distribution, the same at every validation */
+    t->flow.dist = WAN_FLOW_UNIFORM;
+    t->flow.mix_uniform = t->flow.dropout = 0;
+    t->flow.stratify = 1;
+    t->source = t->val_source;
+    for (int64_t i = 0; i < n && rc == 0; i++) {
+        wan_batch b;
+        rc = wan_data_batch(t->val, &b);
+        if (rc < 0)
+            break;
+        wan_train_draw(t, &b, UINT64_MAX);
+        rc = wan_train_packs(t, t->val, &b, UINT64_MAX, 0);
+        if (rc == 0)
+            rc = wan_comm_sum_f64(t->comm, t->losses, (size_t)b.n);
+        for (int64_t k = 0; k < b.n && rc == 0; k++, count++)
+            sum += t->losses[k];
+        wan_batch_free(&b);
+    }
+    wan_data_stop(t->val);
+    t->flow = flow;
+    t->source = train;
+    *loss = sum / (double)(count ? count : 1);
+    return rc;
+}
+
+/* Rank 0 writes; the others learn whether it worked. */
+static int save(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    double failed = 0;
+    if (!*v->save || !v->ckpt_enabled || t->saved == t->st.step)
+        return 0;
+    if (t->comm->rank == 0)
+        failed = wan_checkpoint_save(v->save, &t->st, t->m, t->optim, t->c) < 0;
+    char *why = failed > 0 ? strdup(wan_err_text()) : NULL;
+    int rc = wan_comm_sum_f64(t->comm, &failed, 1);
+    if (rc == 0 && failed > 0)
+        rc = wan_err("%s", why ? why : "rank 0 could not write the checkpoint");
+    free(why);
+    if (rc < 0)
+        return -1;
+    t->saved = t->st.step;
+    if (t->comm->rank == 0)
+        wan_info("checkpoint of step %lld in %s", (long long)t->st.step, v->save);
+    return 0;
+}
+
+/* Steps of the run: train.train_iters, or what train.epochs leaves of them. */
+static int64_t last_step(const wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    int64_t n = v->train_iters;
+    if (v->epochs > 0) {
+        int64_t total = v->epochs * t->st.samples;
+        int64_t steps = (total + v->global_batch - 1) / v->global_batch;
+        n = steps < n ? steps : n;
+    }
+    return n;
+}
+
+static int due(int64_t step, int64_t interval)
+{
+    return interval > 0 && step % interval == 0;
+}
+
+/* The checkpoint that lets a run be started again, and its exit status. */
+static int stop_here(wan_train *t, const char *why)
+{
+    WAN_TRY(save(t));
+    if (t->saved != t->st.step)
+        return wan_err("%s after step %lld; checkpoint.save is empty, so nothing was kept", why,
+                       (long long)t->st.step);
+    return WAN_EXIT_AGAIN;
+}
+
+int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
+{
+    const wan_train_config *v = &t->c->v;
+    int64_t end = last_step(t);
+    if (t->st.step >= end && t->comm->rank == 0)
+        wan_info("step %lld of %lld: nothing left to do", (long long)t->st.step, (long long)end);
+    if (t->st.step < end)
+        WAN_TRY(wan_data_start(t->data, t->st.position, end - t->st.step));
+    while (t->st.step < end) {
+        wan_report r;
+        int stop = 0;
+        WAN_TRY(one_step(t, &r, &stop));
+        r.steps = end;
+        if (t->val && (due(t->st.step, v->eval_interval) || t->st.step == end)) {
+            WAN_TRY(wan_train_validate(t, &r.val_loss));
+            r.has_val = 1;
+        }
+        WAN_TRY(report(arg, &r));
+        if (stop && t->st.step < end)
+            return stop_here(t, "stopped by a signal");
+        if (due(t->st.step, v->save_interval))
+            WAN_TRY(save(t));
+        if (due(t->st.step, v->exit_interval) && t->st.step < end)
+            return stop_here(t, "train.exit_interval");
+    }
+    WAN_TRY(save(t));
+    return WAN_EXIT_DONE;
+}

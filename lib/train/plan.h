@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * plan.h - what a run will take, known before it starts: tokens, bytes per rank by class, FLOPs.
+ */
+#ifndef WAN_TRAIN_PLAN_H
+#define WAN_TRAIN_PLAN_H
+
+#include <stdio.h>
+
+#include "lib/model/dit.h"
+#include "lib/train/data.h"
+
+typedef struct wan_plan {
+    wan_dit_capacity cap;
+    int64_t parameters;
+    wan_dit_bytes model;        /* weights, gradients, activations, workspace */
+    int64_t optimizer, rows;    /* moments; latents, noise and text of a pack */
+    int64_t staging;            /* host copy of gradients, where the device is not the host */
+    int64_t total;              /* on the device */
+    int64_t samples, batch;     /* in the dataset, per step */
+    int64_t tokens, packs;      /* of the first step, all ranks */
+    int64_t longest;            /* tokens of the longest sample */
+    double flops;               /* of the first step, forward and backward */
+    int ranks;
+} wan_plan;
+
+int wan_plan_make(wan_plan *p, const wan_dit_config *c, wan_dtype compute,
+                  const wan_dit_capacity *cap, wan_data *data, const wan_feed *source,
+                  int64_t batch, int64_t position, int ranks) WAN_MUST_CHECK;
+void wan_plan_print(const wan_plan *p, const wan_dit_config *c, FILE *f);
+/* -1 with a sentence when `share` ranks that use one memory of `bytes` do not fit. */
+int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where) WAN_MUST_CHECK;
+
+#endif

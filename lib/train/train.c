@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train.c - opening a run: where to go on from, geometry, data, plan; then device and weights.
+ */
+#include "lib/train/train.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/model/modelio.h"
+#include "lib/rec/safetensors.h"
+#include "lib/train/geometry.h"
+#include "lib/train/train_priv.h"
+
+/* ---- before the device ---- */
+
+/* Attention's part of a sample's cost grows with the square of its tokens (wan-model.md 7). */
+static double quadratic(const wan_dit_config *g)
+{
+    double d = (double)g->heads * g->head_dim;
+    return 4 * d / (12 * d * d + 4 * d * g->ffn + 4 * d * g->text_len);
+}
+
+static int find_resume(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    const char *dir = v->load;
+    int found = 0;
+    if (!strcmp(dir, "LATEST"))
+        dir = v->save;
+    else if (*dir && access(dir, F_OK) < 0)
+        return wan_err("checkpoint.load: %s: no such folder", dir);
+    if (*dir)
+        found = wan_checkpoint_find(&t->resume, dir, v->ckpt_step);
+    if (found < 0)
+        return -1;
+    if (!found && v->ckpt_step >= 0)
+        return wan_err("checkpoint.ckpt_step %lld: no checkpoint in \"%s\"",
+                       (long long)v->ckpt_step, dir);
+    return 0;
+}
+
+/* The folder of weights: of the resume point, of pretrained_checkpoint, or of the model. */
+static int find_weights(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    WAN_TRY(find_resume(t));
+    if (t->resume)
+        return wan_checkpoint_weights(&t->weights, t->resume, -1);
+    if (*v->pretrained)
+        return wan_checkpoint_weights(&t->weights, v->pretrained, -1);
+    if (*v->model_path && strcmp(v->model_mode, "pretrain"))
+        return wan_checkpoint_weights(&t->weights, v->model_path, -1);
+    if (!strcmp(v->model_mode, "finetune"))
+        return wan_err("model.mode=finetune needs weights: checkpoint.pretrained_checkpoint or "
+                       "model.pretrained_model_name_or_path");
+    return 0;
+}
+
+static int open_mesh(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    const int size[WAN_AXES] = { (int)v->pp, (int)v->dp_replicate, (int)v->dp_shard, (int)v->cp,
+                                 (int)v->tp };
+    return wan_mesh_new(&t->mesh, size, t->comm->rank, t->comm->size);
+}
+
+static int open_flow(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    t->flow = (wan_flow){ .reduction = !strcmp(v->reduction, "token") ? WAN_FLOW_TOKEN
+                                                                       : WAN_FLOW_SAMPLE,
+                          .logit_mean = v->logit_mean, .logit_std = v->logit_std,
+                          .shift = v->shift, .sigma_min = v->sigma_min, .sigma_max = v->sigma_max,
+                          .dropout = v->cfg_dropout, .weighting = v->loss_weighting,
+                          .stratify = v->stratify, .seed = (uint64_t)v->seed };
+    WAN_TRY(wan_flow_parse_dist(&t->flow.dist, v->sampling));
+    t->flow.mix_uniform = t->flow.dist == WAN_FLOW_UNIFORM ? 0 : v->mix_uniform;
+    t->schedule = (wan_schedule){ .init = v->warmup_init, .max = v->lr, .min = v->min_lr,
+                                  .warmup = v->warmup_iters, .decay = v->decay_iters,
+                                  .tail = v->wsd_iters };
+    WAN_TRY(wan_schedule_parse(&t->schedule, v->lr_style, v->wsd_style));
+    return wan_flow_check(&t->flow);
+}
+
+/* The encoded empty prompt: dataset.empty_text, or empty_text.safetensors beside the shards. */
+static int open_empty(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    char *path = NULL;
+    wan_st *st = NULL;
+    if (*v->empty_text)
+        path = strdup(v->empty_text);
+    else if (*v->data_path && !t->opt.mock)
+        path = wan_path_join(v->data_path, "empty_text.safetensors");
+    if (!path || (!*v->empty_text && access(path, F_OK) < 0)) {
+        free(path);
+        return 0;
+    }
+    int rc = wan_st_open(&st, path);
+    const wan_st_tensor *x = rc == 0 ? wan_st_find(st, "text") : NULL;
+    if (rc == 0 && (!x || x->rank != 2 || x->shape[1] != t->geometry.text_dim ||
+                    x->shape[0] > t->geometry.text_len))
+        rc = wan_err("%s: no tensor \"text\" of [rows <= %d, %d]", path, t->geometry.text_len,
+                     t->geometry.text_dim);
+    if (rc == 0) {
+        t->empty_rows = x->shape[0];
+        t->empty = wan_malloc((size_t)(x->count + 1), sizeof *t->empty, "empty prompt");
+        rc = t->empty ? wan_st_load(st, "text", x->shape, 2, t->empty, WAN_F32) : -1;
+    }
+    if (st)
+        wan_st_close(&st);
+    free(path);
+    return rc;
+}
+
+static int open_data(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    const wan_dit_config *g = &t->geometry;
+    const char *path = t->opt.mock ? "" : v->data_path;
+    wan_data_options o = { .seed = (uint64_t)v->seed, .shuffle = v->shuffle && !*v->debug_batch,
+                           .batch = v->global_batch, .capacity = v->capacity, .window = v->window,
+                           .text_len = g->text_len, .empty_text = t->empty_rows,
+                           .rank = t->mesh.dp_rank, .ranks = t->mesh.dp,
+                           .workers = (int)v->workers, .quad = quadratic(g) };
+    if (*v->debug_batch)
+        WAN_TRY(wan_feed_open_batch(&t->source, v->debug_batch, g->in_ch, g->text_dim));
+    else if (!*path && !t->opt.mock)
+        return wan_err("no data: give dataset.path=DIR, or --mock");
+    else
+        WAN_TRY(wan_feed_open(&t->source, v, path, v->split, g->in_ch, g->text_dim));
+    if (t->opt.mock && o.capacity < v->mock_packed * wan_data_tokens(wan_feed_info(t->source, 0)))
+        o.capacity = v->mock_packed * wan_data_tokens(wan_feed_info(t->source, 0));
+    WAN_TRY(wan_data_new(&t->data, t->source, &o));
+    wan_data_capacity(t->data, &t->plan.cap);
+    if (v->eval_interval > 0 && v->eval_iters > 0 && *path && !*v->debug_batch &&
+        wan_feed_has(path, "val")) {
+        wan_dit_capacity cap;
+        WAN_TRY(wan_feed_open(&t->val_source, v, path, "val", g->in_ch, g->text_dim));
+        o.shuffle = 0;
+        o.workers = 0;
+        WAN_TRY(wan_data_new(&t->val, t->val_source, &o));
+        wan_data_capacity(t->val, &cap);
+        if (cap.tokens > t->plan.cap.tokens)
+            t->plan.cap.tokens = cap.tokens;
+        if (cap.samples > t->plan.cap.samples)
+            t->plan.cap.samples = cap.samples;
+        if (cap.text_rows > t->plan.cap.text_rows)
+            t->plan.cap.text_rows = cap.text_rows;
+    }
+    return 0;
+}
+
+static enum wan_recompute recompute_of(const char *word)
+{
+    return !strcmp(word, "full") ? WAN_RECOMPUTE_FULL
+                                 : !strcmp(word, "selective") ? WAN_RECOMPUTE_SELECTIVE
+                                                              : WAN_RECOMPUTE_NONE;
+}
+
+/* Where the run goes on: the state of the resume point, or step 0. */
+static int open_state(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    t->saved = -1;
+    if (t->resume && v->load_optim) {
+        WAN_TRY(wan_checkpoint_state(&t->st, t->resume));
+        if (strcmp(t->st.digest, wan_feed_digest(t->source)))
+            wan_warn("%s was trained on other data; samples go on at position %lld", t->resume,
+                     (long long)t->st.position);
+        if (t->st.seed != v->seed)
+            wan_warn("%s was trained with seed %lld, this run uses %lld", t->resume,
+                     (long long)t->st.seed, (long long)v->seed);
+        t->saved = t->st.step;
+    }
+    t->st.seed = v->seed;
+    t->st.samples = wan_feed_count(t->source);
+    snprintf(t->st.digest, sizeof t->st.digest, "%s", wan_feed_digest(t->source));
+    return 0;
+}
+
+int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_train_options *o)
+{
+    wan_train *t = wan_calloc(1, sizeof *t, "training run");
+    *out = NULL;
+    if (!t)
+        return -1;
+    t->c = c;
+    t->comm = comm;
+    t->opt = *o;
+    WAN_GOTO(open_mesh(t), fail);
+    WAN_GOTO(find_weights(t), fail);
+    WAN_GOTO(wan_geometry(&t->geometry, c, t->weights), fail);
+    WAN_GOTO(open_flow(t), fail);
+    WAN_GOTO(open_empty(t), fail);
+    WAN_GOTO(open_data(t), fail);
+    WAN_GOTO(open_state(t), fail);
+    wan_dit_capacity cap = t->plan.cap;
+    cap.recompute = recompute_of(c->v.recompute);
+    WAN_GOTO(wan_plan_make(&t->plan, &t->geometry, o->compute, &cap, t->data, t->source,
+                           c->v.global_batch, t->st.position, comm->size), fail);
+    *out = t;
+    return 0;
+fail:
+    wan_train_close(&t);
+    return -1;
+}
+
+const wan_plan *wan_train_plan(const wan_train *t)
+{
+    return &t->plan;
+}
+
+const wan_dit_config *wan_train_geometry(const wan_train *t)
+{
+    return &t->geometry;
+}
+
+int wan_train_fits(const wan_train *t)
+{
+    int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    if (t->opt.memory)
+        return wan_plan_fits(&t->plan, t->opt.memory, 1, "the memory allowed");
+    if (strncmp(t->opt.device, "cuda", 4)) /* a GPU's memory is not known before it is taken */
+        return wan_plan_fits(&t->plan, bytes, 1, "this machine's memory");
+    return 0;
+}
+
+/* ---- on the device ---- */
+
+static int check_memory(wan_train *t)
+{
+    size_t available, total;
+    if (t->opt.memory)
+        return wan_plan_fits(&t->plan, t->opt.memory, 1, "the memory allowed");
+    WAN_TRY(t->dev->backend->memory(t->dev, &available, &total));
+    if (t->dev->kind == WAN_DEV_CPU) /* ranks of one machine share it; the page cache can make room */
+        return wan_plan_fits(&t->plan, (int64_t)total, 1, "this machine's memory");
+    return wan_plan_fits(&t->plan, (int64_t)available, 1, "the device's memory");
+}
+
+static int load_weights(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    if (t->resume) {
+        if (v->verify && t->comm->rank == 0)
+            WAN_TRY(wan_checkpoint_verify(t->resume));
+        WAN_TRY(wan_checkpoint_load(t->resume, t->m, v->load_optim ? t->optim : NULL));
+        t->optim->step = t->st.updates;
+        wan_info("going on from %s at step %lld", t->resume, (long long)t->st.step);
+        return 0;
+    }
+    if (t->weights) {
+        wan_info("weights from %s", t->weights);
+        return wan_dit_load(t->m, t->weights);
+    }
+    wan_info("random weights from seed %lld", (long long)v->seed);
+    return wan_dit_init(t->m, (uint64_t)v->seed);
+}
+
+static int alloc_step(wan_train *t)
+{
+    size_t n = (size_t)t->c->v.global_batch;
+    t->draw = wan_calloc(n, sizeof *t->draw, "draws");
+    t->losses = wan_calloc(n + 2, sizeof *t->losses, "losses");
+    t->own = wan_calloc(n, sizeof *t->own, "losses");
+    t->own_index = wan_calloc(n, sizeof *t->own_index, "losses");
+    t->samples = wan_calloc((size_t)t->plan.cap.samples, sizeof *t->samples, "samples");
+    return t->draw && t->losses && t->own && t->own_index && t->samples ? 0 : -1;
+}
+
+/* The longest sample raises the capacity: said once, because dataset.seq_length says otherwise. */
+static void say_capacity(const wan_train *t)
+{
+    if (t->plan.longest > t->c->v.capacity)
+        wan_info("dataset.seq_length=%lld is less than the longest sample: packs hold %lld tokens",
+                 (long long)t->c->v.capacity, (long long)t->plan.longest);
+    if (t->flow.dropout > 0)
+        wan_info("a dropped caption (flow.cfg_dropout_prob=%g) is replaced by %s", t->flow.dropout,
+                 t->empty ? "the encoded empty prompt" : "no text rows, which the model sees as "
+                                                         "zeros");
+    if (t->plan.packs < t->comm->size)
+        wan_warn("only %lld samples a step for %d ranks: some ranks have no work",
+                 (long long)t->c->v.global_batch, t->comm->size);
+}
+
+int wan_train_start(wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    WAN_TRY(wan_dev_open(&t->dev, t->opt.device, t->opt.device_flags));
+    WAN_TRY(check_memory(t));
+    if (t->comm->rank == 0)
+        say_capacity(t);
+    WAN_TRY(wan_dit_new(&t->m, t->dev, &t->geometry, t->opt.compute, WAN_DIT_TRAIN));
+    WAN_TRY(wan_optim_new(&t->optim, t->m, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
+    WAN_TRY(wan_step_new(&t->step, t->m, &t->plan.cap, v->global_batch));
+    WAN_TRY(wan_dp_new(&t->dp, t->m, t->comm, v->bucket_bytes));
+    WAN_TRY(alloc_step(t));
+    WAN_TRY(load_weights(t));
+    return *v->debug_dump ? wan_debug_open(t) : 0;
+}
+
+void wan_train_close(wan_train **pt)
+{
+    wan_train *t = *pt;
+    if (!t)
+        return;
+    wan_debug_close(t);
+    wan_data_free(&t->data);
+    wan_data_free(&t->val);
+    wan_feed_close(&t->source);
+    wan_feed_close(&t->val_source);
+    wan_dp_free(&t->dp);
+    wan_step_free(&t->step);
+    wan_optim_free(&t->optim);
+    if (t->m)
+        wan_dit_free(&t->m);
+    wan_dev_close(&t->dev);
+    free(t->draw);
+    free(t->losses);
+    free(t->own);
+    free(t->own_index);
+    free(t->samples);
+    free(t->empty);
+    free(t->resume);
+    free(t->weights);
+    free(t);
+    *pt = NULL;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train_priv.h - what train.c (opening), loop.c (stepping), validate.c and debug.c share.
+ */
+#ifndef WAN_TRAIN_TRAIN_PRIV_H
+#define WAN_TRAIN_TRAIN_PRIV_H
+
+#include "lib/dist/mesh.h"
+#include "lib/train/checkpoint.h"
+#include "lib/train/dp.h"
+#include "lib/train/flow.h"
+#include "lib/train/optim.h"
+#include "lib/train/schedule.h"
+#include "lib/train/step.h"
+#include "lib/train/train.h"
+
+struct wan_train {
+    wan_config *c;
+    wan_comm *comm;
+    wan_train_options opt;
+    wan_mesh mesh;
+    wan_dit_config geometry;
+    char *resume;      /* iter_* folder, or NULL */
+    char *weights;     /* folder with weights to start from, or NULL */
+    wan_flow flow;
+    wan_schedule schedule;
+    wan_feed *source, *val_source;
+    wan_data *data, *val;
+    float *empty;      /* encoded empty prompt [empty_rows, text_dim] */
+    int64_t empty_rows;
+    wan_plan plan;
+    wan_train_state st;
+    int64_t saved;     /* step of the last checkpoint written by this run, -1 */
+    int64_t row;       /* skipped steps in a row */
+    /* on the device */
+    wan_dev *dev;
+    wan_dit *m;
+    wan_optim *optim;
+    wan_step *step;
+    wan_dp *dp;
+    /* per step */
+    wan_flow_draw *draw;     /* [batch] */
+    double *losses;          /* [batch + 2]: unweighted loss of each sample, stop and failure flags */
+    float *own;              /* [batch] */
+    wan_step_sample *samples; /* [cap.samples] */
+    int64_t *own_index;      /* [batch]: place in the batch of this rank's k-th loss */
+    struct wan_debug_dump *dump; /* NULL: none */
+};
+
+/* Draws of the batch that starts at `position`, as training step `step`. */
+void wan_train_draw(wan_train *t, const wan_batch *b, uint64_t step);
+/* Forward (and backward) of this rank's packs of b, read from d; fills t->losses[0..n) with zeros for
+ * the samples of other ranks. */
+int wan_train_packs(wan_train *t, wan_data *d, const wan_batch *b, uint64_t step, int train)
+    WAN_MUST_CHECK;
+/* Mean unweighted loss over train.eval_iters batches of the val split at fixed sigmas. */
+int wan_train_validate(wan_train *t, double *loss) WAN_MUST_CHECK;
+
+/* debug.dump */
+typedef struct wan_debug_dump wan_debug_dump;
+int wan_debug_open(wan_train *t) WAN_MUST_CHECK;
+int wan_debug_pack(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
+    WAN_MUST_CHECK;
+int wan_debug_write(wan_train *t, const wan_batch *b, double loss) WAN_MUST_CHECK;
+void wan_debug_close(wan_train *t);
+
+#endif
