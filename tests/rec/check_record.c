@@ -339,8 +339,43 @@ static void check_build(void)
     json_decref(two);
 }
 
+/* The stream of the hex dump in wan-record(5). */
+static void check_golden(void)
+{
+    bytes b;
+    wan_writer *w;
+    wan_record r = WAN_RECORD_INIT;
+    uint8_t px[12];
+    float text[2] = { 1, -0.5f };
+    int32_t ids[3] = { 7, 8, 1 };
+    FILE *f = begin(&b);
+    json_t *head = json_pack("{s:[]}", "provenance");
+    for (int i = 0; i < 12; i++)
+        px[i] = (uint8_t)(i + 1);
+    int rc = wan_writer_open(&w, f, "mem", head) | wan_record_set_key(&r, "clip_1");
+    json_object_set_new(r.meta, "caption", json_string("a cat"));
+    rc |= wan_record_add(&r, "frames", WAN_U8, (int64_t[]){ 1, 2, 2, 3 }, 4, px, WAN_BORROW);
+    rc |= wan_record_add(&r, "text", WAN_F32, (int64_t[]){ 1, 2 }, 2, text, WAN_BORROW);
+    rc |= wan_writer_put(w, &r);
+    wan_record_clear(&r);
+    rc |= wan_record_set_key(&r, "clip_2");
+    json_object_set_new(r.meta, "caption", json_string("a dog"));
+    rc |= wan_record_add(&r, "token_ids", WAN_I32, (int64_t[]){ 3 }, 1, ids, WAN_BORROW);
+    rc |= wan_writer_put(w, &r) | wan_writer_finish(&w);
+    wan_record_clear(&r);
+    fclose(f);
+    char *want;
+    size_t n;
+    ok(rc == 0 && wan_slurp(&want, &n, "tests/data/record/two.wan", 1 << 16) == 0, "golden file");
+    ok(n == b.n && !memcmp(want, b.p, n), "the bytes of version 1.0 have not changed");
+    free(want);
+    free(b.p);
+    json_decref(head);
+}
+
 int main(void)
 {
+    check_golden();
     check_build();
     check_round_trip();
     check_truncation();
