@@ -11,5 +11,6 @@ void wan_ops_fill_simd(wan_ops *o)
     o->act_backward = wan_act_backward_simd;
     o->act_gated = wan_act_gated_simd;
     o->attention_forward = wan_attention_forward_simd;
+    o->attention_backward = wan_attention_backward_simd;
     o->attention_t5 = wan_attention_t5_simd;
 }
