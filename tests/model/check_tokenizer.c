@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_tokenizer.c - token ids against HuggingFace's fast tokenizer on the same spiece.model, with
+ * and without byte fallback pieces in it, and through tokenizer.json.
+ */
+#include "tests/tap.h"
+
+#include "lib/base/file.h"
+#include "lib/base/json.h"
+#include "lib/model/text.h"
+
+#define REF "tests/data/ref/"
+
+static int same_ids(const json_t *want, const int32_t *ids, int64_t n)
+{
+    if ((int64_t)json_array_size(want) != n)
+        return 0;
+    for (int64_t i = 0; i < n; i++)
+        if (json_integer_value(json_array_get(want, (size_t)i)) != ids[i])
+            return 0;
+    return 1;
+}
+
+static void check_case(const char *name)
+{
+    char dir[256], path[256], *data, *line, *save = NULL;
+    size_t size;
+    wan_tokenizer *t;
+    int rows = 0, wrong = 0, longest = 0;
+    snprintf(dir, sizeof dir, REF "%s/tokenizer", name);
+    snprintf(path, sizeof path, REF "%s/ids.jsonl", name);
+    if (!ok(wan_tokenizer_open(&t, dir) == 0, "%s: opened", name) ||
+        wan_slurp(&data, &size, path, 16 << 20) < 0) {
+        fprintf(stderr, "%s\n", wan_err_text());
+        return;
+    }
+    for (line = strtok_r(data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        json_t *j = json_loads(line, JSON_ALLOW_NUL, NULL);
+        const json_t *s = json_object_get(j, "text");
+        int32_t *ids = NULL;
+        int64_t n = 0;
+        if (json_string_length(s) != strlen(json_string_value(s))) {
+            json_decref(j); /* a C string cannot hold NUL: refused before it comes here */
+            continue;
+        }
+        if (wan_tokenizer_encode(t, &ids, &n, json_string_value(s), 512) < 0 ||
+            !same_ids(json_object_get(j, "ids"), ids, n)) {
+            if (wrong++ < 10)
+                fprintf(stderr, "%s row %d: %s\n", name, rows, line);
+        }
+        longest = n > longest ? (int)n : longest;
+        free(ids);
+        rows++;
+        json_decref(j);
+    }
+    ok(rows >= 500 && wrong == 0, "%s: %d strings, %d with other ids", name, rows, wrong);
+    ok(longest == 512, "%s: the longest is cut to 512 with </s> last", name);
+    free(data);
+    wan_tokenizer_close(&t);
+}
+
+static void check_ids(wan_tokenizer *t, const char *text, int64_t max_len, const char *what)
+{
+    int32_t *ids;
+    int64_t n;
+    if (!ok(wan_tokenizer_encode(t, &ids, &n, text, max_len) == 0 && n >= 1 && n <= max_len &&
+                ids[n - 1] == 1, "%s", what))
+        return;
+    free(ids);
+}
+
+static void check_json(void)
+{
+    wan_tokenizer *t;
+    int32_t *ids;
+    int64_t n;
+    if (!ok(wan_tokenizer_open(&t, "examples/tiny/tokenizer") == 0, "tokenizer.json: opened"))
+        return;
+    check_ids(t, "", 512, "the empty text is </s>");
+    check_ids(t, "a red circle moves up", 3, "cut to three ids");
+    int rc = wan_tokenizer_encode(t, &ids, &n, "\xf0\x90\x8d\x88", 512); /* U+10348: byte fallback */
+    ok(rc == 0 && n == 6 && ids[1] == 4 + 0xf0 && ids[4] == 4 + 0x88,
+       "an unknown character becomes its bytes");
+    free(ids);
+    rc = wan_tokenizer_encode(t, &ids, &n, "a\xff", 512);
+    ok(rc < 0, "not UTF-8: %s", wan_err_text());
+    wan_tokenizer_close(&t);
+}
+
+int main(void)
+{
+    wan_tokenizer *t;
+    check_case("tokenizer_plain");
+    check_case("tokenizer_bytes");
+    check_json();
+    int rc = wan_tokenizer_open(&t, REF "vae_r1");
+    ok(rc < 0 && !t, "no tokenizer there: %s", wan_err_text());
+    return tap_done();
+}
