@@ -160,7 +160,8 @@ $(OBJ)/cuda/%.o: %.cu
 	$(Q)$(NVCC) $(NVFLAGS) -MMD -MP -c -o $@ $<
 $(OBJ)/libwan-cuda.so: $(CUOBJ)
 	$(SAY) LINK $@
-	$(Q)$(NVCC) -shared -o $@ $^ -cudart static -L$(CUDA_HOME)/lib64 -lcublasLt -lcudnn -Xlinker -rpath,$(CUDA_HOME)/lib64
+	$(Q)$(NVCC) -shared -o $@ $^ -cudart static -L$(CUDA_HOME)/lib64 -lcublasLt -lcudnn -Xlinker --no-undefined \
+		-Xlinker -rpath,$(CUDA_HOME)/lib64
 $(BUILD)/lib/libwan-cuda.so: $(OBJ)/libwan-cuda.so
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@.new && mv -f $@.new $@

@@ -12,6 +12,7 @@
 
 #include "kernels/device_cpu.h"
 #include "kernels/plugin.h"
+#include "lib/base/log.h"
 
 /* What the public struct does not show: who owns which bytes. */
 typedef struct host_dev {
@@ -25,6 +26,7 @@ typedef struct host_dev {
 
 static const wan_plugin_host plugin_host = {
     .abi = WAN_PLUGIN_ABI, .ops_bytes = sizeof(wan_ops), .err = wan_err, .scratch = wan_dev_scratch,
+    .warn = wan_warn,
 };
 
 /* Path candidate i of the plugin; 0 when there are no more. */

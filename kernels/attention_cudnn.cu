@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * attention_cudnn.cu - attention by cuDNN: plans per shape, and the memory they need.
+ *
+ * One sample is a dense graph.  A pack is one ragged graph on compute capability 9.0 and newer,
+ * and a loop over its samples before (cuDNN has no deterministic ragged backward there).
+ * The deterministic backward keeps ds [heads, sq, sk] in bf16, which is large: heads are taken a
+ * few at a time so that it stays below DS_BYTES where one head does.
+ */
+#include "kernels/sdpa.cuh"
+#include "kernels/sdpa_graph.cuh"
+
+#include <cfloat>
+
+enum : int64_t { DS_BYTES = (int64_t)3 << 30 };
+
+struct wan_cuda_sdpa {
+    cudnnHandle_t handle;
+    cudnnBackendDescriptor_t pack;
+    std::vector<sdpa_plan> plans;
+};
+
+static int dnn_check(cudnnStatus_t s, const char *what)
+{
+    if (s == CUDNN_STATUS_SUCCESS)
+        return 0;
+    char text[256] = "";
+    cudnnGetLastErrorString(text, sizeof text);
+    return wan_cuda_host->err("cuDNN: %s: %s: %s", what, cudnnGetErrorString(s), text);
+}
+#define DNN_TRY(call) WAN_TRY(dnn_check((call), #call))
+
+static int sdpa_setup(wan_dev *d, wan_cuda_sdpa *s)
+{
+    DNN_TRY(cudnnCreate(&s->handle));
+    DNN_TRY(cudnnSetStream(s->handle, cuda_stream(d)));
+    return 0;
+}
+
+static wan_cuda_sdpa *sdpa_open(wan_dev *d)
+{
+    wan_cuda *c = cuda_of(d);
+    if (c->sdpa)
+        return c->sdpa;
+    c->sdpa = new wan_cuda_sdpa();
+    if (sdpa_setup(d, c->sdpa) == 0)
+        return c->sdpa;
+    cuda_sdpa_close(d);
+    return NULL;
+}
+
+void cuda_sdpa_close(wan_dev *d)
+{
+    wan_cuda_sdpa *s = cuda_of(d)->sdpa;
+    if (!s)
+        return;
+    for (sdpa_plan &p : s->plans)
+        sdpa_graph_free(&p);
+    if (s->handle)
+        cudnnDestroy(s->handle);
+    delete s;
+    cuda_of(d)->sdpa = NULL;
+}
+
+/* The plan of a shape, made at first use and kept; NULL: failed (error recorded). */
+static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
+{
+    wan_cuda_sdpa *s = sdpa_open(d);
+    if (!s)
+        return NULL;
+    for (sdpa_plan &p : s->plans)
+        if (!memcmp(&p.shape, shape, sizeof *shape))
+            return &p;
+    s->plans.push_back(sdpa_plan());
+    sdpa_plan *p = &s->plans.back();
+    p->shape = *shape;
+    if (sdpa_graph_describe(p) < 0 || sdpa_graph_plan(p, s->handle) < 0) {
+        sdpa_graph_free(p);
+        s->plans.pop_back();
+        return NULL;
+    }
+    if (!p->found)
+        wan_cuda_host->warn("attention: cuDNN has no engine for %lld x %lld tokens, head size %lld, "
+                            "%s%s; the plain kernel is used (%s)", (long long)shape->sq,
+                            (long long)shape->sk, (long long)shape->hd,
+                            shape->backward ? "backward" : "forward", shape->ragged ? ", ragged" : "",
+                            p->why);
+    else if (p->nondeterministic && shape->deterministic)
+        wan_cuda_host->warn("attention: cuDNN marks its only engine for %lld x %lld tokens as not "
+                            "deterministic", (long long)shape->sq, (long long)shape->sk);
+    return p;
+}
+
+/* ---- running */
+
+/* Device pointers by uid; NULL: the graph has no such tensor. */
+struct bindings {
+    void *p[SDPA_UIDS];
+    float scale, one, lowest;
+};
+
+static int execute(wan_dev *d, const sdpa_plan *p, bindings *b, void *workspace)
+{
+    int64_t uid[SDPA_UIDS], n = 0;
+    void *ptr[SDPA_UIDS];
+    cudnnBackendDescriptor_t pack = NULL;
+    b->one = 1;
+    b->lowest = -FLT_MAX;
+    b->p[SDPA_SCALE] = &b->scale;
+    b->p[SDPA_ONE] = p->shape.backward ? &b->one : NULL;
+    b->p[SDPA_LOWEST] = p->shape.ragged ? &b->lowest : NULL;
+    for (int u = SDPA_Q; u < SDPA_UIDS; u++)
+        if (b->p[u]) {
+            uid[n] = u;
+            ptr[n++] = b->p[u];
+        }
+    DNN_TRY(cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack));
+    cudnnStatus_t s[5] = {
+        cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, n, uid),
+        cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, n,
+                                 ptr),
+        cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
+                                 &workspace),
+        cudnnBackendFinalize(pack),
+        cudnnBackendExecute(cuda_of(d)->sdpa->handle, p->plan, pack),
+    };
+    int bad = 0;
+    for (int i = 0; i < 5 && !bad; i++)
+        bad = dnn_check(s[i], p->shape.backward ? "attention backward" : "attention forward") < 0;
+    cudnnBackendDestroyDescriptor(pack);
+    return bad ? -1 : 0;
+}
+
+/* ---- ragged operands */
+
+/* Lengths and element offsets of a pack: six arrays of n+1 at `out`. */
+static __global__ void pack_offsets(int32_t *out, const int32_t *cuq, const int32_t *cuk, int n,
+                                    int64_t ldq, int64_t ldk, int64_t ldv, int64_t ldo)
+{
+    for (int i = threadIdx.x; i <= n; i += blockDim.x) {
+        int m = n + 1;
+        out[i] = i < n ? cuq[i + 1] - cuq[i] : 0;
+        out[m + i] = i < n ? cuk[i + 1] - cuk[i] : 0;
+        out[2 * m + i] = (int32_t)(cuq[i] * ldq);
+        out[3 * m + i] = (int32_t)(cuk[i] * ldk);
+        out[4 * m + i] = (int32_t)(cuk[i] * ldv);
+        out[5 * m + i] = (int32_t)(cuq[i] * ldo);
+    }
+}
+
+/* lse [H, Sq] <-> padded [n, heads, sq] for heads h0 ..; to: into padded, else out of it */
+static __global__ void pack_stats(float *padded, float *lse, const int32_t *cuq, int64_t Sq,
+                                  int64_t heads, int64_t h0, int64_t sq, int64_t total, int to)
+{
+    int64_t k = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (k >= total)
+        return;
+    int64_t s = k % sq, h = k / sq % heads, i = k / (sq * heads);
+    int inside = s < cuq[i + 1] - cuq[i];
+    float *l = lse + (h0 + h) * Sq + cuq[i] + s;
+    if (to)
+        padded[k] = inside ? *l : 0;
+    else if (inside)
+        *l = padded[k];
+}
+
+/* ---- one graph over some heads of a pack, or of one sample of it */
+
+struct call {
+    const wan_attn *a;
+    wan_buf q, k, v, o, dout, dq, dk, dv;
+    float *lse;
+    int backward, deterministic;
+    int sample; /* -1: the whole pack */
+};
+
+static void *at(wan_buf b, int64_t elements)
+{
+    return b.p ? (char *)b.p + 2 * elements : NULL;
+}
+
+static size_t round256(size_t n)
+{
+    return (n + 255) / 256 * 256;
+}
+
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static sdpa_shape shape_of(const call *c, int64_t heads)
+{
+    const wan_attn *a = c->a;
+    sdpa_shape s;
+    memset(&s, 0, sizeof s); /* compared by bytes */
+    s.b = 1;
+    s.h = heads;
+    s.hd = a->hd;
+    s.ldq = a->ldq, s.ldk = a->ldk, s.ldv = a->ldv, s.ldo = a->ldo;
+    s.backward = c->backward;
+    s.deterministic = c->backward && c->deterministic;
+    if (c->sample < 0 && a->pq->n > 1) {
+        s.ragged = 1;
+        s.b = a->pq->n;
+        s.sq = s.lds = round_up(a->pq->max_len, 128); /* fewer plans */
+        s.sk = round_up(a->pk->max_len, 128);
+        return s;
+    }
+    int i = c->sample < 0 ? 0 : c->sample;
+    s.sq = a->pq->cu_host[i + 1] - a->pq->cu_host[i];
+    s.sk = a->pk->cu_host[i + 1] - a->pk->cu_host[i];
+    s.lds = a->pq->S;
+    return s;
+}
+
+/* Scratch of one execution, cut into its parts. */
+struct space {
+    int32_t *offsets;
+    float *stats, *delta, *dq_sum;
+    void *workspace;
+};
+
+static int space_get(wan_dev *d, space *s, const sdpa_plan *p, int has_lse)
+{
+    const sdpa_shape *g = &p->shape;
+    size_t rows = (size_t)(g->b * g->h * g->sq);
+    size_t off = g->ragged ? round256(6 * (size_t)(g->b + 1) * 4) : 0;
+    size_t stats = g->ragged || !has_lse ? round256(rows * 4) : 0;
+    size_t delta = g->backward ? round256(rows * 4) : 0;
+    size_t sum = g->backward && !g->deterministic ? round256(rows * (size_t)g->hd * 4) : 0;
+    char *at = (char *)cuda_scratch(d, off + stats + delta + sum + (size_t)p->workspace + 256);
+    if (!at)
+        return -1;
+    s->offsets = (int32_t *)at;
+    s->stats = (float *)(at + off);
+    s->delta = (float *)(at + off + stats);
+    s->dq_sum = (float *)(at + off + stats + delta);
+    s->workspace = at + off + stats + delta + sum;
+    return 0;
+}
+
+/* Heads h0 .. of the plan's number; 1 when there is no engine. */
+static int run_heads(wan_dev *d, const call *c, int64_t h0, int64_t heads)
+{
+    const wan_attn *a = c->a;
+    sdpa_shape g = shape_of(c, heads);
+    sdpa_plan *p = plan_get(d, &g);
+    space s;
+    bindings b;
+    if (!p)
+        return -1;
+    if (!p->found)
+        return 1;
+    WAN_TRY(space_get(d, &s, p, c->lse != NULL));
+    memset(&b, 0, sizeof b);
+    int64_t q0 = c->sample < 0 ? 0 : a->pq->cu_host[c->sample], h = h0 * a->hd;
+    int64_t k0 = c->sample < 0 ? 0 : a->pk->cu_host[c->sample];
+    b.scale = (float)a->scale;
+    b.p[SDPA_Q] = at(c->q, q0 * a->ldq + h);
+    b.p[SDPA_K] = at(c->k, k0 * a->ldk + h);
+    b.p[SDPA_V] = at(c->v, k0 * a->ldv + h);
+    b.p[SDPA_O] = at(c->o, q0 * a->ldo + h);
+    b.p[SDPA_DO] = at(c->dout, q0 * a->ldo + h);
+    b.p[SDPA_DQ] = at(c->dq, q0 * a->ldq + h);
+    b.p[SDPA_DK] = at(c->dk, k0 * a->ldk + h);
+    b.p[SDPA_DV] = at(c->dv, k0 * a->ldv + h);
+    b.p[SDPA_STATS] = g.ragged || !c->lse ? s.stats : c->lse + h0 * a->pq->S + q0;
+    b.p[SDPA_DELTA] = g.backward ? s.delta : NULL;
+    b.p[SDPA_DQ_SUM] = g.backward && !g.deterministic ? s.dq_sum : NULL;
+    int64_t total = g.b * g.h * g.sq;
+    dim3 grid((unsigned)cuda_div(total, 256), 1, 1);
+    if (g.ragged) {
+        int m = a->pq->n + 1;
+        WAN_TRY(cuda_launch(d, "attention", pack_offsets, dim3(1), 256, 0, s.offsets, a->pq->cu,
+                            a->pk->cu, a->pq->n, a->ldq, a->ldk, a->ldv, a->ldo));
+        for (int i = 0; i < 6; i++)
+            b.p[SDPA_LEN_Q + i] = s.offsets + i * m;
+        if (g.backward)
+            WAN_TRY(cuda_launch(d, "attention", pack_stats, grid, 256, 0, s.stats, c->lse, a->pq->cu,
+                                a->pq->S, g.h, h0, g.sq, total, 1));
+    }
+    WAN_TRY(execute(d, p, &b, s.workspace));
+    if (g.ragged && !g.backward && c->lse)
+        WAN_TRY(cuda_launch(d, "attention", pack_stats, grid, 256, 0, s.stats, c->lse, a->pq->cu,
+                            a->pq->S, g.h, h0, g.sq, total, 0));
+    return 0;
+}
+
+/* Heads at a time: all, or for the deterministic backward the most that divide H and fit. */
+static int64_t heads_of(const call *c)
+{
+    sdpa_shape g = shape_of(c, 1);
+    int64_t one = g.b * round_up(g.sq, 128) * round_up(g.sk, 128) * 2, best = 1;
+    if (!g.deterministic)
+        return c->a->H;
+    for (int64_t h = 1; h <= c->a->H; h++)
+        if (c->a->H % h == 0 && h * one <= DS_BYTES)
+            best = h;
+    return best;
+}
+
+static int run_all(wan_dev *d, const call *c)
+{
+    int64_t heads = heads_of(c);
+    for (int64_t h = 0; h < c->a->H; h += heads) {
+        int r = run_heads(d, c, h, heads);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+/* The pack at once, or sample by sample. */
+static int run(wan_dev *d, call *c)
+{
+    const wan_attn *a = c->a;
+    int64_t most = a->ldq > a->ldk ? a->ldq : a->ldk;
+    most = most > a->ldv ? most : a->ldv;
+    most = most > a->ldo ? most : a->ldo;
+    c->sample = -1;
+    if (a->pq->n == 1 || (cuda_of(d)->sm >= 90 && most * a->pq->S < INT32_MAX &&
+                          most * a->pk->S < INT32_MAX)) {
+        int r = run_all(d, c);
+        if (r <= 0 || a->pq->n == 1)
+            return r;
+    }
+    for (c->sample = 0; c->sample < a->pq->n; c->sample++) {
+        int r = run_all(d, c);
+        if (r)
+            return r; /* 1: the plain kernel does the whole pack anew */
+    }
+    return 0;
+}
+
+/* cuDNN wants bf16, 16-byte rows, and more than one token. */
+static int fits(const wan_attn *a, const wan_buf *b, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (b[i].t != WAN_BF16 || (uintptr_t)b[i].p % 16)
+            return 0;
+    return a->ldq % 8 == 0 && a->ldk % 8 == 0 && a->ldv % 8 == 0 && a->ldo % 8 == 0 &&
+           (a->pq->max_len > 1 || a->pk->max_len > 1);
+}
+
+int cuda_sdpa_forward(wan_dev *d, const wan_attn *a, wan_buf o, float *lse, wan_buf q, wan_buf k,
+                      wan_buf v)
+{
+    const wan_buf all[] = { o, q, k, v };
+    if (!fits(a, all, 4))
+        return 1;
+    call c;
+    memset(&c, 0, sizeof c);
+    c.a = a;
+    c.q = q, c.k = k, c.v = v, c.o = o;
+    c.lse = lse;
+    return run(d, &c);
+}
+
+int cuda_sdpa_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
+                       wan_buf dout, wan_buf o, const float *lse, wan_buf q, wan_buf k, wan_buf v)
+{
+    const wan_buf all[] = { dq, dk, dv, dout, o, q, k, v };
+    if (!fits(a, all, 8))
+        return 1;
+    call c;
+    memset(&c, 0, sizeof c);
+    c.a = a;
+    c.q = q, c.k = k, c.v = v, c.o = o, c.dout = dout;
+    c.dq = dq, c.dk = dk, c.dv = dv;
+    c.lse = (float *)lse;
+    c.backward = 1;
+    c.deterministic = !(d->flags & WAN_DEV_NONDETERMINISTIC);
+    return run(d, &c);
+}

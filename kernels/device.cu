@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * device.cu - a CUDA device: memory, copies, its stream.
+ *
+ * Host memory of the program is pageable, so large copies go through two pinned buffers: while one
+ * is on the bus the other is filled.
+ */
+#include "kernels/device_cuda.cuh"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "kernels/gemm.cuh"
+#include "kernels/sdpa.cuh"
+
+enum : size_t { STAGE = (size_t)8 << 20 };
+
+static int cuda_read_properties(wan_cuda *c, int index)
+{
+    int major = 0, minor = 0, shared = 0;
+    CUDA_TRY(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+    CUDA_TRY(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+    CUDA_TRY(cudaDeviceGetAttribute(&c->processors, cudaDevAttrMultiProcessorCount, index));
+    CUDA_TRY(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+    c->sm = 10 * major + minor;
+    c->shared = (size_t)shared;
+    if (c->sm < 80)
+        return wan_cuda_host->err("cuda:%d: compute capability %d.%d; 8.0 or newer is needed", index,
+                                  major, minor);
+    return 0;
+}
+
+static void cuda_close(wan_dev *d)
+{
+    wan_cuda *c = cuda_of(d);
+    if (!c)
+        return;
+    cudaStreamSynchronize(cuda_stream(d));
+    cuda_gemm_close(d);
+    cuda_sdpa_close(d);
+    for (int i = 0; i < 2; i++) {
+        if (c->staging[i])
+            cudaFreeHost(c->staging[i]);
+        if (c->staged[i])
+            cudaEventDestroy(c->staged[i]);
+    }
+    if (d->stream)
+        cudaStreamDestroy(cuda_stream(d));
+    free(c);
+    d->impl = d->stream = NULL;
+}
+
+static int cuda_setup(wan_dev *d, int index)
+{
+    wan_cuda *c = cuda_of(d);
+    cudaStream_t stream = NULL;
+    CUDA_TRY(cudaSetDevice(index));
+    WAN_TRY(cuda_read_properties(c, index));
+    CUDA_TRY(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    d->stream = stream;
+    for (int i = 0; i < 2; i++) {
+        CUDA_TRY(cudaMallocHost(&c->staging[i], STAGE));
+        CUDA_TRY(cudaEventCreateWithFlags(&c->staged[i], cudaEventDisableTiming));
+    }
+    return 0;
+}
+
+static int cuda_open(wan_dev *d, int index)
+{
+    d->impl = calloc(1, sizeof(wan_cuda));
+    if (!d->impl)
+        return wan_cuda_host->err("cuda:%d: out of memory", index);
+    if (cuda_setup(d, index) < 0) {
+        cuda_close(d);
+        return -1;
+    }
+    return 0;
+}
+
+static void *cuda_alloc(wan_dev *d, size_t bytes)
+{
+    void *p = NULL;
+    (void)d;
+    return cuda_check(cudaMalloc(&p, bytes ? bytes : 1), "cudaMalloc") < 0 ? NULL : p;
+}
+
+static void cuda_release(wan_dev *d, void *p)
+{
+    cudaStreamSynchronize(cuda_stream(d)); /* work that is under way may still use it */
+    cudaFree(p);
+}
+
+static int cuda_write(wan_dev *d, void *dst, const void *host, size_t bytes)
+{
+    wan_cuda *c = cuda_of(d);
+    for (size_t at = 0, i = 0; at < bytes; at += STAGE, i ^= 1) {
+        size_t n = bytes - at < STAGE ? bytes - at : STAGE;
+        CUDA_TRY(cudaEventSynchronize(c->staged[i])); /* at once when never recorded */
+        memcpy(c->staging[i], (const char *)host + at, n);
+        CUDA_TRY(cudaMemcpyAsync((char *)dst + at, c->staging[i], n, cudaMemcpyHostToDevice,
+                                 cuda_stream(d)));
+        CUDA_TRY(cudaEventRecord(c->staged[i], cuda_stream(d)));
+    }
+    return 0;
+}
+
+/* Block at starts while the block before is copied out of its buffer. */
+static int cuda_read(wan_dev *d, void *host, const void *src, size_t bytes)
+{
+    wan_cuda *c = cuda_of(d);
+    size_t blocks = (bytes + STAGE - 1) / STAGE;
+    for (size_t k = 0; k <= blocks; k++) {
+        if (k < blocks) {
+            size_t n = bytes - k * STAGE < STAGE ? bytes - k * STAGE : STAGE;
+            CUDA_TRY(cudaMemcpyAsync(c->staging[k % 2], (const char *)src + k * STAGE, n,
+                                     cudaMemcpyDeviceToHost, cuda_stream(d)));
+            CUDA_TRY(cudaEventRecord(c->staged[k % 2], cuda_stream(d)));
+        }
+        if (k > 0) {
+            size_t at = (k - 1) * STAGE, n = bytes - at < STAGE ? bytes - at : STAGE;
+            CUDA_TRY(cudaEventSynchronize(c->staged[(k - 1) % 2]));
+            memcpy((char *)host + at, c->staging[(k - 1) % 2], n);
+        }
+    }
+    return cuda_check(cudaStreamSynchronize(cuda_stream(d)), "read");
+}
+
+static int cuda_copy(wan_dev *d, void *dst, const void *src, size_t bytes)
+{
+    if (bytes)
+        CUDA_TRY(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, cuda_stream(d)));
+    return 0;
+}
+
+static int cuda_zero(wan_dev *d, void *p, size_t bytes)
+{
+    if (bytes)
+        CUDA_TRY(cudaMemsetAsync(p, 0, bytes, cuda_stream(d)));
+    return 0;
+}
+
+static int cuda_sync(wan_dev *d)
+{
+    return cuda_check(cudaStreamSynchronize(cuda_stream(d)), "a kernel started before");
+}
+
+static int cuda_memory(wan_dev *d, size_t *free_bytes, size_t *total_bytes)
+{
+    (void)d;
+    CUDA_TRY(cudaMemGetInfo(free_bytes, total_bytes));
+    return 0;
+}
+
+static int cuda_describe(wan_dev *d, char *text, size_t size)
+{
+    cudaDeviceProp p;
+    int driver = 0, runtime = 0;
+    CUDA_TRY(cudaGetDeviceProperties(&p, d->index));
+    CUDA_TRY(cudaDriverGetVersion(&driver));
+    CUDA_TRY(cudaRuntimeGetVersion(&runtime));
+    snprintf(text, size, "%s, compute %d.%d, %d multiprocessors, %.1f GB, driver for CUDA %d.%d, "
+             "runtime %d.%d", p.name, p.major, p.minor, p.multiProcessorCount,
+             (double)p.totalGlobalMem / 1e9, driver / 1000, driver % 1000 / 10, runtime / 1000,
+             runtime % 1000 / 10);
+    return 0;
+}
+
+const wan_backend wan_device_cuda = {
+    "cuda", cuda_open, cuda_close, cuda_alloc, cuda_release, cuda_write, cuda_read, cuda_copy,
+    cuda_zero, cuda_sync, cuda_memory, cuda_describe,
+};

@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sdpa_graph.cu - the operation graphs of attention, forward and backward.
+ *
+ * The order and the types of the operations are those that cuDNN's engines are documented to
+ * recognise (NVIDIA's cudnn-frontend builds the same graphs).
+ */
+#include "kernels/sdpa_graph.cuh"
+
+#include <cfloat>
+#include <cstdio>
+
+/* A tensor of four dimensions. */
+struct ten {
+    cudnnBackendDescriptor_t d;
+    int64_t dim[4], str[4];
+};
+
+/* The graph while it is described: everything made so far, and the first failure. */
+struct builder {
+    sdpa_plan *p;
+    std::vector<cudnnBackendDescriptor_t> ops;
+    int64_t next;
+    cudnnStatus_t status;
+    const char *where;
+};
+
+static void note(builder *g, cudnnStatus_t s, const char *where)
+{
+    if (s != CUDNN_STATUS_SUCCESS && g->status == CUDNN_STATUS_SUCCESS) {
+        g->status = s;
+        g->where = where;
+    }
+}
+
+static cudnnBackendDescriptor_t make(builder *g, cudnnBackendDescriptorType_t t, const char *what)
+{
+    cudnnBackendDescriptor_t d = NULL;
+    note(g, cudnnBackendCreateDescriptor(t, &d), what);
+    if (d)
+        g->p->owned.push_back(d);
+    return d;
+}
+
+static void set(builder *g, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+                cudnnBackendAttributeType_t type, int64_t n, const void *v, const char *what)
+{
+    if (d)
+        note(g, cudnnBackendSetAttribute(d, name, type, n, v), what);
+}
+
+static void set_desc(builder *g, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+                     cudnnBackendDescriptor_t v, const char *what)
+{
+    set(g, d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &v, what);
+}
+
+static void finish(builder *g, cudnnBackendDescriptor_t d, const char *what)
+{
+    if (d)
+        note(g, cudnnBackendFinalize(d), what);
+}
+
+/* ---- tensors */
+
+enum kind { DEVICE, VIRTUAL, HOST };
+
+static ten tensor(builder *g, int64_t uid, const int64_t dim[4], const int64_t str[4],
+                  cudnnDataType_t type, enum kind kind, const ten *ragged)
+{
+    ten t;
+    int64_t align = 16;
+    bool yes = true;
+    memcpy(t.dim, dim, sizeof t.dim);
+    memcpy(t.str, str, sizeof t.str);
+    t.d = make(g, CUDNN_BACKEND_TENSOR_DESCRIPTOR, "tensor");
+    set(g, t.d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type, "tensor type");
+    set(g, t.d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, dim, "tensor dimensions");
+    set(g, t.d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, str, "tensor strides");
+    set(g, t.d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &uid, "tensor id");
+    set(g, t.d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &align, "tensor alignment");
+    if (kind == VIRTUAL)
+        set(g, t.d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &yes, "virtual tensor");
+    if (kind == HOST)
+        set(g, t.d, CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, 1, &yes, "host scalar");
+    if (ragged)
+        set_desc(g, t.d, CUDNN_ATTR_TENSOR_RAGGED_OFFSET_DESC, ragged->d, "ragged offset");
+    finish(g, t.d, "tensor");
+    return t;
+}
+
+/* An intermediate of fp32 unless told; strides of the usual order. */
+static ten inter(builder *g, int64_t b, int64_t h, int64_t r, int64_t c, cudnnDataType_t type)
+{
+    const int64_t dim[4] = { b, h, r, c }, str[4] = { h * r * c, r * c, c, 1 };
+    return tensor(g, g->next++, dim, str, type, VIRTUAL, NULL);
+}
+
+static ten scalar(builder *g, int64_t uid)
+{
+    const int64_t one[4] = { 1, 1, 1, 1 };
+    return tensor(g, uid, one, one, CUDNN_DATA_FLOAT, HOST, NULL);
+}
+
+static ten ints(builder *g, int64_t uid, int64_t n)
+{
+    const int64_t dim[4] = { n, 1, 1, 1 }, one[4] = { 1, 1, 1, 1 };
+    return tensor(g, uid, dim, one, CUDNN_DATA_INT32, DEVICE, NULL);
+}
+
+/* Rows [b, h, s, hd] of an operand. */
+static ten rows(builder *g, int64_t uid, int64_t s, int64_t ld, const ten *ragged)
+{
+    const sdpa_shape *p = &g->p->shape;
+    const int64_t dim[4] = { p->b, p->h, s, p->hd }, str[4] = { s * ld, p->hd, ld, 1 };
+    return tensor(g, uid, dim, str, CUDNN_DATA_BFLOAT16, DEVICE, ragged);
+}
+
+/* The same operand as columns [b, h, hd, s]. */
+static ten columns(builder *g, int64_t uid, int64_t s, int64_t ld, const ten *ragged)
+{
+    const sdpa_shape *p = &g->p->shape;
+    const int64_t dim[4] = { p->b, p->h, p->hd, s }, str[4] = { s * ld, p->hd, 1, ld };
+    return tensor(g, uid, dim, str, CUDNN_DATA_BFLOAT16, DEVICE, ragged);
+}
+
+/* ---- operations */
+
+static void matmul(builder *g, ten a, ten b, ten c, const ten *m, const ten *n, const ten *k)
+{
+    cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
+    cudnnBackendDescriptor_t how = make(g, CUDNN_BACKEND_MATMUL_DESCRIPTOR, "product");
+    set(g, how, CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &f32, "product type");
+    finish(g, how, "product");
+    cudnnBackendDescriptor_t op = make(g, CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, "product");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_ADESC, a.d, "product a");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_BDESC, b.d, "product b");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_CDESC, c.d, "product c");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_DESC, how, "product");
+    if (m)
+        set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC, m->d, "product m");
+    if (n)
+        set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC, n->d, "product n");
+    if (k)
+        set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC, k->d, "product k");
+    finish(g, op, "product");
+    g->ops.push_back(op);
+}
+
+/* y = mode(x, b, t); b and t may be NULL; axis >= 0 for the index generator */
+static void point(builder *g, cudnnPointwiseMode_t mode, cudnnDataType_t math, ten x, const ten *b,
+                  const ten *t, ten y, int64_t axis)
+{
+    cudnnBackendDescriptor_t how = make(g, CUDNN_BACKEND_POINTWISE_DESCRIPTOR, "pointwise");
+    set(g, how, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode, "pointwise mode");
+    set(g, how, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &math, "pointwise type");
+    if (axis >= 0)
+        set(g, how, CUDNN_ATTR_POINTWISE_AXIS, CUDNN_TYPE_INT64, 1, &axis, "index axis");
+    finish(g, how, "pointwise");
+    cudnnBackendDescriptor_t op = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "pointwise");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how, "pointwise");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x.d, "pointwise x");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y.d, "pointwise y");
+    if (b)
+        set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b->d, "pointwise b");
+    if (t)
+        set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_TDESC, t->d, "pointwise t");
+    finish(g, op, "pointwise");
+    g->ops.push_back(op);
+}
+
+static void point1(builder *g, cudnnPointwiseMode_t mode, ten x, ten y)
+{
+    point(g, mode, CUDNN_DATA_FLOAT, x, NULL, NULL, y, -1);
+}
+
+static void point2(builder *g, cudnnPointwiseMode_t mode, ten x, ten b, ten y)
+{
+    point(g, mode, CUDNN_DATA_FLOAT, x, &b, NULL, y, -1);
+}
+
+static void reduce(builder *g, cudnnReduceTensorOp_t mode, ten x, ten y)
+{
+    cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
+    cudnnBackendDescriptor_t how = make(g, CUDNN_BACKEND_REDUCTION_DESCRIPTOR, "reduction");
+    set(g, how, CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE, 1, &mode,
+        "reduction mode");
+    set(g, how, CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &f32, "reduction type");
+    finish(g, how, "reduction");
+    cudnnBackendDescriptor_t op = make(g, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, "reduction");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x.d, "reduction x");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y.d, "reduction y");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_DESC, how, "reduction");
+    finish(g, op, "reduction");
+    g->ops.push_back(op);
+}
+
+static void reshape(builder *g, ten x, ten y)
+{
+    cudnnBackendDescriptor_t op = make(g, CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR, "reshape");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x.d, "reshape x");
+    set_desc(g, op, CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y.d, "reshape y");
+    finish(g, op, "reshape");
+    g->ops.push_back(op);
+}
+
+/* ---- the two graphs */
+
+/* What both passes have: the operands, the lengths, the scaled and masked scores. */
+struct common {
+    ten q, k, scale, lenq, lenk, offq, offk, offv, offo;
+    const ten *m, *n; /* lengths that bound products, NULL when dense */
+};
+
+/* s where row < lenq and column < lenk, else the lowest number */
+static ten mask(builder *g, const common *c, ten s)
+{
+    const sdpa_shape *p = &g->p->shape;
+    const cudnnDataType_t i32 = CUDNN_DATA_INT32, yes = CUDNN_DATA_BOOLEAN;
+    ten lowest = scalar(g, SDPA_LOWEST), out = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_FLOAT);
+    ten row = inter(g, p->b, p->h, p->sq, p->sk, i32), col = inter(g, p->b, p->h, p->sq, p->sk, i32);
+    ten in_row = inter(g, p->b, p->h, p->sq, p->sk, yes);
+    ten in_col = inter(g, p->b, p->h, p->sq, p->sk, yes);
+    ten in = inter(g, p->b, p->h, p->sq, p->sk, yes);
+    point(g, CUDNN_POINTWISE_GEN_INDEX, i32, s, NULL, NULL, row, 2);
+    point(g, CUDNN_POINTWISE_GEN_INDEX, i32, s, NULL, NULL, col, 3);
+    point(g, CUDNN_POINTWISE_CMP_LT, yes, row, &c->lenq, NULL, in_row, -1);
+    point(g, CUDNN_POINTWISE_CMP_LT, yes, col, &c->lenk, NULL, in_col, -1);
+    point(g, CUDNN_POINTWISE_LOGICAL_AND, yes, in_row, &in_col, NULL, in, -1);
+    point(g, CUDNN_POINTWISE_BINARY_SELECT, CUDNN_DATA_FLOAT, s, &lowest, &in, out, -1);
+    return out;
+}
+
+static ten scores(builder *g, common *c)
+{
+    const sdpa_shape *p = &g->p->shape;
+    if (p->ragged) {
+        c->lenq = ints(g, SDPA_LEN_Q, p->b);
+        c->lenk = ints(g, SDPA_LEN_K, p->b);
+        c->offq = ints(g, SDPA_OFF_Q, p->b + 1);
+        c->offk = ints(g, SDPA_OFF_K, p->b + 1);
+        c->offv = ints(g, SDPA_OFF_V, p->b + 1);
+        c->offo = ints(g, SDPA_OFF_O, p->b + 1);
+        c->m = &c->lenq;
+        c->n = &c->lenk;
+    }
+    c->q = rows(g, SDPA_Q, p->sq, p->ldq, p->ragged ? &c->offq : NULL);
+    c->k = columns(g, SDPA_K, p->sk, p->ldk, p->ragged ? &c->offk : NULL);
+    c->scale = scalar(g, SDPA_SCALE);
+    ten qk = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_FLOAT);
+    ten s = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_FLOAT);
+    matmul(g, c->q, c->k, qk, c->m, c->n, NULL);
+    point2(g, CUDNN_POINTWISE_MUL, qk, c->scale, s);
+    return p->ragged ? mask(g, c, s) : s;
+}
+
+static ten statistics(builder *g, int64_t uid)
+{
+    const sdpa_shape *p = &g->p->shape;
+    const int64_t dim[4] = { p->b, p->h, p->sq, 1 }, str[4] = { p->h * p->lds, p->lds, 1, 1 };
+    return tensor(g, uid, dim, str, CUDNN_DATA_FLOAT, DEVICE, NULL);
+}
+
+static void describe_forward(builder *g)
+{
+    const sdpa_shape *p = &g->p->shape;
+    const cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
+    common c;
+    memset(&c, 0, sizeof c);
+    ten s = scores(g, &c), stats = statistics(g, SDPA_STATS);
+    ten v = rows(g, SDPA_V, p->sk, p->ldv, p->ragged ? &c.offv : NULL);
+    ten o = rows(g, SDPA_O, p->sq, p->ldo, p->ragged ? &c.offo : NULL);
+    ten top = inter(g, p->b, p->h, p->sq, 1, f32), sum = inter(g, p->b, p->h, p->sq, 1, f32);
+    ten log = inter(g, p->b, p->h, p->sq, 1, f32), sub = inter(g, p->b, p->h, p->sq, p->sk, f32);
+    ten e = inter(g, p->b, p->h, p->sq, p->sk, f32);
+    ten prob = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_BFLOAT16);
+    reduce(g, CUDNN_REDUCE_TENSOR_MAX, s, top);
+    point2(g, CUDNN_POINTWISE_SUB, s, top, sub);
+    point1(g, CUDNN_POINTWISE_EXP, sub, e);
+    reduce(g, CUDNN_REDUCE_TENSOR_ADD, e, sum);
+    point1(g, CUDNN_POINTWISE_LOG, sum, log);
+    point2(g, CUDNN_POINTWISE_ADD, top, log, stats);
+    point2(g, CUDNN_POINTWISE_DIV, e, sum, prob);
+    matmul(g, prob, v, o, c.m, NULL, c.n);
+}
+
+/* delta = rowsum(dout o): an operand of its own because cuDNN wants memory for it */
+static ten describe_delta(builder *g, ten dout, ten o)
+{
+    const sdpa_shape *p = &g->p->shape;
+    const int64_t dim[4] = { p->b, p->h, p->sq, p->hd };
+    const int64_t str[4] = { p->h * p->sq * p->hd, p->sq * p->hd, p->h * p->hd, 1 };
+    const int64_t dim1[4] = { p->b, p->h, p->sq, 1 }, str1[4] = { p->h * p->sq, p->sq, 1, 1 };
+    ten mul = tensor(g, g->next++, dim, str, CUDNN_DATA_FLOAT, VIRTUAL, NULL);
+    ten sum = inter(g, p->b, p->h, p->sq, 1, CUDNN_DATA_FLOAT), one = scalar(g, SDPA_ONE);
+    ten delta = tensor(g, SDPA_DELTA, dim1, str1, CUDNN_DATA_FLOAT, DEVICE, NULL);
+    point2(g, CUDNN_POINTWISE_MUL, dout, o, mul);
+    reduce(g, CUDNN_REDUCE_TENSOR_ADD, mul, sum);
+    point2(g, CUDNN_POINTWISE_MUL, sum, one, delta);
+    return delta;
+}
+
+/* x [b, h, sq, sk] seen as its transpose, in bf16 */
+static ten transposed(builder *g, ten x)
+{
+    const sdpa_shape *p = &g->p->shape;
+    const int64_t dim[4] = { p->b, p->h, p->sk, p->sq };
+    const int64_t str[4] = { p->h * p->sq * p->sk, p->sq * p->sk, 1, p->sk };
+    ten t = tensor(g, g->next++, dim, str, CUDNN_DATA_BFLOAT16, VIRTUAL, NULL);
+    reshape(g, x, t);
+    return t;
+}
+
+/* dq: directly when sums have a fixed order (cuDNN then keeps ds in its workspace), else through an
+ * fp32 buffer that blocks add to as they finish */
+static void describe_dq(builder *g, const common *c, ten ds)
+{
+    const sdpa_shape *p = &g->p->shape;
+    const ten *offk = p->ragged ? &c->offk : NULL, *offq = p->ragged ? &c->offq : NULL;
+    const int64_t kd[4] = { p->b, p->h, p->sk, p->hd };
+    const int64_t ks[4] = { c->k.str[0], c->k.str[1], c->k.str[3], c->k.str[2] };
+    ten k = tensor(g, g->next++, kd, ks, CUDNN_DATA_BFLOAT16, VIRTUAL, offk);
+    ten dq = rows(g, SDPA_DQ, p->sq, p->ldq, offq);
+    reshape(g, c->k, k);
+    if (p->deterministic) {
+        matmul(g, ds, k, dq, c->m, NULL, c->n);
+        return;
+    }
+    const int64_t dim[4] = { p->b, p->h, p->sq, p->hd };
+    const int64_t str[4] = { p->h * p->sq * p->hd, p->sq * p->hd, p->hd, 1 };
+    ten sum = tensor(g, SDPA_DQ_SUM, dim, str, CUDNN_DATA_FLOAT, DEVICE, NULL);
+    matmul(g, ds, k, sum, c->m, NULL, c->n);
+    point1(g, CUDNN_POINTWISE_IDENTITY, sum, dq);
+}
+
+static void describe_backward(builder *g)
+{
+    const sdpa_shape *p = &g->p->shape;
+    const cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
+    common c;
+    memset(&c, 0, sizeof c);
+    ten off[3];
+    if (p->ragged) { /* before scores(): dout and o share o's offsets */
+        off[0] = ints(g, SDPA_OFF_O, p->b + 1);
+        off[1] = ints(g, SDPA_OFF_V, p->b + 1);
+        off[2] = ints(g, SDPA_OFF_K, p->b + 1);
+    }
+    ten dout = rows(g, SDPA_DO, p->sq, p->ldo, p->ragged ? &off[0] : NULL);
+    ten o = rows(g, SDPA_O, p->sq, p->ldo, p->ragged ? &off[0] : NULL);
+    ten v = columns(g, SDPA_V, p->sk, p->ldv, p->ragged ? &off[1] : NULL);
+    ten dv = rows(g, SDPA_DV, p->sk, p->ldv, p->ragged ? &off[1] : NULL);
+    ten dk = rows(g, SDPA_DK, p->sk, p->ldk, p->ragged ? &off[2] : NULL);
+    ten delta = describe_delta(g, dout, o);
+    ten s = scores(g, &c), stats = statistics(g, SDPA_STATS);
+    ten sub = inter(g, p->b, p->h, p->sq, p->sk, f32), e = inter(g, p->b, p->h, p->sq, p->sk, f32);
+    point2(g, CUDNN_POINTWISE_SUB, s, stats, sub);
+    point1(g, CUDNN_POINTWISE_EXP, sub, e);
+    matmul(g, transposed(g, e), dout, dv, c.n, NULL, c.m);
+    ten dp = inter(g, p->b, p->h, p->sq, p->sk, f32), dd = inter(g, p->b, p->h, p->sq, p->sk, f32);
+    ten de = inter(g, p->b, p->h, p->sq, p->sk, f32), ds = inter(g, p->b, p->h, p->sq, p->sk, f32);
+    matmul(g, dout, v, dp, c.m, c.n, NULL);
+    point2(g, CUDNN_POINTWISE_SUB, dp, delta, dd);
+    point2(g, CUDNN_POINTWISE_MUL, dd, e, de);
+    point2(g, CUDNN_POINTWISE_MUL, de, c.scale, ds);
+    matmul(g, transposed(g, ds), c.q, dk, c.n, NULL, c.m);
+    describe_dq(g, &c, ds);
+}
+
+int sdpa_graph_describe(sdpa_plan *p)
+{
+    builder g;
+    g.p = p;
+    g.next = SDPA_UIDS;
+    g.status = CUDNN_STATUS_SUCCESS;
+    g.where = "";
+    if (p->shape.backward)
+        describe_backward(&g);
+    else
+        describe_forward(&g);
+    p->graph = make(&g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, "graph");
+    set(&g, p->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+        (int64_t)g.ops.size(), g.ops.data(), "graph operations");
+    if (g.status != CUDNN_STATUS_SUCCESS)
+        return wan_cuda_host->err("cuDNN: attention graph: %s: %s", g.where,
+                                  cudnnGetErrorString(g.status));
+    return 0;
+}
+
+/* ---- engines */
+
+/* Whether the configuration's engine says that its sums have no fixed order. */
+static int unordered(cudnnBackendDescriptor_t config)
+{
+    cudnnBackendDescriptor_t engine = NULL;
+    cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
+    int64_t n = 0, count = 0;
+    int found = 0;
+    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) !=
+        CUDNN_STATUS_SUCCESS)
+        return 0;
+    if (cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                                 1, &n, &engine) == CUDNN_STATUS_SUCCESS &&
+        cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                                 CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes) ==
+            CUDNN_STATUS_SUCCESS)
+        for (int64_t i = 0; i < count && i < CUDNN_NUMERICAL_NOTE_TYPE_COUNT; i++)
+            found |= notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
+    cudnnBackendDestroyDescriptor(engine);
+    return found;
+}
+
+/* Tries one configuration; found when cuDNN makes a plan of it. */
+static void try_config(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescriptor_t config)
+{
+    cudnnBackendDescriptor_t plan = NULL;
+    int64_t n = 0;
+    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan) !=
+        CUDNN_STATUS_SUCCESS)
+        return;
+    p->owned.push_back(plan);
+    if (cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
+                                 &handle) != CUDNN_STATUS_SUCCESS ||
+        cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
+                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config) !=
+            CUDNN_STATUS_SUCCESS ||
+        cudnnBackendFinalize(plan) != CUDNN_STATUS_SUCCESS ||
+        cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
+                                 &n, &p->workspace) != CUDNN_STATUS_SUCCESS) {
+        cudnnGetLastErrorString(p->why, sizeof p->why);
+        return;
+    }
+    p->plan = plan;
+    p->found = 1;
+    p->nondeterministic = unordered(config);
+}
+
+/* The configurations cuDNN proposes in one mode, best first. */
+static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, cudnnBackendHeurMode_t mode)
+{
+    std::vector<cudnnBackendDescriptor_t> configs;
+    cudnnBackendDescriptor_t heur = NULL;
+    int64_t count = 0, got = 0;
+    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &heur) !=
+        CUDNN_STATUS_SUCCESS)
+        return configs;
+    p->owned.push_back(heur);
+    if (cudnnBackendSetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH,
+                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &p->graph) !=
+            CUDNN_STATUS_SUCCESS ||
+        cudnnBackendSetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode) !=
+            CUDNN_STATUS_SUCCESS ||
+        cudnnBackendFinalize(heur) != CUDNN_STATUS_SUCCESS ||
+        cudnnBackendGetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                                 0, &count, NULL) != CUDNN_STATUS_SUCCESS) {
+        cudnnGetLastErrorString(p->why, sizeof p->why);
+        return configs;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        cudnnBackendDescriptor_t c = NULL;
+        if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &c) !=
+            CUDNN_STATUS_SUCCESS)
+            break;
+        p->owned.push_back(c);
+        configs.push_back(c);
+    }
+    if (cudnnBackendGetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                                 (int64_t)configs.size(), &got, configs.data()) !=
+        CUDNN_STATUS_SUCCESS)
+        got = 0;
+    configs.resize((size_t)(got < count ? got : count));
+    return configs;
+}
+
+int sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle)
+{
+    const cudnnBackendHeurMode_t modes[2] = { CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK };
+    cudnnStatus_t s = cudnnBackendSetAttribute(p->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE,
+                                               CUDNN_TYPE_HANDLE, 1, &handle);
+    if (s == CUDNN_STATUS_SUCCESS)
+        s = cudnnBackendFinalize(p->graph);
+    if (s != CUDNN_STATUS_SUCCESS) {
+        cudnnGetLastErrorString(p->why, sizeof p->why);
+        return 0;
+    }
+    for (int m = 0; m < 2 && !p->found; m++) {
+        std::vector<cudnnBackendDescriptor_t> configs = proposals(p, modes[m]);
+        for (int any = !p->shape.deterministic; any < 2 && !p->found; any++)
+            for (size_t i = 0; i < configs.size() && !p->found; i++)
+                if (any || !unordered(configs[i]))
+                    try_config(p, handle, configs[i]);
+    }
+    return 0;
+}
+
+void sdpa_graph_free(sdpa_plan *p)
+{
+    while (!p->owned.empty()) {
+        cudnnBackendDestroyDescriptor(p->owned.back());
+        p->owned.pop_back();
+    }
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sdpa_graph.cuh - scaled dot-product attention as a cuDNN 9 operation graph.
+ *
+ * cuDNN recognises attention in the chain product - scale - softmax - product and runs it as one
+ * kernel; there is no other way in through its C interface for the backward pass of 9.19.
+ *
+ * A graph has b samples of h heads.  Dense (ragged 0): sq and sk are the lengths.  Ragged: they are
+ * upper bounds, the lengths are in SDPA_LEN_Q and SDPA_LEN_K [b], and sample i starts at element
+ * offset[i] of its operand (SDPA_OFF_*, [b+1] int32).
+ * q, o, dq, dout [.., h, hd] bf16 with row strides ld*; statistics [b, h, sq] fp32 (dense: rows lds
+ * apart).
+ */
+#ifndef WAN_KERNELS_SDPA_GRAPH_CUH
+#define WAN_KERNELS_SDPA_GRAPH_CUH
+
+#include <cudnn.h>
+
+#include <vector>
+
+#include "kernels/cuda_util.cuh"
+
+enum sdpa_uid {
+    SDPA_Q = 1, SDPA_K, SDPA_V, SDPA_O, SDPA_STATS, SDPA_DO, SDPA_DQ, SDPA_DK, SDPA_DV,
+    SDPA_LEN_Q, SDPA_LEN_K, SDPA_OFF_Q, SDPA_OFF_K, SDPA_OFF_V, SDPA_OFF_O,
+    SDPA_SCALE, SDPA_ONE, SDPA_LOWEST, /* host scalars */
+    SDPA_DELTA,    /* fp32 [b, h, sq]: rowsum(dout o), memory of ours */
+    SDPA_DQ_SUM,   /* fp32 [b, h, sq, hd]: only when sums may have any order */
+    SDPA_UIDS
+};
+
+struct sdpa_shape {
+    int64_t b, h, sq, sk, hd, ldq, ldk, ldv, ldo, lds;
+    int ragged, backward, deterministic;
+};
+
+/* A finished plan; uid[] are the tensors it wants. */
+struct sdpa_plan {
+    sdpa_shape shape;
+    std::vector<cudnnBackendDescriptor_t> owned;
+    cudnnBackendDescriptor_t graph, plan;
+    int64_t workspace;
+    int found;            /* an engine was found */
+    int nondeterministic; /* the engine says that its sums have no fixed order */
+    char why[200];        /* cuDNN's words when none was found */
+};
+
+/* Describes the operations: needs no device.  -1: cuDNN refused a descriptor (error recorded). */
+int sdpa_graph_describe(sdpa_plan *p);
+/* Asks for an engine; 0 also when there is none (found stays 0). */
+int sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle);
+void sdpa_graph_free(sdpa_plan *p);
+
+#endif

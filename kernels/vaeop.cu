@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * vaeop.cu - the small ops of the video VAE on CUDA, channels last.
+ */
+#include "kernels/reduce.cuh"
+
+/* ---- kernels */
+
+static __device__ inline int64_t thread_index(void)
+{
+    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+/* One warp per position, eight warps a block. */
+static __global__ void norm_row(vbuf y, vbuf x, vbuf gamma, int64_t P, int64_t C, int silu)
+{
+    int lane = threadIdx.x % 32;
+    int64_t p = (int64_t)blockIdx.x * 8 + threadIdx.x / 32, row = p * C;
+    if (p >= P)
+        return;
+    float v[8], g[8], sum = 0;
+    for (int64_t c = lane * 8; c < C; c += 256) {
+        ld8(v, x, row + c, C - c);
+        for (int j = 0; j < 8; j++)
+            sum += v[j] * v[j];
+    }
+    float len = sqrtf(warp_sum(sum)), r = sqrtf((float)C) / (len > 1e-12f ? len : 1e-12f);
+    for (int64_t c = lane * 8; c < C; c += 256) {
+        ld8(v, x, row + c, C - c);
+        ld8(g, gamma, c, C - c);
+        for (int j = 0; j < 8; j++) {
+            float z = v[j] * r * g[j];
+            v[j] = silu ? z / (1 + expf(-z)) : z;
+        }
+        st8(y, row + c, C - c, v);
+    }
+}
+
+/* y [T, 2H, 2W, C] */
+static __global__ void upsample_all(vbuf y, vbuf x, int64_t n, int64_t H, int64_t W, int64_t C)
+{
+    int64_t k = thread_index(), c = k % C, j = k / C % (2 * W), i = k / (C * 2 * W) % (2 * H);
+    int64_t t = k / (C * 2 * W * 2 * H);
+    if (k < n)
+        st1(y, k, ld1(x, ((t * H + i / 2) * W + j / 2) * C + c));
+}
+
+/* x [T, P, 2C] -> y [2T, P, C] */
+static __global__ void interleave_all(vbuf y, vbuf x, int64_t n, int64_t P, int64_t C)
+{
+    int64_t k = thread_index(), c = k % C, p = k / C % P, f = k / (C * P);
+    if (k < n)
+        st1(y, k, ld1(x, (f / 2 * P + p) * 2 * C + f % 2 * C + c));
+}
+
+static __global__ void from_rgb_all(vbuf y, const uint8_t *rgb, int64_t n)
+{
+    int64_t k = thread_index();
+    if (k < n)
+        st1(y, k, (float)rgb[k] / 255 * 2 - 1);
+}
+
+static __global__ void to_rgb_all(uint8_t *rgb, vbuf x, int64_t n)
+{
+    int64_t k = thread_index();
+    if (k >= n)
+        return;
+    float v = ld1(x, k);
+    v = v < -1 ? -1 : v > 1 ? 1 : v;
+    rgb[k] = (uint8_t)((v + 1) / 2 * 255);
+}
+
+/* x [T, P, C] -> y [C, T, P], or with back the inverse; y = x*a[c] + b[c] */
+static __global__ void transpose_all(vbuf y, vbuf x, const float *a, const float *b, int64_t n,
+                                     int64_t T, int64_t P, int64_t C, int back)
+{
+    int64_t k = thread_index();
+    if (k >= n)
+        return;
+    int64_t c = back ? k % C : k / (T * P), s = back ? k / C : k % (T * P);
+    float v = ld1(x, back ? c * T * P + s : s * C + c);
+    st1(y, k, v * (a ? a[c] : 1) + (b ? b[c] : 0));
+}
+
+/* ---- launchers */
+
+static dim3 blocks(int64_t n)
+{
+    return dim3((unsigned)cuda_div(n, 256));
+}
+
+extern "C" int wan_vae_norm_cuda(wan_dev *d, wan_buf y, wan_buf x, const float *gamma, int64_t P,
+                                 int64_t C, enum wan_act act)
+{
+    CUDA_TYPES("vae_norm", y, x);
+    if (act != WAN_ACT_NONE && act != WAN_ACT_SILU)
+        return wan_cuda_host->err("vae_norm: activation %d", (int)act);
+    return cuda_launch(d, "vae_norm", norm_row, dim3((unsigned)cuda_div(P, 8)), 256, 0,
+                       vbuf_of(y, C), vbuf_of(x, C), vbuf_f32(gamma, 0), P, C,
+                       (int)(act == WAN_ACT_SILU));
+}
+
+extern "C" int wan_vae_upsample_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t H,
+                                     int64_t W, int64_t C)
+{
+    CUDA_TYPES("vae_upsample", y, x);
+    return cuda_launch(d, "vae_upsample", upsample_all, blocks(T * H * W * C * 4), 256, 0,
+                       vbuf_of(y, 0), vbuf_of(x, 0), T * H * W * C * 4, H, W, C);
+}
+
+extern "C" int wan_vae_interleave_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P,
+                                       int64_t C)
+{
+    CUDA_TYPES("vae_interleave", y, x);
+    return cuda_launch(d, "vae_interleave", interleave_all, blocks(T * P * C * 2), 256, 0,
+                       vbuf_of(y, 0), vbuf_of(x, 0), T * P * C * 2, P, C);
+}
+
+extern "C" int wan_vae_from_rgb_cuda(wan_dev *d, wan_buf y, const uint8_t *rgb, int64_t P)
+{
+    CUDA_TYPES("vae_from_rgb", y);
+    return cuda_launch(d, "vae_from_rgb", from_rgb_all, blocks(P * 3), 256, 0, vbuf_of(y, 0), rgb,
+                       P * 3);
+}
+
+extern "C" int wan_vae_to_rgb_cuda(wan_dev *d, uint8_t *rgb, wan_buf x, int64_t P)
+{
+    CUDA_TYPES("vae_to_rgb", x);
+    return cuda_launch(d, "vae_to_rgb", to_rgb_all, blocks(P * 3), 256, 0, rgb, vbuf_of(x, 0),
+                       P * 3);
+}
+
+extern "C" int wan_vae_to_cfirst_cuda(wan_dev *d, float *y, wan_buf x, const float *a,
+                                      const float *b, int64_t T, int64_t P, int64_t C)
+{
+    CUDA_TYPES("vae_to_cfirst", x);
+    return cuda_launch(d, "vae_to_cfirst", transpose_all, blocks(T * P * C), 256, 0, vbuf_f32(y, 0),
+                       vbuf_of(x, 0), a, b, T * P * C, T, P, C, 0);
+}
+
+extern "C" int wan_vae_to_clast_cuda(wan_dev *d, wan_buf y, const float *x, const float *a,
+                                     const float *b, int64_t T, int64_t P, int64_t C)
+{
+    CUDA_TYPES("vae_to_clast", y);
+    return cuda_launch(d, "vae_to_clast", transpose_all, blocks(T * P * C), 256, 0, vbuf_of(y, 0),
+                       vbuf_f32(x, 0), a, b, T * P * C, T, P, C, 1);
+}
