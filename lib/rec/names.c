@@ -138,46 +138,43 @@ int wan_names_expand(wan_names *l, const char *pattern)
     return expand(l, "", pattern, 0);
 }
 
-/* Place of the last run of digits. */
-static size_t last_number(const char *s, size_t *len)
+/* b is a with one number one higher, in the same width: its place and length, else 0. */
+static int follows(const char *a, const char *b, size_t *at, size_t *len)
 {
-    size_t end = strlen(s);
-    while (end && !isdigit((unsigned char)s[end - 1]))
-        end--;
-    size_t at = end;
-    while (at && isdigit((unsigned char)s[at - 1]))
-        at--;
-    *len = end - at;
-    return at;
-}
-
-/* b is a with its last number one higher, in the same width. */
-static int follows(const char *a, const char *b)
-{
-    size_t n, at = last_number(a, &n);
-    if (!n || n > 18 || strlen(a) != strlen(b) || strncmp(a, b, at) || strcmp(a + at + n, b + at + n))
-        return 0;
-    size_t m, bt = last_number(b, &m);
-    return bt == at && m == n && strtoll(b + at, NULL, 10) == strtoll(a + at, NULL, 10) + 1;
+    size_t i = 0, n = 0;
+    while (a[i] && a[i] == b[i])
+        i++;
+    while (i && isdigit((unsigned char)a[i - 1]))
+        i--;
+    while (isdigit((unsigned char)a[i + n]) && isdigit((unsigned char)b[i + n]))
+        n++;
+    *at = i;
+    *len = n;
+    return n && n <= 18 && !isdigit((unsigned char)a[i + n]) && !strcmp(a + i + n, b + i + n) &&
+           strtoll(b + i, NULL, 10) == strtoll(a + i, NULL, 10) + 1;
 }
 
 int wan_names_collapse(wan_names *l, const wan_names *names)
 {
     for (size_t i = 0, j; i < names->n; i = j) {
-        for (j = i + 1; j < names->n && follows(names->v[j - 1], names->v[j]); j++)
-            ;
+        size_t at = 0, n = 0, place, len;
+        for (j = i + 1; j < names->n && follows(names->v[j - 1], names->v[j], &place, &len); j++) {
+            if (j > i + 1 && place != at) /* another number counts now */
+                break;
+            at = place;
+            n = len;
+        }
         const char *a = names->v[i], *b = names->v[j - 1];
         if (j == i + 1) {
             WAN_TRY(wan_names_add(l, a, strlen(a)));
             continue;
         }
         char text[MAX_PATTERN];
-        size_t n, at = last_number(a, &n);
-        int len = snprintf(text, sizeof text, "%.*s{%.*s..%.*s}%s", (int)at, a, (int)n, a + at,
+        int chars = snprintf(text, sizeof text, "%.*s{%.*s..%.*s}%s", (int)at, a, (int)n, a + at,
                            (int)n, b + at, a + at + n);
-        if (len < 0 || (size_t)len >= sizeof text)
+        if (chars < 0 || (size_t)chars >= sizeof text)
             return wan_err("a shard name longer than %d bytes", MAX_PATTERN);
-        WAN_TRY(wan_names_add(l, text, (size_t)len));
+        WAN_TRY(wan_names_add(l, text, (size_t)chars));
     }
     return 0;
 }

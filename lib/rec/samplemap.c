@@ -17,10 +17,9 @@ int wan_samplemap_finite(const float *x, int64_t n, float limit, const char *wha
 {
     for (int64_t i = 0; i < n; i++) {
         if (!isfinite(x[i]))
-            return wan_err("%s: value %" PRId64 " is not finite", what, i);
+            return wan_err("%s: holds a value that is not finite", what);
         if (limit > 0 && fabsf(x[i]) > limit)
-            return wan_err("%s: value %" PRId64 " is %g, larger than %g", what, i, (double)x[i],
-                           (double)limit);
+            return wan_err("%s: holds %g, larger than %g", what, (double)x[i], (double)limit);
     }
     return 0;
 }
@@ -30,6 +29,8 @@ static int convert_checked(void *dst, wan_dtype dt, const wan_tensor *t, int64_t
 {
     enum { BLOCK = 4096 };
     float x[BLOCK];
+    char what[24];
+    snprintf(what, sizeof what, "as %s", wan_dtype_name(dt));
     const uint8_t *from = t->data;
     uint8_t *to = dst;
     for (int64_t i = 0; i < n; i += BLOCK) {
@@ -41,7 +42,7 @@ static int convert_checked(void *dst, wan_dtype dt, const wan_tensor *t, int64_t
         else
             WAN_TRY(wan_convert(at, dt, src, t->dtype, m));
         WAN_TRY(wan_convert(x, WAN_F32, at, dt, m));
-        WAN_TRY(wan_samplemap_finite(x, (int64_t)m, limit, wan_dtype_name(dt)));
+        WAN_TRY(wan_samplemap_finite(x, (int64_t)m, limit, what));
     }
     return 0;
 }

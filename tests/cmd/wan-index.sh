@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# wan-index: side files, division, --check, and what is refused.
+. "$TOP/tests/lib.sh"
+dfm=$TOP/tests/data/torch/dfm
+
+wan-shard -q -x "$dfm" | wan-shard -q --shard_maxcount 1 -o ds || exit 1
+cp -r ds plain
+ok "indexes a folder" wan-index --split-ratio 4,1,1 ds
+ok "divides without loss" sh -c 'printf "%s\n" "split_parts:" "  train:" \
+    "  - shard-rank00-{000000..000003}.tar" "  val:" "  - shard-rank00-000004.tar" "  test:" \
+    "  - shard-rank00-000005.tar" "exclude: []" | cmp - ds/.nv-meta/split.yaml'
+ok "dataset.yaml is DFM's, 56 bytes" sh -c '[ $(wc -c <ds/.nv-meta/dataset.yaml) = 56 ] && grep -q "__class__: CrudeWebdataset" ds/.nv-meta/dataset.yaml'
+ok "an index has samples + 1 entries" sh -c '[ $(wc -c <ds/shard-rank00-000003.tar.idx) = 16 ]'
+ok "info counts the samples" sh -c 'grep -c ": 1" ds/.nv-meta/.info.json | grep -qx 6'
+ok "the uuid looks like one" grep -Eqx '[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}' ds/.nv-meta/index.uuid
+cp -r ds again; wan-index -q --split-ratio 4,1,1 again
+ok "the same bytes every time" diff -r ds again
+ok "--check agrees" wan-index --check ds
+ok "--check of DFM's shard" sh -c "cp -r $dfm dfm && wan-index -q dfm && wan-index --check dfm"
+
+cp -r plain p1
+ok "--split-parts" wan-index --split-parts 'train:shard-rank00-{00000[0-3],000005}' 'val:.*4.tar' -- p1
+ok "takes the patterns" sh -c 'grep -A1 "val:" p1/.nv-meta/split.yaml | grep -q 000004'
+fails 1 'is in no part' "a shard in no part" wan-index --split-parts 'train:shard-rank00-00000[0-3]' -- plain
+fails 1 'is in two parts' "a shard in two parts" wan-index --split-parts 'train:shard' 'val:shard' -- plain
+ok "refusals wrote nothing" sh -c '[ ! -e plain/.nv-meta ] && ! ls plain/*.idx 2>/dev/null'
+ok "--exclude" sh -c 'cp -r plain p2 && wan-index --exclude "000001|000002" p2 && [ $(grep -c tar p2/.nv-meta/.info.json) = 4 ] && wan-index --check p2'
+ok "--shuffle-tars keeps them all" sh -c 'cp -r plain p3 && wan-index --shuffle-tars p3 && wan-index --check p3'
+
+fails 2 'no folder' "no operand" wan-index
+fails 2 'only one' "two operands" wan-index ds again
+fails 2 'split-ratio' "a ratio of two" wan-index --split-ratio 8,1 ds
+fails 2 'split-ratio' "a ratio of nothing" wan-index --split-ratio 0,0,0 ds
+fails 2 'split-ratio' "a ratio of words" wan-index --split-ratio a,b,c ds
+fails 1 'nothere' "a missing folder" wan-index nothere
+mkdir empty; fails 1 'no shards' "a folder without shards" wan-index empty
+ok "which stays empty" sh -c '[ -z "$(ls -A empty)" ]'
+cp -r plain braces; mv braces/shard-rank00-000001.tar 'braces/a{1}.tar'
+fails 1 'braces' "a name that breaks Energon" wan-index braces
+cp -r plain cut; truncate -s 5120 cut/shard-rank00-000002.tar
+fails 1 'shard-rank00-000002.tar' "a cut shard" wan-index cut
+cp -r plain dup; cp dup/shard-rank00-000000.tar dup/shard-rank00-000009.tar
+fails 1 'twice' "a key in two shards" wan-index dup
+gzip -c plain/shard-rank00-000000.tar >cut/shard-rank00-000002.tar
+fails 1 'shard-rank00-000002.tar' "a compressed shard" wan-index cut
+fails 1 'cannot write|too large|Too large|disk|full' "a full disk" bash -c "cp -r plain fd; trap '' XFSZ; ulimit -f 8; exec wan-index fd"
+ok "left no half file" sh -c '! find fd | grep -q tmp && [ ! -e fd/.nv-meta/.info.json ]'
+
+# --check names every problem, exit 1
+broken() { # broken REGEX NAME COMMAND: damages a copy of ds
+    rm -rf b; cp -r ds b; (cd b && eval "$3")
+    fails 1 "$1" "--check: $2" wan-index --check b
+}
+broken 'does not know this shard' "a shard that is new" 'cp ../dfm/*.tar new.tar'
+broken 'in no part' "a shard in no part" 'sed -i "/000004/d" .nv-meta/split.yaml'
+broken '2 times' "a shard in two parts" 'sed -i "s/000005/000004/" .nv-meta/split.yaml'
+broken 'digest|checksum' "a flipped byte" 'printf "\377" | dd of=shard-rank00-000001.tar bs=1 seek=5200 conv=notrunc 2>/dev/null'
+broken 'info.json says 2' "a wrong count" 'sed -i "s/000003.tar\": 1/000003.tar\": 2/" .nv-meta/.info.json'
+broken 'idx' "a wrong offset" 'printf "\2\2" | dd of=shard-rank00-000001.tar.idx bs=1 conv=notrunc 2>/dev/null'
+broken 'idx' "no index" 'rm shard-rank00-000001.tar.idx'
+broken 'No such file' "no shard" 'rm shard-rank00-000001.tar'
+broken 'anchors' "an anchor in split.yaml" 'sed -i "s/  train:/  \&a train:/" .nv-meta/split.yaml'
+broken 'is F32' "mixed element types" 'cd ..; rm -rf m; wan-shard -q -x ds | wan-shard -q --shard_maxcount 1 --latent-dtype f32 -o m; cp m/shard-rank00-000002.tar b/; wan-index -q b'
+fails 1 'wan-index first' "--check without index" wan-index --check plain
+done_testing

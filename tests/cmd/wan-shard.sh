@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+# wan-shard: records -> shards -> records, and everything that can go wrong on the way.
+. "$TOP/tests/lib.sh"
+dfm=$TOP/tests/data/torch/dfm
+
+ok "extracts a shard made by DFM" sh -c "wan-shard -x $dfm >a.rec"
+ok "packs it again" sh -c "wan-shard --shard_maxcount 4 -o ds <a.rec"
+ok "from a file the bytes are the same" wan-shard --shard_maxcount 4 -o ds.file a.rec
+same "shard 0" ds/shard-rank00-000000.tar ds.file/shard-rank00-000000.tar
+same "shard 1" ds/shard-rank00-000001.tar ds.file/shard-rank00-000001.tar
+ok "through a pipe too" sh -c "cat a.rec | wan-shard --shard_maxcount 4 -o one && cmp one/shard-rank00-000001.tar ds/shard-rank00-000001.tar"
+ok "extracts its own" sh -c "wan-shard -x ds | wan-shard --latent-dtype f32 --text_dtype f32 --rank 7 -o wide"
+ok "the rank is in the name" test -e wide/shard-rank07-000000.tar
+ok "extract, pack, extract: the same tensors" sh -c '
+    wan-shard -x ds >b.rec && wan-shard --shard-maxcount 4 -o ds2 <b.rec && mkdir t1 t2 &&
+    for t in 0 1; do tar xf ds/*$t.tar -C t1; tar xf ds2/*$t.tar -C t2; done &&
+    [ $(ls t1 | wc -l) = 19 ] && diff -r -x __provenance__ -x "*.json" t1 t2'
+ok "python-free tar lists the members in order" sh -c "tar tf ds/shard-rank00-000001.tar | tr '\n' ' ' |
+    grep -q '^__provenance__/header.json 000004.json 000004.pickle 000004.pth 000005.json'"
+
+fails 1 'exists; --force' "existing shards are not replaced" wan-shard -o ds a.rec
+cp -r ds forced
+ok "--force replaces them all" sh -c "wan-shard --force -o forced <a.rec && [ ! -e forced/shard-rank00-000001.tar ]"
+fails 2 'exactly one of' "nothing to do" wan-shard
+fails 2 'exactly one of' "both ways at once" wan-shard -o a -x b
+fails 2 'no files' "-x with a file" wan-shard -x ds a.rec
+fails 2 'shard-maxcount' "a count of zero" wan-shard --shard_maxcount 0 -o n a.rec
+fails 2 'latent-dtype' "an unknown type" wan-shard --latent-dtype f8 -o n a.rec
+fails 1 'nothere' "a missing file" wan-shard -o n nothere
+fails 1 'No such file' "a folder that is not there" wan-shard -x .nothing
+mkdir -p empty; fails 1 'no shards' "an empty folder" wan-shard -x empty
+
+# every truncation: exit 1, a sentence, no half shard; finished shards stay
+size=$(wc -c <a.rec)
+for cut in 0 1 63 64 100 1000 $((size / 2)) $((size - 65)) $((size - 64)) $((size - 1)); do
+    head -c $cut a.rec >cut.rec
+    fails 1 'cut.rec' "a stream cut at $cut of $size bytes" wan-shard --shard_maxcount 2 -o cut.$cut cut.rec
+    ok "leaves only whole shards ($cut)" sh -c '! ls cut.'$cut'/*.tmp 2>/dev/null &&
+        for t in cut.'$cut'/*.tar; do [ ! -e "$t" ] || tar tf $t >/dev/null || exit 1; done'
+done
+ok "finished shards stay" test -e cut.$((size - 1))/shard-rank00-000001.tar
+fails 1 'stdin' "a closed pipe upstream" sh -c "head -c 3000 a.rec | wan-shard -o up"
+fails 1 'twice|before' "the same key twice" wan-shard -o twice a.rec a.rec
+echo hello >text; fails 1 'text' "no record stream" wan-shard -o n text
+
+: >file
+fails 1 'file' "a folder that cannot be made" wan-shard -o file/x a.rec
+fails 1 'cannot write|too large|Too large' "a full disk" bash -c "trap '' XFSZ; ulimit -f 8; exec wan-shard -o full a.rec"
+ok "leaves nothing behind" sh -c "[ -z \"\$(ls full)\" ]"
+fails 1 'stdout|space' "a full disk behind -x" sh -c "wan-shard -x ds >/dev/full"
+if command -v script >/dev/null; then
+    ok "no binary data to a terminal" sh -c "! script -qec 'wan-shard -x ds' /dev/null </dev/null >tty.out && grep -q terminal tty.out"
+else
+    skip "no binary data to a terminal" "no script(1)"
+fi
+
+# damaged shards: exit 1 and no end record, so the next stage fails too
+cut=$(($(wc -c <ds/shard-rank00-000001.tar) - 9000))
+mkdir bad; head -c $cut ds/shard-rank00-000001.tar >bad/x.tar
+fails 1 'bad/x.tar' "a cut shard" sh -c "wan-shard -x bad >bad.rec"
+fails 1 'bad.rec' "and the stage behind it" wan-shard -o bad2 bad.rec
+cp ds/shard-rank00-000001.tar bad/x.tar
+printf '\377' | dd of=bad/x.tar bs=1 seek=5300 conv=notrunc 2>/dev/null
+fails 1 'bad/x.tar.*00000' "a flipped byte" sh -c "wan-shard -x bad >bad.rec"
+ok "ustar, GNU and pax headers, links and folders" sh -c '
+    mkdir -p gnu in/sub && tar xf ds/shard-rank00-000000.tar -C in && rm -rf in/__prov* &&
+    for k in 000000 000001 000002 000003; do for p in json pickle pth; do mv in/$k.$p in/sub/$(printf "%0120d" $k).$p; done; done &&
+    ln -s x in/sub/z.json && tar cf gnu/a.tar --format=gnu -C in --sort=name sub && wan-shard -x gnu 2>gnu.err | wan-shard -o gnu2 &&
+    grep -q "2 members" gnu.err && tar tf gnu2/shard-rank00-000000.tar | grep -q "sub/0*2.pth"'
+fails 1 'unsafe' "a name that leaves the folder" sh -c '
+    mkdir -p evil && tar cf evil/a.tar -P --transform "s,^,../," -C in/sub . 2>/dev/null && wan-shard -x evil >/dev/null'
+done_testing

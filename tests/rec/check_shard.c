@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_shard.c - names, tar bytes, rolling, record -> sample -> record, what is refused, the
+ * division into parts, and the trainer's view; a shard made by DFM's code path included.
+ */
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/rec/dataset.h"
+#include "lib/rec/index.h"
+#include "lib/rec/samplemap.h"
+#include "lib/rec/split.h"
+#include "tests/tap.h"
+
+static char dir[] = "/tmp/wan-check-shard.XXXXXX";
+
+static char *in_dir(const char *name)
+{
+    static char path[64][256];
+    static int k;
+    k = (k + 1) % 64;
+    snprintf(path[k], sizeof path[k], "%s/%s", dir, name);
+    return path[k];
+}
+
+static void names(void)
+{
+    static const struct { const char *name, *key, *part; } table[] = {
+        { "a.json", "a", "json" },       { "a.img1.jpg", "a", "img1.jpg" },
+        { "d/a.json", "d/a", "json" },   { "d.e/a.json", "d.e/a", "json" },
+        { "./a.json", "./a", "json" },   { "a.", "a", "" },
+        { "a..b", "a", ".b" },           { ".hidden", NULL, NULL },
+        { "README", NULL, NULL },        { "__index__/foo.json", NULL, NULL },
+        { "__meta__.json", "__meta__", "json" }, { "x/__m__/y.z", "x/__m__/y", "z" },
+        { "v1.5_clip.json", "v1", "5_clip.json" },
+    };
+    int good = 1;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        size_t len = 0;
+        const char *part = NULL;
+        int rc = wan_shard_split(table[i].name, &len, &part);
+        int same = table[i].key ? rc == 1 && len == strlen(table[i].key) &&
+                                      !strncmp(table[i].name, table[i].key, len) &&
+                                      !strcmp(part, table[i].part)
+                                : rc == 0;
+        if (!same)
+            printf("# %s\n", table[i].name);
+        good &= same;
+    }
+    ok(good, "member names split as webdataset splits them");
+    static const char *const unsafe[] = { "/etc/x.json", "../x.json", "a/../b.json", "a\n.json",
+                                          "a/..", "" };
+    for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++) {
+        size_t len;
+        const char *part;
+        good &= wan_shard_split(unsafe[i], &len, &part) == -1;
+    }
+    ok(good, "unsafe names are refused: %s", wan_err_text());
+}
+
+static void patterns(void)
+{
+    wan_names l = { 0, 0, 0 }, back = { 0, 0, 0 };
+    int good = wan_names_expand(&l, "s{008..010}/{a,b{1..2}}.tar") == 0 && l.n == 9;
+    ok(good && !strcmp(l.v[0], "s008/a.tar") && !strcmp(l.v[8], "s010/b2.tar"),
+       "braces: ranges, lists, nested");
+    wan_names_clear(&l);
+    good = wan_names_expand(&l, "r0-{000..003}.tar") == 0 && wan_names_expand(&l, "r1-000.tar") == 0;
+    ok(good && wan_names_collapse(&back, &l) == 0 && back.n == 2 &&
+           !strcmp(back.v[0], "r0-{000..003}.tar") && !strcmp(back.v[1], "r1-000.tar"),
+       "runs of numbers collapse (%s)", back.n ? back.v[0] : "");
+    wan_names_clear(&l);
+    wan_names_clear(&back);
+    ok(wan_names_expand(&l, "a{1..9999999999}.tar") < 0 && wan_names_expand(&l, "a{b.tar") < 0 &&
+           wan_names_expand(&l, "{0..999}{0..999}{0..999}{0..999}") < 0,
+       "bad and huge patterns are refused: %s", wan_err_text());
+    wan_names_clear(&l);
+}
+
+static int ends_are(size_t n, uint64_t a, uint64_t b, uint64_t c, size_t x, size_t y, size_t z)
+{
+    size_t end[3];
+    uint64_t w[3] = { a, b, c };
+    wan_split_ends(end, n, w, 3);
+    return end[0] == x && end[1] == y && end[2] == z;
+}
+
+static void division(void)
+{
+    ok(ends_are(10, 7, 2, 1, 7, 9, 10) && ends_are(10, 6, 3, 1, 6, 9, 10),
+       "7,2,1 and 6,3,1 of ten lose no shard");
+    ok(ends_are(100, 8, 1, 1, 80, 90, 100) && ends_are(10, 8, 1, 1, 8, 9, 10) &&
+           ends_are(3, 8, 1, 1, 2, 2, 3) && ends_are(2, 8, 1, 1, 1, 1, 2),
+       "8,1,1 as Energon divides");
+    ok(ends_are(1, 8, 1, 1, 1, 1, 1) && ends_are(1, 1, 1, 8, 1, 1, 1) &&
+           ends_are(1, 0, 1, 0, 0, 1, 1) && ends_are(4, 1, 0, 0, 4, 4, 4) &&
+           ends_are(2, 1, 9, 0, 1, 2, 2),
+       "the first part gets the only shard");
+}
+
+/* A record with a latent, text and two tensors of the user's own. */
+static void make(wan_record *r, int i, wan_dtype t)
+{
+    static const int64_t ls[4] = { 16, 2, 4, 6 }, us[2] = { 3, 1 };
+    int64_t ts[2] = { 3 + i, 8 };
+    static float x[768], y[512];
+    static uint16_t xh[768];
+    static uint8_t u[3] = { 1, 2, 255 };
+    char key[32];
+    for (int k = 0; k < 768; k++)
+        xh[k] = wan_f32_to_bf16(x[k] = (float)(k % 37) * 0.25f - 4 + (float)i);
+    for (int k = 0; k < 512; k++)
+        y[k] = (float)k * 0.01f;
+    snprintf(key, sizeof key, "set/clip_%06d", i);
+    int rc = wan_record_set_key(r, key);
+    json_object_set_new(r->meta, "caption", json_string("a \xc3\xa9 \"cat\""));
+    json_object_set_new(r->meta, "source", json_string("/films/cat.mp4"));
+    json_object_set_new(r->meta, "fps", json_real(16.1));
+    rc |= wan_record_add(r, "mask", WAN_U8, us, 2, u, WAN_BORROW);
+    rc |= wan_record_add(r, "latent", t, ls, 4, t == WAN_F32 ? (void *)x : (void *)xh, WAN_BORROW);
+    rc |= wan_record_add(r, "text", WAN_F32, ts, 2, y, WAN_BORROW);
+    if (rc < 0)
+        printf("# %s\n", wan_err_text());
+}
+
+static int put(wan_shard_writer *w, int i, wan_dtype t)
+{
+    wan_samplemap_options opt = { -1, -1, "test.1" };
+    wan_samplemap m;
+    wan_record r = WAN_RECORD_INIT;
+    make(&r, i, t);
+    int rc = wan_samplemap_pack(&m, &r, &opt);
+    if (rc == 0) {
+        rc = wan_shard_writer_put(w, r.key, m.part, m.n);
+        wan_samplemap_clear(&m);
+    }
+    wan_record_clear(&r);
+    return rc;
+}
+
+static int same_record(const wan_record *a, const wan_record *b)
+{
+    int same = !strcmp(a->key, b->key) && json_equal(a->meta, b->meta) &&
+               a->n_tensors == b->n_tensors;
+    for (int i = 0; same && i < a->n_tensors; i++) {
+        const wan_tensor *x = &a->tensors[i], *y = &b->tensors[i];
+        same = !strcmp(x->name, y->name) && x->dtype == y->dtype && x->rank == y->rank &&
+               !memcmp(x->shape, y->shape, (size_t)x->rank * 8) && x->bytes == y->bytes &&
+               !memcmp(x->data, y->data, x->bytes);
+    }
+    return same;
+}
+
+static void writing(void)
+{
+    wan_shard_writer *w = NULL;
+    wan_shard_options opt = { .dir = in_dir("a"), .max_count = 3, .max_bytes = 1 << 30,
+                              .provenance = "{\"provenance\":[]}" };
+    int rc = wan_shard_writer_open(&w, &opt);
+    for (int i = 0; rc == 0 && i < 7; i++)
+        rc = put(w, i, i % 2 ? WAN_F32 : WAN_BF16);
+    ok(rc == 0, "seven samples (%s)", rc ? wan_err_text() : "");
+    ok(access(in_dir("a/shard-rank00-000002.tar"), F_OK) != 0 &&
+           access(in_dir("a/shard-rank00-000002.tar.tmp"), F_OK) == 0,
+       "an unfinished shard has no final name");
+    ok(put(w, 3, WAN_F32) < 0, "a key twice: %s", wan_err_text());
+    ok(wan_shard_writer_finish(&w) == 0 && access(in_dir("a/shard-rank00-000002.tar"), F_OK) == 0 &&
+           access(in_dir("a/shard-rank00-000003.tar"), F_OK) != 0,
+       "three shards of 3, 3, 1");
+    ok(wan_shard_writer_open(&w, &opt) < 0, "existing shards: %s", wan_err_text());
+    opt.force = 1;
+    rc = wan_shard_writer_open(&w, &opt);
+    for (int i = 0; rc == 0 && i < 4; i++)
+        rc = put(w, i, WAN_F32);
+    wan_shard_writer_abandon(&w);
+    ok(rc == 0 && access(in_dir("a/shard-rank00-000002.tar"), F_OK) == 0 &&
+           access(in_dir("a/shard-rank00-000001.tar.tmp"), F_OK) != 0,
+       "abandoned: the open shard goes, others stay");
+    rc = wan_shard_writer_open(&w, &opt);
+    for (int i = 0; rc == 0 && i < 4; i++)
+        rc = put(w, i, WAN_F32);
+    ok(rc == 0 && wan_shard_writer_finish(&w) == 0 &&
+           access(in_dir("a/shard-rank00-000002.tar"), F_OK) != 0,
+       "--force leaves no shard of the earlier run");
+    opt.dir = in_dir("b");
+    opt.max_bytes = 1;
+    rc = wan_shard_writer_open(&w, &opt);
+    for (int i = 0; rc == 0 && i < 2; i++)
+        rc = put(w, i, WAN_F32);
+    ok(rc == 0 && wan_shard_writer_finish(&w) == 0 &&
+           access(in_dir("b/shard-rank00-000001.tar"), F_OK) == 0,
+       "rolling by bytes");
+}
+
+static void reading(void)
+{
+    wan_shard_reader *r = NULL;
+    wan_shard_sample s;
+    wan_record got = WAN_RECORD_INIT;
+    int n = 0, good = wan_shard_reader_open(&r, in_dir("a/shard-rank00-000000.tar"), 0) == 0, rc = 0;
+    while (good && (rc = wan_shard_reader_next(r, &s)) == 1) {
+        wan_record want = WAN_RECORD_INIT;
+        make(&want, n, WAN_F32);
+        good = wan_samplemap_unpack(&got, &s, "shard") == 0 && same_record(&want, &got) &&
+               s.n == 4 && !strcmp(s.part[0].name, "json") && !strcmp(s.part[3].name, "t0.wan");
+        wan_record_clear(&want);
+        n++;
+    }
+    ok(good && rc == 0 && n == 3, "records come back as they were (%s)", good ? "" : wan_err_text());
+    ok(r && wan_shard_reader_provenance(r) &&
+           !strcmp(wan_shard_reader_provenance(r), "{\"provenance\":[]}"),
+       "and the provenance");
+    wan_record_clear(&got);
+    wan_shard_reader_close(&r);
+}
+
+/* Field of the header at offset `at`, NUL- and space-trimmed, equals s. */
+static int field(const char *h, int at, int size, const char *s)
+{
+    int n = (int)strnlen(h + at, (size_t)size);
+    while (n && h[at + n - 1] == ' ')
+        n--;
+    return n == (int)strlen(s) && !memcmp(h + at, s, (size_t)n);
+}
+
+static void bytes(void)
+{
+    char *t;
+    size_t n;
+    if (wan_slurp(&t, &n, in_dir("a/shard-rank00-000000.tar"), 1 << 24) < 0)
+        return;
+    const char *h = t + 1024; /* behind the provenance member */
+    ok(n % 10240 == 0 && field(t, 0, 100, "__provenance__/header.json"), "provenance comes first");
+    ok(field(h, 0, 100, "set/clip_000000.json") && field(h, 100, 8, "000444") &&
+           field(h, 108, 8, "000000") && field(h, 116, 8, "000000") &&
+           field(h, 136, 12, "00000000000") && h[156] == '0' && !memcmp(h + 257, "ustar\0" "00", 8) &&
+           field(h, 265, 32, "bigdata") && field(h, 297, 32, "bigdata"),
+       "plain ustar, mode 0444, nobody's, time 0");
+    size_t refused = 0, tried = 0, cut = n - 512;
+    while (cut && !t[cut - 1])
+        cut--; /* end of the last payload: every shorter file is cut */
+    for (size_t k = 0; k <= cut + 512; k += 512) {
+        wan_shard_reader *r = NULL;
+        wan_shard_sample s;
+        tried++;
+        if (wan_spew(in_dir("cut.tar"), t, k) < 0 ||
+            wan_shard_reader_open(&r, in_dir("cut.tar"), (int)(k / 512 % 2)) < 0) {
+            refused++;
+            continue;
+        }
+        int rc;
+        while ((rc = wan_shard_reader_next(r, &s)) == 1)
+            ;
+        refused += rc < 0;
+        wan_shard_reader_close(&r);
+    }
+    ok(refused == tried, "cut at any block it is refused (%zu of %zu)", refused, tried);
+    char *two = malloc(2 * n);
+    memcpy(two, t, n);
+    memcpy(two + n, t, n);
+    wan_shard_reader *r = NULL;
+    wan_shard_sample s;
+    int rc = wan_spew(in_dir("cut.tar"), two, 2 * n);
+    rc = rc < 0 ? rc : wan_shard_reader_open(&r, in_dir("cut.tar"), 1);
+    while (rc >= 0 && (rc = wan_shard_reader_next(r, &s)) == 1)
+        ;
+    ok(rc < 0, "two tars end to end: %s", wan_err_text());
+    wan_shard_reader_close(&r);
+    unlink(in_dir("cut.tar"));
+    free(two);
+    free(t);
+}
+
+/* Packs a record with one thing wrong with it. */
+static int refused(const char *name, wan_dtype t, const int64_t *shape, int rank, float value,
+                   int latent_dtype)
+{
+    wan_samplemap_options opt = { latent_dtype, -1, NULL };
+    wan_samplemap m;
+    wan_record r = WAN_RECORD_INIT;
+    int64_t n = 1;
+    for (int i = 0; i < rank; i++)
+        n *= shape[i];
+    float *x = calloc((size_t)n + 1, sizeof *x);
+    make(&r, 0, WAN_F32);
+    wan_record_drop(&r, name);
+    x[n / 2] = value;
+    int rc = rank ? wan_record_add(&r, name, t, shape, rank, x, WAN_BORROW) : 0;
+    if (rc == 0 && (rc = wan_samplemap_pack(&m, &r, &opt)) == 0)
+        wan_samplemap_clear(&m);
+    wan_record_clear(&r);
+    free(x);
+    return rc < 0;
+}
+
+static void refusals(void)
+{
+    static const int64_t odd[4] = { 16, 1, 3, 4 }, even[4] = { 16, 1, 2, 4 }, three[3] = { 2, 2, 2 },
+                         rows[2] = { 513, 2 }, none[2] = { 0, 8 }, text[2] = { 4, 8 };
+    ok(!refused("latent", WAN_F32, even, 4, 999, -1), "a good latent");
+    ok(refused("latent", WAN_F32, odd, 4, 0, -1), "odd: %s", wan_err_text());
+    ok(refused("latent", WAN_F32, even, 4, NAN, -1), "NaN: %s", wan_err_text());
+    ok(refused("latent", WAN_F32, even, 4, -1001, -1), "large: %s", wan_err_text());
+    ok(refused("latent", WAN_I32, even, 4, 0, -1), "no float: %s", wan_err_text());
+    ok(refused("latent", WAN_F32, three, 3, 0, -1), "rank 3: %s", wan_err_text());
+    ok(refused("latent", WAN_F32, NULL, 0, 0, -1), "none: %s", wan_err_text());
+    ok(refused("text", WAN_F32, rows, 2, 0, -1), "513 rows: %s", wan_err_text());
+    ok(refused("text", WAN_F32, none, 2, 0, -1), "no rows: %s", wan_err_text());
+    ok(refused("text", WAN_F32, text, 2, INFINITY, -1), "infinity: %s", wan_err_text());
+    wan_samplemap_options opt = { -1, WAN_F16, NULL };
+    wan_samplemap m;
+    wan_record r = WAN_RECORD_INIT;
+    float x[8] = { 70000 };
+    int64_t shape[2] = { 1, 8 };
+    make(&r, 0, WAN_F32);
+    wan_record_drop(&r, "text");
+    int rc = wan_record_add(&r, "text", WAN_F32, shape, 2, x, WAN_BORROW);
+    ok(rc == 0 && wan_samplemap_pack(&m, &r, &opt) < 0, "overflow in F16: %s", wan_err_text());
+    wan_record_clear(&r);
+}
+
+static int copy(const char *from, const char *to)
+{
+    char *t;
+    size_t n;
+    WAN_TRY(wan_slurp(&t, &n, from, 1 << 24));
+    int rc = wan_spew(to, t, n);
+    free(t);
+    return rc;
+}
+
+/* A shard as DFM writes it, indexed and read as the trainer does. */
+static void dataset(void)
+{
+    wan_index_options opt = { .weight = { 1, 0, 0 } };
+    wan_index_report rep;
+    wan_dataset *d = NULL, *again = NULL;
+    int rc = wan_mkdirs(in_dir("d"));
+    rc |= copy("tests/data/torch/dfm/shard-rank00-000000.tar", in_dir("d/x-0.tar"));
+    rc |= copy(in_dir("b/shard-rank00-000000.tar"), in_dir("d/x-1.tar"));
+    ok(rc == 0 && wan_dataset_open(&d, in_dir("d"), "train") < 0, "no index: %s", wan_err_text());
+    ok(wan_index_build(&rep, in_dir("d"), &opt) == 0 && rep.samples == 7 && rep.shards == 2,
+       "index of DFM's shard and ours (%s)", rep.lines);
+    rc = wan_dataset_open(&d, in_dir("d"), "train");
+    int good = rc == 0 && wan_dataset_count(d) == 7;
+    for (int i = 0; good && i < 6; i++) {
+        wan_sample s = WAN_SAMPLE_INIT;
+        wan_sample_info info;
+        good = wan_dataset_info(d, i, &info) == 0 && wan_dataset_read(d, i, &s) == 0 &&
+               !memcmp(&info, &s.info, sizeof info) && info.latent[0] == 16 &&
+               info.latent[1] == 1 + i % 2 && info.latent[2] == 2 && info.latent[3] == 4 &&
+               info.text_rows == 12 && info.text_dim == 8 && atoi(s.key) == i;
+        for (int k = 0; good && k < 128 * (1 + i % 2); k++) {
+            float want = ((float)k * 0.5f - 3) / 64 + (float)i;
+            good = s.latent[k] == wan_f16_to_f32(wan_f32_to_f16(want));
+        }
+        for (int k = 0; good && k < 96; k++)
+            good = s.text[k] == (k < 8 * (i + 2) ? (float)k * 0.5f - 3 + (float)i : 0);
+        wan_sample_clear(&s);
+    }
+    ok(good, "samples of DFM: shapes without payload, then every value (%s)",
+       good ? "" : wan_err_text());
+    wan_sample s = WAN_SAMPLE_INIT;
+    ok(d && wan_dataset_read(d, 7, &s) < 0, "behind the end: %s", wan_err_text());
+    ok(wan_dataset_open(&again, in_dir("d"), "val") == 0 && wan_dataset_count(again) == 0,
+       "an empty part");
+    wan_dataset_close(&again);
+    ok(wan_dataset_open(&again, in_dir("d"), "vall") < 0, "%s", wan_err_text());
+    static const char split[] = "split_parts: {train: ['x-{0..1}.tar']}\nexclude:\n"
+                                "- x-0.tar/000002\n- x-1.tar\n";
+    ok(wan_spew(in_dir("d/.nv-meta/split.yaml"), split, sizeof split - 1) == 0 &&
+           wan_dataset_open(&again, in_dir("d"), "train") == 0 && wan_dataset_count(again) == 5 &&
+           wan_dataset_read(again, 2, &s) == 0 && !strcmp(s.key, "000003") &&
+           strcmp(wan_dataset_digest(d), wan_dataset_digest(again)),
+       "a shard and a sample excluded, and another digest");
+    wan_sample_clear(&s);
+    wan_dataset_close(&again);
+    ok(truncate(in_dir("d/x-0.tar"), 4096) == 0 && wan_dataset_open(&again, in_dir("d"), "train") < 0,
+       "a truncated shard: %s", wan_err_text());
+    ok(d && wan_dataset_read(d, 3, &s) < 0, "also when it was open: %s", wan_err_text());
+    wan_dataset_close(&d);
+}
+
+int main(void)
+{
+    if (!mkdtemp(dir))
+        return 1;
+    names();
+    patterns();
+    division();
+    writing();
+    reading();
+    bytes();
+    refusals();
+    dataset();
+    wan_remove_tree(dir);
+    return tap_done();
+}
