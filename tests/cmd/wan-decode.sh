@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+# wan-decode as a user runs it: good clips, every kind of bad input, broken outputs.
+. "$TOP/tests/lib.sh"
+"${EXAMPLES:-$TOP/build/examples}/draw_clips" --copies 1 --frames 9 all >draw.log 2>&1
+ok "the demo's clips can be drawn" test -d all
+mkdir -p clips/sub
+for i in 1 2 3; do
+    f=$(ls all/*.mp4 | sed -n "$((i * 20))p")
+    cp "$f" "clips/c$i.mp4" && cp "${f%.mp4}.json" "clips/c$i.json"
+done
+mv clips/c3.mp4 "clips/sub/c 3.MP4"; mv clips/c3.json "clips/sub/c 3.json"
+cp clips/c1.mp4 clips/.hidden.mp4; echo text >clips/notes.txt
+size="--height 32 --width 32 --center-crop"
+keys() { wan-record ls --no-digest "$1" | jq -r .key | tr '\n' ' '; }
+is() { [ "$1" = "$2" ] || { echo "got: $1; wanted: $2" >&2; false; }; }
+
+# ---- what comes out
+ok "a folder" wan-decode -q $size -o a.wan --report rep.jsonl clips
+ok "check likes it" wan-record check a.wan
+ok "sorted, recursive, no hidden files, legal keys" is "$(keys a.wan)" "c1 c2 sub/c_3 "
+ok "the caption of the sidecar" is "$(wan-record ls a.wan | sed -n 2p | jq -r .meta.caption)" \
+    "$(jq -r .caption clips/c2.json)"
+ok "shape" is "$(wan-record ls a.wan | jq -c '.tensors[0].shape' | sort -u)" "[9,32,32,3]"
+ok "a report line for each clip" is "$(jq -r .status rep.jsonl | tr '\n' ' ')" "ok ok ok "
+wan-decode -q $size clips >b.wan
+same "a pipe gives the same bytes as a file" a.wan b.wan
+ok "no folder in the stream" bash -c "! grep -aq 'clips/' a.wan"
+wan-decode -q $size clips/c1.mp4 clips/c1.mp4 >c.wan
+ok "a key used twice gets a suffix" is "$(keys c.wan)" "c1 c1_2 "
+wan-decode -q $size --mode frames --num_frames 3 clips/c1.mp4 >f.wan
+ok "frames mode: a record per frame" is "$(keys f.wan)" "c1_01 c1_02 c1_03 "
+ok "frames mode: DFM's fields" is "$(wan-record ls f.wan |
+    jq -c '[.meta.frame_index, .meta.total_frames_in_video, .tensors[0].shape[0]]' | tail -1)" "[3,9,1]"
+wan-decode -q $size --frames 7 --report rep.jsonl clips/c1.mp4 >d.wan
+ok "--frames 7 keeps 5, and says why" is "$(jq -c '[.frames_kept, [.lost[] | .frames]]' rep.jsonl)" \
+    "[5,[2,2]]"
+ok "and so does the record" is "$(wan-record ls d.wan | jq .meta.frames_dropped)" 4
+wan-decode -q --fps 32 $size clips/c1.mp4 >e.wan
+ok "--fps 32 of 9 frames at 16: 18, trimmed to 17" is \
+    "$(wan-record ls e.wan | jq -c '[.meta.frames_retimed, .meta.frames_out, .meta.fps]')" "[18,17,32]"
+ok "sizes: inside, not cropped" is "$(wan-decode -q --height 48 --width 96 clips/c1.mp4 |
+    wan-record ls | jq -c '.tensors[0].shape')" "[9,48,48,3]"
+ok "sizes: source" is "$(wan-decode -q clips/c1.mp4 | wan-record ls | jq -c '.tensors[0].shape[1]')" \
+    "$(wan-decode -q clips/c1.mp4 | wan-record ls | jq -c '.meta.source_height')"
+
+# ---- usage
+fails 2 'multiples of 16' "a height of 30" wan-decode --height 30 --width 32 clips
+fails 2 'given together' "a height alone" wan-decode --height 32 clips
+fails 2 'fps' "a rate that is none" wan-decode --fps fast clips
+fails 2 'no video' "no operand" wan-decode
+fails 1 'nowhere' "a file that is not there" wan-decode nowhere
+mkdir empty
+fails 1 'empty: no video' "a folder without videos" wan-decode empty
+
+# ---- bad clips: named, left out, counted; the rest is whole
+mkdir bad
+cp clips/c1.mp4 clips/c1.json bad/
+echo "this is no video" >bad/d_text.mp4; echo '{"caption": "x"}' >bad/d_text.json
+head -c "$(($(stat -c %s clips/c2.mp4) / 2))" clips/c2.mp4 >bad/e_cut.mp4
+echo '{"caption": "x"}' >bad/e_cut.json
+cp clips/c2.mp4 bad/f_nocaption.mp4
+cp clips/c2.mp4 bad/g_json.mp4; echo '{"caption": "x"' >bad/g_json.json
+cp clips/c2.mp4 bad/h_type.mp4; echo '{"caption": 7}' >bad/h_type.json
+cp clips/c2.mp4 bad/i_double.mp4; echo '{"caption": "a", "caption": "b"}' >bad/i_double.json
+: >bad/j_zero.mp4; echo '{"caption": "x"}' >bad/j_zero.json
+fails 1 'd_text.mp4: not a video' "not a video" wan-decode $size -o bad.wan --report bad.jsonl bad
+says() { ok "$1" grep -Eq "$2" fails.err; }
+says "truncated mp4" 'e_cut.mp4: '
+says "no caption" 'f_nocaption.mp4: no caption: .*No such file'
+says "invalid JSON" 'g_json.json: invalid JSON'
+says "a caption that is a number" 'h_type.json: no string "caption"'
+says "a duplicate key" 'i_double.json: .*duplicate'
+says "an empty file" 'j_zero.mp4: '
+says "the number of bad clips" '7 bad clips left out'
+ok "the good one is there" is "$(keys bad.wan)" "c1 "
+ok "the report names the bad ones" is "$(jq -r .status bad.jsonl | sort | uniq -c | tr -s ' \n' ' ')" \
+    " 7 left out 1 ok "
+ok "--allow-bad 7" wan-decode -q $size --allow-bad 7 -o x.wan bad
+fails 1 'left out' "--allow-bad 6" wan-decode $size --allow-bad 6 -o x.wan bad
+fails 1 'more than' "a clip larger than --max-clip" \
+    wan-decode --max-clip 1M --height 512 --width 512 -o x.wan clips/c1.mp4
+
+# every truncation of a file with its index in front is noticed
+if command -v ffmpeg >/dev/null; then
+    ffmpeg -y -v error -i clips/c1.mp4 -c copy -movflags +faststart fast.mp4
+    total=$(stat -c %s fast.mp4) missed=0
+    for i in 1 2 3 4 5 6 7 8 9; do
+        mkdir -p cut$i; head -c $((total * (90 + i) / 100)) fast.mp4 >cut$i/a.mp4
+        cp clips/c1.json cut$i/a.json
+        wan-decode -q $size cut$i >/dev/null 2>&1 && missed=$((missed + 1))
+    done
+    ok "a tail of 1 to 9 % cut off is always noticed" is $missed 0
+else skip "a tail cut off is noticed" "no ffmpeg"; fi
+
+# ---- broken outputs
+fails 1 'stdout.*No space' "full disk" bash -c "wan-decode -q $size clips >/dev/full"
+fails 1 'No such file|cannot create' "a folder that is not there" wan-decode -q $size -o no/x.wan clips
+if [ "$(id -u)" != 0 ]; then
+    mkdir ro; chmod 555 ro
+    fails 1 'Permission' "unwritable folder" wan-decode -q $size -o ro/x.wan clips
+else
+    fails 1 'cannot' "unwritable folder (/proc)" wan-decode -q $size -o /proc/x.wan clips
+fi
+ok "closed pipe: dies quietly by SIGPIPE" bash -c \
+    "wan-decode -q $size clips clips clips 2>pipe.err | head -c 10 >/dev/null; [ \${PIPESTATUS[0]} -eq 141 ] && [ ! -s pipe.err ]"
+if command -v script >/dev/null; then
+    script -qec "wan-decode -q $size clips; echo status \$?" /dev/null >tty.out </dev/null
+    ok "binary to a terminal is refused" grep -q 'status 1' tty.out
+    ok "and nothing of it is written" bash -c "! grep -aq WAN.*HEAD tty.out"
+else skip "binary to a terminal is refused" "no script(1)"; fi
+(wan-decode -q $size -o killed.wan all & pid=$!; for i in 1 2 3 4 5 6 7 8 9 10; do
+    [ -s killed.wan.tmp ] && break; sleep 0.05; done; kill $pid; wait $pid) 2>/dev/null
+ok "killed: no half-written file keeps a name" bash -c "[ ! -e killed.wan.tmp ] && { [ ! -e killed.wan ] || wan-record check killed.wan; }"
+wan-decode -q $size clips | head -c 20000 >part.wan
+fails 1 'record [0-9]+' "the next stage names where a stream was cut" wan-record check part.wan
+
+# ---- real clips, against ffmpeg
+if [ -d "$SAMPLES" ] && command -v ffmpeg >/dev/null; then
+    ref="scale=416:240:flags=bilinear+accurate_rnd+bitexact+full_chroma_int"
+    for c in wan_cat_24fps:21 press_clay:113 motorcycle_4k:61; do
+        len=${c#*:} c=${c%:*}
+        ffmpeg -y -v error -i "$SAMPLES/$c.mp4" -vf "fps=16,$ref" -frames:v "$len" -f rawvideo \
+            -pix_fmt rgb24 ref.rgb
+        wan-decode -q --height 240 --width 416 --no-aspect-ratio "$SAMPLES/$c.mp4" |
+            wan-record ls | jq -r '.tensors[0].sha256' >ours
+        sha256sum <ref.rgb | cut -d' ' -f1 >theirs
+        same "$c: the same $len frames as ffmpeg's, bit for bit" ours theirs
+    done
+    # rotated by 90 degrees: the same as ffmpeg's own turning
+    ffmpeg -y -v error -i "$SAMPLES/wan_cat_24fps.mp4" -c copy -metadata:s:v rotate=90 turned.mp4
+    echo '{"caption": "turned"}' >turned.json
+    ok "rotation is applied" is "$(wan-decode -q --fps source turned.mp4 | wan-record ls |
+        jq -c '.tensors[0].shape')" "[33,832,480,3]"
+    ffmpeg -y -v error -i turned.mp4 -vf "scale=480:832:flags=bilinear+accurate_rnd+bitexact+full_chroma_int" \
+        -f rawvideo -pix_fmt rgb24 ref.rgb
+    wan-decode -q --fps source turned.mp4 | wan-record to-safetensors -q -o turned.safetensors
+    tail -c $((33 * 832 * 480 * 3)) turned.safetensors >ours.rgb # not bit for bit: it turns before scaling
+    raw="-f rawvideo -pix_fmt rgb24 -s 480x832"
+    psnr=$(ffmpeg $raw -i ours.rgb $raw -i ref.rgb -lavfi psnr -f null - 2>&1 |
+        sed -n 's/.*average:\([0-9]*\).*/\1/p')
+    ok "and turned the right way ($psnr dB)" test "${psnr:-0}" -ge 30
+else skip "real clips against ffmpeg" "no samples in $SAMPLES, or no ffmpeg"; fi
+ok "--help names the defaults" bash -c "wan-decode --help | grep -q '\[16\]'"
+ok "--version" bash -c "wan-decode --version | grep -q '^wan-decode '"
+done_testing
