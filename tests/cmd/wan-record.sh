@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+# wan-record as a user runs it; the reader and the hex dump of wan-record(5).
+. "$TOP/tests/lib.sh"
+two=$TOP/tests/data/record/two.wan page=$TOP/man/wan-record.5
+is() { [ "$1" = "$2" ] || { echo "got: $1; wanted: $2" >&2; false; }; }
+block() { # the literal block of a section of the page
+    awk -v s=".Sh $1" '$0 == s {on = 1} /^\.Sh / && $0 != s {on = 0} /^\.Ed/ {take = 0}
+        take {gsub(/\\e/, "\\"); print} on && /^\.Bd/ {take = 1}' "$page"
+}
+
+# ---- the man page tells the truth
+block "HEX DUMP" >page.dump; od -A x -t x1z "$two" >od.dump
+same "the hex dump is that of the file" page.dump od.dump
+block READER >reader.c
+ok "the reader compiles without a warning" ${CC:-cc} -std=c11 -Wall -Wextra -Werror -O2 -o reader reader.c
+cat >want.txt <<'END'
+HEAD  {"provenance":[]}
+DATA clip_1 {"caption":"a cat"}
+  frames U8 [1, 2, 2, 3] at 256
+  text F32 [1, 2] at 320
+DATA clip_2 {"caption":"a dog"}
+  token_ids I32 [3] at 192
+END
+./reader <"$two" >got.txt
+ok "the reader reads it" bash -c "head -n 6 got.txt | cmp - want.txt"
+"${EXAMPLES:-$TOP/build/examples}/draw_clips" --copies 1 --frames 9 all >draw.log 2>&1
+mkdir clips; for f in $(ls all | grep mp4 | head -n 3); do cp "all/$f" "all/${f%.mp4}.json" clips/; done
+wan-decode -q --height 48 --width 32 --center-crop clips >real.wan
+ok "and a real stream, with the same records as wan-record" bash -c \
+    "./reader <real.wan | sed -n 's/^DATA \([^ ]*\).*/\1/p' | cmp - <(wan-record ls real.wan | jq -r .key)"
+fails 1 'truncated' "and notices a cut" bash -c "head -c 1000 real.wan | ./reader"
+cat real.wan "$two" | ./reader >cat.txt
+ok "and reads cat a b" is "$(grep -c ^DATA cat.txt)" 5
+
+# ---- ls, cat, check
+ok "ls: JSON lines" is "$(wan-record ls "$two" | jq -c '[.key, .meta.caption, [.tensors[] | .name, .dtype, .shape]]' | head -1)" \
+    '["clip_1","a cat",["frames","U8",[1,2,2,3],"text","F32",[1,2]]]'
+ok "ls: digests" is "$(wan-record ls "$two" | jq -r '.tensors[0].sha256' | head -1)" \
+    "$(tail -c +385 "$two" | head -c 12 | sha256sum | cut -d' ' -f1)"
+ok "ls --header" is "$(wan-record ls --header --no-digest real.wan | jq -r '.header.provenance[0].program' | head -1)" wan-decode
+ok "ls reads standard input" is "$(wan-record ls <"$two" | wc -l)" 2
+wan-record cat --key 'clip_2' "$two" >one.wan
+ok "cat --key" is "$(wan-record ls one.wan | jq -r .key)" clip_2
+ok "cat adds provenance" is "$(wan-record ls --header one.wan | head -1 | jq -r '.header.provenance[0].id')" wan-record.1
+wan-record cat "$two" real.wan >both.wan
+ok "cat of two streams keeps both headers" is "$(./reader <both.wan | grep -c ^HEAD)" 2
+ok "check" is "$(wan-record check both.wan)" "good: 5 records, $((32 + 3 * 9 * 48 * 32 * 3)) bytes of tensors"
+head -c 800 "$two" >cut.wan
+fails 1 'cut.wan: record 3: truncated' "check: truncated in the end record" wan-record check cut.wan
+fails 1 'record 3' "cat: does not copy a truncated stream on" bash -c "wan-record cat cut.wan | cat >copy.wan; exit \${PIPESTATUS[0]}"
+fails 1 'record 3' "the copy is not whole either" wan-record check copy.wan
+fails 1 'cut.wan: record 3' "cat -o leaves no file" wan-record cat -o none.wan cut.wan
+ok "none there" test ! -e none.wan
+{ head -c 453 "$two"; printf '\177'; tail -c +455 "$two"; } >flip.wan
+fails 1 'record 1 \(clip_1\): bad checksum' "check: a damaged tensor" wan-record check flip.wan
+fails 1 'used before' "check: a key twice" bash -c "cat $two $two | wan-record check"
+fails 1 'not a record' "check: a text file" wan-record check "$page"
+fails 1 'empty input' "check: nothing" wan-record check /dev/null
+fails 1 'nowhere' "check: no such file" wan-record check nowhere
+
+# ---- safetensors
+ok "to-safetensors" wan-record to-safetensors -q -o st real.wan
+wan-record from-safetensors st/*.safetensors >back.wan
+wan-record ls real.wan | sort >a; wan-record ls back.wan | sort >b
+same "and back: the same records" a b
+ok "one file" wan-record to-safetensors -q --key clip_1 -o one.safetensors "$two"
+fails 1 'second record' "two records into one file" wan-record to-safetensors -o two.safetensors "$two"
+fails 1 'needs -o' "without -o" wan-record to-safetensors "$two"
+ok "a foreign file" bash -c "wan-record from-safetensors --key ref/dit $TOP/tests/data/ref/dit_a/in.safetensors | wan-record check"
+fails 1 'not a safetensors|header' "a file that is none" wan-record from-safetensors "$two"
+if [ -x "${WAN_PYTHON:-}" ]; then
+    ok "Python reads them" "$WAN_PYTHON" -c "
+from safetensors import safe_open
+import json
+f = safe_open('one.safetensors', 'np')
+assert f.get_tensor('frames').ravel().tolist() == list(range(1, 13))
+assert f.get_tensor('text').tolist() == [[1.0, -0.5]]
+assert json.loads(f.metadata()['wan_meta']) == {'caption': 'a cat'}"
+else skip "Python reads them" "WAN_PYTHON is not set to a Python with safetensors"; fi
+
+# values that are not finite
+printf '\x40\0\0\0\0\0\0\0{"latent":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}    \x80\x3f\xc0\x7f' >nan.safetensors
+fails 1 'latent has not the type and shape' "check: shape of a latent" bash -c \
+    "wan-record from-safetensors nan.safetensors | wan-record check"
+sed 's/latent/tensor/' nan.safetensors >nan2.safetensors
+fails 1 'not finite' "check: NaN" bash -c "wan-record from-safetensors nan2.safetensors | wan-record check"
+
+# ---- sheet
+ok "sheet" wan-record sheet --columns 3 --tile 32 -o sheet.png real.wan
+ok "its size: 3 rows of 3 frames" is "$(od -A n -t u1 -j 16 -N 8 sheet.png | tr -s ' ')" " 0 0 0 69 0 0 0 100"
+fails 1 'no record with frames' "sheet of a stream without frames" wan-record sheet -o x.png one.wan
+fails 1 'No space' "full disk" bash -c "wan-record sheet real.wan >/dev/full"
+fails 1 'No space' "full disk, ls" bash -c "wan-record ls real.wan >/dev/full"
+fails 1 'No space' "full disk, cat" bash -c "wan-record cat real.wan >/dev/full"
+
+# ---- usage
+fails 2 'did you mean cat' "unknown command" wan-record catt
+fails 2 'no command' "no command" wan-record
+if command -v script >/dev/null; then
+    for c in cat sheet from-safetensors; do
+        in=real.wan; [ $c = from-safetensors ] && in=one.safetensors
+        script -qec "wan-record $c $in; echo status \$?" /dev/null >tty.out </dev/null
+        ok "$c: binary to a terminal is refused" grep -q 'status 1' tty.out
+    done
+else skip "binary to a terminal is refused" "no script(1)"; fi
+done_testing
