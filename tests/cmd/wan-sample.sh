@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# wan-sample: files as named, the same bytes again, prompts in lists, bad command lines and folders.
+. "$TOP/tests/lib.sh"
+M=$TOP/tests/data/ref/pipe
+G() { wan-sample --model "$M" --sample_steps 3 --device cpu "$@"; }
+S() { G --sizes 32*32 --frame_nums 5 "$@"; }
+
+ok "a video" S --prompts "a lovely cat" --base_seed 1 --save_file cat.mp4
+ok "it is there" test -s cat.mp4
+ok "again" S --prompts "a lovely cat" --base_seed 1 --save_file again.mp4
+same "the same seed makes the same bytes" cat.mp4 again.mp4
+ok "another seed" S --prompts "a lovely cat" --base_seed 2 --save_file other.mp4
+ok "makes another video" bash -c '! cmp -s cat.mp4 other.mp4'
+ok "two prompts" S --prompts "a dog" "a lovely cat" --base_seed 1 --save_file two.mp4
+ok "have two names" test -s two_00.mp4 -a -s two_01.mp4
+same "a prompt gives the same video alone and in a list" two_01.mp4 cat.mp4
+ok "a picture" G --sizes 32*32 --frame_nums 1 --prompts "a lovely cat" --base_seed 1 --save_file cat.png
+ok "is a PNG" bash -c 'head -c 4 cat.png | grep -aq PNG'
+ok "the default name" S --task t2v-1.3B --prompts "a/b c" --base_seed 1
+ok "is DFM's" test -s t2v-1.3B_DefaultExp_videoindex0_size32x32_a_b_c.mp4
+ok "records" bash -c "wan-sample --model '$M' --sample_steps 2 --sizes 48*32 32*48 --frame_nums 5 1 --prompts x y \
+    --base_seed 1 --save_file - >v.wan && wan-record check v.wan && wan-record ls v.wan >v.jsonl"
+ok "of the sizes asked for, width first" bash -c 'grep -q "\[5, *32, *48, *3\]" v.jsonl && grep -q "\[1, *48, *32, *3\]" v.jsonl'
+ok "guidance 1 is one pass" S --sample_guide_scale 1 --prompts x --base_seed 1 --save_file one.mp4
+ok "a random seed is printed" bash -c "wan-sample --model '$M' --sample_steps 1 --sizes 32*32 --frame_nums 1 \
+    --prompts x --save_file r.png 2>&1 | grep -Eq 'seed [0-9]+'"
+
+ok "a training run is found" wan-convert import "$M" run
+ok "sample from it" S --checkpoint_dir run --prompts "a lovely cat" --base_seed 1 --save_file ck.mp4
+same "the same model, the same video" ck.mp4 cat.mp4
+ok "an iteration of it" S --checkpoint_dir run --checkpoint_step 0 --prompts x --save_file ck0.mp4
+fails 1 'iter_0000005' "an iteration it lacks" S --checkpoint_dir run --checkpoint_step 5 --prompts x
+fails 1 'nowhere' "no such checkpoint" S --checkpoint_dir nowhere --prompts x
+
+fails 2 'multiples of 16' "width 40" G --frame_nums 5 --sizes 40*32 --prompts x
+fails 2 'is not WIDTH\*HEIGHT' "a size that is none" G --sizes 32 --prompts x
+fails 2 '6 is not 4n\+1; the nearest are 5 and 9' "6 frames" G --sizes 32*32 --frame_nums 6 --prompts x
+fails 2 '2 values for 3 videos' "3 prompts, 2 sizes" G --frame_nums 5 --sizes 32*32 48*48 --prompts x y z
+fails 2 'give --prompts' "no prompt" S
+fails 2 '--model is missing' "no model" wan-sample --prompts x
+fails 2 'a PNG holds one frame' "5 frames into a PNG" S --prompts x --save_file x.png
+fails 2 'unexpected operand' "a prompt without its option" S -- x
+fails 1 'no/such' "an unwritable folder, before the work" S --prompts x --save_file no/such/x.mp4
+fails 1 'tensor noise: has shape' "noise of another size" G --frame_nums 5 --sizes 48*48 --prompts x --noise "$M/in.safetensors"
+fails 1 'tensor text' "a text file without text" S --text "$M/out.safetensors"
+cp -rL "$M" broken && chmod -R u+w broken && rm broken/vae/*.safetensors
+fails 1 'broken/vae' "no VAE weights" wan-sample --model broken --sizes 32*32 --frame_nums 1 \
+    --sample_steps 1 --prompts x --save_file y.png
+ok "nothing half-written has a name" bash -c '! ls y.png x.png x.mp4 2>/dev/null'
+done_testing
