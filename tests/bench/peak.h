@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * peak.h - the most this machine can do: multiply-adds on registers, and a copy through memory.
+ */
+#ifndef WAN_BENCH_PEAK_H
+#define WAN_BENCH_PEAK_H
+
+#include "tests/bench/bench.h"
+
+/* Rounds of the register loops, and independent accumulators: more than latency times width. */
+enum { PEAK_ROUNDS = 4000000, PEAK_ACC = 12 };
+
+typedef float peak_v __attribute__((vector_size(64)));
+
+static float peak_fma(void)
+{
+    peak_v acc[PEAK_ACC], x = { 0 }, y = { 0 }, s = { 0 };
+    x += 1.0001f;
+    y += 0.5f;
+    for (int i = 0; i < PEAK_ACC; i++)
+        acc[i] = y + (float)i;
+    for (int r = 0; r < PEAK_ROUNDS; r++)
+        for (int i = 0; i < PEAK_ACC; i++)
+            acc[i] = acc[i] * x + y;
+    for (int i = 0; i < PEAK_ACC; i++)
+        s += acc[i];
+    return s[0];
+}
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+__attribute__((target("avx512f,avx512bf16"))) static float peak_dp(void)
+{
+    __m512 acc[PEAK_ACC], s = _mm512_setzero_ps();
+    __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f003f00), y = (__m512bh)_mm512_set1_epi32(0x3e803e80);
+    for (int i = 0; i < PEAK_ACC; i++)
+        acc[i] = _mm512_set1_ps((float)i);
+    for (int r = 0; r < PEAK_ROUNDS; r++)
+        for (int i = 0; i < PEAK_ACC; i++)
+            acc[i] = _mm512_dpbf16_ps(acc[i], x, y);
+    for (int i = 0; i < PEAK_ACC; i++)
+        s = _mm512_add_ps(s, acc[i]);
+    return _mm512_reduce_add_ps(s);
+}
+
+__attribute__((target("amx-tile,amx-bf16"))) static float peak_amx(void)
+{
+    static const struct {
+        uint8_t palette, start, zero[14];
+        uint16_t colsb[16];
+        uint8_t rows[16];
+    } c = { 1, 0, { 0 }, { 64, 64, 64, 64, 64, 64, 64, 64 }, { 16, 16, 16, 16, 16, 16, 16, 16 } };
+    float out[256];
+    _tile_loadconfig(&c);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    _tile_zero(6);
+    _tile_zero(7);
+    for (int r = 0; r < PEAK_ROUNDS / 8; r++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, out, 64);
+    _tile_release();
+    return out[0];
+}
+#else
+#define peak_dp peak_fma
+#define peak_amx peak_fma
+#endif
+
+/* GFLOP/s of all threads together for a loop of `flops` in each; best of 5. */
+static double peak_rate(float (*loop)(void), double flops)
+{
+    double best = 0;
+    for (int k = 0; k < 5; k++) {
+        volatile float sink = 0;
+        double t = bench_now();
+#pragma omp parallel
+        {
+            float s = loop();
+#pragma omp critical
+            sink += s;
+        }
+        t = bench_now() - t;
+        double g = flops * wan_rows_threads() / t / 1e9;
+        best = g > best ? g : best;
+    }
+    return best;
+}
+
+/* GB/s of a = b + s c over 3 x 128 MB; best of 5. */
+static double peak_triad(void)
+{
+    int64_t n = 32 << 20;
+    float *a = malloc((size_t)n * 4), *b = malloc((size_t)n * 4), *c = malloc((size_t)n * 4);
+    double best = 0;
+    if (!a || !b || !c)
+        return 0;
+#pragma omp parallel for
+    for (int64_t i = 0; i < n; i++)
+        a[i] = b[i] = c[i] = 1;
+    for (int k = 0; k < 5; k++) {
+        double t = bench_now();
+#pragma omp parallel for
+        for (int64_t i = 0; i < n; i++)
+            a[i] = b[i] + 3 * c[i];
+        t = bench_now() - t;
+        best = 12.0 * (double)n / t / 1e9 > best ? 12.0 * (double)n / t / 1e9 : best;
+    }
+    free(a);
+    free(b);
+    free(c);
+    return best;
+}
+
+static bench_peaks bench_peak(void)
+{
+    double per = (double)PEAK_ROUNDS * PEAK_ACC * 16;
+    bench_peaks p = { peak_rate(peak_fma, 2 * per), 0, peak_triad() };
+    p.bf16 = wan_cpu_isa() == WAN_CPU_AMX  ? peak_rate(peak_amx, PEAK_ROUNDS / 8 * 4.0 * 16384 * 2)
+             : wan_cpu_isa() == WAN_CPU_BF16 ? peak_rate(peak_dp, 4 * per)
+                                             : p.f32;
+    return p;
+}
+
+#endif

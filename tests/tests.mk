@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# Benchmarks and fuzz targets; included by the Makefile.
+
+PYTHON ?= python3
+BENCHSRC := $(sort $(wildcard tests/bench/bench_*.c))
+BENCH := $(BENCHSRC:%.c=$(OBJ)/%)
+$(BENCH): $(OBJ)/%: $(OBJ)/%.o $(LIB)
+	$(SAY) LINK $@
+	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+bench: $(BENCH) ## time every op and a training step, beside the machine's peak (and PyTorch)
+	@for b in $(BENCH); do $$b || exit 1; done
+	@if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) tests/bench/step_torch.py; \
+	else echo 'no PyTorch here: make bench PYTHON=.../python puts the same step beside it'; fi
+
+# every tests/fuzz/fuzz_*.c holds LLVMFuzzerTestOneInput; parsers need lib/base and lib/rec only
+FUZZCC ?= clang
+FUZZ_FLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined,fuzzer-no-link -I. $(DEFS)
+FUZZ_SRC ?= $(filter lib/base/% lib/rec/%,$(SRC))
+FUZZ_OBJ := $(FUZZ_SRC:%.c=$(OBJ)/fuzz/%.o)
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+$(OBJ)/fuzz/%.o: %.c
+	$(SAY) FUZZ $<
+	@mkdir -p $(@D)
+	$(Q)$(FUZZCC) $(FUZZ_FLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+$(OBJ)/fuzz/lib/base/version.o: FUZZ_FLAGS += -DWAN_COMMIT='"fuzz"' -DWAN_FLAGS='"fuzz"'
+$(FUZZ): $(BUILD)/fuzz/%: $(OBJ)/fuzz/tests/fuzz/%.o $(FUZZ_OBJ)
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(FUZZCC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS) -lm -lpthread
+fuzz: $(FUZZ) ## build the fuzz targets into build/fuzz (clang): build/fuzz/fuzz_NAME CORPUS
