@@ -145,6 +145,8 @@ static int read_tensor(float **out, wan_sample_info *info, const wan_shard_sampl
     WAN_TRY(wan_torch_parse(&w, p->data, p->size, part));
     wan_torch_tensor *t = wan_torch_find(w, "");
     int rc = set_shape(info, part, w);
+    if (rc == 0 && (uint64_t)t->count > p->size) /* an expanded view */
+        rc = wan_err("%s: its tensor is larger than the file", part);
     if (rc == 0)
         rc = (*out = wan_malloc((size_t)t->count, sizeof **out, part)) ? 0 : -1;
     if (rc == 0)

@@ -17,7 +17,10 @@ static int read_torch(const wan_shard_part *p, wan_tensor *out)
     wan_torch *w;
     WAN_TRY(wan_torch_parse(&w, p->data, p->size, p->name));
     wan_torch_tensor *t = wan_torch_find(w, "");
-    int rc = t ? 0 : wan_err("%s: holds no single tensor", p->name);
+    int rc = !t ? wan_err("%s: holds no single tensor", p->name)
+             : (uint64_t)t->count * wan_dtype_size(t->dtype) > p->size
+                 ? wan_err("%s: its tensor is larger than the file", p->name)
+                 : 0;
     if (rc == 0) {
         out->dtype = t->dtype;
         out->rank = t->rank;
