@@ -222,6 +222,10 @@ int main(int argc, char **argv)
         wan_err("exactly one of -o DIR and -x DIR is needed");
         wan_die_usage();
     }
+    if (o.extract && (strcmp(o.latent, "keep") || strcmp(o.text, "keep"))) {
+        wan_err("--latent-dtype and --text-dtype go with -o");
+        wan_die_usage();
+    }
     if (o.extract && argi < argc) {
         wan_err("-x takes no files");
         wan_die_usage();

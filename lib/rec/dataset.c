@@ -13,6 +13,7 @@
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/rec/dataset_in.h"
+#include "lib/rec/info.h"
 #include "lib/rec/le.h"
 #include "lib/rec/shard.h"
 #include "lib/rec/split.h"
@@ -101,17 +102,10 @@ static int keep_some(struct wan_dataset_shard *sh, const wan_split *s)
 static int add_shard(wan_dataset *d, const char *dir, const char *name, const json_t *counts,
                      const wan_split *s)
 {
-    size_t len;
-    const char *part;
     const json_t *count = json_object_get(counts, name);
     int out = excluded(s, name);
     if (!count)
         return wan_err("split.yaml names %s, .info.json does not", name);
-    if (!json_is_integer(count) || json_integer_value(count) < 1 ||
-        json_integer_value(count) > INT32_MAX)
-        return wan_err(".info.json: the count of %s is damaged", name);
-    if (wan_shard_split(name, &len, &part) < 0)
-        return -1;
     if (out == 2)
         return 0;
     struct wan_dataset_shard *sh = &d->shard[d->n_shards];
@@ -146,13 +140,10 @@ static void make_digest(wan_dataset *d)
     wan_sha256_hex(&h, d->digest);
 }
 
-static int open_split(wan_dataset *d, const char *dir, const char *name, const json_t *info,
+static int open_split(wan_dataset *d, const char *dir, const char *name, const json_t *counts,
                       const wan_split *s)
 {
-    const json_t *counts = json_object_get(info, "shard_counts");
     const struct wan_split_part *p = wan_split_find(s, name);
-    if (!json_is_object(counts))
-        return wan_err(".info.json: no shard_counts");
     if (!p)
         return wan_err("split.yaml has no part \"%s\"", name);
     d->shard = wan_calloc(p->shards.n + 1, sizeof *d->shard, "shards");
@@ -164,45 +155,40 @@ static int open_split(wan_dataset *d, const char *dir, const char *name, const j
     return 0;
 }
 
-int wan_dataset_meta(json_t **info, wan_split *s, const char *dir)
+int wan_dataset_meta(json_t **counts, wan_split *s, const char *dir)
 {
-    char *a = wan_path_join(dir, ".nv-meta/.info.json");
-    char *b = wan_path_join(dir, ".nv-meta/split.yaml");
-    char *c = wan_path_join(dir, ".nv-meta/split.json");
-    *info = NULL;
     *s = (wan_split){ 0 };
-    int rc = a && b && c ? 0 : -1;
-    if (rc == 0 && access(a, F_OK) != 0)
-        rc = wan_err("no .nv-meta/.info.json; run wan-index first");
-    if (rc == 0)
-        rc = (*info = wan_json_load(a)) ? 0 : -1;
-    if (rc == 0)
-        rc = wan_split_load(s, access(b, F_OK) != 0 && access(c, F_OK) == 0 ? c : b);
+    if (!(*counts = wan_info_load(dir)))
+        return -1;
+    char *yaml = wan_path_join(dir, ".nv-meta/split.yaml");
+    char *json = wan_path_join(dir, ".nv-meta/split.json");
+    int rc = !yaml || !json ? -1
+             : wan_split_load(s, access(yaml, F_OK) && !access(json, F_OK) ? json : yaml);
     if (rc < 0)
-        json_decref(*info);
-    free(a);
-    free(b);
-    free(c);
+        json_decref(*counts);
+    free(yaml);
+    free(json);
     return rc;
 }
 
 int wan_dataset_open(wan_dataset **out, const char *dir, const char *split)
 {
-    json_t *info;
+    json_t *counts;
     wan_split s;
     *out = NULL;
     wan_dataset *d = wan_calloc(1, sizeof *d, "dataset");
     if (!d)
         return -1;
-    int rc = wan_dataset_meta(&info, &s, dir);
+    int rc = wan_dataset_meta(&counts, &s, dir);
     if (rc == 0) {
-        rc = open_split(d, dir, split, info, &s);
-        json_decref(info);
+        if ((rc = open_split(d, dir, split, counts, &s)) < 0)
+            wan_err_prefix("%s", dir);
+        json_decref(counts);
         wan_split_clear(&s);
     }
     if (rc < 0) {
         wan_dataset_close(&d);
-        return wan_err_prefix("%s", dir);
+        return -1;
     }
     *out = d;
     return 0;

@@ -27,7 +27,7 @@ struct wan_dataset {
 
 /* Reads TAR.idx of n samples and checks it against the size of TAR; caller frees. */
 int wan_dataset_load_idx(uint64_t **offset, size_t n, const char *tar) WAN_MUST_CHECK;
-/* Reads .info.json (new reference) and split.yaml below dir. */
-int wan_dataset_meta(json_t **info, wan_split *s, const char *dir) WAN_MUST_CHECK;
+/* Shard counts (new reference) and parts of the dataset in dir. */
+int wan_dataset_meta(json_t **counts, wan_split *s, const char *dir) WAN_MUST_CHECK;
 
 #endif

@@ -167,14 +167,11 @@ static int check_lists(struct check *c)
     return 0;
 }
 
-static int check_all(struct check *c, const json_t *info)
+static int check_all(struct check *c)
 {
     const char *name;
     json_t *count;
     size_t i = 0;
-    c->counts = json_object_get(info, "shard_counts");
-    if (!json_is_object(c->counts))
-        return wan_err("%s: .info.json has no shard_counts", c->dir);
     WAN_TRY(check_lists(c));
     json_object_foreach((json_t *)c->counts, name, count) {
         if (c->progress)
@@ -192,13 +189,13 @@ int64_t wan_index_check(wan_index_report *rep, const char *dir, void (*problem)(
 {
     struct check c = { .dir = dir, .problem = problem, .progress = progress, .rep = rep,
                        .latent = -1, .text = -1 };
-    json_t *info;
+    json_t *counts;
     memset(rep, 0, sizeof *rep);
     wan_sha256_init(&c.scan.digest);
-    if (wan_dataset_meta(&info, &c.split, dir) < 0)
-        return wan_err_prefix("%s", dir);
-    int rc = check_all(&c, info);
-    json_decref(info);
+    WAN_TRY(wan_dataset_meta(&counts, &c.split, dir));
+    c.counts = counts;
+    int rc = check_all(&c);
+    json_decref(counts);
     wan_split_clear(&c.split);
     wan_keyset_clear(&c.scan.keys);
     return rc < 0 ? -1 : c.bad;

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * split.c - split.yaml through libyaml's events.
+ * split.c - reads and writes split.yaml.
  */
 #include "lib/rec/split.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
+#include <strings.h>
 
 #include "lib/base/file.h"
+#include "lib/rec/yamlin.h"
 
-enum { MAX_YAML = 64 << 20, MAX_PARTS = 1000 };
+enum { MAX_PARTS = 1000 };
 
 struct wan_split_part *wan_split_add(wan_split *s, const char *name, size_t len)
 {
@@ -49,59 +51,23 @@ void wan_split_clear(wan_split *s)
     *s = (wan_split){ 0 };
 }
 
-static int bad(const yaml_event_t *e, const char *why)
-{
-    return wan_err("line %zu: %s", e->start_mark.line + 1, why);
-}
-
-/* The next event of one of our kinds, without anchor or tag. */
-static int next(yaml_parser_t *y, yaml_event_t *e)
-{
-    if (!yaml_parser_parse(y, e))
-        return wan_err("line %zu: %s", y->problem_mark.line + 1,
-                       y->problem ? y->problem : "cannot read YAML");
-    const unsigned char *anchor = e->type == YAML_SCALAR_EVENT           ? e->data.scalar.anchor
-                                  : e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.anchor
-                                  : e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.anchor
-                                                                         : NULL;
-    const unsigned char *tag = e->type == YAML_SCALAR_EVENT           ? e->data.scalar.tag
-                               : e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.tag
-                               : e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.tag
-                                                                      : NULL;
-    if (e->type != YAML_ALIAS_EVENT && !anchor && !tag)
-        return 0;
-    bad(e, "anchors and tags are not allowed");
-    yaml_event_delete(e);
-    return -1;
-}
-
-/* Takes an event of that type or fails with `why`. */
-static int expect(yaml_parser_t *y, yaml_event_type_t type, const char *why)
-{
-    yaml_event_t e;
-    WAN_TRY(next(y, &e));
-    int rc = e.type == type ? 0 : bad(&e, why);
-    yaml_event_delete(&e);
-    return rc;
-}
-
 /* A list of patterns, expanded into l; also null (nothing). */
 static int read_list(yaml_parser_t *y, wan_names *l)
 {
     yaml_event_t e;
-    WAN_TRY(next(y, &e));
+    WAN_TRY(wan_yamlin_next(y, &e));
     int rc = 0, open = e.type == YAML_SEQUENCE_START_EVENT;
     if (!open && !(e.type == YAML_SCALAR_EVENT && !e.data.scalar.length))
-        rc = bad(&e, "a list of shards is expected");
+        rc = wan_yamlin_bad(&e, "a list of shards is expected");
     yaml_event_delete(&e);
     while (rc == 0 && open) {
-        WAN_TRY(next(y, &e));
+        WAN_TRY(wan_yamlin_next(y, &e));
         if (e.type == YAML_SEQUENCE_END_EVENT)
             open = 0;
         else if (e.type == YAML_SCALAR_EVENT)
             rc = wan_names_expand(l, (const char *)e.data.scalar.value);
         else
-            rc = bad(&e, "a shard name is expected");
+            rc = wan_yamlin_bad(&e, "a shard name is expected");
         yaml_event_delete(&e);
     }
     return rc;
@@ -109,16 +75,16 @@ static int read_list(yaml_parser_t *y, wan_names *l)
 
 static int read_parts(yaml_parser_t *y, wan_split *s)
 {
-    WAN_TRY(expect(y, YAML_MAPPING_START_EVENT, "split_parts must be a map"));
+    WAN_TRY(wan_yamlin_expect(y, YAML_MAPPING_START_EVENT, "split_parts must be a map"));
     for (;;) {
         yaml_event_t e;
-        WAN_TRY(next(y, &e));
+        WAN_TRY(wan_yamlin_next(y, &e));
         int end = e.type == YAML_MAPPING_END_EVENT, rc = 0;
         struct wan_split_part *p = NULL;
         if (!end && e.type != YAML_SCALAR_EVENT)
-            rc = bad(&e, "the name of a part is expected");
+            rc = wan_yamlin_bad(&e, "the name of a part is expected");
         else if (!end && wan_split_find(s, (const char *)e.data.scalar.value))
-            rc = bad(&e, "this part occurs twice");
+            rc = wan_yamlin_bad(&e, "this part occurs twice");
         else if (!end)
             p = wan_split_add(s, (const char *)e.data.scalar.value, e.data.scalar.length);
         yaml_event_delete(&e);
@@ -129,23 +95,24 @@ static int read_parts(yaml_parser_t *y, wan_split *s)
     }
 }
 
-static int read_document(yaml_parser_t *y, wan_split *s)
+static int read_document(yaml_parser_t *y, void *split)
 {
-    WAN_TRY(expect(y, YAML_STREAM_START_EVENT, "empty"));
-    WAN_TRY(expect(y, YAML_DOCUMENT_START_EVENT, "empty"));
-    WAN_TRY(expect(y, YAML_MAPPING_START_EVENT, "a map is expected"));
+    wan_split *s = split;
+    WAN_TRY(wan_yamlin_expect(y, YAML_STREAM_START_EVENT, "empty"));
+    WAN_TRY(wan_yamlin_expect(y, YAML_DOCUMENT_START_EVENT, "empty"));
+    WAN_TRY(wan_yamlin_expect(y, YAML_MAPPING_START_EVENT, "a map is expected"));
     for (;;) {
         yaml_event_t e;
-        WAN_TRY(next(y, &e));
+        WAN_TRY(wan_yamlin_next(y, &e));
         const char *key = e.type == YAML_SCALAR_EVENT ? (const char *)e.data.scalar.value : "";
         int what = e.type == YAML_MAPPING_END_EVENT ? 0
                    : !strcmp(key, "split_parts")    ? 1
                    : !strcmp(key, "exclude")        ? 2
-                                                    : bad(&e, "only split_parts and exclude are known");
+                                                    : wan_yamlin_bad(&e, "only split_parts and exclude are known");
         yaml_event_delete(&e);
         if (what <= 0)
             return what < 0                                             ? -1
-                   : expect(y, YAML_DOCUMENT_END_EVENT, "more than one") < 0 ? -1
+                   : wan_yamlin_expect(y, YAML_DOCUMENT_END_EVENT, "more than one") < 0 ? -1
                                                                              : 0;
         WAN_TRY(what == 1 ? read_parts(y, s) : read_list(y, &s->exclude));
     }
@@ -153,23 +120,11 @@ static int read_document(yaml_parser_t *y, wan_split *s)
 
 int wan_split_load(wan_split *s, const char *path)
 {
-    char *text;
-    size_t n;
-    yaml_parser_t y;
     *s = (wan_split){ 0 };
-    WAN_TRY(wan_slurp(&text, &n, path, MAX_YAML));
-    if (!yaml_parser_initialize(&y)) {
-        free(text);
-        return wan_err("out of memory (YAML)");
-    }
-    yaml_parser_set_input_string(&y, (const unsigned char *)text, n);
-    int rc = read_document(&y, s);
-    yaml_parser_delete(&y);
-    free(text);
-    if (rc == 0)
+    if (wan_yamlin_load(path, read_document, s) == 0)
         return 0;
     wan_split_clear(s);
-    return wan_err_prefix("%s", path);
+    return -1;
 }
 
 /* Plain where YAML reads it back as the same text, else in single quotes. */

@@ -367,6 +367,13 @@ static void dataset(void)
        "an empty part");
     wan_dataset_close(&again);
     ok(wan_dataset_open(&again, in_dir("d"), "vall") < 0, "%s", wan_err_text());
+    static const char old[] = "energon_version: 6.0.1\nshard_counts:\n  x-1.tar: 1\n  x-0.tar: 6\n";
+    ok(unlink(in_dir("d/.nv-meta/.info.json")) == 0 &&
+           wan_spew(in_dir("d/.nv-meta/.info.yaml"), old, sizeof old - 1) == 0 &&
+           wan_dataset_open(&again, in_dir("d"), "train") == 0 && wan_dataset_count(again) == 7 &&
+           !strcmp(wan_dataset_digest(d), wan_dataset_digest(again)),
+       "the .info.yaml of older Energons");
+    wan_dataset_close(&again);
     static const char split[] = "split_parts: {train: ['x-{0..1}.tar']}\nexclude:\n"
                                 "- x-0.tar/000002\n- x-1.tar\n";
     ok(wan_spew(in_dir("d/.nv-meta/split.yaml"), split, sizeof split - 1) == 0 &&

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * info.h - .nv-meta/.info.json, or the .info.yaml that Energon wrote before 7.0: the number of
+ * samples in each shard.
+ */
+#ifndef WAN_REC_INFO_H
+#define WAN_REC_INFO_H
+
+#include "lib/base/json.h"
+
+/* {shard: count, ...} of the dataset in dir, in the order of the file; counts are at least 1 and
+ * names are safe.  New reference; NULL on error. */
+json_t *wan_info_load(const char *dir);
+
+#endif
