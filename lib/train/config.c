@@ -365,10 +365,6 @@ static int check_together(const wan_train_config *v)
     if (v->warmup_init > v->lr)
         return wan_err("scheduler.lr_warmup_init %g is above optimizer.lr %g", v->warmup_init,
                        v->lr);
-    if (strcmp(v->lr_style, "constant") && v->warmup_iters >= v->decay_iters && v->train_iters > 0)
-        return wan_err("scheduler.lr_warmup_iters %lld does not end before "
-                       "scheduler.lr_decay_iters %lld", (long long)v->warmup_iters,
-                       (long long)v->decay_iters);
     if (v->wsd_iters > v->decay_iters)
         return wan_err("scheduler.lr_wsd_decay_iters %lld exceeds scheduler.lr_decay_iters %lld",
                        (long long)v->wsd_iters, (long long)v->decay_iters);

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/file.h"
 
@@ -73,6 +74,32 @@ static int update(wan_optim *o, const wan_adamw *a, int64_t from, int64_t to, ui
                               o->m->grad + from, wan_buf_of(shadow, WAN_BF16), coef, to - from);
 }
 
+/* Biases, norms and modulation tables are no matrices. */
+static int is_matrix(const wan_param *p)
+{
+    return p->rank >= 2 && !strstr(p->name, "scale_shift_table");
+}
+
+/* The parameters outside the GEMM prefix, run by run of equal weight decay.  Parameters lie in the
+ * vector in the order of their list. */
+static int update_rest(wan_optim *o, const wan_adamw *a, const wan_real *coef)
+{
+    const wan_params *ps = &o->m->params;
+    int64_t from = ps->n_gemm;
+    wan_adamw plain = *a;
+    int decays = 1;
+    plain.weight_decay = 0;
+    for (int i = 0; i < ps->n && o->no_decay_1d; i++) {
+        const wan_param *p = &ps->v[i];
+        if (p->offset < ps->n_gemm || is_matrix(p) == decays)
+            continue;
+        WAN_TRY(update(o, decays ? a : &plain, from, p->offset, NULL, coef));
+        from = p->offset;
+        decays = !decays;
+    }
+    return update(o, decays ? a : &plain, from, ps->total, NULL, coef);
+}
+
 int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm)
 {
     wan_dit *m = o->m;
@@ -82,9 +109,7 @@ int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm
     if (coef)
         WAN_TRY(m->d->ops->clip_coef(m->d, o->coef, o->sumsq, max_norm));
     WAN_TRY(update(o, &a, 0, m->params.n_gemm, m->shadow, coef));
-    if (o->no_decay_1d)
-        a.weight_decay = 0;
-    WAN_TRY(update(o, &a, m->params.n_gemm, m->params.total, NULL, coef));
+    WAN_TRY(update_rest(o, &a, coef));
     o->step++;
     return 0;
 }

@@ -283,6 +283,9 @@ static void say_capacity(const wan_train *t)
         wan_info("a dropped caption (flow.cfg_dropout_prob=%g) is replaced by %s", t->flow.dropout,
                  t->empty ? "the encoded empty prompt" : "no text rows, which the model sees as "
                                                          "zeros");
+    if (t->c->v.warmup_iters >= t->c->v.train_iters && t->c->v.train_iters > 0)
+        wan_warn("the warm-up of %lld steps takes the whole run (scheduler.lr_warmup_iters)",
+                 (long long)t->c->v.warmup_iters);
     if (t->plan.packs < t->comm->size)
         wan_warn("only %lld samples a step for %d ranks: some ranks have no work",
                  (long long)t->c->v.global_batch, t->comm->size);

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_config.c - layers, aliases, presets, errors with suggestions, DFM's files, and that what is
+ * saved reads back as itself.
+ */
+#include "lib/base/crc32c.h"
+#include "lib/train/config.h"
+#include "tests/tap.h"
+
+static wan_config *fresh(void)
+{
+    wan_config *c;
+    if (wan_config_new(&c) < 0) {
+        printf("Bail out! %s\n", wan_err_text());
+        exit(1);
+    }
+    return c;
+}
+
+/* All of these words (up to NULL) and a YAML text; finished in `mode` unless NULL. */
+static int build(wan_config *c, const char *yaml, const char *const *words, const char *mode)
+{
+    if (yaml && wan_config_yaml_text(c, yaml, strlen(yaml), "test.yaml") < 0)
+        return -1;
+    for (; words && *words; words++)
+        if (wan_config_word(c, *words) < 0)
+            return -1;
+    return mode ? wan_config_finish(c, mode) : 0;
+}
+
+#define WORDS(...) (const char *const[]){ __VA_ARGS__, NULL }
+
+static void refused(const char *name, const char *yaml, const char *const *words, const char *say)
+{
+    wan_config *c = fresh();
+    wan_err_clear();
+    int rc = build(c, yaml, words, "pretrain");
+    ok(rc < 0 && strstr(wan_err_text(), say), "%s: %s", name, wan_err_text());
+    wan_config_free(&c);
+}
+
+static void layers(void)
+{
+    wan_config *c = fresh();
+    ok(c->v.lr == 9e-5 && c->v.train_iters == 10000 && c->v.global_batch == 4 &&
+       c->v.warmup_iters == 2000 && c->v.beta2 == 0.95 && c->v.clip_grad == 1 && c->v.seed == 1234,
+       "the recipe's defaults");
+    const char *yaml = "optimizer:\n  lr: 1e-4\n  weight_decay: 0.1\ntrain:\n  train_iters: 100\n";
+    int rc = build(c, yaml, WORDS("optimizer.lr=2e-4", "+flow.stratify=true"), "pretrain");
+    ok(rc == 0 && c->v.lr == 2e-4 && c->v.weight_decay == 0.1 && c->v.train_iters == 100 &&
+       c->v.stratify, "recipe < YAML < words");
+    ok(c->v.min_lr == 2e-5 && c->v.decay_iters == 100 && c->v.warmup_iters == 20,
+       "min_lr, lr_decay_iters and the warm-up follow");
+    wan_config_free(&c);
+    c = fresh();
+    rc = build(c, yaml, WORDS("~optimizer.weight_decay"), "pretrain");
+    ok(rc == 0 && c->v.weight_decay == 0.033, "~key goes back to the default");
+    wan_config_free(&c);
+}
+
+static void presets(void)
+{
+    wan_config *c = fresh();
+    int rc = build(c, NULL, NULL, "pretrain");
+    ok(rc == 0 && !strcmp(c->v.sampling, "logit_normal") && c->v.logit_std == 1.5 &&
+       c->v.shift == 2.5 && c->v.mix_uniform == 0.2 && c->v.loss_weighting, "pretrain preset");
+    wan_config_free(&c);
+    c = fresh();
+    rc = build(c, NULL, NULL, "finetune");
+    ok(rc == 0 && !strcmp(c->v.sampling, "uniform") && c->v.logit_std == 1 && c->v.shift == 3 &&
+       c->v.mix_uniform == 0.1, "finetune preset");
+    wan_config_free(&c);
+    c = fresh();
+    rc = build(c, "flow:\n  shift: 5\n", WORDS("flow.preset=pretrain"), "finetune");
+    ok(rc == 0 && c->v.shift == 5 && c->v.logit_std == 1.5,
+       "what is given wins over the preset, flow.preset over the mode");
+    wan_config_free(&c);
+}
+
+static void aliases(void)
+{
+    wan_config *c = fresh();
+    int rc = build(c, NULL, WORDS("optim.learning_rate=1e-5", "optim.optimizer.betas=[0.8, 0.99]",
+                                  "step_scheduler.global_batch_size=16", "flow_matching.flow_shift=4",
+                                  "fsdp.activation_checkpointing=true", "train.train_iters=1e3"),
+                   "finetune");
+    ok(rc == 0 && c->v.lr == 1e-5 && c->v.beta1 == 0.8 && c->v.beta2 == 0.99 &&
+       c->v.global_batch == 16 && c->v.shift == 4 && !strcmp(c->v.recompute, "full") &&
+       c->v.train_iters == 1000, "Automodel's names");
+    wan_config_free(&c);
+    c = fresh();
+    rc = build(c, NULL, WORDS("train.micro_batch_size=1", "ddp.overlap_grad_reduce=false",
+                              "logger.wandb_project=x"), "finetune");
+    ok(rc == 0 && c->n_noted == 3 && !strcmp(c->noted[0], "ddp.overlap_grad_reduce=false"),
+       "keys that DFM needs are accepted and listed");
+    wan_config_free(&c);
+}
+
+static void errors(void)
+{
+    refused("unknown word", NULL, WORDS("optimizer.lrr=1"), "\"optimizer.lr\"");
+    refused("unknown section", NULL, WORDS("optim.lr=1"), "\"optimizer.lr\"");
+    refused("unknown key in YAML", "train:\n  global_batchsize: 2\n", NULL,
+            "line 2: unknown key \"train.global_batchsize\"; the nearest known key is "
+            "\"train.global_batch_size\"");
+    refused("misspelled word", NULL, WORDS("flow.timestep_sampling=logitnormal"), "not one of");
+    refused("out of range", NULL, WORDS("optimizer.adam_beta1=1.5"), "adam_beta1");
+    refused("not a number", NULL, WORDS("optimizer.lr=fast"), "fast");
+    refused("trailing text", NULL, WORDS("train.train_iters=10x"), "10x");
+    refused("fraction of a step", NULL, WORDS("train.train_iters=1.5"), "1.5");
+    refused("not key=value", NULL, WORDS("dataset.path"), "key=value");
+    refused("one setting, two values", "train:\n  global_batch_size: 2\ndataset:\n"
+            "  global_batch_size: 4\n", NULL, "disagrees");
+    refused("key twice", "train:\n  train_iters: 2\n  train_iters: 2\n", NULL, "stands twice");
+    refused("anchor", "train: &a\n  train_iters: 2\n", NULL, "anchors");
+    refused("alias", "train: *a\n", NULL, "anchors");
+    refused("tag", "train: !!map\n  train_iters: 2\n", NULL, "anchors and tags");
+    refused("two documents", "train:\n  train_iters: 2\n---\ntrain:\n  train_iters: 3\n", NULL,
+            "more than one document");
+    refused("a list of sections", "- train\n", NULL, "mapping");
+    refused("broken YAML", "train: [1, 2\n", NULL, "line");
+    refused("a missing variable", "dataset:\n  path: ${oc.env:WAN_NOT_SET}\n", NULL,
+            "WAN_NOT_SET is not set");
+    refused("another resolver", "dataset:\n  path: ${now:%Y}\n", NULL, "oc.env");
+    refused("min_lr above lr", NULL, WORDS("optimizer.lr=1e-5", "optimizer.min_lr=1e-4"), "min_lr");
+    refused("an empty sigma range", NULL, WORDS("flow.sigma_min=0.5", "flow.sigma_max=0.5"),
+            "sigma_min");
+}
+
+static void environment(void)
+{
+    wan_config *c = fresh();
+    setenv("WAN_TEST_DIR", "/data/x", 1);
+    int rc = build(c, "dataset:\n  path: ${oc.env:WAN_TEST_DIR}/shards\n"
+                      "checkpoint:\n  save: ${oc.env:WAN_NOT_SET,ck}\n", NULL, "pretrain");
+    ok(rc == 0 && !strcmp(c->v.data_path, "/data/x/shards") && !strcmp(c->v.save, "ck"),
+       "${oc.env:VAR} and its default");
+    wan_config_free(&c);
+}
+
+static void dfm_files(void)
+{
+    static const struct {
+        const char *file;
+        int64_t layers, hidden, batch, capacity;
+        double lr;
+    } files[] = {
+        { "wan_1_3B", 30, 1536, 2, 1024, 9e-5 },
+        { "wan_14B", 40, 5120, 1, 1024, 9e-5 },
+        { "h100_perf", 40, 5120, 128, 2048, 5e-6 },
+        { "b200_perf", 40, 5120, 64, 2048, 5e-6 },
+        { "wan_pretrain_sample_data", 3, 1536, 2, 2048, 5e-6 },
+        { "wan_pretrain_override_example", 0, 0, 4, 1024, 9e-5 },
+        { "automodel_finetune", 0, 0, 8, 1024, 5e-6 },
+    };
+    setenv("DATASET_PATH", "/data/shards", 1);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char path[256];
+        wan_config *c = fresh();
+        snprintf(path, sizeof path, "tests/data/yaml/%s.yaml", files[i].file);
+        int rc = wan_config_yaml(c, path) < 0 ? -1 : wan_config_finish(c, "finetune");
+        ok(rc == 0 && c->v.layers == files[i].layers && c->v.hidden == files[i].hidden &&
+           c->v.global_batch == files[i].batch && c->v.capacity == files[i].capacity &&
+           c->v.lr == files[i].lr, "%s.yaml%s%s", files[i].file, rc ? ": " : "",
+           rc ? wan_err_text() : "");
+        wan_config_free(&c);
+    }
+}
+
+static char *printed(const wan_config *c, int places)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    wan_config_print(c, f, places);
+    fclose(f);
+    return text;
+}
+
+static void round_trip(void)
+{
+    wan_config *a = fresh(), *b = fresh();
+    char x[65], y[65], z[65];
+    int rc = build(a, NULL, WORDS("optimizer.lr=0.3e-4", "dataset.path=a: b #c", "train.train_iters=7",
+                                  "scheduler.lr_warmup_iters=1", "checkpoint.save=here",
+                                  "optimizer.betas=0.85,0.975"), "pretrain");
+    char *text = printed(a, 0);
+    rc |= build(b, text, NULL, "finetune");
+    char *again = printed(b, 0);
+    wan_config_digest(a, x);
+    wan_config_digest(b, y);
+    ok(rc == 0 && !strcmp(text, again) && !strcmp(x, y), "the saved configuration reads back%s%s",
+       rc ? ": " : "", rc ? wan_err_text() : "");
+    ok(!strstr(text, "here"), "places are not saved");
+    ok(wan_config_set(b, "rng.seed", "5", WAN_FROM_WORD) == 0 && (wan_config_digest(b, z), 1) &&
+       strcmp(x, z), "another value, another digest");
+    free(text);
+    free(again);
+    wan_config_free(&a);
+    wan_config_free(&b);
+}
+
+int main(void)
+{
+    layers();
+    presets();
+    aliases();
+    errors();
+    environment();
+    dfm_files();
+    round_trip();
+    return tap_done();
+}
