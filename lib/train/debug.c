@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * debug.c - debug.dump=FILE: the first step of the run as safetensors: pred.K [tokens, 4 C] in the
- * feature order (ph, pw, c) of the samples of this rank, loss [B] (unweighted), objective [1], and
- * grad.NAME of every parameter, summed over packs and ranks, not clipped.  Rank 0 writes.
+ * debug.c - debug.dump=FILE: the first step of the run as safetensors: pred.K [C, T', h, w]
+ * of the samples of rank 0, each [B] (unweighted losses), loss [1] (the objective), and grad.NAME of
+ * every parameter, summed over packs and ranks, not clipped.  Rank 0 writes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +12,8 @@
 #include "lib/train/train_priv.h"
 
 struct wan_debug_dump {
-    float **pred;     /* [batch], NULL for samples of other ranks */
-    int64_t *tokens;  /* [batch] */
+    float **pred;         /* [batch], NULL for samples of other ranks */
+    int64_t (*latent)[4]; /* [batch] shapes */
 };
 
 int wan_debug_open(wan_train *t)
@@ -23,8 +23,8 @@ int wan_debug_open(wan_train *t)
     if (!t->dump)
         return -1;
     t->dump->pred = wan_calloc(n, sizeof *t->dump->pred, "dump");
-    t->dump->tokens = wan_calloc(n, sizeof *t->dump->tokens, "dump");
-    return t->dump->pred && t->dump->tokens ? 0 : -1;
+    t->dump->latent = wan_calloc(n, sizeof *t->dump->latent, "dump");
+    return t->dump->pred && t->dump->latent ? 0 : -1;
 }
 
 void wan_debug_close(wan_train *t)
@@ -34,32 +34,25 @@ void wan_debug_close(wan_train *t)
     for (int64_t i = 0; t->dump->pred && i < t->c->v.global_batch; i++)
         free(t->dump->pred[i]);
     free(t->dump->pred);
-    free(t->dump->tokens);
+    free(t->dump->latent);
     free(t->dump);
     t->dump = NULL;
 }
 
 int wan_debug_pack(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
 {
-    int64_t F = t->step->F, total = 0, at = 0;
-    for (int i = 0; i < n; i++)
-        total += v[i].latent[1] * (v[i].latent[2] / 2) * (v[i].latent[3] / 2);
-    float *all = wan_malloc((size_t)(total * F), sizeof *all, "predictions");
-    int rc = all ? wan_step_pred(t->step, all, total) : -1;
-    for (int i = 0; i < n && rc == 0; i++) {
-        int64_t s = v[i].latent[1] * (v[i].latent[2] / 2) * (v[i].latent[3] / 2);
-        float *one = wan_malloc((size_t)(s * F), sizeof *one, "prediction");
-        if (!one) {
-            rc = -1;
-            break;
-        }
-        memcpy(one, all + at * F, (size_t)(s * F) * sizeof *one);
+    int64_t row = 0;
+    for (int i = 0; i < n; i++) {
+        const int64_t *l = v[i].latent;
+        float *one = wan_malloc((size_t)(l[0] * l[1] * l[2] * l[3]), sizeof *one, "prediction");
         t->dump->pred[index[i]] = one;
-        t->dump->tokens[index[i]] = s;
-        at += s;
+        memcpy(t->dump->latent[index[i]], l, sizeof t->dump->latent[0]);
+        if (!one)
+            return -1;
+        WAN_TRY(wan_step_pred(t->step, one, l, row));
+        row += l[1] * (l[2] / 2) * (l[3] / 2);
     }
-    free(all);
-    return rc;
+    return 0;
 }
 
 /* Declares (pass 0) or writes (pass 1) every tensor. */
@@ -70,17 +63,16 @@ static int each_tensor(wan_train *t, const wan_batch *b, wan_st_writer *w, int p
     const wan_params *ps = &t->m->params;
     char name[128];
     for (int64_t i = 0; i < b->n; i++) {
-        const int64_t shape[2] = { t->dump->tokens[i], t->step->F };
         if (!t->dump->pred[i])
             continue;
         snprintf(name, sizeof name, "pred.%lld", (long long)i);
         WAN_TRY(pass ? wan_st_put(w, name, t->dump->pred[i], WAN_F32)
-                     : wan_st_declare(w, name, WAN_F32, shape, 2));
+                     : wan_st_declare(w, name, WAN_F32, t->dump->latent[i], 4));
     }
-    WAN_TRY(pass ? wan_st_put(w, "loss", loss, WAN_F32)
-                 : wan_st_declare(w, "loss", WAN_F32, batch, 1));
-    WAN_TRY(pass ? wan_st_put(w, "objective", objective, WAN_F32)
-                 : wan_st_declare(w, "objective", WAN_F32, one, 1));
+    WAN_TRY(pass ? wan_st_put(w, "each", loss, WAN_F32)
+                 : wan_st_declare(w, "each", WAN_F32, batch, 1));
+    WAN_TRY(pass ? wan_st_put(w, "loss", objective, WAN_F32)
+                 : wan_st_declare(w, "loss", WAN_F32, one, 1));
     for (int i = 0; i < ps->n; i++) {
         const wan_param *p = &ps->v[i];
         snprintf(name, sizeof name, "grad.%s", p->name);

@@ -165,7 +165,7 @@ static float *floats(const wan_feed *s, const wan_st_tensor *x)
 static int batch_member(wan_feed *s, int64_t i, const char *path, int64_t channels,
                         int64_t text_dim)
 {
-    const wan_st_tensor *x = member(s, "latent", i), *text = member(s, "text", i);
+    const wan_st_tensor *x = member(s, "x0", i), *text = member(s, "text", i);
     const wan_st_tensor *noise = member(s, "noise", i);
     if (x->rank != 4 || x->shape[0] != channels || x->shape[2] % 2 || x->shape[3] % 2)
         return wan_err("%s: tensor %s is not [%lld, T, h, w] with even h and w", path, x->name,
@@ -184,10 +184,10 @@ static int batch_member(wan_feed *s, int64_t i, const char *path, int64_t channe
 static int batch_open(wan_feed *s, const char *path, int64_t channels, int64_t text_dim)
 {
     WAN_TRY(wan_st_open(&s->batch, path));
-    while (member(s, "latent", s->n))
+    while (member(s, "x0", s->n))
         s->n++;
     if (!s->n)
-        return wan_err("%s: no tensor latent.0", path);
+        return wan_err("%s: no tensor x0.0", path);
     s->info = wan_calloc((size_t)s->n, sizeof *s->info, "sample shapes");
     s->noise = wan_calloc((size_t)s->n, sizeof *s->noise, "noise");
     if (!s->info || !s->noise)
@@ -222,7 +222,7 @@ static int batch_read(wan_feed *s, int64_t i, wan_sample *out)
 {
     wan_sample_clear(out);
     out->info = s->info[i];
-    out->latent = floats(s, member(s, "latent", i));
+    out->latent = floats(s, member(s, "x0", i));
     out->text = floats(s, member(s, "text", i));
     return out->latent && out->text ? 0 : -1;
 }

@@ -183,7 +183,11 @@ int wan_step_losses(wan_step *s, float *loss, int64_t n)
     return n ? wan_dev_read(s->m->d, loss, s->loss, (size_t)n * sizeof *loss) : 0;
 }
 
-int wan_step_pred(wan_step *s, float *pred, int64_t tokens)
+int wan_step_pred(wan_step *s, float *pred, const int64_t l[4], int64_t row)
 {
-    return wan_dev_read(s->m->d, pred, s->pred, (size_t)(tokens * s->F) * sizeof *pred);
+    wan_dev *d = s->m->d;
+    int64_t n = l[0] * l[1] * l[2] * l[3];
+    WAN_TRY(d->ops->unpatchify(d, s->noisy, WAN_RBUF(s->pred + row * s->F), l[0], l[1], l[2], l[3],
+                               WAN_PATCH_HWC));
+    return wan_dev_read(d, pred, s->noisy, (size_t)n * sizeof *pred);
 }

@@ -61,7 +61,7 @@ int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int t
                  wan_dit_on_grad *on_grad, void *arg) WAN_MUST_CHECK;
 /* Waits for the device; loss: host [n], unweighted. */
 int wan_step_losses(wan_step *s, float *loss, int64_t n) WAN_MUST_CHECK;
-/* Prediction of the last pack to host [S, F], order (ph, pw, c). */
-int wan_step_pred(wan_step *s, float *pred, int64_t tokens) WAN_MUST_CHECK;
+/* Prediction for a sample of the last pack, whose first row is `row`, to host [C, T', h, w]. */
+int wan_step_pred(wan_step *s, float *pred, const int64_t latent[4], int64_t row) WAN_MUST_CHECK;
 
 #endif

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# wan-train as a user runs it, on mock data: metrics, layers of the configuration, resume, signals, trouble.
+. "$TOP/tests/lib.sh"
+export OMP_NUM_THREADS=1
+T="model.num_layers=2 model.hidden_size=64 model.num_attention_heads=2 model.ffn_hidden_size=96
+model.text_dim=32 model.text_len=16 model.freq_dim=32 dataset.F_latents=2 dataset.H_latents=8
+dataset.W_latents=8 dataset.context_seq_len=8 dataset.mock_vary=true dataset.mock_samples=20
+dataset.seq_length=64 train.global_batch_size=6 optimizer.lr=1e-3 scheduler.lr_decay_style=constant
+scheduler.lr_warmup_iters=2"
+train() { wan-train -q --mock --precision fp32 $T "$@"; }
+status() { # status N command...: succeeds when the exit status is N
+    local want=$1; shift; "$@"; [ $? = "$want" ]
+}
+field() { jq -r ".$2" "$1"; }
+
+# a run and its numbers
+ok "a mock run" train train.train_iters=8 --metrics m.json
+ok "one JSON line per step" [ "$(wc -l <m.json)" = 8 ]
+ok "every line has the fields" jq -e '[.step,.loss,.loss_unweighted,.lr,.grad_norm,.tokens_per_s,
+    .samples_per_s,.s_per_step,.model_tflops,.padding,.samples] | all(type=="number")' m.json
+ok "a global batch counts samples" [ "$(field m.json samples | sort -u)" = 6 ]
+ok "the loss of a random model starts near 2" jq -se '.[0].loss_unweighted > 1.5 and .[0].loss_unweighted < 2.6' m.json
+ok "the learning rate warms up" jq -se '.[0].lr == 0 and .[1].lr == 0.0005 and .[2].lr == 0.001' m.json
+ok "metrics go to standard output by default" sh -c "wan-train -q --mock $(echo $T) train.train_iters=1 | jq -e .loss"
+ok "a bf16 run" wan-train -q --mock $T train.train_iters=8 --metrics b.json
+ok "is near fp32" awk 'NR==FNR {x[FNR]=$1; next} {d=($1-x[FNR])/x[FNR]; if (d*d>1e-4) bad=1} END {exit bad}' \
+    <(jq .loss m.json) <(jq .loss b.json)
+ok "a learnable set is learned" train train.train_iters=300 dataset.mock_samples=1 dataset.mock_vary=false \
+    flow.cfg_dropout_prob=0 train.global_batch_size=2 optimizer.lr=3e-3 --metrics l.json
+ok "its loss falls to 0.75" jq -se '(.[280:] | map(.loss_unweighted) | add/length) < 0.75 * (.[:10] | map(.loss_unweighted) | add/length)' l.json
+
+# the plan, the configuration
+train --plan >plan.txt
+ok "--plan names parameters, tokens and memory" grep -Eq 'total +[0-9.]+' plan.txt
+fails 1 'needs .* MiB' "--plan refuses what does not fit" train --plan --memory 1M
+fails 1 'needs .* MiB' "so does a run" train --memory 1M
+fails 2 'nearest known key is "optimizer.lr"' "an unknown key" train optimizer.lrr=1
+fails 2 'line 2: unknown key "train.iters"' "an unknown key in YAML" sh -c \
+    'printf "train:\n  iters: 3\n" >bad.yaml; wan-train --mock --config-file bad.yaml'
+fails 2 'one of' "a misspelled sampling" train flow.timestep_sampling=logit
+fails 1 'dataset.path' "no data" wan-train -q $T
+fails 1 'nowhere' "no such data" wan-train -q $T dataset.path=nowhere
+fails 1 'no such folder' "no such weights" train checkpoint.pretrained_checkpoint=nowhere
+fails 1 'tensor parallel size 2' "an axis that is not there yet" train model.tensor_model_parallel_size=2
+fails 1 'multiple|fit|even|heads' "a geometry that does not fit" train model.hidden_size=65 model.num_attention_heads=3
+fails 2 'nearest|unknown' "an unknown option" wan-train --mok
+
+# resume: 5 + 5 steps = 10 steps, and with the data read in the training thread
+ok "ten steps" train train.train_iters=10 checkpoint.save=whole checkpoint.save_interval=5 --metrics w.json
+ok "stopped after five" status 75 train train.train_iters=10 checkpoint.save=half checkpoint.save_interval=5 train.exit_interval=5
+ok "and resumed" train train.train_iters=10 checkpoint.save=half checkpoint.save_interval=5 dataset.num_workers=0
+ok "weights are the same bytes" diff -r {whole,half}/iter_0000010/transformer
+ok "moments are the same bytes" diff -r {whole,half}/iter_0000010/optimizer
+same "the state is the same" {whole,half}/iter_0000010/train_state.json
+same "so is the configuration" {whole,half}/iter_0000010/run_config.yaml
+same "the pointer names step 10" {whole,half}/latest_checkpointed_iteration.txt
+ok "the checkpoint at step 5 is the same" diff -r {whole,half}/iter_0000005
+ok "ckpt_step goes back" train train.train_iters=6 checkpoint.load=whole checkpoint.ckpt_step=5 checkpoint.save=back --metrics back.json
+ok "to the sixth step" [ "$(field back.json loss)" = "$(sed -n 6p w.json | jq .loss)" ]
+ok "the saved configuration runs" sh -c "train() { wan-train -q --mock --precision fp32 \"\$@\"; }; \
+    train --config-file whole/iter_0000005/run_config.yaml train.train_iters=1 --metrics c.json"
+ok "and trains the same" [ "$(field c.json loss)" = "$(sed -n 1p w.json | jq .loss)" ]
+ok "load_optim=false starts anew from the weights" train train.train_iters=1 checkpoint.load=whole \
+    checkpoint.load_optim=false checkpoint.save=anew --metrics a.json
+ok "at step 1 with other numbers" jq -e ".step == 1 and .loss != $(sed -n 1p w.json | jq .loss)" a.json
+ok "pretrained_checkpoint takes the weights" train train.train_iters=1 checkpoint.pretrained_checkpoint=whole checkpoint.save=pre --metrics p.json
+ok "as load_optim=false does" [ "$(field p.json loss)" = "$(field a.json loss)" ]
+ok "keep leaves the newest two" train train.train_iters=5 checkpoint.save=kept checkpoint.save_interval=1 checkpoint.keep=2
+ok "iter 4 and 5" [ "$(ls kept | tr '\n' ' ')" = "iter_0000004 iter_0000005 latest_checkpointed_iteration.txt " ]
+ok "bf16 weights keep fp32 masters" train train.train_iters=3 checkpoint.save=small checkpoint.dtype=bf16
+ok "resume from them" train train.train_iters=10 checkpoint.save=small checkpoint.dtype=bf16
+ok "loses nothing" cmp small/iter_0000010/optimizer/exp_avg.safetensors whole/iter_0000010/optimizer/exp_avg.safetensors
+
+# damage
+cp -r whole hurt
+printf X | dd of=hurt/iter_0000010/optimizer/exp_avg.safetensors bs=1 seek=4000 conv=notrunc 2>/dev/null
+fails 1 'exp_avg.safetensors: differs from manifest' "a damaged checkpoint" train train.train_iters=11 checkpoint.save=hurt
+rm -r hurt/iter_0000010
+fails 1 'iter_0000010: no such checkpoint' "a checkpoint that is gone" train train.train_iters=11 checkpoint.save=hurt
+fails 1 'num_layers' "weights of another size" train model.num_layers=3 checkpoint.pretrained_checkpoint=whole
+
+# signals
+wan-train -q --mock --precision fp32 $T train.train_iters=100000 checkpoint.save=sig --metrics s.json 2>sig.err &
+pid=$!
+for i in $(seq 100); do [ -s s.json ] && break; sleep 0.05; done
+kill -TERM $pid
+wait $pid
+ok "SIGTERM ends with status 75" [ $? = 75 ]
+at=$(cat sig/latest_checkpointed_iteration.txt)
+ok "after a finished step with a checkpoint" [ "$at" = "$(tail -n 1 s.json | jq .step)" ]
+k=$((at + 4))
+ok "resumed for four more steps" train train.train_iters=$k checkpoint.save=sig
+ok "and uninterrupted" train train.train_iters=$k checkpoint.save=nosig
+ok "both are the same" diff -r {sig,nosig}/iter_$(printf %07d $k)
+
+# trouble
+fails 1 'metrics' "metrics to a full disk" train train.train_iters=2 --metrics /dev/full
+fails 1 '/dev/null/ck' "a folder that cannot be made" train train.train_iters=1 checkpoint.save=/dev/null/ck
+(trap '' XFSZ; ulimit -f 20; train train.train_iters=1 checkpoint.save=full 2>full.err)
+ok "a full disk is an error" [ $? = 1 ]
+ok "that names the file" grep -q 'full/.*safetensors' full.err
+ok "and leaves nothing behind" [ -z "$(ls -A full)" ]
+ok "a closed reader of metrics does not end the run" sh -c "wan-train --mock $(echo $T) train.train_iters=200 \
+    checkpoint.save=pipe 2>pipe.err | head -n 1 >/dev/null; [ -d pipe/iter_0000200 ]"
+
+# debug.batch and debug.dump against PyTorch's gradients
+done_testing
