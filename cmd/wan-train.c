@@ -223,7 +223,8 @@ int main(int argc, char **argv)
         wan_config_print(c, stdout, 1);
         return fclose(stdout) == 0 ? WAN_EXIT_DONE : WAN_EXIT_FAILED;
     }
-    if (wan_comm_open(&comm, o.transport, 60.0 * (double)c->v.timeout_minutes) < 0)
+    if (wan_comm_open(&comm, o.transport, (double)c->v.dead_seconds,
+                      60.0 * (double)c->v.timeout_minutes) < 0)
         wan_die();
     compare(comm, c);
     int status = train(c, comm);

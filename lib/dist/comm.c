@@ -19,7 +19,7 @@ static int launched(void)
     return 0;
 }
 
-int wan_comm_open(wan_comm **out, const char *transport, double late)
+int wan_comm_open(wan_comm **out, const char *transport, double dead, double late)
 {
     wan_comm *c = wan_calloc(1, sizeof *c, "communicator");
     int rc;
@@ -29,7 +29,7 @@ int wan_comm_open(wan_comm **out, const char *transport, double late)
     if (!strcmp(transport, "self") || (!strcmp(transport, "auto") && !launched()))
         rc = wan_comm_self_open(c);
     else if (!strcmp(transport, "mpi") || !strcmp(transport, "auto"))
-        rc = wan_comm_mpi_open(c, late);
+        rc = wan_comm_mpi_open(c, dead, late);
     else
         rc = wan_err("transport \"%s\" is none of auto, self, mpi", transport);
     if (rc < 0)

@@ -3,7 +3,7 @@
  * comm.h - ranks that work together: one interface, several transports (self, mpi).
  *
  *     wan_comm *c;
- *     WAN_TRY(wan_comm_open(&c, "auto", 1800));
+ *     WAN_TRY(wan_comm_open(&c, "auto", 30, 1800));
  *     WAN_TRY(wan_comm_sum_start(c, grad, n, &req));   // goes on while we compute
  *     ...
  *     WAN_TRY(wan_comm_wait(c, req));
@@ -11,7 +11,7 @@
  *
  * Every rank makes the same calls in the same order.  Buffers are host memory.  Sums are made in the
  * order of ranks on one owner per element and then sent around, so all ranks hold the same bytes and
- * the same number of ranks gives the same bytes again.  A rank that does not answer for about 30
+ * the same number of ranks gives the same bytes again.  A rank that does not answer for `dead`
  * seconds, or that is alive but `late` seconds behind, makes the call fail with a sentence naming it.
  * One thread per rank makes the calls.
  */
@@ -43,8 +43,8 @@ struct wan_comm {
 };
 
 /* transport: "self", "mpi", or "auto": mpi where a launcher (mpirun, srun) started the process.
- * late: seconds to wait for a rank that is alive. */
-int wan_comm_open(wan_comm **out, const char *transport, double late) WAN_MUST_CHECK;
+ * dead, late: seconds to wait for a rank that gives no sign of life, and for one that does. */
+int wan_comm_open(wan_comm **out, const char *transport, double dead, double late) WAN_MUST_CHECK;
 /* Waits for all ranks to come here.  After a failed call, do not: exit instead, which makes the
  * launcher end the others. */
 void wan_comm_close(wan_comm **c);
@@ -62,6 +62,6 @@ int wan_comm_barrier(wan_comm *c) WAN_MUST_CHECK;
 
 /* Fill a wan_comm; used by wan_comm_open. */
 int wan_comm_self_open(wan_comm *c) WAN_MUST_CHECK;
-int wan_comm_mpi_open(wan_comm *c, double late) WAN_MUST_CHECK;
+int wan_comm_mpi_open(wan_comm *c, double dead, double late) WAN_MUST_CHECK;
 
 #endif

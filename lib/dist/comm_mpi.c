@@ -20,8 +20,6 @@
 #include "lib/base/log.h"
 #include "lib/dist/comm.h"
 
-#define PING_AFTER 10.0 /* seconds of waiting before the late rank is asked */
-#define DEAD_AFTER 20.0 /* seconds without an answer before it is given up */
 #define TAG_PING 1
 #define TAG_PONG 2
 #define TAG_DATA 3      /* + parity of the collective, so that two in a row cannot mix */
@@ -47,7 +45,7 @@ typedef struct mpi {
     int ready, failed, rank, size;
     char why[512];       /* sentence of the first failure */
     /* owned by the thread */
-    double late;
+    double dead, late; /* a third of `dead` is waited before the late rank is asked */
     int64_t number;      /* of the collective under way */
     MPI_Request *req;    /* [2 size] */
     int *peer;           /* [2 size] */
@@ -108,7 +106,7 @@ static int suspect(mpi *m, double since, int *asked)
 {
     double now = wan_now();
     int peer = late_peer(m);
-    if (peer < 0 || now - since < PING_AFTER)
+    if (peer < 0 || now - since < m->dead / 3)
         return 0;
     if (*asked != peer) {
         MPI_Request r;
@@ -123,11 +121,11 @@ static int suspect(mpi *m, double since, int *asked)
         if (now - since > m->late)
             return wan_err("rank %d is alive but has kept the others waiting for %.0f minutes "
                            "(dist.timeout_minutes)", peer, m->late / 60);
-        if (now - m->answer_at > PING_AFTER)
+        if (now - m->answer_at > m->dead / 3)
             *asked = -1; /* ask again */
         return 0;
     }
-    if (now - m->asked_at > DEAD_AFTER)
+    if (now - m->asked_at > m->dead * 2 / 3)
         return wan_err("rank %d has not answered for %.0f seconds: it was killed, or its machine or "
                        "the network is gone", peer, now - since);
     return 0;
@@ -442,7 +440,7 @@ static void mpi_close(wan_comm *c)
     free(m);
 }
 
-int wan_comm_mpi_open(wan_comm *c, double late)
+int wan_comm_mpi_open(wan_comm *c, double dead, double late)
 {
     static const wan_transport transport = { "mpi", mpi_sum, mpi_broadcast, mpi_gather, mpi_wait,
                                              mpi_close };
@@ -450,6 +448,7 @@ int wan_comm_mpi_open(wan_comm *c, double late)
     if (!m)
         return -1;
     m->last = &m->first;
+    m->dead = dead;
     m->late = late;
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->changed, NULL);

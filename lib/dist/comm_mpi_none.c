@@ -4,8 +4,8 @@
  */
 #include "lib/dist/comm.h"
 
-int wan_comm_mpi_open(wan_comm *c, double late)
+int wan_comm_mpi_open(wan_comm *c, double dead, double late)
 {
-    (void)c, (void)late;
+    (void)c, (void)dead, (void)late;
     return wan_err("started by an MPI launcher, but this build has no MPI (make MPI=1)");
 }

@@ -58,7 +58,7 @@ typedef struct wan_train_config {
     int64_t save_interval, keep, ckpt_step, max_shard;
     int load_optim, ckpt_enabled, verify;
     /* the rest */
-    int64_t log_interval, seed, timeout_minutes, bucket_bytes;
+    int64_t log_interval, seed, dead_seconds, timeout_minutes, bucket_bytes;
     const char *debug_batch, *debug_dump;
 } wan_train_config;
 

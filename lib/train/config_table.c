@@ -178,6 +178,8 @@ const wan_key wan_config_keys[] = {
     RUN("logger.log_interval", "step_scheduler.log_every logging.log_every", log_interval, "10", 1,
         MANY, "steps between lines for people on standard error"),
     INT("rng.seed", "seed", seed, "1234", 0, 9e15, "seed of everything random"),
+    RUN("dist.dead_seconds", 0, dead_seconds, "30", 1, 3600,
+        "give up a rank that gives no sign of life for this long"),
     RUN("dist.timeout_minutes", "dist_env.timeout_minutes", timeout_minutes, "30", 1, 1 << 20,
         "wait this long for a rank that is alive but late"),
     INT("dist.bucket_bytes", 0, bucket_bytes, "8388608", 1 << 10, 1 << 30,
