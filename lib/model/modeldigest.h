@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * modeldigest.h - a cheap name for the contents of a model folder, for provenance.
+ */
+#ifndef WAN_MODEL_MODELDIGEST_H
+#define WAN_MODEL_MODELDIGEST_H
+
+#include "lib/base/err.h"
+
+/* SHA-256 over the names, in order, of the .json, .model and .safetensors files directly in dir and
+ * their contents; of .safetensors only the size and the header, so that no weights are read: two
+ * files whose weights alone differ have one digest.  A folder that is not there has none: "". */
+int wan_modeldigest(char hex[65], const char *dir) WAN_MUST_CHECK;
+
+#endif
