@@ -48,7 +48,7 @@ static const wan_opt table[] = {
                 "exit with 0 although up to N clips had to be left out"),
     WAN_OPT_FLAG("force", 'f', &o.force, "write binary data even to a terminal"),
     WAN_OPT_GROUP("Resources"),
-    WAN_OPT_INT("threads", 'j', "N", &o.threads, 0, 256, "decoder threads (0: one per core)"),
+    WAN_OPT_INT("threads", 'j', "N", &o.threads, 0, 256, "decoder threads (0: one per core, fewer for large frames)"),
     WAN_OPT_SIZE("max-clip", 0, "BYTES", &o.max_clip, 1 << 20, 1ll << 40,
                  "a clip whose kept frames need more memory is bad"),
     WAN_OPT_COMMON,
@@ -287,6 +287,7 @@ int main(int argc, char **argv)
     wan_clips clips = { 0 };
     wan_out *out;
     wan_signals_filter();
+    wan_version_add(wan_video_version());
     int argi = wan_opt_parse(&tool, argc, argv);
     if (argi == argc)
         wan_err("no video file or folder given");

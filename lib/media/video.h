@@ -23,7 +23,7 @@ typedef struct wan_video_options {
     double fps;             /* re-timed to this rate; 0 keeps the source's frames */
     int64_t max_frames;     /* keep at most this many output frames; 0: all */
     int64_t skip_frames;    /* drop this many output frames first */
-    int threads;            /* decoder threads; 0: one per core */
+    int threads;            /* decoder threads; 0: one per core, fewer for large frames */
     int64_t max_bytes;      /* refuse to keep more than this much pixel memory */
 } wan_video_options;
 
@@ -61,5 +61,8 @@ int wan_png_write(const char *path, const uint8_t *rgb, int height, int width) W
 /* Scales one image (area when shrinking, bilinear when growing); for contact sheets. */
 int wan_image_scale(uint8_t *dst, int dh, int dw, const uint8_t *src, int sh, int sw)
     WAN_MUST_CHECK;
+
+/* For --version: the libraries built with and found, or that there are none. */
+const char *wan_video_version(void);
 
 #endif

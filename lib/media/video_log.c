@@ -4,12 +4,17 @@
  */
 #include "lib/media/video_log.h"
 
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
 #include <libavutil/avutil.h>
 #include <libavutil/error.h>
 #include <libavutil/log.h>
 #include <pthread.h>
+#include <libswscale/swscale.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "lib/media/video.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char first[200];
@@ -45,4 +50,22 @@ int wan_video_log_err(const char *path, const char *what, int averror)
     if (said[0])
         return wan_err("%s: %s: %s (%s)", path, what, reason, said);
     return wan_err("%s: %s: %s", path, what, reason);
+}
+
+static void add(char *s, size_t room, const char *name, unsigned built, unsigned found)
+{
+    size_t n = strlen(s);
+    snprintf(s + n, room - n, "%s%s %u.%u.%u (built with %u.%u.%u)", n ? ", " : "", name,
+             AV_VERSION_MAJOR(found), AV_VERSION_MINOR(found), AV_VERSION_MICRO(found),
+             AV_VERSION_MAJOR(built), AV_VERSION_MINOR(built), AV_VERSION_MICRO(built));
+}
+
+const char *wan_video_version(void)
+{
+    static char text[256];
+    text[0] = 0;
+    add(text, sizeof text, "libavformat", LIBAVFORMAT_VERSION_INT, avformat_version());
+    add(text, sizeof text, "libavcodec", LIBAVCODEC_VERSION_INT, avcodec_version());
+    add(text, sizeof text, "libswscale", LIBSWSCALE_VERSION_INT, swscale_version());
+    return text;
 }

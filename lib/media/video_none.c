@@ -58,3 +58,8 @@ void wan_video_writer_discard(wan_video_writer **w)
 {
     *w = 0;
 }
+
+const char *wan_video_version(void)
+{
+    return "no FFmpeg";
+}

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/media/video_internal.h"
 #include "lib/media/video_log.h"
@@ -14,7 +15,7 @@
 /* Containers without references to other files; no playlists, no network. */
 #define CONTAINERS "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf," \
     "yuv4mpegpipe,ivf,h264,hevc,png_pipe,jpeg_pipe,webp_pipe"
-enum { ERRORS_IN_A_ROW = 1000 };
+enum { ERRORS_IN_A_ROW = 1000, MAX_PIXELS = 1 << 26 /* 8K has half of that */ };
 
 static int open_file(wan_source *s)
 {
@@ -57,6 +58,14 @@ static int quarter_turns(const AVStream *st)
     return isnan(angle) ? 0 : ((int)lround(angle / 90) % 4 + 4) % 4;
 }
 
+/* One per core, but no more than hold about 50 MB of frames: each thread has some of its own. */
+static int default_threads(const AVCodecParameters *p)
+{
+    int64_t frame = (int64_t)p->width * p->height * 3 / 2 + 1, most = (50 << 20) / frame;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return (int)(most < 1 ? 1 : most < cores ? most : cores < 1 ? 1 : cores);
+}
+
 static int open_decoder(wan_source *s, int threads)
 {
     const AVCodec *codec = NULL;
@@ -74,8 +83,9 @@ static int open_decoder(wan_source *s, int threads)
     int rc = s->dec && s->pkt ? avcodec_parameters_to_context(s->dec, s->stream->codecpar)
                               : AVERROR(ENOMEM);
     if (rc >= 0) {
-        s->dec->thread_count = threads;
+        s->dec->thread_count = threads > 0 ? threads : default_threads(s->stream->codecpar);
         s->dec->pkt_timebase = s->time_base;
+        s->dec->max_pixels = MAX_PIXELS;
         rc = avcodec_open2(s->dec, codec, NULL);
     }
     if (rc < 0)
