@@ -121,7 +121,7 @@ static double peak_triad(void)
     return best;
 }
 
-static bench_peaks bench_peak(void)
+__attribute__((unused)) static bench_peaks bench_peak(void)
 {
     double per = (double)PEAK_ROUNDS * PEAK_ACC * 16;
     bench_peaks p = { peak_rate(peak_fma, 2 * per), 0, peak_triad() };

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Times whole training steps (noise, forward, loss, backward, clip, AdamW) of one sample; arguments
+ * "bf16" or "fp32" pick a precision. */
+#include <math.h>
+
+#include "lib/train/optim.h"
+#include "lib/train/step.h"
+#include "tests/bench/bench.h"
+
+typedef struct job {
+    const char *name;
+    wan_dit_config c;
+    int64_t latent[4]; /* C, T', h, w */
+    double budget;     /* seconds to spend */
+} job;
+
+typedef struct ctx {
+    wan_step *s;
+    wan_optim *o;
+    wan_step_sample v;
+    double passes; /* seconds of the last step before the optimizer */
+} ctx;
+
+static int step(void *arg)
+{
+    ctx *c = (ctx *)arg;
+    double norm, t = bench_now();
+    WAN_TRY(wan_dit_zero_grad(c->s->m));
+    WAN_TRY(wan_step_run(c->s, &c->v, 1, 0, 1, NULL, NULL));
+    c->passes = bench_now() - t;
+    WAN_TRY(wan_optim_norm(c->o, &norm));
+    if (!isfinite(norm))
+        return wan_err("the gradient is not finite");
+    return wan_optim_step(c->o, 1e-5, 0.1, 1.0);
+}
+
+static float *noise(int64_t n, uint64_t seed)
+{
+    float *x = malloc((size_t)n * sizeof *x);
+    wan_rng r = wan_rng_stream(seed, WAN_RNG_TEST, 0, 0);
+    if (!x)
+        exit(1);
+    wan_rng_normal(&r, x, 0, (size_t)n);
+    return x;
+}
+
+static void run(const job *j, wan_dtype t)
+{
+    const int64_t *l = j->latent;
+    int64_t tokens = l[1] * (l[2] / 2) * (l[3] / 2), rows = j->c.text_len;
+    wan_dit_capacity cap = { tokens, 1, rows + 1, WAN_RECOMPUTE_NONE };
+    wan_dev *d;
+    wan_dit *m;
+    ctx c = { .passes = 0 };
+    bench_must(wan_dev_open(&d, "cpu", 0));
+    bench_must(wan_dit_new(&m, d, &j->c, t, WAN_DIT_TRAIN));
+    bench_must(wan_dit_init(m, 1));
+    bench_must(wan_step_new(&c.s, m, &cap, 1));
+    bench_must(wan_optim_new(&c.o, m, 0.9, 0.95, 1e-8, 1));
+    float *x0 = noise(l[0] * l[1] * l[2] * l[3], 1), *text = noise(rows * j->c.text_dim, 2);
+    c.v = (wan_step_sample){ .latent = { l[0], l[1], l[2], l[3] }, .x0 = x0, .text = text,
+                             .text_rows = rows, .sigma = 0.6f, .t = 600, .coef = 1,
+                             .stream = wan_rng_stream(3, WAN_RNG_TEST, 0, 0) };
+    double s = bench_best(step, &c, j->budget);
+    double flop = 3 * wan_dit_flops(&j->c, 1, &tokens);
+    printf("| %s | %s | %6.1f | %7.1f | %8.4f | %5.0f | %7.0f |\n", j->name,
+           t == WAN_BF16 ? "bf16" : "fp32", (double)m->params.count / 1e6, flop / 1e9, s,
+           flop / s / 1e9, (double)tokens / s);
+    fflush(stdout);
+    wan_optim_free(&c.o);
+    wan_step_free(&c.s);
+    wan_dit_free(&m);
+    wan_dev_close(&d);
+    free(x0);
+    free(text);
+}
+
+int main(int argc, char **argv)
+{
+    static const job jobs[] = {
+        { "D 1536, 2 layers, ffn 8960, 1560 tokens, 512 text rows of 4096",
+          { 12, 128, 2, 8960, 16, 16, 4096, 512, 256, 2, 2, 1e-6 }, { 16, 1, 60, 104 }, 6 },
+        { "D 256, 4 layers, ffn 1536, 400 tokens, 512 text rows of 256",
+          { 4, 64, 4, 1536, 16, 16, 256, 512, 256, 2, 2, 1e-6 }, { 16, 1, 40, 40 }, 3 },
+        { "D 256, 6 layers, ffn 1024, 48 tokens, 24 text rows of 256",
+          { 4, 64, 6, 1024, 16, 16, 256, 24, 256, 2, 2, 1e-6 }, { 16, 3, 8, 8 }, 2 },
+    };
+    printf("\nTraining step, wan-tools, %d threads\n\n", wan_rows_threads());
+    printf("| model | precision | M param | GFLOP | s/step | GFLOP/s | tokens/s |\n"
+           "|---|---|---:|---:|---:|---:|---:|\n");
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
+        for (int t = 0; t < 2; t++)
+            if (argc < 2 || strcmp(argv[1], t ? "fp32" : "bf16") == 0)
+                run(&jobs[i], t ? WAN_REAL : WAN_BF16);
+    return 0;
+}
