@@ -216,6 +216,8 @@ man: tools ## splice the tools' option tables into the man pages
 		{ sed '/^\.\\" BEGIN OPTIONS/q' man/$$t.1; $(BUILD)/bin/$$t --help-mdoc; \
 		sed -n '/^\.\\" END OPTIONS/,$$p' man/$$t.1; } > $(BUILD)/$$t.1 && \
 		{ cmp -s $(BUILD)/$$t.1 man/$$t.1 || cp $(BUILD)/$$t.1 man/$$t.1; }; }; done
+	@t=man/wan-train.1; { sed '/^\.\\" BEGIN KEYS/q' $$t; $(BUILD)/bin/wan-train --help-keys-mdoc; \
+		sed -n '/^\.\\" END KEYS/,$$p' $$t; } > $(BUILD)/keys.1 && { cmp -s $(BUILD)/keys.1 $$t || cp $(BUILD)/keys.1 $$t; }
 lint: tools ## layers, headers, man pages
 	@BIN=$(abspath $(BUILD)/bin) tests/run $(sort $(wildcard tests/lint/*.sh))
 

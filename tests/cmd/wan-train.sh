@@ -104,5 +104,8 @@ ok "and leaves nothing behind" [ -z "$(ls -A full)" ]
 ok "a closed reader of metrics does not end the run" sh -c "wan-train --mock $(echo $T) train.train_iters=200 \
     checkpoint.save=pipe 2>pipe.err | head -n 1 >/dev/null; [ -d pipe/iter_0000200 ]"
 
-# debug.batch and debug.dump against PyTorch's gradients
+# the manual
+sed -n '/^\.\\" BEGIN KEYS/,/^\.\\" END KEYS/p' "$TOP/man/wan-train.1" | sed '1d;$d' >keys.man
+wan-train --help-keys-mdoc >keys.live
+same "the key table of the man page is live" keys.man keys.live
 done_testing
