@@ -139,9 +139,8 @@ static void take_facts(clip *c, double fps)
     c->out->fps_in = wan_source_fps(&c->src);
     c->out->fps = fps > 0 ? fps : c->out->fps_in;
     c->out->errors = c->src.errors;
-    int64_t promised = wan_source_promised(&c->src);
-    if (promised > c->src.packets && !c->out->errors)
-        c->out->errors = 1; /* the file ends before its own table of contents does */
+    if (!c->out->errors)
+        c->out->errors = wan_source_cut(&c->src);
 }
 
 static int check_options(const wan_video_options *o, const char *path)

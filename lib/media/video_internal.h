@@ -24,6 +24,7 @@ typedef struct wan_source {
     int64_t frames;    /* given so far */
     int64_t packets;   /* of the stream, read so far */
     int64_t errors;
+    int said_before;   /* errors the demuxer told while it was opened */
     int64_t first, last; /* time stamps given to frames, in time_base */
     int64_t duration;  /* of the last frame, 0 unknown */
 } wan_source;
@@ -33,6 +34,8 @@ int wan_source_open(wan_source *s, const char *path, int threads) WAN_MUST_CHECK
 int wan_source_next(wan_source *s, AVFrame *frame) WAN_MUST_CHECK;
 /* Frames the container says there are; 0 when it does not say.  Only a hint. */
 int64_t wan_source_promised(const wan_source *s);
+/* After the end: an mp4 held fewer packets than its table of contents says. */
+int wan_source_cut(const wan_source *s);
 /* Average rate by the time stamps given so far. */
 double wan_source_fps(const wan_source *s);
 void wan_source_close(wan_source *s);

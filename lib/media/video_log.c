@@ -18,13 +18,21 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char first[200];
+static int from_demuxer;
+
+static int is_demuxer(void *object)
+{
+    const AVClass *c = object ? *(const AVClass **)object : NULL;
+    return c && (c->get_category ? c->get_category(object) : c->category) ==
+                    AV_CLASS_CATEGORY_DEMUXER;
+}
 
 static void keep(void *object, int level, const char *fmt, va_list ap)
 {
-    (void)object;
     if (level > AV_LOG_ERROR)
         return;
     pthread_mutex_lock(&lock);
+    from_demuxer += is_demuxer(object);
     if (!first[0]) {
         vsnprintf(first, sizeof first, fmt, ap);
         first[strcspn(first, "\r\n")] = 0;
@@ -36,8 +44,17 @@ void wan_video_log_start(void)
 {
     pthread_mutex_lock(&lock);
     first[0] = 0;
+    from_demuxer = 0;
     pthread_mutex_unlock(&lock);
     av_log_set_callback(keep);
+}
+
+int wan_video_log_demuxer(void)
+{
+    pthread_mutex_lock(&lock);
+    int n = from_demuxer;
+    pthread_mutex_unlock(&lock);
+    return n;
 }
 
 int wan_video_log_err(const char *path, const char *what, int averror)

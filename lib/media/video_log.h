@@ -11,5 +11,8 @@
 void wan_video_log_start(void);
 /* Records "PATH: what: libav's reason (its first complaint)".  Always -1. */
 int wan_video_log_err(const char *path, const char *what, int averror);
+/* Errors the demuxers told since wan_video_log_start: for some containers (Matroska) the only sign
+ * of a truncated file. */
+int wan_video_log_demuxer(void);
 
 #endif

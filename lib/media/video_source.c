@@ -103,37 +103,45 @@ int wan_source_open(wan_source *s, const char *path, int threads)
         wan_source_close(s);
         return -1;
     }
+    s->said_before = wan_video_log_demuxer();
     return 0;
 }
 
-/* Reads packets until one of our stream went to the decoder, or the end began to be flushed. */
+/* 1 the next packet of our stream is in s->pkt, 0 there are no more. */
+static int read_packet(wan_source *s)
+{
+    for (int bad = 0; bad < ERRORS_IN_A_ROW;) {
+        int rc = av_read_frame(s->fmt, s->pkt);
+        if (rc >= 0 && s->pkt->stream_index == s->stream->index)
+            return 1;
+        av_packet_unref(s->pkt);
+        if (rc >= 0 || rc == AVERROR(EAGAIN))
+            continue;
+        if (rc == AVERROR_EOF)
+            return 0;
+        s->errors++;
+        bad = rc == AVERROR_INVALIDDATA ? bad + 1 : ERRORS_IN_A_ROW;
+    }
+    return 0;
+}
+
+/* Gives the decoder the next packet, or the sign that there are no more. */
 static int feed(wan_source *s)
 {
-    int rc, in_a_row = 0;
-    for (;;) {
-        rc = av_read_frame(s->fmt, s->pkt);
-        if (rc == AVERROR(EAGAIN))
-            continue;
-        if (rc < 0 && rc != AVERROR_EOF) {
-            s->errors++;
-            if (++in_a_row < ERRORS_IN_A_ROW && rc == AVERROR_INVALIDDATA)
-                continue;
-        }
-        if (rc < 0) {
-            s->flushing = 1;
-            return avcodec_send_packet(s->dec, NULL);
-        }
-        if (s->pkt->stream_index == s->stream->index)
-            break;
-        av_packet_unref(s->pkt);
+    int more = read_packet(s);
+    if (more) {
+        s->packets++;
+        s->errors += (s->pkt->flags & AV_PKT_FLAG_CORRUPT) != 0;
+    } else {
+        s->flushing = 1;
+        if (!s->errors) /* the only sign of a truncated Matroska file is that it is said */
+            s->errors = wan_video_log_demuxer() - s->said_before;
     }
-    s->packets++;
-    s->errors += (s->pkt->flags & AV_PKT_FLAG_CORRUPT) != 0;
-    rc = avcodec_send_packet(s->dec, s->pkt);
+    int rc = avcodec_send_packet(s->dec, more ? s->pkt : NULL);
     av_packet_unref(s->pkt);
     if (rc == AVERROR(ENOMEM))
-        return rc;
-    s->errors += rc < 0 && rc != AVERROR(EAGAIN);
+        return -1;
+    s->errors += rc < 0; /* of this packet, or one before it on another thread */
     return 0;
 }
 
@@ -183,6 +191,11 @@ int wan_source_next(wan_source *s, AVFrame *frame)
 int64_t wan_source_promised(const wan_source *s)
 {
     return s->stream->nb_frames > 0 ? s->stream->nb_frames : 0;
+}
+
+int wan_source_cut(const wan_source *s)
+{
+    return strstr(s->fmt->iformat->name, "mp4") && s->packets < s->stream->nb_frames;
 }
 
 double wan_source_fps(const wan_source *s)

@@ -90,6 +90,13 @@ if command -v ffmpeg >/dev/null; then
         wan-decode -q $size cut$i >/dev/null 2>&1 && missed=$((missed + 1))
     done
     ok "a tail of 1 to 9 % cut off is always noticed" is $missed 0
+    ffmpeg -y -v error -i clips/c1.mp4 -c copy whole.mkv; cp clips/c1.json whole.json
+    ok "Matroska" wan-decode -q $size whole.mkv
+    head -c $(($(stat -c %s whole.mkv) * 3 / 4)) whole.mkv >cut.mkv; cp clips/c1.json cut.json
+    fails 1 'cut.mkv: damaged or truncated' "a truncated one" wan-decode -q $size -o x.wan cut.mkv
+    ffmpeg -y -v error -ss 0.2 -i clips/c1.mp4 -c copy edited.mp4; cp clips/c1.json edited.json
+    ok "an mp4 whose edit list leaves frames out is not taken for truncated" \
+        wan-decode -q $size -o x.wan edited.mp4
 else skip "a tail cut off is noticed" "no ffmpeg"; fi
 
 # ---- broken outputs
