@@ -41,7 +41,7 @@ static const wan_opt table[] = {
     WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 9999999,
                 "export: iteration of the training run; -1: its latest"),
     WAN_OPT_FLAG("copy-components", 'c', &o.copy,
-                 "export: copy vae, text_encoder, tokenizer, scheduler and model_index.json as well"),
+                 "export: copy vae, text_encoder, tokenizer, scheduler and model_index.json too"),
     WAN_OPT_FLAG("force", 'f', &o.force, "replace what is there"),
     WAN_OPT_GROUP("Accepted without effect"),
     WAN_OPT_STR("device-map", 0, "NAME", &o.device_map, "conversion needs no device"),
@@ -50,7 +50,8 @@ static const wan_opt table[] = {
     WAN_OPT_COMMON,
     WAN_OPT_END
 };
-static const wan_tool tool = { "wan-convert", "published weights to checkpoints and back, any naming",
+static const wan_tool tool = { "wan-convert",
+                               "published weights to checkpoints and back, any naming",
                                "[options] import|export FROM TO", table };
 
 /* ---- tensors */
@@ -173,8 +174,8 @@ static int write_transformer(source *s, const char *path, const char *sub, enum 
     int rc = inner ? refuse_existing(path) : -1;
     if (rc == 0) {
         wan_remove_tree(tmp);
-        rc = wan_dit_write(&s->c, &s->params, *sub ? inner : tmp, naming, s->type, o.max_shard, fetch,
-                           s);
+        rc = wan_dit_write(&s->c, &s->params, *sub ? inner : tmp, naming, s->type, o.max_shard,
+                           fetch, s);
         wan_progress(1, "%d tensors", s->done);
     }
     if (rc == 0)

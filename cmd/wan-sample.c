@@ -24,8 +24,8 @@
 
 /* wan-model.md 6.6: sample_neg_prompt of the official wan/configs/shared_config.py */
 static const char official_negative[] =
-    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"
-    "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，"
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"
+    "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，"
     "形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走";
 
 static struct {
@@ -37,14 +37,15 @@ static struct {
     double shift, scale;
     int use_official_negative, t5_cpu, sequence_parallel, strict, force;
 } o = { .task = "t2v-14B", .negative = "", .save_file = "DefaultExp", .solver = "unipc",
-        .schedule = "diffusers", .device = "auto", .precision = "bf16", .rng = "philox", .step = -1,
-        .steps = 50, .seed = -1, .fps = 16, .crf = 10, .ranks = { 1, 1, 1 }, .shift = 5, .scale = 5 };
+        .schedule = "diffusers", .device = "auto", .precision = "bf16", .rng = "philox",
+        .step = -1, .steps = 50, .seed = -1, .fps = 16, .crf = 10, .ranks = { 1, 1, 1 },
+        .shift = 5, .scale = 5 };
 
 static const wan_opt table[] = {
     WAN_OPT_GROUP("Model"),
     WAN_OPT_STR("model", 'm', "DIR", &o.model,
-                "HuggingFace folder with vae, text_encoder, tokenizer and, unless --checkpoint_dir is "
-                "given, transformer"),
+                "HuggingFace folder with vae, text_encoder, tokenizer and, unless --checkpoint_dir "
+                "is given, transformer"),
     WAN_OPT_STR("checkpoint_dir", 0, "DIR", &o.checkpoint,
                 "transformer: a training run of wan-train, or a folder with transformer"),
     WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 9999999,
@@ -52,7 +53,7 @@ static const wan_opt table[] = {
     WAN_OPT_STR("t5_checkpoint_dir", 0, "DIR", &o.t5_dir, "text_encoder and tokenizer from here"),
     WAN_OPT_STR("vae_checkpoint_dir", 0, "DIR", &o.vae_dir, "vae from here"),
     WAN_OPT_ENUM("task", 0, "t2v-14B|t2v-1.3B", &o.task,
-                 "default size and part of the default file name; the model itself says what it is"),
+                 "default size and part of the default file name; config.json says the rest"),
     WAN_OPT_GROUP("What to make"),
     WAN_OPT_LIST("prompts", 'p', "TEXT", &o.prompts, "one video for each"),
     WAN_OPT_STR("negative_prompt", 0, "TEXT", &o.negative, "what guidance leads away from"),
@@ -84,8 +85,8 @@ static const wan_opt table[] = {
     WAN_OPT_INT("pipeline_parallel_size", 0, "N", &o.ranks[2], 1, 1, "accepted; only 1"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("save_file", 'o', "NAME", &o.save_file,
-                "NAME.mp4 or NAME.png: that file (NAME_00, NAME_01... for several prompts); -: records "
-                "to standard output; else a part of the default name"),
+                "NAME.mp4 or NAME.png: that file (NAME_00, NAME_01... for several prompts); "
+                "-: records to standard output; else a part of the default name"),
     WAN_OPT_INT("fps", 0, "N", &o.fps, 1, 240, "frames per second of the file"),
     WAN_OPT_INT("crf", 0, "N", &o.crf, 0, 51, "libx264 quality, 0 best"),
     WAN_OPT_FLAG("force", 'f', &o.force, "write records to a terminal"),
@@ -94,7 +95,7 @@ static const wan_opt table[] = {
                  "random numbers: our own, or those of torch's CPU generator"),
     WAN_OPT_STR("noise", 0, "FILE", &o.noise, "noise from tensor noise, or noise.0, noise.1..."),
     WAN_OPT_STR("text", 0, "FILE", &o.text,
-                "text rows from tensors text (or text.0...) and negative; no text encoder is needed"),
+                "text rows from tensors text (or text.0...) and negative, not from a model"),
     WAN_OPT_STR("latents-out", 0, "FILE", &o.latents_out, "write tensor latents (or latents.0...)"),
     WAN_OPT_STR("dump-steps", 0, "FILE", &o.dump_steps,
                 "write the latent after every step: latents.00... (or latents.0.00...)"),
@@ -166,7 +167,8 @@ static const char *pick(const wan_strlist *l, int i)
 static int check_list(const wan_strlist *l, int n, const char *name)
 {
     if (l->n > 1 && (int)l->n != n)
-        return wan_err("--%s has %zu values for %d videos: give one, or one for each", name, l->n, n);
+        return wan_err("--%s has %zu values for %d videos: give one, or one for each", name, l->n,
+                       n);
     return 0;
 }
 
@@ -514,8 +516,8 @@ static int on_step(void *arg, int i, const float *latent)
 {
     progress *p = arg;
     char name[64];
-    wan_progress(0, "video %d of %d: step %d of %" PRId64 ", %.2f s/step", p->video + 1, all.n, i + 1,
-                 o.steps, (wan_now() - p->start) / (i + 1));
+    wan_progress(0, "video %d of %d: step %d of %" PRId64 ", %.2f s/step", p->video + 1, all.n,
+                 i + 1, o.steps, (wan_now() - p->start) / (i + 1));
     if (!p->dump)
         return 0;
     step_name(name, sizeof name, p->video, i);
@@ -710,10 +712,10 @@ static int decode_one(wan_vae *v, wan_writer *records, int i)
 
 static json_t *provenance(void)
 {
-    json_t *options = json_pack("{s:s, s:I, s:f, s:f, s:s, s:s, s:s}", "task", o.task, "sample_steps",
-                                (json_int_t)o.steps, "sample_shift", o.shift, "sample_guide_scale",
-                                o.scale, "sample_solver", o.solver, "schedule", o.schedule,
-                                "precision", o.precision);
+    json_t *options = json_pack("{s:s, s:I, s:f, s:f, s:s, s:s, s:s}", "task", o.task,
+                                "sample_steps", (json_int_t)o.steps, "sample_shift", o.shift,
+                                "sample_guide_scale", o.scale, "sample_solver", o.solver,
+                                "schedule", o.schedule, "precision", o.precision);
     json_t *header = wan_provenance_append(NULL, "wan-sample", options);
     json_decref(options);
     return header;
@@ -744,8 +746,8 @@ static int vae_phase(wan_dev *d)
     double start = wan_now();
     int rc = dir ? wan_vae_open(&v, d, dir, WAN_VAE_DECODER, WAN_F32) : -1;
     if (rc == 0 && wan_vae_channels(v) != all.C)
-        rc = wan_err("%s: %d latent channels, the transformer has %" PRId64, dir, wan_vae_channels(v),
-                     all.C);
+        rc = wan_err("%s: %d latent channels, the transformer has %" PRId64, dir,
+                     wan_vae_channels(v), all.C);
     if (rc == 0)
         rc = decode_all(v);
     if (rc == 0)

@@ -33,7 +33,8 @@ static int scratch_new(scratch *s, wan_dit *m, int64_t R)
     size_t e = wan_dtype_size(m->compute);
     s->staging = wan_malloc((size_t)R, sizeof *s->staging, "text rows");
     s->rstd = wan_dev_alloc(m->d, (size_t)R * sizeof *s->rstd, "text rows");
-    s->x = wan_buf_of(wan_dev_alloc(m->d, (size_t)(R * m->c.text_dim) * e, "text rows"), m->compute);
+    size_t x_bytes = (size_t)(R * m->c.text_dim) * e;
+    s->x = wan_buf_of(wan_dev_alloc(m->d, x_bytes, "text rows"), m->compute);
     s->h = wan_buf_of(wan_dev_alloc(m->d, (size_t)(R * D) * e, "text rows"), m->compute);
     s->ctx = wan_buf_of(wan_dev_alloc(m->d, (size_t)(R * D) * e, "text rows"), m->compute);
     s->k0 = wan_buf_of(wan_dev_alloc(m->d, (size_t)(R * D) * e, "text rows"), m->compute);

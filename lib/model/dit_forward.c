@@ -42,8 +42,8 @@ int wan_dit_text_mlp(wan_dit *m, wan_buf ctx, wan_buf h, wan_buf z, wan_buf x, i
     return wan_dit_apply(m, &p->ends.text2, ctx, h, R);
 }
 
-int wan_dit_text_kv(wan_dit *m, int l, wan_buf k, wan_buf v, wan_buf k0, wan_real *rstd, wan_buf ctx,
-                    int64_t R)
+int wan_dit_text_kv(wan_dit *m, int l, wan_buf k, wan_buf v, wan_buf k0, wan_real *rstd,
+                    wan_buf ctx, int64_t R)
 {
     const wan_dit_block *b = &wan_dit_p(m)->block[l];
     WAN_TRY(wan_dit_apply(m, &b->ck, k0, ctx, R));
@@ -82,7 +82,8 @@ int wan_dit_block_mod(wan_dit *m, int l)
 }
 
 /* LayerNorm with rows shift, scale = `row`, `row`+1 of the block's modulation. */
-static int norm_mod(wan_dit *m, wan_buf u, wan_real *mean, wan_real *rstd, const wan_real *x, int row)
+static int norm_mod(wan_dit *m, wan_buf u, wan_real *mean, wan_real *rstd, const wan_real *x,
+                    int row)
 {
     wan_dit_priv *p = wan_dit_p(m);
     int64_t D = wan_dit_width(&m->c);

@@ -209,7 +209,8 @@ static int reserve_host(wan_dit *m, const wan_dit_capacity *cap)
     wan_dit_priv *p = wan_dit_p(m);
     int64_t stage = cap->text_rows > cap->samples ? cap->text_rows : cap->samples;
     p->slot = wan_calloc((size_t)(m->c.layers + 1) * WAN_DIT_N_SLOTS, sizeof *p->slot, "slots");
-    p->rope_host = wan_malloc((size_t)(cap->tokens * m->c.head_dim), sizeof(wan_real), "RoPE table");
+    size_t angles = (size_t)(cap->tokens * m->c.head_dim);
+    p->rope_host = wan_malloc(angles, sizeof(wan_real), "RoPE table");
     p->host = wan_malloc((size_t)stage, sizeof(wan_real), "staging");
     p->grid = wan_calloc((size_t)cap->samples, sizeof *p->grid, "grids");
     p->len = wan_calloc((size_t)cap->samples, sizeof *p->len, "lengths");

@@ -150,8 +150,8 @@ int wan_dit_apply(wan_dit *m, const wan_dit_linear *w, wan_buf y, wan_buf x, int
 int wan_dit_text_mlp(wan_dit *m, wan_buf ctx, wan_buf h, wan_buf z, wan_buf x, int64_t R)
     WAN_MUST_CHECK;
 /* Keys and values of block l from the context rows; k0 and rstd are what backward needs. */
-int wan_dit_text_kv(wan_dit *m, int l, wan_buf k, wan_buf v, wan_buf k0, wan_real *rstd, wan_buf ctx,
-                    int64_t R) WAN_MUST_CHECK;
+int wan_dit_text_kv(wan_dit *m, int l, wan_buf k, wan_buf v, wan_buf k0, wan_real *rstd,
+                    wan_buf ctx, int64_t R) WAN_MUST_CHECK;
 /* Block l from slot XIN to x_out (NULL: everything but the last sum, for recompute). */
 int wan_dit_block_forward(wan_dit *m, int l, wan_real *x_out, const wan_dit_kv *kv) WAN_MUST_CHECK;
 /* Fills the shared slots of block l that `selective` does not keep. */

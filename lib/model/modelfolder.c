@@ -88,8 +88,8 @@ int wan_model_transformer(char **out, const char *dir, int64_t step)
     if (has(dir, LATEST) || highest(dir) >= 0)
         return in_run(out, dir, step);
     if (step >= 0)
-        return wan_err("%s: a checkpoint step was given, but this is no training run: it has neither "
-                       LATEST " nor iter_*", dir);
+        return wan_err("%s: a checkpoint step was given, but this is no training run: it has "
+                       "neither " LATEST " nor iter_*", dir);
     if (!has(dir, "transformer") && !has(dir, "config.json"))
         return wan_err("%s: neither a training run, nor a model folder with transformer/, nor a "
                        "transformer", dir);

@@ -164,8 +164,8 @@ int wan_dit_config_load(wan_dit_config *c, const char *dir)
 
 static json_t *hf_json(const wan_dit_config *c)
 {
-    return json_pack("{s:s, s:s, s:n, s:i, s:b, s:f, s:i, s:i, s:n, s:i, s:i, s:i, s:i, s:[iii], s:n,"
-                     " s:s, s:i, s:i}",
+    return json_pack("{s:s, s:s, s:n, s:i, s:b, s:f, s:i, s:i, s:n, s:i, s:i, s:i, s:i, s:[iii],"
+                     " s:n, s:s, s:i, s:i}",
                      "_class_name", "WanTransformer3DModel", "_diffusers_version", "0.33.0.dev0",
                      "added_kv_proj_dim", "attention_head_dim", c->head_dim, "cross_attn_norm", 1,
                      "eps", c->eps, "ffn_dim", c->ffn, "freq_dim", c->freq_dim, "image_dim",
@@ -178,8 +178,8 @@ static json_t *hf_json(const wan_dit_config *c)
 static json_t *official_json(const wan_dit_config *c)
 {
     return json_pack("{s:s, s:s, s:i, s:f, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:i}", "_class_name",
-                     "WanModel", "_diffusers_version", "0.30.0", "dim", c->heads * c->head_dim, "eps",
-                     c->eps, "ffn_dim", c->ffn, "freq_dim", c->freq_dim, "in_dim", c->in_ch,
+                     "WanModel", "_diffusers_version", "0.30.0", "dim", c->heads * c->head_dim,
+                     "eps", c->eps, "ffn_dim", c->ffn, "freq_dim", c->freq_dim, "in_dim", c->in_ch,
                      "model_type", "t2v", "num_heads", c->heads, "num_layers", c->layers, "out_dim",
                      c->out_ch, "text_len", c->text_len);
 }

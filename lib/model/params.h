@@ -33,8 +33,8 @@ typedef struct wan_params {
     int64_t count;     /* parameters, without padding */
 } wan_params;
 
-/* Appends a tensor (name, official, rank, shape, is_gemm, block given; count is computed).  After the
- * last one wan_params_layout gives the offsets and sorts the table by offset. */
+/* Appends a tensor (name, official, rank, shape, is_gemm, block given; count is computed).  After
+ * the last one wan_params_layout gives the offsets and sorts the table by offset. */
 int wan_params_add(wan_params *p, const wan_param *one) WAN_MUST_CHECK;
 void wan_params_layout(wan_params *p);
 int wan_params_find(const wan_params *p, const char *hf_name); /* index or -1 (no error recorded) */

@@ -4,8 +4,8 @@
  * (midpoint), Euler.  Zhao et al. 2023 (arXiv 2302.04867), Lu et al. 2022 (arXiv 2211.01095);
  * reduced forms: wan-model.md 6.2-6.4.
  *
- * The references hold their scalars as float32 tensors, and alpha = 1 - sigma loses digits there, so
- * the scalars here are float too: the coefficients are theirs.
+ * The references hold their scalars as float32 tensors, and alpha = 1 - sigma loses digits there,
+ * so the scalars here are float too: the coefficients are theirs.
  */
 #include "lib/model/sampler.h"
 

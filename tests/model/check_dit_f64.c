@@ -11,8 +11,8 @@
 enum { N = 3, TEXT_LEN = 9 };
 
 static wan_dev *dev;
-static const wan_dit_config config = { .heads = 2, .head_dim = 14, .layers = 2, .ffn = 20, .in_ch = 3,
-                                       .out_ch = 2, .text_dim = 10, .text_len = TEXT_LEN,
+static const wan_dit_config config = { .heads = 2, .head_dim = 14, .layers = 2, .ffn = 20,
+                                       .in_ch = 3, .out_ch = 2, .text_dim = 10, .text_len = TEXT_LEN,
                                        .freq_dim = 16, .patch_h = 2, .patch_w = 2, .eps = 1e-6 };
 static const int64_t grids[N][3] = { { 1, 2, 3 }, { 2, 1, 2 }, { 3, 2, 1 } };
 static const int64_t text_len[N] = { 0, 4, TEXT_LEN };
@@ -148,7 +148,8 @@ static void gradient(wan_dit *m, data *d)
 static double slope_error(wan_dit *m, data *d, double *p, const double *g, int64_t n)
 {
     const double h = 1e-5;
-    double *dir = malloc((size_t)n * 8), *keep = malloc((size_t)n * 8), want = 0, up, down, size = 0;
+    double *dir = malloc((size_t)n * 8), *keep = malloc((size_t)n * 8);
+    double want = 0, size = 0, up, down;
     noise(dir, n, 50, 1);
     memcpy(keep, p, (size_t)n * 8);
     for (int64_t i = 0; i < n; i++) {
@@ -294,7 +295,8 @@ static void check_calls(void)
     int at = 0;
     loss(m, &d);
     MUST(wan_dit_backward(m, &d.in, WAN_RBUF(d.r), count_hits, &at));
-    ok(at == 3 && hits[0] == 1 && hits[1] == 0 && hits[2] == -1, "on_grad: blocks from the end, then -1");
+    ok(at == 3 && hits[0] == 1 && hits[1] == 0 && hits[2] == -1,
+       "on_grad: blocks from the end, then -1");
     int64_t big[1][3] = { { 1, 2, 1025 } };
     wan_dit_input in = d.in;
     in.n = 1;
@@ -302,7 +304,8 @@ static void check_calls(void)
     int rc = wan_dit_forward(m, &in, d.pred);
     ok(rc < 0 && strstr(wan_err_text(), "1x2x1025"), "a grid beyond the RoPE range is refused: %s",
        wan_err_text());
-    ok(wan_dit_backward(m, &d.in, WAN_RBUF(d.r), NULL, NULL) < 0, "backward after a failed forward");
+    ok(wan_dit_backward(m, &d.in, WAN_RBUF(d.r), NULL, NULL) < 0,
+       "backward after a failed forward: refused");
     wan_dit_bytes bytes;
     wan_dit_capacity cap = { 40, N, N * TEXT_LEN, WAN_RECOMPUTE_FULL };
     size_t before = dev->allocated;
@@ -310,8 +313,8 @@ static void check_calls(void)
     wan_dit_free(&m);
     int64_t planned = bytes.weights + bytes.grads + bytes.activations + bytes.workspace;
     int64_t real = (int64_t)(before - dev->allocated);
-    ok(real >= planned && real < planned + 4096, "planned %lld bytes, taken %lld", (long long)planned,
-       (long long)real);
+    ok(real >= planned && real < planned + 4096, "planned %lld bytes, taken %lld",
+       (long long)planned, (long long)real);
     free_data(&d);
 }
 

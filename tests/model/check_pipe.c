@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * check_pipe.c - wan-sample as a user runs it, against diffusers' WanPipeline (tests/data/ref/pipe):
- * latents within 1e-4, video within 1 of every value, from exchanged noise and text, from the prompt
- * itself, and from a seed.
+ * check_pipe.c - wan-sample as a user runs it, against diffusers' WanPipeline
+ * (tests/data/ref/pipe): latents within 1e-4, video within 1 of every value, from exchanged noise
+ * and text, and from the prompt and a seed.
  */
 #include <unistd.h>
 
@@ -37,7 +37,8 @@ static float *tensor(wan_st *st, const char *name, size_t *n)
 }
 
 /* Tensor `name` of FOLDER/file against `key` of the reference. */
-static void compare(const char *what, const char *file, const char *name, const char *key, double bound)
+static void compare(const char *what, const char *file, const char *name, const char *key,
+                    double bound)
 {
     char path[128];
     wan_st *st;
@@ -76,8 +77,8 @@ static void compare_video(const char *what, const char *file, const char *solver
             differ += d != 0;
         }
     }
-    ok(worst <= 1 && differ * 100 < t->bytes, "%s: %s: %zu of %zu values differ, by at most %d", what,
-       key, differ, t ? t->bytes : 0, worst);
+    ok(worst <= 1 && differ * 100 < t->bytes, "%s: %s: %zu of %zu values differ, by at most %d",
+       what, key, differ, t ? t->bytes : 0, worst);
     wan_record_clear(&rec);
     wan_reader_close(&r);
     wan_in_close(f);
@@ -129,7 +130,8 @@ static void check_prompt(void)
     char options[1024];
     if (!j)
         die();
-    snprintf(options, sizeof options, "--prompts '%s' --negative_prompt '%s' --rng torch-cpu --base_seed %lld",
+    snprintf(options, sizeof options,
+             "--prompts '%s' --negative_prompt '%s' --rng torch-cpu --base_seed %lld",
              json_string_value(json_object_get(j, "prompt")),
              json_string_value(json_object_get(j, "negative_prompt")),
              (long long)json_integer_value(json_object_get(j, "seed")));

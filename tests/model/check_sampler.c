@@ -97,7 +97,8 @@ typedef struct guided {
 
 static void branch(guided *g, const wan_dit_context *ctx, wan_real t, float *v)
 {
-    wan_dit_input in = { .n = 1, .grid = (const int64_t (*)[3])g->grid, .rows = WAN_RBUF(g->rows), .t = &t };
+    wan_dit_input in = { .n = 1, .grid = (const int64_t (*)[3])g->grid, .rows = WAN_RBUF(g->rows),
+                         .t = &t };
     MUST(wan_dit_forward_cached(g->m, &in, ctx, g->pred));
     MUST(g->d->ops->unpatchify(g->d, v, WAN_RBUF(g->pred), g->C, g->T, g->h, g->w, WAN_PATCH_HWC));
 }
@@ -113,7 +114,8 @@ static void velocity(guided *g, const float *x, double t, float *v)
     MUST(g->d->ops->lincomb(g->d, v, 2, c, both, g->C * g->T * g->h * g->w));
 }
 
-static void check_solver(guided *g, wan_st *in, wan_st *out, const char *name, int steps, double shift)
+static void check_solver(guided *g, wan_st *in, wan_st *out, const char *name, int steps,
+                         double shift)
 {
     char solver[32], key[64];
     const char *schedule = split(name, solver, sizeof solver);
@@ -135,8 +137,9 @@ static void check_solver(guided *g, wan_st *in, wan_st *out, const char *name, i
         }
         free(want);
     }
-    ok(compared > 0 && worst <= 1e-4, "%s: latents after %d of %d steps, worst error %.2g (bound 1e-4)",
-       name, compared, steps, worst);
+    ok(compared > 0 && worst <= 1e-4,
+       "%s: latents after %d of %d steps, worst error %.2g (bound 1e-4)", name, compared, steps,
+       worst);
     wan_sampler_free(&s);
     free(x);
     free(v);
@@ -144,7 +147,8 @@ static void check_solver(guided *g, wan_st *in, wan_st *out, const char *name, i
 
 static void check_pipe(void)
 {
-    static const char *const names[] = { "unipc", "dpm++", "euler", "unipc-official", "dpm++-official" };
+    static const char *const names[] = { "unipc", "dpm++", "euler", "unipc-official",
+                                         "dpm++-official" };
     guided g = { 0 };
     wan_dit_config c;
     wan_st *in, *out;
@@ -161,7 +165,8 @@ static void check_pipe(void)
     g.C = shape[0], g.T = shape[1], g.h = shape[2], g.w = shape[3];
     memcpy(g.grid[0], (int64_t[]){ g.T, g.h / 2, g.w / 2 }, sizeof g.grid[0]);
     int64_t rows[2], n = g.C * g.T * g.h * g.w;
-    float *text = tensor(in, "text", &rows[0], NULL), *negative = tensor(in, "negative", &rows[1], NULL);
+    float *text = tensor(in, "text", &rows[0], NULL);
+    float *negative = tensor(in, "negative", &rows[1], NULL);
     MUST(wan_dit_reserve(g.m, &(wan_dit_capacity){ n / 64, 1, 1, WAN_RECOMPUTE_NONE }));
     MUST(wan_dit_context_new(&g.cond, g.m, WAN_RBUF(text), &rows[0], 1));
     MUST(wan_dit_context_new(&g.uncond, g.m, WAN_RBUF(negative), &rows[1], 1));
