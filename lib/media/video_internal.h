@@ -24,7 +24,7 @@ typedef struct wan_source {
     int64_t frames;    /* given so far */
     int64_t packets;   /* of the stream, read so far */
     int64_t errors;
-    int said_before;   /* errors the demuxer told while it was opened */
+    int said_before;   /* errors the demuxer told about the file's head */
     int64_t first, last; /* time stamps given to frames, in time_base */
     int64_t duration;  /* of the last frame, 0 unknown */
 } wan_source;

@@ -32,6 +32,7 @@ static int open_file(wan_source *s)
     av_free(url);
     if (rc < 0)
         return wan_video_log_err(s->path, "not a video this program can read", rc);
+    s->said_before = wan_video_log_demuxer();
     rc = avformat_find_stream_info(s->fmt, NULL);
     return rc < 0 ? wan_video_log_err(s->path, "no usable streams", rc) : 0;
 }
@@ -103,7 +104,6 @@ int wan_source_open(wan_source *s, const char *path, int threads)
         wan_source_close(s);
         return -1;
     }
-    s->said_before = wan_video_log_demuxer();
     return 0;
 }
 
