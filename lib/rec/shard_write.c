@@ -26,6 +26,7 @@ struct wan_shard_writer {
     uint64_t in_count, in_bytes; /* of the open shard */
     wan_out *out;
     struct archive *tar;
+    int dropped;                 /* the open shard is given up: nothing more is written */
 };
 
 static char *shard_path(const wan_shard_writer *w, uint64_t number, const char *suffix)
@@ -77,9 +78,9 @@ static int scan(const wan_shard_writer *w, int remove, uint64_t from)
 
 static la_ssize_t on_write(struct archive *a, void *user, const void *data, size_t n)
 {
-    wan_out *o = user;
+    wan_shard_writer *w = user;
     errno = 0;
-    if (fwrite(data, 1, n, wan_out_file(o)) == n)
+    if (w->dropped || fwrite(data, 1, n, wan_out_file(w->out)) == n)
         return (la_ssize_t)n;
     archive_set_error(a, errno, "%s", strerror(errno));
     return -1;
@@ -127,7 +128,7 @@ static int open_shard(wan_shard_writer *w)
     if (archive_write_set_format_pax_restricted(w->tar) != ARCHIVE_OK ||
         archive_write_set_bytes_per_block(w->tar, RECORD) != ARCHIVE_OK ||
         archive_write_set_bytes_in_last_block(w->tar, RECORD) != ARCHIVE_OK ||
-        archive_write_open(w->tar, w->out, NULL, on_write, NULL) != ARCHIVE_OK)
+        archive_write_open(w->tar, w, NULL, on_write, NULL) != ARCHIVE_OK)
         return tar_err(w);
     if (!w->provenance)
         return 0;
@@ -258,7 +259,7 @@ void wan_shard_writer_abandon(wan_shard_writer **pw)
     if (!w)
         return;
     if (w->tar) {
-        archive_write_fail(w->tar); /* no end blocks, no flush */
+        w->dropped = 1;
         archive_write_free(w->tar);
     }
     wan_out_discard(&w->out);
