@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Times whole training steps (noise, forward, loss, backward, clip, AdamW) of one sample; arguments
- * "bf16" or "fp32" pick a precision. */
+ * "bf16" or "fp32" pick a precision, a number then one of the models. */
 #include <math.h>
 
 #include "lib/train/optim.h"
@@ -90,7 +90,8 @@ int main(int argc, char **argv)
            "|---|---|---:|---:|---:|---:|---:|\n");
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
         for (int t = 0; t < 2; t++)
-            if (argc < 2 || strcmp(argv[1], t ? "fp32" : "bf16") == 0)
+            if ((argc < 2 || strcmp(argv[1], t ? "fp32" : "bf16") == 0) &&
+                (argc < 3 || (size_t)atoi(argv[2]) == i))
                 run(&jobs[i], t ? WAN_REAL : WAN_BF16);
     return 0;
 }
