@@ -57,6 +57,11 @@ static int parse_ratio(uint64_t weight[3], const char *text)
     return sum ? 0 : wan_err("--split-ratio %s: all parts are empty", text);
 }
 
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 static void problem(const char *sentence)
 {
     wan_warn("%s", sentence);
@@ -75,10 +80,10 @@ static int check(const char *dir)
         wan_die();
     wan_progress(1, "%" PRIu64 " shards", rep.shards);
     if (bad)
-        wan_warn("%s: %" PRId64 " problem%s", dir, bad, bad == 1 ? "" : "s");
+        wan_warn("%s: %" PRId64 " problem%s", dir, bad, plural((uint64_t)bad));
     else
-        wan_info("%s: %" PRIu64 " shards, %" PRIu64 " samples, all well", dir, rep.shards,
-                 rep.samples);
+        wan_info("%s: %" PRIu64 " shard%s, %" PRIu64 " sample%s, all well", dir, rep.shards,
+                 plural(rep.shards), rep.samples, plural(rep.samples));
     return bad ? WAN_EXIT_FAILED : WAN_EXIT_DONE;
 }
 
@@ -100,7 +105,8 @@ int main(int argc, char **argv)
     if (wan_index_build(&rep, argv[argi], &opt) < 0)
         wan_die();
     wan_progress(1, "%" PRIu64 " shards", rep.shards);
-    wan_info("%" PRIu64 " shards, %" PRIu64 " samples: %s", rep.shards, rep.samples, rep.lines);
+    wan_info("%" PRIu64 " shard%s, %" PRIu64 " sample%s: %s", rep.shards, plural(rep.shards),
+             rep.samples, plural(rep.samples), rep.lines);
     if (rep.excluded)
         wan_info("%" PRIu64 " shards left out by --exclude", rep.excluded);
     if (rep.ignored)

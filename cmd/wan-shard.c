@@ -147,8 +147,8 @@ static int pack(int n, char **files)
         rc = wan_shard_writer_finish(&st.w);
         if (rc == 0) {
             wan_progress(1, "%" PRIu64 " samples", samples);
-            wan_info("%" PRIu64 " samples in %" PRIu64 " shards, latents %s, text %s", samples,
-                     done + 1, wan_dtype_name((wan_dtype)st.latent),
+            wan_info("%" PRIu64 " sample%s in %" PRIu64 " shard%s, latents %s, text %s", samples,
+                     samples == 1 ? "" : "s", done + 1, done ? "s" : "", wan_dtype_name((wan_dtype)st.latent),
                      wan_dtype_name((wan_dtype)st.text));
         }
     }

@@ -234,8 +234,9 @@ static void fill_report(struct build *b, wan_index_report *rep)
             samples += at_name ? b->shard[at_name - b->names.v].n : 0;
         }
         at += (size_t)snprintf(rep->lines + at, sizeof rep->lines - at,
-                               "%s%s %zu shards %" PRIu64 " samples", k ? ", " : "", p->name,
-                               p->shards.n, samples);
+                               "%s%s %zu shard%s %" PRIu64 " sample%s", k ? ", " : "",
+                               p->name, p->shards.n, p->shards.n == 1 ? "" : "s", samples,
+                               samples == 1 ? "" : "s");
     }
     for (size_t i = 0; i < b->names.n; i++)
         rep->samples += b->shard[i].n;

@@ -36,18 +36,20 @@ static char *shard_path(const wan_shard_writer *w, uint64_t number, const char *
     return wan_path_join(w->dir, name);
 }
 
-/* The number in this rank's shard name, or -1 for any other name. */
-static int64_t shard_number(int rank, const char *name)
+/* The number in this rank's shard name, or -1 for any other name; *tmp: one that a killed run left
+ * unfinished. */
+static int64_t shard_number(int rank, const char *name, int *tmp)
 {
     char prefix[32], *end;
     int n = snprintf(prefix, sizeof prefix, "shard-rank%02d-", rank);
     if (strncmp(name, prefix, (size_t)n) || name[n] < '0' || name[n] > '9')
         return -1;
     long long v = strtoll(name + n, &end, 10);
-    return strcmp(end, ".tar") ? -1 : v;
+    *tmp = !strcmp(end, ".tar.tmp");
+    return *tmp || !strcmp(end, ".tar") ? v : -1;
 }
 
-/* Without `from`: an error when the rank has shards.  With it: removes those numbered >= from. */
+/* An error when the rank has shards; or, with remove, takes away those numbered >= from. */
 static int scan(const wan_shard_writer *w, int remove, uint64_t from)
 {
     DIR *d = opendir(w->dir);
@@ -56,8 +58,9 @@ static int scan(const wan_shard_writer *w, int remove, uint64_t from)
     if (!d)
         return wan_err_errno("%s", w->dir);
     while (rc == 0 && (e = readdir(d))) {
-        int64_t number = shard_number(w->opt.rank, e->d_name);
-        if (number < 0)
+        int tmp;
+        int64_t number = shard_number(w->opt.rank, e->d_name, &tmp);
+        if (number < 0 || (tmp && !remove))
             continue;
         if (!remove) {
             rc = wan_err("%s/%s: exists; --force replaces it", w->dir, e->d_name);

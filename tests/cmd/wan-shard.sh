@@ -43,6 +43,20 @@ fails 1 'stdin' "a closed pipe upstream" sh -c "head -c 3000 a.rec | wan-shard -
 fails 1 'twice|before' "the same key twice" wan-shard -o twice a.rec a.rec
 echo hello >text; fails 1 'text' "no record stream" wan-shard -o n text
 
+# killed in mid-pipe
+stopped() { # stopped SIGNAL DIR: kills wan-shard while its second shard is open
+    mkfifo pipe.$1; wan-shard -q --shard_maxcount 2 -o $2 <pipe.$1 & local pid=$! i
+    exec 3>pipe.$1; head -c $((size / 2)) a.rec >&3
+    for i in $(seq 100); do ls $2/*.tmp >/dev/null 2>&1 && break; sleep 0.1; done
+    kill -$1 $pid; wait $pid; local rc=$?; exec 3>&-; [ $rc -gt 128 ]
+}
+ok "dies by SIGTERM" stopped TERM term
+ok "and leaves whole shards only" sh -c "ls term/*.tar && ! ls term/*.tmp"
+ok "dies by SIGKILL" stopped KILL kill
+ok "and nothing half-written has a final name" sh -c 'for t in kill/*.tar; do tar tf $t >/dev/null || exit 1; done'
+cp kill/shard-rank00-000000.tar kill/shard-rank00-000007.tar.tmp
+ok "--force starts over" sh -c 'wan-shard --force --shard_maxcount 2 -o kill <a.rec && [ $(ls kill | grep -c "tar$") = 3 ] && ! ls kill/*.tmp && wan-index kill'
+
 : >file
 fails 1 'file' "a folder that cannot be made" wan-shard -o file/x a.rec
 fails 1 'cannot write|too large|Too large' "a full disk" bash -c "trap '' XFSZ; ulimit -f 8; exec wan-shard -o full a.rec"
