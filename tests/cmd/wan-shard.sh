@@ -46,8 +46,8 @@ echo hello >text; fails 1 'text' "no record stream" wan-shard -o n text
 # killed in mid-pipe
 stopped() { # stopped SIGNAL DIR: kills wan-shard while its second shard is open
     mkfifo pipe.$1; wan-shard -q --shard_maxcount 2 -o $2 <pipe.$1 & local pid=$! i
-    exec 3>pipe.$1; head -c $((size / 2)) a.rec >&3
-    for i in $(seq 100); do ls $2/*.tmp >/dev/null 2>&1 && break; sleep 0.1; done
+    exec 3>pipe.$1; head -c $((size * 3 / 4)) a.rec >&3
+    for i in $(seq 100); do [ -e $2/shard-rank00-000001.tar.tmp ] && break; sleep 0.1; done
     kill -$1 $pid; wait $pid; local rc=$?; exec 3>&-; [ $rc -gt 128 ]
 }
 ok "dies by SIGTERM" stopped TERM term
