@@ -55,21 +55,34 @@ static int64_t count(const tensor *t)
     return n;
 }
 
+/* The pool times scale (0: ones) as dt; kept for the next tensor of the same scale. */
+static const char *block_of(double scale, wan_dtype dt)
+{
+    static char *block;
+    static double have = -1;
+    if (have == scale)
+        return block;
+    float *f = malloc(POOL * sizeof *f);
+    block = realloc(block, POOL * sizeof *f);
+    if (!f || !block)
+        return wan_err("out of memory"), NULL;
+    for (int64_t i = 0; i < POOL; i++)
+        f[i] = scale > 0 ? (float)(scale * pool[i]) : 1;
+    int rc = wan_convert(block, dt, f, WAN_F32, POOL);
+    free(f);
+    have = scale;
+    return rc < 0 ? NULL : block;
+}
+
 static int put(wan_st_writer *w, const tensor *t, wan_dtype dt)
 {
     int64_t n = count(t), size = (int64_t)wan_dtype_size(dt);
+    const char *block = block_of(t->scale, dt);
     char *data = malloc((size_t)(n * size));
-    if (!data)
+    if (!data || !block)
         return wan_err("out of memory");
-    for (int64_t i = 0; i < n; i += POOL) {
-        int64_t k = n - i < POOL ? n - i : POOL;
-        float *f = malloc((size_t)k * sizeof *f);
-        for (int64_t j = 0; f && j < k; j++)
-            f[j] = t->scale > 0 ? (float)(t->scale * pool[(j + i + n) % POOL]) : 1;
-        int rc = f ? wan_convert(data + i * size, dt, f, WAN_F32, (size_t)k) : -1;
-        free(f);
-        WAN_TRY(rc);
-    }
+    for (int64_t i = 0; i < n; i += POOL)
+        memcpy(data + i * size, block, (size_t)((n - i < POOL ? n - i : POOL) * size));
     int rc = wan_st_put(w, t->name, data, dt);
     free(data);
     return rc;
