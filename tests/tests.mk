@@ -28,3 +28,12 @@ $(FUZZ): $(BUILD)/fuzz/%: $(OBJ)/fuzz/tests/fuzz/%.o $(FUZZ_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(FUZZCC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS) -lm -lpthread
 fuzz: $(FUZZ) ## build the fuzz targets into build/fuzz (clang): build/fuzz/fuzz_NAME CORPUS
+
+# wan-encode at full size: time and memory (writes 12 GB of random weights into build/bench)
+$(BUILD)/bench/make_model: $(OBJ)/tests/data/make_model.o $(LIB)
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
+	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
+.PHONY: bench-encode

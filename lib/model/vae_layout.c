@@ -119,6 +119,16 @@ static int take_shared(vae_net *n)
     return n->work && n->y && n->lse ? 0 : -1;
 }
 
+static int take_all(vae_net *n)
+{
+    WAN_TRY(take_shared(n));
+    WAN_TRY(take_hist(n, &n->first));
+    WAN_TRY(take_hist(n, &n->last));
+    for (int i = 0; i < n->n_stages; i++)
+        WAN_TRY(take_stage(n, &n->stages[i]));
+    return 0;
+}
+
 int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk)
 {
     if (n->H == H && n->W == W && n->chunk == chunk)
@@ -126,12 +136,10 @@ int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk)
     wan_vae_layout_free(n);
     set_sizes(n, H, W, chunk);
     n->H = H, n->W = W, n->chunk = chunk; /* from here on free has something to do */
-    WAN_TRY(take_shared(n));
-    WAN_TRY(take_hist(n, &n->first));
-    WAN_TRY(take_hist(n, &n->last));
-    for (int i = 0; i < n->n_stages; i++)
-        WAN_TRY(take_stage(n, &n->stages[i]));
-    return 0;
+    if (take_all(n) == 0)
+        return 0;
+    wan_vae_layout_free(n);
+    return -1;
 }
 
 void wan_vae_layout_free(vae_net *n)
