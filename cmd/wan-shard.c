@@ -143,18 +143,31 @@ static int pack(int n, char **files)
     if (rc == 0 && !samples)
         rc = wan_err("no records in the input, so no shard was written");
     uint64_t done = st.w ? wan_shard_writer_shards(st.w) : 0;
-    if (rc == 0) {
+    if (rc == 0)
         rc = wan_shard_writer_finish(&st.w);
-        if (rc == 0) {
-            wan_progress(1, "%" PRIu64 " samples", samples);
-            wan_info("%" PRIu64 " sample%s in %" PRIu64 " shard%s, latents %s, text %s", samples,
-                     samples == 1 ? "" : "s", done + 1, done ? "s" : "", wan_dtype_name((wan_dtype)st.latent),
-                     wan_dtype_name((wan_dtype)st.text));
-        }
+    if (rc == 0) {
+        wan_progress(1, "%" PRIu64 " samples", samples);
+        wan_info("%" PRIu64 " sample%s in %" PRIu64 " shard%s, latents %s, text %s", samples,
+                 samples == 1 ? "" : "s", done + 1, done ? "s" : "",
+                 wan_dtype_name((wan_dtype)st.latent), wan_dtype_name((wan_dtype)st.text));
     }
     wan_shard_writer_abandon(&st.w);
     json_decref(st.header);
     free(st.id);
+    return rc;
+}
+
+/* Begins the stream: the provenance member stands in front of the first sample. */
+static int start_stream(wan_writer **w, const wan_shard_reader *r)
+{
+    const char *text = wan_shard_reader_provenance(r);
+    json_t *from = text ? wan_json_parse(text, strlen(text), WAN_SHARD_PROVENANCE) : NULL;
+    if (text && !from)
+        return -1;
+    json_t *header = wan_provenance_append(from, tool.name, NULL);
+    int rc = wan_writer_open(w, stdout, "<stdout>", header);
+    json_decref(header);
+    json_decref(from);
     return rc;
 }
 
@@ -163,22 +176,13 @@ static int extract_shard(wan_writer **w, const char *path)
     wan_shard_reader *r;
     wan_shard_sample s;
     wan_record rec = WAN_RECORD_INIT;
-    WAN_TRY(wan_shard_reader_open(&r, path, 0));
     int rc;
+    WAN_TRY(wan_shard_reader_open(&r, path, 0));
     while ((rc = wan_shard_reader_next(r, &s)) == 1) {
-        if (!*w) { /* the provenance member stands in front of the first sample */
-            const char *text = wan_shard_reader_provenance(r);
-            json_t *from = text ? wan_json_parse(text, strlen(text), WAN_SHARD_PROVENANCE) : NULL;
-            if (text && !from)
-                break;
-            json_t *header = wan_provenance_append(from, tool.name, NULL);
-            rc = wan_writer_open(w, stdout, "<stdout>", header);
-            json_decref(header);
-            json_decref(from);
-            if (rc < 0)
-                break;
-        }
-        if ((rc = wan_samplemap_unpack(&rec, &s, path)) < 0 || (rc = wan_writer_put(*w, &rec)) < 0)
+        rc = *w ? 0 : start_stream(w, r);
+        if (rc == 0)
+            rc = wan_samplemap_unpack(&rec, &s, path);
+        if (rc < 0 || (rc = wan_writer_put(*w, &rec)) < 0)
             break;
     }
     wan_record_clear(&rec);
@@ -186,7 +190,7 @@ static int extract_shard(wan_writer **w, const char *path)
         wan_warn("%s: %" PRIu64 " members are no files of a sample and were passed over", path,
                  wan_shard_reader_ignored(r));
     wan_shard_reader_close(&r);
-    return rc == 0 ? 0 : -1;
+    return rc;
 }
 
 /* Shards in the order of their names, which is also that of .info.json. */

@@ -52,7 +52,8 @@ static void check_membership(struct check *c, const char *name)
     if (in_list(&c->split.exclude, name))
         return;
     if (n != 1)
-        tell(c, n ? "%s: split.yaml names it %d times" : "%s: is in no part of split.yaml", name, n);
+        tell(c, n ? "%s: split.yaml names it %d times" : "%s: is in no part of split.yaml", name,
+             n);
 }
 
 static void check_offsets(struct check *c, const char *name, const char *path,

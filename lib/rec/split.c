@@ -105,16 +105,14 @@ static int read_document(yaml_parser_t *y, void *split)
         yaml_event_t e;
         WAN_TRY(wan_yamlin_next(y, &e));
         const char *key = e.type == YAML_SCALAR_EVENT ? (const char *)e.data.scalar.value : "";
-        int what = e.type == YAML_MAPPING_END_EVENT ? 0
-                   : !strcmp(key, "split_parts")    ? 1
-                   : !strcmp(key, "exclude")        ? 2
-                                                    : wan_yamlin_bad(&e, "only split_parts and exclude are known");
+        int rc = 0, parts = !strcmp(key, "split_parts"), exclude = !strcmp(key, "exclude");
+        int end = e.type == YAML_MAPPING_END_EVENT;
+        if (!parts && !exclude && !end)
+            rc = wan_yamlin_bad(&e, "only split_parts and exclude are known");
         yaml_event_delete(&e);
-        if (what <= 0)
-            return what < 0                                             ? -1
-                   : wan_yamlin_expect(y, YAML_DOCUMENT_END_EVENT, "more than one") < 0 ? -1
-                                                                             : 0;
-        WAN_TRY(what == 1 ? read_parts(y, s) : read_list(y, &s->exclude));
+        if (rc < 0 || end)
+            return rc;
+        WAN_TRY(parts ? read_parts(y, s) : read_list(y, &s->exclude));
     }
 }
 

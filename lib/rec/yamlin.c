@@ -21,15 +21,14 @@ int wan_yamlin_next(yaml_parser_t *y, yaml_event_t *e)
     if (!yaml_parser_parse(y, e))
         return wan_err("line %zu: %s", y->problem_mark.line + 1,
                        y->problem ? y->problem : "cannot read YAML");
-    const unsigned char *anchor = e->type == YAML_SCALAR_EVENT           ? e->data.scalar.anchor
-                                  : e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.anchor
-                                  : e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.anchor
-                                                                         : NULL;
-    const unsigned char *tag = e->type == YAML_SCALAR_EVENT           ? e->data.scalar.tag
-                               : e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.tag
-                               : e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.tag
-                                                                      : NULL;
-    if (e->type != YAML_ALIAS_EVENT && !anchor && !tag)
+    int plain = e->type != YAML_ALIAS_EVENT;
+    if (e->type == YAML_SCALAR_EVENT)
+        plain = !e->data.scalar.anchor && !e->data.scalar.tag;
+    else if (e->type == YAML_SEQUENCE_START_EVENT)
+        plain = !e->data.sequence_start.anchor && !e->data.sequence_start.tag;
+    else if (e->type == YAML_MAPPING_START_EVENT)
+        plain = !e->data.mapping_start.anchor && !e->data.mapping_start.tag;
+    if (plain)
         return 0;
     wan_yamlin_bad(e, "anchors and tags are not allowed");
     yaml_event_delete(e);

@@ -32,7 +32,8 @@ static void names(void)
         { "./a.json", "./a", "json" },   { "a.", "a", "" },
         { "a..b", "a", ".b" },           { ".hidden", NULL, NULL },
         { "README", NULL, NULL },        { "__index__/foo.json", NULL, NULL },
-        { "__meta__.json", "__meta__", "json" }, { "x/__m__/y.z", "x/__m__/y", "z" },
+        { "__meta__.json", "__meta__", "json" },
+        { "x/__m__/y.z", "x/__m__/y", "z" },
         { "v1.5_clip.json", "v1", "5_clip.json" },
     };
     int good = 1;
@@ -207,7 +208,8 @@ static void reading(void)
         wan_record_clear(&want);
         n++;
     }
-    ok(good && rc == 0 && n == 3, "records come back as they were (%s)", good ? "" : wan_err_text());
+    ok(good && rc == 0 && n == 3, "records come back as they were (%s)",
+       good ? "" : wan_err_text());
     ok(r && wan_shard_reader_provenance(r) &&
            !strcmp(wan_shard_reader_provenance(r), "{\"provenance\":[]}"),
        "and the provenance");
@@ -383,7 +385,8 @@ static void dataset(void)
        "a shard and a sample excluded, and another digest");
     wan_sample_clear(&s);
     wan_dataset_close(&again);
-    ok(truncate(in_dir("d/x-0.tar"), 4096) == 0 && wan_dataset_open(&again, in_dir("d"), "train") < 0,
+    ok(truncate(in_dir("d/x-0.tar"), 4096) == 0 &&
+           wan_dataset_open(&again, in_dir("d"), "train") < 0,
        "a truncated shard: %s", wan_err_text());
     ok(d && wan_dataset_read(d, 3, &s) < 0, "also when it was open: %s", wan_err_text());
     wan_dataset_close(&d);
