@@ -279,11 +279,11 @@ static attn_args args_of(const wan_attn *a, wan_buf o, wan_buf q, wan_buf k, wan
     return r;
 }
 
-/* The one place where the provider is chosen: cuDNN takes bf16 without a key bias (sdpa.cuh says
- * when it declines); everything else is ours. */
+/* The one place where the provider is chosen: cuDNN takes bf16 heads of up to 128 columns (sdpa.cuh
+ * says when it declines); everything else is ours. */
 static int for_cudnn(const wan_attn *a, wan_buf q)
 {
-    return q.t == WAN_BF16 && !a->kbias && a->hd % 8 == 0 && a->hd <= 128;
+    return q.t == WAN_BF16 && a->hd % 8 == 0 && a->hd <= 128;
 }
 
 extern "C" int wan_attention_forward_cuda(wan_dev *d, const wan_attn *a, wan_buf o, float *lse,

@@ -74,11 +74,12 @@ static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
     s->plans.push_back(sdpa_plan());
     sdpa_plan *p = &s->plans.back();
     p->shape = *shape;
-    if (sdpa_graph_describe(p) < 0 || sdpa_graph_plan(p, s->handle) < 0) {
+    if (sdpa_graph_describe(p) < 0) {
         sdpa_graph_free(p);
         s->plans.pop_back();
         return NULL;
     }
+    sdpa_graph_plan(p, s->handle, NULL);
     if (!p->found)
         wan_cuda_host->warn("attention: cuDNN has no engine for %lld x %lld tokens, head size %lld, "
                             "%s%s; the plain kernel is used (%s)", (long long)shape->sq,
@@ -148,14 +149,25 @@ static __global__ void pack_offsets(int32_t *out, const int32_t *cuq, const int3
     }
 }
 
-/* lse [H, Sq] <-> padded [n, heads, sq] for heads h0 ..; to: into padded, else out of it */
-static __global__ void pack_stats(float *padded, float *lse, const int32_t *cuq, int64_t Sq,
-                                  int64_t heads, int64_t h0, int64_t sq, int64_t total, int to)
+/* out [b, sk] = the key biases of samples first .. first+b, 0 behind their ends */
+static __global__ void pack_bias(float *out, const float *kbias, const int32_t *cuk, int first,
+                                 int64_t sk)
+{
+    int64_t i = first + blockIdx.x, k0 = cuk[i], n = cuk[i + 1] - k0;
+    for (int64_t j = threadIdx.x; j < sk; j += blockDim.x)
+        out[blockIdx.x * sk + j] = j < n ? kbias[k0 + j] : 0;
+}
+
+/* lse [H, Sq] <-> padded [b, heads, sq] for heads h0 .. of samples first ..; to: into padded (0
+ * behind a sample's end), else out of it */
+static __global__ void pack_stats(float *padded, float *lse, const int32_t *cuq, int first,
+                                  int64_t Sq, int64_t heads, int64_t h0, int64_t sq, int64_t total,
+                                  int to)
 {
     int64_t k = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (k >= total)
         return;
-    int64_t s = k % sq, h = k / sq % heads, i = k / (sq * heads);
+    int64_t s = k % sq, h = k / sq % heads, i = first + k / (sq * heads);
     int inside = s < cuq[i + 1] - cuq[i];
     float *l = lse + (h0 + h) * Sq + cuq[i] + s;
     if (to)
@@ -198,49 +210,94 @@ static sdpa_shape shape_of(const call *c, int64_t heads)
     s.h = heads;
     s.hd = a->hd;
     s.ldq = a->ldq, s.ldk = a->ldk, s.ldv = a->ldv, s.ldo = a->ldo;
+    s.bias = a->kbias != NULL;
     s.backward = c->backward;
     s.deterministic = c->backward && c->deterministic;
     if (c->sample < 0 && a->pq->n > 1) {
         s.ragged = 1;
         s.b = a->pq->n;
-        s.sq = s.lds = round_up(a->pq->max_len, 128); /* fewer plans */
+        s.sq = round_up(a->pq->max_len, 128); /* fewer plans */
         s.sk = round_up(a->pk->max_len, 128);
         return s;
     }
     int i = c->sample < 0 ? 0 : c->sample;
     s.sq = a->pq->cu_host[i + 1] - a->pq->cu_host[i];
     s.sk = a->pk->cu_host[i + 1] - a->pk->cu_host[i];
-    s.lds = a->pq->S;
     return s;
 }
 
 /* Scratch of one execution, cut into its parts. */
 struct space {
     int32_t *offsets;
-    float *stats, *delta, *dq_sum;
+    float *stats, *bias, *delta, *dq_sum;
     void *workspace;
 };
 
-static int space_get(wan_dev *d, space *s, const sdpa_plan *p, int has_lse)
+static int space_get(wan_dev *d, space *s, const sdpa_plan *p)
 {
     const sdpa_shape *g = &p->shape;
     size_t rows = (size_t)(g->b * g->h * g->sq);
-    size_t off = g->ragged ? round256(6 * (size_t)(g->b + 1) * 4) : 0;
-    size_t stats = g->ragged || !has_lse ? round256(rows * 4) : 0;
-    size_t delta = g->backward ? round256(rows * 4) : 0;
-    size_t sum = g->backward && !g->deterministic ? round256(rows * (size_t)g->hd * 4) : 0;
-    char *at = (char *)cuda_scratch(d, off + stats + delta + sum + (size_t)p->workspace + 256);
+    size_t size[6] = {
+        g->ragged ? 6 * (size_t)(g->b + 1) * 4 : 0,
+        rows * 4,
+        g->bias ? (size_t)(g->b * g->sk) * 4 : 0,
+        g->backward ? rows * 4 : 0,
+        g->backward && !g->deterministic ? rows * (size_t)g->hd * 4 : 0,
+        (size_t)p->workspace,
+    };
+    void *part[6];
+    size_t all = 0;
+    for (int i = 0; i < 6; i++)
+        all += round256(size[i]);
+    char *at = (char *)cuda_scratch(d, all);
     if (!at)
         return -1;
-    s->offsets = (int32_t *)at;
-    s->stats = (float *)(at + off);
-    s->delta = (float *)(at + off + stats);
-    s->dq_sum = (float *)(at + off + stats + delta);
-    s->workspace = at + off + stats + delta + sum;
+    for (int i = 0; i < 6; i++) {
+        part[i] = at;
+        at += round256(size[i]);
+    }
+    s->offsets = (int32_t *)part[0];
+    s->stats = (float *)part[1];
+    s->bias = (float *)part[2];
+    s->delta = (float *)part[3];
+    s->dq_sum = (float *)part[4];
+    s->workspace = part[5];
     return 0;
 }
 
-/* Heads h0 .. of the plan's number; 1 when there is no engine. */
+static void bind(bindings *b, const call *c, const sdpa_shape *g, const space *s, int64_t h0)
+{
+    const wan_attn *a = c->a;
+    int64_t q0 = c->sample < 0 ? 0 : a->pq->cu_host[c->sample], h = h0 * a->hd;
+    int64_t k0 = c->sample < 0 ? 0 : a->pk->cu_host[c->sample];
+    memset(b, 0, sizeof *b);
+    b->scale = (float)a->scale;
+    b->p[SDPA_Q] = at(c->q, q0 * a->ldq + h);
+    b->p[SDPA_K] = at(c->k, k0 * a->ldk + h);
+    b->p[SDPA_V] = at(c->v, k0 * a->ldv + h);
+    b->p[SDPA_O] = at(c->o, q0 * a->ldo + h);
+    b->p[SDPA_DO] = at(c->dout, q0 * a->ldo + h);
+    b->p[SDPA_DQ] = at(c->dq, q0 * a->ldq + h);
+    b->p[SDPA_DK] = at(c->dk, k0 * a->ldk + h);
+    b->p[SDPA_DV] = at(c->dv, k0 * a->ldv + h);
+    b->p[SDPA_STATS] = s->stats;
+    b->p[SDPA_BIAS] = g->bias ? s->bias : NULL;
+    b->p[SDPA_DELTA] = g->backward ? s->delta : NULL;
+    b->p[SDPA_DQ_SUM] = g->backward && !g->deterministic ? s->dq_sum : NULL;
+    for (int i = 0; g->ragged && i < 6; i++)
+        b->p[SDPA_LEN_Q + i] = s->offsets + i * (a->pq->n + 1);
+}
+
+static int copy_stats(wan_dev *d, const call *c, const sdpa_shape *g, float *stats, int64_t h0,
+                      int to)
+{
+    int64_t total = g->b * g->h * g->sq;
+    return cuda_launch(d, "attention", pack_stats, dim3((unsigned)cuda_div(total, 256)), 256, 0,
+                       stats, c->lse, c->a->pq->cu, c->sample < 0 ? 0 : c->sample, c->a->pq->S, g->h,
+                       h0, g->sq, total, to);
+}
+
+/* Heads h0 .. h0+heads; 1 when there is no engine. */
 static int run_heads(wan_dev *d, const call *c, int64_t h0, int64_t heads)
 {
     const wan_attn *a = c->a;
@@ -252,39 +309,18 @@ static int run_heads(wan_dev *d, const call *c, int64_t h0, int64_t heads)
         return -1;
     if (!p->found)
         return 1;
-    WAN_TRY(space_get(d, &s, p, c->lse != NULL));
-    memset(&b, 0, sizeof b);
-    int64_t q0 = c->sample < 0 ? 0 : a->pq->cu_host[c->sample], h = h0 * a->hd;
-    int64_t k0 = c->sample < 0 ? 0 : a->pk->cu_host[c->sample];
-    b.scale = (float)a->scale;
-    b.p[SDPA_Q] = at(c->q, q0 * a->ldq + h);
-    b.p[SDPA_K] = at(c->k, k0 * a->ldk + h);
-    b.p[SDPA_V] = at(c->v, k0 * a->ldv + h);
-    b.p[SDPA_O] = at(c->o, q0 * a->ldo + h);
-    b.p[SDPA_DO] = at(c->dout, q0 * a->ldo + h);
-    b.p[SDPA_DQ] = at(c->dq, q0 * a->ldq + h);
-    b.p[SDPA_DK] = at(c->dk, k0 * a->ldk + h);
-    b.p[SDPA_DV] = at(c->dv, k0 * a->ldv + h);
-    b.p[SDPA_STATS] = g.ragged || !c->lse ? s.stats : c->lse + h0 * a->pq->S + q0;
-    b.p[SDPA_DELTA] = g.backward ? s.delta : NULL;
-    b.p[SDPA_DQ_SUM] = g.backward && !g.deterministic ? s.dq_sum : NULL;
-    int64_t total = g.b * g.h * g.sq;
-    dim3 grid((unsigned)cuda_div(total, 256), 1, 1);
-    if (g.ragged) {
-        int m = a->pq->n + 1;
+    WAN_TRY(space_get(d, &s, p));
+    bind(&b, c, &g, &s, h0);
+    if (g.bias)
+        WAN_TRY(cuda_launch(d, "attention", pack_bias, dim3((unsigned)g.b), 256, 0, s.bias, a->kbias,
+                            a->pk->cu, c->sample < 0 ? 0 : c->sample, g.sk));
+    if (g.ragged)
         WAN_TRY(cuda_launch(d, "attention", pack_offsets, dim3(1), 256, 0, s.offsets, a->pq->cu,
                             a->pk->cu, a->pq->n, a->ldq, a->ldk, a->ldv, a->ldo));
-        for (int i = 0; i < 6; i++)
-            b.p[SDPA_LEN_Q + i] = s.offsets + i * m;
-        if (g.backward)
-            WAN_TRY(cuda_launch(d, "attention", pack_stats, grid, 256, 0, s.stats, c->lse, a->pq->cu,
-                                a->pq->S, g.h, h0, g.sq, total, 1));
-    }
+    if (g.backward)
+        WAN_TRY(copy_stats(d, c, &g, s.stats, h0, 1));
     WAN_TRY(execute(d, p, &b, s.workspace));
-    if (g.ragged && !g.backward && c->lse)
-        WAN_TRY(cuda_launch(d, "attention", pack_stats, grid, 256, 0, s.stats, c->lse, a->pq->cu,
-                            a->pq->S, g.h, h0, g.sq, total, 0));
-    return 0;
+    return !g.backward && c->lse ? copy_stats(d, c, &g, s.stats, h0, 0) : 0;
 }
 
 /* Heads at a time: all, or for the deterministic backward the most that divide H and fit. */

@@ -231,9 +231,10 @@ static ten mask(builder *g, const common *c, ten s)
     return out;
 }
 
-static ten scores(builder *g, common *c)
+static void common_make(builder *g, common *c)
 {
     const sdpa_shape *p = &g->p->shape;
+    memset(c, 0, sizeof *c);
     if (p->ragged) {
         c->lenq = ints(g, SDPA_LEN_Q, p->b);
         c->lenk = ints(g, SDPA_LEN_K, p->b);
@@ -247,17 +248,29 @@ static ten scores(builder *g, common *c)
     c->q = rows(g, SDPA_Q, p->sq, p->ldq, p->ragged ? &c->offq : NULL);
     c->k = columns(g, SDPA_K, p->sk, p->ldk, p->ragged ? &c->offk : NULL);
     c->scale = scalar(g, SDPA_SCALE);
+}
+
+static ten scores(builder *g, const common *c)
+{
+    const sdpa_shape *p = &g->p->shape;
     ten qk = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_FLOAT);
     ten s = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_FLOAT);
     matmul(g, c->q, c->k, qk, c->m, c->n, NULL);
     point2(g, CUDNN_POINTWISE_MUL, qk, c->scale, s);
+    if (p->bias) {
+        const int64_t dim[4] = { p->b, 1, 1, p->sk }, str[4] = { p->sk, p->sk, p->sk, 1 };
+        ten bias = tensor(g, SDPA_BIAS, dim, str, CUDNN_DATA_FLOAT, DEVICE, NULL);
+        ten biased = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_FLOAT);
+        point2(g, CUDNN_POINTWISE_ADD, s, bias, biased);
+        s = biased;
+    }
     return p->ragged ? mask(g, c, s) : s;
 }
 
 static ten statistics(builder *g, int64_t uid)
 {
     const sdpa_shape *p = &g->p->shape;
-    const int64_t dim[4] = { p->b, p->h, p->sq, 1 }, str[4] = { p->h * p->lds, p->lds, 1, 1 };
+    const int64_t dim[4] = { p->b, p->h, p->sq, 1 }, str[4] = { p->h * p->sq, p->sq, 1, 1 };
     return tensor(g, uid, dim, str, CUDNN_DATA_FLOAT, DEVICE, NULL);
 }
 
@@ -266,7 +279,7 @@ static void describe_forward(builder *g)
     const sdpa_shape *p = &g->p->shape;
     const cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
     common c;
-    memset(&c, 0, sizeof c);
+    common_make(g, &c);
     ten s = scores(g, &c), stats = statistics(g, SDPA_STATS);
     ten v = rows(g, SDPA_V, p->sk, p->ldv, p->ragged ? &c.offv : NULL);
     ten o = rows(g, SDPA_O, p->sq, p->ldo, p->ragged ? &c.offo : NULL);
@@ -338,18 +351,12 @@ static void describe_backward(builder *g)
     const sdpa_shape *p = &g->p->shape;
     const cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
     common c;
-    memset(&c, 0, sizeof c);
-    ten off[3];
-    if (p->ragged) { /* before scores(): dout and o share o's offsets */
-        off[0] = ints(g, SDPA_OFF_O, p->b + 1);
-        off[1] = ints(g, SDPA_OFF_V, p->b + 1);
-        off[2] = ints(g, SDPA_OFF_K, p->b + 1);
-    }
-    ten dout = rows(g, SDPA_DO, p->sq, p->ldo, p->ragged ? &off[0] : NULL);
-    ten o = rows(g, SDPA_O, p->sq, p->ldo, p->ragged ? &off[0] : NULL);
-    ten v = columns(g, SDPA_V, p->sk, p->ldv, p->ragged ? &off[1] : NULL);
-    ten dv = rows(g, SDPA_DV, p->sk, p->ldv, p->ragged ? &off[1] : NULL);
-    ten dk = rows(g, SDPA_DK, p->sk, p->ldk, p->ragged ? &off[2] : NULL);
+    common_make(g, &c);
+    const ten *offk = p->ragged ? &c.offk : NULL, *offv = p->ragged ? &c.offv : NULL;
+    const ten *offo = p->ragged ? &c.offo : NULL;
+    ten dout = rows(g, SDPA_DO, p->sq, p->ldo, offo), o = rows(g, SDPA_O, p->sq, p->ldo, offo);
+    ten v = columns(g, SDPA_V, p->sk, p->ldv, offv), dv = rows(g, SDPA_DV, p->sk, p->ldv, offv);
+    ten dk = rows(g, SDPA_DK, p->sk, p->ldk, offk);
     ten delta = describe_delta(g, dout, o);
     ten s = scores(g, &c), stats = statistics(g, SDPA_STATS);
     ten sub = inter(g, p->b, p->h, p->sq, p->sk, f32), e = inter(g, p->b, p->h, p->sq, p->sk, f32);
@@ -409,8 +416,22 @@ static int unordered(cudnnBackendDescriptor_t config)
     return found;
 }
 
+/* The device that a plan or a question is for. */
+struct target {
+    cudnnHandle_t handle;
+    cudnnBackendDescriptor_t device;
+};
+
+static cudnnStatus_t aim(cudnnBackendDescriptor_t d, const target *t,
+                         cudnnBackendAttributeName_t handle, cudnnBackendAttributeName_t device)
+{
+    if (t->handle)
+        return cudnnBackendSetAttribute(d, handle, CUDNN_TYPE_HANDLE, 1, &t->handle);
+    return cudnnBackendSetAttribute(d, device, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &t->device);
+}
+
 /* Tries one configuration; found when cuDNN makes a plan of it. */
-static void try_config(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescriptor_t config)
+static void try_config(sdpa_plan *p, const target *t, cudnnBackendDescriptor_t config)
 {
     cudnnBackendDescriptor_t plan = NULL;
     int64_t n = 0;
@@ -418,8 +439,8 @@ static void try_config(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescripto
         CUDNN_STATUS_SUCCESS)
         return;
     p->owned.push_back(plan);
-    if (cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
-                                 &handle) != CUDNN_STATUS_SUCCESS ||
+    if (aim(plan, t, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP) !=
+            CUDNN_STATUS_SUCCESS ||
         cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
                                  CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config) !=
             CUDNN_STATUS_SUCCESS ||
@@ -435,7 +456,8 @@ static void try_config(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescripto
 }
 
 /* The configurations cuDNN proposes in one mode, best first. */
-static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, cudnnBackendHeurMode_t mode)
+static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, const target *t,
+                                                       cudnnBackendHeurMode_t mode)
 {
     std::vector<cudnnBackendDescriptor_t> configs;
     cudnnBackendDescriptor_t heur = NULL;
@@ -449,6 +471,10 @@ static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, cudnnBacken
             CUDNN_STATUS_SUCCESS ||
         cudnnBackendSetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode) !=
             CUDNN_STATUS_SUCCESS ||
+        (!t->handle &&
+         cudnnBackendSetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP,
+                                  CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &t->device) !=
+             CUDNN_STATUS_SUCCESS) ||
         cudnnBackendFinalize(heur) != CUDNN_STATUS_SUCCESS ||
         cudnnBackendGetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                                  0, &count, NULL) != CUDNN_STATUS_SUCCESS) {
@@ -471,25 +497,27 @@ static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, cudnnBacken
     return configs;
 }
 
-int sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle)
+void sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescriptor_t device)
 {
     const cudnnBackendHeurMode_t modes[2] = { CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK };
-    cudnnStatus_t s = cudnnBackendSetAttribute(p->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE,
-                                               CUDNN_TYPE_HANDLE, 1, &handle);
+    const target t = { handle, device };
+    cudnnStatus_t s = CUDNN_STATUS_SUCCESS;
+    if (handle)
+        s = cudnnBackendSetAttribute(p->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE,
+                                     1, &handle);
     if (s == CUDNN_STATUS_SUCCESS)
         s = cudnnBackendFinalize(p->graph);
     if (s != CUDNN_STATUS_SUCCESS) {
         cudnnGetLastErrorString(p->why, sizeof p->why);
-        return 0;
+        return;
     }
     for (int m = 0; m < 2 && !p->found; m++) {
-        std::vector<cudnnBackendDescriptor_t> configs = proposals(p, modes[m]);
+        std::vector<cudnnBackendDescriptor_t> configs = proposals(p, &t, modes[m]);
         for (int any = !p->shape.deterministic; any < 2 && !p->found; any++)
             for (size_t i = 0; i < configs.size() && !p->found; i++)
                 if (any || !unordered(configs[i]))
-                    try_config(p, handle, configs[i]);
+                    try_config(p, &t, configs[i]);
     }
-    return 0;
 }
 
 void sdpa_graph_free(sdpa_plan *p)

@@ -8,8 +8,7 @@
  * A graph has b samples of h heads.  Dense (ragged 0): sq and sk are the lengths.  Ragged: they are
  * upper bounds, the lengths are in SDPA_LEN_Q and SDPA_LEN_K [b], and sample i starts at element
  * offset[i] of its operand (SDPA_OFF_*, [b+1] int32).
- * q, o, dq, dout [.., h, hd] bf16 with row strides ld*; statistics [b, h, sq] fp32 (dense: rows lds
- * apart).
+ * q, o, dq, dout [.., h, hd] bf16 with row strides ld*; statistics [b, h, sq] fp32.
  */
 #ifndef WAN_KERNELS_SDPA_GRAPH_CUH
 #define WAN_KERNELS_SDPA_GRAPH_CUH
@@ -23,6 +22,7 @@
 enum sdpa_uid {
     SDPA_Q = 1, SDPA_K, SDPA_V, SDPA_O, SDPA_STATS, SDPA_DO, SDPA_DQ, SDPA_DK, SDPA_DV,
     SDPA_LEN_Q, SDPA_LEN_K, SDPA_OFF_Q, SDPA_OFF_K, SDPA_OFF_V, SDPA_OFF_O,
+    SDPA_BIAS, /* fp32 [b, 1, 1, sk]: added to the scaled score of that key */
     SDPA_SCALE, SDPA_ONE, SDPA_LOWEST, /* host scalars */
     SDPA_DELTA,    /* fp32 [b, h, sq]: rowsum(dout o), memory of ours */
     SDPA_DQ_SUM,   /* fp32 [b, h, sq, hd]: only when sums may have any order */
@@ -30,8 +30,8 @@ enum sdpa_uid {
 };
 
 struct sdpa_shape {
-    int64_t b, h, sq, sk, hd, ldq, ldk, ldv, ldo, lds;
-    int ragged, backward, deterministic;
+    int64_t b, h, sq, sk, hd, ldq, ldk, ldv, ldo;
+    int ragged, backward, deterministic, bias;
 };
 
 /* A finished plan; uid[] are the tensors it wants. */
@@ -47,8 +47,9 @@ struct sdpa_plan {
 
 /* Describes the operations: needs no device.  -1: cuDNN refused a descriptor (error recorded). */
 int sdpa_graph_describe(sdpa_plan *p);
-/* Asks for an engine; 0 also when there is none (found stays 0). */
-int sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle);
+/* Asks for an engine; found stays 0 when there is none.  handle NULL: for the device described by
+ * `device` (CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR), which need not be in this machine. */
+void sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescriptor_t device);
 void sdpa_graph_free(sdpa_plan *p);
 
 #endif

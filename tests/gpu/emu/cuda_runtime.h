@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cuda_runtime.h (emulation) - as much of CUDA as kernels/ uses, on the CPU.
+ *
+ * A block is a set of fibers, one per thread; barriers and warp shuffles switch between them.  The
+ * kernels are compiled by the C++ compiler from the same source as for the GPU, so their arithmetic,
+ * their bounds and their synchronisation can be tested without one.  Speed, memory ordering between
+ * blocks, and anything of the vendor's libraries cannot.
+ */
+#ifndef WAN_EMU_CUDA_RUNTIME_H
+#define WAN_EMU_CUDA_RUNTIME_H
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+#define __global__
+#define __device__
+#define __host__
+#define __shared__
+#define CUDART_VERSION 13000
+
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
+};
+struct uint3 { unsigned x, y, z; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(16) float4 { float x, y, z, w; };
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+static inline float4 make_float4(float x, float y, float z, float w)
+{
+    float4 v = { x, y, z, w };
+    return v;
+}
+
+static inline float __uint_as_float(unsigned u)
+{
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+
+/* ---- inside a kernel */
+void __syncthreads(void);
+void emu_warp_barrier(void);
+uint64_t *emu_lane_slot(int lane); /* of the running thread's warp */
+
+template <typename T> static inline T emu_shuffle(T v, int from)
+{
+    int lane = threadIdx.x % 32;
+    T out;
+    static_assert(sizeof(T) <= 8, "a register");
+    memcpy(emu_lane_slot(lane), &v, sizeof v);
+    emu_warp_barrier();
+    memcpy(&out, emu_lane_slot(from), sizeof out);
+    emu_warp_barrier();
+    return out;
+}
+
+template <typename T> static inline T __shfl_sync(unsigned, T v, int from)
+{
+    return emu_shuffle(v, from);
+}
+
+template <typename T> static inline T __shfl_xor_sync(unsigned, T v, int mask)
+{
+    return emu_shuffle(v, (int)(threadIdx.x % 32) ^ mask);
+}
+
+static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long v)
+{
+    unsigned long long old = *p;
+    *p += v;
+    return old;
+}
+
+/* ---- the host side */
+typedef enum { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 } cudaError_t;
+typedef struct emu_stream *cudaStream_t;
+typedef struct emu_event *cudaEvent_t;
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
+enum cudaDeviceAttr {
+    cudaDevAttrComputeCapabilityMajor, cudaDevAttrComputeCapabilityMinor,
+    cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin
+};
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+struct cudaDeviceProp {
+    char name[256];
+    int major, minor, multiProcessorCount;
+    size_t totalGlobalMem;
+};
+struct cudaLaunchConfig_t {
+    dim3 gridDim, blockDim;
+    size_t dynamicSmemBytes;
+    cudaStream_t stream;
+};
+
+const char *cudaGetErrorString(cudaError_t e);
+const char *cudaGetErrorName(cudaError_t e);
+cudaError_t cudaGetLastError(void);
+cudaError_t cudaGetDeviceCount(int *n);
+cudaError_t cudaSetDevice(int i);
+cudaError_t cudaDriverGetVersion(int *v);
+cudaError_t cudaRuntimeGetVersion(int *v);
+cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr a, int device);
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t s);
+cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t e);
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaMalloc(void **p, size_t bytes);
+cudaError_t cudaFree(void *p);
+cudaError_t cudaMallocHost(void **p, size_t bytes);
+cudaError_t cudaFreeHost(void *p);
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
+cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind k, cudaStream_t st);
+cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s);
+cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute a, int v);
+
+template <typename T> static inline cudaError_t cudaMalloc(T **p, size_t bytes)
+{
+    return cudaMalloc((void **)p, bytes);
+}
+
+/* Runs body once per thread of every block. */
+cudaError_t emu_launch(const cudaLaunchConfig_t *c, const std::function<void()> &body);
+
+template <typename... P, typename... A>
+static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(P...),
+                                             A &&...args)
+{
+    return emu_launch(c, [&]() { kernel(args...); });
+}
+
+#endif

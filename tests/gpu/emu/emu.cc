@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * emu.cc - the emulated device: fibers, memory, plain matrix products; no cuDNN.
+ */
+#include "cuda_runtime.h"
+
+#include <csetjmp>
+#include <cstdio>
+#include <cstdlib>
+#include <ucontext.h>
+#include <vector>
+
+#include "cublasLt.h"
+#include "cuda_bf16.h"
+#include "kernels/sdpa.cuh"
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+alignas(256) float cuda_shared[64 * 1024];
+
+/* ---- fibers: ucontext makes a stack, _setjmp and _longjmp change stacks (no system calls) */
+
+enum : size_t { STACK = 64 << 10 };
+
+struct barrier {
+    unsigned count, round;
+};
+
+struct fiber {
+    jmp_buf at;
+    char *stack;
+    int done;
+};
+
+static std::vector<fiber> fibers;
+static ucontext_t creator;
+static jmp_buf scheduler;
+static unsigned running, threads;
+static barrier whole, warps[32];
+static uint64_t slots[32][32];
+static const std::function<void()> *kernel_body;
+
+static void yield_to_others(void)
+{
+    if (!_setjmp(fibers[running].at))
+        _longjmp(scheduler, 1);
+}
+
+static void wait_at(barrier *b, unsigned expected)
+{
+    unsigned round = b->round;
+    if (++b->count == expected) {
+        b->count = 0;
+        b->round++;
+        return;
+    }
+    while (b->round == round)
+        yield_to_others();
+}
+
+void __syncthreads(void)
+{
+    wait_at(&whole, threads);
+}
+
+void emu_warp_barrier(void)
+{
+    unsigned w = threadIdx.x / 32, n = threads - w * 32;
+    wait_at(&warps[w], n < 32 ? n : 32);
+}
+
+uint64_t *emu_lane_slot(int lane)
+{
+    return &slots[threadIdx.x / 32][lane];
+}
+
+/* Lives as long as the fiber: one round per block. */
+static void fiber_main(void)
+{
+    ucontext_t here;
+    if (!_setjmp(fibers[running].at))
+        swapcontext(&here, &creator); /* ready; goes on when resumed */
+    for (;;) {
+        (*kernel_body)();
+        fibers[running].done = 1;
+        yield_to_others();
+    }
+}
+
+static void fiber_new(void)
+{
+    fiber f;
+    ucontext_t c;
+    memset(&f, 0, sizeof f);
+    f.stack = (char *)malloc(STACK);
+    fibers.push_back(f);
+    running = (unsigned)fibers.size() - 1;
+    getcontext(&c);
+    c.uc_stack.ss_sp = f.stack;
+    c.uc_stack.ss_size = STACK;
+    c.uc_link = NULL;
+    makecontext(&c, fiber_main, 0);
+    swapcontext(&creator, &c);
+}
+
+static void fiber_resume(unsigned t)
+{
+    running = t;
+    threadIdx = dim3(t, 0, 0);
+    if (!_setjmp(scheduler))
+        _longjmp(fibers[t].at, 1);
+}
+
+/* Runs one block; aborts when no thread can go on: a barrier that not all threads reach. */
+static void run_block(void)
+{
+    unsigned left = threads, idle = 0;
+    whole.count = 0;
+    memset(warps, 0, sizeof warps);
+    for (unsigned t = 0; t < threads; t++)
+        fibers[t].done = 0;
+    while (left) {
+        unsigned before = left;
+        for (unsigned t = 0; t < threads; t++) {
+            if (fibers[t].done)
+                continue;
+            fiber_resume(t);
+            left -= fibers[t].done != 0;
+        }
+        idle = left == before ? idle + 1 : 0;
+        if (idle > 1000000) {
+            fprintf(stderr, "emulated kernel: threads wait for each other\n");
+            abort();
+        }
+    }
+}
+
+cudaError_t emu_launch(const cudaLaunchConfig_t *c, const std::function<void()> &body)
+{
+    threads = c->blockDim.x;
+    if (threads < 1 || threads > 1024 || c->dynamicSmemBytes > sizeof cuda_shared ||
+        c->gridDim.y > 65535 || c->gridDim.z > 65535) {
+        fprintf(stderr, "emulated kernel: launch of %u threads, %zu bytes\n", threads,
+                c->dynamicSmemBytes);
+        abort();
+    }
+    while (fibers.size() < threads)
+        fiber_new();
+    kernel_body = &body;
+    blockDim = c->blockDim;
+    gridDim = c->gridDim;
+    for (unsigned y = 0; y < gridDim.y; y++)
+        for (unsigned x = 0; x < gridDim.x; x++) {
+            blockIdx = dim3(x, y, 0);
+            memset(cuda_shared, 0xff, c->dynamicSmemBytes); /* NaN: nothing may rely on zeros */
+            run_block();
+        }
+    return cudaSuccess;
+}
+
+/* ---- runtime */
+
+const char *cudaGetErrorString(cudaError_t) { return "emulated error"; }
+const char *cudaGetErrorName(cudaError_t) { return "emulated"; }
+cudaError_t cudaGetLastError(void) { return cudaSuccess; }
+cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaFuncSetAttribute(const void *, enum cudaFuncAttribute, int) { return cudaSuccess; }
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    *n = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *v)
+{
+    *v = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *v)
+{
+    *v = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr a, int)
+{
+    static const int value[] = { 9, 0, 4, 227 << 10 };
+    *v = value[a];
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int)
+{
+    memset(p, 0, sizeof *p);
+    snprintf(p->name, sizeof p->name, "emulated device");
+    p->major = 9;
+    p->multiProcessorCount = 4;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
+{
+    *s = (cudaStream_t)1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    *e = (cudaEvent_t)1;
+    return cudaSuccess;
+}
+
+/* Sizes are kept exact (only the start is aligned), so that AddressSanitizer sees every overrun. */
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    if (posix_memalign(p, 256, bytes) != 0)
+        return cudaErrorMemoryAllocation;
+    memset(*p, 0xff, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *p)
+{
+    free(p);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **p, size_t bytes)
+{
+    return cudaMalloc(p, bytes);
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    return cudaFree(p);
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    *free_bytes = *total = (size_t)1 << 30;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind, cudaStream_t)
+{
+    memcpy(d, s, n);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t)
+{
+    memset(p, v, n);
+    return cudaSuccess;
+}
+
+/* ---- cuBLASLt */
+
+struct emu_matmul {
+    cublasOperation_t ta, tb;
+    cublasLtEpilogue_t epilogue;
+    const void *bias;
+    cudaDataType_t bias_type;
+};
+
+struct emu_layout {
+    cudaDataType_t t;
+    uint64_t rows, cols;
+    int64_t ld;
+};
+
+const char *cublasLtGetStatusString(cublasStatus_t) { return "emulated status"; }
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t)
+{
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtCreate(cublasLtHandle_t *h)
+{
+    *h = (cublasLtHandle_t)1;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *p)
+{
+    *p = (cublasLtMatmulPreference_t)1;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
+                                                    cublasLtMatmulPreferenceAttributes_t,
+                                                    const void *, size_t)
+{
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *d, cublasComputeType_t,
+                                        cudaDataType_t)
+{
+    *d = new emu_matmul();
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t d)
+{
+    delete d;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
+                                              cublasLtMatmulDescAttributes_t a, const void *v,
+                                              size_t bytes)
+{
+    void *to[] = { &d->ta, &d->tb, &d->epilogue, &d->bias, &d->bias_type };
+    size_t size = a == CUBLASLT_MATMUL_DESC_BIAS_POINTER ? sizeof(void *) : sizeof(int);
+    if (bytes != size)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    memcpy(to[a], v, bytes);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *l, cudaDataType_t t,
+                                          uint64_t rows, uint64_t cols, int64_t ld)
+{
+    *l = new emu_layout();
+    (*l)->t = t, (*l)->rows = rows, (*l)->cols = cols, (*l)->ld = ld;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l)
+{
+    delete l;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* As a strict cuBLASLt would: bf16 only where columns start on 16 bytes. */
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatmulPreference_t, int,
+                                              cublasLtMatmulHeuristicResult_t *r, int *got)
+{
+    *got = a->t == CUDA_R_32F || (a->ld % 8 == 0 && b->ld % 8 == 0);
+    r->state = CUBLAS_STATUS_SUCCESS;
+    return *got ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+static float element(const void *p, cudaDataType_t t, int64_t i)
+{
+    return t == CUDA_R_32F ? ((const float *)p)[i] : wan_bf16_to_f32(((const uint16_t *)p)[i]);
+}
+
+/* Element (row, col) of op(x). */
+static float element_of(const void *p, cublasLtMatrixLayout_t l, cublasOperation_t op, int64_t row,
+                        int64_t col)
+{
+    return element(p, l->t, op == CUBLAS_OP_T ? col + row * l->ld : row + col * l->ld);
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
+                              const void *A, cublasLtMatrixLayout_t a, const void *B,
+                              cublasLtMatrixLayout_t b, const void *beta, const void *C,
+                              cublasLtMatrixLayout_t c, void *D, cublasLtMatrixLayout_t o,
+                              const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t)
+{
+    uint64_t m = d->ta == CUBLAS_OP_T ? a->cols : a->rows;
+    uint64_t k = d->ta == CUBLAS_OP_T ? a->rows : a->cols;
+    uint64_t n = d->tb == CUBLAS_OP_T ? b->rows : b->cols;
+    float al = *(const float *)alpha, be = *(const float *)beta;
+    if (k != (d->tb == CUBLAS_OP_T ? b->cols : b->rows) || m != o->rows || n != o->cols ||
+        a->t != b->t || (a->t == CUDA_R_32F && o->t != CUDA_R_32F) ||
+        (d->epilogue == CUBLASLT_EPILOGUE_BIAS && d->bias_type != o->t))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    for (uint64_t j = 0; j < n; j++)
+        for (uint64_t i = 0; i < m; i++) {
+            double sum = 0;
+            for (uint64_t x = 0; x < k; x++)
+                sum += (double)element_of(A, a, d->ta, (int64_t)i, (int64_t)x) *
+                       (double)element_of(B, b, d->tb, (int64_t)x, (int64_t)j);
+            float v = al * (float)sum;
+            if (be != 0)
+                v += be * element(C, c->t, (int64_t)i + (int64_t)j * c->ld);
+            if (d->epilogue == CUBLASLT_EPILOGUE_BIAS)
+                v += element(d->bias, d->bias_type, (int64_t)i);
+            int64_t at = (int64_t)i + (int64_t)j * o->ld;
+            if (o->t == CUDA_R_32F)
+                ((float *)D)[at] = v;
+            else
+                ((uint16_t *)D)[at] = wan_f32_to_bf16(v);
+        }
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* ---- cuDNN is not here: attention.cu takes its own kernels */
+
+int cuda_sdpa_forward(wan_dev *, const wan_attn *, wan_buf, float *, wan_buf, wan_buf, wan_buf)
+{
+    return 1;
+}
+
+int cuda_sdpa_backward(wan_dev *, const wan_attn *, wan_buf, wan_buf, wan_buf, wan_buf, wan_buf,
+                       const float *, wan_buf, wan_buf, wan_buf)
+{
+    return 1;
+}
+
+void cuda_sdpa_close(wan_dev *)
+{
+}
