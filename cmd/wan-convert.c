@@ -15,6 +15,9 @@
 #include "lib/base/opt.h"
 #include "lib/model/modelfolder.h"
 #include "lib/model/modelio.h"
+#include "lib/model/official.h"
+#include "lib/model/text.h"
+#include "lib/model/vae.h"
 
 static struct {
     const char *hf_model, *megatron_path, *hf_path, *naming, *dtype, *device_map;
@@ -41,7 +44,7 @@ static const wan_opt table[] = {
     WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 9999999,
                 "export: iteration of the training run; -1: its latest"),
     WAN_OPT_FLAG("copy-components", 'c', &o.copy,
-                 "export: copy vae, text_encoder, tokenizer, scheduler and model_index.json too"),
+                 "export: bring vae, text_encoder, tokenizer, scheduler and model_index.json too"),
     WAN_OPT_FLAG("force", 'f', &o.force, "replace what is there"),
     WAN_OPT_GROUP("Accepted without effect"),
     WAN_OPT_STR("device-map", 0, "NAME", &o.device_map, "conversion needs no device"),
@@ -63,6 +66,8 @@ typedef struct source {
     wan_dit_config c;
     wan_dtype *type;   /* to store */
     void *buf;         /* one tensor */
+    enum wan_naming naming;
+    const char *sub;   /* where inside of the folder; may be "" */
     int done;
 } source;
 
@@ -88,7 +93,7 @@ static void source_close(source *s)
 
 static int source_open(source *s, const char *dir)
 {
-    *s = (source){ 0 };
+    *s = (source){ .sub = "" };
     WAN_TRY(wan_dit_config_load(&s->c, dir));
     WAN_TRY(wan_dit_params(&s->params, &s->c));
     WAN_TRY(wan_st_open(&s->st, dir));
@@ -166,28 +171,37 @@ static int replace(const char *tmp, const char *path)
     return wan_rename_dir(tmp, path);
 }
 
-/* Writes the transformer of s into the folder path, whole or not at all; sub (may be ""): where
- * inside of it. */
-static int write_transformer(source *s, const char *path, const char *sub, enum wan_naming naming)
+/* Makes the folder path, whole or not at all: fill makes it under another name. */
+typedef int fill_fn(void *arg, const char *dir);
+static int make_folder(const char *path, fill_fn *fill, void *arg)
 {
-    char *tmp = temporary(path), *inner = tmp ? wan_path_join(tmp, sub) : NULL;
-    int rc = inner ? refuse_existing(path) : -1;
-    if (rc == 0) {
-        wan_remove_tree(tmp);
-        rc = wan_dit_write(&s->c, &s->params, *sub ? inner : tmp, naming, s->type, o.max_shard,
-                           fetch, s);
-        wan_progress(1, "%d tensors", s->done);
-    }
+    WAN_TRY(refuse_existing(path));
+    char *tmp = temporary(path);
+    if (!tmp)
+        return -1;
+    wan_remove_tree(tmp);
+    int rc = fill(arg, tmp);
     if (rc == 0)
         rc = replace(tmp, path);
-    if (rc < 0 && tmp) {
+    if (rc < 0) {
         char reason[1024];
         snprintf(reason, sizeof reason, "%s", wan_err_text());
         wan_remove_tree(tmp);
         wan_err("%s", reason);
     }
-    free(inner);
     free(tmp);
+    return rc;
+}
+
+static int fill_transformer(void *arg, const char *dir)
+{
+    source *s = arg;
+    char *inner = *s->sub ? wan_path_join(dir, s->sub) : strdup(dir);
+    int rc = inner ? wan_dit_write(&s->c, &s->params, inner, s->naming, s->type, o.max_shard, fetch,
+                                   s)
+                   : -1;
+    wan_progress(1, "%d tensors", s->done);
+    free(inner);
     return rc;
 }
 
@@ -237,29 +251,82 @@ static int copy_folder(const char *from, const char *to)
     return rc;
 }
 
-static int copy_component(const char *name, const char *from, const char *to)
+static int copy_component(const char *from, const char *to)
 {
-    char *a = wan_path_join(from, name), *b = wan_path_join(to, name);
+    WAN_TRY(refuse_existing(to));
+    return is_dir(from) ? copy_folder(from, to) : copy_file(from, to);
+}
+
+/* ---- parts of the official repository: torch files, converted and then opened to see that nothing
+ * is missing */
+
+static int fill_vae(void *arg, const char *dir)
+{
+    wan_dev *d = NULL;
+    wan_vae *v = NULL;
+    WAN_TRY(wan_official_vae(arg, dir, o.max_shard));
+    int rc = wan_dev_open(&d, "cpu", 0);
+    if (rc == 0)
+        rc = wan_vae_open(&v, d, dir, WAN_VAE_ENCODER | WAN_VAE_DECODER, WAN_F32);
+    wan_vae_close(&v);
+    wan_dev_close(&d);
+    return rc;
+}
+
+static int fill_umt5(void *arg, const char *dir)
+{
+    wan_dev *d = NULL;
+    wan_umt5 *e = NULL;
+    WAN_TRY(wan_official_umt5(arg, dir, o.max_shard));
+    int rc = wan_dev_open(&d, "cpu", 0);
+    if (rc == 0)
+        rc = wan_umt5_open(&e, d, dir, WAN_BF16);
+    wan_umt5_close(&e);
+    wan_dev_close(&d);
+    return rc;
+}
+
+static int fill_copy(void *arg, const char *dir) { return copy_folder(arg, dir); }
+
+/* A part, where the official repository has it, and how it becomes ours. */
+typedef struct component {
+    const char *name, *official;
+    fill_fn *fill;
+} component;
+
+static const component components[] = {
+    { "vae", WAN_OFFICIAL_VAE, fill_vae },
+    { "text_encoder", WAN_OFFICIAL_UMT5, fill_umt5 },
+    { "tokenizer", WAN_OFFICIAL_TOKENIZER, fill_copy },
+    { "scheduler", NULL, NULL },
+    { "model_index.json", NULL, NULL },
+};
+
+static int bring(const component *c, const char *from, const char *to, int *official)
+{
+    char *a = wan_path_join(from, c->name), *b = wan_path_join(to, c->name);
+    char *pth = c->official ? wan_path_join(from, c->official) : NULL;
     int rc = a && b ? 0 : -1;
-    if (rc == 0 && !exists(a)) {
+    if (rc == 0 && exists(a)) {
+        rc = copy_component(a, b);
+    } else if (rc == 0 && pth && exists(pth)) {
+        rc = make_folder(b, c->fill, pth);
+        *official = 1;
+    } else if (rc == 0 && !*official) {
         wan_warn("%s: not there, not copied", a);
-    } else if (rc == 0) {
-        rc = refuse_existing(b);
-        if (rc == 0)
-            rc = is_dir(a) ? copy_folder(a, b) : copy_file(a, b);
     }
     free(a);
     free(b);
+    free(pth);
     return rc;
 }
 
 static int copy_components(const char *from, const char *to)
 {
-    static const char *const names[] = { "vae", "text_encoder", "tokenizer", "scheduler",
-                                         "model_index.json" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        WAN_TRY(copy_component(names[i], from, to));
-    return 0;
+    int official = 0;
+    for (size_t i = 0; i < sizeof components / sizeof *components; i++)
+        WAN_TRY(bring(&components[i], from, to, &official));
+    return official ? wan_official_index(to) : 0;
 }
 
 /* ---- the two directions */
@@ -275,8 +342,9 @@ static int import(const char *from, const char *to)
         rc = source_open(&s, dir);
     if (rc == 0)
         rc = wan_mkdirs(to);
+    s.sub = "transformer";
     if (rc == 0)
-        rc = write_transformer(&s, iter, "transformer", WAN_NAMING_HF);
+        rc = make_folder(iter, fill_transformer, &s);
     if (rc == 0)
         rc = wan_spew(pointer, "0\n", 2);
     if (rc == 0)
@@ -300,8 +368,9 @@ static int export(const char *from, const char *to)
         rc = source_open(&s, dir);
     if (rc == 0 && !official)
         rc = wan_mkdirs(to);
+    s.naming = official ? WAN_NAMING_OFFICIAL : WAN_NAMING_HF;
     if (rc == 0)
-        rc = write_transformer(&s, out, "", official ? WAN_NAMING_OFFICIAL : WAN_NAMING_HF);
+        rc = make_folder(out, fill_transformer, &s);
     if (rc == 0 && o.copy)
         rc = copy_components(o.hf_model ? o.hf_model : from, to);
     if (rc == 0)

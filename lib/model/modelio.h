@@ -6,6 +6,7 @@
 #define WAN_MODEL_MODELIO_H
 
 #include "lib/model/dit.h"
+#include "lib/model/weights.h"
 #include "lib/rec/safetensors.h"
 
 enum wan_naming { WAN_NAMING_HF, WAN_NAMING_OFFICIAL };
@@ -23,16 +24,11 @@ int wan_dit_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const
 /* Loads every parameter from DIR, one tensor at a time. */
 int wan_dit_load(wan_dit *m, const char *dir) WAN_MUST_CHECK;
 
-/* Where the values of parameter i come from: *data [p->v[i].count] of type *t, valid until the next
- * call. */
-typedef int wan_dit_fetch(void *arg, int i, const void **data, wan_dtype *t);
-/* Writes DIR/config.json and DIR/diffusion_pytorch_model*.safetensors (+ index when one file would
- * hold more than max_shard bytes of data; a tensor larger than that has a file of its own).
- * Parameter i is stored as type[i].  Tensors are in the order of their names, so equal weights make
- * equal bytes.  DIR is made when it is not there. */
+/* Writes DIR/config.json and DIR/diffusion_pytorch_model*.safetensors (weights.h); fetch is called
+ * with the index of a parameter, which is stored as type[i]. */
 int wan_dit_write(const wan_dit_config *c, const wan_params *p, const char *dir,
                   enum wan_naming naming, const wan_dtype *type, int64_t max_shard,
-                  wan_dit_fetch *fetch, void *arg) WAN_MUST_CHECK;
+                  wan_weights_fetch *fetch, void *arg) WAN_MUST_CHECK;
 /* The same for the parameters of m, all in type dt, HuggingFace names. */
 int wan_dit_save(const wan_dit *m, const char *dir, wan_dtype dt, int64_t max_shard)
     WAN_MUST_CHECK;

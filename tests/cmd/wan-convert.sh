@@ -40,6 +40,18 @@ same "the VAE" full/vae/$W "$R/pipe/vae/$W"
 same "the tokenizer" full/tokenizer/spiece.model "$R/pipe/tokenizer/spiece.model"
 ok "model_index.json" test -f full/model_index.json
 
+mkdir -p repo/google && cp "$R/dit_b/official/"* repo && cp -r "$R/tokenizer_plain/tokenizer" repo/google/umt5-xxl
+cp "$TOP/tests/data/torch/official_vae.pth" repo/Wan2.1_VAE.pth
+cp "$TOP/tests/data/torch/official_umt5.pth" repo/models_t5_umt5-xxl-enc-bf16.pth
+ok "a whole folder of the official repository" wan-convert export --copy-components repo whole
+same "its transformer" whole/transformer/$W "$R/dit_b/transformer/$W"
+ok "its other parts" test -s whole/vae/$W -a -s whole/text_encoder/model.safetensors -a \
+    -s whole/tokenizer/spiece.model -a -s whole/scheduler/scheduler_config.json -a -s whole/model_index.json
+cp "$TOP/tests/data/torch/official_umt5.pth" repo/Wan2.1_VAE.pth
+fails 1 'Wan2.1_VAE.pth: tensor .*no part of this model' "a VAE that is none" \
+    wan-convert export --copy-components repo whole2
+ok "leaves no VAE" no test -e whole2/vae
+
 fails 1 'ck/iter_0000000: is there already; --force' "does not replace" wan-convert import "$R/dit_b" ck
 ok "--force does" wan-convert import --force "$R/dit_b" ck
 

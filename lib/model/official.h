@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * official.h - VAE and text encoder of the official repository (torch files) as HuggingFace
+ * folders.  Names: wan-model.md 4.6 and 5.1.
+ */
+#ifndef WAN_MODEL_OFFICIAL_H
+#define WAN_MODEL_OFFICIAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/err.h"
+
+#define WAN_OFFICIAL_VAE "Wan2.1_VAE.pth"
+#define WAN_OFFICIAL_UMT5 "models_t5_umt5-xxl-enc-bf16.pth"
+#define WAN_OFFICIAL_TOKENIZER "google/umt5-xxl"
+
+/* HuggingFace name of an official tensor; -1 (no error recorded) when there is no such tensor. */
+int wan_official_vae_name(char *hf, size_t size, const char *official);
+int wan_official_umt5_name(char *hf, size_t size, const char *official);
+
+/* Writes DIR/config.json and weights, element types kept; a tensor that is no part of the model is
+ * an error.  What is missing is found by whoever opens DIR. */
+int wan_official_vae(const char *pth, const char *dir, int64_t max_shard) WAN_MUST_CHECK;
+int wan_official_umt5(const char *pth, const char *dir, int64_t max_shard) WAN_MUST_CHECK;
+/* DIR/scheduler and DIR/model_index.json as published, which the official repository lacks. */
+int wan_official_index(const char *dir) WAN_MUST_CHECK;
+
+#endif
