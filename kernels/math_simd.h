@@ -25,6 +25,12 @@ static inline int32_t wan_f_bits(float f)
     return i;
 }
 
+/* 2^n for n in -126..127; unsigned, because a NaN gives any n. */
+static inline float wan_f_power2(int32_t n)
+{
+    return wan_f_of_bits((int32_t)(((uint32_t)n + 127u) << 23));
+}
+
 /* e^x within 2 ulp; 0 below -87.3 (no subnormal results), infinity above 88.7; NaN stays NaN.
  * x = n ln 2 + r with |r| <= ln2/2; e^r by its Taylor polynomial of degree 7 (truncation 4e-9);
  * 2^n in two factors, because n = 128 is needed just below the overflow. */
@@ -43,8 +49,8 @@ static inline float wan_f_exp(float x)
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * (r * r) + r + 1.0f;
-    int32_t i = wan_f_bits(t) - wan_f_bits(shift), half = i >> 1;
-    float e = p * wan_f_of_bits((half + 127) << 23) * wan_f_of_bits((i - half + 127) << 23);
+    int32_t i = (int32_t)((uint32_t)wan_f_bits(t) - (uint32_t)wan_f_bits(shift)), half = i >> 1;
+    float e = p * wan_f_power2(half) * wan_f_power2(i - half);
     e = x < -87.33f ? 0.0f : e;
     return x > 88.72f ? INFINITY : e;
 }
