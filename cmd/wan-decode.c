@@ -82,6 +82,8 @@ static int video_options(wan_video_options *v)
     if (o.height % 16 || o.width % 16)
         return wan_err("--height %" PRId64 " --width %" PRId64 ": both must be multiples of 16",
                        o.height, o.width);
+    if (o.report && !strcmp(o.report, "-") && !strcmp(o.output, "-"))
+        return wan_err("--report and the records cannot both go to standard output");
     if (strcmp(o.fps, "source"))
         WAN_TRY(wan_parse_real(&fps, o.fps, 0.1, 1000, "--fps"));
     *v = (wan_video_options){

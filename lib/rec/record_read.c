@@ -11,7 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/rec/record_format.h"
 
-enum { FIRST_CHUNK = 64 << 20 }; /* bytes taken on trust; more only after that many have come */
+enum { FIRST_CHUNK = 256 << 20 }; /* bytes taken on trust; more only after that many have come */
 
 struct wan_reader {
     FILE *f;

@@ -47,6 +47,7 @@ ok "sizes: source" is "$(wan-decode -q clips/c1.mp4 | wan-record ls | jq -c '.te
 fails 2 'multiples of 16' "a height of 30" wan-decode --height 30 --width 32 clips
 fails 2 'given together' "a height alone" wan-decode --height 32 clips
 fails 2 'fps' "a rate that is none" wan-decode --fps fast clips
+fails 2 'both' "records and report to standard output" wan-decode --report - clips
 fails 2 'no video' "no operand" wan-decode
 fails 1 'nowhere' "a file that is not there" wan-decode nowhere
 mkdir empty
@@ -94,6 +95,10 @@ if command -v ffmpeg >/dev/null; then
     ok "Matroska" wan-decode -q $size whole.mkv
     head -c $(($(stat -c %s whole.mkv) * 3 / 4)) whole.mkv >cut.mkv; cp clips/c1.json cut.json
     fails 1 'cut.mkv: damaged or truncated' "a truncated one" wan-decode -q $size -o x.wan cut.mkv
+    ffmpeg -y -v error -i clips/c1.mp4 -c copy -bsf:v h264_metadata=sample_aspect_ratio=2/1 sar.mp4
+    cp clips/c1.json sar.json
+    ok "pixels twice as wide as high" is "$(wan-decode -q sar.mp4 | wan-record ls |
+        jq -c '.tensors[0].shape')" "[9,64,128,3]"
     ffmpeg -y -v error -ss 0.2 -i clips/c1.mp4 -c copy edited.mp4; cp clips/c1.json edited.json
     ok "an mp4 whose edit list leaves frames out is not taken for truncated" \
         wan-decode -q $size -o x.wan edited.mp4
