@@ -76,7 +76,7 @@ static wan_dtype type_named(const char *s)
     return !strcmp(s, "f16") ? WAN_F16 : !strcmp(s, "bf16") ? WAN_BF16 : WAN_F32;
 }
 
-/* ---- parts of the model, opened when first needed */
+/* ---- parts of the model; the VAE goes and comes between windows of captions */
 
 static int need_vae(void)
 {
@@ -226,7 +226,7 @@ static int flush_queue(void)
         return 0;
     const char **text = wan_malloc((size_t)n_queue, sizeof *text, "captions");
     wan_caption_rows *rows = wan_malloc((size_t)n_queue, sizeof *rows, "captions");
-    int rc = text && rows ? need_captions() : -1;
+    int rc = text && rows ? 0 : -1;
     for (int i = 0; rc == 0 && i < n_queue; i++)
         text[i] = json_string_value(json_object_get(queue[i].meta, "caption"));
     if (rc == 0 && wan_captions_missing(captions, text, n_queue)) {
@@ -377,6 +377,9 @@ int main(int argc, char **argv)
         wan_die();
     if (wan_out_open(&out, o.output) < 0 ||
         wan_refuse_terminal(fileno(wan_out_file(out)), o.force) < 0)
+        wan_die();
+    /* A model that does not fit is known before any work. */
+    if ((!o.text_only && !o.prompts.n && need_vae() < 0) || (!o.decode && need_captions() < 0))
         wan_die();
     json_t *head = provenance(in ? wan_reader_header(in) : NULL);
     queue = wan_calloc((size_t)o.window, sizeof *queue, "records");

@@ -16,6 +16,8 @@
 #include "kernels/conv.h"
 #include "kernels/ops_vae.h"
 
+#define MAX_PLANS 512
+
 typedef struct plan {
     wan_conv c;
     wan_dtype tx, tw, ty;
@@ -130,6 +132,18 @@ static int build(plan *p)
     return failed("convolution", s);
 }
 
+/* Clips of ever new sizes must not fill the memory: then all start anew. */
+static void limit_plans(void)
+{
+    if (g.n_plans < MAX_PLANS)
+        return;
+    for (int i = 0; i < g.n_plans; i++) {
+        dnnl_primitive_destroy(g.plans[i]->prim);
+        free(g.plans[i]);
+    }
+    g.n_plans = 0;
+}
+
 static plan *find_plan(const plan *key)
 {
     for (int i = 0; i < g.n_plans; i++) {
@@ -138,6 +152,7 @@ static plan *find_plan(const plan *key)
             p->ty == key->ty && p->add == key->add && p->bias == key->bias)
             return p;
     }
+    limit_plans();
     plan **grown = realloc(g.plans, (size_t)(g.n_plans + 1) * sizeof *grown);
     if (!grown)
         return wan_err("out of memory"), NULL;

@@ -20,20 +20,29 @@ for name, text in table.items():
     up = name.upper()
     if name.endswith(";") and name == name.lower() and html.unescape("&" + up) == "&" + up:
         upper["^" + up] = text.upper()
+items = sorted(({**table, **upper}).items(), key=lambda e: e[0].encode())
 print("""/* SPDX-License-Identifier: Apache-2.0
  *
- * entities.h - made by entities.py: pairs of NUL-terminated name and UTF-8 text, an empty name at
- * the end.  '^' in front marks ftfy's upper-case extras.
+ * entities.h - made by entities.py: pairs of NUL-terminated name and UTF-8 text in byte order of the
+ * names, and where each pair begins.  '^' in front marks ftfy's upper-case extras.
  */
 #ifndef WAN_MODEL_ENTITIES_H
 #define WAN_MODEL_ENTITIES_H
 
+#include <stdint.h>
+
 static const char wan_entities[] =""")
-line = ""
-for name, text in sorted({**table, **upper}.items()):
+line, at, offsets = "", 0, []
+for name, text in items:
+    offsets.append(at)
+    at += len(name.encode()) + len(text.encode()) + 2
     item = octal(name) + "\\000" + octal(text) + "\\000"
     if len(line) + len(item) > 92:
         print('    "%s"' % line)
         line = ""
     line += item
-print('    "%s";\n\n#endif' % line)
+assert at < 65536
+print('    "%s";\n\nstatic const uint16_t wan_entity_at[] = {' % line)
+for i in range(0, len(offsets), 14):
+    print("    " + " ".join("%d," % o for o in offsets[i:i + 14]))
+print("};\n\n#endif")

@@ -12,6 +12,8 @@
 #include "lib/model/text.h"
 #include "lib/model/textbuf.h"
 
+#define MAX_TEXT (128 << 10) /* the rounds of fix_line are as many as entities can be nested */
+
 /* What Windows-1252 has at 0x80..0x9f; its five holes stay what they are. */
 static const uint16_t windows[32] = {
     0x20ac, 0x81, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039,
@@ -32,16 +34,30 @@ static const struct {
 
 /* ---- entities */
 
+/* Order of a table name and the name of n bytes (mark: with '^' in front). */
+static int compare(const char *entry, const char *name, size_t n, int mark)
+{
+    if (mark && *entry != '^')
+        return (uint8_t)*entry < '^' ? -1 : 1;
+    entry += mark;
+    int c = strncmp(entry, name, n);
+    return c ? c : entry[n] != 0;
+}
+
 /* The text of a name of n bytes (mark: 1 for ftfy's extras), or NULL. */
 static const char *entity(const char *name, size_t n, int mark)
 {
-    const char *p = wan_entities;
-    while (*p) {
-        size_t len = strlen(p);
-        const char *text = p + len + 1;
-        if (len == n + (size_t)mark && (*p == '^') == mark && !memcmp(p + mark, name, n))
-            return text;
-        p = text + strlen(text) + 1;
+    size_t lo = 0, hi = sizeof wan_entity_at / sizeof *wan_entity_at;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        const char *p = wan_entities + wan_entity_at[mid];
+        int c = compare(p, name, n, mark);
+        if (c == 0)
+            return p + strlen(p) + 1;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return NULL;
 }
@@ -343,6 +359,8 @@ int wan_text_clean(char **out, const char *text)
 {
     wan_textbuf a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 };
     *out = NULL;
+    if (strlen(text) > MAX_TEXT)
+        return wan_err("text is longer than %d bytes", MAX_TEXT);
     for (size_t i = 0, len, n = strlen(text); i < n; i += len) {
         uint32_t v;
         if ((len = wan_utf8_next(&v, text + i, n - i)) == 0)
