@@ -76,11 +76,26 @@ static int plain_format(int format, int *full)
     }
 }
 
-/* The scaler for frames like this one; untagged colour is BT.601, as ffmpeg takes it. */
+/* The matrix and range the frame states; what it leaves open stays as swscale takes it, which is
+ * BT.601, and full range for grey. */
+static int set_colours(struct SwsContext *sws, const AVFrame *in, int full)
+{
+    int *matrix, *rgb, range, to, brightness, contrast, saturation;
+    if (sws_getColorspaceDetails(sws, &matrix, &range, &rgb, &to, &brightness, &contrast,
+                                 &saturation) < 0)
+        return 0; /* RGB to RGB */
+    const int *stated = in->colorspace == AVCOL_SPC_UNSPECIFIED || in->colorspace == AVCOL_SPC_RGB
+                            ? matrix : sws_getCoefficients((int)in->colorspace);
+    if (in->color_range != AVCOL_RANGE_UNSPECIFIED || full)
+        range = full || in->color_range == AVCOL_RANGE_JPEG;
+    return sws_setColorspaceDetails(sws, stated, range, rgb, to, brightness, contrast, saturation) < 0
+               ? wan_err("cannot convert its colours to RGB") : 0;
+}
+
+/* The scaler for frames like this one. */
 static int make_scaler(wan_fit_state *f, const AVFrame *in)
 {
-    int full = in->color_range == AVCOL_RANGE_JPEG;
-    int format = plain_format(in->format, &full);
+    int full = 0, format = plain_format(in->format, &full);
     int flags = method(f->opt->resize) | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT;
     sws_freeContext(f->sws);
     f->sws = sws_getContext(in->width, in->height, (enum AVPixelFormat)format, f->scaled_w,
@@ -88,14 +103,7 @@ static int make_scaler(wan_fit_state *f, const AVFrame *in)
     if (!f->sws)
         return wan_err("cannot convert its pixels (%s, %d x %d) to RGB",
                        av_get_pix_fmt_name(in->format), in->height, in->width);
-    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)format);
-    if (!(d->flags & AV_PIX_FMT_FLAG_RGB)) {
-        int space = in->colorspace == AVCOL_SPC_UNSPECIFIED ? SWS_CS_DEFAULT : (int)in->colorspace;
-        if (sws_setColorspaceDetails(f->sws, sws_getCoefficients(space), full,
-                                     sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16,
-                                     1 << 16) < 0)
-            return wan_err("cannot convert its colours to RGB");
-    }
+    WAN_TRY(set_colours(f->sws, in, full));
     f->in_h = in->height;
     f->in_w = in->width;
     f->in_format = in->format;
