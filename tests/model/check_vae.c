@@ -4,10 +4,12 @@
  *
  * Bounds: 1e-5 relative L2 in float (the dumps themselves are within 2e-6 of double); 3e-2 with
  * bf16 convolution operands, which is about what rounding every operand to 8 bits costs.
+ * With WAN_REF_LARGE=DIR (made by `tests/reference/make.py --large`) those of DIR are checked too.
  */
 #include "tests/tap.h"
 
 #include "kernels/ops.h"
+#include "lib/base/json.h"
 #include "lib/model/vae.h"
 #include "lib/rec/safetensors.h"
 
@@ -69,7 +71,7 @@ static void check_encode(wan_vae *v, wan_st *in, wan_st *out, int T, double boun
     int64_t n = l[0] * l[1] * l[2] * l[3], px = s[0] * s[1] * s[2] * s[3];
     float *got = malloc((size_t)n * 4), *again = malloc((size_t)n * 4);
     float *pixels = malloc((size_t)px * 4), *logvar = malloc((size_t)n * 4);
-    int chunks[] = { 4, 1, 8, 12, 64 }, n_chunks = who[7] == 'c' ? 5 : 2;
+    int chunks[] = { 4, 1, 8, 12, 64 }, n_chunks = strstr(who, " cpu ") ? 5 : 2;
     for (int i = 0; i < n_chunks; i++) {
         float *to = i ? again : got;
         if (!ok(wan_vae_encode(v, to, rgb, s[0], s[1], s[2], chunks[i]) == 0,
@@ -105,33 +107,47 @@ static void check_decode(wan_vae *v, wan_st *in, wan_st *out, int T, double boun
     free(latent), free(want), free(o.v);
 }
 
-static void check_model(const char *name, const char *dev, wan_dtype compute, double bound)
+/* Every length in case.json, the longest in the middle so that buffers change size both ways. */
+static void check_lengths(wan_vae *v, const char *dir, double bound, const char *who)
 {
-    char path[256], who[64];
+    char path[512];
+    wan_st *in, *out;
+    snprintf(path, sizeof path, "%s/in.safetensors", dir);
+    int rc = wan_st_open(&in, path);
+    snprintf(path, sizeof path, "%s/out.safetensors", dir);
+    rc |= wan_st_open(&out, path);
+    snprintf(path, sizeof path, "%s/case.json", dir);
+    json_t *j = rc ? NULL : wan_json_load(path);
+    const json_t *frames = json_object_get(j, "frames");
+    size_t n = json_array_size(frames);
+    if (!ok(n > 0, "%s: the dump is read", who))
+        exit(1);
+    for (size_t i = 0; i < n; i++) {
+        int T = (int)json_integer_value(json_array_get(frames, i * (n - 1) % n));
+        check_encode(v, in, out, T, bound, who);
+        check_decode(v, in, out, T, bound, who);
+    }
+    json_decref(j);
+    wan_st_close(&in);
+    wan_st_close(&out);
+}
+
+static void check_model(const char *refs, const char *name, const char *dev, wan_dtype compute,
+                        double bound)
+{
+    char dir[256], path[300], who[64];
     wan_dev *d;
     wan_vae *v;
-    wan_st *in, *out;
-    static const int T[] = { 1, 17, 5 }; /* so that buffers change size both ways */
     snprintf(who, sizeof who, "%s %s %s", name, dev, wan_dtype_name(compute));
-    snprintf(path, sizeof path, REF "%s/vae", name);
+    snprintf(dir, sizeof dir, "%s/%s", refs, name);
+    snprintf(path, sizeof path, "%s/vae", dir);
     if (!ok(wan_dev_open(&d, dev, 0) == 0, "%s: device", who) ||
         !ok(wan_vae_open(&v, d, path, WAN_VAE_ENCODER | WAN_VAE_DECODER, compute) == 0,
             "%s: every tensor is used", who))
         return;
-    snprintf(path, sizeof path, REF "%s/in.safetensors", name);
-    if (wan_st_open(&in, path) < 0)
-        exit(1);
-    snprintf(path, sizeof path, REF "%s/out.safetensors", name);
-    if (wan_st_open(&out, path) < 0)
-        exit(1);
-    for (int i = 0; i < 3; i++) {
-        check_encode(v, in, out, T[i], bound, who);
-        check_decode(v, in, out, T[i], bound, who);
-    }
+    check_lengths(v, dir, bound, who);
     wan_vae_close(&v);
     ok(d->allocated == d->scratch_bytes, "%s: all memory given back", who);
-    wan_st_close(&in);
-    wan_st_close(&out);
     wan_dev_close(&d);
 }
 
@@ -160,12 +176,17 @@ static void check_refusals(void)
 
 int main(void)
 {
-    check_model("vae_r1", "ref", WAN_F32, F32_BOUND);
-    check_model("vae_r2", "ref", WAN_F32, F32_BOUND);
-    check_model("vae_r1", "cpu", WAN_F32, F32_BOUND);
-    check_model("vae_r2", "cpu", WAN_F32, F32_BOUND);
-    check_model("vae_r1", "cpu", WAN_BF16, BF16_BOUND);
-    check_model("vae_r2", "ref", WAN_BF16, BF16_BOUND);
+    const char *large = getenv("WAN_REF_LARGE");
+    check_model(REF, "vae_r1", "ref", WAN_F32, F32_BOUND);
+    check_model(REF, "vae_r2", "ref", WAN_F32, F32_BOUND);
+    check_model(REF, "vae_r1", "cpu", WAN_F32, F32_BOUND);
+    check_model(REF, "vae_r2", "cpu", WAN_F32, F32_BOUND);
+    check_model(REF, "vae_r1", "cpu", WAN_BF16, BF16_BOUND);
+    check_model(REF, "vae_r2", "ref", WAN_BF16, BF16_BOUND);
     check_refusals();
+    if (large) {
+        check_model(large, "vae_12", "cpu", WAN_F32, F32_BOUND);
+        check_model(large, "vae_8", "cpu", WAN_F32, F32_BOUND);
+    }
     return tap_done();
 }
