@@ -88,10 +88,10 @@ static void load_queries(const bwd *b, const task *t)
 
 /* One key's row: p = exp(scale s + bias - lse), ds = scale p (dp - delta); in place. */
 static void row_grad(float *restrict s, float *restrict dp, const float *restrict lse,
-                     const float *restrict delta, float scale, float bias, int64_t n)
+                     const float *restrict delta, float scale, float bias, int64_t steps)
 {
-    for (int64_t j = 0; j < n; j++) {
-        float p = wan_f_exp(s[j] * scale + bias - lse[j]);
+    for (int64_t j = 0; j < steps * WAN_TILE_K; j++) {
+        float p = wan_f_exp_soft(s[j] * scale + (bias - lse[j]));
         s[j] = p;
         dp[j] = scale * p * (dp[j] - delta[j]);
     }
@@ -102,16 +102,16 @@ static void block_grad(const bwd *b, const task *t, int64_t key, int64_t keys, i
                        int64_t from, int64_t n)
 {
     const wan_attn *a = b->a;
-    wan_buf P = { t->P, b->t.t }, D = { t->D, b->t.t };
+    int64_t e = b->t.size;
     for (int64_t r = 0; r < kp; r++) {
         float *s = t->S + r * BQ, *dp = t->dP + r * BQ;
         if (r < keys)
             row_grad(s, dp, t->lse + from, t->delta + from, (float)a->scale,
-                     a->kbias ? a->kbias[t->k0 + key + r] : 0, n);
+                     a->kbias ? a->kbias[t->k0 + key + r] : 0, n / WAN_TILE_K);
         else
             memset(s, 0, (size_t)n * sizeof *s), memset(dp, 0, (size_t)n * sizeof *dp);
-        wan_row_store(P, r * BQ, n, s);
-        wan_row_store(D, r * BQ, n, dp);
+        b->t.store(t->P + r * BQ * e, s, n);
+        b->t.store(t->D + r * BQ * e, dp, n);
     }
 }
 

@@ -63,56 +63,62 @@ static void pack_head(const fwd *f, int64_t i, int64_t h)
                        k0 * a->ldv + h * a->hd, a->ldv, n, a->hd, np, f->hn);
 }
 
-/* s = scale*s + bias over n keys; returns the largest */
-static float scores(float *restrict s, const float *bias, float scale, int64_t n)
+/* s = scale*s + bias over n keys, -infinity from there to the end; returns the largest */
+static float scores(float *restrict s, const float *restrict bias, float scale, int64_t n,
+                    int64_t steps)
 {
-    float lane[16], top;
-    for (int j = 0; j < 16; j++)
-        lane[j] = -INFINITY;
-    for (int64_t j = 0; j < n; j++)
-        s[j] = s[j] * scale + (bias ? bias[j] : 0);
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++)
-            lane[j] = s[i + j] > lane[j] ? s[i + j] : lane[j];
-    top = lane[0];
-    for (int j = 1; j < 16; j++)
-        top = lane[j] > top ? lane[j] : top;
-    for (; i < n; i++)
-        top = s[i] > top ? s[i] : top;
+    float top = -INFINITY;
+    for (int64_t j = n; j < steps * WAN_TILE_K; j++)
+        s[j] = -INFINITY;
+    if (bias) {
+#pragma omp simd reduction(max : top)
+        for (int64_t j = 0; j < n; j++) {
+            s[j] = s[j] * scale + bias[j];
+            top = s[j] > top ? s[j] : top;
+        }
+    } else {
+#pragma omp simd reduction(max : top)
+        for (int64_t j = 0; j < steps * WAN_TILE_K; j++) {
+            s[j] = s[j] * scale;
+            top = s[j] > top ? s[j] : top;
+        }
+    }
     return top;
 }
 
-/* s = exp(s - top), zeros up to np; returns the sum */
-static float exponents(float *restrict s, float top, int64_t n, int64_t np)
+/* s = exp(s - top); returns the sum */
+static float exponents(float *restrict s, float top, int64_t steps)
 {
-    for (int64_t j = 0; j < n; j++)
-        s[j] = wan_f_exp(s[j] - top);
-    for (int64_t j = n; j < np; j++)
-        s[j] = 0;
-    return wan_row_sum(s, n);
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < steps * WAN_TILE_K; j++) {
+        s[j] = wan_f_exp_soft(s[j] - top);
+        sum += s[j];
+    }
+    return sum;
 }
 
 /* Scores of one block of keys become probabilities in b.P; running top and sum move on, and O is
  * brought to the new maximum. */
 static void softmax_block(const fwd *f, const block *b, const float *bias, int64_t step, int64_t nq,
-                          int64_t n, int64_t np, int first)
+                          int64_t n, int first)
 {
+    int64_t steps = (n + WAN_TILE_K - 1) / WAN_TILE_K;
     for (int64_t i = 0; i < nq; i++) {
         float *s = b->S + i * BK, *o = b->O + i * f->hn;
-        float top = scores(s, bias ? bias - i * step : NULL, (float)f->a->scale, n);
+        float top = scores(s, bias ? bias - i * step : NULL, (float)f->a->scale, n, steps);
         if (!first && top < b->top[i])
             top = b->top[i];
-        float sum = exponents(s, top, n, np);
+        float sum = exponents(s, top, steps);
         if (!first) {
-            float shrink = wan_f_exp(b->top[i] - top);
+            float shrink = wan_f_exp_soft(b->top[i] - top);
             sum += b->sum[i] * shrink;
             for (int64_t j = 0; shrink != 1 && j < f->hn; j++)
                 o[j] *= shrink;
         }
         b->top[i] = top;
         b->sum[i] = sum;
-        wan_row_store(wan_buf_of(b->P, f->t.t), i * BK, np, s);
+        f->t.store(b->P + i * BK * f->t.size, s, steps * WAN_TILE_K);
     }
 }
 
@@ -148,7 +154,7 @@ static void query_block(const fwd *f, int i, int64_t from, int64_t h, char *work
                             : a->kbias ? a->kbias + k0 + j : NULL;
         f->t.mul(b.S, BK, b.Q, f->hk, kp + j * f->hk * f->t.size, f->hk * WAN_TILE_N, mq, w, f->hk,
                  0);
-        softmax_block(f, &b, bias, f->rel ? 1 : 0, nq, n, w, j == 0);
+        softmax_block(f, &b, bias, f->rel ? 1 : 0, nq, n, j == 0);
         f->t.mul(b.O, f->hn, b.P, BK, vp + j * WAN_TILE_N * f->t.size, np * WAN_TILE_N, mq, f->hn,
                  w, j > 0);
     }

@@ -31,28 +31,47 @@ static inline float wan_f_power2(int32_t n)
     return wan_f_of_bits((int32_t)(((uint32_t)n + 127u) << 23));
 }
 
-/* e^x within 2 ulp; 0 below -87.3 (no subnormal results), infinity above 88.7; NaN stays NaN.
- * x = n ln 2 + r with |r| <= ln2/2; e^r by its Taylor polynomial of degree 7 (truncation 4e-9);
- * 2^n in two factors, because n = 128 is needed just below the overflow. */
-static inline float wan_f_exp(float x)
+/* c = n ln 2 + r with |r| <= ln2/2: returns e^r by its Taylor polynomial of degree 7 (truncation
+ * 4e-9) and n. */
+static inline float wan_f_exp_parts(float c, int32_t *n)
 {
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    float c = x < -88.0f ? -88.0f : x;
-    c = c > 89.0f ? 89.0f : c;
-    float t = c * 1.44269504088896341f + shift, n = t - shift;
-    float r = c - n * 0.693359375f;
-    r = r - n * -2.12194440e-4f;
+    float t = c * 1.44269504088896341f + shift, f = t - shift;
+    float r = c - f * 0.693359375f;
+    r = r - f * -2.12194440e-4f;
     float p = 1.0f / 5040;
     p = p * r + 1.0f / 720;
     p = p * r + 1.0f / 120;
     p = p * r + 1.0f / 24;
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
-    p = p * (r * r) + r + 1.0f;
-    int32_t i = (int32_t)((uint32_t)wan_f_bits(t) - (uint32_t)wan_f_bits(shift)), half = i >> 1;
-    float e = p * wan_f_power2(half) * wan_f_power2(i - half);
+    *n = (int32_t)((uint32_t)wan_f_bits(t) - (uint32_t)wan_f_bits(shift));
+    return p * (r * r) + r + 1.0f;
+}
+
+/* e^x within 2 ulp; 0 below -87.3 (no subnormal results), infinity above 88.7; NaN stays NaN.
+ * 2^n in two factors, because n = 128 is needed just below the overflow. */
+static inline float wan_f_exp(float x)
+{
+    int32_t n, half;
+    float c = x < -88.0f ? -88.0f : x;
+    c = c > 89.0f ? 89.0f : c;
+    float p = wan_f_exp_parts(c, &n);
+    half = n >> 1;
+    float e = p * wan_f_power2(half) * wan_f_power2(n - half);
     e = x < -87.33f ? 0.0f : e;
     return x > 88.72f ? INFINITY : e;
+}
+
+/* The same for probabilities, where x is at most about 0 and 1e-38 is as good as 0: e^x for x in
+ * [-87, 88], the value at the nearer end outside. */
+static inline float wan_f_exp_soft(float x)
+{
+    int32_t n;
+    float c = x < -87.0f ? -87.0f : x;
+    c = c > 88.0f ? 88.0f : c;
+    float p = wan_f_exp_parts(c, &n);
+    return p * wan_f_power2(n);
 }
 
 static inline float wan_f_sigmoid(float x)

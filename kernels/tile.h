@@ -20,16 +20,21 @@ enum { WAN_TILE_N = 16, WAN_TILE_K = 32, WAN_TILE_WIDTH = 1024 /* longest row pa
 typedef void wan_tile_mul_fn(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,
                              int64_t ldb, int64_t m, int64_t n, int64_t k, int add);
 
+/* dst [n] elements <- src [n] floats */
+typedef void wan_tile_store_fn(void *dst, const float *src, int64_t n);
+
 typedef struct wan_tile {
     wan_dtype t;  /* of A and B */
     int size;     /* bytes of an element */
     wan_tile_mul_fn *mul;
+    wan_tile_store_fn *store;
 } wan_tile;
 
 /* The fastest for operands of type t on this CPU. */
 wan_tile wan_tile_for(wan_dtype t);
 
 wan_tile_mul_fn wan_tile_mul_f32, wan_tile_mul_bf16, wan_tile_mul_amx;
+wan_tile_store_fn wan_tile_store_f32, wan_tile_store_bf16;
 
 static inline int64_t wan_tile_up(int64_t n, int64_t to)
 {

@@ -13,10 +13,10 @@ wan_tile wan_tile_for(wan_dtype t)
 {
     enum wan_cpu_isa isa = t == WAN_BF16 ? wan_cpu_isa() : WAN_CPU_PORTABLE;
     if (isa == WAN_CPU_AMX)
-        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx };
+        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, wan_tile_store_bf16 };
     if (isa == WAN_CPU_BF16)
-        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16 };
-    return (wan_tile){ WAN_F32, 4, wan_tile_mul_f32 };
+        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, wan_tile_store_bf16 };
+    return (wan_tile){ WAN_F32, 4, wan_tile_mul_f32, wan_tile_store_f32 };
 }
 
 /* ---- packing */
@@ -161,6 +161,11 @@ void wan_tile_mul_f32(float *C, int64_t ldc, const void *A, int64_t lda, const v
     }
 }
 
+void wan_tile_store_f32(void *dst, const float *src, int64_t n)
+{
+    memcpy(dst, src, (size_t)n * sizeof *src);
+}
+
 /* ---- bf16: AVX512-BF16, chosen at run time */
 
 #ifdef __x86_64__
@@ -209,7 +214,25 @@ BF16 void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, c
         }
     }
 }
+
+/* Subnormals become 0, unlike wan_f32_to_bf16: this is for values inside attention only. */
+BF16 void wan_tile_store_bf16(void *dst, const float *src, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        _mm512_storeu_si512((uint16_t *)dst + i,
+                            (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(src + i + 16),
+                                                         _mm512_loadu_ps(src + i)));
+    for (; i < n; i++)
+        ((uint16_t *)dst)[i] = wan_f32_to_bf16(src[i]);
+}
 #else
+void wan_tile_store_bf16(void *dst, const float *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        ((uint16_t *)dst)[i] = wan_f32_to_bf16(src[i]);
+}
+
 void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,
                        int64_t ldb, int64_t m, int64_t n, int64_t k, int add)
 {

@@ -129,16 +129,16 @@ static void all(const char *name, wan_tile t)
 
 int main(void)
 {
-    all("fp32", (wan_tile){ WAN_F32, 4, wan_tile_mul_f32 });
+    all("fp32", (wan_tile){ WAN_F32, 4, wan_tile_mul_f32, NULL });
 #ifdef __x86_64__
-    all("amx in C", (wan_tile){ WAN_BF16, 2, emulated_mul });
+    all("amx in C", (wan_tile){ WAN_BF16, 2, emulated_mul, NULL });
 #endif
     if (wan_cpu_isa() >= WAN_CPU_BF16)
-        all("avx512-bf16", (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16 });
+        all("avx512-bf16", (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, NULL });
     else
         tap_skip("avx512-bf16", "this CPU has no AVX512-BF16");
     if (wan_cpu_isa() >= WAN_CPU_AMX)
-        all("amx", (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx });
+        all("amx", (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, NULL });
     else
         tap_skip("amx", "this CPU has no AMX");
     return tap_done();
