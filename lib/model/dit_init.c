@@ -16,15 +16,22 @@ static int ends_with(const char *s, const char *end)
     return n >= k && strcmp(s + n - k, end) == 0;
 }
 
+enum { CHUNK = 1 << 14 }; /* elements per task; numbers are named by index, so any cut will do */
+
 static void normal(const wan_rng *r, float *v, int64_t n, double std)
 {
-    wan_rng_normal(r, v, 0, (size_t)n);
-    for (int64_t i = 0; i < n; i++)
-        v[i] = (float)(v[i] * std);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t end = i + CHUNK < n ? i + CHUNK : n;
+        wan_rng_normal(r, v + i, (uint64_t)i, (size_t)(end - i));
+        for (int64_t j = i; j < end; j++)
+            v[j] = (float)(v[j] * std);
+    }
 }
 
 static void uniform(const wan_rng *r, float *v, int64_t n, double bound)
 {
+#pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++)
         v[i] = (float)((2 * wan_rng_uniform(r, (uint64_t)i) - 1) * bound);
 }

@@ -15,6 +15,8 @@
 
 enum { MAX_N = 4 };
 
+static wan_dev *host; /* lays out rows; the models are elsewhere */
+
 typedef struct refcase {
     char dir[64];
     wan_dit_config c;
@@ -59,21 +61,20 @@ static float *tensor(wan_st *st, const char *name, int i, int64_t *count)
 }
 
 /* Rows of all samples from per-sample latents NAME.i. */
-static float *load_rows(const refcase *k, wan_dev *d, wan_st *st, const char *name,
-                        enum wan_patch_order order)
+static float *load_rows(const refcase *k, wan_st *st, const char *name, enum wan_patch_order order)
 {
     float *rows = malloc((size_t)(k->S * 64) * sizeof *rows), *at = rows;
     for (int i = 0; i < k->n; i++) {
         const int64_t *l = k->latent[i];
         float *v = tensor(st, name, i, NULL);
-        MUST(d->ops->patchify(d, WAN_RBUF(at), v, l[0], l[1], l[2], l[3], order));
+        MUST(host->ops->patchify(host, WAN_RBUF(at), v, l[0], l[1], l[2], l[3], order));
         at += l[1] * l[2] * l[3] / 4 * 64;
         free(v);
     }
     return rows;
 }
 
-static refcase open_case(const char *name, wan_dev *d)
+static refcase open_case(const char *name)
 {
     refcase k = { 0 };
     snprintf(k.dir, sizeof k.dir, "tests/data/ref/%s", name);
@@ -101,9 +102,9 @@ static refcase open_case(const char *name, wan_dev *d)
         k.R += tt->shape[0];
         k.t[i] = t[i];
     }
-    k.rows = load_rows(&k, d, k.in, "x", WAN_PATCH_CHW);
-    k.target = load_rows(&k, d, k.in, "noise", WAN_PATCH_HWC);
-    float *x0 = load_rows(&k, d, k.in, "x0", WAN_PATCH_HWC);
+    k.rows = load_rows(&k, k.in, "x", WAN_PATCH_CHW);
+    k.target = load_rows(&k, k.in, "noise", WAN_PATCH_HWC);
+    float *x0 = load_rows(&k, k.in, "x0", WAN_PATCH_HWC);
     for (int64_t j = 0; j < k.S * 64; j++)
         k.target[j] -= x0[j];
     free(x0);
@@ -135,22 +136,54 @@ static wan_dit *load_model(const refcase *k, wan_dev *d, const char *sub, wan_dt
     return m;
 }
 
+static float *up(wan_dev *d, const float *v, int64_t n)
+{
+    float *p = wan_dev_alloc(d, (size_t)n * 4, "test data");
+    if (!p)
+        die();
+    MUST(wan_dev_write(d, p, v, (size_t)n * 4));
+    return p;
+}
+
+/* All gradients of m, in host memory. */
+static float *gradients(wan_dit *m)
+{
+    float *g = malloc((size_t)m->params.total * 4);
+    MUST(wan_dev_read(m->d, g, m->grad, (size_t)m->params.total * 4));
+    return g;
+}
+
+/* Distance of the gradients of two models. */
+static double grad_error(wan_dit *a, wan_dit *b)
+{
+    float *x = gradients(a), *y = gradients(b);
+    double e = rel_l2(x, y, (size_t)a->params.total);
+    free(x);
+    free(y);
+    return e;
+}
+
 /* Samples [first, first+n) forward and backward; the loss is that of case.json over all samples. */
 static double step(wan_dit *m, const refcase *k, int first, int n, float *pred, float *drows)
 {
-    int64_t s = 0, r = 0, S = 0;
+    int64_t s = 0, r = 0, S = 0, R = 0;
     for (int i = 0; i < first + n; i++) {
         int64_t tokens = k->grid[i][0] * k->grid[i][1] * k->grid[i][2];
         s += i < first ? tokens : 0;
         r += i < first ? k->text_len[i] : 0;
         S += i < first ? 0 : tokens;
+        R += i < first ? 0 : k->text_len[i];
     }
-    wan_dit_input in = { n, k->grid + first, WAN_RBUF(k->rows + s * 64), k->t + first,
-                         WAN_RBUF(k->text + r * k->c.text_dim), k->text_len + first };
+    wan_dev *d = m->d;
+    float *rows = up(d, k->rows + s * 64, S * 64), *out = up(d, pred, S * 64);
+    float *text = up(d, k->text + r * k->c.text_dim, R * k->c.text_dim);
+    wan_dit_input in = { n, k->grid + first, WAN_RBUF(rows), k->t + first, WAN_RBUF(text),
+                         k->text_len + first };
     float *dpred = malloc((size_t)(S * 64) * sizeof *dpred), *at = dpred, *p = pred;
     const float *target = k->target + s * 64;
     double loss = 0;
-    MUST(wan_dit_forward(m, &in, pred));
+    MUST(wan_dit_forward(m, &in, out));
+    MUST(wan_dev_read(d, pred, out, (size_t)(S * 64) * 4));
     for (int i = first; i < first + n; i++) {
         int64_t count = k->grid[i][0] * k->grid[i][1] * k->grid[i][2] * 64;
         double w = (1 + k->shift * (double)k->sigma[i]) / (double)count / k->n;
@@ -160,8 +193,13 @@ static double step(wan_dit *m, const refcase *k, int first, int n, float *pred, 
             *at++ = (float)(2 * w * e);
         }
     }
-    MUST(wan_dit_backward(m, &in, WAN_RBUF(dpred), NULL, NULL));
-    MUST(wan_dit_input_grad(m, drows));
+    MUST(wan_dev_write(d, out, dpred, (size_t)(S * 64) * 4));
+    MUST(wan_dit_backward(m, &in, WAN_RBUF(out), NULL, NULL));
+    MUST(wan_dit_input_grad(m, rows));
+    MUST(wan_dev_read(d, drows, rows, (size_t)(S * 64) * 4));
+    wan_dev_free(d, rows);
+    wan_dev_free(d, out);
+    wan_dev_free(d, text);
     free(dpred);
     return loss;
 }
@@ -173,14 +211,14 @@ static double own_error(const refcase *k, const char *key)
     return json_number_value(json_object_get(o, key));
 }
 
-static void check_tensors(const refcase *k, wan_dev *d, const char *what, const float *rows,
-                          const char *name, enum wan_patch_order order, double bound)
+static void check_tensors(const refcase *k, const char *what, const float *rows, const char *name,
+                          enum wan_patch_order order, double bound)
 {
     for (int i = 0; i < k->n; i++) {
         const int64_t *l = k->latent[i];
         int64_t count = 0;
         float *want = tensor(k->out, name, i, &count), *have = malloc((size_t)count * 4);
-        MUST(d->ops->unpatchify(d, have, WAN_RBUF(rows), l[0], l[1], l[2], l[3], order));
+        MUST(host->ops->unpatchify(host, have, WAN_RBUF(rows), l[0], l[1], l[2], l[3], order));
         ok_err(rel_l2(have, want, (size_t)count), bound, "%s %s: %s.%d", k->dir, what, name, i);
         rows += count;
         free(want);
@@ -219,8 +257,7 @@ static void check_pack(const refcase *k, wan_dit *m, const char *what, const flo
 {
     size_t total = (size_t)m->params.total;
     size_t rows = (size_t)(k->S * 64);
-    float *grad = malloc(total * 4), *one = malloc(rows * 4), *dx = malloc(rows * 4);
-    memcpy(grad, m->grad, total * 4);
+    float *grad = gradients(m), *one = calloc(rows, 4), *dx = malloc(rows * 4), *sum;
     MUST(wan_dit_zero_grad(m));
     int64_t s = 0;
     for (int i = 0; i < k->n; i++) {
@@ -228,7 +265,9 @@ static void check_pack(const refcase *k, wan_dit *m, const char *what, const flo
         s += k->grid[i][0] * k->grid[i][1] * k->grid[i][2];
     }
     ok_err(rel_l2(one, pred, rows), 1e-6, "%s %s: pack = one by one", k->dir, what);
-    ok_err(rel_l2(m->grad, grad, total), 1e-6, "%s %s: gradient of the pack = sum", k->dir, what);
+    sum = gradients(m);
+    ok_err(rel_l2(sum, grad, total), 1e-6, "%s %s: gradient of the pack = sum", k->dir, what);
+    free(sum);
     free(grad);
     free(one);
     free(dx);
@@ -236,16 +275,16 @@ static void check_pack(const refcase *k, wan_dit *m, const char *what, const flo
 
 static void check_case(const char *name, const char *sub, wan_dev *d, const char *device)
 {
-    refcase k = open_case(name, d);
+    refcase k = open_case(name);
     char what[64];
     snprintf(what, sizeof what, "%s %s", sub, device);
     wan_dit *m = load_model(&k, d, sub, WAN_F32);
-    float *pred = malloc((size_t)(k.S * 64) * 4), *dx = malloc((size_t)(k.S * 64) * 4);
+    float *pred = calloc((size_t)(k.S * 64), 4), *dx = malloc((size_t)(k.S * 64) * 4);
     double loss = step(m, &k, 0, k.n, pred, dx);
     float *want = tensor(k.out, "loss", -1, NULL);
     ok_err(fabs(loss / (double)*want - 1), 1e-6, "%s %s: loss", k.dir, what);
-    check_tensors(&k, d, what, pred, "pred", WAN_PATCH_HWC, BOUND_FORWARD);
-    check_tensors(&k, d, what, dx, "dx", WAN_PATCH_CHW, BOUND_GRAD);
+    check_tensors(&k, what, pred, "pred", WAN_PATCH_HWC, BOUND_FORWARD);
+    check_tensors(&k, what, dx, "dx", WAN_PATCH_CHW, BOUND_GRAD);
     check_grads(&k, m, what, BOUND_GRAD);
     if (k.n > 1)
         check_pack(&k, m, what, pred);
@@ -259,16 +298,16 @@ static void check_case(const char *name, const char *sub, wan_dev *d, const char
 /* bf16 operands against our own float32, trained and not. */
 static void check_bf16(const char *name, wan_dev *d, const char *device)
 {
-    refcase k = open_case(name, d);
+    refcase k = open_case(name);
     wan_dit *a = load_model(&k, d, "transformer", WAN_F32);
     wan_dit *b = load_model(&k, d, "transformer", WAN_BF16);
     size_t n = (size_t)(k.S * 64);
-    float *pa = malloc(n * 4), *pb = malloc(n * 4), *dx = malloc(n * 4);
+    float *pa = calloc(n, 4), *pb = calloc(n, 4), *dx = malloc(n * 4);
     step(a, &k, 0, k.n, pa, dx);
     step(b, &k, 0, k.n, pb, dx);
     ok_err(rel_l2(pb, pa, n), BOUND_BF16, "%s bf16 %s: prediction", k.dir, device);
     ok(rel_l2(pb, pa, n) > 1e-5, "%s bf16 %s: is not float32", k.dir, device);
-    ok_err(rel_l2(b->grad, a->grad, (size_t)a->params.total), BOUND_BF16, "%s bf16 %s: gradient",
+    ok_err(grad_error(b, a), BOUND_BF16, "%s bf16 %s: gradient",
            k.dir, device);
     wan_dit_free(&a);
     wan_dit_free(&b);
@@ -278,19 +317,89 @@ static void check_bf16(const char *name, wan_dev *d, const char *device)
     close_case(&k);
 }
 
+/* Less memory, the same gradient: `full` runs the same kernels again; `selective` applies GELU to
+ * the stored bf16 value, which a fused kernel may have had in float. */
+static void check_recompute(const char *name, wan_dev *d, const char *device)
+{
+    static const char *const modes[] = { "none", "selective", "full" };
+    refcase k = open_case(name);
+    wan_dit *m[3];
+    float *pred = calloc((size_t)(k.S * 64), 4), *dx = malloc((size_t)(k.S * 64) * 4);
+    for (int i = 0; i < 3; i++) {
+        wan_dit_capacity cap = { k.S, k.n, k.R + k.n, (enum wan_recompute)i };
+        m[i] = load_model(&k, d, "transformer", WAN_BF16);
+        MUST(wan_dit_reserve(m[i], &cap));
+        step(m[i], &k, 0, k.n, pred, dx);
+        if (i)
+            ok_err(grad_error(m[i], m[0]), i == 1 ? 2e-3 : 0,
+                   "%s bf16 %s: gradient under recompute %s", k.dir, device, modes[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        wan_dit_free(&m[i]);
+    free(pred);
+    free(dx);
+    close_case(&k);
+}
+
+/* The official initialisation: sizes of the entries, and that a seed is a seed. */
+static void check_init(wan_dev *d)
+{
+    wan_dit_config c = { .heads = 2, .head_dim = 32, .layers = 1, .ffn = 96, .in_ch = 16,
+                         .out_ch = 16, .text_dim = 40, .text_len = 512, .freq_dim = 64,
+                         .patch_h = 2, .patch_w = 2, .eps = 1e-6 };
+    static const struct { const char *name; double rms; } want[] = {
+        { "blocks.0.ffn.net.0.proj.weight", 0.11180 }, /* sqrt(6/(64+96)) / sqrt(3) */
+        { "condition_embedder.text_embedder.linear_1.weight", 0.02 },
+        { "condition_embedder.time_proj.weight", 0.066815 }, /* sqrt(6/(64+384)) / sqrt(3) */
+        { "blocks.0.scale_shift_table", 0.125 },             /* 1/sqrt(64) */
+        { "proj_out.weight", 0 }, { "blocks.0.attn1.to_q.bias", 0 },
+        { "blocks.0.attn1.norm_q.weight", 1 }, { "blocks.0.norm2.bias", 0 },
+    };
+    wan_dit *m, *again;
+    MUST(wan_dit_new(&m, d, &c, WAN_F32, WAN_DIT_TRAIN));
+    MUST(wan_dit_new(&again, d, &c, WAN_F32, WAN_DIT_TRAIN));
+    MUST(wan_dit_init(m, 7));
+    MUST(wan_dit_init(again, 7));
+    size_t bytes = (size_t)m->params.total * 4;
+    ok(memcmp(m->master, again->master, bytes) == 0, "init: the same seed");
+    MUST(wan_dit_init(again, 8));
+    ok(memcmp(m->master, again->master, bytes) != 0, "init: another seed");
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const wan_param *q = &m->params.v[wan_params_find(&m->params, want[i].name)];
+        double sum = 0;
+        for (int64_t j = 0; j < q->count; j++)
+            sum += (double)m->master[q->offset + j] * (double)m->master[q->offset + j];
+        double rms = sqrt(sum / (double)q->count);
+        ok(fabs(rms - want[i].rms) <= 0.1 * want[i].rms, "init: %s is of size %.4f, expected %.4f",
+           want[i].name, rms, want[i].rms);
+    }
+    wan_dit_free(&m);
+    wan_dit_free(&again);
+}
+
 int main(void)
 {
-    static const char *const devices[] = { "ref", "cpu" };
+    static const char *const devices[] = { "ref", "cpu", "cuda" };
     static const char *const cases[] = { "dit_a", "dit_b", "dit_c", "dit_d", "dit_e" };
-    for (int i = 0; i < 2; i++) {
+    MUST(wan_dev_open(&host, "ref", 0));
+    for (int i = 0; i < 3; i++) {
         wan_dev *d;
-        MUST(wan_dev_open(&d, devices[i], 0));
+        if (i == 2 && wan_dev_open(&d, devices[i], 0) < 0) {
+            tap_skip("all of this on CUDA", wan_err_text());
+            break;
+        }
+        if (i < 2)
+            MUST(wan_dev_open(&d, devices[i], 0));
         for (int j = 0; j < 5; j++)
             check_case(cases[j], "transformer", d, devices[i]);
         check_case("dit_b", "official", d, devices[i]);
         check_bf16("dit_b", d, devices[i]);
         check_bf16("dit_e", d, devices[i]);
+        check_recompute("dit_b", d, devices[i]);
+        if (i == 0)
+            check_init(d);
         wan_dev_close(&d);
     }
+    wan_dev_close(&host);
     return tap_done();
 }
