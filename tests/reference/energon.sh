@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Compares wan-index with Megatron-Energon and trains its loader on wan-shard's output.
+# Compares wan-index with Megatron-Energon, reads wan-shard's output through its loader, and passes
+# samples from webdataset's writer through wan-shard to webdataset's reader.
 #
-#     tests/reference/energon.sh VENV      a Python environment with megatron-energon and torch
+#     tests/reference/energon.sh VENV      a Python environment with megatron-energon, webdataset and torch
 set -eu
 venv=$(realpath "$1") top=$(cd "$(dirname "$0")/../.." && pwd)
 export PATH=$top/build/bin:$PATH
@@ -74,3 +75,27 @@ print("energon", __import__("importlib.metadata").metadata.version("megatron-ene
 END
 "$venv/bin/python" load.py
 echo "identical: .tar.idx, split.yaml, dataset.yaml, rows of index.sqlite"
+
+cat >write.py <<'END'
+import pickle, torch, webdataset
+torch.manual_seed(1)
+with webdataset.ShardWriter("wds/shard-rank00-%06d.tar", maxcount=3, verbose=0) as sink:
+    for i in range(5):
+        text = torch.zeros(226, 64).half()
+        text[: 7 + i] = torch.randn(7 + i, 64)
+        sink.write({"__key__": "%06d" % i, "pth": torch.randn(1, 16, 3, 8, 10).half()[0],
+                    "pickle": pickle.dumps(text), "json": {"caption": "\u00fc %d" % i}})
+END
+cat >read.py <<'END'
+import glob, torch, webdataset
+a, b = ({s["__key__"]: s for f in sorted(glob.glob(d + "/*.tar"))
+         for s in webdataset.WebDataset(f, shardshuffle=False).decode()} for d in ("wds", "back"))
+assert a.keys() == b.keys() and len(a) == 5
+for i, k in enumerate(sorted(a)):
+    n = len(b[k]["pickle"])
+    assert n == 7 + i and torch.equal(a[k]["pickle"][:n], b[k]["pickle"])
+    assert torch.equal(a[k]["pth"], b[k]["pth"])
+    assert a[k]["json"]["caption"] == b[k]["json"]["caption"]
+print("webdataset", webdataset.__version__, "both ways: equal")
+END
+mkdir wds && "$venv/bin/python" write.py && wan-shard -q -x wds | wan-shard -q -o back && "$venv/bin/python" read.py
