@@ -58,10 +58,10 @@ static void bins(FILE *f, const wan_report *r)
 {
     fprintf(f, ",\"sigma_bins\":[");
     for (int i = 0; i < WAN_SIGMA_BINS; i++)
-        if (r->bin_count[i])
+        if (r->bin_count[i] && r->bin_loss[i] - r->bin_loss[i] == 0)
             fprintf(f, "%s[%lld,%.7g]", i ? "," : "", (long long)r->bin_count[i], r->bin_loss[i]);
         else
-            fprintf(f, "%s[0,null]", i ? "," : "");
+            fprintf(f, "%s[%lld,null]", i ? "," : "", (long long)r->bin_count[i]);
     fprintf(f, "]");
 }
 

@@ -340,6 +340,11 @@ int wan_checkpoint_find(char **path, const char *dir, int64_t step)
     return -1;
 }
 
+int wan_checkpoint_has_state(const char *path)
+{
+    return is_file(path, "train_state.json");
+}
+
 int wan_checkpoint_verify(const char *path)
 {
     return wan_manifest_check(path);

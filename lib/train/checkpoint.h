@@ -36,6 +36,8 @@ int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_di
  * with a malloc'ed *path, 0 when dir does not exist or holds none, -1 on trouble (a step that was
  * asked for and is not there, a pointer to a checkpoint that is gone). */
 int wan_checkpoint_find(char **path, const char *dir, int64_t step) WAN_MUST_CHECK;
+/* Whether the folder is a training checkpoint: imported weights (wan-convert) have no state. */
+int wan_checkpoint_has_state(const char *path);
 /* Compares every file with manifest.json. */
 int wan_checkpoint_verify(const char *path) WAN_MUST_CHECK;
 int wan_checkpoint_state(wan_train_state *st, const char *path) WAN_MUST_CHECK;

@@ -167,7 +167,7 @@ const wan_key wan_config_keys[] = {
     INT("checkpoint.ckpt_step", 0, ckpt_step, "-1", -1, MANY,
         "step to resume from (-1: the newest)"),
     BOOL("checkpoint.load_optim", 0, load_optim, "true",
-         "false: take the weights only; optimizer, step and data start anew"),
+         "false: the moments start anew; weights, step and data go on"),
     BOOL("checkpoint.enabled", 0, ckpt_enabled, "true", "false: write no checkpoint"),
     BOOL("checkpoint.verify", 0, verify, "true", "check the digests of what is loaded"),
     ENUM("checkpoint.dtype", 0, ckpt_dtype, "fp32", "fp32|bf16",

@@ -27,11 +27,10 @@ static double quadratic(const wan_dit_config *g)
 static int find_resume(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    const char *dir = v->load;
+    int same = !strcmp(v->load, "LATEST") || !strcmp(v->load, v->save);
+    const char *dir = same ? v->save : v->load;
     int found = 0;
-    if (!strcmp(dir, "LATEST"))
-        dir = v->save;
-    else if (*dir && access(dir, F_OK) < 0)
+    if (!same && *dir && access(dir, F_OK) < 0)
         return wan_err("checkpoint.load: %s: no such folder", dir);
     if (*dir)
         found = wan_checkpoint_find(&t->resume, dir, v->ckpt_step);
@@ -40,6 +39,7 @@ static int find_resume(wan_train *t)
     if (!found && v->ckpt_step >= 0)
         return wan_err("checkpoint.ckpt_step %lld: no checkpoint in \"%s\"",
                        (long long)v->ckpt_step, dir);
+    t->at_home = found && same;
     return 0;
 }
 
@@ -167,7 +167,7 @@ static int open_state(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
     t->saved = -1;
-    if (t->resume && v->load_optim) {
+    if (t->resume && wan_checkpoint_has_state(t->resume)) {
         WAN_TRY(wan_checkpoint_state(&t->st, t->resume));
         if (strcmp(t->st.digest, wan_feed_digest(t->source)))
             wan_warn("%s was trained on other data; samples go on at position %lld", t->resume,
@@ -175,7 +175,7 @@ static int open_state(wan_train *t)
         if (t->st.seed != v->seed)
             wan_warn("%s was trained with seed %lld, this run uses %lld", t->resume,
                      (long long)t->st.seed, (long long)v->seed);
-        t->saved = t->st.step;
+        t->saved = t->at_home ? t->st.step : -1;
     }
     t->st.seed = v->seed;
     t->st.samples = wan_feed_count(t->source);
@@ -247,11 +247,13 @@ static int load_weights(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
     if (t->resume) {
-        if (v->verify && t->comm->rank == 0)
+        int state = wan_checkpoint_has_state(t->resume);
+        if (v->verify && state && t->comm->rank == 0)
             WAN_TRY(wan_checkpoint_verify(t->resume));
-        WAN_TRY(wan_checkpoint_load(t->resume, t->m, v->load_optim ? t->optim : NULL));
-        t->optim->step = t->st.updates;
-        wan_info("going on from %s at step %lld", t->resume, (long long)t->st.step);
+        WAN_TRY(wan_checkpoint_load(t->resume, t->m, v->load_optim && state ? t->optim : NULL));
+        t->optim->step = t->st.updates = v->load_optim && state ? t->st.updates : 0;
+        wan_info("going on from %s at step %lld%s", t->resume, (long long)t->st.step,
+                 t->optim->step ? "" : ", with a new optimizer");
         return 0;
     }
     if (t->weights) {

@@ -21,6 +21,7 @@ struct wan_train {
     wan_mesh mesh;
     wan_dit_config geometry;
     char *resume;      /* iter_* folder, or NULL */
+    int at_home;       /* resume lies in checkpoint.save */
     char *weights;     /* folder with weights to start from, or NULL */
     wan_flow flow;
     wan_schedule schedule;
