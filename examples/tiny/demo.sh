@@ -37,17 +37,17 @@ wan-index --split-ratio 1,0,0 "$work/ds2"
 
 iters() { [ -z "$short" ] || echo "train.train_iters=$1"; }
 say "stage 1: text to image"
-wan-train --config-file "$here/stage1.yaml" --training-mode pretrain --metrics "$work/stage1.jsonl" \
+wan-train --precision bf16 --config-file "$here/stage1.yaml" --training-mode pretrain --metrics "$work/stage1.jsonl" \
     dataset.path="$work/ds1" checkpoint.save="$work/ck1" $(iters 150)
 say "stage 2: text to video"
-wan-train --config-file "$here/stage2.yaml" --training-mode pretrain --metrics "$work/stage2.jsonl" \
+wan-train --precision bf16 --config-file "$here/stage2.yaml" --training-mode pretrain --metrics "$work/stage2.jsonl" \
     dataset.path="$work/ds2" checkpoint.save="$work/ck2" \
     checkpoint.pretrained_checkpoint="$work/ck1" $(iters 250)
 
 say "sampling"
 mapfile -t captions <"$prompts"
 wan-sample --model "$here" --checkpoint_dir "$work/ck2" --prompts "${captions[@]}" --sizes 64*64 \
-    --frame_nums 9 --sample_steps 30 --sample_shift 3 --sample_guide_scale 3 --base_seed 1 \
+    --frame_nums 9 --sample_steps 20 --sample_shift 3 --sample_guide_scale 2.5 --base_seed 1 \
     --save_file "$work/sample.mp4"
 plot_loss "$work/loss.png" "$work/stage1.jsonl" "$work/stage2.jsonl"
 sheet "$work/sheet.png" "$clips" "$work"/sample_*.mp4 >"$work/nearest.txt"
