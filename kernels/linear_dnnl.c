@@ -32,9 +32,10 @@ typedef struct entry {
     size_t scratch_bytes;
 } entry;
 
-/* Packs of changing length make new shapes all the time: the least recently used one goes. */
-enum { ENTRIES = 256 };
-static entry cache[ENTRIES];
+/* Packs of changing length make new shapes all the time, half a millisecond each; a shape may stand
+ * in any of the WAYS places of its set, and the least recently used one goes. */
+enum { SETS = 128, WAYS = 8 };
+static entry cache[SETS][WAYS];
 static uint64_t clock_;
 static dnnl_engine_t engine;
 static dnnl_stream_t stream;
@@ -136,17 +137,25 @@ static int entry_make(entry *e, const spec *s)
     return 0;
 }
 
+static entry *set_of(const spec *s)
+{
+    uint64_t h = (uint64_t)s->M * 0x9e3779b97f4a7c15u;
+    h = (h ^ h >> 29 ^ (uint64_t)s->N) * 0xbf58476d1ce4e5b9u;
+    h = (h ^ h >> 32 ^ (uint64_t)s->K) * 0x94d049bb133111ebu;
+    return cache[(h >> 40) % SETS];
+}
+
 /* The entry for s, made if need be; NULL: error recorded. */
 static entry *find(const spec *s)
 {
-    entry *old = cache;
-    for (int i = 0; i < ENTRIES; i++) {
-        if (cache[i].used && memcmp(&cache[i].s, s, sizeof *s) == 0) {
-            cache[i].used = ++clock_;
-            return &cache[i];
+    entry *set = set_of(s), *old = set;
+    for (int i = 0; i < WAYS; i++) {
+        if (set[i].used && memcmp(&set[i].s, s, sizeof *s) == 0) {
+            set[i].used = ++clock_;
+            return &set[i];
         }
-        if (cache[i].used < old->used)
-            old = &cache[i];
+        if (set[i].used < old->used)
+            old = &set[i];
     }
     entry_free(old);
     if (start() < 0 || entry_make(old, s) < 0) {

@@ -67,23 +67,32 @@ static void row_backward(wan_real *dx, const wan_real *dn, const wan_real *x, wa
         dx[j] = r * (dn[j] * w[j] - x[j] * m);
 }
 
-/* dw[c0..c0+n) += sum_s dn x rstd; c0 and n are even, so pairs stay together */
+/* dn = R^T g for n columns of one head; cs [n] their cosines and sines */
+static void unrotate(wan_real *restrict dn, const wan_real *restrict g, const wan_real *restrict cs,
+                     int64_t n)
+{
+    for (int64_t j = 0; j < n; j += 2) {
+        dn[j] = g[j] * cs[j] + g[j + 1] * cs[j + 1];
+        dn[j + 1] = g[j + 1] * cs[j] - g[j] * cs[j + 1];
+    }
+}
+
+/* dw[c0..c0+n) += sum_s dn x rstd; with rope the columns lie in one head, and both are even */
 static void columns_backward(wan_real *dw, wan_buf dy, wan_buf x, const wan_real *rstd,
                              const wan_real *rope, int64_t S, int64_t D, int64_t hd, int64_t c0,
                              int64_t n)
 {
     wan_real acc[COLS] = { 0 }, tg[COLS], tx[COLS], dn[COLS];
+    if (rope)
+        rope += c0 % hd;
     for (int64_t s = 0; s < S; s++) {
         const wan_real *g = wan_row_load(dy, s * D + c0, n, tg);
         const wan_real *a = wan_row_load(x, s * D + c0, n, tx);
         wan_real r = rstd[s];
-        for (int64_t j = 0; rope && j < n; j += 2) {
-            const wan_real *cs = rope + s * hd + (c0 + j) % hd;
-            dn[j] = g[j] * cs[0] + g[j + 1] * cs[1];
-            dn[j + 1] = g[j + 1] * cs[0] - g[j] * cs[1];
-        }
-        if (rope)
+        if (rope) {
+            unrotate(dn, g, rope + s * hd, n);
             g = dn;
+        }
         for (int64_t j = 0; j < n; j++)
             acc[j] += g[j] * a[j] * r;
     }
@@ -96,15 +105,18 @@ int wan_rmsnorm_backward_c(wan_dev *d, wan_buf dx, wan_real *dw, wan_buf dy, wan
 {
     WAN_ROWS_CHECK("rmsnorm_backward", dx, dy, x);
     WAN_TRY(check("rmsnorm_backward", rope, D, head_dim));
-    int64_t mine = 4 * D;
+    /* columns go in blocks of a head (rope) or of all, COLS at a time */
+    int64_t mine = 4 * D, span = rope ? head_dim : D, per = (span + COLS - 1) / COLS;
     wan_real *tmp = wan_rows_scratch(d, mine);
     if (!tmp)
         return -1;
 #pragma omp parallel if (S * D > WAN_ROWS_PARALLEL)
     {
 #pragma omp for /* dw first: dx may be written over dy */
-        for (int64_t c = 0; c < D; c += COLS)
-            columns_backward(dw, dy, x, rstd, rope, S, D, head_dim, c, D - c < COLS ? D - c : COLS);
+        for (int64_t b = 0; b < D / span * per; b++) {
+            int64_t at = b % per * COLS, n = span - at < COLS ? span - at : COLS;
+            columns_backward(dw, dy, x, rstd, rope, S, D, head_dim, b / per * span + at, n);
+        }
 #pragma omp for
         for (int64_t s = 0; s < S; s++) {
             wan_real *t = wan_rows_mine(tmp, mine), *o = wan_row_open(dx, s * D, t + 3 * D);
