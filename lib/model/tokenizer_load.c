@@ -49,6 +49,8 @@ static int add_piece(wan_tokenizer *t, const char *s, size_t n, double score, co
 
 static int add_token(wan_tokenizer *t, const char *s, int32_t id, int lstrip, int rstrip)
 {
+    if (!*s)
+        return wan_err("tokenizer: an empty special token");
     if (t->n_added == t->cap_added) {
         int cap = t->cap_added ? 2 * t->cap_added : 64;
         tok_added *grown = realloc(t->added, (size_t)cap * sizeof *grown);

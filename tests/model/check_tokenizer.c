@@ -3,10 +3,13 @@
  * check_tokenizer.c - token ids against HuggingFace's fast tokenizer on the same spiece.model, with
  * and without byte fallback pieces in it, and through tokenizer.json.
  */
+#include <unistd.h>
+
 #include "tests/tap.h"
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/base/rng.h"
 #include "lib/model/text.h"
 
 #define REF "tests/data/ref/"
@@ -87,12 +90,58 @@ static void check_json(void)
     wan_tokenizer_close(&t);
 }
 
+static int write_bytes(const char *path, const char *p, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    return f && fwrite(p, 1, n, f) == n && fclose(f) == 0 ? 0 : -1;
+}
+
+/* Damaged files are refused or read as something else, but never read or written out of bounds
+ * (make check-asan sees that). */
+static void check_damage(const char *from, const char *name)
+{
+    char dir[] = "/tmp/wan-tok.XXXXXX", path[64], *data;
+    size_t size;
+    int refused = 0, tries = 150;
+    wan_rng r = wan_rng_stream(1, WAN_RNG_TEST, 7, 0);
+    if (!ok(mkdtemp(dir) && wan_slurp(&data, &size, from, 1 << 24) == 0, "%s: to be damaged", name))
+        return;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    for (int i = 0; i < tries; i++) {
+        size_t n = i % 3 ? size : (size_t)wan_rng_below(&r, (uint64_t)(100 * i), size);
+        size_t window = i % 2 ? size : 3000; /* the beginning holds what matters most */
+        char *copy = malloc(size);
+        memcpy(copy, data, size);
+        for (int k = 1; k < 1 + i % 7; k++)
+            copy[wan_rng_below(&r, (uint64_t)(100 * i + 2 * k), window)] =
+                (char)wan_rng_u32(&r, (uint64_t)(100 * i + 2 * k + 1));
+        wan_tokenizer *t = NULL;
+        int32_t *ids = NULL;
+        int64_t count;
+        if (write_bytes(path, copy, n) < 0)
+            tries = i;
+        else if (wan_tokenizer_open(&t, dir) < 0 ||
+                 wan_tokenizer_encode(t, &ids, &count, "A \xe7\x8c\xab, \xef\xac\x81 e\xcc\x81!",
+                                      512) < 0)
+            refused++;
+        wan_tokenizer_close(&t);
+        free(ids);
+        free(copy);
+    }
+    ok(tries == 150 && refused > 20, "%s: %d of %d damaged files refused", name, refused, tries);
+    remove(path);
+    rmdir(dir);
+    free(data);
+}
+
 int main(void)
 {
     wan_tokenizer *t;
     check_case("tokenizer_plain");
     check_case("tokenizer_bytes");
     check_json();
+    check_damage("tests/data/ref/tokenizer_bytes/tokenizer/spiece.model", "spiece.model");
+    check_damage("examples/tiny/tokenizer/tokenizer.json", "tokenizer.json");
     int rc = wan_tokenizer_open(&t, REF "vae_r1");
     ok(rc < 0 && !t, "no tokenizer there: %s", wan_err_text());
     return tap_done();

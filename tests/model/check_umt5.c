@@ -82,13 +82,14 @@ int main(void)
     wan_dev *d;
     wan_umt5 *e;
     char path[300];
-    const char *large = getenv("WAN_REF_LARGE");
+    const char *large = getenv("WAN_REF_LARGE"), *dev = getenv("WAN_CHECK_DEVICE");
+    dev = dev && *dev ? dev : "cpu";
     check(REF, "ref", WAN_F32, 1e-5);
-    check(REF, "cpu", WAN_F32, 1e-5);
-    check(REF, "cpu", WAN_BF16, 2e-2);
+    check(REF, dev, WAN_F32, 1e-5);
+    check(REF, dev, WAN_BF16, 2e-2);
     snprintf(path, sizeof path, "%s/umt5_big", large ? large : "");
     if (large)
-        check(path, "cpu", WAN_F32, 1e-5);
+        check(path, dev, WAN_F32, 1e-5);
     ok(wan_dev_open(&d, "cpu", 0) == 0 &&
            wan_umt5_open(&e, d, "tests/data/ref/vae_r1/vae", WAN_F32) < 0 && !e,
        "another model's folder is refused: %s", wan_err_text());

@@ -71,7 +71,7 @@ static void check_encode(wan_vae *v, wan_st *in, wan_st *out, int T, double boun
     int64_t n = l[0] * l[1] * l[2] * l[3], px = s[0] * s[1] * s[2] * s[3];
     float *got = malloc((size_t)n * 4), *again = malloc((size_t)n * 4);
     float *pixels = malloc((size_t)px * 4), *logvar = malloc((size_t)n * 4);
-    int chunks[] = { 4, 1, 8, 12, 64 }, n_chunks = strstr(who, " cpu ") ? 5 : 2;
+    int chunks[] = { 4, 1, 8, 12, 64 }, n_chunks = strstr(who, " ref ") ? 2 : 5;
     for (int i = 0; i < n_chunks; i++) {
         float *to = i ? again : got;
         if (!ok(wan_vae_encode(v, to, rgb, s[0], s[1], s[2], chunks[i]) == 0,
@@ -176,17 +176,18 @@ static void check_refusals(void)
 
 int main(void)
 {
-    const char *large = getenv("WAN_REF_LARGE");
+    const char *large = getenv("WAN_REF_LARGE"), *dev = getenv("WAN_CHECK_DEVICE");
+    dev = dev && *dev ? dev : "cpu";
     check_model(REF, "vae_r1", "ref", WAN_F32, F32_BOUND);
     check_model(REF, "vae_r2", "ref", WAN_F32, F32_BOUND);
-    check_model(REF, "vae_r1", "cpu", WAN_F32, F32_BOUND);
-    check_model(REF, "vae_r2", "cpu", WAN_F32, F32_BOUND);
-    check_model(REF, "vae_r1", "cpu", WAN_BF16, BF16_BOUND);
+    check_model(REF, "vae_r1", dev, WAN_F32, F32_BOUND);
+    check_model(REF, "vae_r2", dev, WAN_F32, F32_BOUND);
+    check_model(REF, "vae_r1", dev, WAN_BF16, BF16_BOUND);
     check_model(REF, "vae_r2", "ref", WAN_BF16, BF16_BOUND);
     check_refusals();
     if (large) {
-        check_model(large, "vae_12", "cpu", WAN_F32, F32_BOUND);
-        check_model(large, "vae_8", "cpu", WAN_F32, F32_BOUND);
+        check_model(large, "vae_12", dev, WAN_F32, F32_BOUND);
+        check_model(large, "vae_8", dev, WAN_F32, F32_BOUND);
     }
     return tap_done();
 }
