@@ -387,6 +387,8 @@ int main(int argc, char **argv)
         wan_writer_open(&writer, wan_out_file(out), wan_out_name(out), head) < 0)
         wan_die();
     json_decref(head);
+    if (in)
+        wan_reader_tee(in, writer); /* records of a later version that may be ignored pass through */
     if ((in ? do_stream(in, name) : do_prompts()) < 0)
         wan_die();
     wan_progress(1, "%" PRIu64 " records, %" PRId64 " frames", total.records, total.frames);
