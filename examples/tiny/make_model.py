@@ -4,9 +4,10 @@
 
     make_model.py text                        tokenizer/ text_encoder/ scheduler/
     make_model.py image --minutes 6           VAE, first stage (2-D)
-    make_model.py video --minutes 60          VAE, second stage (9 and 17 frames)
+    make_model.py video --minutes 60          VAE, second stage (9 frames)
     make_model.py video --minutes 10 --resume goes on with an interrupted stage
-    make_model.py export                      vae/ from the newest video state
+    make_model.py longer --minutes 20         VAE, third stage (17 frames)
+    make_model.py export                      vae/ from the last stage's state
     make_model.py score                       PSNR of vae/ as stored, by diffusers
 
 Needs torch, diffusers, transformers, sentencepiece. Uses CUDA when there is
@@ -100,9 +101,16 @@ def video(args):
     run(args, tiny_vae.Trainer(first, tiny_vae.FRAMES, args.lr or 1.2e-3, args.batch or 4, 2, device()), "vid")
 
 
+def longer(args):
+    """Past 9 frames the time convolutions see a full history for the first time."""
+    first = torch.load(args.start or state(args, "vid.pt.w"), map_location="cpu")
+    run(args, tiny_vae.Trainer(first, 17, args.lr or 4e-4, args.batch or 2, 3, device()), "long")
+
+
 def newest(args):
-    """The averaged weights of the video stage, whether it has ended or not."""
-    s = torch.load(state(args, "vid.pt"), map_location="cpu")
+    """The averaged weights of the last stage, whether it has ended or not."""
+    names = [n for n in ("long.pt", "vid.pt") if os.path.exists(state(args, n))]
+    s = torch.load(state(args, names[0]), map_location="cpu")
     return {k: v.detach().float().contiguous() for k, v in s["ema"].items()}
 
 
@@ -147,7 +155,7 @@ def score(args):
 
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("step", choices=["text", "image", "video", "export", "score"])
+    a.add_argument("step", choices=["text", "image", "video", "longer", "export", "score"])
     a.add_argument("--out", default=HERE)
     a.add_argument("--state", default="/work/ref/tiny", help="trainer state, not in git")
     a.add_argument("--start", help="weights to start the video stage from")
