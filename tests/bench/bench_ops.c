@@ -109,41 +109,41 @@ static void linear(ctx *c, const char *name, int64_t N, int64_t K)
     c->N = N;
     c->K = K;
     snprintf(text, sizeof text, "%s forward", name);
-    report(c, text, bench_best(run_linear_forward, c, 0.5), flop, 0);
+    report(c, text, bench_best(run_linear_forward, c, 0.15), flop, 0);
     snprintf(text, sizeof text, "%s dgrad", name);
-    report(c, text, bench_best(run_linear_dgrad, c, 0.5), flop, 0);
+    report(c, text, bench_best(run_linear_dgrad, c, 0.15), flop, 0);
     snprintf(text, sizeof text, "%s wgrad", name);
-    report(c, text, bench_best(run_linear_wgrad, c, 0.5), flop, 0);
+    report(c, text, bench_best(run_linear_wgrad, c, 0.15), flop, 0);
 }
 
 static void elementwise(ctx *c)
 {
     double n = (double)(c->z.S * c->z.D), f = (double)(c->z.S * c->z.F);
     double e = (double)wan_dtype_size(c->t);
-    report(c, "gelu forward", bench_best(run_act_forward, c, 0.3), 0, f * 2 * e);
-    report(c, "gelu backward", bench_best(run_act_backward, c, 0.3), 0, f * 3 * e);
-    report(c, "ln modulate forward", bench_best(run_ln_mod_forward, c, 0.3), 0, n * (4 + e));
-    report(c, "ln modulate backward", bench_best(run_ln_mod_backward, c, 0.3), 0, n * (16 + 2 * e));
-    report(c, "rmsnorm+rope forward", bench_best(run_rmsnorm_forward, c, 0.3), 0, n * 2 * e);
-    report(c, "rmsnorm+rope backward", bench_best(run_rmsnorm_backward, c, 0.3), 0, n * 5 * e);
-    report(c, "gated residual forward", bench_best(run_residual_forward, c, 0.3), 0, n * (8 + e));
-    report(c, "gated residual backward", bench_best(run_residual_backward, c, 0.3), 0,
+    report(c, "gelu forward", bench_best(run_act_forward, c, 0.08), 0, f * 2 * e);
+    report(c, "gelu backward", bench_best(run_act_backward, c, 0.08), 0, f * 3 * e);
+    report(c, "ln modulate forward", bench_best(run_ln_mod_forward, c, 0.08), 0, n * (4 + e));
+    report(c, "ln modulate backward", bench_best(run_ln_mod_backward, c, 0.08), 0, n * (16 + 2 * e));
+    report(c, "rmsnorm+rope forward", bench_best(run_rmsnorm_forward, c, 0.08), 0, n * 2 * e);
+    report(c, "rmsnorm+rope backward", bench_best(run_rmsnorm_backward, c, 0.08), 0, n * 5 * e);
+    report(c, "gated residual forward", bench_best(run_residual_forward, c, 0.08), 0, n * (8 + e));
+    report(c, "gated residual backward", bench_best(run_residual_backward, c, 0.08), 0,
            n * (8 + 2 * e));
     c->N = c->z.F;
     c->K = c->z.D;
     double p = (double)(c->N * c->K);
-    report(c, "adamw (one ffn weight)", bench_best(run_adamw, c, 0.3), 0, p * (28 + e));
-    report(c, "sum of squares", bench_best(run_sumsq, c, 0.3), 0, p * 4);
+    report(c, "adamw (one ffn weight)", bench_best(run_adamw, c, 0.08), 0, p * (28 + e));
+    report(c, "sum of squares", bench_best(run_sumsq, c, 0.08), 0, p * 4);
 }
 
 static void attention(ctx *c)
 {
     double s = 4.0 * (double)(c->z.S * c->z.S) * (double)c->z.D;
     double x = 4.0 * (double)(c->z.S * c->z.T) * (double)c->z.D;
-    report(c, "self-attention forward", bench_best(run_self_fwd, c, 0.5), s, 0);
-    report(c, "self-attention backward", bench_best(run_self_bwd, c, 0.5), 2.5 * s, 0);
-    report(c, "cross-attention forward", bench_best(run_cross_fwd, c, 0.3), x, 0);
-    report(c, "cross-attention backward", bench_best(run_cross_bwd, c, 0.3), 2.5 * x, 0);
+    report(c, "self-attention forward", bench_best(run_self_fwd, c, 0.15), s, 0);
+    report(c, "self-attention backward", bench_best(run_self_bwd, c, 0.15), 2.5 * s, 0);
+    report(c, "cross-attention forward", bench_best(run_cross_fwd, c, 0.08), x, 0);
+    report(c, "cross-attention backward", bench_best(run_cross_bwd, c, 0.08), 2.5 * x, 0);
 }
 
 static void all(wan_dev *d, size z, wan_dtype t)

@@ -79,11 +79,11 @@ int main(int argc, char **argv)
 {
     static const job jobs[] = {
         { "D 1536, 2 layers, ffn 8960, 1560 tokens, 512 text rows of 4096",
-          { 12, 128, 2, 8960, 16, 16, 4096, 512, 256, 2, 2, 1e-6 }, { 16, 1, 60, 104 }, 6 },
+          { 12, 128, 2, 8960, 16, 16, 4096, 512, 256, 2, 2, 1e-6 }, { 16, 1, 60, 104 }, 4 },
         { "D 256, 4 layers, ffn 1536, 400 tokens, 512 text rows of 256",
-          { 4, 64, 4, 1536, 16, 16, 256, 512, 256, 2, 2, 1e-6 }, { 16, 1, 40, 40 }, 3 },
+          { 4, 64, 4, 1536, 16, 16, 256, 512, 256, 2, 2, 1e-6 }, { 16, 1, 40, 40 }, 2 },
         { "D 256, 6 layers, ffn 1024, 48 tokens, 24 text rows of 256",
-          { 4, 64, 6, 1024, 16, 16, 256, 24, 256, 2, 2, 1e-6 }, { 16, 3, 8, 8 }, 2 },
+          { 4, 64, 6, 1024, 16, 16, 256, 24, 256, 2, 2, 1e-6 }, { 16, 3, 8, 8 }, 1 },
     };
     printf("\nTraining step, wan-tools, %d threads\n\n", wan_rows_threads());
     printf("| model | precision | M param | GFLOP | s/step | GFLOP/s | tokens/s |\n"

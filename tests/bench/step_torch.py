@@ -17,11 +17,11 @@ from torch import nn
 
 JOBS = [  # name, heads, head_dim, layers, ffn, text_dim, text_rows, grid, seconds to spend
     ("D 1536, 2 layers, ffn 8960, 1560 tokens, 512 text rows of 4096",
-     12, 128, 2, 8960, 4096, 512, (1, 30, 52), 6),
+     12, 128, 2, 8960, 4096, 512, (1, 30, 52), 4),
     ("D 256, 4 layers, ffn 1536, 400 tokens, 512 text rows of 256",
-     4, 64, 4, 1536, 256, 512, (1, 20, 20), 3),
+     4, 64, 4, 1536, 256, 512, (1, 20, 20), 2),
     ("D 256, 6 layers, ffn 1024, 48 tokens, 24 text rows of 256",
-     4, 64, 6, 1024, 256, 24, (3, 4, 4), 2),
+     4, 64, 6, 1024, 256, 24, (3, 4, 4), 1),
 ]
 
 
