@@ -37,7 +37,3 @@ $(BUILD)/bench/make_model: $(OBJ)/tests/data/make_model.o $(LIB)
 bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
 	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
 .PHONY: bench-encode
-
-check-mutations: ## break the model in fourteen known ways: do the tests notice? (after make check)
-	@CUDA=$(CUDA) tests/mutate.sh
-.PHONY: check-mutations
