@@ -56,14 +56,58 @@ void wan_tile_transpose(const wan_tile *t, void *dst, int64_t ldt, wan_buf src, 
     }
 }
 
+typedef uint32_t u16x __attribute__((vector_size(64), aligned(4), may_alias));
+
+/* Lanes of a (0..15) and b (16..31); gcc 11 has only the first form, clang only the second. */
+#ifdef __clang__
+#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define PICK(a, b, ...) __builtin_shuffle(a, b, (u16x){ __VA_ARGS__ })
+#endif
+/* Every second block of s lanes, from either half. */
+#define LOW8(a, b) PICK(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+#define HIGH8(a, b) PICK(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
+#define LOW4(a, b) PICK(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+#define HIGH4(a, b) PICK(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)
+#define LOW2(a, b) PICK(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define HIGH2(a, b) PICK(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define LOW1(a, b) PICK(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+#define HIGH1(a, b) PICK(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)
+#define STAGE(s)                                                                                   \
+    for (int i = 0; i < 16; i++)                                                                   \
+        if (!(i & s)) {                                                                            \
+            u16x a = r[i], b = r[i | s];                                                           \
+            r[i] = LOW##s(a, b);                                                                   \
+            r[i | s] = HIGH##s(a, b);                                                              \
+        }
+
+/* A panel from 16 whole rows of 64-byte multiples: 16 x 16 units are transposed in registers. */
+static void pack_panel(uint32_t *dst, const char *src, size_t ld, int64_t units)
+{
+    for (int64_t u = 0; u < units; u += 16) {
+        u16x r[16];
+        for (int i = 0; i < 16; i++)
+            r[i] = *(const u16x *)(const void *)(src + (size_t)i * ld + 4 * u);
+        STAGE(8) STAGE(4) STAGE(2) STAGE(1)
+        for (int i = 0; i < 16; i++)
+            *(u16x *)(dst + (u + i) * WAN_TILE_N) = r[i];
+    }
+}
+
 void wan_tile_pack_rows(const wan_tile *t, void *dst, wan_buf src, int64_t off, int64_t ld,
                         int64_t n, int64_t k, int64_t np, int64_t kp)
 {
     float tmp[WAN_TILE_WIDTH];
-    int64_t units = kp * t->size / 4;
+    int64_t units = kp * t->size / 4, whole = k == kp && k * t->size % 64 == 0 && src.t == t->t;
     uint32_t u[WAN_TILE_WIDTH + WAN_TILE_K];
     for (int64_t j = 0; j < np; j++) {
         uint32_t *o = (uint32_t *)dst + j / WAN_TILE_N * units * WAN_TILE_N + j % WAN_TILE_N;
+        if (whole && j % WAN_TILE_N == 0 && j + WAN_TILE_N <= n) {
+            pack_panel(o, (const char *)wan_buf_at(src, off + j * ld).p, (size_t)(ld * t->size),
+                       units);
+            j += WAN_TILE_N - 1;
+            continue;
+        }
         memset(u, 0, (size_t)units * sizeof *u);
         if (j < n)
             memcpy(u, row_as(t, src, off + j * ld, k, tmp), (size_t)(k * t->size));
