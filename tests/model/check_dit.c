@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * check_dit.c - the transformer against diffusers in float32 (tests/data/ref/dit_*): prediction,
- * loss, every gradient, the input's gradient, packs, both namings, bf16; on every CPU provider.
+ * loss, every gradient, the input's gradient, packs, both namings, bf16; on every provider.
+ *
+ *     check_dit DIR CASE...     the large cases of `make.py --large DIR`, provider cpu
  */
 #include "lib/model/modelio.h"
 #include "tests/tap.h"
@@ -15,10 +17,11 @@
 
 enum { MAX_N = 4 };
 
+static const char *folder = "tests/data/ref";
 static wan_dev *host; /* lays out rows; the models are elsewhere */
 
 typedef struct refcase {
-    char dir[64];
+    char dir[256];
     wan_dit_config c;
     wan_st *in, *out;
     json_t *json;
@@ -38,7 +41,7 @@ static void die(void)
 
 static char *in_case(const refcase *k, const char *name)
 {
-    static char path[2][128];
+    static char path[2][320];
     static int turn;
     char *p = path[turn ^= 1];
     snprintf(p, sizeof path[0], "%s/%s", k->dir, name);
@@ -77,7 +80,7 @@ static float *load_rows(const refcase *k, wan_st *st, const char *name, enum wan
 static refcase open_case(const char *name)
 {
     refcase k = { 0 };
-    snprintf(k.dir, sizeof k.dir, "tests/data/ref/%s", name);
+    snprintf(k.dir, sizeof k.dir, "%s/%s", folder, name);
     MUST(wan_dit_config_load(&k.c, in_case(&k, "transformer")));
     MUST(wan_st_open(&k.in, in_case(&k, "in.safetensors")));
     MUST(wan_st_open(&k.out, in_case(&k, "out.safetensors")));
@@ -377,11 +380,26 @@ static void check_init(wan_dev *d)
     wan_dit_free(&again);
 }
 
-int main(void)
+static int check_large(int n, char **cases)
+{
+    wan_dev *d;
+    MUST(wan_dev_open(&d, "cpu", 0));
+    for (int i = 0; i < n; i++)
+        check_case(cases[i], "transformer", d, "cpu");
+    wan_dev_close(&d);
+    wan_dev_close(&host);
+    return tap_done();
+}
+
+int main(int argc, char **argv)
 {
     static const char *const devices[] = { "ref", "cpu", "cuda" };
     static const char *const cases[] = { "dit_a", "dit_b", "dit_c", "dit_d", "dit_e" };
     MUST(wan_dev_open(&host, "ref", 0));
+    if (argc > 2) {
+        folder = argv[1];
+        return check_large(argc - 2, argv + 2);
+    }
     for (int i = 0; i < 3; i++) {
         wan_dev *d;
         if (i == 2 && wan_dev_open(&d, devices[i], 0) < 0) {

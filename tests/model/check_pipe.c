@@ -3,6 +3,8 @@
  * check_pipe.c - wan-sample as a user runs it, against diffusers' WanPipeline
  * (tests/data/ref/pipe): latents within 1e-4, video within 1 of every value, from exchanged noise
  * and text, and from the prompt and a seed.
+ *
+ *     check_pipe DIR     the large case pipe_81 of `make.py --large`
  */
 #include <unistd.h>
 
@@ -11,8 +13,8 @@
 #include "lib/rec/safetensors.h"
 #include "tests/tap.h"
 
-#define REF "tests/data/ref/pipe"
-
+static const char *ref = "tests/data/ref/pipe";
+static json_t *about; /* case.json */
 static char folder[] = "/tmp/wan-check-pipe.XXXXXX";
 static wan_st *want;
 
@@ -84,15 +86,21 @@ static void compare_video(const char *what, const char *file, const char *solver
     wan_in_close(f);
 }
 
+static int number(const char *key)
+{
+    return (int)json_number_value(json_object_get(about, key));
+}
+
 /* Runs wan-sample with the case's sizes and these options, frames to FOLDER/v.wan. */
 static int sample(const char *what, const char *options)
 {
-    char cmd[2048];
+    char cmd[4096];
     snprintf(cmd, sizeof cmd,
-             "wan-sample -q --model " REF " --sizes 32*32 --frame_nums 5 --sample_steps 20 "
-             "--sample_shift 5 --sample_guide_scale 5 --precision fp32 --device cpu --save_file - "
+             "wan-sample -q --model %s --sizes '%d*%d' --frame_nums %d --sample_steps %d "
+             "--sample_shift %d --sample_guide_scale %d --precision fp32 --device cpu --save_file - "
              "--latents-out %s/l.safetensors --dump-steps %s/s.safetensors %s > %s/v.wan",
-             folder, folder, options, folder);
+             ref, number("width"), number("height"), number("frames"), number("steps"),
+             number("flow_shift"), number("guidance_scale"), folder, folder, options, folder);
     return ok(system(cmd) == 0, "%s: wan-sample", what);
 }
 
@@ -106,9 +114,9 @@ static void check_solvers(void)
         { "dpm++-official", "--sample_solver dpm++ --schedule official" },
     };
     for (size_t i = 0; i < sizeof run / sizeof *run; i++) {
-        char options[512], key[64];
+        char options[1024], key[64];
         snprintf(options, sizeof options,
-                 "%s --noise " REF "/in.safetensors --text " REF "/in.safetensors", run[i].options);
+                 "%s --noise %s/in.safetensors --text %s/in.safetensors", run[i].options, ref, ref);
         if (!sample(run[i].name, options))
             continue;
         snprintf(key, sizeof key, "latents.%s", run[i].name);
@@ -126,32 +134,36 @@ static void check_solvers(void)
 /* Through tokenizer and text encoder, and from torch's random numbers. */
 static void check_prompt(void)
 {
-    json_t *j = wan_json_load(REF "/case.json");
     char options[1024];
-    if (!j)
-        die();
     snprintf(options, sizeof options,
              "--prompts '%s' --negative_prompt '%s' --rng torch-cpu --base_seed %lld",
-             json_string_value(json_object_get(j, "prompt")),
-             json_string_value(json_object_get(j, "negative_prompt")),
-             (long long)json_integer_value(json_object_get(j, "seed")));
+             json_string_value(json_object_get(about, "prompt")),
+             json_string_value(json_object_get(about, "negative_prompt")),
+             (long long)json_integer_value(json_object_get(about, "seed")));
     if (sample("prompt and seed", options)) {
         compare("prompt and seed", "l.safetensors", "latents", "latents.unipc", 1e-4);
         compare_video("prompt and seed", "v.wan", "unipc");
     }
-    json_decref(j);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    char path[1024];
+    if (argc > 1)
+        ref = argv[1];
+    snprintf(path, sizeof path, "%s/case.json", ref);
+    if (!(about = wan_json_load(path)))
+        die();
     if (!mkdtemp(folder)) {
         wan_err_errno("%s", folder);
         die();
     }
-    MUST(wan_st_open(&want, REF "/out.safetensors"));
+    snprintf(path, sizeof path, "%s/out.safetensors", ref);
+    MUST(wan_st_open(&want, path));
     check_solvers();
     check_prompt();
     wan_st_close(&want);
+    json_decref(about);
     wan_remove_tree(folder);
     return tap_done();
 }
