@@ -12,10 +12,10 @@ bench: $(BENCH) ## time every op and a training step, beside the machine's peak 
 	@if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) tests/bench/step_torch.py; \
 	else echo 'no PyTorch here: make bench PYTHON=.../python puts the same step beside it'; fi
 
-# every tests/fuzz/fuzz_*.c holds LLVMFuzzerTestOneInput; parsers need lib/base and lib/rec only
+# every tests/fuzz/fuzz_*.c holds LLVMFuzzerTestOneInput; parsers are in lib/base, lib/rec, lib/train/config*
 FUZZCC ?= clang
 FUZZ_FLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined,fuzzer-no-link -I. $(DEFS)
-FUZZ_SRC ?= $(filter lib/base/% lib/rec/%,$(SRC))
+FUZZ_SRC ?= $(filter lib/base/% lib/rec/% lib/train/config%,$(SRC))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=$(OBJ)/fuzz/%.o)
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 $(OBJ)/fuzz/%.o: %.c

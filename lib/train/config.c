@@ -400,6 +400,14 @@ int wan_config_finish(wan_config *c, const char *mode)
 
 /* ---- output ---- */
 
+static int is_print(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 32 || *text == 127)
+            return 0;
+    return 1;
+}
+
 /* A scalar that YAML reads back as the same string. */
 static void print_scalar(FILE *f, const wan_key *k, const char *text)
 {
@@ -407,7 +415,7 @@ static void print_scalar(FILE *f, const wan_key *k, const char *text)
         fputs(text, f);
         return;
     }
-    int plain = *text != 0 && !strpbrk(text, "\"'\\:#{}[],&*!|>%@`\n\t") && text[0] != '-' &&
+    int plain = *text != 0 && !strpbrk(text, "\"'\\:#{}[],&*!|>%@`") && is_print(text) && text[0] != '-' &&
                 text[0] != '?' && text[0] != ' ' && text[strlen(text) - 1] != ' ' &&
                 strcmp(text, "null") && strcmp(text, "~");
     if (plain) {
@@ -416,12 +424,13 @@ static void print_scalar(FILE *f, const wan_key *k, const char *text)
     }
     putc('"', f);
     for (const char *p = text; *p; p++) {
-        if (*p == '"' || *p == '\\')
+        unsigned char b = (unsigned char)*p;
+        if (b == '"' || b == '\\')
             putc('\\', f);
-        if (*p == '\n')
-            fputs("\\n", f);
+        if (b < 32 || b == 127)
+            fprintf(f, "\\x%02x", b);
         else
-            putc(*p, f);
+            putc(b, f);
     }
     putc('"', f);
 }

@@ -222,11 +222,13 @@ const wan_dit_config *wan_train_geometry(const wan_train *t)
 
 int wan_train_fits(const wan_train *t)
 {
+    int local, ranks;
+    wan_mesh_local(&local, &ranks);
     int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     if (t->opt.memory)
         return wan_plan_fits(&t->plan, t->opt.memory, 1, "the memory allowed");
     if (strncmp(t->opt.device, "cuda", 4)) /* a GPU's memory is not known before it is taken */
-        return wan_plan_fits(&t->plan, bytes, 1, "this machine's memory");
+        return wan_plan_fits(&t->plan, bytes, ranks, "this machine's memory");
     return 0;
 }
 
@@ -235,11 +237,13 @@ int wan_train_fits(const wan_train *t)
 static int check_memory(wan_train *t)
 {
     size_t available, total;
+    int local, ranks;
+    wan_mesh_local(&local, &ranks);
     if (t->opt.memory)
         return wan_plan_fits(&t->plan, t->opt.memory, 1, "the memory allowed");
     WAN_TRY(t->dev->backend->memory(t->dev, &available, &total));
     if (t->dev->kind == WAN_DEV_CPU) /* ranks of one machine share it; the page cache can make room */
-        return wan_plan_fits(&t->plan, (int64_t)total, 1, "this machine's memory");
+        return wan_plan_fits(&t->plan, (int64_t)total, ranks, "this machine's memory");
     return wan_plan_fits(&t->plan, (int64_t)available, 1, "the device's memory");
 }
 
@@ -293,10 +297,32 @@ static void say_capacity(const wan_train *t)
                  (long long)t->c->v.global_batch, t->comm->size);
 }
 
+/* Ranks of one machine take its GPUs by their local number under "cuda"; under "auto" they do so if
+ * there is one for each of all ranks, and take the CPU otherwise.  "cuda:0" is shared. */
+static int open_device(wan_train *t)
+{
+    char spec[32];
+    double missing;
+    int local, ranks, automatic = !strcmp(t->opt.device, "auto");
+    wan_mesh_local(&local, &ranks);
+    if (ranks == 1 || (!automatic && strcmp(t->opt.device, "cuda")))
+        return wan_dev_open(&t->dev, t->opt.device, t->opt.device_flags);
+    snprintf(spec, sizeof spec, "cuda:%d", local);
+    int rc = wan_dev_open(&t->dev, spec, t->opt.device_flags);
+    if (!automatic)
+        return rc;
+    missing = rc < 0;
+    WAN_TRY(wan_comm_sum_f64(t->comm, &missing, 1));
+    if (missing == 0)
+        return 0;
+    wan_dev_close(&t->dev);
+    return wan_dev_open(&t->dev, "cpu", t->opt.device_flags);
+}
+
 int wan_train_start(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    WAN_TRY(wan_dev_open(&t->dev, t->opt.device, t->opt.device_flags));
+    WAN_TRY(open_device(t));
     WAN_TRY(check_memory(t));
     if (t->comm->rank == 0)
         say_capacity(t);

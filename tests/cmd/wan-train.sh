@@ -104,6 +104,16 @@ ok "resumed for four more steps" train train.train_iters=$k checkpoint.save=sig
 ok "and uninterrupted" train train.train_iters=$k checkpoint.save=nosig
 ok "both are the same" diff -r {sig,nosig}/iter_$(printf %07d $k)
 
+wan-train -q --mock --precision fp32 $T train.train_iters=100000 checkpoint.save=killed checkpoint.save_interval=1 \
+    checkpoint.keep=3 --metrics k.json 2>k.err &
+pid=$!
+for i in $(seq 100); do [ -d killed/iter_0000004 ] && break; sleep 0.05; done
+kill -KILL $pid
+wait $pid 2>/dev/null
+at=$(cat killed/latest_checkpointed_iteration.txt)
+ok "killed in the midst of writing checkpoints" [ "$at" -ge 3 ]
+ok "it resumes" train train.train_iters=$((at + 2)) checkpoint.save=killed checkpoint.save_interval=1 checkpoint.keep=3
+
 # trouble
 fails 1 'metrics' "metrics to a full disk" train train.train_iters=2 --metrics /dev/full
 fails 1 '/dev/null/ck' "a folder that cannot be made" train train.train_iters=1 checkpoint.save=/dev/null/ck

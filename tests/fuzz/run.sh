@@ -16,6 +16,7 @@ for n in $names; do
     pickle) cp tests/data/torch/*.pickle "$seeds" ;;
     tar) head -c 17408 tests/data/torch/dfm/*.tar >"$seeds/dfm.tar"; head -c 1024 /dev/zero >>"$seeds/dfm.tar" ;;
     record) cp tests/data/record/*.wan "$seeds" ;;
+    config) cp tests/data/yaml/*.yaml examples/tiny/*.yaml "$seeds" ;;
     safetensors) find tests/data -name '*.safetensors' -size -64k -exec cp {} "$seeds" \; ;;
     esac
     echo "== $n: $seconds seconds"

@@ -181,7 +181,7 @@ static void round_trip(void)
 {
     wan_config *a = fresh(), *b = fresh();
     char x[65], y[65], z[65];
-    int rc = build(a, NULL, WORDS("optimizer.lr=0.3e-4", "dataset.path=a: b #c", "train.train_iters=7",
+    int rc = build(a, NULL, WORDS("optimizer.lr=0.3e-4", "dataset.path=a: b #c\t\"d\\\x01", "train.train_iters=7",
                                   "scheduler.lr_warmup_iters=1", "checkpoint.save=here",
                                   "optimizer.betas=0.85,0.975"), "pretrain");
     char *text = printed(a, 0);

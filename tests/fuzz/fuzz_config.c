@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fuzz_config.c - any bytes as a YAML configuration; what is accepted must be saved in a form that
+ * reads back as the same configuration.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/train/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static void read_back(const wan_config *a)
+{
+    char *text = NULL, x[65], y[65];
+    size_t n = 0;
+    wan_config *b;
+    FILE *f = open_memstream(&text, &n);
+    if (!f || wan_config_new(&b) < 0)
+        abort();
+    wan_config_print(a, f, 1);
+    fclose(f);
+    if (wan_config_yaml_text(b, text, n, "saved") < 0 || wan_config_finish(b, "finetune") < 0)
+        abort();
+    wan_config_digest(a, x);
+    wan_config_digest(b, y);
+    if (strcmp(x, y))
+        abort();
+    wan_config_free(&b);
+    free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    wan_config *c;
+    if (wan_config_new(&c) < 0)
+        abort();
+    if (wan_config_yaml_text(c, (const char *)data, n, "input") == 0 &&
+        wan_config_finish(c, "pretrain") == 0)
+        read_back(c);
+    wan_config_free(&c);
+    return 0;
+}
