@@ -7,6 +7,8 @@ MPI ?= auto
 FFMPEG ?= auto
 DNNL ?= auto
 CORE ?= 0
+CORE_SRC ?= $(wildcard lib/base/err.c lib/base/log.c lib/base/dtype.c lib/base/rng.c lib/base/file.c \
+	lib/model/dit*.c lib/model/params.c lib/train/step.c lib/train/optim.c)
 DEBUG ?= 0
 ASAN ?= 0
 WERROR ?= 0

@@ -5,7 +5,7 @@
  *
  * A block holds 16 queries (or keys) of one head and walks over the sample's keys (or queries) 32
  * at a time: lane j of a warp stands for row j of the walked tile when scores are computed, and for
- * columns j, j+32, ... of the head when they are applied.
+ * columns j, j+32, ... of the head when they are applied; the scores change hands in shared memory.
  */
 #include "kernels/reduce.cuh"
 #include "kernels/sdpa.cuh"
@@ -46,12 +46,31 @@ static __device__ inline void tile_load(float *tile, int rows, vbuf b, int64_t l
     }
 }
 
-static __device__ inline float dot(const float *a, const float *b, int hd)
+/* out[m] = row m of mine . row of theirs, for the MINE rows of a warp; rows are hd+1 apart */
+static __device__ inline void dots(float out[MINE], const float *mine, const float *theirs, int hd)
 {
-    float s = 0;
-    for (int c = 0; c < hd; c++)
-        s += a[c] * b[c];
-    return s;
+    for (int m = 0; m < MINE; m++)
+        out[m] = 0;
+    for (int c = 0; c < hd; c++) {
+        float t = theirs[c];
+        for (int m = 0; m < MINE; m++)
+            out[m] += mine[m * (hd + 1) + c] * t;
+    }
+}
+
+/* acc[m][c] += sum_j w[m][j] rows[j][lane + 32 c]; w [MINE][TILE] of this warp */
+template <int DPL>
+static __device__ inline void apply(float (*acc)[DPL], const float *w, const float *rows, int hd)
+{
+    int lane = threadIdx.x % 32;
+    for (int j = 0; j < TILE; j++)
+        for (int c = 0; c < DPL; c++) {
+            if (lane + 32 * c >= hd)
+                continue;
+            float v = rows[j * (hd + 1) + lane + 32 * c];
+            for (int m = 0; m < MINE; m++)
+                acc[m][c] += w[m * TILE + j] * v;
+        }
 }
 
 /* Score of key j for query i (positions in their sample; k0: the sample's first key). */
@@ -76,7 +95,8 @@ template <int DPL> static __global__ void attn_forward(attn_args a)
     if (first >= nq)
         return;
     float *Q = cuda_shared, *K = Q + OWN * pad, *V = K + TILE * pad;
-    float top[MINE], sum[MINE], acc[MINE][DPL];
+    float *P = V + TILE * pad + warp * MINE * TILE;
+    float top[MINE], sum[MINE], acc[MINE][DPL], s[MINE];
     for (int m = 0; m < MINE; m++) {
         top[m] = -INFINITY;
         sum[m] = 0;
@@ -89,23 +109,19 @@ template <int DPL> static __global__ void attn_forward(attn_args a)
         tile_load(K, TILE, a.k, a.ldk, k0 + j0, nk - j0, h, hd);
         tile_load(V, TILE, a.v, a.ldv, k0 + j0, nk - j0, h, hd);
         __syncthreads();
+        dots(s, Q + warp * MINE * pad, K + lane * pad, hd);
         for (int m = 0; m < MINE; m++) {
-            int r = warp * MINE + m;
-            float s = -INFINITY;
-            if (j0 + lane < nk)
-                s = score(a, dot(Q + r * pad, K + lane * pad, hd), first + r, j0 + lane, k0, h);
-            float t = fmaxf(top[m], warp_max(s)), old = expf(top[m] - t), p = expf(s - t);
+            int64_t i = first + warp * MINE + m;
+            float v = j0 + lane < nk ? score(a, s[m], i, j0 + lane, k0, h) : -INFINITY;
+            float t = fmaxf(top[m], warp_max(v)), old = expf(top[m] - t), p = expf(v - t);
             top[m] = t;
             sum[m] = sum[m] * old + warp_sum(p);
+            P[m * TILE + lane] = p;
             for (int c = 0; c < DPL; c++)
                 acc[m][c] *= old;
-            for (int j = 0; j < TILE; j++) {
-                float pj = __shfl_sync(0xffffffffu, p, j);
-                for (int c = 0; c < DPL; c++)
-                    if (lane + 32 * c < hd)
-                        acc[m][c] += pj * V[j * pad + lane + 32 * c];
-            }
         }
+        __syncwarp();
+        apply<DPL>(acc, P, V, hd);
     }
     for (int m = 0; m < MINE; m++) {
         int64_t i = first + warp * MINE + m;
@@ -144,7 +160,8 @@ template <int DPL> static __global__ void attn_dq(attn_args a)
     if (first >= nq)
         return;
     float *Q = cuda_shared, *G = Q + OWN * pad, *K = G + OWN * pad, *V = K + TILE * pad;
-    float acc[MINE][DPL], lse[MINE], delta[MINE];
+    float *W = V + TILE * pad + warp * MINE * TILE;
+    float acc[MINE][DPL], lse[MINE], delta[MINE], qk[MINE], gv[MINE];
     for (int m = 0; m < MINE; m++) {
         int64_t i = first + warp * MINE + m;
         lse[m] = i < nq ? a.lse[h * a.Sq + q0 + i] : 0;
@@ -159,21 +176,18 @@ template <int DPL> static __global__ void attn_dq(attn_args a)
         tile_load(K, TILE, a.k, a.ldk, k0 + j0, nk - j0, h, hd);
         tile_load(V, TILE, a.v, a.ldv, k0 + j0, nk - j0, h, hd);
         __syncthreads();
+        dots(qk, Q + warp * MINE * pad, K + lane * pad, hd);
+        dots(gv, G + warp * MINE * pad, V + lane * pad, hd);
         for (int m = 0; m < MINE; m++) {
-            int r = warp * MINE + m;
+            int64_t i = first + warp * MINE + m;
             float ds = 0;
-            if (j0 + lane < nk && first + r < nq) {
-                float qk = dot(Q + r * pad, K + lane * pad, hd);
-                float p = expf(score(a, qk, first + r, j0 + lane, k0, h) - lse[m]);
-                ds = a.scale * p * (dot(G + r * pad, V + lane * pad, hd) - delta[m]);
-            }
-            for (int j = 0; j < TILE; j++) {
-                float dj = __shfl_sync(0xffffffffu, ds, j);
-                for (int c = 0; c < DPL; c++)
-                    if (lane + 32 * c < hd)
-                        acc[m][c] += dj * K[j * pad + lane + 32 * c];
-            }
+            if (j0 + lane < nk && i < nq)
+                ds = a.scale * expf(score(a, qk[m], i, j0 + lane, k0, h) - lse[m]) *
+                     (gv[m] - delta[m]);
+            W[m * TILE + lane] = ds;
         }
+        __syncwarp();
+        apply<DPL>(acc, W, K, hd);
     }
     for (int m = 0; m < MINE; m++) {
         int64_t i = first + warp * MINE + m;
@@ -193,7 +207,8 @@ template <int DPL> static __global__ void attn_dkv(attn_args a)
     if (first >= nk)
         return;
     float *K = cuda_shared, *V = K + OWN * pad, *Q = V + OWN * pad, *G = Q + TILE * pad;
-    float dk[MINE][DPL], dv[MINE][DPL];
+    float *P = G + TILE * pad + 2 * warp * MINE * TILE, *W = P + MINE * TILE;
+    float dk[MINE][DPL], dv[MINE][DPL], qk[MINE], gv[MINE];
     for (int m = 0; m < MINE; m++)
         for (int c = 0; c < DPL; c++)
             dk[m][c] = dv[m][c] = 0;
@@ -209,23 +224,19 @@ template <int DPL> static __global__ void attn_dkv(attn_args a)
             lse = a.lse[h * a.Sq + q0 + i0 + lane];
             delta = a.delta[h * a.Sq + q0 + i0 + lane];
         }
+        dots(qk, K + warp * MINE * pad, Q + lane * pad, hd);
+        dots(gv, V + warp * MINE * pad, G + lane * pad, hd);
         for (int m = 0; m < MINE; m++) {
-            int r = warp * MINE + m;
-            float p = 0, ds = 0;
-            if (i0 + lane < nq && first + r < nk) {
-                float qk = dot(Q + lane * pad, K + r * pad, hd);
-                p = expf(score(a, qk, i0 + lane, first + r, k0, h) - lse);
-                ds = a.scale * p * (dot(G + lane * pad, V + r * pad, hd) - delta);
-            }
-            for (int j = 0; j < TILE; j++) {
-                float pj = __shfl_sync(0xffffffffu, p, j), dj = __shfl_sync(0xffffffffu, ds, j);
-                for (int c = 0; c < DPL; c++)
-                    if (lane + 32 * c < hd) {
-                        dv[m][c] += pj * G[j * pad + lane + 32 * c];
-                        dk[m][c] += dj * Q[j * pad + lane + 32 * c];
-                    }
-            }
+            int64_t j = first + warp * MINE + m;
+            float p = 0;
+            if (i0 + lane < nq && j < nk)
+                p = expf(score(a, qk[m], i0 + lane, j, k0, h) - lse);
+            P[m * TILE + lane] = p;
+            W[m * TILE + lane] = a.scale * p * (gv[m] - delta);
         }
+        __syncwarp();
+        apply<DPL>(dv, P, G, hd);
+        apply<DPL>(dk, W, Q, hd);
     }
     for (int m = 0; m < MINE; m++) {
         int64_t i = first + warp * MINE + m;
@@ -244,10 +255,11 @@ typedef void attn_kernel(attn_args);
 /* The kernel for a head size: up to 64, 128 or 256 columns. */
 #define PICK(name, hd) ((hd) <= 64 ? name<2> : (hd) <= 128 ? name<4> : name<8>)
 
-static int attn_launch(wan_dev *d, const char *op, attn_kernel *k, const attn_args *a, int tiles,
+static int attn_launch(wan_dev *d, const char *op, attn_kernel *k, const attn_args *a,
                        int64_t longest, int n)
 {
-    size_t shared = (size_t)(2 * tiles * TILE + OWN * 2) * (size_t)(a->hd + 1) * sizeof(float);
+    size_t rows = (size_t)(2 * TILE + 2 * OWN) * (size_t)(a->hd + 1);
+    size_t shared = (rows + 2 * OWN * TILE) * sizeof(float);
     if (n * (int64_t)a->H > 65535)
         return wan_cuda_host->err("%s: %d samples of %d heads in one call", op, n, a->H);
     CUDA_TRY(cudaFuncSetAttribute((const void *)k, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -296,7 +308,7 @@ extern "C" int wan_attention_forward_cuda(wan_dev *d, const wan_attn *a, wan_buf
         return r;
     attn_args g = args_of(a, o, q, k, v);
     g.lse = lse;
-    return attn_launch(d, "attention_forward", PICK(attn_forward, a->hd), &g, 1, a->pq->max_len,
+    return attn_launch(d, "attention_forward", PICK(attn_forward, a->hd), &g, a->pq->max_len,
                        a->pq->n);
 }
 
@@ -307,7 +319,7 @@ extern "C" int wan_attention_t5_cuda(wan_dev *d, const wan_attn *a, wan_buf o, w
     WAN_TRY(check("attention_t5", a));
     attn_args g = args_of(a, o, q, k, v);
     g.table = table;
-    return attn_launch(d, "attention_t5", PICK(attn_forward, a->hd), &g, 1, a->pq->max_len,
+    return attn_launch(d, "attention_t5", PICK(attn_forward, a->hd), &g, a->pq->max_len,
                        a->pq->n);
 }
 
@@ -329,8 +341,8 @@ extern "C" int wan_attention_backward_cuda(wan_dev *d, const wan_attn *a, wan_bu
         return -1;
     WAN_TRY(cuda_launch(d, "attention_backward", attn_delta,
                         dim3((unsigned)cuda_div(a->H * g.Sq, 8)), 256, 0, g));
-    WAN_TRY(attn_launch(d, "attention_backward", PICK(attn_dq, a->hd), &g, 1, a->pq->max_len,
+    WAN_TRY(attn_launch(d, "attention_backward", PICK(attn_dq, a->hd), &g, a->pq->max_len,
                         a->pq->n));
-    return attn_launch(d, "attention_backward", PICK(attn_dkv, a->hd), &g, 1, a->pk->max_len,
+    return attn_launch(d, "attention_backward", PICK(attn_dkv, a->hd), &g, a->pk->max_len,
                        a->pk->n);
 }

@@ -37,3 +37,5 @@ $(BUILD)/bench/make_model: $(OBJ)/tests/data/make_model.o $(LIB)
 bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
 	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
 .PHONY: bench-encode
+
+include tests/gpu/gpu.mk

@@ -47,6 +47,7 @@ static inline float __uint_as_float(unsigned u)
 /* ---- inside a kernel */
 void __syncthreads(void);
 void emu_warp_barrier(void);
+static inline void __syncwarp(void) { emu_warp_barrier(); }
 uint64_t *emu_lane_slot(int lane); /* of the running thread's warp */
 
 template <typename T> static inline T emu_shuffle(T v, int from)

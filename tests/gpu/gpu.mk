@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# Checks and benchmarks on a GPU, and of the CUDA code without one; included by tests/tests.mk.
+# They need gcc, make and the CUDA toolkit alone (CORE=1): no package of the distribution.
+
+GPU_CHECK := act adamw attention conv embed flowloss layernorm linear residual rmsnorm vaeop vector
+GPU_PROG := $(GPU_CHECK:%=$(OBJ)/tests/kernels/check_%) $(OBJ)/tests/gpu/check_device
+# without a GPU these say why they skip and end with 0; CUDA_ARCH=90a builds for one chip
+check-gpu: ## every CUDA kernel and a small training run on the GPU against the reference
+	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core check-gpu-run
+check-gpu-run: $(PLUGIN) $(GPU_PROG) $(BUILD)/gpu/check_sdpa_graph
+	@PLUGIN=$(abspath $(PLUGIN)) OBJ=$(abspath $(OBJ)) GRAPH=$(abspath $(BUILD)/gpu/check_sdpa_graph) \
+		CHECKS='$(GPU_CHECK)' tests/gpu/check-gpu.sh
+bench-gpu: ## time ops and training steps on the GPU, beside its ceilings and PyTorch
+	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core bench-gpu-run
+bench-gpu-run: $(PLUGIN) $(BUILD)/gpu/bench_gpu
+	@WAN_CUDA_PLUGIN=$(abspath $(PLUGIN)) BENCH=$(abspath $(BUILD)/gpu/bench_gpu) tests/gpu/bench-gpu.sh
+
+$(BUILD)/gpu/bench_gpu: $(OBJ)/tests/gpu/bench_gpu.o $(LIB)
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+$(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(OBJ)/cuda/kernels/sdpa_graph.o
+	$(SAY) NVCC $@
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) $(NVFLAGS) -o $@ $^ -L$(CUDA_HOME)/lib64 -lcudnn -Xlinker -rpath,$(CUDA_HOME)/lib64
+
+# ---- without a GPU: the same kernels as CPU code (fibers for threads), and cuDNN's plans for an H100
+EMU_SRC := $(filter-out kernels/sdpa_graph.cu kernels/attention_cudnn.cu,$(CUSRC))
+EMU_OBJ := $(EMU_SRC:%.cu=$(OBJ)/emu/%.o) $(OBJ)/emu/emu.o
+EMU_FLAGS := -std=c++17 -O2 -g1 -fPIC -U_FORTIFY_SOURCE -Wall -Itests/gpu/emu -I. $(DEFS)
+$(OBJ)/emu/%.o: %.cu
+	$(SAY) EMU $<
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -x c++ $(EMU_FLAGS) -MMD -MP -c -o $@ $<
+$(OBJ)/emu/emu.o: tests/gpu/emu/emu.cc
+	$(SAY) EMU $<
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(EMU_FLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/gpu/libwan-emu.so: $(EMU_OBJ)
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -shared -o $@ $^ -Wl,--no-undefined
+# a libcuda that answers every call with success, so that cuDNN gets as far as loading its kernels
+$(BUILD)/gpu/nodriver/libcuda.so.1: tests/gpu/nodriver.c
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)nm -D --defined-only $(CUDA_HOME)/lib64/stubs/libcuda.so | sed -n \
+		's/.* T \(cu[A-Za-z0-9_]*\)$$/__attribute__((weak)) int \1(void) { return 0; }/p' > $@.c
+	$(Q)$(CC) -w -shared -fPIC -o $@ $< $@.c -ldl
+check-emu: ## the CUDA kernels on an emulated device, and cuDNN's plans for an H100: no GPU needed
+	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core check-emu-run -j2
+check-emu-run: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(if $(PLUGIN),$(BUILD)/gpu/check_sdpa_graph \
+		$(BUILD)/gpu/nodriver/libcuda.so.1)
+	@PLUGIN=$(abspath $(BUILD)/gpu/libwan-emu.so) OBJ=$(abspath $(OBJ)) WAN_CHECK_SMALL=1 \
+		NODRIVER=$(abspath $(BUILD)/gpu/nodriver) GRAPH=$(if $(PLUGIN),$(abspath $(BUILD)/gpu/check_sdpa_graph)) \
+		CHECKS='$(GPU_CHECK)' tests/gpu/check-gpu.sh
+.PHONY: check-gpu-run bench-gpu-run check-emu check-emu-run
+-include $(EMU_OBJ:.o=.d)
