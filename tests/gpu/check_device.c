@@ -12,8 +12,8 @@
 /* fp32: orders of summation differ.  bf16: both sides round operands and hidden rows to 8 bits, but
  * not always the same intermediate. */
 #define BOUND_F32 1e-4
-#define BOUND_BF16 0.03
-#define BOUND_BF16_LOSS 0.01
+#define BOUND_BF16 0.01
+#define BOUND_BF16_LOSS 0.002
 #define STEPS 50
 
 enum { SAMPLES = 3, CHANNELS = 16 };
@@ -122,8 +122,8 @@ static void run_once(run *r, const batch *b, float *loss, float *pred)
 }
 
 /* Worst relative error of any gradient tensor; *all: of all of them as one vector.  A tensor whose
- * gradient is smaller per element than a twentieth of all (a key bias moves all scores of a query
- * alike, so its gradient is what is left of rounding) is measured against that twentieth. */
+ * gradient is smaller per element than a fifth of all (a key bias moves all scores of a query
+ * alike, so its gradient is what is left of rounding) is measured against that fifth. */
 static double grads_differ(const run *a, const run *b, double *all, const char **worst)
 {
     double top = 0, diff = 0, size = 0, floor_rms = 0;
@@ -135,7 +135,7 @@ static double grads_differ(const run *a, const run *b, double *all, const char *
             floor_rms += (double)y[k] * y[k];
         free(y);
     }
-    floor_rms = 0.05 * sqrt(floor_rms / (double)a->m->params.count);
+    floor_rms = 0.2 * sqrt(floor_rms / (double)a->m->params.count);
     for (int i = 0; i < a->m->params.n; i++) {
         size_t n = (size_t)a->m->params.v[i].count;
         float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
@@ -179,7 +179,7 @@ static void compare(const char *device, const wan_dit_config *c, wan_dtype compu
            "  losses");
     double top = grads_differ(&r[0], &r[1], &all, &worst);
     ok_err(all, bound, "  all gradients");
-    ok_err(top, 3 * bound, "  worst gradient (%s)", worst);
+    ok_err(top, compute == WAN_BF16 ? 10 * bound : bound, "  worst gradient (%s)", worst);
     for (int i = 0; i < 2; i++) {
         run_close(&r[i]);
         free(pred[i]);
