@@ -7,6 +7,7 @@
  */
 #include "kernels/act.h"
 #include "kernels/act_math.h"
+#include "kernels/linear_simd.h"
 #include "kernels/math_simd.h"
 #include "kernels/rows.h"
 
@@ -22,17 +23,21 @@ static inline float gelu_gate(float z)
     return wan_f_sigmoid(2 * WAN_ACT_K * z * (1 + WAN_ACT_A * z * z));
 }
 
-static void values(float *restrict y, const float *restrict x, int64_t n, enum wan_act act)
+/* y may equal x: "omp simd" says that no element depends on another. */
+void wan_act_values(float *y, const float *x, int64_t n, enum wan_act act)
 {
-    if (act == WAN_ACT_GELU_TANH)
+    if (act == WAN_ACT_GELU_TANH) {
+#pragma omp simd
         for (int64_t j = 0; j < n; j++)
             y[j] = x[j] * gelu_gate(x[j]);
-    else if (act == WAN_ACT_SILU)
+    } else if (act == WAN_ACT_SILU) {
+#pragma omp simd
         for (int64_t j = 0; j < n; j++)
             y[j] = x[j] * wan_f_sigmoid(x[j]);
-    else
+    } else {
         for (int64_t j = 0; j < n; j++)
             y[j] = wan_act_value(x[j], act);
+    }
 }
 
 /* s[j] = act'(x[j]) */
@@ -60,7 +65,7 @@ int wan_act_forward_simd(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_a
 #pragma omp parallel for if (n > WAN_ROWS_PARALLEL)
     for (int64_t i = 0; i < n; i += CHUNK) {
         float tx[CHUNK], ty[CHUNK];
-        values(ty, wan_row_load(x, i, chunk(n, i), tx), chunk(n, i), act);
+        wan_act_values(ty, wan_row_load(x, i, chunk(n, i), tx), chunk(n, i), act);
         wan_row_store(y, i, chunk(n, i), ty);
     }
     return 0;
@@ -91,7 +96,7 @@ int wan_act_gated_simd(wan_dev *d, wan_buf y, wan_buf a, wan_buf b, int64_t n, e
     for (int64_t i = 0; i < n; i += CHUNK) {
         float ta[CHUNK], tb[CHUNK], to[CHUNK];
         const float *q = wan_row_load(b, i, chunk(n, i), tb);
-        values(to, wan_row_load(a, i, chunk(n, i), ta), chunk(n, i), act);
+        wan_act_values(to, wan_row_load(a, i, chunk(n, i), ta), chunk(n, i), act);
         for (int64_t j = 0; j < chunk(n, i); j++)
             to[j] *= q[j];
         wan_row_store(y, i, chunk(n, i), to);

@@ -42,20 +42,6 @@ void wan_tile_rows(const wan_tile *t, void *dst, int64_t lda, wan_buf src, int64
     memset((char *)dst + (size_t)m * row, 0, (size_t)(mp - m) * row);
 }
 
-void wan_tile_transpose(const wan_tile *t, void *dst, int64_t ldt, wan_buf src, int64_t off,
-                        int64_t ld, int64_t m, int64_t k, int64_t kp)
-{
-    float tmp[WAN_TILE_WIDTH];
-    memset(dst, 0, (size_t)(kp * ldt * t->size));
-    for (int64_t i = 0; i < m; i++) {
-        const void *r = row_as(t, src, off + i * ld, k, tmp);
-        for (int64_t j = 0; t->size == 2 && j < k; j++)
-            ((uint16_t *)dst)[j * ldt + i] = ((const uint16_t *)r)[j];
-        for (int64_t j = 0; t->size == 4 && j < k; j++)
-            ((float *)dst)[j * ldt + i] = ((const float *)r)[j];
-    }
-}
-
 typedef uint32_t u16x __attribute__((vector_size(64), aligned(4), may_alias));
 
 /* Lanes of a (0..15) and b (16..31); gcc 11 has only the first form, clang only the second. */
@@ -147,6 +133,55 @@ void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, 
             pair_rows((uint32_t *)dst + (p / WAN_TILE_N * ldb + i * WAN_TILE_N) / 2, pair[0] + p,
                       pair[1] + p);
     }
+}
+
+/* 16 columns of 32 rows of bf16 (16 rows of fp32) become 16 rows of 64 bytes. */
+static void transpose_square(char *dst, size_t ldt, const char *src, size_t ld, int size)
+{
+    u16x r[16];
+    for (int i = 0; i < 16; i++)
+        if (size == 4) {
+            r[i] = *(const u16x *)(const void *)(src + (size_t)i * ld);
+        } else {
+            uint32_t pair[16];
+            pair_rows(pair, (const uint16_t *)(const void *)(src + 2 * (size_t)i * ld),
+                      (const uint16_t *)(const void *)(src + (2 * (size_t)i + 1) * ld));
+            memcpy(&r[i], pair, sizeof pair);
+        }
+    STAGE(8) STAGE(4) STAGE(2) STAGE(1)
+    for (int i = 0; i < 16; i++)
+        memcpy(dst + (size_t)i * ldt, &r[i], sizeof r[i]);
+}
+
+/* Column by column, for what does not fill a square: rows [m0, m) and all, or columns [k0, k). */
+static void transpose_rest(const wan_tile *t, void *dst, int64_t ldt, wan_buf src, int64_t off,
+                           int64_t ld, int64_t i, int64_t k0, int64_t k)
+{
+    float tmp[WAN_TILE_WIDTH];
+    const void *r = row_as(t, src, off + i * ld + k0, k - k0, tmp);
+    for (int64_t j = k0; t->size == 2 && j < k; j++)
+        ((uint16_t *)dst)[j * ldt + i] = ((const uint16_t *)r)[j - k0];
+    for (int64_t j = k0; t->size == 4 && j < k; j++)
+        ((float *)dst)[j * ldt + i] = ((const float *)r)[j - k0];
+}
+
+void wan_tile_transpose(const wan_tile *t, void *dst, int64_t ldt, wan_buf src, int64_t off,
+                        int64_t ld, int64_t m, int64_t k, int64_t kp)
+{
+    int64_t side = 64 / t->size, ms = src.t == t->t ? m / side * side : 0, ks = k / 16 * 16;
+    size_t e = (size_t)t->size, row = (size_t)ldt * e;
+    for (int64_t j = 0; j < kp; j++) {
+        int64_t from = j < k ? m : 0;
+        memset((char *)dst + (size_t)j * row + (size_t)from * e, 0, (size_t)(ldt - from) * e);
+    }
+    for (int64_t i = 0; i < ms; i += side)
+        for (int64_t j = 0; j < ks; j += 16)
+            transpose_square((char *)dst + (size_t)j * row + (size_t)i * e, row,
+                             (const char *)wan_buf_at(src, off + i * ld + j).p, (size_t)ld * e,
+                             t->size);
+    for (int64_t i = 0; i < m; i++)
+        if (i >= ms || ks < k)
+            transpose_rest(t, dst, ldt, src, off, ld, i, i < ms ? ks : 0, k);
 }
 
 /* ---- fp32: vectors of 16, which the compiler splits where registers are shorter */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Linear layer: provider against reference. */
+ * Linear layer: provider against reference; on the CPU also the tiles alone, which the provider
+ * takes for large shapes only. */
+#include "kernels/linear_simd.h"
 #include "tests/kernels/compare.h"
 
 /* relative L2 error: fp32 sums in another order; bf16 one rounding of the result */
@@ -46,25 +48,42 @@ static void backward(int64_t M, int64_t N, int64_t K, wan_dtype in, wan_dtype gi
     cmp_reset();
 }
 
-int main(void)
+static void all(void)
 {
-    static const int64_t shape[][3] = { { 1, 1, 1 },    { 3, 5, 7 },     { 1, 64, 65 },
-                                        { 63, 65, 31 }, { 64, 64, 64 },  { 65, 130, 63 },
-                                        { 129, 96, 200 }, { 300, 256, 256 }, { 17, 6, 513 } };
-    if (!cmp_open("linear"))
-        return tap_done();
+    static const int64_t shape[][3] = { { 1, 1, 1 },      { 3, 5, 7 },       { 1, 64, 65 },
+                                        { 63, 65, 31 },   { 64, 64, 64 },    { 65, 130, 63 },
+                                        { 129, 96, 200 }, { 300, 256, 256 }, { 17, 6, 513 },
+                                        { 100, 530, 900 } };
     for (size_t s = 0; s < sizeof shape / sizeof *shape; s++) {
         const int64_t *m = shape[s];
         for (int a = 0; a < 2; a++)
             for (int b = 0; b < 2; b++) {
-                forward(m[0], m[1], m[2], cmp_types[a], cmp_types[b], WAN_ACT_NONE, b == 0, WAN_REAL);
-                backward(m[0], m[1], m[2], cmp_types[a], cmp_types[a], cmp_types[b], (int)s % 2 == b);
+                wan_dtype in = cmp_types[a], out = cmp_types[b];
+                forward(m[0], m[1], m[2], in, out, WAN_ACT_NONE, b == 0, WAN_REAL);
+                backward(m[0], m[1], m[2], in, in, out, (int)s % 2 == b);
             }
         forward(m[0], m[1], m[2], WAN_BF16, WAN_BF16, WAN_ACT_GELU_TANH, 1, WAN_BF16);
         forward(m[0], m[1], m[2], WAN_REAL, WAN_REAL, WAN_ACT_SILU, 1, WAN_REAL);
         forward(m[0], m[1], m[2], WAN_BF16, WAN_BF16, WAN_ACT_GELU_ERF, 0, WAN_REAL);
         backward(m[0], m[1], m[2], WAN_BF16, WAN_REAL, WAN_REAL, 1);
         backward(m[0], m[1], m[2], WAN_REAL, WAN_BF16, WAN_BF16, 1);
+    }
+}
+
+int main(void)
+{
+    if (!cmp_open("linear"))
+        return tap_done();
+    all();
+    if (cmp_dev[1]->kind == WAN_DEV_CPU) {
+        const wan_ops *provider = cmp_dev[1]->ops;
+        wan_ops tiles = *provider;
+        tiles.linear_forward = wan_linear_forward_simd;
+        tiles.linear_dgrad = wan_linear_dgrad_simd;
+        tiles.linear_wgrad = wan_linear_wgrad_simd;
+        cmp_dev[1]->ops = &tiles;
+        all();
+        cmp_dev[1]->ops = provider;
     }
     return cmp_done();
 }

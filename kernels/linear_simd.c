@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * linear_simd.c - dense layer on packed tiles: in builds without oneDNN, and where it is faster.
+ *
+ * C = A B: B is packed once by all threads, in blocks of DEPTH along the summed dimension; a task
+ * is 96 rows of A times some columns, with C in a tile of 96 x 192 that the epilogue (bias,
+ * activation, accumulation, rounding) finds in the cache.
+ */
+#include "kernels/linear_simd.h"
+
+#include "kernels/rows.h"
+#include "kernels/tile.h"
+
+enum { ROWS = 96, COLS = 192, DEPTH = 768, PACK = 512 };
+
+/* A matrix as it lies in memory; tr: stored the other way round. */
+typedef struct side {
+    wan_buf b;
+    int tr;
+} side;
+
+typedef struct job {
+    wan_tile t;
+    int64_t M, N, K, np, kp; /* np, kp: N and K padded */
+    side A, B;
+    char *packed;            /* of B */
+    char *work;              /* per thread: block of A, tile of C */
+    size_t mine;
+    /* epilogue */
+    wan_buf out, pre;
+    const float *bias;
+    enum wan_act act;
+    int add;
+} job;
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Block of B: depth k0.., columns n0..  A depth block of kp rows stands at k0*np elements. */
+static void pack_block(const job *j, int64_t k0, int64_t n0)
+{
+    int64_t k = least(j->K - k0, DEPTH), kp = wan_tile_up(k, WAN_TILE_K);
+    int64_t n = least(j->N - n0, PACK), np = wan_tile_up(n, WAN_TILE_N);
+    char *dst = j->packed + (k0 * j->np + n0 * kp) * j->t.size;
+    if (j->B.tr)
+        wan_tile_pack_rows(&j->t, dst, j->B.b, n0 * j->K + k0, j->K, n, k, np, kp);
+    else
+        wan_tile_pack_cols(&j->t, dst, kp * WAN_TILE_N, j->B.b, k0 * j->N + n0, j->N, k, n, kp, np);
+}
+
+/* Rows m0.. of A, all depth blocks: block k0 stands at k0*ROWS elements. */
+static void load_rows(const job *j, char *dst, int64_t m0, int64_t m, int64_t mp)
+{
+    for (int64_t k0 = 0; k0 < j->K; k0 += DEPTH) {
+        int64_t k = least(j->K - k0, DEPTH), kp = wan_tile_up(k, WAN_TILE_K);
+        char *o = dst + k0 * ROWS * j->t.size;
+        if (j->A.tr)
+            wan_tile_transpose(&j->t, o, kp, j->A.b, k0 * j->M + m0, j->M, k, m, mp);
+        else
+            wan_tile_rows(&j->t, o, kp, j->A.b, m0 * j->K + k0, j->K, m, k, mp);
+    }
+}
+
+static void finish_row(const job *j, float *row, int64_t m, int64_t n0, int64_t n)
+{
+    float tmp[COLS];
+    int64_t at = m * j->N + n0;
+    for (int64_t i = 0; j->bias && i < n; i++)
+        row[i] += j->bias[n0 + i];
+    if (j->add)
+        wan_row_axpy(row, 1, wan_row_load(j->out, at, n, tmp), n);
+    if (j->pre.p)
+        wan_row_store(j->pre, at, n, row);
+    if (j->act != WAN_ACT_NONE)
+        wan_act_values(row, row, n, j->act);
+    wan_row_store(j->out, at, n, row);
+}
+
+/* Rows m0.. (at most ROWS), columns [n0, n1). */
+static void task(const job *j, int64_t m0, int64_t n0, int64_t n1, char *work)
+{
+    int64_t m = least(j->M - m0, ROWS), mp = wan_tile_up(m, WAN_TILE_N), e = j->t.size;
+    float *C = (float *)work;
+    char *A = work + ROWS * COLS * sizeof(float);
+    load_rows(j, A, m0, m, mp);
+    for (int64_t c = n0; c < n1; c += COLS) {
+        int64_t n = least(n1 - c, COLS), np = wan_tile_up(n, WAN_TILE_N);
+        for (int64_t k0 = 0; k0 < j->K; k0 += DEPTH) {
+            int64_t kp = wan_tile_up(least(j->K - k0, DEPTH), WAN_TILE_K);
+            j->t.mul(C, COLS, A + k0 * ROWS * e, kp, j->packed + (k0 * j->np + c * kp) * e,
+                     kp * WAN_TILE_N, mp, np, kp, k0 > 0);
+        }
+        for (int64_t i = 0; i < m; i++)
+            finish_row(j, C + i * COLS, m0 + i, c, n);
+    }
+}
+
+static int run(wan_dev *d, job *j)
+{
+    int half = j->A.b.t == WAN_BF16 && j->B.b.t == WAN_BF16;
+    j->t = wan_tile_for(half ? WAN_BF16 : WAN_F32);
+    j->np = wan_tile_up(j->N, WAN_TILE_N);
+    j->kp = wan_tile_up(j->K, WAN_TILE_K);
+    size_t pack = (size_t)(j->np * j->kp * j->t.size);
+    j->mine = ROWS * ((size_t)(j->kp * j->t.size) + COLS * sizeof(float)) + 4096;
+    char *p = (char *)wan_dev_scratch(d, pack + j->mine * (size_t)wan_rows_threads());
+    if (!p)
+        return -1;
+    j->packed = p;
+    j->work = p + pack;
+    int64_t mb = (j->M + ROWS - 1) / ROWS, wide = mb >= 8 ? j->np : COLS;
+    int64_t kb = (j->K + DEPTH - 1) / DEPTH, nb = (j->N + PACK - 1) / PACK;
+    int64_t cb = (j->N + wide - 1) / wide;
+#pragma omp parallel if (j->M * j->N * j->K > 1 << 16)
+    {
+#pragma omp for schedule(dynamic)
+        for (int64_t b = 0; b < kb * nb; b++)
+            pack_block(j, b / nb * DEPTH, b % nb * PACK);
+#pragma omp for schedule(dynamic)
+        for (int64_t b = 0; b < mb * cb; b++)
+            task(j, b / cb * ROWS, b % cb * wide, least((b % cb + 1) * wide, j->N),
+                 j->work + j->mine * (size_t)wan_rows_thread());
+    }
+    return 0;
+}
+
+/* Few rows read every weight once: packing would read and write them first. */
+static int thin(int64_t M)
+{
+    return M < WAN_TILE_N;
+}
+
+int wan_linear_forward_simd(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
+                            const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
+{
+    WAN_ROWS_CHECK("linear_forward", y, x, w, pre.p ? pre : y);
+    if (thin(M))
+        return wan_linear_forward_c(d, y, pre, x, w, b, M, N, K, act);
+    job j = { .M = M, .N = N, .K = K, .A = { x, 0 }, .B = { w, 1 }, .out = y, .pre = pre,
+              .bias = b, .act = act };
+    return run(d, &j);
+}
+
+int wan_linear_dgrad_simd(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t M, int64_t N,
+                          int64_t K, int accumulate)
+{
+    WAN_ROWS_CHECK("linear_dgrad", dx, dy, w);
+    if (thin(M))
+        return wan_linear_dgrad_c(d, dx, dy, w, M, N, K, accumulate);
+    job j = { .M = M, .N = K, .K = N, .A = { dy, 0 }, .B = { w, 0 }, .out = dx, .add = accumulate };
+    return run(d, &j);
+}
+
+void wan_linear_bias_grad(float *db, wan_buf dy, int64_t M, int64_t N, int accumulate)
+{
+    enum { BLOCK = 256 };
+#pragma omp parallel for if (M * N > WAN_ROWS_PARALLEL)
+    for (int64_t c = 0; c < N; c += BLOCK) {
+        int64_t n = least(N - c, BLOCK);
+        float acc[BLOCK] = { 0 }, tmp[BLOCK];
+        for (int64_t m = 0; m < M; m++)
+            wan_row_axpy(acc, 1, wan_row_load(dy, m * N + c, n, tmp), n);
+        for (int64_t i = 0; i < n; i++)
+            db[c + i] = (accumulate ? db[c + i] : 0) + acc[i];
+    }
+}
+
+int wan_linear_wgrad_simd(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wan_buf x, int64_t M,
+                          int64_t N, int64_t K, int accumulate)
+{
+    WAN_ROWS_CHECK("linear_wgrad", dy, x);
+    if (thin(M))
+        return wan_linear_wgrad_c(d, dw, db, dy, x, M, N, K, accumulate);
+    job j = { .M = N, .N = K, .K = M, .A = { dy, 1 }, .B = { x, 0 }, .out = WAN_RBUF(dw),
+              .add = accumulate };
+    WAN_TRY(run(d, &j));
+    if (db)
+        wan_linear_bias_grad(db, dy, M, N, accumulate);
+    return 0;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * linear_simd.h - what the CPU providers of the dense layer share.
+ */
+#ifndef WAN_KERNELS_LINEAR_SIMD_H
+#define WAN_KERNELS_LINEAR_SIMD_H
+
+#include "kernels/linear.h"
+
+/* db[n] (+)= sum_m dy[m, n], by blocks of columns so that the order is that of the rows. */
+void wan_linear_bias_grad(float *db, wan_buf dy, int64_t M, int64_t N, int accumulate);
+
+/* y [n] = act(x [n]); y may equal x (act_simd.c) */
+void wan_act_values(float *y, const float *x, int64_t n, enum wan_act act);
+
+wan_linear_forward_fn wan_linear_forward_simd;
+wan_linear_dgrad_fn wan_linear_dgrad_simd;
+wan_linear_wgrad_fn wan_linear_wgrad_simd;
+
+#endif
