@@ -26,6 +26,11 @@ ok "metrics go to standard output by default" sh -c "wan-train -q --mock $(echo 
 ok "a bf16 run" wan-train -q --mock $T train.train_iters=8 --metrics b.json
 ok "is near fp32" awk 'NR==FNR {x[FNR]=$1; next} {d=($1-x[FNR])/x[FNR]; if (d*d>1e-4) bad=1} END {exit bad}' \
     <(jq .loss m.json) <(jq .loss b.json)
+means() { jq -r .loss "$1" | awk '{s += $1} NR % 50 == 0 {print s / 50; s = 0}'; } # of 50 steps each
+ok "500 steps in fp32" train train.train_iters=500 --metrics c32.json
+ok "and in bf16" wan-train -q --mock $T train.train_iters=500 --metrics c16.json
+ok "give the same curve: means of 50 steps within 1 %" awk 'NR==FNR {x[FNR]=$1; next}
+    {d=($1-x[FNR])/x[FNR]; if (d>0.01||d<-0.01) bad=1} END {exit bad||FNR!=10}' <(means c32.json) <(means c16.json)
 ok "a learnable set is learned" train train.train_iters=300 dataset.mock_samples=1 dataset.mock_vary=false \
     flow.cfg_dropout_prob=0 train.global_batch_size=2 optimizer.lr=3e-3 --metrics l.json
 ok "its loss falls to 0.75" jq -se '(.[280:] | map(.loss_unweighted) | add/length) < 0.75 * (.[:10] | map(.loss_unweighted) | add/length)' l.json
