@@ -18,7 +18,7 @@
 #include "lib/model/generate.h"
 #include "lib/model/modelfolder.h"
 #include "lib/model/modelio.h"
-#include "lib/model/text.h"
+#include "lib/model/prompt.h"
 #include "lib/model/vae.h"
 #include "lib/rec/record.h"
 
@@ -119,7 +119,7 @@ static struct {
     job *v;
     int n;
     float *negative;   /* text rows of the negative prompt; NULL without guidance */
-    int64_t negative_rows, text_dim;
+    int64_t negative_rows;
     uint64_t seed;
     int64_t C;         /* latent channels */
     wan_dtype compute;
@@ -279,22 +279,38 @@ static int check_options(int operands)
 
 /* ---- files that are known to be needed before the hours begin */
 
-/* An encoder that is missing, or a folder that cannot be written, is found out now. */
+/* A folder that cannot be written is found out now. */
+static int probe(const char *path)
+{
+    wan_out *out;
+    if (!path || strcmp(path, "-") == 0)
+        return 0;
+    WAN_TRY(wan_out_open(&out, path));
+    wan_out_discard(&out);
+    return 0;
+}
+
+/* So is a missing encoder. */
+static int probe_video(const job *j)
+{
+    wan_video_writer *w;
+    WAN_TRY(wan_video_writer_open(&w, j->path, (int)j->height, (int)j->width, (double)o.fps,
+                                  (int)o.crf));
+    wan_video_writer_discard(&w);
+    return 0;
+}
+
 static int check_outputs(void)
 {
-    for (int i = 0; i < all.n; i++) {
-        const job *j = &all.v[i];
-        if (!j->path) {
-            WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));
-        } else if (ends_with(j->path, ".mp4")) {
-            wan_video_writer *w;
-            WAN_TRY(wan_video_writer_open(&w, j->path, (int)j->height, (int)j->width, (double)o.fps,
-                                          (int)o.crf));
-            wan_video_writer_discard(&w);
-            return 0; /* the others are in the same folder */
-        }
-    }
-    return 0;
+    const job *j = &all.v[0]; /* the others go into the same folder */
+    if (!j->path)
+        WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));
+    else if (ends_with(j->path, ".mp4"))
+        WAN_TRY(probe_video(j));
+    else
+        WAN_TRY(probe(j->path));
+    WAN_TRY(probe(o.latents_out));
+    return probe(o.dump_steps);
 }
 
 static int find_transformer(void)
@@ -404,72 +420,25 @@ static int read_text(void)
     return rc;
 }
 
-/* Token ids of all prompts, the negative one last. */
-typedef struct ids {
-    int32_t **v;
-    int64_t *len, total;
-    int n;
-} ids;
-
-static void ids_free(ids *t)
+/* The prompts through the text encoder, the negative one last. */
+static int encode_prompts(const wan_prompt_encoder *e)
 {
-    for (int i = 0; t->v && i < t->n; i++)
-        free(t->v[i]);
-    free(t->v);
-    free(t->len);
-}
-
-static int tokenise(ids *t, const char *dir)
-{
-    wan_tokenizer *tok;
-    t->n = all.n + (o.scale != 1);
-    t->v = wan_calloc((size_t)t->n, sizeof *t->v, "token ids");
-    t->len = wan_calloc((size_t)t->n, sizeof *t->len, "token ids");
-    if (!t->v || !t->len)
-        return -1;
-    WAN_TRY(wan_tokenizer_open(&tok, dir));
-    int rc = 0;
-    for (int i = 0; i < t->n && rc == 0; i++) {
-        char *clean = NULL;
-        rc = wan_text_clean(&clean, i < all.n ? all.v[i].prompt : o.negative);
-        if (rc == 0)
-            rc = wan_tokenizer_encode(tok, &t->v[i], &t->len[i], clean, all.c.text_len);
-        free(clean);
-        t->total += t->len[i];
-    }
-    wan_tokenizer_close(&tok);
-    return rc;
-}
-
-/* The rows of all token lists, given to the jobs. */
-static int encode(const ids *t, wan_dev *d, const char *dir)
-{
-    wan_umt5 *e;
-    WAN_TRY(wan_umt5_open(&e, d, dir, all.compute));
-    int64_t D = wan_umt5_width(e);
-    float *rows = NULL;
-    int rc = 0;
-    if (D != all.c.text_dim)
-        rc = wan_err("%s: text rows %" PRId64 " wide, the transformer takes %d", dir, D,
-                     all.c.text_dim);
+    int count = all.n + (o.scale != 1);
+    const char **text = wan_calloc((size_t)count, sizeof *text, "prompts");
+    float **rows = wan_calloc((size_t)count, sizeof *rows, "prompts");
+    int64_t *n = wan_calloc((size_t)count, sizeof *n, "prompts");
+    int rc = text && rows && n ? 0 : -1;
+    for (int i = 0; rc == 0 && i < count; i++)
+        text[i] = i < all.n ? all.v[i].prompt : o.negative;
     if (rc == 0)
-        rc = (rows = wan_malloc((size_t)(t->total * D), sizeof *rows, "text rows")) ? 0 : -1;
-    if (rc == 0)
-        rc = wan_umt5_encode(e, rows, (const int32_t *const *)t->v, t->len, t->n);
-    const float *at = rows;
-    for (int i = 0; i < t->n && rc == 0; i++) {
-        float *copy = wan_malloc((size_t)(t->len[i] * D), sizeof *copy, "text rows");
-        if (!copy) {
-            rc = -1;
-            break;
-        }
-        memcpy(copy, at, (size_t)(t->len[i] * D) * sizeof *copy);
-        at += t->len[i] * D;
-        *(i < all.n ? &all.v[i].text : &all.negative) = copy;
-        *(i < all.n ? &all.v[i].rows : &all.negative_rows) = t->len[i];
+        rc = wan_prompt_encode(rows, n, text, count, e);
+    for (int i = 0; rc == 0 && i < count; i++) {
+        *(i < all.n ? &all.v[i].text : &all.negative) = rows[i];
+        *(i < all.n ? &all.v[i].rows : &all.negative_rows) = n[i];
     }
+    free(text);
     free(rows);
-    wan_umt5_close(&e);
+    free(n);
     return rc;
 }
 
@@ -480,18 +449,16 @@ static int text_phase(wan_dev *d)
     const char *base = o.t5_dir ? o.t5_dir : o.model;
     char *enc = wan_model_part(base, "text_encoder"), *tok = wan_model_part(base, "tokenizer");
     wan_dev *cpu = NULL;
-    ids t = { 0 };
     double start = wan_now();
-    int rc = enc && tok ? tokenise(&t, tok) : -1;
+    int rc = enc && tok ? 0 : -1;
     if (rc == 0 && o.t5_cpu)
         rc = wan_dev_open(&cpu, "cpu", 0);
+    wan_prompt_encoder e = { cpu ? cpu : d, enc, tok, all.compute, all.c.text_dim, all.c.text_len };
     if (rc == 0)
-        rc = encode(&t, cpu ? cpu : d, enc);
+        rc = encode_prompts(&e);
     if (rc == 0)
-        wan_verbose("text encoder: %d texts, %" PRId64 " tokens, %.1f s", t.n, t.total,
-                    wan_now() - start);
+        wan_verbose("text encoder: %.1f s", wan_now() - start);
     wan_dev_close(&cpu);
-    ids_free(&t);
     free(enc);
     free(tok);
     return rc;

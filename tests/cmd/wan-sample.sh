@@ -41,6 +41,14 @@ fails 2 '--model is missing' "no model" wan-sample --prompts x
 fails 2 'a PNG holds one frame' "5 frames into a PNG" S --prompts x --save_file x.png
 fails 2 'unexpected operand' "a prompt without its option" S -- x
 fails 1 'no/such' "an unwritable folder, before the work" S --prompts x --save_file no/such/x.mp4
+fails 1 'no/such' "latents into no folder, before the work" S --prompts x --save_file y.mp4 --latents-out no/such/l
+fails 1 'no/such' "a picture into no folder" G --sizes 32*32 --frame_nums 1 --prompts x --save_file no/such/x.png
+if [ -e /dev/full ]; then
+    fails 1 'stdout|No space' "records to a full disk" bash -c "wan-sample --model '$M' --sample_steps 1 \
+        --sizes 32*32 --frame_nums 5 --prompts x --base_seed 1 --save_file - >/dev/full"
+fi
+ok "a reader that goes away ends it quietly" bash -c "wan-sample -q --model '$M' --sample_steps 1 \
+    --sizes 32*32 --frame_nums 5 --prompts x --base_seed 1 --save_file - | head -c 1 >/dev/null"
 fails 1 'tensor noise: has shape' "noise of another size" G --frame_nums 5 --sizes 48*48 --prompts x --noise "$M/in.safetensors"
 fails 1 'tensor text' "a text file without text" S --text "$M/out.safetensors"
 cp -rL "$M" broken && chmod -R u+w broken && rm broken/vae/*.safetensors
