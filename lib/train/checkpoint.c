@@ -251,6 +251,24 @@ static char *iter_path(const char *dir, int64_t step, const char *before, const 
     return wan_path_join(dir, name);
 }
 
+/* Removes what a killed run left of a checkpoint it was writing. */
+static void sweep(const char *dir)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        size_t n = strlen(e->d_name);
+        if (strncmp(e->d_name, ".iter_", 6) || n < 10 ||
+            (strcmp(e->d_name + n - 4, ".tmp") && strcmp(e->d_name + n - 4, ".old")))
+            continue;
+        char *path = wan_path_join(dir, e->d_name);
+        if (path)
+            wan_remove_tree(path);
+        free(path);
+    }
+    if (d)
+        closedir(d);
+}
+
 /* Removes all but the keep newest checkpoints up to step. */
 static int prune(const char *dir, int64_t step, int64_t keep)
 {
@@ -279,7 +297,7 @@ int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_di
     if (!tmp || !path || !old || !pointer)
         goto done;
     WAN_GOTO(wan_mkdirs(dir), done);
-    wan_remove_tree(tmp);
+    sweep(dir);
     WAN_GOTO(wan_mkdirs(tmp), done);
     if (fill(tmp, st, m, o, c) < 0 || replace(tmp, path, old) < 0) {
         wan_remove_tree(tmp);

@@ -11,6 +11,13 @@
 
 #define MIB(x) ((double)(x) / (1 << 20))
 
+/* What providers ask for inside one op: packed keys and values, a packed weight, partial sums. */
+static int64_t scratch(const wan_dit_config *c, const wan_dit_capacity *cap)
+{
+    int64_t width = (int64_t)c->heads * c->head_dim, real = sizeof(wan_real);
+    return 2 * cap->tokens * width * real + width * c->ffn * real + (2 << 20);
+}
+
 int wan_plan_make(wan_plan *p, const wan_dit_config *c, wan_dtype compute,
                   const wan_dit_capacity *cap, wan_data *data, const wan_feed *source,
                   int64_t batch, int64_t position, int ranks)
@@ -27,7 +34,7 @@ int wan_plan_make(wan_plan *p, const wan_dit_config *c, wan_dtype compute,
     p->optimizer = wan_optim_bytes(params.total);
     wan_params_free(&params);
     WAN_TRY(wan_dit_plan(&p->model, c, compute, WAN_DIT_TRAIN, cap));
-    p->rows = wan_step_bytes(c, compute, cap);
+    p->rows = wan_step_bytes(c, compute, cap) + scratch(c, cap);
     p->total = p->model.weights + p->model.grads + p->model.activations + p->model.workspace +
                p->optimizer + p->rows;
     for (int64_t i = 0; i < p->samples; i++) {

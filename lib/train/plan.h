@@ -14,8 +14,7 @@ typedef struct wan_plan {
     wan_dit_capacity cap;
     int64_t parameters;
     wan_dit_bytes model;        /* weights, gradients, activations, workspace */
-    int64_t optimizer, rows;    /* moments; latents, noise and text of a pack */
-    int64_t staging;            /* host copy of gradients, where the device is not the host */
+    int64_t optimizer, rows;    /* moments; latents, noise and text of a pack, scratch of the ops */
     int64_t total;              /* on the device */
     int64_t samples, batch;     /* in the dataset, per step */
     int64_t tokens, packs;      /* of the first step, all ranks */

@@ -116,8 +116,12 @@ for i in $(seq 100); do [ -d killed/iter_0000004 ] && break; sleep 0.05; done
 kill -KILL $pid
 wait $pid 2>/dev/null
 at=$(cat killed/latest_checkpointed_iteration.txt)
+mkdir killed/.iter_0000099.tmp
 ok "killed in the midst of writing checkpoints" [ "$at" -ge 3 ]
 ok "it resumes" train train.train_iters=$((at + 2)) checkpoint.save=killed checkpoint.save_interval=1 checkpoint.keep=3
+ok "and sweeps what was left" [ -z "$(ls -d killed/.iter_* 2>/dev/null)" ]
+ok "a dry run checks and trains nothing" train --dry-run --metrics dry.json checkpoint.save=dry
+ok "and writes nothing" [ ! -s dry.json -a ! -e dry ]
 
 # trouble
 fails 1 'metrics' "metrics to a full disk" train train.train_iters=2 --metrics /dev/full

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_plan.c - what --plan promises: the published sizes' parameters and FLOPs as the literature
+ * counts them, and memory as a run really takes it from the device.
+ */
+#include "lib/base/log.h"
+#include "lib/train/train_priv.h"
+#include "tests/tap.h"
+
+static wan_config *config(const char *const *words)
+{
+    wan_config *c;
+    int rc = wan_config_new(&c);
+    for (; rc == 0 && *words; words++)
+        rc = wan_config_word(c, *words);
+    if (rc < 0 || wan_config_finish(c, "pretrain") < 0) {
+        printf("Bail out! %s\n", wan_err_text());
+        exit(1);
+    }
+    return c;
+}
+
+static int report(void *arg, const wan_report *r)
+{
+    (void)arg, (void)r;
+    return 0;
+}
+
+/* Spec training.md 4.1 and 6.8; the mock video has 37,440 tokens. */
+static void published(const char *size, int64_t parameters, double pflop)
+{
+    char word[32];
+    snprintf(word, sizeof word, "model.size=%s", size);
+    wan_config *c = config((const char *const[]){ word, "train.global_batch_size=1",
+                                                  "checkpoint.save=", NULL });
+    wan_comm *comm;
+    wan_train *t = NULL;
+    const wan_train_options o = { .device = "cpu", .compute = WAN_BF16, .mock = 1 };
+    if (wan_comm_open(&comm, "self", 1, 1) == 0 && wan_train_open(&t, c, comm, &o) == 0) {
+        const wan_plan *p = wan_train_plan(t);
+        ok(p->parameters == parameters, "%s: %lld parameters", size, (long long)p->parameters);
+        ok_err(fabs(p->flops * 1e-15 - pflop) / pflop, 1e-3, "%s: %.4g PFLOP a step", size,
+               p->flops * 1e-15);
+        ok(wan_train_fits(t) < 0 || p->total < (int64_t)64 << 30, "%s: refused where it cannot run",
+           size);
+    } else {
+        ok(0, "%s: %s", size, wan_err_text());
+    }
+    wan_train_close(&t);
+    wan_comm_close(&comm);
+    wan_config_free(&c);
+}
+
+static void memory(const char *recompute, wan_dtype compute)
+{
+    char word[64];
+    snprintf(word, sizeof word, "model.recompute_granularity=%s", recompute);
+    wan_config *c = config((const char *const[]){
+        word, "model.num_layers=3", "model.hidden_size=128", "model.num_attention_heads=2",
+        "model.ffn_hidden_size=256", "model.text_dim=64", "dataset.F_latents=3",
+        "dataset.H_latents=16", "dataset.W_latents=16", "dataset.context_seq_len=20",
+        "train.global_batch_size=4", "dataset.seq_length=400", "checkpoint.save=",
+        "train.train_iters=2", "scheduler.lr_warmup_iters=0", NULL });
+    wan_comm *comm;
+    wan_train *t = NULL;
+    const wan_train_options o = { .device = "cpu", .compute = compute, .mock = 1 };
+    if (wan_comm_open(&comm, "self", 1, 1) < 0 || wan_train_open(&t, c, comm, &o) < 0 ||
+        wan_train_start(t) < 0) {
+        ok(0, "%s: %s", recompute, wan_err_text());
+        return;
+    }
+    size_t before = t->dev->allocated;
+    int rc = wan_train_run(t, report, NULL);
+    double plan = (double)t->plan.total, peak = (double)t->dev->peak;
+    ok(rc == WAN_EXIT_DONE, "recompute %s, %s: two steps", recompute, wan_dtype_name(compute));
+    ok(peak <= plan && peak >= 0.85 * plan, "planned %.0f bytes, %.0f taken (%.3f)", plan,
+       peak, peak / plan);
+    ok(peak <= (double)(before + t->dev->scratch_bytes) * 1.001,
+       "steps take nothing but the ops' scratch (%.3f)", peak / (double)before);
+    wan_train_close(&t);
+    wan_comm_close(&comm);
+    wan_config_free(&c);
+}
+
+int main(void)
+{
+    wan_log_init("check_plan", 0);
+    published("1.3B", 1418996800, 1.067);
+    published("14B", 14288491584, 6.184);
+    memory("none", WAN_F32);
+    memory("selective", WAN_F32);
+    memory("full", WAN_F32);
+    memory("none", WAN_BF16);
+    memory("full", WAN_BF16);
+    return tap_done();
+}
