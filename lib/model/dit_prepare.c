@@ -107,8 +107,8 @@ static int check_grids(wan_dit_priv *p, const wan_dit_input *in)
         for (int a = 0; a < 3; a++)
             if (g[a] < 1 || g[a] > ROPE_MAX)
                 return wan_err("transformer: sample %d has a grid of %lldx%lldx%lld, each side "
-                               "must be 1..%d", i, (long long)g[0], (long long)g[1], (long long)g[2],
-                               ROPE_MAX);
+                               "must be 1..%d", i, (long long)g[0], (long long)g[1],
+                               (long long)g[2], ROPE_MAX);
         S += g[0] * g[1] * g[2];
     }
     if (S > p->cap.tokens)
