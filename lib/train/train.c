@@ -268,6 +268,25 @@ static int load_weights(wan_train *t)
     return wan_dit_init(t->m, (uint64_t)v->seed);
 }
 
+/* Ranks read the weights on their own: a file that differs on one machine must not go unnoticed. */
+static int same_weights(wan_train *t)
+{
+    double mine = 0, *all = wan_calloc((size_t)t->comm->size, sizeof *all, "digests");
+    int rc = all ? 0 : -1;
+    if (rc == 0)
+        rc = t->dev->ops->sumsq(t->dev, t->optim->sumsq, WAN_RBUF(t->m->master),
+                                t->m->params.total, 0);
+    if (rc == 0)
+        rc = wan_dev_read(t->dev, &mine, t->optim->sumsq, sizeof mine);
+    if (rc == 0)
+        rc = wan_comm_gather(t->comm, &mine, sizeof mine, all);
+    for (int r = 1; r < t->comm->size && rc == 0; r++)
+        if (all[r] != all[0])
+            rc = wan_err("rank %d starts with other weights than rank 0", r);
+    free(all);
+    return rc;
+}
+
 static int alloc_step(wan_train *t)
 {
     size_t n = (size_t)t->c->v.global_batch;
@@ -332,6 +351,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(wan_dp_new(&t->dp, t->m, t->comm, v->bucket_bytes));
     WAN_TRY(alloc_step(t));
     WAN_TRY(load_weights(t));
+    WAN_TRY(same_weights(t));
     return *v->debug_dump ? wan_debug_open(t) : 0;
 }
 

@@ -53,6 +53,13 @@ both() { mpirun --allow-run-as-root --oversubscribe --bind-to none \
     -n 1 wan-train -q --mock $T train.train_iters=1 : -n 1 wan-train -q --mock $T train.train_iters=1 "$@"; }
 fails 2 'rank 1 was started with another configuration' "a rank with another configuration" \
     both optimizer.lr=2e-3
+other() { mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 sh -c \
+    'cd $OMPI_COMM_WORLD_RANK && exec wan-train -q --mock "$@"' sh $T train.train_iters=1 \
+    checkpoint.pretrained_checkpoint=w checkpoint.save=; }
+mkdir 0 1
+cp -r c1/iter_0000020 0/w
+cp -r c1/iter_0000010 1/w
+fails 1 'rank 1 starts with other weights' "a rank with other weights" other
 fails 1 'nowhere' "a rank that cannot write ends the others" run 2 train.train_iters=1 checkpoint.save=/dev/null/nowhere
 
 start() { # start METRICS args...: two ranks in the background; their pids in $ranks
@@ -70,9 +77,9 @@ start dead checkpoint.save=
 kill -KILL $(echo $ranks | awk '{print $2}')
 ok "a killed rank ends the others" ended
 ok "with a sentence that names it" grep -Eq 'rank 1' dead.err
-start hung checkpoint.save= dist.dead_seconds=6
+start hung checkpoint.save= dist.dead_seconds=3
 kill -STOP $(echo $ranks | awk '{print $2}')
-sleep 8
+sleep 5
 kill -CONT $(echo $ranks | awk '{print $2}') 2>/dev/null
 ok "a rank that hangs ends the others" ended
 ok "with our sentence that names it" grep -Eq 'rank 1 has not answered' hung.err
