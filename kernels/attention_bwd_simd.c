@@ -188,8 +188,7 @@ int wan_attention_backward_simd(wan_dev *d, const wan_attn *a, wan_buf dq, wan_b
     char *work = (char *)wan_dev_scratch(d, mine * (size_t)wan_rows_threads());
     if (!work)
         return -1;
-    int small = a->pq->S * a->pk->max_len * a->H * a->hd < 1 << 17;
-#pragma omp parallel for schedule(dynamic) if (!small)
+#pragma omp parallel for schedule(dynamic) if (a->pq->S * a->pk->max_len * a->H * a->hd > 1 << 17)
     for (int64_t n = 0; n < (int64_t)a->pq->n * a->H; n++)
         head(&b, n, work + mine * (size_t)wan_rows_thread());
     return 0;

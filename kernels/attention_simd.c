@@ -185,8 +185,7 @@ static void run(const fwd *f)
 {
     const wan_attn *a = f->a;
     int64_t blocks = wan_attn_blocks(a->pq, BQ), heads = (int64_t)a->pk->n * a->H;
-    int small = a->pq->S * a->pk->max_len * a->H * a->hd < 1 << 18;
-#pragma omp parallel if (!small)
+#pragma omp parallel if (a->pq->S * a->pk->max_len * a->H * a->hd > 1 << 18)
     {
 #pragma omp for schedule(dynamic)
         for (int64_t t = 0; t < heads; t++)

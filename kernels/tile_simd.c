@@ -42,7 +42,7 @@ void wan_tile_rows(const wan_tile *t, void *dst, int64_t lda, wan_buf src, int64
     memset((char *)dst + (size_t)m * row, 0, (size_t)(mp - m) * row);
 }
 
-typedef uint32_t u16x __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint32_t u16x __attribute__((vector_size(64)));
 
 /* Lanes of a (0..15) and b (16..31); gcc 11 has only the first form, clang only the second. */
 #ifdef __clang__
@@ -73,10 +73,10 @@ static void pack_panel(uint32_t *dst, const char *src, size_t ld, int64_t units)
     for (int64_t u = 0; u < units; u += 16) {
         u16x r[16];
         for (int i = 0; i < 16; i++)
-            r[i] = *(const u16x *)(const void *)(src + (size_t)i * ld + 4 * u);
+            memcpy(&r[i], src + (size_t)i * ld + 4 * u, sizeof r[i]);
         STAGE(8) STAGE(4) STAGE(2) STAGE(1)
         for (int i = 0; i < 16; i++)
-            *(u16x *)(dst + (u + i) * WAN_TILE_N) = r[i];
+            memcpy(dst + (u + i) * WAN_TILE_N, &r[i], sizeof r[i]);
     }
 }
 
@@ -141,7 +141,7 @@ static void transpose_square(char *dst, size_t ldt, const char *src, size_t ld, 
     u16x r[16];
     for (int i = 0; i < 16; i++)
         if (size == 4) {
-            r[i] = *(const u16x *)(const void *)(src + (size_t)i * ld);
+            memcpy(&r[i], src + (size_t)i * ld, sizeof r[i]);
         } else {
             uint32_t pair[16];
             pair_rows(pair, (const uint16_t *)(const void *)(src + 2 * (size_t)i * ld),
