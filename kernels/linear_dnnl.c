@@ -224,7 +224,8 @@ static int product(wan_dev *d, spec s, wan_buf a, wan_buf b, wan_buf c, const fl
     entry *e = find(&s);
     if (!e)
         return -1;
-    size_t need = e->scratch_bytes + 64 + (half ? 0 : room(na) + room(nb)) + (narrow ? room(nc) : 0);
+    size_t need = e->scratch_bytes + 64;
+    need += (half ? 0 : room(na) + room(nb)) + (narrow ? room(nc) : 0);
     char *space = (char *)wan_dev_scratch(d, need), *pad = space;
     if (!space)
         return -1;

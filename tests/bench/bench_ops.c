@@ -123,7 +123,8 @@ static void elementwise(ctx *c)
     report(c, "gelu forward", bench_best(run_act_forward, c, 0.08), 0, f * 2 * e);
     report(c, "gelu backward", bench_best(run_act_backward, c, 0.08), 0, f * 3 * e);
     report(c, "ln modulate forward", bench_best(run_ln_mod_forward, c, 0.08), 0, n * (4 + e));
-    report(c, "ln modulate backward", bench_best(run_ln_mod_backward, c, 0.08), 0, n * (16 + 2 * e));
+    report(c, "ln modulate backward", bench_best(run_ln_mod_backward, c, 0.08), 0,
+           n * (16 + 2 * e));
     report(c, "rmsnorm+rope forward", bench_best(run_rmsnorm_forward, c, 0.08), 0, n * 2 * e);
     report(c, "rmsnorm+rope backward", bench_best(run_rmsnorm_backward, c, 0.08), 0, n * 5 * e);
     report(c, "gated residual forward", bench_best(run_residual_forward, c, 0.08), 0, n * (8 + e));

@@ -33,7 +33,8 @@ static float peak_fma(void)
 __attribute__((target("avx512f,avx512bf16"))) static float peak_dp(void)
 {
     __m512 acc[PEAK_ACC], s = _mm512_setzero_ps();
-    __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f003f00), y = (__m512bh)_mm512_set1_epi32(0x3e803e80);
+    __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f003f00);
+    __m512bh y = (__m512bh)_mm512_set1_epi32(0x3e803e80);
     for (int i = 0; i < PEAK_ACC; i++)
         acc[i] = _mm512_set1_ps((float)i);
     for (int r = 0; r < PEAK_ROUNDS; r++)

@@ -21,7 +21,8 @@ static void run(const shape *s, wan_dtype t)
     double bound = t == WAN_BF16 ? bound_bf16 : bound_f32, scale = 1 / sqrt((double)s->hd);
     vec *q = vec_new(t, (size_t)(Sq * ld), 0, s->sd), *k = vec_new(t, (size_t)(Sk * ld), 0, s->sd);
     vec *v = vec_new(t, (size_t)(Sk * ld), 0, 1), *o_ = vec_new(t, (size_t)(Sq * W), 7, 1);
-    vec *lse = vec_new(WAN_REAL, (size_t)(Sq * s->H), 7, 1), *g = vec_new(t, (size_t)(Sq * W), 0, 1);
+    vec *lse = vec_new(WAN_REAL, (size_t)(Sq * s->H), 7, 1);
+    vec *g = vec_new(t, (size_t)(Sq * W), 0, 1);
     vec *bias = vec_new(WAN_REAL, (size_t)Sk, 0, 2);
     vec *dq = vec_new(t, (size_t)(Sq * ld), 0, 1), *dk = vec_new(t, (size_t)(Sk * ld), 0, 1);
     vec *dv = vec_new(t, (size_t)(Sk * ld), 0, 1);
@@ -47,8 +48,9 @@ static void t5(int64_t n0, int64_t n1, int H, int64_t hd, wan_dtype t)
     int64_t len[2] = { n0, n1 };
     const wan_pack *p[2] = { cmp_pack(len, 2, 0), cmp_pack(len, 2, 1) };
     int64_t W = H * hd;
-    vec *q = vec_new(t, (size_t)(p[0]->S * W), 0, 0.5), *k = vec_new(t, (size_t)(p[0]->S * W), 0, 0.5);
-    vec *v = vec_new(t, (size_t)(p[0]->S * W), 0, 1), *o_ = vec_new(t, (size_t)(p[0]->S * W), 7, 1);
+    size_t N = (size_t)(p[0]->S * W);
+    vec *q = vec_new(t, N, 0, 0.5), *k = vec_new(t, N, 0, 0.5);
+    vec *v = vec_new(t, N, 0, 1), *o_ = vec_new(t, N, 7, 1);
     vec *table = vec_new(WAN_REAL, (size_t)(32 * H), 0, 1);
     wan_attn a[2];
     for (int i = 0; i < 2; i++)

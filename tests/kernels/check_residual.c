@@ -9,7 +9,8 @@ static void run(const int64_t *len, int n, int64_t D, wan_dtype t, int gated)
     const wan_pack *p[2] = { cmp_pack(len, n, 0), cmp_pack(len, n, 1) };
     size_t N = (size_t)(p[0]->S * D);
     int64_t st = 3 * D;
-    vec *x = vec_new(WAN_REAL, N, 0, 1), *y = vec_new(t, N, 0, 1), *out = vec_new(WAN_REAL, N, 7, 1);
+    vec *x = vec_new(WAN_REAL, N, 0, 1), *y = vec_new(t, N, 0, 1);
+    vec *out = vec_new(WAN_REAL, N, 7, 1);
     vec *dy = vec_new(t, N, 7, 1), *g = vec_new(WAN_REAL, (size_t)(n * st), 0, 1);
     vec *dg = vec_new(WAN_REAL, (size_t)(n * st), 0, 1), *dout = vec_new(WAN_REAL, N, 0, 1);
 #define GATE(v) (gated ? vec_p(v, i) + D : NULL)

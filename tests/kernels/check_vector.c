@@ -25,7 +25,9 @@ static void elementwise(size_t n, wan_dtype a, wan_dtype b)
 static void lincomb(size_t n)
 {
     static const double c[3] = { 0.5, -2, 1.25 };
-    vec *x[3] = { vec_new(WAN_REAL, n, 0, 1), vec_new(WAN_REAL, n, 0, 1), vec_new(WAN_REAL, n, 0, 1) };
+    vec *x[3];
+    for (int k = 0; k < 3; k++)
+        x[k] = vec_new(WAN_REAL, n, 0, 1);
     vec *y = vec_new(WAN_REAL, n, 7, 1);
 #define X3 ((const wan_real *const[]){ vec_p(x[0], i), vec_p(x[1], i), vec_p(x[2], i) })
     CMP_BOTH(lincomb(d, vec_p(y, i), 3, c, X3, (int64_t)n));
