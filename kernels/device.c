@@ -268,8 +268,10 @@ static int pack_lengths(const int64_t *len, int n, int64_t *S)
     if (n < 1)
         return wan_err("pack: %d samples", n);
     for (int i = 0; i < n; i++) {
-        if (len[i] < 1 || len[i] > INT32_MAX - *S)
+        if (len[i] < 1)
             return wan_err("pack: sample %d has %lld tokens", i, (long long)len[i]);
+        if (len[i] > INT32_MAX - *S)
+            return wan_err("pack: more than %d tokens up to sample %d", INT32_MAX, i);
         *S += len[i];
     }
     return 0;
