@@ -12,6 +12,14 @@ bench: $(BENCH) ## time every op and a training step, beside the machine's peak 
 	@if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) tests/bench/step_torch.py; \
 	else echo 'no PyTorch here: make bench PYTHON=.../python puts the same step beside it'; fi
 
+# the same checks as in `make check`, on larger models and 81 frames; the dumps take 700 MB
+REF_DIR ?= $(BUILD)/ref
+REF_CHECKS := $(foreach k,dit vae umt5 tokenizer sampler pipe memory,$(OBJ)/tests/model/check_$k)
+check-reference: ## make the large dumps with PYTHON (see tests/reference/README.md) and compare with them
+	@$(MAKE) --no-print-directory tools tests -j2
+	$(PYTHON) tests/reference/make.py --large $(REF_DIR)
+	@WAN_REF=$(abspath $(REF_DIR)) BIN=$(abspath $(BUILD)/bin) tests/run $(REF_CHECKS)
+
 # every tests/fuzz/fuzz_*.c holds LLVMFuzzerTestOneInput; parsers are in lib/base, lib/rec, lib/train/config*
 FUZZCC ?= clang
 FUZZ_FLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined,fuzzer-no-link -I. $(DEFS)
@@ -34,6 +42,7 @@ $(BUILD)/bench/make_model: $(OBJ)/tests/data/make_model.o $(LIB)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+tests: $(BUILD)/bench/make_model
 bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
 	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
 .PHONY: bench-encode

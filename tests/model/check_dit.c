@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * check_dit.c - the transformer against diffusers in float32 (tests/data/ref/dit_*): prediction,
- * loss, every gradient, the input's gradient, packs, both namings, bf16; on every provider.
- *
- *     check_dit DIR CASE...     the large cases of `make.py --large DIR`, provider cpu
+ * check_dit.c - the transformer against diffusers in float32 (every dit_* of WAN_REF): prediction,
+ * loss, every gradient, the input's gradient, packs, both namings, bf16; on every CPU provider (the
+ * large cases on the fast one alone).
  */
+#include <unistd.h>
+
 #include "lib/model/modelio.h"
+#include "tests/refs.h"
 #include "tests/tap.h"
 
 /* Prediction: issue 3.  Gradients: 1e-4 per tensor, but never less than 8 times the reference's own
@@ -17,11 +19,10 @@
 
 enum { MAX_N = 4 };
 
-static const char *folder = "tests/data/ref";
 static wan_dev *host; /* lays out rows; the models are elsewhere */
 
 typedef struct refcase {
-    char dir[256];
+    char dir[512];
     wan_dit_config c;
     wan_st *in, *out;
     json_t *json;
@@ -41,7 +42,7 @@ static void die(void)
 
 static char *in_case(const refcase *k, const char *name)
 {
-    static char path[2][320];
+    static char path[2][640];
     static int turn;
     char *p = path[turn ^= 1];
     snprintf(p, sizeof path[0], "%s/%s", k->dir, name);
@@ -77,10 +78,10 @@ static float *load_rows(const refcase *k, wan_st *st, const char *name, enum wan
     return rows;
 }
 
-static refcase open_case(const char *name)
+static refcase open_case(const char *dir)
 {
     refcase k = { 0 };
-    snprintf(k.dir, sizeof k.dir, "%s/%s", folder, name);
+    snprintf(k.dir, sizeof k.dir, "%s", dir);
     MUST(wan_dit_config_load(&k.c, in_case(&k, "transformer")));
     MUST(wan_st_open(&k.in, in_case(&k, "in.safetensors")));
     MUST(wan_st_open(&k.out, in_case(&k, "out.safetensors")));
@@ -276,9 +277,9 @@ static void check_pack(const refcase *k, wan_dit *m, const char *what, const flo
     free(dx);
 }
 
-static void check_case(const char *name, const char *sub, wan_dev *d, const char *device)
+static void check_case(const char *dir, const char *sub, wan_dev *d, const char *device)
 {
-    refcase k = open_case(name);
+    refcase k = open_case(dir);
     char what[64];
     snprintf(what, sizeof what, "%s %s", sub, device);
     wan_dit *m = load_model(&k, d, sub, WAN_F32);
@@ -299,9 +300,9 @@ static void check_case(const char *name, const char *sub, wan_dev *d, const char
 }
 
 /* bf16 operands against our own float32, trained and not. */
-static void check_bf16(const char *name, wan_dev *d, const char *device)
+static void check_bf16(const char *dir, wan_dev *d, const char *device)
 {
-    refcase k = open_case(name);
+    refcase k = open_case(dir);
     wan_dit *a = load_model(&k, d, "transformer", WAN_F32);
     wan_dit *b = load_model(&k, d, "transformer", WAN_BF16);
     size_t n = (size_t)(k.S * 64);
@@ -322,10 +323,10 @@ static void check_bf16(const char *name, wan_dev *d, const char *device)
 
 /* Less memory, the same gradient: `full` runs the same kernels again; `selective` applies GELU to
  * the stored bf16 value, which a fused kernel may have had in float. */
-static void check_recompute(const char *name, wan_dev *d, const char *device)
+static void check_recompute(const char *dir, wan_dev *d, const char *device)
 {
     static const char *const modes[] = { "none", "selective", "full" };
-    refcase k = open_case(name);
+    refcase k = open_case(dir);
     wan_dit *m[3];
     float *pred = calloc((size_t)(k.S * 64), 4), *dx = malloc((size_t)(k.S * 64) * 4);
     for (int i = 0; i < 3; i++) {
@@ -380,27 +381,29 @@ static void check_init(wan_dev *d)
     wan_dit_free(&again);
 }
 
-static int check_large(int n, char **cases)
+static void check_device(const refs *cases, wan_dev *d, const char *device)
 {
-    wan_dev *d;
-    MUST(wan_dev_open(&d, "cpu", 0));
-    for (int i = 0; i < n; i++)
-        check_case(cases[i], "transformer", d, "cpu");
-    wan_dev_close(&d);
-    wan_dev_close(&host);
-    return tap_done();
+    for (int i = 0; i < cases->n; i++) {
+        char official[640];
+        snprintf(official, sizeof official, "%s/official", cases->dir[i]);
+        check_case(cases->dir[i], "transformer", d, device);
+        if (access(official, R_OK) == 0)
+            check_case(cases->dir[i], "official", d, device);
+    }
+    if (!refs_small())
+        return;
+    check_bf16(REFS_SMALL "/dit_b", d, device);
+    check_bf16(REFS_SMALL "/dit_e", d, device);
+    check_recompute(REFS_SMALL "/dit_b", d, device);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     static const char *const devices[] = { "ref", "cpu", "cuda" };
-    static const char *const cases[] = { "dit_a", "dit_b", "dit_c", "dit_d", "dit_e" };
+    refs cases = refs_find("dit_", "case.json");
+    ok(cases.n > 0, "%d cases in %s", cases.n, refs_root());
     MUST(wan_dev_open(&host, "ref", 0));
-    if (argc > 2) {
-        folder = argv[1];
-        return check_large(argc - 2, argv + 2);
-    }
-    for (int i = 0; i < 3; i++) {
+    for (int i = refs_small() ? 0 : 1; i < 3; i++) {
         wan_dev *d;
         if (i == 2 && wan_dev_open(&d, devices[i], 0) < 0) {
             tap_skip("all of this on CUDA", wan_err_text());
@@ -408,12 +411,7 @@ int main(int argc, char **argv)
         }
         if (i < 2)
             MUST(wan_dev_open(&d, devices[i], 0));
-        for (int j = 0; j < 5; j++)
-            check_case(cases[j], "transformer", d, devices[i]);
-        check_case("dit_b", "official", d, devices[i]);
-        check_bf16("dit_b", d, devices[i]);
-        check_bf16("dit_e", d, devices[i]);
-        check_recompute("dit_b", d, devices[i]);
+        check_device(&cases, d, devices[i]);
         if (i == 0)
             check_init(d);
         wan_dev_close(&d);

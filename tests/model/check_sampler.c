@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * check_sampler.c - sigma and timestep lists against diffusers and the official code, identical;
- * latents after every one of 20 guided steps against diffusers' pipeline.
+ * latents after every one of 20 guided steps against diffusers' pipeline (every pipe* of WAN_REF).
  */
 #include "lib/base/file.h"
 #include "lib/model/modelio.h"
 #include "lib/model/sampler.h"
+#include "tests/refs.h"
 #include "tests/tap.h"
-
-#define REF "tests/data/ref/"
 
 static void die(void)
 {
@@ -56,7 +55,7 @@ static void check_lists(void)
     char *text, label[128];
     size_t size;
     int n = 0, good = 0;
-    MUST(wan_slurp(&text, &size, REF "sched/lists.jsonl", 64 << 20));
+    MUST(wan_slurp(&text, &size, REFS_SMALL "/sched/lists.jsonl", 64 << 20));
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         json_t *j = wan_json_parse(line, strlen(line), "lists.jsonl");
         if (!j)
@@ -114,8 +113,8 @@ static void velocity(guided *g, const float *x, double t, float *v)
     MUST(g->d->ops->lincomb(g->d, v, 2, c, both, g->C * g->T * g->h * g->w));
 }
 
-static void check_solver(guided *g, wan_st *in, wan_st *out, const char *name, int steps,
-                         double shift)
+static void check_solver(guided *g, const char *who, wan_st *in, wan_st *out, const char *name,
+                         int steps, double shift)
 {
     char solver[32], key[64];
     const char *schedule = split(name, solver, sizeof solver);
@@ -138,29 +137,50 @@ static void check_solver(guided *g, wan_st *in, wan_st *out, const char *name, i
         free(want);
     }
     ok(compared > 0 && worst <= 1e-4,
-       "%s: latents after %d of %d steps, worst error %.2g (bound 1e-4)", name, compared, steps,
-       worst);
+       "%s %s: latents after %d of %d steps, worst error %.2g (bound 1e-4)", who, name, compared,
+       steps, worst);
     wan_sampler_free(&s);
     free(x);
     free(v);
 }
 
-static void check_pipe(void)
+static void *open_in(const char *dir, const char *name, wan_st **st)
+{
+    char path[640];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (!st) {
+        json_t *j = wan_json_load(path);
+        if (!j)
+            die();
+        return j;
+    }
+    MUST(wan_st_open(st, path));
+    return NULL;
+}
+
+static void open_model(guided *g, const char *dir, const char *device)
+{
+    wan_dit_config c;
+    char path[640];
+    snprintf(path, sizeof path, "%s/transformer", dir);
+    MUST(wan_dev_open(&g->d, device, 0));
+    MUST(wan_dit_config_load(&c, path));
+    MUST(wan_dit_new(&g->m, g->d, &c, WAN_F32, 0));
+    MUST(wan_dit_load(g->m, path));
+}
+
+static void check_pipe(const char *dir, const char *device)
 {
     static const char *const names[] = { "unipc", "dpm++", "euler", "unipc-official",
                                          "dpm++-official" };
     guided g = { 0 };
-    wan_dit_config c;
     wan_st *in, *out;
-    json_t *j = wan_json_load(REF "pipe/case.json");
-    if (!j)
-        die();
-    MUST(wan_dev_open(&g.d, "cpu", 0));
-    MUST(wan_st_open(&in, REF "pipe/in.safetensors"));
-    MUST(wan_st_open(&out, REF "pipe/out.safetensors"));
-    MUST(wan_dit_config_load(&c, REF "pipe/transformer"));
-    MUST(wan_dit_new(&g.m, g.d, &c, WAN_F32, 0));
-    MUST(wan_dit_load(g.m, REF "pipe/transformer"));
+    char who[64];
+    json_t *j = open_in(dir, "case.json", NULL);
+    snprintf(who, sizeof who, "%.40s %s", refs_name(dir), device);
+    open_in(dir, "in.safetensors", &in);
+    open_in(dir, "out.safetensors", &out);
+    open_model(&g, dir, device);
     const int64_t *shape = wan_st_find(in, "noise")->shape;
     g.C = shape[0], g.T = shape[1], g.h = shape[2], g.w = shape[3];
     memcpy(g.grid[0], (int64_t[]){ g.T, g.h / 2, g.w / 2 }, sizeof g.grid[0]);
@@ -170,14 +190,16 @@ static void check_pipe(void)
     MUST(wan_dit_reserve(g.m, &(wan_dit_capacity){ n / 64, 1, 1, WAN_RECOMPUTE_NONE }));
     MUST(wan_dit_context_new(&g.cond, g.m, WAN_RBUF(text), &rows[0], 1));
     MUST(wan_dit_context_new(&g.uncond, g.m, WAN_RBUF(negative), &rows[1], 1));
-    g.rows = malloc((size_t)n * 4);
-    g.pred = malloc((size_t)n * 4);
-    g.v[0] = malloc((size_t)n * 4);
-    g.v[1] = malloc((size_t)n * 4);
+    float **buffers[] = { &g.rows, &g.pred, &g.v[0], &g.v[1] };
+    for (int i = 0; i < 4; i++)
+        *buffers[i] = malloc((size_t)n * 4);
     g.scale = json_number_value(json_object_get(j, "guidance_scale"));
     for (int i = 0; i < 5; i++)
-        check_solver(&g, in, out, names[i], (int)json_integer_value(json_object_get(j, "steps")),
+        check_solver(&g, who, in, out, names[i],
+                     (int)json_integer_value(json_object_get(j, "steps")),
                      json_number_value(json_object_get(j, "flow_shift")));
+    for (int i = 0; i < 4; i++)
+        free(*buffers[i]);
     wan_dit_context_free(&g.cond);
     wan_dit_context_free(&g.uncond);
     wan_dit_free(&g.m);
@@ -187,10 +209,6 @@ static void check_pipe(void)
     json_decref(j);
     free(text);
     free(negative);
-    free(g.rows);
-    free(g.pred);
-    free(g.v[0]);
-    free(g.v[1]);
 }
 
 static void check_refusals(void)
@@ -205,8 +223,14 @@ static void check_refusals(void)
 
 int main(void)
 {
+    refs cases = refs_find("pipe", "case.json");
     check_lists();
-    check_pipe();
+    ok(cases.n > 0, "%d pipelines in %s", cases.n, refs_root());
+    for (int i = 0; i < cases.n; i++) {
+        if (refs_small())
+            check_pipe(cases.dir[i], "ref");
+        check_pipe(cases.dir[i], "cpu");
+    }
     check_refusals();
     return tap_done();
 }

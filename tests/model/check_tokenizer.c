@@ -5,14 +5,13 @@
  */
 #include <unistd.h>
 
+#include "tests/refs.h"
 #include "tests/tap.h"
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/base/rng.h"
 #include "lib/model/text.h"
-
-#define REF "tests/data/ref/"
 
 static int same_ids(const json_t *want, const int32_t *ids, int64_t n)
 {
@@ -24,16 +23,17 @@ static int same_ids(const json_t *want, const int32_t *ids, int64_t n)
     return 1;
 }
 
-static void check_case(const char *name)
+static void check_case(const char *dir)
 {
-    char dir[256], path[256], *data, *line, *save = NULL;
+    const char *name = refs_name(dir);
+    char path[640], *data, *line, *save = NULL;
     size_t size;
     wan_tokenizer *t;
     int rows = 0, wrong = 0, longest = 0;
-    snprintf(dir, sizeof dir, REF "%s/tokenizer", name);
-    snprintf(path, sizeof path, REF "%s/ids.jsonl", name);
-    if (!ok(wan_tokenizer_open(&t, dir) == 0, "%s: opened", name) ||
-        wan_slurp(&data, &size, path, 16 << 20) < 0) {
+    snprintf(path, sizeof path, "%s/tokenizer", dir);
+    int rc = wan_tokenizer_open(&t, path);
+    snprintf(path, sizeof path, "%s/ids.jsonl", dir);
+    if (!ok(rc == 0, "%s: opened", name) || wan_slurp(&data, &size, path, 16 << 20) < 0) {
         fprintf(stderr, "%s\n", wan_err_text());
         return;
     }
@@ -137,12 +137,16 @@ static void check_damage(const char *from, const char *name)
 int main(void)
 {
     wan_tokenizer *t;
-    check_case("tokenizer_plain");
-    check_case("tokenizer_bytes");
+    refs cases = refs_find("tokenizer_", "ids.jsonl");
+    ok(cases.n == 2, "%d cases in %s", cases.n, refs_root());
+    for (int i = 0; i < cases.n; i++)
+        check_case(cases.dir[i]);
     check_json();
-    check_damage("tests/data/ref/tokenizer_bytes/tokenizer/spiece.model", "spiece.model");
-    check_damage("examples/tiny/tokenizer/tokenizer.json", "tokenizer.json");
-    int rc = wan_tokenizer_open(&t, REF "vae_r1");
+    if (refs_small()) {
+        check_damage(REFS_SMALL "/tokenizer_bytes/tokenizer/spiece.model", "spiece.model");
+        check_damage("examples/tiny/tokenizer/tokenizer.json", "tokenizer.json");
+    }
+    int rc = wan_tokenizer_open(&t, REFS_SMALL "/vae_r1");
     ok(rc < 0 && !t, "no tokenizer there: %s", wan_err_text());
     return tap_done();
 }

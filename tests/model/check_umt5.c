@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * check_umt5.c - text rows against transformers' UMT5EncoderModel (tests/data/ref/umt5).
+ * check_umt5.c - text rows against transformers' UMT5EncoderModel (every umt5* of WAN_REF).
  *
  * 1e-5 relative L2 in float: the dump's own distance from double is 3e-7.  bf16: 2e-2, two layers
- * of 8-bit operands.  WAN_REF_LARGE as in check_vae.c.
+ * of 8-bit operands.
  */
+#include "tests/refs.h"
 #include "tests/tap.h"
 
 #include "kernels/ops.h"
 #include "lib/model/text.h"
 #include "lib/rec/safetensors.h"
 
-#define REF "tests/data/ref/umt5"
 #define CASES 8
 
 static void check(const char *dir, const char *dev, wan_dtype compute, double bound)
 {
-    char path[300];
+    char path[640];
     wan_dev *d;
     wan_umt5 *e;
     wan_st *in, *out;
@@ -47,7 +47,7 @@ static void check(const char *dir, const char *dev, wan_dtype compute, double bo
     }
     float *rows = malloc((size_t)(S * D) * sizeof *rows), *p = rows;
     rc = wan_umt5_encode(e, rows, ids, len, cases);
-    ok(rc == 0 && cases >= 3, "%s: %d captions in one walk", dev, cases);
+    ok(rc == 0 && cases >= 3, "%s %s: %d captions in one walk", refs_name(dir), dev, cases);
     for (int i = 0; i < cases; p += len[i++] * D) {
         char name[32];
         snprintf(name, sizeof name, "rows.%d", i);
@@ -55,8 +55,8 @@ static void check(const char *dir, const char *dev, wan_dtype compute, double bo
         float *want = malloc((size_t)n * sizeof *want), *alone = malloc((size_t)n * sizeof *alone);
         if (wan_st_load(out, name, shape, 2, want, WAN_F32) < 0)
             exit(1);
-        ok_err(rel_l2(p, want, (size_t)n), bound, "%s %s: %d tokens", dev, wan_dtype_name(compute),
-               (int)len[i]);
+        ok_err(rel_l2(p, want, (size_t)n), bound, "%s %s %s: %d tokens", refs_name(dir), dev,
+               wan_dtype_name(compute), (int)len[i]);
         rc = wan_umt5_encode(e, alone, &ids[i], &len[i], 1);
         ok_err(rc < 0 ? INFINITY : rel_l2(alone, p, (size_t)n), bound / 10,
                "  the same as alone");
@@ -81,17 +81,17 @@ int main(void)
 {
     wan_dev *d;
     wan_umt5 *e;
-    char path[300];
-    const char *large = getenv("WAN_REF_LARGE"), *dev = getenv("WAN_CHECK_DEVICE");
-    dev = dev && *dev ? dev : "cpu";
-    check(REF, "ref", WAN_F32, 1e-5);
-    check(REF, dev, WAN_F32, 1e-5);
-    check(REF, dev, WAN_BF16, 2e-2);
-    snprintf(path, sizeof path, "%s/umt5_big", large ? large : "");
-    if (large)
-        check(path, dev, WAN_F32, 1e-5);
+    const char *dev = refs_device();
+    refs cases = refs_find("umt5", "case.json");
+    ok(cases.n > 0, "%d cases in %s", cases.n, refs_root());
+    for (int i = 0; i < cases.n; i++) {
+        if (refs_small())
+            check(cases.dir[i], "ref", WAN_F32, 1e-5);
+        check(cases.dir[i], dev, WAN_F32, 1e-5);
+        check(cases.dir[i], dev, WAN_BF16, 2e-2);
+    }
     ok(wan_dev_open(&d, "cpu", 0) == 0 &&
-           wan_umt5_open(&e, d, "tests/data/ref/vae_r1/vae", WAN_F32) < 0 && !e,
+           wan_umt5_open(&e, d, REFS_SMALL "/vae_r1/vae", WAN_F32) < 0 && !e,
        "another model's folder is refused: %s", wan_err_text());
     wan_dev_close(&d);
     return tap_done();

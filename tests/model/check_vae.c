@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * check_vae.c - the video VAE against diffusers' AutoencoderKLWan (tests/data/ref/vae_*).
+ * check_vae.c - the video VAE against diffusers' AutoencoderKLWan (every vae_* of WAN_REF).
  *
  * Bounds: 1e-5 relative L2 in float (the dumps themselves are within 2e-6 of double); 3e-2 with
  * bf16 convolution operands, which is about what rounding every operand to 8 bits costs.
- * With WAN_REF_LARGE=DIR (made by `tests/reference/make.py --large`) those of DIR are checked too.
+ * The large cases run on the fast device alone.
  */
+#include "tests/refs.h"
 #include "tests/tap.h"
 
 #include "kernels/ops.h"
@@ -13,10 +14,8 @@
 #include "lib/model/vae.h"
 #include "lib/rec/safetensors.h"
 
-#define REF "tests/data/ref/"
 #define F32_BOUND 1e-5
 #define BF16_BOUND 3e-2
-
 
 static void *load(wan_st *st, const char *what, int t, wan_dtype dt, int64_t *shape)
 {
@@ -132,14 +131,12 @@ static void check_lengths(wan_vae *v, const char *dir, double bound, const char 
     wan_st_close(&out);
 }
 
-static void check_model(const char *refs, const char *name, const char *dev, wan_dtype compute,
-                        double bound)
+static void check_model(const char *dir, const char *dev, wan_dtype compute, double bound)
 {
-    char dir[256], path[300], who[64];
+    char path[640], who[64];
     wan_dev *d;
     wan_vae *v;
-    snprintf(who, sizeof who, "%s %s %s", name, dev, wan_dtype_name(compute));
-    snprintf(dir, sizeof dir, "%s/%s", refs, name);
+    snprintf(who, sizeof who, "%.30s %s %s", refs_name(dir), dev, wan_dtype_name(compute));
     snprintf(path, sizeof path, "%s/vae", dir);
     if (!ok(wan_dev_open(&d, dev, 0) == 0, "%s: device", who) ||
         !ok(wan_vae_open(&v, d, path, WAN_VAE_ENCODER | WAN_VAE_DECODER, compute) == 0,
@@ -159,9 +156,9 @@ static void check_refusals(void)
     float z[1] = { 0 };
     if (wan_dev_open(&d, "cpu", 0) < 0)
         return;
-    int rc = wan_vae_open(&v, d, REF "umt5/text_encoder", WAN_VAE_ENCODER, WAN_F32);
+    int rc = wan_vae_open(&v, d, REFS_SMALL "/umt5/text_encoder", WAN_VAE_ENCODER, WAN_F32);
     ok(rc < 0 && !v, "another model's folder is refused: %s", wan_err_text());
-    if (!ok(wan_vae_open(&v, d, REF "vae_r1/vae", WAN_VAE_ENCODER, WAN_F32) == 0, "encoder alone"))
+    if (!ok(wan_vae_open(&v, d, REFS_SMALL "/vae_r1/vae", WAN_VAE_ENCODER, WAN_F32) == 0, "encoder alone"))
         return;
     ok(wan_vae_channels(v) == 16, "16 channels");
     rc = wan_vae_encode(v, z, rgb, 4, 16, 16, 0);
@@ -176,18 +173,18 @@ static void check_refusals(void)
 
 int main(void)
 {
-    const char *large = getenv("WAN_REF_LARGE"), *dev = getenv("WAN_CHECK_DEVICE");
-    dev = dev && *dev ? dev : "cpu";
-    check_model(REF, "vae_r1", "ref", WAN_F32, F32_BOUND);
-    check_model(REF, "vae_r2", "ref", WAN_F32, F32_BOUND);
-    check_model(REF, "vae_r1", dev, WAN_F32, F32_BOUND);
-    check_model(REF, "vae_r2", dev, WAN_F32, F32_BOUND);
-    check_model(REF, "vae_r1", dev, WAN_BF16, BF16_BOUND);
-    check_model(REF, "vae_r2", "ref", WAN_BF16, BF16_BOUND);
-    check_refusals();
-    if (large) {
-        check_model(large, "vae_12", dev, WAN_F32, F32_BOUND);
-        check_model(large, "vae_8", dev, WAN_F32, F32_BOUND);
+    refs cases = refs_find("vae_", "case.json");
+    const char *dev = refs_device();
+    ok(cases.n > 0, "%d cases in %s", cases.n, refs_root());
+    for (int i = 0; i < cases.n; i++) {
+        if (refs_small())
+            check_model(cases.dir[i], "ref", WAN_F32, F32_BOUND);
+        check_model(cases.dir[i], dev, WAN_F32, F32_BOUND);
+    }
+    if (refs_small()) {
+        check_model(REFS_SMALL "/vae_r1", dev, WAN_BF16, BF16_BOUND);
+        check_model(REFS_SMALL "/vae_r2", "ref", WAN_BF16, BF16_BOUND);
+        check_refusals();
     }
     return tap_done();
 }
