@@ -20,14 +20,15 @@ tap() {
         echo "not ok - $label: exit $rc, plan ${plan:-none}" >>"$log"
         tail -n 12 "$log" | sed 's/^/    | /'
     fi
-    printf '%-34s %4d ok%s%s  (%ds)\n' "$label" "$((p - s))" "$([ "$f" -gt 0 ] && echo ", $f FAILED")" \
-        "$([ "$s" -gt 0 ] && echo ", $s SKIPPED")" "$((SECONDS - began))"
+    printf '%-34s %4d ok%s%s  (%ds)\n' "$label" "$((p - s))" \
+        "$([ "$f" -gt 0 ] && echo ", $f FAILED")" "$([ "$s" -gt 0 ] && echo ", $s SKIPPED")" "$((SECONDS - began))"
     grep -E '^not ok |^ok .*# SKIP|^# ' "$log" | sed 's/^/    /'
     pass=$((pass + p - s)) fail=$((fail + f)) skip=$((skip + s))
     rm -f "$log"
 }
 if [ -n "${NODRIVER-}" ]; then
-    [ -n "${GRAPH-}" ] && tap sdpa_graph env LD_LIBRARY_PATH="$NODRIVER" "$GRAPH"
+    [ -n "${GRAPH-}" ] && tap sdpa_graph env WAN_H100_IN_WORDS=1 \
+        LD_LIBRARY_PATH="$NODRIVER:${LD_LIBRARY_PATH-}" "$GRAPH"
 else
     tap sdpa_graph "$GRAPH"
 fi
@@ -44,7 +45,7 @@ if [ -z "${NODRIVER-}" ]; then
         tap "racecheck rmsnorm" compute-sanitizer --tool racecheck --error-exitcode 3 \
             --log-file /dev/stderr "$OBJ/tests/kernels/check_rmsnorm"
     else
-        echo "compute-sanitizer: SKIPPED ($(command -v compute-sanitizer || echo not installed, or no GPU))"
+        echo "compute-sanitizer: SKIPPED, not installed or no GPU"
     fi
 fi
 echo "$pass passed, $fail failed, $skip skipped"
