@@ -4,6 +4,7 @@
 # ---- knobs: make CUDA=0 MPI=0 FFMPEG=0 DNNL=0 DEBUG=1 ASAN=1 WERROR=1 V=1 ARCH=native
 CUDA ?= auto
 MPI ?= auto
+NCCL ?= auto
 FFMPEG ?= auto
 DNNL ?= auto
 CORE ?= 0
@@ -33,6 +34,7 @@ override FFMPEG := $(call probe,$(FFMPEG),$(call have,libavformat libavcodec lib
 override MPI := $(call probe,$(MPI),$(call have,ompi-c))
 override DNNL := $(call probe,$(DNNL),$(shell ls /usr/include/dnnl.h /usr/include/*/dnnl.h 2>/dev/null | grep -q . && echo 1 || echo 0))
 override CUDA := $(call probe,$(CUDA),$(if $(NVCC),1,0))
+override NCCL := $(if $(filter 0,$(CUDA)),0,$(call probe,$(NCCL),$(if $(wildcard $(CUDA_HOME)/include/nccl.h),1,0)))
 ifeq ($(CORE),1) # kernels, model and step alone: gcc, make and the CUDA toolkit suffice
 override FFMPEG := 0
 override MPI := 0
@@ -40,7 +42,7 @@ override DNNL := 0
 endif
 
 # ---- sources: every file is found by its folder; X_none.c stands in for a feature left out
-SKIP :=
+SKIP := lib/dist/comm_nccl.c
 PKGS := jansson libarchive yaml-0.1 sqlite3 sentencepiece libutf8proc zlib
 LIBS :=
 DEFS := -D_GNU_SOURCE -DWAN_VERSION='"$(VERSION)"'
@@ -104,6 +106,7 @@ LIB64 := $(OBJ)/f64/libwan64.a
 OBJS64 := $(SRC64:%.c=$(OBJ)/f64/%.o)
 BIN := $(TOOLS:%=$(BUILD)/bin/%)
 PLUGIN := $(if $(filter 1,$(CUDA)),$(BUILD)/lib/libwan-cuda.so)
+NCCL_PLUGIN := $(if $(filter 10,$(NCCL)$(CORE)),$(BUILD)/lib/libwan-nccl.so)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -111,9 +114,9 @@ PLUGIN := $(if $(filter 1,$(CUDA)),$(BUILD)/lib/libwan-cuda.so)
 .PHONY: all tools cuda tests examples demo check check-run check-asan check-gpu check-reference check-mutations bench bench-gpu \
 	man lint install clean help deps fuzz FORCE
 
-all: $(BIN) $(PLUGIN) ## build the tools into build/bin (and the CUDA plugin where nvcc is)
+all: $(BIN) $(PLUGIN) $(NCCL_PLUGIN) ## build the tools into build/bin (and the CUDA plugin where nvcc is)
 tools: $(BIN) ## build the tools without the CUDA plugin
-cuda: $(PLUGIN) ## build the CUDA plugin
+cuda: $(PLUGIN) $(NCCL_PLUGIN) ## build the CUDA plugin
 deps: ## install the Debian packages that are missing
 	@.ci/deps
 
@@ -167,6 +170,13 @@ $(OBJ)/libwan-cuda.so: $(CUOBJ)
 $(BUILD)/lib/libwan-cuda.so: $(OBJ)/libwan-cuda.so
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@.new && mv -f $@.new $@
+
+# the NCCL transport: a plugin too, which uses the wan_ functions of the program that opens it
+$(BUILD)/lib/libwan-nccl.so: lib/dist/comm_nccl.c lib/dist/comm_nccl.h lib/dist/comm.h lib/base/file.h
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) -isystem $(CUDA_HOME)/include -shared -o $@ $< -L$(CUDA_HOME)/lib64 -lnccl \
+		-lcudart_static -lpthread -ldl -lrt -Wl,-rpath,$(CUDA_HOME)/lib64
 
 # ---- tests: every tests/*/check_*.c is a TAP program, every tests/cmd|dist|lint/*.sh a TAP script
 CHECKSRC := $(sort $(wildcard tests/*/check_*.c))
@@ -226,7 +236,7 @@ lint: tools ## layers, headers, man pages
 install: all ## install into DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)
 	install -m755 $(BIN) $(DESTDIR)$(PREFIX)/bin
-	$(if $(PLUGIN),install -m755 $(PLUGIN) $(DESTDIR)$(PREFIX)/lib)
+	$(if $(PLUGIN)$(NCCL_PLUGIN),install -m755 $(PLUGIN) $(NCCL_PLUGIN) $(DESTDIR)$(PREFIX)/lib)
 	for s in 1 5 7; do install -m644 man/*.$$s $(DESTDIR)$(PREFIX)/share/man/man$$s; done
 
 help: ## list the targets

@@ -38,7 +38,7 @@ static const wan_opt table[] = {
     WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision, "type of GEMM and attention operands"),
     WAN_OPT_SIZE("memory", 0, "BYTES", &o.memory, 0, 9e15,
                  "memory that a rank may take (0: what the device has)"),
-    WAN_OPT_ENUM("transport", 0, "auto|self|mpi", &o.transport, "how ranks talk to each other"),
+    WAN_OPT_ENUM("transport", 0, "auto|self|mpi|nccl", &o.transport, "how ranks talk to each other"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("metrics", 0, "FILE", &o.metrics,
                 "one JSON line per step is appended here (- is standard output)"),

@@ -19,6 +19,17 @@ static int launched(void)
     return 0;
 }
 
+/* nccl over the ranks that auto brings together */
+static int open_nccl(wan_comm *c, double dead, double late)
+{
+    wan_comm *boot;
+    WAN_TRY(wan_comm_open(&boot, "auto", dead, late));
+    if (wan_comm_nccl_open(c, boot) == 0)
+        return 0;
+    wan_comm_close(&boot);
+    return -1;
+}
+
 int wan_comm_open(wan_comm **out, const char *transport, double dead, double late)
 {
     wan_comm *c = wan_calloc(1, sizeof *c, "communicator");
@@ -30,8 +41,10 @@ int wan_comm_open(wan_comm **out, const char *transport, double dead, double lat
         rc = wan_comm_self_open(c);
     else if (!strcmp(transport, "mpi") || !strcmp(transport, "auto"))
         rc = wan_comm_mpi_open(c, dead, late);
+    else if (!strcmp(transport, "nccl"))
+        rc = open_nccl(c, dead, late);
     else
-        rc = wan_err("transport \"%s\" is none of auto, self, mpi", transport);
+        rc = wan_err("transport \"%s\" is none of auto, self, mpi, nccl", transport);
     if (rc < 0)
         free(c);
     else

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * comm.h - ranks that work together: one interface, several transports (self, mpi).
+ * comm.h - ranks that work together: one interface, several transports (self, mpi, nccl).
  *
  *     wan_comm *c;
  *     WAN_TRY(wan_comm_open(&c, "auto", 30, 1800));
@@ -42,7 +42,8 @@ struct wan_comm {
     void *impl;
 };
 
-/* transport: "self", "mpi", or "auto": mpi where a launcher (mpirun, srun) started the process.
+/* transport: "self", "mpi", "nccl" (sums on GPUs; ranks brought together as by auto), or "auto": mpi
+ * where a launcher (mpirun, srun) started the process.
  * dead, late: seconds to wait for a rank that gives no sign of life, and for one that does. */
 int wan_comm_open(wan_comm **out, const char *transport, double dead, double late) WAN_MUST_CHECK;
 /* Waits for all ranks to come here.  After a failed call, do not: exit instead, which makes the
@@ -63,5 +64,6 @@ int wan_comm_barrier(wan_comm *c) WAN_MUST_CHECK;
 /* Fill a wan_comm; used by wan_comm_open. */
 int wan_comm_self_open(wan_comm *c) WAN_MUST_CHECK;
 int wan_comm_mpi_open(wan_comm *c, double dead, double late) WAN_MUST_CHECK;
+int wan_comm_nccl_open(wan_comm *c, wan_comm *boot) WAN_MUST_CHECK; /* comm_nccl.h */
 
 #endif
