@@ -8,6 +8,7 @@ if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
     done_testing
 fi
 export OMP_NUM_THREADS=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
+export ASAN_OPTIONS=detect_leaks=0 # Open MPI leaks
 T="model.num_layers=3 model.hidden_size=64 model.num_attention_heads=2 model.ffn_hidden_size=96
 model.text_dim=32 model.text_len=16 model.freq_dim=32 dataset.F_latents=2 dataset.H_latents=8
 dataset.W_latents=8 dataset.context_seq_len=8 dataset.mock_vary=true dataset.mock_samples=20
