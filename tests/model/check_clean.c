@@ -12,8 +12,8 @@
 static void check_one(const char *text, const char *want)
 {
     char *got = NULL;
-    ok(wan_text_clean(&got, text) == 0 && !strcmp(got, want), "\"%s\" -> \"%s\"", text,
-       got ? got : "(failed)");
+    int rc = wan_text_clean(&got, text);
+    ok(rc == 0 && !strcmp(got, want), "\"%s\" -> \"%s\"", text, rc == 0 ? got : wan_err_text());
     free(got);
 }
 
