@@ -143,19 +143,27 @@ static void configure(wan_config *c, int argc, char **argv, int from)
         wan_die_usage();
 }
 
-/* Every rank must train the same thing: digests of the configuration side by side. */
+/* Every rank must train the same thing: marks of all keys side by side. */
 static void compare(wan_comm *comm, const wan_config *c)
 {
-    char mine[80] = "", *all = wan_calloc((size_t)comm->size, sizeof mine, "digests");
-    wan_config_digest(c, mine);
-    snprintf(mine + 64, sizeof mine - 64, "%s %d", o.precision, o.mock);
-    if (!all || wan_comm_gather(comm, mine, sizeof mine, all) < 0)
+    size_t n = (size_t)wan_config_n_keys + 2;
+    uint64_t *mine = wan_calloc(n, sizeof *mine, "marks");
+    uint64_t *all = wan_calloc(n * (size_t)comm->size, sizeof *all, "marks");
+    if (!mine || !all)
         wan_die();
-    for (int r = 1; r < comm->size; r++)
-        if (memcmp(all, all + (size_t)r * sizeof mine, sizeof mine)) {
-            wan_err("rank %d was started with another configuration than rank 0", r);
+    wan_config_marks(c, mine);
+    mine[n - 2] = strcmp(o.precision, "fp32") != 0;
+    mine[n - 1] = (uint64_t)o.mock;
+    if (wan_comm_gather(comm, mine, n * sizeof *mine, all) < 0)
+        wan_die();
+    for (size_t i = n; i < n * (size_t)comm->size; i++)
+        if (all[i] != all[i % n]) {
+            wan_err("rank %zu was started with another configuration than rank 0: %s differs", i / n,
+                    i % n == n - 1 ? "--mock" : i % n == n - 2 ? "--precision"
+                                                               : wan_config_keys[i % n].name);
             wan_die_usage();
         }
+    free(mine);
     free(all);
 }
 

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/base/opt.h"
 
@@ -473,20 +472,16 @@ void wan_config_print(const wan_config *c, FILE *f, int places)
     }
 }
 
-void wan_config_digest(const wan_config *c, char hex[65])
+void wan_config_marks(const wan_config *c, uint64_t *h)
 {
-    char *text = NULL;
-    size_t n = 0;
-    wan_sha256 s;
-    FILE *f = open_memstream(&text, &n);
-    if (f) {
-        wan_config_print(c, f, 0);
-        fclose(f);
+    for (int i = 0; i < wan_config_n_keys; i++) {
+        h[i] = 0;
+        if (wan_config_keys[i].class != WAN_KEY_USED)
+            continue;
+        h[i] = 14695981039346656037u; /* FNV-1a */
+        for (const char *p = c->value[i].text ? c->value[i].text : ""; *p; p++)
+            h[i] = (h[i] ^ (unsigned char)*p) * 1099511628211u;
     }
-    wan_sha256_init(&s);
-    wan_sha256_add(&s, text ? text : "", n);
-    wan_sha256_hex(&s, hex);
-    free(text);
 }
 
 static void mdoc_range(FILE *f, const wan_key *k)

@@ -118,8 +118,9 @@ enum wan_key_source wan_config_source(const wan_config *c, const char *key);
 
 /* "section:\n  key: value" for every used key, in table order; places only when asked. */
 void wan_config_print(const wan_config *c, FILE *f, int places);
-/* SHA-256 of what wan_config_print(c, f, 0) writes. */
-void wan_config_digest(const wan_config *c, char hex[65]);
+/* One number per key of the table that its value determines; 0 for places and keys without effect.
+ * h [wan_config_n_keys].  Ranks compare them to name the key in which they differ. */
+void wan_config_marks(const wan_config *c, uint64_t *h);
 /* The key table of the man page, mdoc. */
 void wan_config_mdoc(FILE *f);
 

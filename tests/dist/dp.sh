@@ -52,7 +52,7 @@ ok "more ranks than samples" run 3 train.global_batch_size=2 train.train_iters=2
 
 both() { mpirun --allow-run-as-root --oversubscribe --bind-to none \
     -n 1 wan-train -q --mock $T train.train_iters=1 : -n 1 wan-train -q --mock $T train.train_iters=1 "$@"; }
-fails 2 'rank 1 was started with another configuration' "a rank with another configuration" \
+fails 2 'rank 1 was started with another configuration than rank 0: optimizer.lr differs' "a rank with another configuration" \
     both optimizer.lr=2e-3
 other() { mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 sh -c \
     'cd $OMPI_COMM_WORLD_RANK && exec wan-train -q --mock "$@"' sh $T train.train_iters=1 \
