@@ -25,14 +25,17 @@ $(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(OBJ)/cuda/kernels
 	$(Q)$(NVCC) $(NVFLAGS) -o $@ $^ -L$(CUDA_HOME)/lib64 -lcudnn -Xlinker -rpath,$(CUDA_HOME)/lib64
 
 # ---- without a GPU: the same kernels as CPU code (fibers for threads), and cuDNN's plans for an H100
-EMU_SRC := $(filter-out kernels/sdpa_graph.cu kernels/attention_cudnn.cu,$(CUSRC))
-EMU_OBJ := $(EMU_SRC:%.cu=$(OBJ)/emu/%.o) $(OBJ)/emu/emu.o
-EMU_FLAGS := -std=c++17 -O2 -g1 -fPIC -U_FORTIFY_SOURCE -Wall -Itests/gpu/emu -I. $(DEFS)
+EMU_DNN := $(wildcard $(CUDA_HOME)/include/cudnn.h)
+EMU_SRC := $(if $(EMU_DNN),$(CUSRC),$(filter-out kernels/sdpa_graph.cu kernels/attention_cudnn.cu,$(CUSRC)))
+EMU_OBJ := $(EMU_SRC:%.cu=$(OBJ)/emu/%.o) $(OBJ)/emu/emu.o \
+	$(OBJ)/emu/$(if $(EMU_DNN),emu_cudnn,emu_cudnn_none).o
+EMU_FLAGS := -std=c++17 -O2 -g1 -fPIC -U_FORTIFY_SOURCE -Wall -Itests/gpu/emu -I. $(DEFS) \
+	$(if $(EMU_DNN),-idirafter $(CUDA_HOME)/include)
 $(OBJ)/emu/%.o: %.cu
 	$(SAY) EMU $<
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -x c++ $(EMU_FLAGS) -MMD -MP -c -o $@ $<
-$(OBJ)/emu/emu.o: tests/gpu/emu/emu.cc
+$(OBJ)/emu/%.o: tests/gpu/emu/%.cc
 	$(SAY) EMU $<
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(EMU_FLAGS) -MMD -MP -c -o $@ $<

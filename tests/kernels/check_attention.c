@@ -4,7 +4,7 @@
 
 /* fp32: a score of 50 carries 3e-6 into its exponential; bf16: probabilities and score gradients
  * are rounded to bf16 before their products */
-static const double bound_f32 = 2e-5, bound_bf16 = 6e-3;
+static const double bound_f32 = 2e-5, bound_bf16 = 6e-3, bound_bf16_grad = 8e-3;
 
 typedef struct shape {
     int n, H;
@@ -19,6 +19,7 @@ static void run(const shape *s, wan_dtype t)
     const wan_pack *pk[2] = { cmp_pack(s->lk, s->n, 0), cmp_pack(s->lk, s->n, 1) };
     int64_t W = s->H * s->hd, ld = W + s->pad, Sq = pq[0]->S, Sk = pk[0]->S;
     double bound = t == WAN_BF16 ? bound_bf16 : bound_f32, scale = 1 / sqrt((double)s->hd);
+    double grad = t == WAN_BF16 ? bound_bf16_grad : bound_f32;
     vec *q = vec_new(t, (size_t)(Sq * ld), 0, s->sd), *k = vec_new(t, (size_t)(Sk * ld), 0, s->sd);
     vec *v = vec_new(t, (size_t)(Sk * ld), 0, 1), *o_ = vec_new(t, (size_t)(Sq * W), 7, 1);
     vec *lse = vec_new(WAN_REAL, (size_t)(Sq * s->H), 7, 1);
@@ -37,9 +38,9 @@ static void run(const shape *s, wan_dtype t)
     vec_ok(lse, bound_f32, "  lse");
     CMP_BOTH(attention_backward(d, &a[i], dq->b[i], dk->b[i], dv->b[i], g->b[i], o_->b[i],
                                 vec_p(lse, i), q->b[i], k->b[i], v->b[i]));
-    vec_ok(dq, bound, "  dq (what lies between rows is untouched)");
-    vec_ok(dk, bound, "  dk");
-    vec_ok(dv, bound, "  dv");
+    vec_ok(dq, grad, "  dq (what lies between rows is untouched)");
+    vec_ok(dk, grad, "  dk");
+    vec_ok(dv, grad, "  dv");
     cmp_reset();
 }
 

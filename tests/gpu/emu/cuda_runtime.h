@@ -10,6 +10,8 @@
 #ifndef WAN_EMU_CUDA_RUNTIME_H
 #define WAN_EMU_CUDA_RUNTIME_H
 
+extern "C++" { /* cuDNN's headers include this one between the braces of extern "C" */
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -83,6 +85,7 @@ static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long 
 typedef enum { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 } cudaError_t;
 typedef struct emu_stream *cudaStream_t;
 typedef struct emu_event *cudaEvent_t;
+typedef struct emu_graph *cudaGraph_t;
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum cudaDeviceAttr {
@@ -140,5 +143,7 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (
 {
     return emu_launch(c, [&]() { kernel(args...); });
 }
+
+} /* extern "C++" */
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * emu.cc - the emulated device: fibers, memory, plain matrix products; no cuDNN.
+ * emu.cc - the emulated device: fibers, memory, plain matrix products.
  */
 #include "cuda_runtime.h"
 
@@ -12,9 +12,9 @@
 
 #include "cublasLt.h"
 #include "cuda_bf16.h"
-#include "kernels/sdpa.cuh"
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
+extern float cuda_shared[];
 alignas(256) float cuda_shared[64 * 1024];
 
 /* ---- fibers: ucontext makes a stack, _setjmp and _longjmp change stacks (no system calls) */
@@ -395,21 +395,4 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                 ((uint16_t *)D)[at] = wan_f32_to_bf16(v);
         }
     return CUBLAS_STATUS_SUCCESS;
-}
-
-/* ---- cuDNN is not here: attention.cu takes its own kernels */
-
-int cuda_sdpa_forward(wan_dev *, const wan_attn *, wan_buf, float *, wan_buf, wan_buf, wan_buf)
-{
-    return 1;
-}
-
-int cuda_sdpa_backward(wan_dev *, const wan_attn *, wan_buf, wan_buf, wan_buf, wan_buf, wan_buf,
-                       const float *, wan_buf, wan_buf, wan_buf)
-{
-    return 1;
-}
-
-void cuda_sdpa_close(wan_dev *)
-{
 }

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * emu_cudnn.cc - cuDNN's graph interface on the CPU: descriptors keep what they are given, and a plan
+ * evaluates its operations one after the other as the documentation defines them.  So the graphs of
+ * sdpa_graph.cu and the pointers that attention_cudnn.cu binds are held against the reference.
+ */
+#include <cudnn.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <vector>
+
+extern "C" {
+#include "lib/base/dtype.h"
+}
+
+typedef std::vector<char> bytes;
+
+struct emu_desc {
+    cudnnBackendDescriptorType_t type;
+    std::map<int, bytes> attr;
+    int finalized;
+};
+
+static size_t size_of(cudnnBackendAttributeType_t t)
+{
+    switch (t) {
+    case CUDNN_TYPE_BOOLEAN: return sizeof(bool);
+    case CUDNN_TYPE_INT64: case CUDNN_TYPE_HANDLE: case CUDNN_TYPE_VOID_PTR:
+    case CUDNN_TYPE_BACKEND_DESCRIPTOR: case CUDNN_TYPE_DOUBLE: return 8;
+    default: return 4;
+    }
+}
+
+static emu_desc *of(cudnnBackendDescriptor_t d)
+{
+    return (emu_desc *)d;
+}
+
+template <typename T> static T get(emu_desc *d, int name, T otherwise, int i = 0)
+{
+    std::map<int, bytes>::iterator it = d->attr.find(name);
+    if (it == d->attr.end())
+        return otherwise;
+    memcpy(&otherwise, it->second.data() + (size_t)i * sizeof(T), sizeof(T));
+    return otherwise;
+}
+
+static emu_desc *link_of(emu_desc *d, int name, int i = 0)
+{
+    return get<emu_desc *>(d, name, NULL, i);
+}
+
+static int count_of(emu_desc *d, int name, size_t one)
+{
+    return (int)(d->attr[name].size() / one);
+}
+
+/* ---- values: four dimensions, dense, as floats */
+struct value {
+    int64_t dim[4], str[4];
+    std::vector<float> v;
+};
+
+struct machine {
+    std::map<int64_t, void *> memory; /* by tensor id */
+    std::map<int64_t, value> done;
+};
+
+static void complain(const char *what)
+{
+    fprintf(stderr, "emulated cuDNN: %s\n", what);
+    abort();
+}
+
+static int64_t id_of(emu_desc *t)
+{
+    return get<int64_t>(t, CUDNN_ATTR_TENSOR_UNIQUE_ID, 0);
+}
+
+static int is_virtual(emu_desc *t)
+{
+    return get<bool>(t, CUDNN_ATTR_TENSOR_IS_VIRTUAL, false);
+}
+
+static value shaped(emu_desc *t)
+{
+    value x;
+    for (int i = 0; i < 4; i++) {
+        x.dim[i] = get<int64_t>(t, CUDNN_ATTR_TENSOR_DIMENSIONS, 1, i);
+        x.str[i] = get<int64_t>(t, CUDNN_ATTR_TENSOR_STRIDES, 1, i);
+    }
+    x.v.assign((size_t)(x.dim[0] * x.dim[1] * x.dim[2] * x.dim[3]), 0);
+    return x;
+}
+
+/* Element k of x: its place in memory, or -1 when it lies behind its ragged sample. */
+static int64_t place(machine *m, emu_desc *t, const value &x, int64_t k)
+{
+    int64_t j = k % x.dim[3], i = k / x.dim[3] % x.dim[2], h = k / (x.dim[3] * x.dim[2]) % x.dim[1];
+    int64_t b = k / (x.dim[3] * x.dim[2] * x.dim[1]);
+    int64_t inner = h * x.str[1] + i * x.str[2] + j * x.str[3];
+    emu_desc *ragged = link_of(t, CUDNN_ATTR_TENSOR_RAGGED_OFFSET_DESC);
+    if (!ragged || is_virtual(t))
+        return b * x.str[0] + inner;
+    const int32_t *off = (const int32_t *)m->memory[id_of(ragged)];
+    if (!off)
+        complain("a ragged tensor without its offsets");
+    return off[b] + inner < off[b + 1] ? off[b] + inner : -1;
+}
+
+static float round_to(cudnnDataType_t t, float f)
+{
+    return t == CUDNN_DATA_BFLOAT16 ? wan_bf16_to_f32(wan_f32_to_bf16(f)) : f;
+}
+
+static const value &load(machine *m, emu_desc *t)
+{
+    int64_t id = id_of(t);
+    if (m->done.count(id))
+        return m->done[id];
+    cudnnDataType_t type = get(t, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT);
+    char *p = (char *)m->memory[id];
+    value x = shaped(t);
+    if (!p) {
+        fprintf(stderr, "tensor %d: ", (int)id);
+        complain("used, and neither computed nor bound");
+    }
+    for (int64_t k = 0; k < (int64_t)x.v.size(); k++) {
+        int64_t at = place(m, t, x, k);
+        if (at < 0)
+            continue;
+        x.v[k] = type == CUDNN_DATA_BFLOAT16 ? wan_bf16_to_f32(((uint16_t *)p)[at]) :
+                 type == CUDNN_DATA_INT32 ? (float)((int32_t *)p)[at] : ((float *)p)[at];
+    }
+    return m->done[id] = x;
+}
+
+static void store(machine *m, emu_desc *t, value x)
+{
+    cudnnDataType_t type = get(t, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT);
+    char *p = (char *)m->memory[id_of(t)];
+    for (size_t k = 0; k < x.v.size(); k++)
+        x.v[k] = round_to(type, x.v[k]);
+    if (!is_virtual(t)) {
+        if (!p)
+            complain("a result without memory");
+        for (int64_t k = 0; k < (int64_t)x.v.size(); k++) {
+            int64_t at = place(m, t, x, k);
+            if (at >= 0 && type == CUDNN_DATA_BFLOAT16)
+                ((uint16_t *)p)[at] = wan_f32_to_bf16(x.v[k]);
+            else if (at >= 0)
+                ((float *)p)[at] = x.v[k];
+        }
+    }
+    m->done[id_of(t)] = x;
+}
+
+/* ---- operations */
+
+static void matmul(machine *m, emu_desc *op)
+{
+    const value a = load(m, link_of(op, CUDNN_ATTR_OPERATION_MATMUL_ADESC));
+    const value b = load(m, link_of(op, CUDNN_ATTR_OPERATION_MATMUL_BDESC));
+    emu_desc *out = link_of(op, CUDNN_ATTR_OPERATION_MATMUL_CDESC);
+    const int names[3] = { CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC,
+                           CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC,
+                           CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC };
+    value c = shaped(out);
+    int64_t K = a.dim[3];
+    if (b.dim[2] != K || a.dim[2] != c.dim[2] || b.dim[3] != c.dim[3])
+        complain("a product of shapes that do not fit");
+    for (int64_t s = 0; s < c.dim[0] * c.dim[1]; s++) {
+        int64_t n[3] = { c.dim[2], c.dim[3], K };
+        for (int i = 0; i < 3; i++)
+            if (emu_desc *len = link_of(op, names[i]))
+                n[i] = (int64_t)load(m, len).v[(size_t)(s / c.dim[1])];
+        for (int64_t i = 0; i < n[0]; i++)
+            for (int64_t j = 0; j < n[1]; j++) {
+                double sum = 0;
+                for (int64_t k = 0; k < n[2]; k++)
+                    sum += (double)a.v[(s * a.dim[2] + i) * K + k] *
+                           (double)b.v[(s * K + k) * b.dim[3] + j];
+                c.v[(s * c.dim[2] + i) * c.dim[3] + j] = (float)sum;
+            }
+    }
+    store(m, out, c);
+}
+
+/* The element of x that stands at element k of a value of shape `as`. */
+static float spread(const value &x, const value &as, int64_t k)
+{
+    int64_t at = 0, step = 1;
+    for (int i = 3; i >= 0; i--) {
+        int64_t q = k % as.dim[i];
+        k /= as.dim[i];
+        at += (x.dim[i] == 1 ? 0 : q) * step;
+        step *= x.dim[i];
+    }
+    return x.v[(size_t)at];
+}
+
+static void pointwise(machine *m, emu_desc *op)
+{
+    emu_desc *how = link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
+    emu_desc *bd = link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
+    emu_desc *td = link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_TDESC);
+    emu_desc *out = link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC);
+    const value x = load(m, link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC));
+    const value b = bd ? load(m, bd) : x, t = td ? load(m, td) : x;
+    value y = shaped(out);
+    int64_t axis = get<int64_t>(how, CUDNN_ATTR_POINTWISE_AXIS, -1), inner = 1;
+    for (int i = 3; i > axis; i--)
+        inner *= y.dim[i];
+    for (int64_t k = 0; k < (int64_t)y.v.size(); k++) {
+        float u = spread(x, y, k), v = spread(b, y, k), w = spread(t, y, k), o = 0;
+        switch (get(how, CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_ADD)) {
+        case CUDNN_POINTWISE_ADD: o = u + v; break;
+        case CUDNN_POINTWISE_SUB: o = u - v; break;
+        case CUDNN_POINTWISE_MUL: o = u * v; break;
+        case CUDNN_POINTWISE_DIV: o = u / v; break;
+        case CUDNN_POINTWISE_EXP: o = expf(u); break;
+        case CUDNN_POINTWISE_LOG: o = logf(u); break;
+        case CUDNN_POINTWISE_IDENTITY: o = u; break;
+        case CUDNN_POINTWISE_CMP_LT: o = u < v; break;
+        case CUDNN_POINTWISE_LOGICAL_AND: o = u != 0 && v != 0; break;
+        case CUDNN_POINTWISE_BINARY_SELECT: o = w != 0 ? u : v; break;
+        case CUDNN_POINTWISE_GEN_INDEX: o = (float)(k / inner % y.dim[axis]); break;
+        default: complain("a pointwise mode");
+        }
+        y.v[(size_t)k] = o;
+    }
+    store(m, out, y);
+}
+
+static void reduction(machine *m, emu_desc *op)
+{
+    const value x = load(m, link_of(op, CUDNN_ATTR_OPERATION_REDUCTION_XDESC));
+    emu_desc *out = link_of(op, CUDNN_ATTR_OPERATION_REDUCTION_YDESC);
+    int top = get(link_of(op, CUDNN_ATTR_OPERATION_REDUCTION_DESC), CUDNN_ATTR_REDUCTION_OPERATOR,
+                  CUDNN_REDUCE_TENSOR_ADD) == CUDNN_REDUCE_TENSOR_MAX;
+    value y = shaped(out);
+    int64_t n = x.dim[3];
+    if (y.dim[3] != 1 || y.v.size() * (size_t)n != x.v.size())
+        complain("a reduction not along the last axis");
+    for (size_t k = 0; k < y.v.size(); k++) {
+        y.v[k] = x.v[k * (size_t)n];
+        for (int64_t j = 1; j < n; j++) {
+            float v = x.v[k * (size_t)n + (size_t)j];
+            y.v[k] = top ? (v > y.v[k] ? v : y.v[k]) : y.v[k] + v;
+        }
+    }
+    store(m, out, y);
+}
+
+/* The same memory seen with other dimensions and strides. */
+static void reshape(machine *m, emu_desc *op)
+{
+    emu_desc *in = link_of(op, CUDNN_ATTR_OPERATION_RESHAPE_XDESC);
+    emu_desc *out = link_of(op, CUDNN_ATTR_OPERATION_RESHAPE_YDESC);
+    const value x = load(m, in);
+    value y = shaped(out);
+    std::map<int64_t, float> at;
+    for (int pass = 0; pass < 2; pass++) {
+        const value &s = pass ? y : x;
+        for (int64_t k = 0; k < (int64_t)s.v.size(); k++) {
+            int64_t j = k % s.dim[3], i = k / s.dim[3] % s.dim[2];
+            int64_t h = k / (s.dim[3] * s.dim[2]) % s.dim[1], b = k / (s.dim[3] * s.dim[2] * s.dim[1]);
+            int64_t p = b * s.str[0] + h * s.str[1] + i * s.str[2] + j * s.str[3];
+            if (!pass)
+                at[p] = x.v[(size_t)k];
+            else if (at.count(p))
+                y.v[(size_t)k] = at[p];
+            else
+                complain("a reshape that reaches outside");
+        }
+    }
+    store(m, out, y);
+}
+
+static void evaluate(machine *m, emu_desc *graph)
+{
+    int n = count_of(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, sizeof(void *));
+    for (int i = 0; i < n; i++) {
+        emu_desc *op = link_of(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, i);
+        switch (op->type) {
+        case CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR: matmul(m, op); break;
+        case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: pointwise(m, op); break;
+        case CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR: reduction(m, op); break;
+        case CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR: reshape(m, op); break;
+        default: complain("an operation");
+        }
+    }
+}
+
+/* ---- the interface */
+
+cudnnStatus_t cudnnCreate(cudnnHandle_t *h)
+{
+    *h = (cudnnHandle_t)1;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnDestroy(cudnnHandle_t) { return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; }
+const char *cudnnGetErrorString(cudnnStatus_t) { return "emulated status"; }
+void cudnnGetLastErrorString(char *text, size_t n) { snprintf(text, n, "emulated cuDNN"); }
+
+cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t t,
+                                           cudnnBackendDescriptor_t *d)
+{
+    emu_desc *e = new emu_desc();
+    e->type = t;
+    *d = (cudnnBackendDescriptor_t)e;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t d)
+{
+    delete of(d);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t type, int64_t n, const void *v)
+{
+    if (of(d)->finalized)
+        complain("an attribute of a finished descriptor");
+    of(d)->attr[name] = bytes((const char *)v, (const char *)v + (size_t)n * size_of(type));
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
+{
+    of(d)->finalized = 1;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+/* One configuration, which remembers its graph; plans want no workspace; no notes. */
+cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t, int64_t want, int64_t *got,
+                                       void *v)
+{
+    if (name == CUDNN_ATTR_ENGINEHEUR_RESULTS) {
+        *got = 1;
+        if (want > 0)
+            (*(emu_desc **)v)->attr[CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH] =
+                of(d)->attr[CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH];
+        return CUDNN_STATUS_SUCCESS;
+    }
+    if (name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) {
+        *got = 1;
+        *(int64_t *)v = 0;
+        return CUDNN_STATUS_SUCCESS;
+    }
+    return CUDNN_STATUS_NOT_SUPPORTED;
+}
+
+cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t plan,
+                                  cudnnBackendDescriptor_t pack)
+{
+    machine m;
+    int n = count_of(of(pack), CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, sizeof(int64_t));
+    for (int i = 0; i < n; i++)
+        m.memory[get<int64_t>(of(pack), CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, 0, i)] =
+            get<void *>(of(pack), CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, NULL, i);
+    evaluate(&m, link_of(link_of(of(plan), CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG),
+                         CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
+    return CUDNN_STATUS_SUCCESS;
+}
