@@ -154,9 +154,27 @@ $(BUILD)/bin/%: $(OBJ)/bin/%
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@.new && mv -f $@.new $@
 
+# cuDNN and cuBLAS: of the toolkit, of the system, or of Python's packages (where PyTorch keeps them)
+ifeq ($(CUDA),1)
+VENDOR := $(CUDA_HOME) /usr
+ifneq ($(and $(wildcard $(VENDOR:%=%/include/cudnn.h)),$(wildcard $(VENDOR:%=%/include/cublasLt.h))),)
+else
+VENDOR += $(shell python3 -c "import nvidia, glob; print(*[d for p in nvidia.__path__ for d in glob.glob(p + '/*')])" \
+	2>/dev/null)
+endif
+vendor_inc = $(patsubst %/$(1),%,$(firstword $(wildcard $(VENDOR:%=%/include/$(1)))))
+vendor_lib = $(firstword $(foreach d,$(VENDOR),$(sort $(wildcard $(d)/lib64/lib$(1).so* $(d)/lib/lib$(1).so* \
+	$(d)/lib/*-linux-gnu/lib$(1).so*))))
+VENDOR_INC := $(addprefix -isystem ,$(filter-out $(CUDA_HOME)/include /usr/include, \
+	$(sort $(call vendor_inc,cudnn.h) $(call vendor_inc,cublasLt.h))))
+VENDOR_LIBS := $(call vendor_lib,cublasLt) $(call vendor_lib,cudnn)
+VENDOR_LINK := $(addprefix -Xlinker ,$(VENDOR_LIBS)) $(foreach d,$(sort $(dir $(VENDOR_LIBS))),-Xlinker -rpath,$(d:%/=%))
+endif
+
 # ---- CUDA plugin: opened with dlopen, never linked; no driver library is named
 GENCODE := $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a))
-NVFLAGS := -O3 -std=c++17 -I. -Xcompiler -fPIC -Xcompiler -Wall $(DEFS) $(GENCODE) --threads 2
+NVFLAGS := -O3 -std=c++17 -I. -Xcompiler -fPIC -Xcompiler -Wall $(VENDOR_INC) $(DEFS) $(GENCODE) \
+	--threads 2
 CUSRC := $(sort $(wildcard kernels/*.cu))
 CUOBJ := $(CUSRC:%.cu=$(OBJ)/cuda/%.o)
 $(OBJ)/cuda/%.o: %.cu
@@ -165,8 +183,7 @@ $(OBJ)/cuda/%.o: %.cu
 	$(Q)$(NVCC) $(NVFLAGS) -MMD -MP -c -o $@ $<
 $(OBJ)/libwan-cuda.so: $(CUOBJ)
 	$(SAY) LINK $@
-	$(Q)$(NVCC) -shared -o $@ $^ -cudart static -L$(CUDA_HOME)/lib64 -lcublasLt -lcudnn -Xlinker --no-undefined \
-		-Xlinker -rpath,$(CUDA_HOME)/lib64
+	$(Q)$(NVCC) -shared -o $@ $^ -cudart static -Xlinker --no-undefined $(VENDOR_LINK)
 $(BUILD)/lib/libwan-cuda.so: $(OBJ)/libwan-cuda.so
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@.new && mv -f $@.new $@

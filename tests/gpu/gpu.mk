@@ -22,15 +22,15 @@ $(BUILD)/gpu/bench_gpu: $(OBJ)/tests/gpu/bench_gpu.o $(LIB)
 $(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(OBJ)/cuda/kernels/sdpa_graph.o
 	$(SAY) NVCC $@
 	@mkdir -p $(@D)
-	$(Q)$(NVCC) $(NVFLAGS) -o $@ $^ -L$(CUDA_HOME)/lib64 -lcudnn -Xlinker -rpath,$(CUDA_HOME)/lib64
+	$(Q)$(NVCC) $(NVFLAGS) -o $@ $^ $(VENDOR_LINK)
 
 # ---- without a GPU: the same kernels as CPU code (fibers for threads), and cuDNN's plans for an H100
-EMU_DNN := $(wildcard $(CUDA_HOME)/include/cudnn.h)
+EMU_DNN := $(if $(filter 1,$(CUDA)),$(call vendor_inc,cudnn.h))
 EMU_SRC := $(if $(EMU_DNN),$(CUSRC),$(filter-out kernels/sdpa_graph.cu kernels/attention_cudnn.cu,$(CUSRC)))
 EMU_OBJ := $(EMU_SRC:%.cu=$(OBJ)/emu/%.o) $(OBJ)/emu/emu.o \
 	$(OBJ)/emu/$(if $(EMU_DNN),emu_cudnn,emu_cudnn_none).o
 EMU_FLAGS := -std=c++17 -O2 -g1 -fPIC -U_FORTIFY_SOURCE -Wall -Itests/gpu/emu -I. $(DEFS) \
-	$(if $(EMU_DNN),-idirafter $(CUDA_HOME)/include)
+	$(if $(EMU_DNN),-idirafter $(CUDA_HOME)/include -idirafter $(EMU_DNN))
 $(OBJ)/emu/%.o: %.cu
 	$(SAY) EMU $<
 	@mkdir -p $(@D)
