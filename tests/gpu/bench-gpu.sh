@@ -4,11 +4,13 @@
 # "ops 1.3B 14B".
 set -u
 cd "$(dirname "$0")/../.."
+# cuDNN compiles kernels with the toolkit's nvrtc; PyTorch brings its own
+ours() { LD_LIBRARY_PATH=${CUDA_HOME:-/usr/local/cuda}/lib64:${LD_LIBRARY_PATH-} "$@"; }
 note() { echo "# $(($SECONDS)) s: $*" >&2; }
 parts=${BENCH_PARTS:-ops 1.3B 14B}
 if [[ " $parts " == *" ops "* ]]; then
     note ops
-    timeout 200 "$BENCH" ops
+    ours timeout 200 "$BENCH" ops
     rc=$?
     [ $rc -eq 3 ] && exit 0 # it said why
     [ $rc -eq 0 ] || echo "bench_gpu ops: FAILED ($rc)"
@@ -20,14 +22,14 @@ for size in 1.3B 14B; do
         '|---|---|---:|---:|---:|---|'
     head=1
     note "$size"
-    out=$(timeout 150 "$BENCH" step $size)
+    out=$(ours timeout 150 "$BENCH" step $size)
     rc=$?
     [ $rc -eq 3 ] && exit 0
     [ $rc -eq 0 ] || echo "bench_gpu step $size: FAILED ($rc)"
     echo "$out" | grep '^|'
     layers=$(echo "$out" | sed -n 's/^layers //p')
     note "$size, any order"
-    WAN_BENCH_ANY_ORDER=1 timeout 100 "$BENCH" step $size "${layers:-2}" | grep '^|'
+    WAN_BENCH_ANY_ORDER=1 ours timeout 100 "$BENCH" step $size "${layers:-2}" | grep '^|'
     note "$size, PyTorch"
     if python3 -c 'import torch; torch.cuda.init()' 2>/dev/null; then
         timeout 120 python3 tests/gpu/step_torch.py $size "${layers:-2}" ||

@@ -5,6 +5,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 export WAN_CUDA_PLUGIN=$PLUGIN WAN_CHECK_DEVICE=cuda
+[ -n "${NODRIVER-}" ] || export LD_LIBRARY_PATH=${CUDA_HOME:-/usr/local/cuda}/lib64:${LD_LIBRARY_PATH-}
 fail=0 pass=0 skip=0
 # runs a TAP program and says how it went: label, command...
 tap() {
