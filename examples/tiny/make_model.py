@@ -104,7 +104,7 @@ def video(args):
 def longer(args):
     """Past 9 frames the time convolutions see a full history for the first time."""
     first = torch.load(args.start or state(args, "vid.pt.w"), map_location="cpu")
-    run(args, tiny_vae.Trainer(first, 17, args.lr or 4e-4, args.batch or 2, 3, device()), "long")
+    run(args, tiny_vae.Trainer(first, 17, args.lr or 1.5e-4, args.batch or 2, 3, device()), "long")
 
 
 def newest(args):

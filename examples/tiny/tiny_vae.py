@@ -481,7 +481,7 @@ def run_stage(tr, minutes, path, start=0.0, log=print, slow=0.3):
     while u < 1:
         u = start + (1 - start) * (time.time() - t0) / (60 * minutes)
         acc.append(tr.one(min(u, 1), 1.5 * min(1.0, slow + 2 * u)))
-        if time.time() - last > 60 or u >= 1:
+        if time.time() - last > 120 or u >= 1:
             last = time.time()
             q = tr.ema if tr.frames == 1 else tr.weights()
             q = {k: v.to("cpu") for k, v in q.items()}
