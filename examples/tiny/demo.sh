@@ -37,6 +37,10 @@ wan-decode "${size[@]}" --frames 9 "$clips" |
     wan-encode --model "$here" | wan-shard -o "$work/ds2"
 wan-index --split-ratio 1,0,0 "$work/ds2"
 
+for d in ds1 ds2; do # what a dropped caption becomes, so that guidance has its other side
+    wan-encode -q --model "$here" --prompt "" | wan-record -q to-safetensors -o "$work/$d/empty_text.safetensors"
+done
+
 iters() { [ -z "$short" ] || echo "train.train_iters=$1 logger.log_interval=50"; }
 say "stage 1: text to image"
 wan-train --precision bf16 --config-file "$here/stage1.yaml" --training-mode pretrain --metrics "$work/stage1.jsonl" \
