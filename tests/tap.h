@@ -64,6 +64,7 @@ __attribute__((format(printf, 3, 4), unused)) static int ok_err(double err, doub
 __attribute__((unused)) static int tap_done(void)
 {
     printf("1..%d\n", tap_n);
+    fflush(stdout);
     return tap_bad != 0;
 }
 

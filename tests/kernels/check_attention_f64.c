@@ -47,8 +47,8 @@ static void run(wan_dev *d, const int64_t *lq, const int64_t *lk, int n, int H, 
                 int pad, int biased)
 {
     wan_pack pq, pk;
-    fd_must(wan_pack_new(d, &pq, lq, n));
-    fd_must(wan_pack_new(d, &pk, lk, n));
+    pq = fd_pack(lq, n);
+    pk = fd_pack(lk, n);
     int64_t ldq = H * hd + pad, ldk = H * hd + 2 * pad, ldv = H * hd + 3 * pad, ldo = ldq + pad;
     ctx c = { { &pq, &pk, H, hd, 0.37, ldq, ldk, ldv, ldo, NULL }, d, fd_rand(pq.S * ldq, 0, 1),
               fd_rand(pk.S * ldk, 0, 1), fd_rand(pk.S * ldv, 0, 1), fd_rand(pk.S, 0, 1),
@@ -67,8 +67,6 @@ static void run(wan_dev *d, const int64_t *lq, const int64_t *lk, int n, int H, 
         fd_ok("dq", loss, &c, c.q, dq, pq.S * ldq);
         fd_ok("dk", loss, &c, c.k, dk, pk.S * ldk);
     }
-    wan_pack_free(d, &pq);
-    wan_pack_free(d, &pk);
 }
 
 /* The T5 form is a bias per pair, looked up by bucket; buckets of wan-model.md 5.1. */
@@ -83,7 +81,7 @@ static void t5(wan_dev *d)
     enum { N = 37, H = 2, HD = 3 };
     int64_t len[1] = { N };
     wan_pack p;
-    fd_must(wan_pack_new(d, &p, len, 1));
+    p = fd_pack(len, 1);
     wan_attn a = { &p, &p, H, HD, 1, H * HD, H * HD, H * HD, H * HD, NULL };
     wan_real *q = fd_rand(N * H * HD, 0, 1), *k = fd_rand(N * H * HD, 0, 1), worst = 0;
     wan_real *v = fd_rand(N * H * HD, 0, 1), *o = fd_rand(N * H * HD, 0, 1);
@@ -101,17 +99,16 @@ static void t5(wan_dev *d)
             worst = fmax(worst, fabs(s / z - o[(i * H + h) * HD + 1]));
         }
     ok(worst < 1e-12, "t5 forward: %.2g", worst);
-    wan_pack_free(d, &p);
 }
 
 int main(void)
 {
     wan_dev *d;
-    fd_must(wan_dev_open(&d, "ref", 0));
+    d = fd_open();
     run(d, (int64_t[]){ 5, 1, 7 }, (int64_t[]){ 5, 1, 7 }, 3, 2, 6, 0, 0);
     run(d, (int64_t[]){ 3, 9 }, (int64_t[]){ 17, 2 }, 2, 3, 5, 4, 1);
     run(d, (int64_t[]){ 1 }, (int64_t[]){ 1 }, 1, 1, 1, 0, 0);
     run(d, (int64_t[]){ 19 }, (int64_t[]){ 33 }, 1, 1, 20, 1, 1);
     t5(d);
-    return tap_done();
+    return fd_done();
 }

@@ -68,12 +68,12 @@ static void patches(wan_dev *d, enum wan_patch_order order)
 int main(void)
 {
     wan_dev *d;
-    fd_must(wan_dev_open(&d, "ref", 0));
+    d = fd_open();
     modulation(d, 3, 6, 13, 6);
     modulation(d, 2, 2, 5, 1);
     modulation(d, 1, 1, 1, 1);
     sinusoid(d);
     patches(d, WAN_PATCH_CHW);
     patches(d, WAN_PATCH_HWC);
-    return tap_done();
+    return fd_done();
 }

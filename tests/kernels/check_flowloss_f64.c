@@ -24,7 +24,7 @@ static double loss(void *arg)
 static void run(wan_dev *d, const int64_t *len, int n, int64_t F)
 {
     wan_pack p;
-    fd_must(wan_pack_new(d, &p, len, n));
+    p = fd_pack(len, n);
     int64_t N = p.S * F;
     ctx c = { d, &p, F, fd_rand(N, 0, 1), fd_rand(N, 0, 1), fd_rand(N, 0, 1), fd_rand(n, 1, 0.3),
               fd_rand(n, 0, 1) };
@@ -42,14 +42,13 @@ static void run(wan_dev *d, const int64_t *len, int n, int64_t F)
         worst = fmax(worst, fabs(xt[j] - ((1 - s) * c.x0[j] + s * c.eps[j])));
     }
     ok(worst < 1e-12, "noise: %.2g", worst);
-    wan_pack_free(d, &p);
 }
 
 int main(void)
 {
     wan_dev *d;
-    fd_must(wan_dev_open(&d, "ref", 0));
+    d = fd_open();
     run(d, (int64_t[]){ 3, 1, 5 }, 3, 12);
     run(d, (int64_t[]){ 1 }, 1, 1);
-    return tap_done();
+    return fd_done();
 }

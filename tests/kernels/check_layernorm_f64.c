@@ -26,7 +26,7 @@ static double loss(void *arg)
 static void run(wan_dev *d, const int64_t *len, int n, int64_t D, int affine)
 {
     wan_pack p;
-    fd_must(wan_pack_new(d, &p, len, n));
+    p = fd_pack(len, n);
     int64_t S = p.S, stride = affine ? 0 : 2 * D + 3, rows = affine ? D : n * stride;
     ctx c = { d, &p, D, stride, affine, fd_rand(S * D, 0.3, 1), fd_rand(rows, 0, 1),
               fd_rand(rows, 0, 1), fd_rand(S, 0, 1), fd_rand(S, 0, 1), fd_rand(S * D, 0, 1),
@@ -48,17 +48,16 @@ static void run(wan_dev *d, const int64_t *len, int n, int64_t D, int affine)
     fd_ok(affine ? "affine dx" : "mod dx", loss, &c, c.x, dx, S * D);
     fd_ok(affine ? "affine dw" : "mod dscale", loss, &c, c.gain, dg, rows);
     fd_ok(affine ? "affine db" : "mod dshift", loss, &c, c.shift, ds, rows);
-    wan_pack_free(d, &p);
 }
 
 int main(void)
 {
     wan_dev *d;
-    fd_must(wan_dev_open(&d, "ref", 0));
+    d = fd_open();
     for (int affine = 0; affine < 2; affine++) {
         run(d, (int64_t[]){ 3, 1, 5 }, 3, 131, affine);
         run(d, (int64_t[]){ 1 }, 1, 5, affine);
         run(d, (int64_t[]){ 20, 13 }, 2, 33, affine);
     }
-    return tap_done();
+    return fd_done();
 }

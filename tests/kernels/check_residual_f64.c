@@ -20,7 +20,7 @@ static double loss(void *arg)
 static void run(wan_dev *d, const int64_t *len, int n, int64_t D, int gated)
 {
     wan_pack p;
-    fd_must(wan_pack_new(d, &p, len, n));
+    p = fd_pack(len, n);
     int64_t S = p.S, stride = D + 2;
     ctx c = { d, &p, D, stride, fd_rand(S * D, 0, 1), fd_rand(S * D, 0, 1),
               gated ? fd_rand(n * stride, 0, 1) : NULL, fd_rand(S * D, 0, 1),
@@ -35,16 +35,15 @@ static void run(wan_dev *d, const int64_t *len, int n, int64_t D, int gated)
     fd_ok("dy", loss, &c, c.y, dy, S * D);
     if (gated)
         fd_ok("dgate", loss, &c, c.gate, dg, n * stride);
-    wan_pack_free(d, &p);
 }
 
 int main(void)
 {
     wan_dev *d;
-    fd_must(wan_dev_open(&d, "ref", 0));
+    d = fd_open();
     for (int gated = 0; gated < 2; gated++) {
         run(d, (int64_t[]){ 3, 1, 5 }, 3, 131, gated);
         run(d, (int64_t[]){ 1 }, 1, 1, gated);
     }
-    return tap_done();
+    return fd_done();
 }

@@ -20,10 +20,50 @@ static void fd_must(int rc)
     }
 }
 
+/* What a check takes is given back by fd_done(). */
+static struct {
+    wan_dev *d;
+    void *p[1024];
+    wan_pack pack[64];
+    int n, packs;
+} fd_kept;
+
+static void *fd_keep(void *p)
+{
+    if (fd_kept.n == 1024)
+        abort();
+    return fd_kept.p[fd_kept.n++] = p;
+}
+
+static wan_dev *fd_open(void)
+{
+    fd_must(wan_dev_open(&fd_kept.d, "ref", 0));
+    return fd_kept.d;
+}
+
+__attribute__((unused)) static wan_pack fd_pack(const int64_t *len, int n)
+{
+    wan_pack *p = &fd_kept.pack[fd_kept.packs++];
+    if (fd_kept.packs > 64)
+        abort();
+    fd_must(wan_pack_new(fd_kept.d, p, len, n));
+    return *p;
+}
+
+static int fd_done(void)
+{
+    for (int i = 0; i < fd_kept.n; i++)
+        free(fd_kept.p[i]);
+    for (int i = 0; i < fd_kept.packs; i++)
+        wan_pack_free(fd_kept.d, &fd_kept.pack[i]);
+    wan_dev_close(&fd_kept.d);
+    return tap_done();
+}
+
 /* mean + sd * normal, a new draw every time */
 static wan_real *fd_rand(int64_t n, double mean, double sd)
 {
-    wan_real *x = (wan_real *)malloc((size_t)n * sizeof *x);
+    wan_real *x = (wan_real *)fd_keep(malloc((size_t)n * sizeof *x));
     float *f = (float *)malloc((size_t)n * sizeof *f);
     wan_rng r = wan_rng_stream(fd_seed++, WAN_RNG_TEST, 1, 0);
     wan_rng_normal(&r, f, 0, (size_t)n);
@@ -71,7 +111,6 @@ __attribute__((unused)) static void fd_ok(const char *name, fd_loss_fn *loss, vo
         }
         double e = fabs(fd_slope(loss, arg, x, r, n) - fd_dot(dx, r, n));
         worst = e > worst || e != e ? e : worst;
-        free(r);
     }
     ok(norm > 1e-6 && worst / norm <= 1e-6, "%s [%lld]: error %.2g of |gradient| %.3g", name,
        (long long)n, worst / norm, norm);
