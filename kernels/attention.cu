@@ -88,8 +88,8 @@ static __device__ inline float score(const attn_args &a, float qk, int64_t i, in
 /* o and lse of OWN queries.  DPL: columns per lane, 32*DPL >= hd. */
 template <int DPL> static __global__ void attn_forward(attn_args a)
 {
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, h = blockIdx.y % a.H, b = blockIdx.y / a.H;
-    int hd = a.hd, pad = hd + 1;
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, hd = a.hd, pad = hd + 1;
+    int h = blockIdx.y % a.H, b = blockIdx.y / a.H;
     int64_t q0 = a.cuq[b], nq = a.cuq[b + 1] - q0, k0 = a.cuk[b], nk = a.cuk[b + 1] - k0;
     int64_t first = (int64_t)blockIdx.x * OWN;
     if (first >= nq)
@@ -153,8 +153,8 @@ static __global__ void attn_delta(attn_args a)
 /* dq of OWN queries. */
 template <int DPL> static __global__ void attn_dq(attn_args a)
 {
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, h = blockIdx.y % a.H, b = blockIdx.y / a.H;
-    int hd = a.hd, pad = hd + 1;
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, hd = a.hd, pad = hd + 1;
+    int h = blockIdx.y % a.H, b = blockIdx.y / a.H;
     int64_t q0 = a.cuq[b], nq = a.cuq[b + 1] - q0, k0 = a.cuk[b], nk = a.cuk[b + 1] - k0;
     int64_t first = (int64_t)blockIdx.x * OWN;
     if (first >= nq)
@@ -200,8 +200,8 @@ template <int DPL> static __global__ void attn_dq(attn_args a)
 /* dk and dv of OWN keys: the same walk with queries and keys exchanged. */
 template <int DPL> static __global__ void attn_dkv(attn_args a)
 {
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, h = blockIdx.y % a.H, b = blockIdx.y / a.H;
-    int hd = a.hd, pad = hd + 1;
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, hd = a.hd, pad = hd + 1;
+    int h = blockIdx.y % a.H, b = blockIdx.y / a.H;
     int64_t q0 = a.cuq[b], nq = a.cuq[b + 1] - q0, k0 = a.cuk[b], nk = a.cuk[b + 1] - k0;
     int64_t first = (int64_t)blockIdx.x * OWN;
     if (first >= nk)

@@ -81,11 +81,11 @@ static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
     }
     sdpa_graph_plan(p, s->handle, NULL);
     if (!p->found)
-        wan_cuda_host->warn("attention: cuDNN has no engine for %lld x %lld tokens, head size %lld, "
-                            "%s%s; the plain kernel is used (%s)", (long long)shape->sq,
+        wan_cuda_host->warn("attention: cuDNN has no engine for %lld x %lld tokens, head size "
+                            "%lld, %s%s; the plain kernel is used (%s)", (long long)shape->sq,
                             (long long)shape->sk, (long long)shape->hd,
-                            shape->backward ? "backward" : "forward", shape->ragged ? ", ragged" : "",
-                            p->why);
+                            shape->backward ? "backward" : "forward",
+                            shape->ragged ? ", ragged" : "", p->why);
     else if (p->nondeterministic && shape->deterministic)
         wan_cuda_host->warn("attention: cuDNN marks its only engine for %lld x %lld tokens as not "
                             "deterministic", (long long)shape->sq, (long long)shape->sk);
@@ -117,9 +117,10 @@ static int execute(wan_dev *d, const sdpa_plan *p, bindings *b, void *workspace)
         }
     DNN_TRY(cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack));
     cudnnStatus_t s[5] = {
-        cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, n, uid),
-        cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, n,
-                                 ptr),
+        cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, n,
+                                 uid),
+        cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
+                                 n, ptr),
         cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
                                  &workspace),
         cudnnBackendFinalize(pack),
@@ -293,8 +294,8 @@ static int copy_stats(wan_dev *d, const call *c, const sdpa_shape *g, float *sta
 {
     int64_t total = g->b * g->h * g->sq;
     return cuda_launch(d, "attention", pack_stats, dim3((unsigned)cuda_div(total, 256)), 256, 0,
-                       stats, c->lse, c->a->pq->cu, c->sample < 0 ? 0 : c->sample, c->a->pq->S, g->h,
-                       h0, g->sq, total, to);
+                       stats, c->lse, c->a->pq->cu, c->sample < 0 ? 0 : c->sample, c->a->pq->S,
+                       g->h, h0, g->sq, total, to);
 }
 
 /* Heads h0 .. h0+heads; 1 when there is no engine. */
@@ -312,8 +313,8 @@ static int run_heads(wan_dev *d, const call *c, int64_t h0, int64_t heads)
     WAN_TRY(space_get(d, &s, p));
     bind(&b, c, &g, &s, h0);
     if (g.bias)
-        WAN_TRY(cuda_launch(d, "attention", pack_bias, dim3((unsigned)g.b), 256, 0, s.bias, a->kbias,
-                            a->pk->cu, c->sample < 0 ? 0 : c->sample, g.sk));
+        WAN_TRY(cuda_launch(d, "attention", pack_bias, dim3((unsigned)g.b), 256, 0, s.bias,
+                            a->kbias, a->pk->cu, c->sample < 0 ? 0 : c->sample, g.sk));
     if (g.ragged)
         WAN_TRY(cuda_launch(d, "attention", pack_offsets, dim3(1), 256, 0, s.offsets, a->pq->cu,
                             a->pk->cu, a->pq->n, a->ldq, a->ldk, a->ldv, a->ldo));

@@ -51,7 +51,8 @@ static inline int cuda_check(cudaError_t e, const char *what)
     if (e == cudaSuccess)
         return 0;
     cudaGetLastError();
-    return wan_cuda_host->err("cuda: %s: %s (%s)", what, cudaGetErrorString(e), cudaGetErrorName(e));
+    return wan_cuda_host->err("cuda: %s: %s (%s)", what, cudaGetErrorString(e),
+                              cudaGetErrorName(e));
 }
 #define CUDA_TRY(call) WAN_TRY(cuda_check((call), #call))
 

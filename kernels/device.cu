@@ -25,8 +25,8 @@ static int cuda_read_properties(wan_cuda *c, int index)
     c->sm = 10 * major + minor;
     c->shared = (size_t)shared;
     if (c->sm < 80)
-        return wan_cuda_host->err("cuda:%d: compute capability %d.%d; 8.0 or newer is needed", index,
-                                  major, minor);
+        return wan_cuda_host->err("cuda:%d: compute capability %d.%d; 8.0 or newer is needed",
+                                  index, major, minor);
     return 0;
 }
 

@@ -90,7 +90,8 @@ static int plan_describe(gemm_plan *p)
     const gemm_shape *s = &p->shape;
     cudaDataType_t in = s->bf16 ? CUDA_R_16BF : CUDA_R_32F;
     cudaDataType_t out = s->out_bf16 ? CUDA_R_16BF : CUDA_R_32F;
-    cublasOperation_t ta = s->ta ? CUBLAS_OP_T : CUBLAS_OP_N, tb = s->tb ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t ta = s->ta ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t tb = s->tb ? CUBLAS_OP_T : CUBLAS_OP_N;
     LT_TRY(cublasLtMatmulDescCreate(&p->op, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSA, &ta, sizeof ta));
     LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSB, &tb, sizeof tb));

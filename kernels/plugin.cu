@@ -21,9 +21,10 @@ static int probe(int *devices)
     if (e == cudaSuccess || e == cudaErrorNoDevice)
         return wan_cuda_host->err("cuda: no CUDA device on this machine");
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
-        return wan_cuda_host->err("cuda: no NVIDIA driver on this machine (libcuda.so.1 not found)");
-    return wan_cuda_host->err("cuda: the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d (%s)",
-                              driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+        return wan_cuda_host->err("cuda: no NVIDIA driver on this machine "
+                                  "(libcuda.so.1 not found)");
+    return wan_cuda_host->err("cuda: the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d "
+                              "(%s)", driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
                               CUDART_VERSION % 1000 / 10, cudaGetErrorString(e));
 }
 

@@ -157,7 +157,8 @@ static void point(builder *g, cudnnPointwiseMode_t mode, cudnnDataType_t math, t
     if (axis >= 0)
         set(g, how, CUDNN_ATTR_POINTWISE_AXIS, CUDNN_TYPE_INT64, 1, &axis, "index axis");
     finish(g, how, "pointwise");
-    cudnnBackendDescriptor_t op = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "pointwise");
+    cudnnBackendDescriptor_t op;
+    op = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "pointwise");
     set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how, "pointwise");
     set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x.d, "pointwise x");
     set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y.d, "pointwise y");
@@ -187,7 +188,8 @@ static void reduce(builder *g, cudnnReduceTensorOp_t mode, ten x, ten y)
         "reduction mode");
     set(g, how, CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &f32, "reduction type");
     finish(g, how, "reduction");
-    cudnnBackendDescriptor_t op = make(g, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, "reduction");
+    cudnnBackendDescriptor_t op;
+    op = make(g, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, "reduction");
     set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x.d, "reduction x");
     set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y.d, "reduction y");
     set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_DESC, how, "reduction");
@@ -218,7 +220,8 @@ static ten mask(builder *g, const common *c, ten s)
     const sdpa_shape *p = &g->p->shape;
     const cudnnDataType_t i32 = CUDNN_DATA_INT32, yes = CUDNN_DATA_BOOLEAN;
     ten lowest = scalar(g, SDPA_LOWEST), out = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_FLOAT);
-    ten row = inter(g, p->b, p->h, p->sq, p->sk, i32), col = inter(g, p->b, p->h, p->sq, p->sk, i32);
+    ten row = inter(g, p->b, p->h, p->sq, p->sk, i32);
+    ten col = inter(g, p->b, p->h, p->sq, p->sk, i32);
     ten in_row = inter(g, p->b, p->h, p->sq, p->sk, yes);
     ten in_col = inter(g, p->b, p->h, p->sq, p->sk, yes);
     ten in = inter(g, p->b, p->h, p->sq, p->sk, yes);
@@ -395,6 +398,18 @@ int sdpa_graph_describe(sdpa_plan *p)
 
 /* ---- engines */
 
+static int ask(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+               cudnnBackendAttributeType_t type, int64_t want, int64_t *got, void *v)
+{
+    return cudnnBackendGetAttribute(d, name, type, want, got, v) == CUDNN_STATUS_SUCCESS;
+}
+
+static int tell(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+                cudnnBackendAttributeType_t type, const void *v)
+{
+    return cudnnBackendSetAttribute(d, name, type, 1, v) == CUDNN_STATUS_SUCCESS;
+}
+
 /* Whether the configuration's engine says that its sums have no fixed order. */
 static int unordered(cudnnBackendDescriptor_t config)
 {
@@ -405,11 +420,9 @@ static int unordered(cudnnBackendDescriptor_t config)
     if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) !=
         CUDNN_STATUS_SUCCESS)
         return 0;
-    if (cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                 1, &n, &engine) == CUDNN_STATUS_SUCCESS &&
-        cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
-                                 CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes) ==
-            CUDNN_STATUS_SUCCESS)
+    if (ask(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine) &&
+        ask(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+            CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes))
         for (int64_t i = 0; i < count && i < CUDNN_NUMERICAL_NOTE_TYPE_COUNT; i++)
             found |= notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
     cudnnBackendDestroyDescriptor(engine);
@@ -422,12 +435,11 @@ struct target {
     cudnnBackendDescriptor_t device;
 };
 
-static cudnnStatus_t aim(cudnnBackendDescriptor_t d, const target *t,
-                         cudnnBackendAttributeName_t handle, cudnnBackendAttributeName_t device)
+static int aim(cudnnBackendDescriptor_t d, const target *t, cudnnBackendAttributeName_t handle,
+               cudnnBackendAttributeName_t device)
 {
-    if (t->handle)
-        return cudnnBackendSetAttribute(d, handle, CUDNN_TYPE_HANDLE, 1, &t->handle);
-    return cudnnBackendSetAttribute(d, device, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &t->device);
+    return t->handle ? tell(d, handle, CUDNN_TYPE_HANDLE, &t->handle) :
+                       tell(d, device, CUDNN_TYPE_BACKEND_DESCRIPTOR, &t->device);
 }
 
 /* Tries one configuration; found when cuDNN makes a plan of it. */
@@ -439,14 +451,12 @@ static void try_config(sdpa_plan *p, const target *t, cudnnBackendDescriptor_t c
         CUDNN_STATUS_SUCCESS)
         return;
     p->owned.push_back(plan);
-    if (aim(plan, t, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP) !=
-            CUDNN_STATUS_SUCCESS ||
-        cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config) !=
-            CUDNN_STATUS_SUCCESS ||
+    if (!aim(plan, t, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP) ||
+        !tell(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+              &config) ||
         cudnnBackendFinalize(plan) != CUDNN_STATUS_SUCCESS ||
-        cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
-                                 &n, &p->workspace) != CUDNN_STATUS_SUCCESS) {
+        !ask(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n,
+             &p->workspace)) {
         cudnnGetLastErrorString(p->why, sizeof p->why);
         return;
     }
@@ -466,18 +476,13 @@ static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, const targe
         CUDNN_STATUS_SUCCESS)
         return configs;
     p->owned.push_back(heur);
-    if (cudnnBackendSetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH,
-                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &p->graph) !=
-            CUDNN_STATUS_SUCCESS ||
-        cudnnBackendSetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode) !=
-            CUDNN_STATUS_SUCCESS ||
-        (!t->handle &&
-         cudnnBackendSetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP,
-                                  CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &t->device) !=
-             CUDNN_STATUS_SUCCESS) ||
+    if (!tell(heur, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+              &p->graph) ||
+        !tell(heur, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, &mode) ||
+        (!t->handle && !tell(heur, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                             &t->device)) ||
         cudnnBackendFinalize(heur) != CUDNN_STATUS_SUCCESS ||
-        cudnnBackendGetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                 0, &count, NULL) != CUDNN_STATUS_SUCCESS) {
+        !ask(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, NULL)) {
         cudnnGetLastErrorString(p->why, sizeof p->why);
         return configs;
     }
@@ -489,9 +494,8 @@ static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, const targe
         p->owned.push_back(c);
         configs.push_back(c);
     }
-    if (cudnnBackendGetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                 (int64_t)configs.size(), &got, configs.data()) !=
-        CUDNN_STATUS_SUCCESS)
+    if (!ask(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+             (int64_t)configs.size(), &got, configs.data()))
         got = 0;
     configs.resize((size_t)(got < count ? got : count));
     return configs;

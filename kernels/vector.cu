@@ -18,7 +18,7 @@ static __device__ inline int64_t step8(void)
     return (int64_t)gridDim.x * blockDim.x * 8;
 }
 
-/* y = a y + b x + c, the parts whose flag is set; cast, axpy, scale and fill are all of this form */
+/* y = a y + b x + c, the parts whose flag is set: cast, axpy, scale and fill */
 struct affine {
     float a, b, c;
     int use_y, use_x;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * comm_nccl.c - the NCCL transport: libwan-nccl.so, opened by comm_nccl_load.c when it is asked for,
- * so that no tool needs NCCL to start.
+ * comm_nccl.c - the NCCL transport: libwan-nccl.so, opened by comm_nccl_load.c when it is asked
+ * for, so that no tool needs NCCL to start.
  *
  * Sums go through NCCL on the rank's GPU (rank modulo the number of devices): device memory in
  * place, host memory through a staging buffer.  They are done when sum() returns.  Broadcasts and
@@ -41,17 +41,19 @@ static int nccl_ok(nccl *s, ncclResult_t r, const char *what)
 
 static int reduce(nccl *s, void *device, size_t n, int f64)
 {
-    return nccl_ok(s, ncclAllReduce(device, device, n, f64 ? ncclDouble : ncclFloat, ncclSum, s->comm,
-                                    s->stream), "all-reduce");
+    return nccl_ok(s, ncclAllReduce(device, device, n, f64 ? ncclDouble : ncclFloat, ncclSum,
+                                    s->comm, s->stream), "all-reduce");
 }
 
 /* One staging buffer's worth of host memory. */
 static int reduce_host(nccl *s, void *x, size_t n, int f64)
 {
     size_t bytes = n * (f64 ? sizeof(double) : sizeof(float));
-    WAN_TRY(cuda_ok(cudaMemcpyAsync(s->stage, x, bytes, cudaMemcpyHostToDevice, s->stream), "copy"));
+    WAN_TRY(cuda_ok(cudaMemcpyAsync(s->stage, x, bytes, cudaMemcpyHostToDevice, s->stream),
+                    "copy to the device"));
     WAN_TRY(reduce(s, s->stage, n, f64));
-    WAN_TRY(cuda_ok(cudaMemcpyAsync(x, s->stage, bytes, cudaMemcpyDeviceToHost, s->stream), "copy"));
+    WAN_TRY(cuda_ok(cudaMemcpyAsync(x, s->stage, bytes, cudaMemcpyDeviceToHost, s->stream),
+                    "copy from the device"));
     return cuda_ok(cudaStreamSynchronize(s->stream), "all-reduce");
 }
 

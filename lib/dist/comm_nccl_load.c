@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * comm_nccl_load.c - opening libwan-nccl.so: beside the tools, in ../lib of them, or WAN_NCCL_PLUGIN.
+ * comm_nccl_load.c - opening libwan-nccl.so: beside the tools, in ../lib of them, or
+ * WAN_NCCL_PLUGIN.
  */
 #include <dlfcn.h>
 #include <stdio.h>

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bench_gpu.c - ceilings of the device, every op of a block at the size of the 14B model with 37,440
- * tokens, and whole training steps, as markdown tables.
+ * bench_gpu.c - ceilings of the device, every op of a block at the size of the 14B model with
+ * 37,440 tokens, and whole training steps, as markdown tables.
  *
  *     bench_gpu ops [tiny] | step 1.3B | step 14B [layers] | step tiny
  *
- * Times are wall-clock around enough repetitions, ended by waiting for the device.  Bytes count each
- * operand once; FLOPs are the algorithm's.  The last line of a step is "layers N" for step_torch.py.
+ * Times are wall-clock around enough repetitions, ended by waiting for the device.  Bytes count
+ * each operand once; FLOPs are the algorithm's.  The last line of a step is "layers N", for
+ * step_torch.py.
  */
 #include "lib/train/optim.h"
 #include "lib/train/step.h"
@@ -221,8 +222,8 @@ static void step(const char *name, int layers)
     int k = 0;
     while (k < 2 && strcmp(name, sizes[k].name))
         k++;
-    wan_dit_config c = { sizes[k].heads, 128, layers ? layers : sizes[k].layers, sizes[k].ffn, 16, 16,
-                         4096, 512, 256, 2, 2, 1e-6 };
+    wan_dit_config c = { sizes[k].heads, 128, layers ? layers : sizes[k].layers, sizes[k].ffn, 16,
+                         16, 4096, 512, 256, 2, 2, 1e-6 };
     const int64_t *g = sizes[k].grid;
     int64_t tokens = g[0] * g[1] * g[2], rows = TEXT - 1;
     wan_dit_capacity cap = { tokens, 1, TEXT, WAN_RECOMPUTE_FULL };
@@ -237,7 +238,8 @@ static void step(const char *name, int layers)
     must(wan_dit_init(m, 1));
     must(wan_step_new(&s, m, &cap, 1));
     must(wan_optim_new(&o, m, 0.9, 0.95, 1e-8, 1));
-    int head = wan_params_find(&m->params, "proj_out.weight"); /* zeros would make all gradients 0 */
+    /* its zeros would make all gradients zero, and zeros draw less power */
+    int head = wan_params_find(&m->params, "proj_out.weight");
     int64_t n = 64 * tokens, hn = m->params.v[head].count;
     float *x0 = calloc((size_t)n, 4), *text = calloc((size_t)(rows * 4096), 4), loss;
     float *hw = calloc((size_t)hn, 4);

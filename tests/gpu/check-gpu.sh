@@ -5,7 +5,8 @@
 set -u
 cd "$(dirname "$0")/../.."
 export WAN_CUDA_PLUGIN=$PLUGIN WAN_CHECK_DEVICE=cuda
-[ -n "${NODRIVER-}" ] || export LD_LIBRARY_PATH=${CUDA_HOME:-/usr/local/cuda}/lib64:${LD_LIBRARY_PATH-}
+[ -n "${NODRIVER-}" ] ||
+    export LD_LIBRARY_PATH=${CUDA_HOME:-/usr/local/cuda}/lib64:${LD_LIBRARY_PATH-}
 fail=0 pass=0 skip=0
 # runs a TAP program and says how it went: label, command...
 tap() {
@@ -22,7 +23,8 @@ tap() {
         tail -n 12 "$log" | sed 's/^/    | /'
     fi
     printf '%-34s %4d ok%s%s  (%ds)\n' "$label" "$((p - s))" \
-        "$([ "$f" -gt 0 ] && echo ", $f FAILED")" "$([ "$s" -gt 0 ] && echo ", $s SKIPPED")" "$((SECONDS - began))"
+        "$([ "$f" -gt 0 ] && echo ", $f FAILED")" \
+        "$([ "$s" -gt 0 ] && echo ", $s SKIPPED")" "$((SECONDS - began))"
     grep -E '^not ok |^ok .*# SKIP|^# ' "$log" | sed 's/^/    /'
     pass=$((pass + p - s)) fail=$((fail + f)) skip=$((skip + s))
     rm -f "$log"

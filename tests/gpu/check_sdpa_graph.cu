@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Attention's cuDNN graphs: every descriptor is accepted, and cuDNN makes a plan for device 0; with
- * WAN_H100_IN_WORDS set (and the libcuda of nodriver.c), for an H100 that need not be here.  Nothing
- * is run. */
+ * WAN_H100_IN_WORDS set (and the libcuda of nodriver.c), for an H100 that need not be here.
+ * Nothing is run. */
 #include "kernels/sdpa_graph.cuh"
 
 extern "C" {
@@ -14,7 +14,8 @@ static const char h100[] =
     "\"maxBlockSize\": [1024, 1024, 64], \"regsPerBlock\": 65536, \"multiProcessorCount\": 132, "
     "\"smClockRateKHz\": 1980000, \"memClockRateKHz\": 2619000, \"l2CacheSize\": 52428800, "
     "\"warpSize\": 32, \"maxSharedMemoryPerBlock\": 49152, "
-    "\"maxSharedMemoryPerBlockOptin\": 232448, \"reservedSharedMemoryPerBlock\": 1024, \"maxRegistersPerSM\": 65536, \"pciDeviceId\": 0, "
+    "\"maxSharedMemoryPerBlockOptin\": 232448, \"reservedSharedMemoryPerBlock\": 1024, "
+    "\"maxRegistersPerSM\": 65536, \"pciDeviceId\": 0, "
     "\"maxCtasPerSM\": 32, \"maxThreadsPerBlock\": 1024, \"maxThreadsPerSM\": 2048, "
     "\"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"cudaDeviceId\": 0, "
     "\"totalGlobalMem\": 85000000000, \"deviceName\": \"NVIDIA H100 80GB HBM3\"}";
@@ -63,7 +64,8 @@ static cudnnBackendDescriptor_t describe_device(void)
     int n = 0, words = getenv("WAN_H100_IN_WORDS") != NULL;
     if (!words && (cudaGetDeviceCount(&n) != cudaSuccess || n < 1))
         return NULL;
-    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &d) != CUDNN_STATUS_SUCCESS)
+    if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &d) !=
+        CUDNN_STATUS_SUCCESS)
         return NULL;
     cudnnStatus_t s =
         words ? cudnnBackendSetAttribute(d, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,

@@ -13,7 +13,8 @@ static char object[1 << 16];
 int cuDriverGetVersion(int *v) { *v = 13000; return 0; }
 int cuGetExportTable(void) { return UNSUPPORTED; }
 
-int cuGetProcAddress_v2(const char *name, void **p, int version, unsigned long long flags, int *found)
+int cuGetProcAddress_v2(const char *name, void **p, int version, unsigned long long flags,
+                        int *found)
 {
     void *self = dlopen("libcuda.so.1", RTLD_LAZY);
     *p = dlsym(self, name);

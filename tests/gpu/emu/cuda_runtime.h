@@ -3,9 +3,9 @@
  * cuda_runtime.h (emulation) - as much of CUDA as kernels/ uses, on the CPU.
  *
  * A block is a set of fibers, one per thread; barriers and warp shuffles switch between them.  The
- * kernels are compiled by the C++ compiler from the same source as for the GPU, so their arithmetic,
- * their bounds and their synchronisation can be tested without one.  Speed, memory ordering between
- * blocks, and anything of the vendor's libraries cannot.
+ * kernels are compiled by the C++ compiler from the same source as for the GPU, so their
+ * arithmetic, their bounds and their synchronisation can be tested without one.  Speed, memory
+ * ordering between blocks, and anything of the vendor's libraries cannot.
  */
 #ifndef WAN_EMU_CUDA_RUNTIME_H
 #define WAN_EMU_CUDA_RUNTIME_H
@@ -82,7 +82,9 @@ static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long 
 }
 
 /* ---- the host side */
-typedef enum { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 } cudaError_t;
+typedef enum {
+    cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100
+} cudaError_t;
 typedef struct emu_stream *cudaStream_t;
 typedef struct emu_event *cudaEvent_t;
 typedef struct emu_graph *cudaGraph_t;
@@ -125,7 +127,8 @@ cudaError_t cudaFree(void *p);
 cudaError_t cudaMallocHost(void **p, size_t bytes);
 cudaError_t cudaFreeHost(void *p);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
-cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind k, cudaStream_t st);
+cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind k,
+                            cudaStream_t st);
 cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s);
 cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute a, int v);
 

@@ -110,17 +110,20 @@ static void fiber_resume(unsigned t)
         _longjmp(fibers[t].at, 1);
 }
 
-/* Runs one block; aborts when no thread can go on: a barrier that not all threads reach. */
+/* Runs one block; aborts when no thread can go on: a barrier that not all threads reach.  Every
+ * other block runs its threads backwards, so that a missing barrier shows in one of the two. */
 static void run_block(void)
 {
-    unsigned left = threads, idle = 0;
+    static unsigned turn;
+    unsigned left = threads, idle = 0, back = turn++ % 2;
     whole.count = 0;
     memset(warps, 0, sizeof warps);
     for (unsigned t = 0; t < threads; t++)
         fibers[t].done = 0;
     while (left) {
         unsigned before = left;
-        for (unsigned t = 0; t < threads; t++) {
+        for (unsigned i = 0; i < threads; i++) {
+            unsigned t = back ? threads - 1 - i : i;
             if (fibers[t].done)
                 continue;
             fiber_resume(t);

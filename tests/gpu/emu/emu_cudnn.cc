@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * emu_cudnn.cc - cuDNN's graph interface on the CPU: descriptors keep what they are given, and a plan
- * evaluates its operations one after the other as the documentation defines them.  So the graphs of
- * sdpa_graph.cu and the pointers that attention_cudnn.cu binds are held against the reference.
+ * emu_cudnn.cc - cuDNN's graph interface on the CPU: descriptors keep what they are given, and a
+ * plan evaluates its operations one after the other as the documentation defines them.  So the
+ * graphs of sdpa_graph.cu and the pointers that attention_cudnn.cu binds are held against the
+ * reference.
  */
 #include <cudnn.h>
 
@@ -266,7 +267,8 @@ static void reshape(machine *m, emu_desc *op)
         const value &s = pass ? y : x;
         for (int64_t k = 0; k < (int64_t)s.v.size(); k++) {
             int64_t j = k % s.dim[3], i = k / s.dim[3] % s.dim[2];
-            int64_t h = k / (s.dim[3] * s.dim[2]) % s.dim[1], b = k / (s.dim[3] * s.dim[2] * s.dim[1]);
+            int64_t h = k / (s.dim[3] * s.dim[2]) % s.dim[1];
+            int64_t b = k / (s.dim[3] * s.dim[2] * s.dim[1]);
             int64_t p = b * s.str[0] + h * s.str[1] + i * s.str[2] + j * s.str[3];
             if (!pass)
                 at[p] = x.v[(size_t)k];
