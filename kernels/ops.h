@@ -4,8 +4,7 @@
  * code calls only d->ops->NAME(d, ...).
  *
  * Filling order: the reference C functions first (every slot), then vectorised C and oneDNN on the
- * CPU; on CUDA the .cu functions, and for slots they leave, a wrapper that copies operands to the
- * host, runs the C function and warns once by name (refused under WAN_DEV_STRICT).
+ * CPU; on CUDA the .cu functions, of which there is one for every slot.
  */
 #ifndef WAN_KERNELS_OPS_H
 #define WAN_KERNELS_OPS_H
