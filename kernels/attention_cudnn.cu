@@ -2,8 +2,10 @@
  *
  * attention_cudnn.cu - attention by cuDNN: plans per shape, and the memory they need.
  *
- * One sample is a dense graph.  A pack is one ragged graph on compute capability 9.0 and newer,
- * and a loop over its samples before (cuDNN has no deterministic ragged backward there).
+ * Self-attention of one sample is a dense graph.  Packs, and cross-attention with its ever new
+ * number of text rows, are ragged graphs whose upper bounds are rounded up: cuDNN compiles a kernel
+ * for seconds per shape, so there must be few.  Before compute capability 9.0, where cuDNN has no
+ * deterministic ragged backward, samples are taken one by one.
  * The deterministic backward keeps ds [heads, sq, sk] in bf16, which is large: heads are taken a
  * few at a time so that it stays below DS_BYTES where one head does.
  */
@@ -202,6 +204,21 @@ static int64_t round_up(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
+/* An upper bound of n, one of eight to sixteen per power of two. */
+static int64_t bound(int64_t n)
+{
+    int64_t step = 128;
+    while (16 * step <= n)
+        step *= 2;
+    return round_up(n, step);
+}
+
+/* Whether the whole pack takes a graph with lengths. */
+static int ragged(const wan_attn *a)
+{
+    return a->pq->n > 1 || a->pq->S != a->pk->S;
+}
+
 static sdpa_shape shape_of(const call *c, int64_t heads)
 {
     const wan_attn *a = c->a;
@@ -214,11 +231,11 @@ static sdpa_shape shape_of(const call *c, int64_t heads)
     s.bias = a->kbias != NULL;
     s.backward = c->backward;
     s.deterministic = c->backward && c->deterministic;
-    if (c->sample < 0 && a->pq->n > 1) {
+    if (c->sample < 0 && ragged(a)) {
         s.ragged = 1;
         s.b = a->pq->n;
-        s.sq = round_up(a->pq->max_len, 128); /* fewer plans */
-        s.sk = round_up(a->pk->max_len, 128);
+        s.sq = bound(a->pq->max_len);
+        s.sk = bound(a->pk->max_len);
         return s;
     }
     int i = c->sample < 0 ? 0 : c->sample;
@@ -356,10 +373,10 @@ static int run(wan_dev *d, call *c)
     most = most > a->ldv ? most : a->ldv;
     most = most > a->ldo ? most : a->ldo;
     c->sample = -1;
-    if (a->pq->n == 1 || (cuda_of(d)->sm >= 90 && most * a->pq->S < INT32_MAX &&
-                          most * a->pk->S < INT32_MAX)) {
+    if (!ragged(a) || (cuda_of(d)->sm >= 90 && most * a->pq->S < INT32_MAX &&
+                       most * a->pk->S < INT32_MAX)) {
         int r = run_all(d, c);
-        if (r <= 0 || a->pq->n == 1)
+        if (r <= 0 || !ragged(a))
             return r;
     }
     for (c->sample = 0; c->sample < a->pq->n; c->sample++) {

@@ -129,7 +129,8 @@ static int plan_search(wan_cuda_lt *lt, gemm_plan *p)
     cublasStatus_t s = cublasLtMatmulAlgoGetHeuristic(lt->handle, p->op, p->a, p->b, p->d, p->d,
                                                       pref, 1, &r, &n);
     cublasLtMatmulPreferenceDestroy(pref);
-    if (s != CUBLAS_STATUS_SUCCESS && s != CUBLAS_STATUS_NOT_SUPPORTED)
+    if (s != CUBLAS_STATUS_SUCCESS && s != CUBLAS_STATUS_NOT_SUPPORTED &&
+        s != CUBLAS_STATUS_INVALID_VALUE)
         return lt_check(s, "cublasLtMatmulAlgoGetHeuristic");
     p->found = s == CUBLAS_STATUS_SUCCESS && n > 0 && r.state == CUBLAS_STATUS_SUCCESS;
     p->algo = r.algo;

@@ -86,7 +86,7 @@ int main(void)
     for (int back = 0; back < 2; back++)
         for (int fixed = 0; fixed <= back; fixed++) {
             one(device, 1, 12, 32760, 32760, 128, 0, back, fixed, 0);
-            one(device, 1, 40, 37440, 101, 128, 0, back, fixed, 1);
+            one(device, 1, 40, 38912, 128, 128, 1, back, fixed, 1);
             one(device, 3, 12, 1024, 1024, 128, 1, back, fixed, 0);
             one(device, 2, 2, 128, 512, 64, 1, back, fixed, 1);
         }
