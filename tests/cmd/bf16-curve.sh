@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # 500 steps in bf16 against the same 500 steps in fp32: stage 1 of the demo (drawn clips, one frame
 # each, the demo's VAE, text encoder and settings) with a smaller transformer and batch, and half the
-# learning rate: at the full one, training from scratch multiplies small differences (wan-numerics(7)).
+# learning rate: at the full one, training from scratch multiplies any rounding (wan-numerics(7)).
 . "$TOP/tests/lib.sh"
 export OMP_NUM_THREADS=1
 E=$TOP/examples/tiny
