@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * check_memory.c - peak resident memory of wan-encode with full-width random weights, against what
- * wan-encode(1) promises: one layer of UMT5-XXL's size with 32 captions, and the VAE of 96 channels.
+ * wan-encode(1) promises: one layer of UMT5-XXL's size, and the VAE of 96 channels.
  *
  * A picture of 480x832 takes a minute a pass, so `make check` runs the full width on 64x64, where
- * weights are all that counts, and a narrow VAE on a larger picture, where activations are: with it,
- * 41 frames must not take more than 25.  With WAN_REF (make check-reference) the promised size is run.
+ * weights are all that counts, and a narrow VAE on a larger picture, where activations are: with
+ * it, 41 frames must not take more than 25.  With WAN_REF (make check-reference) the promised size
+ * is run.
  */
 #include <sys/resource.h>
 #include <sys/wait.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * check_pipe.c - wan-sample and wan-encode as a user runs them, against diffusers' WanPipeline (every
- * pipe* of WAN_REF): latents within 1e-4, video within 1 of every value, from exchanged noise and
- * text, and from the prompt and a seed; token ids and text rows of the prompt.
+ * check_pipe.c - wan-sample and wan-encode as a user runs them, against diffusers' WanPipeline
+ * (every pipe* of WAN_REF): latents within 1e-4, video within 1 of every value, from exchanged noise
+ * and text, and from the prompt and a seed; token ids and text rows of the prompt.
  */
 #include <unistd.h>
 
@@ -83,7 +83,8 @@ static void compare_video(const char *what, const char *file, const char *solver
         }
     }
     ok(t && worst <= 1 && (double)differ <= U8_SHARE * (double)t->bytes,
-       "%s: %s: %zu of %zu values differ, by at most %d", what, key, differ, t ? t->bytes : 0, worst);
+       "%s: %s: %zu of %zu values differ, by at most %d", what, key, differ, t ? t->bytes : 0,
+       worst);
     wan_record_clear(&rec);
     wan_reader_close(&r);
     wan_in_close(f);
@@ -106,7 +107,8 @@ static int sample(const char *what, const char *options)
     snprintf(cmd, sizeof cmd,
              "wan-sample -q --model %s --sizes %lld*%lld --frame_nums %lld --sample_steps %lld "
              "--sample_shift %lld --sample_guide_scale 5 --precision fp32 --device cpu "
-             "--save_file - --latents-out %s/l.safetensors --dump-steps %s/s.safetensors %s > %s/v.wan",
+             "--save_file - --latents-out %s/l.safetensors --dump-steps %s/s.safetensors %s "
+             "> %s/v.wan",
              ref, number("width"), number("height"), number("frames"), number("steps"),
              (long long)json_number_value(json_object_get(params, "flow_shift")), folder, folder,
              options, folder);
@@ -140,8 +142,8 @@ static void check_solvers(void)
     }
 }
 
-/* Through tokenizer and text encoder, and from torch's random numbers: what a user of diffusers gets
- * from the same prompt and seed. */
+/* Through tokenizer and text encoder, and from torch's random numbers: what a user of diffusers
+ * gets from the same prompt and seed. */
 static void check_prompt(void)
 {
     char options[1024];

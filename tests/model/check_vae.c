@@ -158,7 +158,8 @@ static void check_refusals(void)
         return;
     int rc = wan_vae_open(&v, d, REFS_SMALL "/umt5/text_encoder", WAN_VAE_ENCODER, WAN_F32);
     ok(rc < 0 && !v, "another model's folder is refused: %s", wan_err_text());
-    if (!ok(wan_vae_open(&v, d, REFS_SMALL "/vae_r1/vae", WAN_VAE_ENCODER, WAN_F32) == 0, "encoder alone"))
+    if (!ok(wan_vae_open(&v, d, REFS_SMALL "/vae_r1/vae", WAN_VAE_ENCODER, WAN_F32) == 0,
+            "encoder alone"))
         return;
     ok(wan_vae_channels(v) == 16, "16 channels");
     rc = wan_vae_encode(v, z, rgb, 4, 16, 16, 0);
