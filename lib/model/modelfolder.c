@@ -5,7 +5,6 @@
 #include "lib/model/modelfolder.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,8 +81,7 @@ int wan_model_transformer(char **out, const char *dir, int64_t step)
 {
     *out = NULL;
     if (!is_dir(dir)) {
-        errno = errno ? errno : ENOTDIR;
-        return wan_err_errno("%s", dir);
+        return wan_err("%s: no such folder (nothing is downloaded: fetch the model first)", dir);
     }
     if (has(dir, LATEST) || highest(dir) >= 0)
         return in_run(out, dir, step);

@@ -383,26 +383,3 @@ int wan_checkpoint_load(const char *path, wan_dit *m, wan_optim *o)
     free(optim);
     return rc;
 }
-
-int wan_checkpoint_weights(char **out, const char *path, int64_t step)
-{
-    char *iter = NULL;
-    int found;
-    *out = NULL;
-    if (!is_dir(path))
-        return wan_err("%s: no such folder (nothing is downloaded: fetch the model first)", path);
-    found = wan_checkpoint_find(&iter, path, step);
-    if (found < 0)
-        return -1;
-    char *inner = wan_path_join(found ? iter : path, "transformer");
-    if (inner && is_file(inner, "config.json"))
-        *out = inner;
-    else if (is_file(path, "config.json"))
-        *out = strdup(path);
-    else
-        wan_err("%s: neither a checkpoint folder nor a model folder", path);
-    if (*out != inner)
-        free(inner);
-    free(iter);
-    return *out ? 0 : -1;
-}

@@ -43,9 +43,5 @@ int wan_checkpoint_verify(const char *path) WAN_MUST_CHECK;
 int wan_checkpoint_state(wan_train_state *st, const char *path) WAN_MUST_CHECK;
 /* Weights into m, moments into o (NULL: weights alone).  path: an iter_* folder. */
 int wan_checkpoint_load(const char *path, wan_dit *m, wan_optim *o) WAN_MUST_CHECK;
-/* The folder with config.json and weights that path means: a checkpoint folder (its newest or the
- * given step), an iter_* folder, a HuggingFace folder with transformer/, or that folder itself.
- * Caller frees *out. */
-int wan_checkpoint_weights(char **out, const char *path, int64_t step) WAN_MUST_CHECK;
 
 #endif

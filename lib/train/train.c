@@ -10,6 +10,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/model/modelfolder.h"
 #include "lib/model/modelio.h"
 #include "lib/rec/safetensors.h"
 #include "lib/train/geometry.h"
@@ -49,11 +50,11 @@ static int find_weights(wan_train *t)
     const wan_train_config *v = &t->c->v;
     WAN_TRY(find_resume(t));
     if (t->resume)
-        return wan_checkpoint_weights(&t->weights, t->resume, -1);
+        return wan_model_transformer(&t->weights, t->resume, -1);
     if (*v->pretrained)
-        return wan_checkpoint_weights(&t->weights, v->pretrained, -1);
+        return wan_model_transformer(&t->weights, v->pretrained, -1);
     if (*v->model_path && strcmp(v->model_mode, "pretrain"))
-        return wan_checkpoint_weights(&t->weights, v->model_path, -1);
+        return wan_model_transformer(&t->weights, v->model_path, -1);
     if (!strcmp(v->model_mode, "finetune"))
         return wan_err("model.mode=finetune needs weights: checkpoint.pretrained_checkpoint or "
                        "model.pretrained_model_name_or_path");

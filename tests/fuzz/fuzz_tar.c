@@ -2,7 +2,6 @@
  *
  * fuzz_tar.c - shards: headers, payload, samples back to records; and the bytes as a split.yaml.
  */
-#define _GNU_SOURCE
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
