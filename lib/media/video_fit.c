@@ -6,6 +6,7 @@
  * of 16, and that the cover size is never smaller than the target.
  */
 #include <libavutil/imgutils.h>
+#include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 
 #include "lib/base/file.h"
 #include "lib/media/video_internal.h"
+
+enum { SCALE_THREADS = 2 }; /* the decoder has the other cores */
 
 static int at_least(int a, int b)
 {
@@ -92,14 +95,29 @@ static int set_colours(struct SwsContext *sws, const AVFrame *in, int full)
                ? wan_err("cannot convert its colours to RGB") : 0;
 }
 
+/* As sws_getContext, but the rows are shared by a few threads; the pixels are the same. */
+static struct SwsContext *scaler(int iw, int ih, int format, int ow, int oh, int flags)
+{
+    struct SwsContext *sws = sws_alloc_context();
+    const int64_t value[] = { iw, ih, format, ow, oh, AV_PIX_FMT_RGB24, flags, SCALE_THREADS };
+    static const char *const key[] = { "srcw", "srch", "src_format", "dstw", "dsth", "dst_format",
+                                       "sws_flags", "threads" };
+    int rc = sws ? 0 : -1;
+    for (int i = 0; i < 8 && rc >= 0; i++)
+        rc = av_opt_set_int(sws, key[i], value[i], 0);
+    if (rc >= 0 && sws_init_context(sws, NULL, NULL) >= 0)
+        return sws;
+    sws_freeContext(sws);
+    return NULL;
+}
+
 /* The scaler for frames like this one. */
 static int make_scaler(wan_fit_state *f, const AVFrame *in)
 {
     int full = 0, format = plain_format(in->format, &full);
     int flags = method(f->opt->resize) | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT;
     sws_freeContext(f->sws);
-    f->sws = sws_getContext(in->width, in->height, (enum AVPixelFormat)format, f->scaled_w,
-                            f->scaled_h, AV_PIX_FMT_RGB24, flags, NULL, NULL, NULL);
+    f->sws = scaler(in->width, in->height, format, f->scaled_w, f->scaled_h, flags);
     if (!f->sws)
         return wan_err("cannot convert its pixels (%s, %d x %d) to RGB",
                        av_get_pix_fmt_name(in->format), in->height, in->width);
@@ -137,20 +155,27 @@ int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame 
     if (f->scaled_h > 65536 || f->scaled_w > 65536)
         return wan_err("scaling %d x %d pixels to %d x %d is too much", h, w, f->scaled_h,
                        f->scaled_w);
-    f->stride = ((size_t)f->scaled_w * 3 + 127) / 64 * 64; /* room for SIMD overshoot */
-    f->scratch = av_malloc(f->stride * (size_t)f->scaled_h + 64);
-    return f->scratch ? make_scaler(f, first) : wan_err("out of memory (scaling)");
+    f->scaled = av_frame_alloc();
+    if (f->scaled) {
+        f->scaled->format = AV_PIX_FMT_RGB24;
+        f->scaled->width = f->scaled_w;
+        f->scaled->height = f->scaled_h;
+    }
+    if (!f->scaled || av_frame_get_buffer(f->scaled, 0) < 0)
+        return wan_err("out of memory (scaling)");
+    return make_scaler(f, first);
 }
 
 /* Copies the centre of the scaled picture to dst, turned clockwise by quarter turns. */
 static void crop_and_turn(const wan_fit_state *f, uint8_t *dst)
 {
     size_t top = (size_t)(f->scaled_h - f->crop_h) / 2, left = (size_t)(f->scaled_w - f->crop_w) / 2;
-    const uint8_t *src = f->scratch + top * f->stride + left * 3;
+    size_t stride = (size_t)f->scaled->linesize[0];
+    const uint8_t *src = f->scaled->data[0] + top * stride + left * 3;
     int last_y = f->crop_h - 1, last_x = f->crop_w - 1;
     if (f->turn == 0) {
         for (int y = 0; y < f->out_h; y++)
-            memcpy(dst + (size_t)y * (size_t)f->out_w * 3, src + (size_t)y * f->stride,
+            memcpy(dst + (size_t)y * (size_t)f->out_w * 3, src + (size_t)y * stride,
                    (size_t)f->out_w * 3);
         return;
     }
@@ -158,19 +183,16 @@ static void crop_and_turn(const wan_fit_state *f, uint8_t *dst)
         for (int x = 0; x < f->out_w; x++, dst += 3) {
             int sy = f->turn == 1 ? last_y - x : f->turn == 2 ? last_y - y : x;
             int sx = f->turn == 1 ? y : f->turn == 2 ? last_x - x : last_x - y;
-            memcpy(dst, src + (size_t)sy * f->stride + (size_t)sx * 3, 3);
+            memcpy(dst, src + (size_t)sy * stride + (size_t)sx * 3, 3);
         }
 }
 
 int wan_fit_frame(wan_fit_state *f, uint8_t *dst, const AVFrame *in)
 {
-    uint8_t *out[4] = { f->scratch };
-    int stride[4] = { (int)f->stride };
     if (in->height != f->in_h || in->width != f->in_w || in->format != f->in_format ||
         (int)in->color_range != f->in_range || (int)in->colorspace != f->in_space)
         WAN_TRY(make_scaler(f, in)); /* a stream may change its size; the target stays */
-    if (sws_scale(f->sws, (const uint8_t *const *)in->data, in->linesize, 0, in->height, out,
-                  stride) != f->scaled_h)
+    if (sws_scale_frame(f->sws, f->scaled, in) < 0)
         return wan_err("cannot scale a frame of %d x %d pixels", in->height, in->width);
     crop_and_turn(f, dst);
     return 0;
@@ -179,5 +201,5 @@ int wan_fit_frame(wan_fit_state *f, uint8_t *dst, const AVFrame *in)
 void wan_fit_end(wan_fit_state *f)
 {
     sws_freeContext(f->sws);
-    av_freep(&f->scratch);
+    av_frame_free(&f->scaled);
 }

@@ -50,8 +50,7 @@ typedef struct wan_fit_state {
     int crop_h, crop_w;       /* kept of it, centred */
     int out_h, out_w;         /* after turning */
     int source_h, source_w;   /* square pixels, after turning */
-    uint8_t *scratch;         /* [scaled_h, stride] */
-    size_t stride;
+    AVFrame *scaled;          /* RGB24 [scaled_h, scaled_w] */
 } wan_fit_state;
 
 /* Computes out_h and out_w from the first frame. */
