@@ -20,4 +20,5 @@ same() { # same "name" file file
     ok "$1" cmp "$2" "$3"
 }
 skip() { n=$((n + 1)); echo "ok $n - $1 # SKIP $2"; }
+has_pty() { script -qec true /dev/null </dev/null >/dev/null 2>&1; } # a terminal to try things on
 done_testing() { echo "1..$n"; [ $bad -eq 0 ]; exit; }

@@ -115,11 +115,11 @@ else
 fi
 ok "closed pipe: dies quietly by SIGPIPE" bash -c \
     "wan-decode -q $size clips clips clips 2>pipe.err | head -c 10 >/dev/null; [ \${PIPESTATUS[0]} -eq 141 ] && [ ! -s pipe.err ]"
-if command -v script >/dev/null; then
+if has_pty; then
     script -qec "wan-decode -q $size clips; echo status \$?" /dev/null >tty.out </dev/null
     ok "binary to a terminal is refused" grep -q 'status 1' tty.out
     ok "and nothing of it is written" bash -c "! grep -aq WAN.*HEAD tty.out"
-else skip "binary to a terminal is refused" "no script(1)"; fi
+else skip "binary to a terminal is refused" "no script(1), or no pseudo-terminal to be had"; fi
 (wan-decode -q $size -o killed.wan all & pid=$!; for i in 1 2 3 4 5 6 7 8 9 10; do
     [ -s killed.wan.tmp ] && break; sleep 0.05; done; kill $pid; wait $pid) 2>/dev/null
 ok "killed: no half-written file keeps a name" bash -c "[ ! -e killed.wan.tmp ] && { [ ! -e killed.wan ] || wan-record check killed.wan; }"

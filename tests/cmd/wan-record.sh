@@ -96,11 +96,11 @@ fails 1 'No space' "full disk, cat" bash -c "wan-record cat real.wan >/dev/full"
 # ---- usage
 fails 2 'did you mean cat' "unknown command" wan-record catt
 fails 2 'no command' "no command" wan-record
-if command -v script >/dev/null; then
+if has_pty; then
     for c in cat sheet from-safetensors; do
         in=real.wan; [ $c = from-safetensors ] && in=one.safetensors
         script -qec "wan-record $c $in; echo status \$?" /dev/null >tty.out </dev/null
         ok "$c: binary to a terminal is refused" grep -q 'status 1' tty.out
     done
-else skip "binary to a terminal is refused" "no script(1)"; fi
+else skip "binary to a terminal is refused" "no script(1), or no pseudo-terminal to be had"; fi
 done_testing

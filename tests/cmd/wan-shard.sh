@@ -62,10 +62,10 @@ fails 1 'file' "a folder that cannot be made" wan-shard -o file/x a.rec
 fails 1 'cannot write|too large|Too large' "a full disk" bash -c "trap '' XFSZ; ulimit -f 8; exec wan-shard -o full a.rec"
 ok "leaves nothing behind" sh -c "[ -z \"\$(ls full)\" ]"
 fails 1 'stdout|space' "a full disk behind -x" sh -c "wan-shard -x ds >/dev/full"
-if command -v script >/dev/null; then
+if has_pty; then
     ok "no binary data to a terminal" sh -c "! script -qec 'wan-shard -x ds' /dev/null </dev/null >tty.out && grep -q terminal tty.out"
 else
-    skip "no binary data to a terminal" "no script(1)"
+    skip "no binary data to a terminal" "no script(1), or no pseudo-terminal to be had"
 fi
 
 # damaged shards: exit 1 and no end record, so the next stage fails too
