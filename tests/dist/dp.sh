@@ -16,10 +16,9 @@ dataset.seq_length=64 train.global_batch_size=7 optimizer.lr=1e-3 scheduler.lr_d
 scheduler.lr_warmup_iters=0 dist.bucket_bytes=16384"
 run() { # run RANKS args...
     local ranks=$1; shift
-    $exec mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$ranks" \
+    mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$ranks" \
         wan-train -q --mock --precision fp32 $T "$@"
 }
-exec= # "exec" in a subshell makes its pid that of mpirun
 error() { "$OBJ/tests/train/check_debug" "$1" "$2"; }
 within() { awk -v e="$1" -v b="$2" 'BEGIN {exit !(e != "" && e + 0 <= b)}'; }
 losses() { # largest relative difference of two metrics files of 20 steps
@@ -55,7 +54,7 @@ both() { mpirun --allow-run-as-root --oversubscribe --bind-to none \
 fails 2 'rank 1 was started with another configuration than rank 0: optimizer.lr differs' "a rank with another configuration" \
     both optimizer.lr=2e-3
 other() { mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 sh -c \
-    'cd $OMPI_COMM_WORLD_RANK && exec wan-train -q --mock "$@"' sh $T train.train_iters=1 \
+    'cd $OMPI_COMM_WORLD_RANK && exec wan-train -q --mock --precision fp32 "$@"' sh $T train.train_iters=1 \
     checkpoint.pretrained_checkpoint=w checkpoint.save=; }
 mkdir 0 1
 cp -r c1/iter_0000020 0/w
@@ -64,10 +63,12 @@ fails 1 'rank 1 starts with other weights' "a rank with other weights" other
 fails 1 'nowhere' "a rank that cannot write ends the others" run 2 train.train_iters=1 checkpoint.save=/dev/null/nowhere
 
 start() { # start METRICS args...: two ranks in the background; their pids in $ranks
-    (exec=exec; run 2 train.train_iters=1000000 --metrics "$@") >"$1.out" 2>"$1.err" &
+    (exec mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 sh -c \
+        'echo $$ >pid.$OMPI_COMM_WORLD_RANK; exec wan-train -q --mock --precision fp32 "$@"' sh $T \
+        train.train_iters=1000000 --metrics "$@") >"$1.out" 2>"$1.err" &
     job=$!
     for i in $(seq 200); do [ -s "$1" ] && break; sleep 0.05; done
-    ranks=$(pgrep -P $job -f 'train_iters=1000000')
+    ranks=$(cat pid.0 pid.1)
 }
 ended() { # the job ends within 60 s, with a bad status
     local t=0
