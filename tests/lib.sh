@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Helpers for the test scripts:  . "$TOP/tests/lib.sh"  ... checks ...  done_testing
 # Each script runs in an empty scratch folder, with the tools on PATH.
-n=0 bad=0
+n=0 bad=0 ok_out=$PWD/ok.out ok_err=$PWD/ok.err # absolute: a script may change its folder
 SAMPLES=${SAMPLES:-$TOP/../shared/samples}
 ok() { # ok "name" command...: passes when the command succeeds
     local name=$1; shift
     n=$((n + 1))
-    if "$@" >ok.out 2>ok.err; then echo "ok $n - $name"; else
-        bad=$((bad + 1)); echo "not ok $n - $name (exit $?)"; tail -n 5 ok.err >&2; fi
+    if "$@" >"$ok_out" 2>"$ok_err"; then echo "ok $n - $name"; else
+        bad=$((bad + 1)); echo "not ok $n - $name (exit $?)"; tail -n 5 "$ok_err" >&2; fi
 }
 fails() { # fails STATUS REGEX "name" command...: exit status and one sentence on stderr
     local want=$1 re=$2 name=$3 rc; shift 3
