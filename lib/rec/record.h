@@ -80,6 +80,11 @@ int wan_reader_next(wan_reader *r, wan_record *rec) WAN_MUST_CHECK;
 /* Filters: records of unknown types that may be ignored are from now on copied to w unchanged, at
  * their place (otherwise they are skipped).  w NULL ends it. */
 void wan_reader_tee(wan_reader *r, wan_writer *w);
+/* Filters: when the input goes on with a stream of another header, fn gets that header before
+ * anything of the stream is returned or copied; its -1 ends the reading.  The filter then begins
+ * an output stream of its own for it (wan_writer_next_stream). */
+typedef int wan_reader_stream_fn(void *arg, const json_t *header);
+void wan_reader_on_stream(wan_reader *r, wan_reader_stream_fn *fn, void *arg);
 uint64_t wan_reader_count(const wan_reader *r); /* records returned so far */
 void wan_reader_close(wan_reader **r);
 
@@ -87,6 +92,8 @@ void wan_reader_close(wan_reader **r);
 int wan_writer_open(wan_writer **out, FILE *f, const char *name, const json_t *header)
     WAN_MUST_CHECK;
 int wan_writer_put(wan_writer *w, const wan_record *rec) WAN_MUST_CHECK;
+/* Ends the stream and begins the next one behind it. */
+int wan_writer_next_stream(wan_writer *w, const json_t *header) WAN_MUST_CHECK;
 /* Writes the end record and flushes; frees w also on failure.  f stays open. */
 int wan_writer_finish(wan_writer **w) WAN_MUST_CHECK;
 void wan_writer_abandon(wan_writer **w); /* no end record: the reader will see truncation */

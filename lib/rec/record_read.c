@@ -18,6 +18,8 @@ struct wan_reader {
     char *name;
     json_t *header;
     wan_writer *tee;
+    wan_reader_stream_fn *on_stream;
+    void *on_stream_arg;
     uint64_t returned; /* data records, over all streams of the input */
     uint64_t records;  /* data records of the current stream */
     uint64_t ordinal;  /* records of any type of the current stream */
@@ -229,10 +231,11 @@ static int read_stream_header(wan_reader *r, const wan_head *h)
     json_t *meta = read_meta_only(r, h);
     if (!meta)
         return -1;
+    int another = r->header && !json_equal(r->header, meta);
     json_decref(r->header);
     r->header = meta;
     r->open = 1;
-    return 0;
+    return another && r->on_stream ? r->on_stream(r->on_stream_arg, meta) : 0;
 }
 
 static int read_end(wan_reader *r, const wan_head *h)
@@ -357,6 +360,12 @@ json_t *wan_reader_header(wan_reader *r)
 void wan_reader_tee(wan_reader *r, wan_writer *w)
 {
     r->tee = w;
+}
+
+void wan_reader_on_stream(wan_reader *r, wan_reader_stream_fn *fn, void *arg)
+{
+    r->on_stream = fn;
+    r->on_stream_arg = arg;
 }
 
 uint64_t wan_reader_count(const wan_reader *r)

@@ -126,6 +126,18 @@ done:
     return rc;
 }
 
+/* Begins a stream. */
+static int put_header(wan_writer *w, const json_t *header)
+{
+    w->ordinal = w->records = w->payload = 0;
+    wan_sha256_init(&w->digest);
+    json_t *empty = header ? NULL : json_object();
+    int rc = put_record(w, &(wan_head){ .type = WAN_T_HEAD }, NULL, header ? header : empty, NULL,
+                        0);
+    json_decref(empty);
+    return rc;
+}
+
 int wan_writer_open(wan_writer **out, FILE *f, const char *name, const json_t *header)
 {
     wan_writer *w = wan_calloc(1, sizeof *w, "record writer");
@@ -135,11 +147,7 @@ int wan_writer_open(wan_writer **out, FILE *f, const char *name, const json_t *h
         return wan_err("out of memory (record writer)");
     }
     w->f = f;
-    wan_sha256_init(&w->digest);
-    json_t *empty = header ? NULL : json_object();
-    int rc = put_record(w, &(wan_head){ .type = WAN_T_HEAD }, NULL, header ? header : empty, NULL,
-                        0);
-    json_decref(empty);
+    int rc = put_header(w, header);
     if (rc < 0)
         wan_writer_abandon(&w);
     *out = w;
@@ -167,14 +175,20 @@ static int put_end(wan_writer *w)
         return wan_err("out of memory (end record)");
     int rc = put_record(w, &(wan_head){ .type = WAN_T_DONE }, NULL, meta, NULL, 0);
     json_decref(meta);
-    if (!rc && fflush(w->f))
-        rc = wan_err_errno("%s: write failed", w->name);
     return rc;
+}
+
+int wan_writer_next_stream(wan_writer *w, const json_t *header)
+{
+    WAN_TRY(put_end(w));
+    return put_header(w, header);
 }
 
 int wan_writer_finish(wan_writer **w)
 {
     int rc = put_end(*w);
+    if (rc == 0 && fflush((*w)->f))
+        rc = wan_err_errno("%s: write failed", (*w)->name);
     wan_writer_abandon(w);
     return rc;
 }

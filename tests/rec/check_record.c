@@ -42,13 +42,13 @@ static void add_clip(wan_writer *w, const char *key, int frames)
     wan_record_clear(&r);
 }
 
-/* A stream of n clips. */
-static bytes make(int n, int finish)
+/* A stream of n clips that program made. */
+static bytes make_by(const char *program, int n, int finish)
 {
     bytes b;
     wan_writer *w;
     FILE *f = begin(&b);
-    json_t *head = wan_provenance_append(NULL, "check", NULL);
+    json_t *head = wan_provenance_append(NULL, program, NULL);
     if (wan_writer_open(&w, f, "mem", head) < 0)
         WAN_BUG("%s", wan_err_text());
     for (int i = 0; i < n; i++) {
@@ -63,6 +63,11 @@ static bytes make(int n, int finish)
     fclose(f);
     json_decref(head);
     return b;
+}
+
+static bytes make(int n, int finish)
+{
+    return make_by("check", n, finish);
 }
 
 /* Reads everything; the number of records, or -1 - number when it ended in an error. */
@@ -180,6 +185,73 @@ static uint8_t *nth(bytes b, int i)
     while (i--)
         p += wan_le_get64(p + 16);
     return p;
+}
+
+static int follow(void *w, const json_t *header)
+{
+    return wan_writer_next_stream(w, header);
+}
+
+static int fail_to_follow(void *arg, const json_t *header)
+{
+    (void)arg, (void)header;
+    return wan_err("no second stream");
+}
+
+/* What a filter that only copies makes of the input; n in: -1 when it failed. */
+static bytes filter(const bytes *in, wan_reader_stream_fn *fn)
+{
+    bytes b;
+    wan_reader *r;
+    wan_writer *w = NULL;
+    wan_record rec = WAN_RECORD_INIT;
+    FILE *from = fmemopen(in->p, in->n, "rb"), *to = begin(&b);
+    int rc = wan_reader_open(&r, from, "mem");
+    if (rc == 0)
+        rc = wan_writer_open(&w, to, "mem", wan_reader_header(r));
+    if (rc == 0)
+        wan_reader_on_stream(r, fn, w);
+    while (rc >= 0 && (rc = wan_reader_next(r, &rec)) > 0)
+        rc = wan_writer_put(w, &rec);
+    if (rc == 0)
+        rc = wan_writer_finish(&w);
+    wan_writer_abandon(&w);
+    wan_record_clear(&rec);
+    wan_reader_close(&r);
+    fclose(from);
+    fclose(to);
+    if (rc < 0)
+        b.n = 0;
+    return b;
+}
+
+/* Streams of different headers stay apart in a filter's output, records keep their history. */
+static void check_histories(void)
+{
+    bytes part[4] = { make_by("one", 1, 1), make_by("two", 2, 1), make_by("none", 0, 1),
+                      make_by("one", 1, 1) }, in;
+    FILE *f = begin(&in);
+    for (int i = 0; i < 4; i++)
+        fwrite(part[i].p, 1, part[i].n, f);
+    fclose(f);
+    bytes out = filter(&in, follow);
+    ok(out.n == in.n && !memcmp(out.p, in.p, in.n), "a filter keeps four histories apart");
+    free(out.p);
+    out = filter(&in, fail_to_follow);
+    ok(!out.n && strstr(wan_err_text(), "mem: record 2: no second stream"),
+       "where it cannot, reading ends: %s", wan_err_text());
+    free(out.p);
+    free(in.p);
+    f = begin(&in);
+    fwrite(part[0].p, 1, part[0].n, f);
+    fwrite(part[3].p, 1, part[3].n, f);
+    fclose(f);
+    out = filter(&in, fail_to_follow);
+    ok(out.n && out.n < in.n && count(out.p, out.n) == 2, "equal headers become one stream");
+    free(out.p);
+    free(in.p);
+    for (int i = 0; i < 4; i++)
+        free(part[i].p);
 }
 
 static void reseal(uint8_t *head)
@@ -381,6 +453,7 @@ int main(void)
     check_truncation();
     check_bit_flips();
     check_cat();
+    check_histories();
     check_caps();
     check_table();
     check_unknown("note", 1);
