@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/sha256.h"
 #include "lib/media/video.h"
 #include "lib/rec/record.h"
 #include "lib/rec/safetensors.h"

@@ -46,8 +46,8 @@ int wan_remove_tree(const char *path);                        /* rm -rf, best ef
 /* malloc'ed "dir/name" ("name" when dir is NULL or name is absolute). */
 char *wan_path_join(const char *dir, const char *name);
 
-/* Installs the tools' signal rules: SIGPIPE default for filters; SIGINT/SIGTERM remove temporary
- * files and die by the signal.  Call once at the start of main. */
+/* Installs the filters' signal rules: SIGPIPE, SIGINT, SIGTERM and SIGHUP remove temporary files
+ * and die by the signal.  Call once at the start of main. */
 void wan_signals_filter(void);
 /* Trainer: SIGPIPE ignored; SIGINT/SIGTERM/SIGUSR1 set a flag that wan_stop_requested() returns. */
 void wan_signals_trainer(void);

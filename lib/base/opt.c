@@ -4,6 +4,7 @@
  */
 #include "lib/base/opt.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -45,7 +46,8 @@ static int parse_size(int64_t *out, const char *s, double lo, double hi, const c
     char *end;
     errno = 0;
     double v = strtod(s, &end);
-    const char *u = *end ? strchr(suffix, *end & ~0x20) : NULL;
+    int letter = toupper((unsigned char)*end);
+    const char *u = letter ? strchr(suffix, letter) : NULL;
     if (u) {
         v *= pow(1024, (double)(u - suffix + 1));
         end++;

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/base/sha256.h"
 
 #define MAX_HEADER (100u << 20)
 

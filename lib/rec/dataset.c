@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/base/sha256.h"
 #include "lib/rec/dataset_in.h"
 #include "lib/rec/info.h"
 #include "lib/rec/le.h"

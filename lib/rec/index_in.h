@@ -5,7 +5,7 @@
 #ifndef WAN_REC_INDEX_IN_H
 #define WAN_REC_INDEX_IN_H
 
-#include "lib/base/crc32c.h"
+#include "lib/base/sha256.h"
 #include "lib/rec/index.h"
 #include "lib/rec/keyset.h"
 #include "lib/rec/shard.h"

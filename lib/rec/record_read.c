@@ -9,6 +9,7 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/base/sha256.h"
 #include "lib/rec/record_format.h"
 
 enum { FIRST_CHUNK = 256 << 20 }; /* bytes taken on trust; more only after that many have come */

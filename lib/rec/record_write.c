@@ -8,6 +8,7 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/base/sha256.h"
 #include "lib/rec/record_format.h"
 
 struct wan_writer {

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/base/sha256.h"
 
 static int digest(const char *path, char hex[65], int64_t *bytes)
 {

@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/base/opt.h"
 #include "lib/base/rng.h"
+#include "lib/base/sha256.h"
 #include "tests/tap.h"
 
 static void check_sums(void)

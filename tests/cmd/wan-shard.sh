@@ -25,6 +25,7 @@ fails 2 'exactly one of' "nothing to do" wan-shard
 fails 2 'exactly one of' "both ways at once" wan-shard -o a -x b
 fails 2 'no files' "-x with a file" wan-shard -x ds a.rec
 fails 2 'shard-maxcount' "a count of zero" wan-shard --shard_maxcount 0 -o n a.rec
+fails 2 'not a size' "a size that ends in a blank" wan-shard --shard_maxsize '1 ' -o n a.rec
 fails 2 'latent-dtype' "an unknown type" wan-shard --latent-dtype f8 -o n a.rec
 fails 1 'nothere' "a missing file" wan-shard -o n nothere
 fails 1 'No such file' "a folder that is not there" wan-shard -x .nothing
