@@ -19,14 +19,15 @@ own=
 if [ -n "$clips" ]; then
     own=1
     prompts=$work/prompts.txt
-    for f in "$clips"/*.json; do jq -r .caption "$f"; done | awk '!seen[$0]++' | head -n 8 >"$prompts"
+    [ -d "$clips" ] || { echo "CLIPS=$clips: no such folder"; exit 1; }
+    find "$clips" -name '*.json' | sort | tr '\n' '\0' | xargs -0 -r jq -r '.caption // empty' |
+        awk '!seen[$0]++ && n++ < 8' >"$prompts"
+    [ -s "$prompts" ] || { echo "CLIPS=$clips: no .json with a \"caption\" beside the videos"; exit 1; }
 else
     clips=$work/clips prompts=$here/prompts.txt
     say "drawing clips"
     draw_clips --held-out "$work/held-out" "$clips"
 fi
-ls "$clips"/*.mp4 | wc -l | xargs echo "training clips:"
-
 size=(--height 64 --width 64 --center-crop)
 say "frames to one-frame samples (stage 1)"
 wan-decode "${size[@]}" --mode frames --num-frames 4 "$clips" |
