@@ -32,7 +32,7 @@ static const wan_opt table[] = {
                 "only records whose key matches this shell pattern; from-safetensors: the key"),
     WAN_OPT_FLAG("force", 'f', &o.force, "write binary data even to a terminal"),
     WAN_OPT_GROUP("ls"),
-    WAN_OPT_FLAG("header", 0, &o.header, "print the stream's header (provenance) first"),
+    WAN_OPT_FLAG("header", 0, &o.header, "print the header (provenance) of each stream first"),
     WAN_OPT_FLAG("digest", 0, &o.digest, "print the SHA-256 of each tensor's data"),
     WAN_OPT_GROUP("sheet"),
     WAN_OPT_INT("columns", 0, "N", &o.columns, 1, 256, "frames shown of each record"),
@@ -139,15 +139,17 @@ static int print_line(wan_out *out, json_t *line)
 
 typedef struct listing {
     wan_out *out;
-    const wan_reader *shown; /* whose header was printed */
+    json_t *shown; /* the header printed last */
 } listing;
 
 static int ls_record(input *in, wan_record *rec, void *arg)
 {
     listing *l = arg;
-    if (o.header && l->shown != in->r) {
-        l->shown = in->r;
-        WAN_TRY(print_line(l->out, json_pack("{s:O}", "header", wan_reader_header(in->r))));
+    json_t *header = wan_reader_header(in->r);
+    if (o.header && !(l->shown && json_equal(l->shown, header))) {
+        json_decref(l->shown);
+        l->shown = json_incref(header);
+        WAN_TRY(print_line(l->out, json_pack("{s:O}", "header", header)));
     }
     json_t *tensors = json_array();
     for (int i = 0; i < rec->n_tensors; i++)
@@ -161,6 +163,7 @@ static int do_ls(char **path, int n)
     listing l = { 0 };
     WAN_TRY(wan_out_open(&l.out, o.output ? o.output : "-"));
     int rc = for_each(path, n, ls_record, &l);
+    json_decref(l.shown);
     if (rc < 0 && !o.output) { /* what was good was printed, and stays */
         char *why = strdup(wan_err_text());
         if (wan_out_finish(&l.out) == 0)
@@ -174,56 +177,54 @@ static int do_ls(char **path, int n)
     return wan_out_finish(&l.out);
 }
 
-/* ---- cat: one stream for each stream read, with our provenance entry added */
+/* ---- writing records: a stream for each history, with our provenance entry added */
 
 typedef struct copying {
     wan_out *out;
     wan_writer *w;
-    json_t *header; /* of the stream being copied */
+    json_t *header; /* of the stream being written */
 } copying;
 
-static int copy_begin(copying *c, input *in)
+/* A stream with that header begins. */
+static int copy_follow(void *arg, const json_t *from)
 {
+    copying *c = arg;
     json_t *opts = o.key ? json_pack("{s:s}", "key", o.key) : NULL;
-    c->header = json_deep_copy(wan_reader_header(in->r));
-    json_t *head = wan_provenance_append(c->header, "wan-record", opts);
+    json_t *head = wan_provenance_append(from, "wan-record", opts);
+    int rc = !c->w ? wan_writer_open(&c->w, wan_out_file(c->out), wan_out_name(c->out), head)
+             : json_equal(c->header, head) ? 0 : wan_writer_next_stream(c->w, head);
     json_decref(opts);
-    int rc = wan_writer_open(&c->w, wan_out_file(c->out), wan_out_name(c->out), head);
-    json_decref(head);
-    wan_reader_tee(in->r, c->w);
+    json_decref(c->header);
+    c->header = head;
     return rc;
 }
 
-static int copy_end(copying *c, input *in)
+static int copy_finish(copying *c, int rc)
 {
-    if (in)
-        wan_reader_tee(in->r, NULL);
+    if (rc == 0)
+        rc = wan_writer_finish(&c->w);
+    wan_writer_abandon(&c->w);
     json_decref(c->header);
-    c->header = NULL;
-    return c->w ? wan_writer_finish(&c->w) : 0;
+    if (rc < 0) {
+        wan_out_discard(&c->out);
+        return -1;
+    }
+    return wan_out_finish(&c->out);
 }
+
+/* ---- cat */
 
 static int copy_records(copying *c, input *in)
 {
     int rc;
     wan_record rec = WAN_RECORD_INIT;
-    WAN_TRY(copy_begin(c, in));
-    while ((rc = input_next(in, &rec)) > 0) {
-        if (!json_equal(c->header, wan_reader_header(in->r)) &&
-            (copy_end(c, in) < 0 || copy_begin(c, in) < 0))
-            rc = -1;
-        if (rc < 0 || wan_writer_put(c->w, &rec) < 0) {
-            rc = -1;
-            break;
-        }
-    }
+    WAN_TRY(copy_follow(c, wan_reader_header(in->r)));
+    wan_reader_on_stream(in->r, copy_follow, c);
+    wan_reader_tee(in->r, c->w);
+    while ((rc = input_next(in, &rec)) > 0 && (rc = wan_writer_put(c->w, &rec)) == 0)
+        ;
     wan_record_clear(&rec);
-    if (rc < 0) {
-        wan_writer_abandon(&c->w);
-        json_decref(c->header);
-        return -1;
-    }
-    return copy_end(c, in);
+    return rc;
 }
 
 static int do_cat(char **path, int n)
@@ -242,11 +243,7 @@ static int do_cat(char **path, int n)
         rc = copy_records(&c, &in);
         input_close(&in);
     }
-    if (rc < 0) {
-        wan_out_discard(&c.out);
-        return -1;
-    }
-    return wan_out_finish(&c.out);
+    return copy_finish(&c, rc);
 }
 
 /* ---- check */
@@ -465,48 +462,35 @@ static int put_file(wan_writer *w, wan_st *st, const char *file, int several)
     return rc;
 }
 
-/* The header for a stream made of this file: its own provenance, if it carries one, and our entry. */
-static json_t *header_of_file(wan_st *st, const char *file)
+/* The file's own provenance, if it carries one, is that of its record. */
+static int follow_file(copying *c, wan_st *st, const char *file)
 {
     const char *s = json_string_value(json_object_get(wan_st_metadata(st), "wan_header"));
     json_t *from = s ? wan_json_parse(s, strlen(s), file) : NULL;
-    json_t *head = !s || json_is_object(from) ? wan_provenance_append(from, "wan-record", NULL)
-                                              : NULL;
-    if (!head && from)
-        wan_err("%s: its wan_header is not an object", file);
+    int rc = !s || json_is_object(from) ? copy_follow(c, from)
+             : from ? wan_err("%s: its wan_header is not an object", file) : -1;
     json_decref(from);
-    return head;
+    return rc;
 }
 
 static int do_from_safetensors(char **path, int n)
 {
-    wan_out *out;
-    wan_writer *w = NULL;
+    copying c = { 0 };
     if (n == 0)
         return wan_err("from-safetensors needs files");
-    WAN_TRY(open_binary(&out));
+    WAN_TRY(open_binary(&c.out));
     int rc = 0;
     for (int i = 0; i < n && !rc; i++) {
         wan_st *st = NULL;
         rc = wan_st_open(&st, path[i]);
-        if (!rc && !w) {
-            json_t *head = header_of_file(st, path[i]);
-            rc = head ? wan_writer_open(&w, wan_out_file(out), wan_out_name(out), head) : -1;
-            json_decref(head);
-        }
         if (!rc)
-            rc = put_file(w, st, path[i], n > 1);
+            rc = follow_file(&c, st, path[i]);
+        if (!rc)
+            rc = put_file(c.w, st, path[i], n > 1);
         if (st)
             wan_st_close(&st);
     }
-    if (!rc)
-        rc = wan_writer_finish(&w);
-    wan_writer_abandon(&w);
-    if (rc < 0) {
-        wan_out_discard(&out);
-        return -1;
-    }
-    return wan_out_finish(&out);
+    return copy_finish(&c, rc);
 }
 
 /* ---- sheet: a row of frames for each record */

@@ -43,8 +43,7 @@ static const wan_tool tool = { "wan-shard", "pack records into tar shards, or un
 
 static struct {
     wan_shard_writer *w;
-    json_t *header; /* provenance of the first stream with our entry */
-    char *id;
+    char *id;         /* of our entry in the provenance of the stream being read */
     int latent, text; /* element types of the first sample */
 } st = { .latent = -1, .text = -1 };
 
@@ -61,23 +60,28 @@ static json_t *options(void)
                      "latent_dtype", o.latent, "text_dtype", o.text);
 }
 
-/* Opens the writer once the first stream's header is known. */
-static int start(const json_t *from)
+static int open_writer(void)
 {
-    json_t *opts = options();
-    st.header = wan_provenance_append(from, tool.name, opts);
-    json_decref(opts);
-    char *text = wan_json_dump(st.header);
-    if (!text)
-        return -1;
-    const json_t *chain = json_object_get(st.header, "provenance");
+    wan_shard_options opt = { .dir = o.output, .rank = (int)o.rank, .max_count = o.count,
+                              .max_bytes = o.size, .force = o.force };
+    return wan_shard_writer_open(&st.w, &opt);
+}
+
+/* A stream with that header begins: its history goes in front of its samples. */
+static int start_stream(void *arg, const json_t *from)
+{
+    (void)arg;
+    json_t *opts = options(), *header = wan_provenance_append(from, tool.name, opts);
+    const json_t *chain = json_object_get(header, "provenance");
     const json_t *last = json_array_get(chain, json_array_size(chain) - 1);
     const char *id = json_string_value(json_object_get(last, "id"));
+    free(st.id);
     st.id = strdup(id ? id : tool.name);
-    wan_shard_options opt = { .dir = o.output, .rank = (int)o.rank, .max_count = o.count,
-                              .max_bytes = o.size, .force = o.force, .provenance = text };
-    int rc = wan_shard_writer_open(&st.w, &opt);
+    char *text = wan_json_dump(header);
+    int rc = text && st.id ? wan_shard_writer_provenance(st.w, text) : -1;
     free(text);
+    json_decref(header);
+    json_decref(opts);
     return rc;
 }
 
@@ -120,7 +124,11 @@ static int pack_file(const char *path)
     WAN_TRY(wan_in_open(&f, path, &name));
     int rc = wan_reader_open(&in, f, name);
     if (rc == 0 && !st.w)
-        rc = start(wan_reader_header(in));
+        rc = open_writer();
+    if (rc == 0)
+        rc = start_stream(NULL, wan_reader_header(in));
+    if (rc == 0)
+        wan_reader_on_stream(in, start_stream, NULL);
     while (rc == 0 && (rc = wan_reader_next(in, &r)) == 1) {
         rc = put(&r);
         wan_progress(0, "%" PRIu64 " samples, %.1f MB", wan_shard_writer_samples(st.w),
@@ -152,26 +160,38 @@ static int pack(int n, char **files)
                  wan_dtype_name((wan_dtype)st.latent), wan_dtype_name((wan_dtype)st.text));
     }
     wan_shard_writer_abandon(&st.w);
-    json_decref(st.header);
     free(st.id);
     return rc;
 }
 
-/* Begins the stream: the provenance member stands in front of the first sample. */
-static int start_stream(wan_writer **w, const wan_shard_reader *r)
+/* The records being written, and the provenance member their stream was begun with. */
+typedef struct unpacking {
+    wan_writer *w;
+    char *history; /* or NULL: there was none */
+} unpacking;
+
+/* Goes on to another stream where the samples come from elsewhere. */
+static int follow(unpacking *u, const wan_shard_reader *r, const char *path)
 {
     const char *text = wan_shard_reader_provenance(r);
-    json_t *from = text ? wan_json_parse(text, strlen(text), WAN_SHARD_PROVENANCE) : NULL;
-    if (text && !from)
-        return -1;
+    if (u->w && (text && u->history ? !strcmp(text, u->history) : text == u->history))
+        return 0;
+    json_t *from = text ? wan_json_parse(text, strlen(text), "provenance") : NULL;
+    if (text && !json_is_object(from)) {
+        json_decref(from);
+        return from ? wan_err("%s: provenance is no JSON object", path) : wan_err_prefix("%s", path);
+    }
     json_t *header = wan_provenance_append(from, tool.name, NULL);
-    int rc = wan_writer_open(w, stdout, "<stdout>", header);
+    int rc = u->w ? wan_writer_next_stream(u->w, header)
+                  : wan_writer_open(&u->w, stdout, "<stdout>", header);
+    free(u->history);
+    u->history = text ? strdup(text) : NULL;
     json_decref(header);
     json_decref(from);
     return rc;
 }
 
-static int extract_shard(wan_writer **w, const char *path)
+static int extract_shard(unpacking *u, const char *path)
 {
     wan_shard_reader *r;
     wan_shard_sample s;
@@ -179,10 +199,10 @@ static int extract_shard(wan_writer **w, const char *path)
     int rc;
     WAN_TRY(wan_shard_reader_open(&r, path, 0));
     while ((rc = wan_shard_reader_next(r, &s)) == 1) {
-        rc = *w ? 0 : start_stream(w, r);
+        rc = follow(u, r, path);
         if (rc == 0)
             rc = wan_samplemap_unpack(&rec, &s, path);
-        if (rc < 0 || (rc = wan_writer_put(*w, &rec)) < 0)
+        if (rc < 0 || (rc = wan_writer_put(u->w, &rec)) < 0)
             break;
     }
     wan_record_clear(&rec);
@@ -198,22 +218,23 @@ static int extract(void)
 {
     char **names;
     size_t n;
-    wan_writer *w = NULL;
+    unpacking u = { NULL, NULL };
     WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));
     WAN_TRY(wan_shard_list(&names, &n, o.extract));
     int rc = n ? 0 : wan_err("%s: no shards (*.tar)", o.extract);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         wan_progress(0, "shard %zu of %zu", i + 1, n);
         char *path = wan_path_join(o.extract, names[i]);
-        rc = path ? extract_shard(&w, path) : -1;
+        rc = path ? extract_shard(&u, path) : -1;
         free(path);
     }
-    if (rc == 0 && !w)
+    if (rc == 0 && !u.w)
         rc = wan_err("%s: no samples in its shards", o.extract);
     wan_shard_list_free(names, n);
     if (rc == 0)
-        rc = wan_writer_finish(&w);
-    wan_writer_abandon(&w);
+        rc = wan_writer_finish(&u.w);
+    wan_writer_abandon(&u.w);
+    free(u.history);
     wan_progress(1, "%zu shards", n);
     return rc;
 }

@@ -10,12 +10,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 struct wan_out {
     FILE *f;
     char *path, *tmp; /* both NULL: stdout; tmp NULL: a device or pipe, written in place */
+    int lock;         /* of tmp, held until it is renamed; -1: none */
 };
 
 /* Temporary files to remove when the program ends early.  Fixed slots, because a signal handler
@@ -54,24 +56,75 @@ static void out_free(wan_out *o)
 {
     if (o->tmp)
         pending_drop(o->tmp);
+    if (o->lock >= 0)
+        close(o->lock);
     free(o->path);
     free(o->tmp);
     free(o);
 }
 
-/* The name is fixed (path.tmp), so a leftover of a killed run is overwritten, not collected. */
+/* Opens tmp for writing alone.  File systems without locks are taken as they are. */
+static int open_locked(const char *tmp)
+{
+    for (;;) {
+        struct stat ours, named;
+        int fd = open(tmp, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        if (fd < 0)
+            return wan_err_errno("%s: cannot create", tmp);
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            close(fd);
+            return wan_err("%s: another process is writing it", tmp);
+        }
+        /* who had it before may have renamed it: then it is not ours to empty */
+        if (fstat(fd, &ours) == 0 && stat(tmp, &named) == 0 && ours.st_ino == named.st_ino &&
+            ours.st_dev == named.st_dev) {
+            if (ftruncate(fd, 0) == 0)
+                return fd;
+            wan_err_errno("%s: cannot create", tmp);
+            close(fd);
+            return -1;
+        }
+        close(fd);
+    }
+}
+
+/* The name is fixed (path.tmp), so a leftover of a killed run is overwritten, not collected.
+ * o->tmp is set when the file is ours to remove. */
 static int out_create(wan_out *o, const char *path)
 {
     size_t n = strlen(path) + 5;
     o->path = strdup(path);
-    o->tmp = wan_malloc(n, 1, "file name");
-    if (!o->path || !o->tmp)
+    char *tmp = wan_malloc(n, 1, "file name");
+    if (!o->path || !tmp) {
+        free(tmp);
         return -1;
-    snprintf(o->tmp, n, "%s.tmp", path);
-    o->f = fopen(o->tmp, "wb");
-    if (!o->f)
-        return wan_err_errno("%s: cannot create", o->tmp);
-    return pending_add(o->tmp);
+    }
+    snprintf(tmp, n, "%s.tmp", path);
+    o->lock = open_locked(tmp);
+    if (o->lock < 0) {
+        free(tmp);
+        return -1;
+    }
+    o->tmp = tmp;
+    int fd = dup(o->lock);
+    o->f = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (!o->f) {
+        if (fd >= 0)
+            close(fd);
+        return wan_err_errno("%s: cannot create", tmp);
+    }
+    return pending_add(tmp);
+}
+
+/* No signal between making the file and noting that it must go. */
+static int out_create_quietly(wan_out *o, const char *path)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = out_create(o, path);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
 }
 
 /* A rename would replace the device or pipe itself. */
@@ -96,9 +149,10 @@ int wan_out_open(wan_out **out, const char *path)
     *out = NULL;
     if (!o)
         return -1;
+    o->lock = -1;
     if (!strcmp(path, "-"))
         o->f = stdout;
-    else if (is_special(path) ? out_direct(o, path) < 0 : out_create(o, path) < 0) {
+    else if (is_special(path) ? out_direct(o, path) < 0 : out_create_quietly(o, path) < 0) {
         wan_out_discard(&o);
         return -1;
     }

@@ -8,7 +8,8 @@
  *     WAN_TRY(wan_out_finish(&o));              // flush, fsync, rename into place; checked
  *
  * wan_out_discard() (or exit, or a caught signal) removes the temporary file, so that nothing
- * half-written ever keeps a final name.
+ * half-written ever keeps a final name.  While it is open no other process can open the same path
+ * for writing.
  */
 #ifndef WAN_BASE_FILE_H
 #define WAN_BASE_FILE_H

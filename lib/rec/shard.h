@@ -15,7 +15,6 @@
 #include "lib/base/err.h"
 
 #define WAN_SHARD_PARTS 4200     /* json, pickle, pth and one per unknown tensor */
-#define WAN_SHARD_PROVENANCE "__provenance__/header.json"
 
 typedef struct wan_shard_part {
     char *name;          /* "json", "pth", ...; owned when the reader made it */
@@ -32,13 +31,15 @@ typedef struct wan_shard_options {
     int64_t max_count;       /* samples per shard */
     int64_t max_bytes;       /* a shard that has this much payload takes no more samples */
     int force;               /* replace this rank's shards */
-    const char *provenance;  /* text of the provenance member, or NULL */
 } wan_shard_options;
 
 typedef struct wan_shard_writer wan_shard_writer;
 
 /* Refuses a folder that already holds shards of this rank, unless force. */
 int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt) WAN_MUST_CHECK;
+/* Text of the stream header of the samples that follow, copied.  It becomes a member (__provenance__)
+ * in front of them in each shard. */
+int wan_shard_writer_provenance(wan_shard_writer *w, const char *text) WAN_MUST_CHECK;
 /* Appends one sample; parts are borrowed and written in the order of their names.  A key that was
  * written before is an error. */
 int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_part *part,
@@ -73,7 +74,7 @@ int wan_shard_reader_open_range(wan_shard_reader **out, const char *path, int he
 int wan_shard_reader_next(wan_shard_reader *r, wan_shard_sample *s) WAN_MUST_CHECK;
 /* Members that were no regular files or had no key. */
 uint64_t wan_shard_reader_ignored(const wan_shard_reader *r);
-/* Text of the provenance member, or NULL. */
+/* Text of the last provenance member in front of the sample last returned, or NULL. */
 const char *wan_shard_reader_provenance(const wan_shard_reader *r);
 void wan_shard_reader_close(wan_shard_reader **r);
 

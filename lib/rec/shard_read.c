@@ -39,7 +39,7 @@ struct wan_shard_reader {
     uint64_t ahead_at;
     int eof;
     uint64_t ignored, end;
-    char *provenance;
+    char *provenance, *provenance_ahead; /* of this sample; read since, NULL: the same */
 };
 
 static la_ssize_t on_read(struct archive *a, void *user, const void **data)
@@ -210,12 +210,16 @@ static int check_member(wan_shard_reader *r, struct archive_entry *e, const char
 
 static int read_provenance(wan_shard_reader *r, struct archive_entry *e, const char *name)
 {
+    static const char begin[] = "__provenance__/header";
     uint64_t size = (uint64_t)archive_entry_size(e);
     uint8_t *text;
-    if (strcmp(name, WAN_SHARD_PROVENANCE) || r->provenance || size > MAX_PROVENANCE)
+    if (r->headers || strncmp(name, begin, sizeof begin - 1))
         return 0;
+    if (size > MAX_PROVENANCE)
+        return wan_err("%s: %s: %" PRIu64 " bytes", r->path, name, size);
     WAN_TRY(read_payload(r, size, &text, name));
-    r->provenance = (char *)text;
+    free(r->provenance_ahead);
+    r->provenance_ahead = (char *)text;
     return 0;
 }
 
@@ -304,6 +308,11 @@ int wan_shard_reader_next(wan_shard_reader *r, wan_shard_sample *s)
     if (!(r->key = strdup(r->ahead_key)))
         return wan_err("out of memory (key)");
     r->begin = r->ahead_at;
+    if (r->provenance_ahead) {
+        free(r->provenance);
+        r->provenance = r->provenance_ahead;
+        r->provenance_ahead = NULL;
+    }
     int rc;
     do {
         WAN_TRY(take_member(r));
@@ -341,6 +350,7 @@ void wan_shard_reader_close(wan_shard_reader **pr)
     free(r->key);
     free(r->ahead_key);
     free(r->provenance);
+    free(r->provenance_ahead);
     free(r);
     *pr = NULL;
 }

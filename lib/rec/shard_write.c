@@ -20,10 +20,14 @@ enum { RECORD = 10240 }; /* a tar file is a multiple of 20 blocks, as everybody'
 
 struct wan_shard_writer {
     wan_shard_options opt;
-    char *dir, *provenance;
+    char *dir;
+    char *provenance;            /* of the samples that follow, or NULL */
+    int histories;               /* provenance members in the open shard */
+    int told;                    /* the last of them is this provenance */
     wan_keyset keys;
     uint64_t samples, shards, bytes;
     uint64_t in_count, in_bytes; /* of the open shard */
+    wan_out *lock;               /* a file that only one writer of this rank can have open */
     wan_out *out;
     struct archive *tar;
     int dropped;                 /* the open shard is given up: nothing more is written */
@@ -125,6 +129,7 @@ static int open_shard(wan_shard_writer *w)
     if (rc < 0)
         return -1;
     w->in_count = w->in_bytes = 0;
+    w->histories = w->told = 0;
     w->tar = archive_write_new();
     if (!w->tar)
         return wan_err("out of memory (tar)");
@@ -133,9 +138,20 @@ static int open_shard(wan_shard_writer *w)
         archive_write_set_bytes_in_last_block(w->tar, RECORD) != ARCHIVE_OK ||
         archive_write_open(w->tar, w, NULL, on_write, NULL) != ARCHIVE_OK)
         return tar_err(w);
-    if (!w->provenance)
+    return 0;
+}
+
+/* The member that says where the samples behind it come from; each has a name of its own, so that
+ * tar(1) extracts them all. */
+static int put_provenance(wan_shard_writer *w)
+{
+    char name[48] = "__provenance__/header.json";
+    if (w->told || !w->provenance)
         return 0;
-    return put_member(w, WAN_SHARD_PROVENANCE, w->provenance, strlen(w->provenance));
+    if (w->histories++)
+        snprintf(name, sizeof name, "__provenance__/header-%d.json", w->histories);
+    w->told = 1;
+    return put_member(w, name, w->provenance, strlen(w->provenance));
 }
 
 static int close_shard(wan_shard_writer *w)
@@ -160,6 +176,17 @@ static int close_shard(wan_shard_writer *w)
     return 0;
 }
 
+/* Keeps out another writer with our names, which would mix its shards with ours. */
+static int lock(wan_shard_writer *w)
+{
+    char name[32];
+    snprintf(name, sizeof name, ".shard-rank%02d", w->opt.rank);
+    char *path = wan_path_join(w->dir, name);
+    int rc = path ? wan_out_open(&w->lock, path) : -1;
+    free(path);
+    return rc;
+}
+
 int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt)
 {
     *out = NULL;
@@ -169,8 +196,7 @@ int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt)
         return -1;
     w->opt = *opt;
     w->dir = strdup(opt->dir);
-    w->provenance = opt->provenance ? strdup(opt->provenance) : NULL;
-    int rc = !w->dir || (opt->provenance && !w->provenance) ? wan_err("out of memory (shards)") : 0;
+    int rc = w->dir ? lock(w) : wan_err("out of memory (shards)");
     if (rc == 0 && !opt->force)
         rc = scan(w, 0, 0);
     if (rc < 0) {
@@ -178,6 +204,19 @@ int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt)
         return -1;
     }
     *out = w;
+    return 0;
+}
+
+int wan_shard_writer_provenance(wan_shard_writer *w, const char *text)
+{
+    if (w->provenance && !strcmp(w->provenance, text))
+        return 0;
+    char *copy = strdup(text);
+    if (!copy)
+        return wan_err("out of memory (provenance)");
+    free(w->provenance);
+    w->provenance = copy;
+    w->told = 0;
     return 0;
 }
 
@@ -225,6 +264,7 @@ int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_p
         WAN_TRY(close_shard(w));
     if (!w->tar)
         WAN_TRY(open_shard(w));
+    WAN_TRY(put_provenance(w));
     WAN_TRY(put_parts(w, key, part, n));
     w->in_count++;
     w->samples++;
@@ -266,6 +306,7 @@ void wan_shard_writer_abandon(wan_shard_writer **pw)
         archive_write_free(w->tar);
     }
     wan_out_discard(&w->out);
+    wan_out_discard(&w->lock);
     wan_keyset_clear(&w->keys);
     free(w->dir);
     free(w->provenance);

@@ -154,6 +154,12 @@ static void check_files(void)
     ok(wan_out_finish(&o) == 0 && access(path, F_OK) == 0, "final name after finish");
     ok(wan_out_open(&o, path) == 0, "open again");
     fputs("half", wan_out_file(o));
+    wan_out *second = NULL;
+    char *tmp = wan_path_join(dir, "a/b/c.txt.tmp");
+    ok(wan_out_open(&second, path) < 0 && strstr(wan_err_text(), "another process") &&
+           access(tmp, F_OK) == 0,
+       "one writer at a time: %s", wan_err_text());
+    free(tmp);
     wan_out_discard(&o);
     char *text = NULL;
     size_t n = 0;

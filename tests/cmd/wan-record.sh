@@ -42,6 +42,9 @@ ok "ls reads standard input" is "$(wan-record ls <"$two" | wc -l)" 2
 wan-record cat --key 'clip_2' "$two" >one.wan
 ok "cat --key" is "$(wan-record ls one.wan | jq -r .key)" clip_2
 ok "cat adds provenance" is "$(wan-record ls --header one.wan | head -1 | jq -r '.header.provenance[0].id')" wan-record.1
+ok "ls --header shows each of two files" is "$(wan-record ls --header one.wan real.wan | jq -r '.header.provenance[0].program // empty' | tr '\n' ' ')" "wan-record wan-decode "
+ok "and each stream of one" is "$(cat one.wan one.wan real.wan | wan-record ls --header | jq -r '.header.provenance[0].program // .key' | tr '\n' ' ')" \
+    "wan-record clip_2 clip_2 wan-decode $(wan-record ls real.wan | jq -r .key | tr '\n' ' ')"
 wan-record cat "$two" real.wan >both.wan
 ok "cat of two streams keeps both headers" is "$(./reader <both.wan | grep -c ^HEAD)" 2
 ok "check" is "$(wan-record check both.wan)" "good: 5 records, $((32 + 3 * 9 * 48 * 32 * 3)) bytes of tensors"
@@ -63,6 +66,9 @@ ok "to-safetensors" wan-record to-safetensors -q -o st real.wan
 wan-record from-safetensors st/*.safetensors >back.wan
 wan-record ls real.wan | sort >a; wan-record ls back.wan | sort >b
 same "and back: the same records" a b
+wan-record to-safetensors -q -o h.safetensors one.wan
+ok "files of two histories: two streams" is "$(wan-record from-safetensors h.safetensors st/*.safetensors | wan-record ls --header |
+    jq -r '.header.provenance[0].program // .key' | tr '\n' ' ')" "wan-record clip_2 wan-decode $(wan-record ls real.wan | jq -r .key | tr '\n' ' ')"
 ok "one file" wan-record to-safetensors -q --key clip_1 -o one.safetensors "$two"
 fails 1 'second record' "two records into one file" wan-record to-safetensors -o two.safetensors "$two"
 fails 1 'needs -o' "without -o" wan-record to-safetensors "$two"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # wan-shard: records -> shards -> records, and everything that can go wrong on the way.
 . "$TOP/tests/lib.sh"
+is() { [ "$1" = "$2" ] || { echo "got: $1; wanted: $2" >&2; false; }; }
 dfm=$TOP/tests/data/torch/dfm
 
 ok "extracts a shard made by DFM" sh -c "wan-shard -x $dfm >a.rec"
@@ -31,6 +32,23 @@ fails 1 'nothere' "a missing file" wan-shard -o n nothere
 fails 1 'No such file' "a folder that is not there" wan-shard -x .nothing
 mkdir -p empty; fails 1 'no shards' "an empty folder" wan-shard -x empty
 
+# streams with different histories: every sample keeps its own, in the tar and out of it
+history() { wan-record ls --header --no-digest | jq -r 'if .header then [.header.provenance[].program] | join("+") else .key end' | tr '\n' ' '; }
+wan-record cat -k '00000[01]' a.rec | wan-record cat >h1.rec
+wan-record cat -k 000002 a.rec >h2.rec
+cat h1.rec h2.rec | wan-shard -o hist
+ok "from two files the bytes are those of cat" sh -c "wan-shard -o hist.file h1.rec h2.rec && cmp hist/*.tar hist.file/*.tar"
+ok "histories stand in front of their samples" is "$(tar tf hist/shard-rank00-000000.tar | grep json | tr '\n' ' ')" \
+    "__provenance__/header.json 000000.json 000001.json __provenance__/header-2.json 000002.json "
+ok "and come out again as two streams" is "$(wan-shard -x hist | history)" \
+    "wan-shard+wan-record+wan-record+wan-shard+wan-shard 000000 000001 wan-shard+wan-record+wan-shard+wan-shard 000002 "
+ok "a json member names the end of its own" is "$(tar xOf hist/shard-rank00-000000.tar 000000.json 000002.json | jq -r .wan.provenance | tr '\n' ' ')" \
+    "wan-shard.4 wan-shard.3 "
+ok "a shard that rolls begins with its own" sh -c "wan-shard --shard_maxcount 1 -o roll h1.rec h2.rec && for i in 0 1 2; do tar tf roll/*\$i.tar | head -1; done | sort -u | grep -c . | grep -qx 1"
+ok "out of several shards too" is "$(wan-shard -x roll | history | sed 's/wan-//g')" \
+    "shard+record+record+shard+shard 000000 000001 shard+record+shard+shard 000002 "
+ok "wan-index passes over them" sh -c "wan-index hist && wan-index --check hist"
+
 # every truncation: exit 1, a sentence, no half shard; finished shards stay
 size=$(wc -c <a.rec)
 for cut in 0 1 63 64 100 1000 $((size / 2)) $((size - 65)) $((size - 64)) $((size - 1)); do
@@ -57,6 +75,17 @@ ok "dies by SIGKILL" stopped KILL kill
 ok "and nothing half-written has a final name" sh -c 'for t in kill/*.tar; do tar tf $t >/dev/null || exit 1; done'
 cp kill/shard-rank00-000000.tar kill/shard-rank00-000007.tar.tmp
 ok "--force starts over" sh -c 'wan-shard --force --shard_maxcount 2 -o kill <a.rec && [ $(ls kill | grep -c "tar$") = 3 ] && ! ls kill/*.tmp && wan-index kill'
+
+# two writers of one rank
+mkfifo pipe.two; wan-shard -q --shard_maxcount 2 -o two <pipe.two & pid=$!
+exec 3>pipe.two; head -c $((size * 3 / 4)) a.rec >&3
+for i in $(seq 100); do [ -e two/shard-rank00-000001.tar.tmp ] && break; sleep 0.1; done
+fails 1 'another process is writing' "a second writer into the same folder" wan-shard --force -o two a.rec
+ok "of another rank may" wan-shard --rank 1 -o two a.rec
+tail -c +$((size * 3 / 4 + 1)) a.rec >&3; exec 3>&-
+wait $pid
+ok "the first one is not disturbed" sh -c "wan-shard --shard_maxcount 2 -o two.alone a.rec &&
+    rm two/shard-rank01* && diff -r two two.alone"
 
 : >file
 fails 1 'file' "a folder that cannot be made" wan-shard -o file/x a.rec
