@@ -154,12 +154,15 @@ static int cuda_memory(wan_dev *d, size_t *free_bytes, size_t *total_bytes)
 static int cuda_describe(wan_dev *d, char *text, size_t size)
 {
     cudaDeviceProp p;
+    char uuid[33];
     int driver = 0, runtime = 0;
     CUDA_TRY(cudaGetDeviceProperties(&p, d->index));
+    for (int i = 0; i < 16; i++)
+        snprintf(uuid + 2 * i, 3, "%02x", (unsigned char)p.uuid.bytes[i]);
     CUDA_TRY(cudaDriverGetVersion(&driver));
     CUDA_TRY(cudaRuntimeGetVersion(&runtime));
-    snprintf(text, size, "%s, compute %d.%d, %d multiprocessors, %.1f GB, driver for CUDA %d.%d, "
-             "runtime %d.%d", p.name, p.major, p.minor, p.multiProcessorCount,
+    snprintf(text, size, "%s, GPU-%s, compute %d.%d, %d multiprocessors, %.1f GB, driver for CUDA "
+             "%d.%d, runtime %d.%d", p.name, uuid, p.major, p.minor, p.multiProcessorCount,
              (double)p.totalGlobalMem / 1e9, driver / 1000, driver % 1000 / 10, runtime / 1000,
              runtime % 1000 / 10);
     return 0;

@@ -43,7 +43,8 @@ typedef struct wan_backend {
     int (*sync)(wan_dev *d);
     /* free and total bytes of device memory */
     int (*memory)(wan_dev *d, size_t *free_bytes, size_t *total_bytes);
-    int (*describe)(wan_dev *d, char *text, size_t size); /* "NVIDIA H100 80GB HBM3, driver ..." */
+    /* "NVIDIA H100 80GB HBM3, GPU-..., driver ...": no two devices of a machine have the same */
+    int (*describe)(wan_dev *d, char *text, size_t size);
 } wan_backend;
 
 struct wan_dev {

@@ -4,10 +4,11 @@
 n=0 bad=0 ok_out=$PWD/ok.out ok_err=$PWD/ok.err # absolute: a script may change its folder
 SAMPLES=${SAMPLES:-$TOP/../shared/samples}
 ok() { # ok "name" command...: passes when the command succeeds
-    local name=$1; shift
+    local name=$1 rc; shift
     n=$((n + 1))
-    if "$@" >"$ok_out" 2>"$ok_err"; then echo "ok $n - $name"; else
-        bad=$((bad + 1)); echo "not ok $n - $name (exit $?)"; tail -n 5 "$ok_err" >&2; fi
+    "$@" >"$ok_out" 2>"$ok_err"; rc=$?
+    if [ $rc -eq 0 ]; then echo "ok $n - $name"; else
+        bad=$((bad + 1)); echo "not ok $n - $name (exit $rc)"; tail -n 5 "$ok_err" >&2; fi
 }
 fails() { # fails STATUS REGEX "name" command...: exit status and one sentence on stderr
     local want=$1 re=$2 name=$3 rc; shift 3

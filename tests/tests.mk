@@ -12,6 +12,12 @@ bench: $(BENCH) ## time every op and a training step, beside the machine's peak 
 	@if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) tests/bench/step_torch.py; \
 	else echo 'no PyTorch here: make bench PYTHON=.../python puts the same step beside it'; fi
 
+# a plugin that calls the CPU a GPU, for tests/dist/place.sh
+$(OBJ)/tests/dist/fake_gpu.so: $(OBJ)/tests/dist/fake_gpu.o
+	$(SAY) LINK $@
+	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL))
+tests: $(OBJ)/tests/dist/fake_gpu.so
+
 # the same checks as in `make check`, on larger models and 81 frames; the dumps take 700 MB
 REF_DIR ?= $(BUILD)/ref
 REF_CHECKS := $(foreach k,dit vae umt5 tokenizer sampler pipe memory,$(OBJ)/tests/model/check_$k)

@@ -19,6 +19,16 @@ static int launched(void)
     return 0;
 }
 
+/* Without MPI every process of a job step would be a run of its own, all writing the same files. */
+static int lone(void)
+{
+    const char *n = getenv("SLURM_STEP_NUM_TASKS");
+    if (n && atoi(n) > 1)
+        return wan_err("srun started %s processes that do not know each other: use srun --mpi=pmix "
+                       "(srun --mpi=list shows what there is)", n);
+    return 0;
+}
+
 /* nccl over the ranks that auto brings together */
 static int open_nccl(wan_comm *c, double dead, double late)
 {
@@ -37,7 +47,9 @@ int wan_comm_open(wan_comm **out, const char *transport, double dead, double lat
     *out = NULL;
     if (!c)
         return -1;
-    if (!strcmp(transport, "self") || (!strcmp(transport, "auto") && !launched()))
+    if (!strcmp(transport, "auto") && !launched())
+        rc = lone() < 0 ? -1 : wan_comm_self_open(c);
+    else if (!strcmp(transport, "self"))
         rc = wan_comm_self_open(c);
     else if (!strcmp(transport, "mpi") || !strcmp(transport, "auto"))
         rc = wan_comm_mpi_open(c, dead, late);

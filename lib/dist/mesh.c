@@ -38,23 +38,3 @@ int wan_mesh_new(wan_mesh *m, const int size[WAN_AXES], int rank, int ranks)
     m->dp_rank = m->at[WAN_DP_REPLICATE] * m->size[WAN_DP_SHARD] + m->at[WAN_DP_SHARD];
     return 0;
 }
-
-void wan_mesh_local(int *rank, int *ranks)
-{
-    /* Open MPI, MPICH, Slurm */
-    static const char *const vars[][2] = {
-        { "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE" },
-        { "MPI_LOCALRANKID", "MPI_LOCALNRANKS" },
-        { "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE" },
-    };
-    *rank = 0;
-    *ranks = 1;
-    for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
-        const char *r = getenv(vars[i][0]), *n = getenv(vars[i][1]);
-        if (r && n && atoi(n) > 0 && atoi(r) >= 0 && atoi(r) < atoi(n)) {
-            *rank = atoi(r);
-            *ranks = atoi(n);
-            return;
-        }
-    }
-}

@@ -16,9 +16,6 @@ typedef struct wan_mesh {
     int dp, dp_rank;    /* data parallel ranks and ours: dp_replicate x dp_shard */
 } wan_mesh;
 
-/* This rank among those of its machine, and how many there are, as the launcher says; 0 of 1 where it
- * says nothing. */
-void wan_mesh_local(int *rank, int *ranks);
 /* size[WAN_DP_REPLICATE] 0: whatever is left of `ranks`.  -1 with a sentence when the product is not
  * the number of ranks, or an axis is not supported. */
 int wan_mesh_new(wan_mesh *m, const int size[WAN_AXES], int rank, int ranks) WAN_MUST_CHECK;

@@ -14,6 +14,7 @@
 #include "lib/model/modelio.h"
 #include "lib/rec/safetensors.h"
 #include "lib/train/geometry.h"
+#include "lib/train/place.h"
 #include "lib/train/train_priv.h"
 
 /* ---- before the device ---- */
@@ -187,6 +188,7 @@ static int open_state(wan_train *t)
 int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_train_options *o)
 {
     wan_train *t = wan_calloc(1, sizeof *t, "training run");
+    int local;
     *out = NULL;
     if (!t)
         return -1;
@@ -194,6 +196,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     t->comm = comm;
     t->opt = *o;
     WAN_GOTO(open_mesh(t), fail);
+    WAN_GOTO(wan_place_local(comm, &local, &t->local_ranks), fail);
     WAN_GOTO(find_weights(t), fail);
     WAN_GOTO(wan_geometry(&t->geometry, c, t->weights), fail);
     WAN_GOTO(open_flow(t), fail);
@@ -223,13 +226,11 @@ const wan_dit_config *wan_train_geometry(const wan_train *t)
 
 int wan_train_fits(const wan_train *t)
 {
-    int local, ranks;
-    wan_mesh_local(&local, &ranks);
     int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     if (t->opt.memory)
         return wan_plan_fits(&t->plan, t->opt.memory, 1, "the memory allowed");
     if (strncmp(t->opt.device, "cuda", 4)) /* a GPU's memory is not known before it is taken */
-        return wan_plan_fits(&t->plan, bytes, ranks, "this machine's memory");
+        return wan_plan_fits(&t->plan, bytes, t->local_ranks, "this machine's memory");
     return 0;
 }
 
@@ -238,13 +239,11 @@ int wan_train_fits(const wan_train *t)
 static int check_memory(wan_train *t)
 {
     size_t available, total;
-    int local, ranks;
-    wan_mesh_local(&local, &ranks);
     if (t->opt.memory)
         return wan_plan_fits(&t->plan, t->opt.memory, 1, "the memory allowed");
     WAN_TRY(t->dev->backend->memory(t->dev, &available, &total));
     if (t->dev->kind == WAN_DEV_CPU) /* ranks of one machine share it; the page cache can make room */
-        return wan_plan_fits(&t->plan, (int64_t)total, ranks, "this machine's memory");
+        return wan_plan_fits(&t->plan, (int64_t)total, t->local_ranks, "this machine's memory");
     return wan_plan_fits(&t->plan, (int64_t)available, 1, "the device's memory");
 }
 
@@ -299,6 +298,17 @@ static int alloc_step(wan_train *t)
     return t->draw && t->losses && t->own && t->own_index && t->samples ? 0 : -1;
 }
 
+static int say_device(const wan_train *t)
+{
+    char text[512];
+    WAN_TRY(t->dev->backend->describe(t->dev, text, sizeof text));
+    if (t->comm->size > 1)
+        wan_info("%d ranks, the first on %s", t->comm->size, text);
+    else
+        wan_info("on %s", text);
+    return 0;
+}
+
 /* The longest sample raises the capacity: said once, because dataset.seq_length says otherwise. */
 static void say_capacity(const wan_train *t)
 {
@@ -317,35 +327,15 @@ static void say_capacity(const wan_train *t)
                  (long long)t->c->v.global_batch, t->comm->size);
 }
 
-/* Ranks of one machine take its GPUs by their local number under "cuda"; under "auto" they do so if
- * there is one for each of all ranks, and take the CPU otherwise.  "cuda:0" is shared. */
-static int open_device(wan_train *t)
-{
-    char spec[32];
-    double missing;
-    int local, ranks, automatic = !strcmp(t->opt.device, "auto");
-    wan_mesh_local(&local, &ranks);
-    if (ranks == 1 || (!automatic && strcmp(t->opt.device, "cuda")))
-        return wan_dev_open(&t->dev, t->opt.device, t->opt.device_flags);
-    snprintf(spec, sizeof spec, "cuda:%d", local);
-    int rc = wan_dev_open(&t->dev, spec, t->opt.device_flags);
-    if (!automatic)
-        return rc;
-    missing = rc < 0;
-    WAN_TRY(wan_comm_sum_f64(t->comm, &missing, 1));
-    if (missing == 0)
-        return 0;
-    wan_dev_close(&t->dev);
-    return wan_dev_open(&t->dev, "cpu", t->opt.device_flags);
-}
-
 int wan_train_start(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    WAN_TRY(open_device(t));
+    WAN_TRY(wan_place_device(&t->dev, t->comm, t->opt.device, t->opt.device_flags));
     WAN_TRY(check_memory(t));
-    if (t->comm->rank == 0)
+    if (t->comm->rank == 0) {
+        WAN_TRY(say_device(t));
         say_capacity(t);
+    }
     WAN_TRY(wan_dit_new(&t->m, t->dev, &t->geometry, t->opt.compute, WAN_DIT_TRAIN));
     WAN_TRY(wan_optim_new(&t->optim, t->m, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
     WAN_TRY(wan_step_new(&t->step, t->m, &t->plan.cap, v->global_batch));

@@ -17,6 +17,7 @@
 struct wan_train {
     wan_config *c;
     wan_comm *comm;
+    int local_ranks; /* on this machine */
     wan_train_options opt;
     wan_mesh mesh;
     wan_dit_config geometry;

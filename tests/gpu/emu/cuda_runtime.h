@@ -97,6 +97,7 @@ enum cudaDeviceAttr {
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 struct cudaDeviceProp {
     char name[256];
+    struct { char bytes[16]; } uuid;
     int major, minor, multiProcessorCount;
     size_t totalGlobalMem;
 };
