@@ -12,6 +12,9 @@
 
 #define MAX_CHUNK 64
 #define DECODE_CHUNK 4 /* latent frames per pass at the lowest resolution */
+/* Activations of the decoder on a CPU; with the weights of the published VAE and their reordered
+ * copies a decoder stays below 4 GB. */
+#define DECODE_BUDGET (3ll << 30)
 
 static int open_into(wan_vae *v, const char *dir)
 {
@@ -30,6 +33,7 @@ int wan_vae_open(wan_vae **out, wan_dev *d, const char *dir, int parts, wan_dtyp
     v->d = v->enc.d = v->dec.d = d;
     v->compute = v->enc.compute = v->dec.compute = compute;
     v->parts = parts;
+    v->dec.budget = d->kind == WAN_DEV_CPU ? DECODE_BUDGET : 0;
     if (open_into(v, dir) < 0) {
         wan_vae_close(&v);
         return -1;
@@ -147,7 +151,7 @@ static int encode(wan_vae *v, float *mu, float *logvar, int normalise, const voi
         return wan_err("frames of %lldx%lld: height and width must be multiples of 8",
                        (long long)H, (long long)W);
     chunk = chunk <= 0 ? 4 : chunk > MAX_CHUNK ? MAX_CHUNK : chunk;
-    WAN_TRY(wan_vae_layout_set(&v->enc, H, W, chunk));
+    WAN_TRY(wan_vae_layout_set(&v->enc, H, W, chunk, 0));
     int64_t cap = v->enc.stages[v->enc.n_stages - 1].cap, z = v->c.z_dim, P = H / 8 * (W / 8);
     size_t bytes = (size_t)(2 * z * cap * P) * sizeof(wan_real);
     encoding e = { .v = v, .mu = mu, .logvar = logvar, .T = 1 + (T - 1) / 4, .P = P,
@@ -183,25 +187,54 @@ typedef struct decoding {
     wan_vae *v;
     wan_vae_put *put;
     void *arg;
-    int64_t H, W;           /* of the frames */
+    int64_t H, W;            /* of the frames */
+    int64_t rows, skip;      /* rows held by the last stage; those above the band */
+    int64_t first, end;      /* rows of the band */
+    int64_t done;            /* frames of this band */
     uint8_t *rgb, *host_rgb; /* device and host, room for the last stage's frames */
-    float *host;            /* pixels; also latents on their way in */
-    wan_real *z, *mixed;    /* device: latents before and after the 1x1x1 convolution */
+    float *host;             /* pixels; also latents on their way in */
+    uint8_t *clip;           /* with bands: [T, H, W, 3] */
+    wan_real *z, *mixed;     /* device: latents before and after the 1x1x1 convolution */
 } decoding;
+
+static int clamp_pixels(float *v, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (!(v[i] - v[i] == 0))
+            return wan_err("the VAE decoder made a value that is not finite");
+        v[i] = v[i] > 1 ? 1 : v[i] < -1 ? -1 : v[i];
+    }
+    return 0;
+}
+
+/* The band's rows of n frames into the clip; whole frames go on when it is the last. */
+static int take_band(decoding *e, int64_t n)
+{
+    const vae_net *net = &e->v->dec;
+    int64_t row = e->W * 3;
+    uint8_t *to = e->clip + e->done * e->H * row;
+    for (int64_t f = 0; f < n; f++)
+        memcpy(to + (f * e->H + e->first) * row, e->host_rgb + (f * e->rows + e->skip) * row,
+               (size_t)((e->end - e->first) * row));
+    e->done += n;
+    if (net->band < net->bands - 1)
+        return 0;
+    return e->put(e->arg, to, NULL, n, e->H, e->W) < 0 ? -1 : 0;
+}
 
 static int take_frames(void *arg, const wan_real *y, int64_t n)
 {
     decoding *e = arg;
     wan_dev *d = e->v->d;
-    int64_t count = n * e->H * e->W;
+    int64_t count = n * e->rows * e->W;
     WAN_TRY(d->ops->vae_to_rgb(d, e->rgb, WAN_RBUF(y), count));
     WAN_TRY(wan_dev_read(d, e->host_rgb, e->rgb, (size_t)(3 * count)));
     WAN_TRY(wan_dev_read(d, e->host, y, (size_t)(3 * count) * sizeof *e->host));
-    for (int64_t i = 0; i < 3 * count; i++) {
-        if (!(e->host[i] - e->host[i] == 0))
-            return wan_err("the VAE decoder made a value that is not finite");
-        e->host[i] = e->host[i] > 1 ? 1 : e->host[i] < -1 ? -1 : e->host[i];
-    }
+    for (int64_t f = 0; f < n; f++)
+        WAN_TRY(clamp_pixels(e->host + (f * e->rows + e->skip) * e->W * 3,
+                             (e->end - e->first) * e->W * 3));
+    if (e->clip)
+        return take_band(e, n);
     return e->put(e->arg, e->host_rgb, e->host, n, e->H, e->W) < 0 ? -1 : 0;
 }
 
@@ -236,6 +269,33 @@ static int decode_latents(decoding *e, const float *latent, int64_t Tl, int64_t 
     return wan_vae_stream_flush(net);
 }
 
+/* One band of all frames. */
+static int decode_band(decoding *e, const float *latent, int64_t Tl, int64_t h, int64_t w, int band)
+{
+    wan_vae *v = e->v;
+    WAN_TRY(wan_vae_layout_set(&v->dec, h, w, DECODE_CHUNK, band));
+    const vae_stage *last = &v->dec.stages[v->dec.n_stages - 1];
+    wan_vae_layout_rows(&v->dec, &e->first, &e->end);
+    e->rows = last->H;
+    e->skip = e->first - last->row0;
+    e->done = 0;
+    int64_t latents = v->dec.stages[0].cap * h * w * v->c.z_dim;
+    int64_t pixels = last->cap * e->rows * e->W * 3;
+    e->z = wan_dev_alloc(v->d, (size_t)latents * sizeof(wan_real), "latents");
+    e->mixed = wan_dev_alloc(v->d, (size_t)latents * sizeof(wan_real), "latents");
+    e->rgb = wan_dev_alloc(v->d, (size_t)pixels, "frames");
+    e->host_rgb = wan_malloc(1, (size_t)pixels, "frames");
+    e->host = wan_malloc(sizeof *e->host, (size_t)(pixels > latents ? pixels : latents), "frames");
+    int rc = e->z && e->mixed && e->rgb && e->host_rgb && e->host
+                 ? decode_latents(e, latent, Tl, h * w) : -1;
+    wan_dev_free(v->d, e->z);
+    wan_dev_free(v->d, e->mixed);
+    wan_dev_free(v->d, e->rgb);
+    free(e->host_rgb);
+    free(e->host);
+    return rc;
+}
+
 int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,
                    wan_vae_put *put, void *arg)
 {
@@ -244,21 +304,14 @@ int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64
     if (Tl < 1 || h < 1 || w < 1)
         return wan_err("latent of %lldx%lldx%lld: nothing to decode", (long long)Tl, (long long)h,
                        (long long)w);
-    WAN_TRY(wan_vae_layout_set(&v->dec, h, w, DECODE_CHUNK));
+    WAN_TRY(wan_vae_layout_set(&v->dec, h, w, DECODE_CHUNK, 0));
     decoding e = { .v = v, .put = put, .arg = arg, .H = 8 * h, .W = 8 * w };
-    int64_t latents = v->dec.stages[0].cap * h * w * v->c.z_dim;
-    int64_t pixels = v->dec.stages[v->dec.n_stages - 1].cap * e.H * e.W * 3;
-    e.z = wan_dev_alloc(v->d, (size_t)latents * sizeof(wan_real), "latents");
-    e.mixed = wan_dev_alloc(v->d, (size_t)latents * sizeof(wan_real), "latents");
-    e.rgb = wan_dev_alloc(v->d, (size_t)pixels, "frames");
-    e.host_rgb = wan_malloc(1, (size_t)pixels, "frames");
-    e.host = wan_malloc(sizeof *e.host, (size_t)(pixels > latents ? pixels : latents), "frames");
-    int rc = e.z && e.mixed && e.rgb && e.host_rgb && e.host ? decode_latents(&e, latent, Tl, h * w)
-                                                             : -1;
-    wan_dev_free(v->d, e.z);
-    wan_dev_free(v->d, e.mixed);
-    wan_dev_free(v->d, e.rgb);
-    free(e.host_rgb);
-    free(e.host);
+    int rc = 0, bands = v->dec.bands;
+    size_t clip = (size_t)(1 + 4 * (Tl - 1)) * (size_t)(e.H * e.W * 3);
+    if (bands > 1 && !(e.clip = wan_malloc(1, clip, "frames")))
+        return -1;
+    for (int b = 0; b < bands && rc == 0; b++)
+        rc = decode_band(&e, latent, Tl, h, w, b);
+    free(e.clip);
     return rc;
 }

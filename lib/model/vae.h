@@ -32,8 +32,10 @@ int wan_vae_encode_raw(wan_vae *v, float *mu, float *logvar, const float *pixels
                        int64_t H, int64_t W) WAN_MUST_CHECK;
 
 /* latent: host F32 [z, T', h, w] normalised.  Frames are handed out as they are made: put is called
- * with n frames U8 [n, H, W, 3] (and, if not NULL, the float pixels before rounding), in order; a
- * negative return stops. */
+ * with n frames U8 [n, H, W, 3] and the float pixels before rounding, in order; a negative return
+ * stops.  On a CPU, frames whose activations would take more than 3 GiB are made in bands of rows,
+ * one after the other: the same values in more time and with the clip itself in memory, frames as
+ * the last band makes them, and pixels NULL. */
 typedef int wan_vae_put(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H,
                         int64_t W);
 int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,

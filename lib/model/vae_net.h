@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * vae_net.h - inside the video VAE: the network as a list of nodes, and the stages that stream
- * frames through it.  Used by vae*.c only.
+ * frames through it.  Used by vae*.c and their check.
  *
  * A stage is a run of nodes at one resolution.  Its frames wait in x [fill, H, W, C] (WAN_REAL)
  * until `cap` of them are there (or the video ends), are worked on in place, and leave through the
  * resampler into the next stage's x.  The memory of time lies in the nodes: each causal convolution
  * keeps the last kt-1 frames of its input, zeros before the video.
+ *
+ * Those past frames are most of the memory: 3.6 GiB in the decoder at 480x832 in float.  Beyond
+ * `budget` bytes the decoder makes the picture in bands of rows, each a run over the whole video:
+ * a stage then holds the rows [row0, row0 + H) that the band depends on, and the rows near a cut
+ * edge, which lack their neighbours, are dropped at the next resampler.  Every value that is kept
+ * comes from the same sums as without bands.
  */
 #ifndef WAN_MODEL_VAE_NET_H
 #define WAN_MODEL_VAE_NET_H
@@ -48,7 +54,8 @@ enum vae_resample { VAE_LAST, VAE_DOWN, VAE_UP };
 typedef struct vae_stage {
     vae_node *nodes; /* owned */
     int n_nodes, cap_nodes;
-    int64_t H, W, C_in, C_out, C_max; /* channels entering, leaving the nodes, and most of all */
+    int64_t H, W, row0;    /* rows held, columns, and the row of the picture that is held first */
+    int64_t C_in, C_out, C_max; /* channels entering, leaving the nodes, and most of all */
     enum vae_resample leave;
     int timed;             /* the resampler also changes the frame rate */
     vae_conv space, time;  /* of the resampler */
@@ -70,6 +77,8 @@ typedef struct vae_net {
     void *work, *y;        /* shared: padded input of one convolution; its output */
     wan_real *lse;
     int64_t H, W, chunk;   /* the layout in place (of the input); 0: none */
+    int bands, band;       /* how many there are, and which one the layout is for */
+    int64_t budget;        /* bytes beyond which there are bands; 0: never */
     wan_pack pack;         /* of the attention: pack_n frames of pack_len positions */
     int64_t pack_n, pack_len;
     /* Takes n finished frames: y [n, H, W, last.Co] WAN_REAL, on the device. */
@@ -95,8 +104,11 @@ int wan_vae_config_load(wan_vae_config *c, const char *dir) WAN_MUST_CHECK;
 /* vae_load.c: builds both directions; weights of those not in v->parts are only checked. */
 int wan_vae_load_weights(wan_vae *v, const char *dir) WAN_MUST_CHECK;
 void wan_vae_load_free(wan_vae *v);
-/* vae_layout.c: buffers for an input of H x W (pixels or latents) and pieces of `chunk` frames. */
-int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk) WAN_MUST_CHECK;
+/* vae_layout.c: buffers for an input of H x W (pixels or latents) and pieces of `chunk` frames, for
+ * one band of the result; n->bands says afterwards how many there are. */
+int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk, int band) WAN_MUST_CHECK;
+/* Rows [first, end) of the result that a band is to give. */
+void wan_vae_layout_rows(const vae_net *n, int64_t *first, int64_t *end);
 void wan_vae_layout_free(vae_net *n);
 int wan_vae_layout_reset(vae_net *n) WAN_MUST_CHECK; /* start of a video */
 /* vae_stream.c: where the next frames of input go (compute type), then push and, at the end, flush. */

@@ -158,11 +158,12 @@ static int leave_down_timed(vae_net *n, int i, int64_t m)
                : 0;
 }
 
-/* One frame, compute type, enlarged and convolved into the next stage. */
+/* One frame, compute type, enlarged and convolved into the next stage, which may hold fewer rows. */
 static int enlarge(vae_net *n, int i, wan_buf x)
 {
     vae_stage *s = &n->stages[i], *next = s + 1;
-    WAN_TRY(n->d->ops->vae_upsample(n->d, work_at(n, 0), x, 1, s->H, s->W, s->C_out));
+    x = wan_buf_at(x, (next->row0 / 2 - s->row0) * s->W * s->C_out);
+    WAN_TRY(n->d->ops->vae_upsample(n->d, work_at(n, 0), x, 1, next->H / 2, s->W, s->C_out));
     WAN_TRY(convolve(n, &s->space, landing(next), work_at(n, 0), 1, 0));
     return arrived(n, i + 1, 1);
 }

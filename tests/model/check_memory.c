@@ -23,7 +23,7 @@
 #define SMALL_ENCODE_MIB 600.0
 #define SMALL_DECODE_MIB 800.0
 #define ENCODE_MIB (3.5 * 1024)
-#define DECODE_MIB (5.1 * 1024)
+#define DECODE_MIB (3.4 * 1024)
 #define TEXT_MIB (1.2 * 1024)
 
 static char folder[] = "/tmp/wan-check-memory.XXXXXX";

@@ -4,14 +4,14 @@
  *
  * Bounds: 1e-5 relative L2 in float (the dumps themselves are within 2e-6 of double); 3e-2 with
  * bf16 convolution operands, which is about what rounding every operand to 8 bits costs.
- * The large cases run on the fast device alone.
+ * The large cases run on the fast device alone.  Decoding in bands of rows must give the same bytes.
  */
 #include "tests/refs.h"
 #include "tests/tap.h"
 
 #include "kernels/ops.h"
 #include "lib/base/json.h"
-#include "lib/model/vae.h"
+#include "lib/model/vae_net.h"
 #include "lib/rec/safetensors.h"
 
 #define F32_BOUND 1e-5
@@ -148,6 +148,60 @@ static void check_model(const char *dir, const char *dev, wan_dtype compute, dou
     wan_dev_close(&d);
 }
 
+/* ---- bands of rows */
+
+#define BAND_T 2  /* latent frames, of 40x2 */
+#define BAND_PX ((4 * BAND_T - 3) * 320 * 16 * 3)
+
+typedef struct band_clip {
+    uint8_t rgb[BAND_PX];
+    int64_t n;
+    int pixels;
+} band_clip;
+
+static int keep_bytes(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H,
+                      int64_t W)
+{
+    band_clip *c = arg;
+    if (c->n + n * H * W * 3 > BAND_PX)
+        return wan_err("too many frames");
+    memcpy(c->rgb + c->n, rgb, (size_t)(n * H * W * 3));
+    c->n += n * H * W * 3;
+    c->pixels |= pixels != NULL;
+    return 0;
+}
+
+/* 320 rows whole, then in as many bands as a budget of one byte asks for, which are of 64 rows. */
+static void check_bands(const char *dir, const char *dev, wan_dtype compute)
+{
+    static float z[16 * BAND_T * 40 * 2];
+    static band_clip whole, cut;
+    wan_dev *d;
+    wan_vae *v;
+    for (size_t i = 0; i < sizeof z / sizeof *z; i++)
+        z[i] = (float)((i * 2654435761u >> 8) % 4001) / 1000 - 2;
+    whole.n = cut.n = cut.pixels = 0;
+    if (!ok(wan_dev_open(&d, dev, 0) == 0 &&
+                wan_vae_open(&v, d, dir, WAN_VAE_DECODER, compute) == 0, "%s: decoder", dir))
+        return;
+    int64_t budget = v->dec.budget;
+    ok(d->kind == WAN_DEV_CPU ? budget > 0 : budget == 0, "%s: bands on the CPU alone", dev);
+    v->dec.budget = 0;
+    ok(wan_vae_decode(v, z, BAND_T, 40, 2, keep_bytes, &whole) == 0 && v->dec.bands == 1 &&
+           whole.n == BAND_PX && whole.pixels, "%s %s: whole frames", dev, wan_dtype_name(compute));
+    int rc = wan_vae_decode(v, z, 1, 2, 2, keep_bytes, &cut); /* another size in between */
+    cut.n = cut.pixels = 0;
+    v->dec.budget = 1;
+    rc |= wan_vae_decode(v, z, BAND_T, 40, 2, keep_bytes, &cut);
+    ok(rc == 0 && v->dec.bands == 5 && cut.n == BAND_PX && !cut.pixels, "%s %s: %d bands", dev,
+       wan_dtype_name(compute), v->dec.bands);
+    ok(!memcmp(whole.rgb, cut.rgb, BAND_PX), "%s %s: bands make the same bytes", dev,
+       wan_dtype_name(compute));
+    wan_vae_close(&v);
+    ok(d->allocated == d->scratch_bytes, "%s: all memory given back", dev);
+    wan_dev_close(&d);
+}
+
 static void check_refusals(void)
 {
     wan_dev *d;
@@ -185,6 +239,9 @@ int main(void)
     if (refs_small()) {
         check_model(REFS_SMALL "/vae_r1", dev, WAN_BF16, BF16_BOUND);
         check_model(REFS_SMALL "/vae_r2", "ref", WAN_BF16, BF16_BOUND);
+        check_bands(REFS_SMALL "/vae_r1/vae", "ref", WAN_F32);
+        check_bands(REFS_SMALL "/vae_r2/vae", "cpu", WAN_F32);
+        check_bands(REFS_SMALL "/vae_r1/vae", "cpu", WAN_BF16);
         check_refusals();
     }
     return tap_done();
