@@ -16,7 +16,7 @@
 
 static struct {
     int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;
-    const char *fps, *mode, *resize_mode, *output, *report;
+    const char *fps, *mode, *resize_mode, *output, *report, *key_prefix;
     int center_crop, no_aspect_ratio, force;
 } o = { .num_frames = 10, .max_clip = 4ll << 30, .fps = "16", .mode = "video",
         .resize_mode = "bilinear", .output = "-" };
@@ -42,6 +42,8 @@ static const wan_opt table[] = {
                 "frames to choose, evenly over the clip (mode frames)"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("output", 'o', "FILE", &o.output, "where the records go (\"-\": standard output)"),
+    WAN_OPT_STR("key-prefix", 0, "TEXT", &o.key_prefix,
+                "put this in front of every key, for runs whose records come together"),
     WAN_OPT_STR("report", 0, "FILE", &o.report,
                 "one JSON line per clip: what came in, what was lost"),
     WAN_OPT_INT("allow-bad", 0, "N", &o.allow_bad, 0, INT32_MAX,
@@ -295,6 +297,7 @@ int main(int argc, char **argv)
         wan_err("no video file or folder given");
     if (argi == argc || video_options(&opt) < 0)
         wan_die_usage();
+    clips.prefix = o.key_prefix;
     for (; argi < argc; argi++)
         if (wan_clips_add(&clips, argv[argi]) < 0)
             wan_die();

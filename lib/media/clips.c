@@ -139,7 +139,13 @@ char *wan_clip_caption(const wan_clip *clip)
 
 char *wan_clips_key(wan_clips *c, const char *text)
 {
-    char *base = wan_key_from(text);
+    size_t n = strlen(text) + (c->prefix ? strlen(c->prefix) : 0) + 1;
+    char *whole = wan_malloc(n, 1, "key"), *base = NULL;
+    if (whole) {
+        snprintf(whole, n, "%s%s", c->prefix ? c->prefix : "", text);
+        base = wan_key_from(whole);
+        free(whole);
+    }
     if (!c->keys)
         c->keys = json_object();
     if (!base || !c->keys)

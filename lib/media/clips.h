@@ -27,6 +27,7 @@ typedef struct wan_clip {
 typedef struct wan_clips {
     wan_clip *v;
     size_t n;
+    const char *prefix; /* in front of every key; NULL: nothing.  Borrowed */
     json_t *keys; /* keys given out */
 } wan_clips;
 

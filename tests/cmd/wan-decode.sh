@@ -27,6 +27,8 @@ same "a pipe gives the same bytes as a file" a.wan b.wan
 ok "no folder in the stream" bash -c "! grep -aq 'clips/' a.wan"
 wan-decode -q $size clips/c1.mp4 clips/c1.mp4 >c.wan
 ok "a key used twice gets a suffix" is "$(keys c.wan)" "c1 c1_2 "
+wan-decode -q $size --key-prefix part/1- clips/c1.mp4 clips/c1.mp4 >c.wan
+ok "a prefix tells runs apart" is "$(keys c.wan)" "part/1-c1 part/1-c1_2 "
 wan-decode -q $size --mode frames --num_frames 3 clips/c1.mp4 >f.wan
 ok "frames mode: a record per frame" is "$(keys f.wan)" "c1_01 c1_02 c1_03 "
 ok "frames mode: DFM's fields" is "$(wan-record ls f.wan |
