@@ -10,6 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/train/metrics.h"
 #include "lib/train/train.h"
 
 static struct {
@@ -41,7 +42,8 @@ static const wan_opt table[] = {
     WAN_OPT_ENUM("transport", 0, "auto|self|mpi|nccl", &o.transport, "how ranks talk to each other"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("metrics", 0, "FILE", &o.metrics,
-                "one JSON line per step is appended here (- is standard output)"),
+                "one JSON line per step; a resumed run replaces the lines of the steps that it "
+                "makes anew (- is standard output)"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };
@@ -54,58 +56,13 @@ typedef struct sink {
     int64_t interval;
 } sink;
 
-static void bins(FILE *f, const wan_report *r)
-{
-    fprintf(f, ",\"sigma_bins\":[");
-    for (int i = 0; i < WAN_SIGMA_BINS; i++)
-        if (r->bin_count[i] && r->bin_loss[i] - r->bin_loss[i] == 0)
-            fprintf(f, "%s[%lld,%.7g]", i ? "," : "", (long long)r->bin_count[i], r->bin_loss[i]);
-        else
-            fprintf(f, "%s[%lld,null]", i ? "," : "", (long long)r->bin_count[i]);
-    fprintf(f, "]");
-}
-
-/* JSON has no NaN. */
-static void number(FILE *f, const char *key, double x)
-{
-    if (x - x == 0)
-        fprintf(f, ",\"%s\":%.9g", key, x);
-    else
-        fprintf(f, ",\"%s\":null", key);
-}
-
-static void metrics(FILE *f, const wan_report *r)
-{
-    fprintf(f, "{\"step\":%lld", (long long)r->step);
-    number(f, "loss", r->loss);
-    number(f, "loss_unweighted", r->loss_unweighted);
-    number(f, "lr", r->lr);
-    number(f, "grad_norm", r->grad_norm);
-    fprintf(f, ",\"samples\":%lld,\"tokens\":%lld,\"packs\":%lld,\"consumed_samples\":%lld",
-            (long long)r->samples, (long long)r->tokens, (long long)r->packs,
-            (long long)r->position);
-    number(f, "epoch", r->epoch);
-    number(f, "padding", r->padding);
-    fprintf(f, ",\"dropped_captions\":%lld,\"ranks\":%d", (long long)r->dropped, r->ranks);
-    number(f, "s_per_step", r->seconds);
-    number(f, "tokens_per_s", (double)r->tokens / r->seconds);
-    number(f, "samples_per_s", (double)r->samples / r->seconds);
-    number(f, "model_tflops", r->flops / r->seconds * 1e-12 / r->ranks);
-    if (r->skipped)
-        fprintf(f, ",\"skipped\":\"%s\"", r->skipped);
-    if (r->has_val)
-        number(f, "val_loss", r->val_loss);
-    bins(f, r);
-    fprintf(f, "}\n");
-}
-
 static int report(void *arg, const wan_report *r)
 {
     sink *s = arg;
     if (s->rank != 0)
         return 0;
     if (s->f) {
-        metrics(s->f, r);
+        wan_metrics_write(s->f, r);
         if (fflush(s->f) != 0 && errno == EPIPE) { /* a closed viewer must not end the run */
             wan_warn("nobody reads the metrics any more: they end at step %lld",
                      (long long)r->step);
@@ -136,8 +93,7 @@ static void configure(wan_config *c, int argc, char **argv, int from)
     for (int i = from; i < argc; i++)
         if (wan_config_word(c, argv[i]) < 0)
             wan_die_usage();
-    if (o.mock && wan_config_source(c, "checkpoint.save") == WAN_FROM_DEFAULT &&
-        wan_config_set(c, "checkpoint.save", "", WAN_FROM_PRESET) < 0)
+    if (o.mock && wan_config_mock(c) < 0)
         wan_die();
     if (wan_config_finish(c, o.mode) < 0)
         wan_die_usage();
@@ -175,6 +131,19 @@ static void print_config(const wan_config *c)
         wan_config_print(c, stderr, 1);
 }
 
+static int open_metrics(sink *s, int64_t step)
+{
+    int64_t dropped = 0;
+    if (!strcmp(o.metrics, "-"))
+        s->f = stdout;
+    else if (s->rank == 0)
+        WAN_TRY(wan_metrics_open(&s->f, o.metrics, step, &dropped));
+    if (dropped)
+        wan_warn("%s: dropped %lld line%s of an earlier run after step %lld", o.metrics,
+                 (long long)dropped, dropped == 1 ? "" : "s", (long long)step);
+    return 0;
+}
+
 static int train(wan_config *c, wan_comm *comm)
 {
     wan_train *t;
@@ -197,14 +166,9 @@ static int train(wan_config *c, wan_comm *comm)
     }
     if (wan_train_start(t) < 0)
         wan_die();
-    if (!strcmp(o.metrics, "-"))
-        s.f = stdout;
-    else if (comm->rank == 0 && !(s.f = fopen(o.metrics, "a"))) {
-        wan_err_errno("%s", o.metrics);
-        wan_die();
-    }
-    int status = o.dry_run ? WAN_EXIT_DONE : wan_train_run(t, report, &s);
-    if (status < 0)
+    int status = WAN_EXIT_DONE;
+    if (!o.dry_run && (open_metrics(&s, wan_train_step(t)) < 0 ||
+                       (status = wan_train_run(t, report, &s)) < 0))
         wan_die();
     if (s.f && fclose(s.f) != 0) {
         wan_err_errno("%s: cannot write the metrics", o.metrics);

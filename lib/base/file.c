@@ -398,8 +398,9 @@ static void die_by_signal(int sig)
 
 static void ask_stop(int sig)
 {
-    (void)sig;
     stop_flag = 1;
+    if (sig == SIGINT)
+        signal(SIGINT, SIG_DFL); /* whoever presses Ctrl-C again means it */
 }
 
 static void on_signal(int sig, void (*handler)(int))

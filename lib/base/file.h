@@ -50,7 +50,8 @@ char *wan_path_join(const char *dir, const char *name);
 /* Installs the filters' signal rules: SIGPIPE, SIGINT, SIGTERM and SIGHUP remove temporary files
  * and die by the signal.  Call once at the start of main. */
 void wan_signals_filter(void);
-/* Trainer: SIGPIPE ignored; SIGINT/SIGTERM/SIGUSR1 set a flag that wan_stop_requested() returns. */
+/* Trainer: SIGPIPE ignored; SIGINT/SIGTERM/SIGUSR1 set a flag that wan_stop_requested() returns; a
+ * second SIGINT kills. */
 void wan_signals_trainer(void);
 int wan_stop_requested(void);
 

@@ -199,13 +199,15 @@ done:
 /* Renames tmp to path; a checkpoint of the same step makes room first and is removed last. */
 static int replace(const char *tmp, const char *path, const char *old)
 {
-    if (is_dir(path)) {
-        wan_remove_tree(old);
-        if (rename(path, old) < 0)
-            return wan_err_errno("%s: rename to %s", path, old);
+    int had = is_dir(path);
+    if (had && rename(path, old) < 0)
+        return wan_err_errno("%s: rename to %s", path, old);
+    if (wan_rename_dir(tmp, path) < 0) {
+        if (had && !is_dir(path) && rename(old, path) < 0)
+            return wan_err_prefix("%s stays in %s", path, old);
+        return -1;
     }
-    WAN_TRY(wan_rename_dir(tmp, path));
-    if (is_dir(old))
+    if (had)
         wan_remove_tree(old);
     return 0;
 }
@@ -269,7 +271,7 @@ static void sweep(const char *dir)
         closedir(d);
 }
 
-/* Removes all but the keep newest checkpoints up to step. */
+/* Removes all but the keep newest checkpoints up to step.  Half-removed ones must not keep the name. */
 static int prune(const char *dir, int64_t step, int64_t keep)
 {
     int64_t *steps;
@@ -278,10 +280,11 @@ static int prune(const char *dir, int64_t step, int64_t keep)
     while (mine < n && steps[mine] <= step)
         mine++;
     for (size_t i = 0; keep > 0 && i + (size_t)keep < mine; i++) {
-        char *path = iter_path(dir, steps[i], "", "");
-        if (path)
-            wan_remove_tree(path);
+        char *path = iter_path(dir, steps[i], "", ""), *old = iter_path(dir, steps[i], ".", ".old");
+        if (path && old && rename(path, old) == 0)
+            wan_remove_tree(old);
         free(path);
+        free(old);
     }
     free(steps);
     return 0;

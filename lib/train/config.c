@@ -52,9 +52,20 @@ static int key_find(const char *name)
     return -1;
 }
 
+static int is_section(const char *name)
+{
+    size_t n = strlen(name);
+    for (int i = 0; i < wan_config_n_keys; i++)
+        if (!strncmp(wan_config_keys[i].name, name, n) && wan_config_keys[i].name[n] == '.')
+            return 1;
+    return 0;
+}
+
 /* The nearest of all names and aliases; a slip in the section alone is found too. */
 static int key_unknown(const char *name)
 {
+    if (is_section(name))
+        return wan_err("\"%s\" is a section of keys, not a key", name);
     size_t n = 0, cap = (size_t)wan_config_n_keys * 4;
     const char **names = wan_calloc(cap, sizeof *names, "key names");
     char *copies = wan_calloc(cap, 80, "key names");
@@ -205,6 +216,9 @@ static int noted_add(wan_config *c, const char *key, const char *value)
         return wan_err("out of memory");
     }
     snprintf(line, n, "%s=%s", key, value ? value : "null");
+    for (char *p = line; *p; p++) /* it is saved as a comment of one line */
+        if ((unsigned char)*p < 32 || *p == 127)
+            *p = ' ';
     c->noted = list;
     int i = c->n_noted++;
     for (; i > 0 && strcmp(list[i - 1], line) > 0; i--)
@@ -236,23 +250,34 @@ static const char *key_spelling(int i, const char *key)
     return strcmp(wan_config_keys[i].name, key) ? "one of its aliases" : wan_config_keys[i].name;
 }
 
+/* Back to the default, as if nobody had given it. */
+static int key_reset(wan_config *c, int i)
+{
+    const wan_key *k = &wan_config_keys[i];
+    if (k->kind == WAN_KEY_BETAS) {
+        WAN_TRY(key_reset(c, key_find("optimizer.adam_beta1")));
+        return key_reset(c, key_find("optimizer.adam_beta2"));
+    }
+    return k->def ? wan_config_set(c, k->name, k->def, WAN_FROM_DEFAULT) : 0;
+}
+
 int wan_config_set(wan_config *c, const char *key, const char *value, enum wan_key_source from)
 {
     char text[4096] = "";
     int i = key_find(key);
     if (i < 0)
-        return key_unknown(key);
+        return !value && is_section(key) ? 0 : key_unknown(key); /* null: a section without keys */
     const wan_key *k = &wan_config_keys[i];
     if (k->class == WAN_KEY_NOTED)
         return noted_add(c, key, value);
     const wan_key_value *old = &c->value[i];
-    if (!value && k->kind == WAN_KEY_BETAS)
-        return 0;
-    int again = old->source == from && from == WAN_FROM_YAML && old->text;
-    if (!value) /* null: unset, or not given at all where the type has no such value */
-        value = k->kind == WAN_KEY_STR || k->kind == WAN_KEY_ENUM ? "" : k->def;
-    if (k->kind == WAN_KEY_ENUM && !*value)
-        value = "false";
+    int again = old->source == from && old->text &&
+                (from == WAN_FROM_YAML ||
+                 (from == WAN_FROM_WORD && strcmp(old->by, key_spelling(i, key))));
+    if (!value && k->kind != WAN_KEY_STR)
+        return again ? 0 : key_reset(c, i); /* null under one name leaves what another one says */
+    if (!value)
+        value = "";
     WAN_TRY(key_store(c, i, value, key, text, sizeof text));
     if (k->kind == WAN_KEY_BETAS) {
         double ab[2] = { c->v.beta1, c->v.beta2 };
@@ -272,12 +297,7 @@ int wan_config_word(wan_config *c, const char *word)
     char key[256];
     if (*word == '~') {
         int i = key_find(word + 1);
-        if (i < 0)
-            return key_unknown(word + 1);
-        return wan_config_keys[i].def
-                   ? wan_config_set(c, wan_config_keys[i].name, wan_config_keys[i].def,
-                                    WAN_FROM_DEFAULT)
-                   : 0;
+        return i < 0 ? key_unknown(word + 1) : key_reset(c, i);
     }
     word += *word == '+';
     size_t n = strcspn(word, "=");
@@ -351,6 +371,27 @@ static int apply_preset(wan_config *c, const char *mode)
             WAN_TRY(wan_config_set(c, presets[i].key,
                                    pretrain ? presets[i].pretrain : presets[i].finetune,
                                    WAN_FROM_PRESET));
+    return 0;
+}
+
+int wan_config_mock(wan_config *c)
+{
+    static const char *const key[3] = { "dataset.F_latents", "dataset.H_latents",
+                                        "dataset.W_latents" };
+    const int64_t t = c->v.mock_t, h = c->v.mock_h / 2, w = c->v.mock_w / 2, room = c->v.capacity;
+    double part = cbrt((double)room / (double)(t * h * w));
+    if (wan_config_source(c, "checkpoint.save") == WAN_FROM_DEFAULT)
+        WAN_TRY(wan_config_set(c, "checkpoint.save", "", WAN_FROM_PRESET));
+    if (wan_config_source(c, "dataset.seq_length") == WAN_FROM_DEFAULT || part >= 1)
+        return 0;
+    for (int i = 0; i < 3; i++)
+        if (wan_config_source(c, key[i]) != WAN_FROM_DEFAULT)
+            return 0;
+    const int64_t full[3] = { t, h, w };
+    for (int i = 0; i < 3; i++) {
+        int64_t n = (int64_t)((double)full[i] * part);
+        WAN_TRY(derive_int(c, key[i], (n > 0 ? n : 1) * (i ? 2 : 1)));
+    }
     return 0;
 }
 
@@ -434,40 +475,36 @@ static void print_scalar(FILE *f, const wan_key *k, const char *text)
     putc('"', f);
 }
 
+/* The section of key i's name when its value is printed, else 0 bytes. */
+static size_t section_of(int i, int places)
+{
+    const wan_key *k = &wan_config_keys[i];
+    int hidden = k->class == WAN_KEY_NOTED || k->kind == WAN_KEY_BETAS ||
+                 (k->class == WAN_KEY_PLACE && !places);
+    return hidden ? 0 : strcspn(k->name, ".") + 1;
+}
+
+/* The first key at or after i in the section of name (n bytes with the dot), or the table's end. */
+static int next_in(const char *name, size_t n, int i, int places)
+{
+    while (i < wan_config_n_keys &&
+           (section_of(i, places) != n || memcmp(wan_config_keys[i].name, name, n)))
+        i++;
+    return i;
+}
+
 void wan_config_print(const wan_config *c, FILE *f, int places)
 {
-    char section[64] = "";
     for (int i = 0; i < wan_config_n_keys; i++) {
-        const wan_key *k = &wan_config_keys[i];
-        if (k->class == WAN_KEY_NOTED || k->kind == WAN_KEY_BETAS ||
-            (k->class == WAN_KEY_PLACE && !places))
+        const char *name = wan_config_keys[i].name;
+        size_t n = section_of(i, places);
+        if (!n || next_in(name, n, 0, places) < i) /* a section may stand twice in the table */
             continue;
-        size_t n = strcspn(k->name, ".");
-        if (strlen(section) != n || memcmp(section, k->name, n)) {
-            /* a section may come twice in the table; its keys are printed where it comes first */
-            snprintf(section, sizeof section, "%.*s", (int)n, k->name);
-            int seen = 0;
-            for (int j = 0; j < i && !seen; j++)
-                seen = !strncmp(wan_config_keys[j].name, section, n) &&
-                       wan_config_keys[j].name[n] == '.' &&
-                       wan_config_keys[j].class != WAN_KEY_NOTED &&
-                       !(wan_config_keys[j].class == WAN_KEY_PLACE && !places);
-            if (seen) {
-                section[0] = 0;
-                continue;
-            }
-            fprintf(f, "%s:\n", section);
-            for (int j = i; j < wan_config_n_keys; j++) {
-                const wan_key *q = &wan_config_keys[j];
-                if (q->class == WAN_KEY_NOTED || q->kind == WAN_KEY_BETAS ||
-                    (q->class == WAN_KEY_PLACE && !places) || strncmp(q->name, section, n) ||
-                    q->name[n] != '.')
-                    continue;
-                fprintf(f, "  %s: ", q->name + n + 1);
-                print_scalar(f, q, c->value[j].text ? c->value[j].text : "");
-                putc('\n', f);
-            }
-            section[0] = 0;
+        fprintf(f, "%.*s:\n", (int)n - 1, name);
+        for (int j = i; j < wan_config_n_keys; j = next_in(name, n, j + 1, places)) {
+            fprintf(f, "  %s: ", wan_config_keys[j].name + n);
+            print_scalar(f, &wan_config_keys[j], c->value[j].text ? c->value[j].text : "");
+            putc('\n', f);
         }
     }
 }

@@ -114,6 +114,9 @@ int wan_config_yaml_text(wan_config *c, const char *text, size_t n, const char *
 /* Applies the flow preset of the mode ("pretrain" | "finetune"; flow.preset wins where given) to
  * flow keys nobody set, derives min_lr, lr_decay_iters, ..., checks what depends on several keys. */
 int wan_config_finish(wan_config *c, const char *mode) WAN_MUST_CHECK;
+/* Before that, what --mock changes of keys nobody set: no checkpoints; and where the capacity of a
+ * pack was given, a video of the recipe's proportions that fits it. */
+int wan_config_mock(wan_config *c) WAN_MUST_CHECK;
 enum wan_key_source wan_config_source(const wan_config *c, const char *key);
 
 /* "section:\n  key: value" for every used key, in table order; places only when asked. */

@@ -25,7 +25,8 @@ const wan_key wan_config_keys[] = {
     STR("model.config", 0, model_config, "",
         "folder whose config.json gives the geometry instead"),
     ENUM("model.mode", 0, model_mode, "auto", "auto|pretrain|finetune",
-         "pretrain: random weights; finetune: weights are required; auto: weights where given"),
+         "pretrain: random weights, of the geometry of pretrained_model_name_or_path where given; "
+         "finetune: weights are required; auto: weights where given"),
     STR("model.pretrained_model_name_or_path", "model.hf_model", model_path, "",
         "HuggingFace folder (with transformer/ or config.json) to take the weights from; a folder "
         "on this machine, nothing is downloaded"),
@@ -107,7 +108,7 @@ const wan_key wan_config_keys[] = {
     REAL("optimizer.adam_beta2", 0, beta2, "0.95", 0, 0.9999999, "decay of the second moment"),
     { "optimizer.betas", "optim.optimizer.betas", WAN_KEY_BETAS, WAN_KEY_USED, AT(beta1), 0, 0, 1, 0,
       "both, as [a, b]" },
-    REAL("optimizer.adam_eps", "optim.optimizer.eps", adam_eps, "1e-08", 0, 1, "Adam's epsilon"),
+    REAL("optimizer.adam_eps", "optim.optimizer.eps", adam_eps, "1e-08", 1e-30, 1, "Adam's epsilon"),
     REAL("optimizer.weight_decay",
          "scheduler.start_weight_decay scheduler.end_weight_decay optim.optimizer.weight_decay",
          weight_decay, "0.033", 0, 1e3,

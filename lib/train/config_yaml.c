@@ -117,7 +117,6 @@ static int is_null(const yaml_event_t *e)
 
 static int set(reader *r, const yaml_event_t *e, const char *key, const char *value)
 {
-    WAN_TRY(seen(r, e, key));
     if (wan_config_set(r->c, key, value, WAN_FROM_YAML) < 0)
         return wan_err_prefix("%s: line %zu", r->name, e->start_mark.line + 1);
     return 0;
@@ -181,9 +180,11 @@ static int read_map(reader *r, char *path, int depth)
             rc = bad(r, &e, "a key must be a word");
         else if (!end && n + e.data.scalar.length + 2 > MAX_PATH)
             rc = bad(r, &e, "a key is too long");
-        else if (!end)
+        else if (!end) {
             snprintf(path + n, MAX_PATH - n, "%s%s", n ? "." : "",
                      (const char *)e.data.scalar.value);
+            rc = seen(r, &e, path);
+        }
         yaml_event_delete(&e);
         if (rc < 0 || end)
             return rc;

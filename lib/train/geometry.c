@@ -6,8 +6,10 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "lib/model/modelfolder.h"
 #include "lib/model/modelio.h"
 
 static const struct {
@@ -64,13 +66,26 @@ static int split_hidden(wan_dit_config *g, const wan_train_config *v)
     return 0;
 }
 
+/* What the keys start from: the weights, else a config.json that is named, else a published size. */
+static int start_from(wan_dit_config *base, const wan_train_config *v, const char *weights)
+{
+    char *folder = NULL;
+    published(base, v->model_size);
+    if (weights || *v->model_config)
+        return wan_dit_config_load(base, weights ? weights : v->model_config);
+    if (!*v->model_path)
+        return 0;
+    int rc = wan_model_transformer(&folder, v->model_path, -1);
+    if (rc == 0)
+        rc = wan_dit_config_load(base, folder);
+    free(folder);
+    return rc;
+}
+
 int wan_geometry(wan_dit_config *out, wan_config *c, const char *weights)
 {
     wan_dit_config base;
-    const char *from = weights ? weights : *c->v.model_config ? c->v.model_config : NULL;
-    published(&base, c->v.model_size);
-    if (from)
-        WAN_TRY(wan_dit_config_load(&base, from));
+    WAN_TRY(start_from(&base, &c->v, weights));
     *out = base;
     out->eps = wan_config_source(c, "model.layernorm_epsilon") == WAN_FROM_DEFAULT ? base.eps
                                                                                      : c->v.eps;

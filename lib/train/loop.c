@@ -219,9 +219,10 @@ static int64_t last_step(const wan_train *t)
     const wan_train_config *v = &t->c->v;
     int64_t n = v->train_iters;
     if (v->epochs > 0) {
-        int64_t total = v->epochs * t->st.samples;
-        int64_t steps = (total + v->global_batch - 1) / v->global_batch;
-        n = steps < n ? steps : n;
+        int64_t total; /* more than can be counted is no limit */
+        if (!__builtin_mul_overflow(v->epochs, t->st.samples, &total) &&
+            (total - 1) / v->global_batch + 1 < n)
+            n = (total - 1) / v->global_batch + 1;
     }
     return n;
 }

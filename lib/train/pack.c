@@ -41,15 +41,21 @@ static int by_key(const void *a, const void *b)
 /* First-fit decreasing of samples [from, to) into new packs. */
 static int fill_window(work *w, int64_t from, int64_t to, int64_t capacity)
 {
-    int64_t first = w->packs;
+    int64_t first = w->packs, least = capacity;
     ranked *order = wan_malloc((size_t)(to - from), sizeof *order, "packing order");
     if (!order)
         return -1;
-    for (int64_t i = from; i < to; i++)
+    for (int64_t i = from; i < to; i++) {
         order[i - from] = (ranked){ (double)w->tokens[i], i };
+        if (w->tokens[i] < least)
+            least = w->tokens[i];
+    }
     qsort(order, (size_t)(to - from), sizeof *order, by_key);
     for (int64_t k = 0; k < to - from; k++) {
-        int64_t i = order[k].i, b = first;
+        int64_t i = order[k].i, b;
+        while (first < w->packs && w->fill[first] + least > capacity)
+            first++; /* full for good */
+        b = first;
         while (b < w->packs && w->fill[b] + w->tokens[i] > capacity)
             b++;
         if (b == w->packs) {
@@ -135,14 +141,16 @@ static int deal(wan_packing *out, const work *w, int ranks)
 
 static void lay_out(wan_packing *out, const work *w)
 {
-    int64_t at = 0;
+    int64_t *at = w->fill; /* not needed any more: where the next item of each pack goes */
+    memset(out->start, 0, (size_t)(w->packs + 1) * sizeof *out->start);
+    for (int64_t i = 0; i < out->n; i++)
+        out->start[w->bin[i] + 1]++;
     for (int64_t b = 0; b < w->packs; b++) {
-        out->start[b] = at;
-        for (int64_t i = 0; i < out->n; i++)
-            if (w->bin[i] == b)
-                out->item[at++] = i;
+        out->start[b + 1] += out->start[b];
+        at[b] = out->start[b];
     }
-    out->start[w->packs] = at;
+    for (int64_t i = 0; i < out->n; i++)
+        out->item[at[w->bin[i]]++] = i;
 }
 
 int wan_packing_new(wan_packing *out, const int64_t *tokens, int64_t n, int64_t capacity,

@@ -224,6 +224,11 @@ const wan_dit_config *wan_train_geometry(const wan_train *t)
     return &t->geometry;
 }
 
+int64_t wan_train_step(const wan_train *t)
+{
+    return t->st.step;
+}
+
 int wan_train_fits(const wan_train *t)
 {
     int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
@@ -268,21 +273,36 @@ static int load_weights(wan_train *t)
     return wan_dit_init(t->m, (uint64_t)v->seed);
 }
 
-/* Ranks read the weights on their own: a file that differs on one machine must not go unnoticed. */
-static int same_weights(wan_train *t)
+/* What every rank has read on its own. */
+typedef struct origin {
+    double weights;
+    int64_t step;
+    char data[sizeof ((wan_train_state *)0)->digest];
+} origin;
+
+/* A file that differs on one machine must not go unnoticed. */
+static int same_origin(wan_train *t)
 {
-    double mine = 0, *all = wan_calloc((size_t)t->comm->size, sizeof *all, "digests");
+    origin mine, *all = wan_calloc((size_t)t->comm->size, sizeof *all, "digests");
     int rc = all ? 0 : -1;
+    memset(&mine, 0, sizeof mine);
+    mine.step = t->st.step;
+    memcpy(mine.data, t->st.digest, sizeof mine.data);
     if (rc == 0)
         rc = t->dev->ops->sumsq(t->dev, t->optim->sumsq, WAN_RBUF(t->m->master),
                                 t->m->params.total, 0);
     if (rc == 0)
-        rc = wan_dev_read(t->dev, &mine, t->optim->sumsq, sizeof mine);
+        rc = wan_dev_read(t->dev, &mine.weights, t->optim->sumsq, sizeof mine.weights);
     if (rc == 0)
         rc = wan_comm_gather(t->comm, &mine, sizeof mine, all);
     for (int r = 1; r < t->comm->size && rc == 0; r++)
-        if (all[r] != all[0])
+        if (all[r].weights != all[0].weights)
             rc = wan_err("rank %d starts with other weights than rank 0", r);
+        else if (all[r].step != all[0].step)
+            rc = wan_err("rank %d starts at step %lld, rank 0 at %lld", r, (long long)all[r].step,
+                         (long long)all[0].step);
+        else if (strcmp(all[r].data, all[0].data))
+            rc = wan_err("rank %d reads other data than rank 0 in %s", r, t->c->v.data_path);
     free(all);
     return rc;
 }
@@ -342,7 +362,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(wan_dp_new(&t->dp, t->m, t->comm, v->bucket_bytes));
     WAN_TRY(alloc_step(t));
     WAN_TRY(load_weights(t));
-    WAN_TRY(same_weights(t));
+    WAN_TRY(same_origin(t));
     return *v->debug_dump ? wan_debug_open(t) : 0;
 }
 

@@ -57,6 +57,8 @@ const wan_dit_config *wan_train_geometry(const wan_train *t);
 /* -1 when the plan does not fit into the memory allowed, or of this machine (device cpu). */
 int wan_train_fits(const wan_train *t) WAN_MUST_CHECK;
 int wan_train_start(wan_train *t) WAN_MUST_CHECK;
+/* Finished steps. */
+int64_t wan_train_step(const wan_train *t);
 /* enum wan_exit: DONE; AGAIN after a signal or train.exit_interval, checkpoint written; or -1. */
 int wan_train_run(wan_train *t, wan_report_fn *report, void *arg) WAN_MUST_CHECK;
 void wan_train_close(wan_train **t);

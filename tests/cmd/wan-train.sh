@@ -87,6 +87,35 @@ ok "bf16 weights keep fp32 masters" train train.train_iters=3 checkpoint.save=sm
 ok "resume from them" train train.train_iters=10 checkpoint.save=small checkpoint.dtype=bf16
 ok "loses nothing" cmp small/iter_0000010/optimizer/exp_avg.safetensors whole/iter_0000010/optimizer/exp_avg.safetensors
 
+# the file of metrics holds each step once
+steps() { jq -c .step "$1" | tr '\n' ' '; }
+ok "six steps, checkpoints at 3 and 6" train train.train_iters=6 checkpoint.save=again checkpoint.save_interval=3 --metrics g.json
+head -n 3 g.json >g3.json
+rm -r again/iter_0000006
+echo 3 >again/latest_checkpointed_iteration.txt
+printf '{"step":7,"loss"' >>g.json # as a killed run may leave it
+ok "resumed at 3 into the same file" train train.train_iters=5 checkpoint.save=again --metrics g.json
+cp ok.err drop.err
+ok "which says what it replaces" grep -q 'g.json: dropped 4 lines of an earlier run after step 3' drop.err
+ok "each step is there once" [ "$(steps g.json)" = "1 2 3 4 5 " ]
+same "the first three as they were" g3.json <(head -n 3 g.json)
+ok "a new run replaces them all" train train.train_iters=2 --metrics g.json
+ok "with its own" [ "$(steps g.json)" = "1 2 " ]
+echo 'dear diary' >diary
+cp diary diary.was
+fails 1 'diary: line 1 is no line of metrics' "a file that is something else" train train.train_iters=1 --metrics diary
+same "is left as it is" diary diary.was
+ok "a pipe is only written to" sh -c "wan-train -q --mock --precision fp32 $(echo $T) train.train_iters=2 \
+    --metrics /dev/stdout | jq -e .step"
+
+# mock data of a size that the configuration implies
+tokens() { wan-train -q --mock --plan model.num_layers=1 model.hidden_size=64 model.num_attention_heads=2 --memory 1T "$@" |
+    sed -n 's/.*the longest of \([0-9]*\) tokens/\1/p'; }
+ok "DFM's mock video where nothing is said" [ "$(tokens)" = 37440 ]
+ok "fits a capacity that is given" [ "$(tokens dataset.seq_length=1024)" = 945 ]
+ok "even the least" [ "$(tokens dataset.seq_length=1)" = 1 ]
+ok "unless its size is given" [ "$(tokens dataset.seq_length=1024 dataset.F_latents=2)" = 3120 ]
+
 # damage
 cp -r whole hurt
 printf X | dd of=hurt/iter_0000010/optimizer/exp_avg.safetensors bs=1 seek=4000 conv=notrunc 2>/dev/null

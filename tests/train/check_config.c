@@ -95,6 +95,21 @@ static void aliases(void)
     wan_config_free(&c);
 }
 
+static void unset(void)
+{
+    wan_config *c = fresh();
+    int rc = build(c, "train:\nflow:\n  timestep_sampling: null\n  shift: ~\ndataset:\n"
+                      "  global_batch_size: 8\noptimizer:\n  adam_beta1: 0.5\n",
+                   WORDS("train.global_batch_size=2", "train.global_batch_size=3", "~optimizer.betas",
+                         "logger.note=a\nb"), "pretrain");
+    ok(rc == 0 && !strcmp(c->v.sampling, "logit_normal") && c->v.shift == 2.5,
+       "null leaves a key to the preset, a section may be empty%s%s", rc ? ": " : "",
+       rc ? wan_err_text() : "");
+    ok(c->v.global_batch == 3 && c->v.beta1 == 0.9, "the last word counts; ~ takes back");
+    ok(c->n_noted == 1 && !strcmp(c->noted[0], "logger.note=a b"), "a noted key is one line");
+    wan_config_free(&c);
+}
+
 static void errors(void)
 {
     refused("unknown word", NULL, WORDS("optimizer.lrr=1"), "\"optimizer.lr\"");
@@ -111,6 +126,15 @@ static void errors(void)
     refused("one setting, two values", "train:\n  global_batch_size: 2\ndataset:\n"
             "  global_batch_size: 4\n", NULL, "disagrees");
     refused("key twice", "train:\n  train_iters: 2\n  train_iters: 2\n", NULL, "stands twice");
+    refused("section twice", "train:\n  train_iters: 2\ntrain:\n  epochs: 2\n", NULL,
+            "\"train\" stands twice");
+    refused("a value for a section", "train: 5\n", NULL, "a section of keys");
+    refused("one setting, two values in words", NULL,
+            WORDS("train.global_batch_size=2", "dataset.global_batch_size=4"), "disagrees");
+    refused("an empty word of a list", NULL, WORDS("flow.timestep_sampling="), "not one of");
+    refused("not a number at all", NULL, WORDS("optimizer.lr=nan"), "nan");
+    refused("beta 1", NULL, WORDS("optimizer.betas=[0.9, 1]"), "[0, 1)");
+    refused("no epsilon", NULL, WORDS("optimizer.adam_eps=0"), "adam_eps");
     refused("anchor", "train: &a\n  train_iters: 2\n", NULL, "anchors");
     refused("alias", "train: *a\n", NULL, "anchors");
     refused("tag", "train: !!map\n  train_iters: 2\n", NULL, "anchors and tags");
@@ -210,6 +234,7 @@ int main(void)
     layers();
     presets();
     aliases();
+    unset();
     errors();
     environment();
     dfm_files();
