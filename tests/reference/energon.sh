@@ -11,7 +11,11 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 cd "$work"
 dfm=$top/tests/data/torch/dfm
 wan-shard -q -x "$dfm" >a.rec
-wan-shard -q --shard_maxcount 2 -o ours <a.rec
+# two histories, so that a provenance member stands between samples of one shard
+wan-record cat -k '00000[012]' -o a1.rec a.rec
+wan-record cat -k '00000[345]' -o a2.rec a.rec
+wan-shard -q --shard_maxcount 2 -o ours a1.rec a2.rec
+tar tf ours/shard-rank00-000001.tar | grep -q __provenance__/header-2.json
 mkdir -p nested/sub
 cp "$dfm"/*.tar nested/sub/
 # (a single shard is no example for 8,1,1: Energon leaves train empty, wan-index does not)
@@ -75,6 +79,32 @@ print("energon", __import__("importlib.metadata").metadata.version("megatron-ene
 END
 "$venv/bin/python" load.py
 echo "identical: .tar.idx, split.yaml, dataset.yaml, rows of index.sqlite"
+
+cat >members.py <<'END'
+import glob, io, json, pickle, tarfile, torch
+n = 0
+for path in sorted(glob.glob("ours/*.tar")):
+    with tarfile.open(path, "r:") as tar:
+        for m in tar:
+            data = tar.extractfile(m).read()
+            assert (m.mode, m.uid, m.gid, m.mtime, m.pax_headers) == (0o444, 0, 0, 0, {}), m
+            if m.name.endswith(".pth"):
+                latent = torch.load(io.BytesIO(data), weights_only=True)
+            elif m.name.endswith(".pickle"):
+                text = pickle.loads(data)
+            elif m.name.startswith("__provenance__"):
+                assert json.loads(data)["provenance"][-1]["program"] == "wan-shard"
+                continue
+            else:
+                said = {t["name"]: t["shape"] for t in json.loads(data)["wan"]["tensors"]}
+                continue
+            if m.name.endswith(".pth"): # the last part of its sample
+                assert said == {"latent": list(latent.shape), "text": list(text.shape)}
+                n += 1
+assert n == 6
+print("tarfile, torch.load(weights_only=True), pickle.loads: %d samples" % n)
+END
+"$venv/bin/python" members.py
 
 cat >write.py <<'END'
 import pickle, torch, webdataset
