@@ -100,16 +100,16 @@ static int check_types(const wan_samplemap *m)
     return 0;
 }
 
-static int put(const wan_record *r)
+static int put(const wan_record *r, const char *name, uint64_t number)
 {
     wan_samplemap m;
     wan_samplemap_options opt = { dtype_of(o.latent), dtype_of(o.text), st.id };
-    if (wan_samplemap_pack(&m, r, &opt) < 0)
-        return wan_err_prefix("record %s", r->key);
-    int rc = check_types(&m);
-    if (rc < 0)
-        wan_err_prefix("record %s", r->key);
+    int rc = wan_samplemap_pack(&m, r, &opt);
     if (rc == 0)
+        rc = check_types(&m);
+    if (rc < 0)
+        wan_err_prefix("%s: record %" PRIu64 " (%s)", name, number, r->key);
+    else
         rc = wan_shard_writer_put(st.w, r->key, m.part, m.n);
     wan_samplemap_clear(&m);
     return rc;
@@ -130,7 +130,7 @@ static int pack_file(const char *path)
     if (rc == 0)
         wan_reader_on_stream(in, start_stream, NULL);
     while (rc == 0 && (rc = wan_reader_next(in, &r)) == 1) {
-        rc = put(&r);
+        rc = put(&r, name, wan_reader_count(in));
         wan_progress(0, "%" PRIu64 " samples, %.1f MB", wan_shard_writer_samples(st.w),
                      1e-6 * (double)wan_shard_writer_bytes(st.w));
     }

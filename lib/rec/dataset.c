@@ -39,7 +39,7 @@ int wan_dataset_load_idx(uint64_t **offset, size_t n, const char *tar)
         if (v[i] % 512 || (i && v[i] <= v[i - 1]))
             rc = wan_err("%s: entry %zu is damaged; run wan-index again", path, i);
     }
-    if (rc == 0 && v[n] + 1024 > (uint64_t)st.st_size)
+    if (rc == 0 && (st.st_size < 1024 || v[n] > (uint64_t)st.st_size - 1024))
         rc = wan_err("%s: has %" PRId64 " bytes, its index ends at %" PRIu64
                      "; truncated, or run wan-index again", tar, (int64_t)st.st_size, v[n]);
     free(path);

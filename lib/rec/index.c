@@ -198,6 +198,24 @@ static int write_info(struct build *b, const char *meta)
     return rc;
 }
 
+/* Energon before 7.0 reads .info.yaml alone, so one that is there must not stay behind. */
+static int refresh_old_info(struct build *b, const char *meta)
+{
+    char *path = wan_path_join(meta, ".info.yaml");
+    wan_out *o;
+    int rc = !path ? -1 : access(path, F_OK) ? 1 : wan_out_open(&o, path);
+    free(path);
+    if (rc)
+        return rc < 0 ? -1 : 0;
+    fputs("shard_counts:\n", wan_out_file(o));
+    for (size_t i = 0; i < b->names.n; i++) {
+        fputs("  ", wan_out_file(o));
+        wan_split_put_name(wan_out_file(o), b->names.v[i]);
+        fprintf(wan_out_file(o), ": %zu\n", b->shard[i].n);
+    }
+    return wan_out_finish(&o);
+}
+
 static int write_all(struct build *b, const char *meta)
 {
     for (size_t i = 0; i < b->names.n; i++)
@@ -210,6 +228,7 @@ static int write_all(struct build *b, const char *meta)
     WAN_TRY(rc);
     WAN_TRY(spew(meta, "dataset.yaml",
                  "__module__: megatron.energon\n__class__: CrudeWebdataset\n"));
+    WAN_TRY(refresh_old_info(b, meta));
     return write_info(b, meta);
 }
 

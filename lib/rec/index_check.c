@@ -134,7 +134,7 @@ static void check_payload(struct check *c, const char *name, const char *path)
 
 static void check_shard(struct check *c, const char *name, size_t number)
 {
-    struct wan_index_shard s;
+    struct wan_index_shard s = { 0, NULL };
     char *path = wan_path_join(c->dir, name);
     check_membership(c, name);
     if (!path || wan_index_scan_shard(&c->scan, &s, c->dir, name, number) < 0) {

@@ -12,7 +12,7 @@
 #include "lib/base/file.h"
 #include "lib/rec/pickle_in.h"
 
-enum { MAX_VALUES = 4 << 20, MAX_STACK = 1 << 20, BLOCK = 256 << 10 };
+enum { MAX_VALUES = 4 << 20, MAX_STACK = 1 << 20, BLOCK = 256 << 10, MAX_MEMORY = 1 << 30 };
 
 struct block {
     struct block *next;
@@ -22,7 +22,7 @@ struct block {
 
 struct wan_pickle {
     struct block *blocks;
-    size_t values;
+    size_t values, bytes; /* made so far */
     const uint8_t *p, *end, *begin;
     wan_pickle_value **stack, **memo;
     size_t *mark;
@@ -32,6 +32,11 @@ struct wan_pickle {
 void *wan_pickle_alloc(wan_pickle *p, size_t n)
 {
     n = (n + 15) & ~(size_t)15;
+    if (n > MAX_MEMORY - p->bytes) {
+        wan_err("needs more than %d bytes", (int)MAX_MEMORY);
+        return NULL;
+    }
+    p->bytes += n;
     if (!p->blocks || p->blocks->size - p->blocks->used < n) {
         size_t size = n > BLOCK ? n : BLOCK;
         struct block *b = wan_malloc(1, sizeof *b + size, "pickle");

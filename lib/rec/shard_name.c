@@ -76,6 +76,12 @@ static int list_add(struct list *l, char *name)
 
 static int walk(struct list *l, const char *root, const char *sub, int depth);
 
+static int ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && !strcmp(name + n - m, end);
+}
+
 /* One directory entry; hidden ones (.nv-meta) are not looked into. */
 static int visit(struct list *l, const char *root, const char *sub, const char *name, int depth)
 {
@@ -83,14 +89,14 @@ static int visit(struct list *l, const char *root, const char *sub, const char *
     if (*name == '.')
         return 0;
     char *rel = wan_path_join(sub, name), *path = rel ? wan_path_join(root, rel) : NULL;
-    size_t n = strlen(name);
     int rc = path ? 0 : -1;
     if (rc == 0 && stat(path, &st) < 0)
         rc = wan_err_errno("%s", path);
     if (rc == 0 && S_ISDIR(st.st_mode)) {
         rc = depth < MAX_DEPTH ? walk(l, root, rel, depth + 1)
                                : wan_err("%s: folders nested deeper than %d", path, MAX_DEPTH);
-    } else if (rc == 0 && S_ISREG(st.st_mode) && n > 4 && !strcmp(name + n - 4, ".tar")) {
+    } else if (rc == 0 && S_ISREG(st.st_mode) &&
+               (ends_with(name, ".tar") || ends_with(name, ".tgz") || ends_with(name, ".tar.gz"))) {
         rc = list_add(l, rel);
         rel = NULL;
     }

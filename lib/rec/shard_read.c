@@ -107,7 +107,7 @@ static int open_range(wan_shard_reader **out, const char *path, int headers, uin
     int rc = 0;
     if (r->fd < 0 || fstat(r->fd, &st) < 0)
         rc = wan_err_errno("%s", path);
-    else if (end && (end < begin || (int64_t)end > st.st_size))
+    else if (end && (end < begin || end > (uint64_t)st.st_size))
         rc = wan_err("%s: %" PRIu64 " bytes wanted, the file has %" PRId64, path, end,
                      (int64_t)st.st_size);
     else if (begin && lseek(r->fd, (off_t)begin, SEEK_SET) < 0)
@@ -123,7 +123,7 @@ static int open_range(wan_shard_reader **out, const char *path, int headers, uin
         archive_read_set_skip_callback(r->tar, on_skip);
         archive_read_set_callback_data(r->tar, r);
         if (archive_read_open1(r->tar) != ARCHIVE_OK)
-            rc = wan_err("%s: not a tar file", path);
+            rc = wan_err("%s: not a tar file, or a compressed one", path);
     }
     if (rc < 0) {
         wan_shard_reader_close(&r);

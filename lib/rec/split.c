@@ -126,7 +126,7 @@ int wan_split_load(wan_split *s, const char *path)
 }
 
 /* Plain where YAML reads it back as the same text, else in single quotes. */
-static void put_scalar(FILE *f, const char *s)
+void wan_split_put_name(FILE *f, const char *s)
 {
     int plain = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z');
     for (const char *p = s; *p; p++)
@@ -157,7 +157,7 @@ static int put_list(FILE *f, const wan_names *l, const char *indent)
     for (size_t i = 0; i < c.n; i++) {
         fputs(indent, f);
         fputs("- ", f);
-        put_scalar(f, c.v[i]);
+        wan_split_put_name(f, c.v[i]);
         putc('\n', f);
     }
     wan_names_clear(&c);
@@ -173,7 +173,7 @@ int wan_split_save(const wan_split *s, const char *path)
     fputs("split_parts:\n", f);
     for (size_t i = 0; rc == 0 && i < s->n; i++) {
         fputs("  ", f);
-        put_scalar(f, s->part[i].name);
+        wan_split_put_name(f, s->part[i].name);
         rc = put_list(f, &s->part[i].shards, "  ");
     }
     fputs("exclude", f);

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "lib/rec/names.h"
 
@@ -24,6 +25,8 @@ typedef struct wan_split {
  * and unknown keys are errors. */
 int wan_split_load(wan_split *s, const char *path) WAN_MUST_CHECK;
 int wan_split_save(const wan_split *s, const char *path) WAN_MUST_CHECK;
+/* A name as a YAML scalar that reads back as the same text. */
+void wan_split_put_name(FILE *f, const char *s);
 struct wan_split_part *wan_split_add(wan_split *s, const char *name, size_t len);
 const struct wan_split_part *wan_split_find(const wan_split *s, const char *name);
 void wan_split_clear(wan_split *s);

@@ -368,17 +368,23 @@ static int read_strided(const wan_torch_tensor *t, uint8_t *dst, wan_dtype dt)
     return 0;
 }
 
+static int read_err(const wan_torch *w, const wan_torch_tensor *t)
+{
+    return *t->name ? wan_err_prefix("%s: tensor %s", w->what, t->name)
+                    : wan_err_prefix("%s", w->what);
+}
+
 int wan_torch_read(wan_torch *w, wan_torch_tensor *t, void *dst, wan_dtype dt)
 {
     struct storage *s = &w->storage[t->storage];
     if (s->entry && wan_torchzip_verify(s->entry) < 0)
-        return wan_err_prefix("%s: tensor %s", w->what, t->name);
+        return read_err(w, t);
     s->entry = NULL;
     t->used = 1;
     int rc = !t->count ? 0
              : t->contiguous ? read_row(t, t->data, t->count, 1, dst, dt)
                              : read_strided(t, dst, dt);
-    return rc < 0 ? wan_err_prefix("%s: tensor %s", w->what, t->name) : 0;
+    return rc < 0 ? read_err(w, t) : 0;
 }
 
 void wan_torch_release(wan_torch *w, const wan_torch_tensor *t)

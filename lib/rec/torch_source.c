@@ -73,9 +73,9 @@ static int read_blobs(wan_torch_source *s, const wan_pickle_value *keys, const u
     s->blob = wan_calloc(keys->len + 1, sizeof *s->blob, "storages");
     if (!s->blob)
         return -1;
+    size_t budget = 1 << 28; /* values looked at, for all keys together */
     for (size_t i = 0; i < keys->len; i++) {
         const wan_pickle_value *key = keys->item[i];
-        size_t budget = 1 << 20;
         uint64_t count;
         if (key->kind != WAN_PK_STR)
             return wan_err("a storage key that is no text");

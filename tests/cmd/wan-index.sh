@@ -43,6 +43,12 @@ cp -r plain dup; cp dup/shard-rank00-000000.tar dup/shard-rank00-000009.tar
 fails 1 'twice' "a key in two shards" wan-index dup
 gzip -c plain/shard-rank00-000000.tar >cut/shard-rank00-000002.tar
 fails 1 'shard-rank00-000002.tar' "a compressed shard" wan-index cut
+gzip -c plain/shard-rank00-000000.tar >cut/more.tgz; rm cut/shard-rank00-000002.tar
+fails 1 'more.tgz.*compressed' "a compressed shard under its own name is not passed over" wan-index cut
+ok "unless it is left out" wan-index --exclude 'tgz$' cut
+cp -r ds old; printf 'energon_version: 6.0.1\nshard_counts:\n  gone.tar: 7\n' >old/.nv-meta/.info.yaml
+ok "the .info.yaml of an older Energon is brought up to date" sh -c 'wan-index -q --split-ratio 4,1,1 old && rm old/.nv-meta/.info.json && wan-index --check old'
+ok "and only where one is" test ! -e ds/.nv-meta/.info.yaml
 fails 1 'cannot write|too large|Too large|disk|full' "a full disk" bash -c "cp -r plain fd; trap '' XFSZ; ulimit -f 8; exec wan-index fd"
 ok "left no half file" sh -c '! find fd | grep -q tmp && [ ! -e fd/.nv-meta/.info.json ]'
 
@@ -57,6 +63,7 @@ broken '2 times' "a shard in two parts" 'sed -i "s/000005/000004/" .nv-meta/spli
 broken 'digest|checksum' "a flipped byte" 'printf "\377" | dd of=shard-rank00-000001.tar bs=1 seek=5200 conv=notrunc 2>/dev/null'
 broken 'info.json says 2' "a wrong count" 'sed -i "s/000003.tar\": 1/000003.tar\": 2/" .nv-meta/.info.json'
 broken 'idx' "a wrong offset" 'printf "\2\2" | dd of=shard-rank00-000001.tar.idx bs=1 conv=notrunc 2>/dev/null'
+broken 'index ends at' "an offset beyond all files" 'printf "\0\376\377\377\377\377\377\377" | dd of=shard-rank00-000001.tar.idx bs=1 seek=8 conv=notrunc 2>/dev/null'
 broken 'idx' "no index" 'rm shard-rank00-000001.tar.idx'
 broken 'No such file' "no shard" 'rm shard-rank00-000001.tar'
 broken 'anchors' "an anchor in split.yaml" 'sed -i "s/  train:/  \&a train:/" .nv-meta/split.yaml'

@@ -60,6 +60,8 @@ done
 ok "finished shards stay" test -e cut.$((size - 1))/shard-rank00-000001.tar
 fails 1 'stdin' "a closed pipe upstream" sh -c "head -c 3000 a.rec | wan-shard -o up"
 fails 1 'twice|before' "the same key twice" wan-shard -o twice a.rec a.rec
+fails 1 'wide.rec: record 1 \(000000\): is F32 and F32, the records before it F16' "other element types than before" sh -c "
+    wan-shard -x wide >wide.rec && wan-shard -o mixed h2.rec wide.rec"
 echo hello >text; fails 1 'text' "no record stream" wan-shard -o n text
 
 # killed in mid-pipe

@@ -102,6 +102,28 @@ static void walks(void)
     wan_torch_close(&w);
 }
 
+/* A text of 1 MiB turned into bytes 2000 times: more memory than there may be. */
+static void memory(void)
+{
+    enum { TEXT = 1 << 20, CALLS = 2000 };
+    static const char begin[] = "\x80\x02" "c_codecs\nencode\nq\x01X\x00\x00\x10\x00";
+    static const char middle[] = "q\x02X\x06\x00\x00\x00latin1q\x03(";
+    static const char call[] = "h\x01h\x02h\x03\x86R";
+    char *text = calloc(1, TEXT + CALLS * sizeof call + 200), *p = text;
+    memcpy(p, begin, sizeof begin - 1);
+    p += sizeof begin - 1;
+    memset(p, 'a', TEXT);
+    p += TEXT;
+    memcpy(p, middle, sizeof middle - 1);
+    p += sizeof middle - 1;
+    for (int i = 0; i < CALLS; i++, p += sizeof call - 1)
+        memcpy(p, call, sizeof call - 1);
+    memcpy(p, "t.", 2);
+    ok(!run(text, (size_t)(p + 2 - text)) && strstr(wan_err_text(), "more than"),
+       "a bomb of texts: %s", wan_err_text());
+    free(text);
+}
+
 static void written(void)
 {
     static const int64_t shape[2] = { 3, 2 };
@@ -136,6 +158,7 @@ int main(void)
     cut_everywhere("big.pickle");
     machine();
     walks();
+    memory();
     written();
     return tap_done();
 }

@@ -3,6 +3,7 @@
  * check_shard.c - names, tar bytes, rolling, record -> sample -> record, what is refused, the
  * division into parts, and the trainer's view; a shard made by DFM's code path included.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <unistd.h>
 
@@ -277,6 +278,73 @@ static void bytes(void)
     free(t);
 }
 
+/* A ustar header; sizes beyond eight GiB as GNU and Python write them, in base 256. */
+static void tar_header(uint8_t h[512], const char *name, uint64_t size)
+{
+    memset(h, 0, 512);
+    strcpy((char *)h, name);
+    memcpy(h + 100, "0000444", 7);
+    memcpy(h + 257, "ustar\0" "00", 8);
+    memset(h + 148, ' ', 8);
+    if (size < 1ull << 33)
+        snprintf((char *)h + 124, 12, "%011" PRIo64, size);
+    else
+        for (int i = 0; i < 12; i++)
+            h[124 + i] = i ? (uint8_t)(i < 4 ? 0 : size >> 8 * (11 - i)) : 0x80;
+    h[156] = '0';
+    unsigned sum = 0;
+    for (int i = 0; i < 512; i++)
+        sum += h[i];
+    snprintf((char *)h + 148, 8, "%06o", sum);
+}
+
+/* A sparse shard of 12 GiB: sizes over 8 GiB, offsets over 4 GiB. */
+static void large(void)
+{
+    static const struct { const char *name; uint64_t size, at; } m[] = {
+        { "a.json", 2, 0 },
+        { "a.t0.wan", (9ull << 30) + 5, 1024 },
+        { "b.json", 3ull << 30, (9ull << 30) + 2048 },
+        { "c.json", 1, (12ull << 30) + 2560 },
+    };
+    const char *path = in_dir("large.tar");
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0666), rc = fd < 0;
+    uint8_t h[512];
+    for (size_t i = 0; rc == 0 && i < 4; i++) {
+        tar_header(h, m[i].name, m[i].size);
+        rc = pwrite(fd, h, 512, (off_t)m[i].at) != 512;
+    }
+    const uint64_t end = m[3].at + 1024;
+    rc |= ftruncate(fd, (off_t)end + 1024) != 0;
+    close(fd);
+    if (rc) {
+        ok(1, "a shard of 12 GiB # SKIP no sparse files in the scratch folder");
+        return;
+    }
+    wan_shard_reader *r = NULL;
+    wan_shard_sample s;
+    uint64_t from[3] = { 0 }, to[3] = { 0 }, part = 0;
+    int n = 0;
+    rc = wan_shard_reader_open(&r, path, 1);
+    while (rc == 0 && n < 3 && wan_shard_reader_next(r, &s) == 1) {
+        from[n] = s.begin;
+        to[n++] = s.end;
+        part = s.part[s.n - 1].at;
+    }
+    ok(n == 3 && wan_shard_reader_next(r, &s) == 0 && !from[0] && to[0] == m[2].at &&
+           from[1] == m[2].at && to[1] == m[3].at && from[2] == m[3].at && to[2] == end &&
+           part == m[3].at + 512,
+       "a shard of 12 GiB: offsets (%s)", n == 3 ? "" : wan_err_text());
+    wan_shard_reader_close(&r);
+    rc = wan_shard_reader_open_range(&r, path, 0, m[3].at, end);
+    ok(rc == 0 && wan_shard_reader_next(r, &s) == 1 && !strcmp(s.key, "c") && s.part[0].size == 1,
+       "and a sample behind them");
+    wan_shard_reader_close(&r);
+    ok(wan_shard_reader_open_range(&r, path, 0, m[3].at, UINT64_MAX - 511) < 0,
+       "an end beyond all files: %s", wan_err_text());
+    unlink(path);
+}
+
 /* Packs a record with one thing wrong with it. */
 static int refused(const char *name, wan_dtype t, const int64_t *shape, int rank, float value,
                    int latent_dtype)
@@ -405,6 +473,7 @@ int main(void)
     writing();
     reading();
     bytes();
+    large();
     refusals();
     dataset();
     wan_remove_tree(dir);
