@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/model/modelio.h"
 #include "lib/rec/safetensors.h"
 #include "lib/train/manifest.h"
@@ -338,6 +339,20 @@ static int read_pointer(int64_t *step, const char *dir)
     return rc;
 }
 
+/* For a run that was killed between its first checkpoint and the pointer: folders are complete. */
+static int newest(int64_t *step, const char *dir)
+{
+    int64_t *steps;
+    size_t n;
+    WAN_TRY(list_steps(&steps, &n, dir));
+    if (n) {
+        *step = steps[n - 1];
+        wan_warn("%s: no " POINTER ": taking the newest step, %" PRId64, dir, *step);
+    }
+    free(steps);
+    return n > 0;
+}
+
 int wan_checkpoint_find(char **path, const char *dir, int64_t step)
 {
     *path = NULL;
@@ -347,6 +362,8 @@ int wan_checkpoint_find(char **path, const char *dir, int64_t step)
     }
     if (step < 0) {
         int found = read_pointer(&step, dir);
+        if (found == 0)
+            found = newest(&step, dir);
         if (found <= 0)
             return found;
     }
@@ -368,7 +385,8 @@ int wan_checkpoint_has_state(const char *path)
 
 int wan_checkpoint_verify(const char *path)
 {
-    return wan_manifest_check(path);
+    return wan_checkpoint_has_state(path) || is_file(path, "manifest.json") ? wan_manifest_check(path)
+                                                                            : 0;
 }
 
 int wan_checkpoint_load(const char *path, wan_dit *m, wan_optim *o)

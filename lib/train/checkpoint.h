@@ -38,7 +38,7 @@ int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_di
 int wan_checkpoint_find(char **path, const char *dir, int64_t step) WAN_MUST_CHECK;
 /* Whether the folder is a training checkpoint: imported weights (wan-convert) have no state. */
 int wan_checkpoint_has_state(const char *path);
-/* Compares every file with manifest.json. */
+/* Compares every file with manifest.json, which only imported weights may lack. */
 int wan_checkpoint_verify(const char *path) WAN_MUST_CHECK;
 int wan_checkpoint_state(wan_train_state *st, const char *path) WAN_MUST_CHECK;
 /* Weights into m, moments into o (NULL: weights alone).  path: an iter_* folder. */

@@ -252,13 +252,26 @@ static int check_memory(wan_train *t)
     return wan_plan_fits(&t->plan, (int64_t)available, 1, "the device's memory");
 }
 
+/* The checkpoint that the weights come from, if they do, against its digests. */
+static int verify(const wan_train *t)
+{
+    static const char leaf[] = "/transformer";
+    size_t n = t->weights ? strlen(t->weights) : 0, m = sizeof leaf - 1;
+    if (n <= m || strcmp(t->weights + n - m, leaf))
+        return 0;
+    char *dir = strndup(t->weights, n - m);
+    int rc = dir ? wan_checkpoint_verify(dir) : wan_err("out of memory");
+    free(dir);
+    return rc;
+}
+
 static int load_weights(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
+    if (v->verify && t->comm->rank == 0)
+        WAN_TRY(verify(t));
     if (t->resume) {
         int state = wan_checkpoint_has_state(t->resume);
-        if (v->verify && state && t->comm->rank == 0)
-            WAN_TRY(wan_checkpoint_verify(t->resume));
         WAN_TRY(wan_checkpoint_load(t->resume, t->m, v->load_optim && state ? t->optim : NULL));
         t->optim->step = t->st.updates = v->load_optim && state ? t->st.updates : 0;
         wan_info("going on from %s at step %lld%s", t->resume, (long long)t->st.step,

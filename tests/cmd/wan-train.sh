@@ -120,9 +120,27 @@ ok "unless its size is given" [ "$(tokens dataset.seq_length=1024 dataset.F_late
 cp -r whole hurt
 printf X | dd of=hurt/iter_0000010/optimizer/exp_avg.safetensors bs=1 seek=4000 conv=notrunc 2>/dev/null
 fails 1 'exp_avg.safetensors: differs from manifest' "a damaged checkpoint" train train.train_iters=11 checkpoint.save=hurt
+fails 1 'exp_avg.safetensors: differs from manifest' "also where only its weights are wanted" train train.train_iters=1 \
+    checkpoint.pretrained_checkpoint=hurt
+rm -r hurt && cp -r whole hurt
+rm hurt/iter_0000010/train_state.json
+fails 1 'train_state.json: No such file' "a checkpoint without its state is not taken for imported weights" \
+    train train.train_iters=11 checkpoint.save=hurt
+rm -r hurt && cp -r whole hurt
+rm hurt/latest_checkpointed_iteration.txt
+ok "without the pointer, as a killed run may leave it" train train.train_iters=11 checkpoint.save=hurt --metrics n.json
+ok "the newest step goes on" [ "$(jq .step n.json)" = 11 ]
+echo 10 >hurt/latest_checkpointed_iteration.txt
 rm -r hurt/iter_0000010
 fails 1 'iter_0000010: no such checkpoint' "a checkpoint that is gone" train train.train_iters=11 checkpoint.save=hurt
 fails 1 'num_layers' "weights of another size" train model.num_layers=3 checkpoint.pretrained_checkpoint=whole
+fails 1 'needs weights' "a finetune from nothing" train model.mode=finetune
+parameters() { wan-train -q --mock --plan train.global_batch_size=1 "$@" | sed -n 's/.*: \([0-9]*\) parameters/\1/p'; }
+ok "random weights take the geometry of a model folder" [ "$(parameters model.mode=pretrain \
+    model.pretrained_model_name_or_path=whole)" = "$(parameters $T)" ]
+ok "and are random" train model.mode=pretrain model.pretrained_model_name_or_path=whole train.train_iters=1 --metrics q.json
+ok "as without it" [ "$(jq .loss q.json)" = "$(sed -n 1p m.json | jq .loss)" ]
+fails 1 'nowhere' "a model folder that is not there" train model.mode=pretrain model.pretrained_model_name_or_path=nowhere
 
 # signals
 wan-train -q --mock --precision fp32 $T train.train_iters=100000 checkpoint.save=sig --metrics s.json 2>sig.err &
@@ -137,6 +155,14 @@ k=$((at + 4))
 ok "resumed for four more steps" train train.train_iters=$k checkpoint.save=sig
 ok "and uninterrupted" train train.train_iters=$k checkpoint.save=nosig
 ok "both are the same" diff -r {sig,nosig}/iter_$(printf %07d $k)
+
+(set -m # a job of its own: the shell lets background jobs ignore SIGINT
+wan-train -q --mock --precision fp32 $T train.train_iters=3 dataset.H_latents=208 dataset.W_latents=208 \
+    dataset.F_latents=8 checkpoint.save=twice --metrics /dev/null 2>twice.err &
+pid=$!
+sleep 0.5; kill -INT $pid; sleep 0.1; kill -INT $pid
+wait $pid; echo $? >twice.rc)
+ok "a second SIGINT kills" [ "$(cat twice.rc)" = 130 -a ! -e twice ]
 
 wan-train -q --mock --precision fp32 $T train.train_iters=100000 checkpoint.save=killed checkpoint.save_interval=1 \
     checkpoint.keep=3 --metrics k.json 2>k.err &

@@ -55,11 +55,14 @@ fails 2 'rank 1 was started with another configuration than rank 0: optimizer.lr
     both optimizer.lr=2e-3
 other() { mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 sh -c \
     'cd $OMPI_COMM_WORLD_RANK && exec wan-train -q --mock --precision fp32 "$@"' sh $T train.train_iters=1 \
-    checkpoint.pretrained_checkpoint=w checkpoint.save=; }
+    checkpoint.save= "$@"; }
 mkdir 0 1
 cp -r c1/iter_0000020 0/w
 cp -r c1/iter_0000010 1/w
-fails 1 'rank 1 starts with other weights' "a rank with other weights" other
+fails 1 'rank 1 starts with other weights' "a rank with other weights" other checkpoint.pretrained_checkpoint=w
+for r in 0 1; do cp -r c1/iter_0000010 $r/s; done
+sed -i 's/"step": 10/"step": 9/' 1/s/train_state.json
+fails 1 'rank 1 starts at step 9, rank 0 at 10' "a rank with another state" other checkpoint.load=s
 fails 1 'nowhere' "a rank that cannot write ends the others" run 2 train.train_iters=1 checkpoint.save=/dev/null/nowhere
 
 start() { # start METRICS args...: two ranks in the background; their pids in $ranks
