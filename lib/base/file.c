@@ -160,6 +160,14 @@ int wan_out_open(wan_out **out, const char *path)
     return 0;
 }
 
+int wan_out_probe(const char *path)
+{
+    wan_out *o;
+    WAN_TRY(wan_out_open(&o, path));
+    wan_out_discard(&o);
+    return 0;
+}
+
 FILE *wan_out_file(wan_out *o)
 {
     return o->f;

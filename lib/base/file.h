@@ -27,6 +27,9 @@ const char *wan_out_name(const wan_out *o);  /* "<stdout>" or the final path, fo
 int wan_out_finish(wan_out **o) WAN_MUST_CHECK; /* sets *o to NULL also on failure */
 void wan_out_discard(wan_out **o);           /* NULL-safe */
 
+/* Whether wan_out_open would succeed, without a trace: asked before long work. */
+int wan_out_probe(const char *path) WAN_MUST_CHECK;
+
 /* Input: "-" is stdin, name becomes "<stdin>".  Caller closes with wan_in_close (NULL-safe). */
 int wan_in_open(FILE **out, const char *path, const char **name) WAN_MUST_CHECK;
 void wan_in_close(FILE *f);
