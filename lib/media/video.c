@@ -11,48 +11,81 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "lib/media/video_internal.h"
+
+enum { HUGE = 2 << 20, MAX_RESERVE = 1 << 30 };
 
 typedef struct clip {
     wan_source src;
     wan_fit_state fit;
     const wan_video_options *opt;
     wan_video *out;
-    int64_t room;    /* frames allocated */
-    int fitted;      /* fit was begun */
+    int64_t expected; /* output frames the container promises; a hint, 0 none */
+    int64_t room;     /* frames allocated */
+    int fitted;       /* fit was begun */
 } clip;
 
-/* Space for one more output frame; the first call fixes the size of the picture. */
+/* The first call fixes the size of the picture. */
+static int begin(clip *c, const AVFrame *like)
+{
+    wan_video *v = c->out;
+    if (c->fitted)
+        return 0;
+    c->fitted = 1;
+    WAN_TRY(wan_fit_begin(&c->fit, c->opt, like, c->src.turn));
+    v->height = c->fit.out_h;
+    v->width = c->fit.out_w;
+    v->source_height = c->fit.source_h;
+    v->source_width = c->fit.source_w;
+    return 0;
+}
+
+/* Memory for the frames the container promises: touched only as frames come, and by huge pages,
+ * which saves most of the kernel's work for it.  NULL when it does not promise a sensible number. */
+static void *reserve(const clip *c, size_t size)
+{
+    size_t n = c->expected > 0 && c->expected <= (int64_t)(MAX_RESERVE / size)
+                   ? (size_t)c->expected * size : 0;
+    void *p = n >= 8 * HUGE ? aligned_alloc(HUGE, (n + HUGE - 1) / HUGE * HUGE) : NULL;
+    if (p)
+        (void)madvise(p, n, MADV_HUGEPAGE);
+    return p;
+}
+
+/* Room for at least one frame more. */
+static int grow(clip *c, size_t size)
+{
+    wan_video *v = c->out;
+    if (!v->rgb && (v->rgb = reserve(c, size))) {
+        c->room = c->expected;
+        return 0;
+    }
+    int64_t room = c->room + 16 + c->room / 8;
+    uint8_t *grown = realloc(v->rgb, (size_t)room * size);
+    if (!grown)
+        return wan_err("out of memory (%lld frames of %d x %d)", (long long)room, v->height,
+                       v->width);
+    v->rgb = grown;
+    c->room = room;
+    return 0;
+}
+
+/* Space for one more output frame. */
 static uint8_t *new_frame(clip *c, const AVFrame *like)
 {
     wan_video *v = c->out;
-    if (!c->fitted) {
-        c->fitted = 1;
-        if (wan_fit_begin(&c->fit, c->opt, like, c->src.turn) < 0)
-            return NULL;
-        v->height = c->fit.out_h;
-        v->width = c->fit.out_w;
-        v->source_height = c->fit.source_h;
-        v->source_width = c->fit.source_w;
-    }
+    if (begin(c, like) < 0)
+        return NULL;
     size_t size = (size_t)v->height * (size_t)v->width * 3;
     if (c->opt->max_bytes > 0 && (uint64_t)(v->frames + 1) * size > (uint64_t)c->opt->max_bytes) {
         wan_err("more than %lld bytes of frames to keep at %d x %d (after %lld frames)",
                 (long long)c->opt->max_bytes, v->height, v->width, (long long)v->frames);
         return NULL;
     }
-    if (v->frames == c->room) {
-        int64_t room = c->room + 16 + c->room / 8;
-        uint8_t *grown = realloc(v->rgb, (size_t)room * size);
-        if (!grown) {
-            wan_err("out of memory (%lld frames of %d x %d)", (long long)room, v->height,
-                    v->width);
-            return NULL;
-        }
-        v->rgb = grown;
-        c->room = room;
-    }
+    if (v->frames == c->room && grow(c, size) < 0)
+        return NULL;
     return v->rgb + (size_t)v->frames++ * size;
 }
 
@@ -172,9 +205,20 @@ static int read_clip(wan_video *out, const char *path, const wan_video_options *
     return rc < 0 ? -1 : 0;
 }
 
+/* Output frames of the whole clip, as the container has it. */
+static int64_t promised(const clip *c)
+{
+    double n = c->opt->fps > 0 ? wan_source_seconds(&c->src) * c->opt->fps
+                               : (double)wan_source_promised(&c->src);
+    int64_t most = c->opt->max_frames, slots = n < 1e9 ? (int64_t)n + 1 : 0; /* + 1: rounding */
+    slots -= slots > c->opt->skip_frames ? c->opt->skip_frames : slots;
+    return most && most < slots ? most : slots;
+}
+
 static int pick_all(clip *c, void *arg)
 {
     (void)arg;
+    c->expected = promised(c);
     return read_all(c);
 }
 
@@ -208,6 +252,7 @@ static int pick_frames(clip *c, void *arg)
     AVFrame *f = av_frame_alloc();
     int rc = f ? 1 : wan_err("out of memory (frame)");
     int64_t i = 0;
+    c->expected = p->n;
     while (rc > 0 && (rc = wan_source_next(&c->src, f)) > 0) {
         int64_t at = c->src.frames - 1;
         for (int first = 1; i < p->n && p->index[i] == at && rc > 0; i++, first = 0)

@@ -11,11 +11,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/media/video_internal.h"
 
-enum { SCALE_THREADS = 2 }; /* the decoder has the other cores */
+enum { SCALE_THREADS = 4, THREAD_PIXELS = 1 << 18 /* worth waking a thread for */ };
 
 static int at_least(int a, int b)
 {
@@ -95,11 +96,20 @@ static int set_colours(struct SwsContext *sws, const AVFrame *in, int full)
                ? wan_err("cannot convert its colours to RGB") : 0;
 }
 
-/* As sws_getContext, but the rows are shared by a few threads; the pixels are the same. */
+static int64_t scale_threads(int64_t pixels)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN), most = cores < SCALE_THREADS ? cores : SCALE_THREADS;
+    int64_t n = pixels / THREAD_PIXELS < most ? pixels / THREAD_PIXELS : most;
+    return n < 1 ? 1 : n;
+}
+
+/* As sws_getContext, but the rows of large pictures are shared by threads; the pixels are the same.
+ * Planar, because swscale has vector code for exact rounding and full chroma only there. */
 static struct SwsContext *scaler(int iw, int ih, int format, int ow, int oh, int flags)
 {
     struct SwsContext *sws = sws_alloc_context();
-    const int64_t value[] = { iw, ih, format, ow, oh, AV_PIX_FMT_RGB24, flags, SCALE_THREADS };
+    const int64_t value[] = { iw, ih, format, ow, oh, AV_PIX_FMT_GBRP, flags,
+                              scale_threads((int64_t)iw * ih + (int64_t)ow * oh) };
     static const char *const key[] = { "srcw", "srch", "src_format", "dstw", "dsth", "dst_format",
                                        "sws_flags", "threads" };
     int rc = sws ? 0 : -1;
@@ -141,7 +151,7 @@ int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame 
     if (!(wide >= 1 && wide <= 65536))
         return wan_err("frames of %d x %d pixels with aspect %d:%d", first->height, first->width,
                        sar.num, sar.den);
-    int h = first->height, w = (int)lround(wide), across = turn % 2;
+    int h = first->height, w = (int)lround(wide), across = turn & WAN_TURN_ACROSS;
     f->source_h = across ? w : h;
     f->source_w = across ? h : w;
     plan(opt, f->source_h, f->source_w, &f->scaled_h, &f->scaled_w, &f->out_h, &f->out_w);
@@ -157,7 +167,7 @@ int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame 
                        f->scaled_w);
     f->scaled = av_frame_alloc();
     if (f->scaled) {
-        f->scaled->format = AV_PIX_FMT_RGB24;
+        f->scaled->format = AV_PIX_FMT_GBRP;
         f->scaled->width = f->scaled_w;
         f->scaled->height = f->scaled_h;
     }
@@ -166,24 +176,38 @@ int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame 
     return make_scaler(f, first);
 }
 
-/* Copies the centre of the scaled picture to dst, turned clockwise by quarter turns. */
+/* One row of the centre of the scaled picture, as RGB. */
+static void pack_row(const wan_fit_state *f, uint8_t *restrict dst, size_t y, size_t left)
+{
+    const AVFrame *s = f->scaled; /* planes of green, blue and red */
+    const uint8_t *restrict g = s->data[0] + y * (size_t)s->linesize[0] + left;
+    const uint8_t *restrict b = s->data[1] + y * (size_t)s->linesize[1] + left;
+    const uint8_t *restrict r = s->data[2] + y * (size_t)s->linesize[2] + left;
+    for (int x = 0; x < f->crop_w; x++) {
+        dst[3 * x] = r[x];
+        dst[3 * x + 1] = g[x];
+        dst[3 * x + 2] = b[x];
+    }
+}
+
+/* The centre of the scaled picture as RGB, turned as the file says. */
 static void crop_and_turn(const wan_fit_state *f, uint8_t *dst)
 {
     size_t top = (size_t)(f->scaled_h - f->crop_h) / 2, left = (size_t)(f->scaled_w - f->crop_w) / 2;
-    size_t stride = (size_t)f->scaled->linesize[0];
-    const uint8_t *src = f->scaled->data[0] + top * stride + left * 3;
-    int last_y = f->crop_h - 1, last_x = f->crop_w - 1;
-    if (f->turn == 0) {
-        for (int y = 0; y < f->out_h; y++)
-            memcpy(dst + (size_t)y * (size_t)f->out_w * 3, src + (size_t)y * stride,
-                   (size_t)f->out_w * 3);
+    size_t rows = (size_t)f->out_h, cols = (size_t)f->out_w;
+    static const int plane[3] = { 2, 0, 1 };
+    if (!f->turn) {
+        for (size_t y = 0; y < rows; y++)
+            pack_row(f, dst + y * cols * 3, top + y, left);
         return;
     }
-    for (int y = 0; y < f->out_h; y++)
-        for (int x = 0; x < f->out_w; x++, dst += 3) {
-            int sy = f->turn == 1 ? last_y - x : f->turn == 2 ? last_y - y : x;
-            int sx = f->turn == 1 ? y : f->turn == 2 ? last_x - x : last_x - y;
-            memcpy(dst, src + (size_t)sy * stride + (size_t)sx * 3, 3);
+    for (size_t y = 0; y < rows; y++)
+        for (size_t x = 0; x < cols; x++, dst += 3) {
+            size_t sy = f->turn & WAN_TURN_ACROSS ? x : y, sx = f->turn & WAN_TURN_ACROSS ? y : x;
+            sy = top + (f->turn & WAN_TURN_ROWS ? (size_t)f->crop_h - 1 - sy : sy);
+            sx = left + (f->turn & WAN_TURN_COLS ? (size_t)f->crop_w - 1 - sx : sx);
+            for (int c = 0; c < 3; c++)
+                dst[c] = f->scaled->data[plane[c]][sy * (size_t)f->scaled->linesize[plane[c]] + sx];
         }
 }
 

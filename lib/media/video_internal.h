@@ -11,6 +11,10 @@
 
 #include "lib/media/video.h"
 
+/* How the picture stands in the file: its sides change places, and its rows or columns then run
+ * backwards (a quarter turn clockwise is ACROSS | ROWS, half a turn ROWS | COLS). */
+enum wan_turn { WAN_TURN_ACROSS = 1, WAN_TURN_ROWS = 2, WAN_TURN_COLS = 4 };
+
 /* ---- source: the frames of the first real video stream, in order of display */
 typedef struct wan_source {
     const char *path;  /* borrowed */
@@ -19,7 +23,7 @@ typedef struct wan_source {
     AVStream *stream;
     AVPacket *pkt;
     AVRational time_base;
-    int turn;          /* clockwise quarter turns needed for display, 0..3 */
+    int turn;          /* for display: enum wan_turn, or'ed */
     int flushing;
     int64_t frames;    /* given so far */
     int64_t packets;   /* of the stream, read so far */
@@ -34,6 +38,8 @@ int wan_source_open(wan_source *s, const char *path, int threads) WAN_MUST_CHECK
 int wan_source_next(wan_source *s, AVFrame *frame) WAN_MUST_CHECK;
 /* Frames the container says there are; 0 when it does not say.  Only a hint. */
 int64_t wan_source_promised(const wan_source *s);
+/* Its length by the container; 0 when it does not say.  Only a hint. */
+double wan_source_seconds(const wan_source *s);
 /* After the end: an mp4 held fewer packets than its table of contents says. */
 int wan_source_cut(const wan_source *s);
 /* Average rate by the time stamps given so far. */
@@ -50,7 +56,7 @@ typedef struct wan_fit_state {
     int crop_h, crop_w;       /* kept of it, centred */
     int out_h, out_w;         /* after turning */
     int source_h, source_w;   /* square pixels, after turning */
-    AVFrame *scaled;          /* RGB24 [scaled_h, scaled_w] */
+    AVFrame *scaled;          /* GBRP [scaled_h, scaled_w] */
 } wan_fit_state;
 
 /* Computes out_h and out_w from the first frame. */

@@ -3,7 +3,6 @@
  * video_source.c - a file to decoded frames.  Only local files in video containers are opened, and
  * every packet the decoder could not use is counted.
  */
-#include <libavutil/display.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,11 +51,17 @@ static const int32_t *display_matrix(const AVStream *st)
 #endif
 }
 
-static int quarter_turns(const AVStream *st)
+/* Pixel (x, y) of the file is shown at (a x + c y, b x + d y); other angles than right ones are taken
+ * as the nearest of these. */
+static int turn_of(const AVStream *st)
 {
     const int32_t *m = display_matrix(st);
-    double angle = m ? -av_display_rotation_get(m) : 0; /* clockwise */
-    return isnan(angle) ? 0 : ((int)lround(angle / 90) % 4 + 4) % 4;
+    if (!m)
+        return 0;
+    int64_t a = m[0], b = m[1], c = m[3], d = m[4];
+    int across = llabs(b) > llabs(a);
+    return (across ? WAN_TURN_ACROSS : 0) | ((across ? c : d) < 0 ? WAN_TURN_ROWS : 0) |
+           ((across ? b : a) < 0 ? WAN_TURN_COLS : 0);
 }
 
 /* One per core, but no more than hold about 50 MB of frames: each thread has some of its own. */
@@ -91,7 +96,7 @@ static int open_decoder(wan_source *s, int threads)
     }
     if (rc < 0)
         return wan_video_log_err(s->path, "cannot open the decoder", rc);
-    s->turn = quarter_turns(s->stream);
+    s->turn = turn_of(s->stream);
     return 0;
 }
 
@@ -191,6 +196,13 @@ int wan_source_next(wan_source *s, AVFrame *frame)
 int64_t wan_source_promised(const wan_source *s)
 {
     return s->stream->nb_frames > 0 ? s->stream->nb_frames : 0;
+}
+
+double wan_source_seconds(const wan_source *s)
+{
+    double seconds = s->stream->duration > 0 ? (double)s->stream->duration * av_q2d(s->time_base)
+                     : s->fmt->duration > 0  ? (double)s->fmt->duration / AV_TIME_BASE : 0;
+    return isfinite(seconds) ? seconds : 0;
 }
 
 int wan_source_cut(const wan_source *s)
