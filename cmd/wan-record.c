@@ -4,7 +4,6 @@
  */
 #include <fnmatch.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,10 +11,11 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
-#include "lib/base/sha256.h"
-#include "lib/media/video.h"
+#include "lib/media/sheet.h"
+#include "lib/rec/exchange.h"
+#include "lib/rec/inspect.h"
+#include "lib/rec/keyset.h"
 #include "lib/rec/record.h"
-#include "lib/rec/safetensors.h"
 
 static struct {
     const char *output, *key;
@@ -89,7 +89,9 @@ static int for_each(char **path, int n, int (*each)(input *in, wan_record *rec, 
     if (n == 0)
         path = just_stdin, n = 1;
     for (int i = 0; i < n && rc >= 0; i++) {
-        WAN_TRY(input_open(&in, path[i]));
+        rc = input_open(&in, path[i]);
+        if (rc < 0)
+            break;
         while ((rc = input_next(&in, &rec)) > 0 && (rc = each(&in, &rec, arg)) >= 0)
             ;
         input_close(&in);
@@ -105,25 +107,6 @@ static int open_binary(wan_out **out)
 }
 
 /* ---- ls */
-
-static json_t *tensor_line(const wan_tensor *t)
-{
-    json_t *shape = json_array();
-    for (int i = 0; i < t->rank; i++)
-        json_array_append_new(shape, json_integer(t->shape[i]));
-    json_t *line = json_pack("{s:s, s:s, s:o, s:I}", "name", t->name, "dtype",
-                             wan_dtype_name(t->dtype), "shape", shape, "bytes",
-                             (json_int_t)t->bytes);
-    if (o.digest) {
-        wan_sha256 sha;
-        char hex[65];
-        wan_sha256_init(&sha);
-        wan_sha256_add(&sha, t->data, t->bytes);
-        wan_sha256_hex(&sha, hex);
-        json_object_set_new(line, "sha256", json_string(hex));
-    }
-    return line;
-}
 
 /* Prints and releases one line. */
 static int print_line(wan_out *out, json_t *line)
@@ -151,11 +134,7 @@ static int ls_record(input *in, wan_record *rec, void *arg)
         l->shown = json_incref(header);
         WAN_TRY(print_line(l->out, json_pack("{s:O}", "header", header)));
     }
-    json_t *tensors = json_array();
-    for (int i = 0; i < rec->n_tensors; i++)
-        json_array_append_new(tensors, tensor_line(&rec->tensors[i]));
-    return print_line(l->out, json_pack("{s:s, s:O, s:o}", "key", rec->key, "meta", rec->meta,
-                                        "tensors", tensors));
+    return print_line(l->out, wan_inspect_json(rec, o.digest));
 }
 
 static int do_ls(char **path, int n)
@@ -248,72 +227,45 @@ static int do_cat(char **path, int n)
 
 /* ---- check */
 
-static int all_finite(const wan_tensor *t)
-{
-    float f[1024];
-    size_t size = wan_dtype_size(t->dtype), n = t->bytes / size;
-    if (t->dtype != WAN_F32 && t->dtype != WAN_BF16 && t->dtype != WAN_F16 && t->dtype != WAN_F64)
-        return 1;
-    for (size_t i = 0; i < n; i += 1024) {
-        size_t m = n - i < 1024 ? n - i : 1024;
-        if (wan_convert(f, WAN_F32, (const char *)t->data + i * size, t->dtype, m) < 0)
-            return 0;
-        for (size_t k = 0; k < m; k++)
-            if (!isfinite(f[k]))
-                return 0;
-    }
-    return 1;
-}
-
-/* The shapes record.h gives the well-known tensors. */
-static int shape_is_known(const wan_tensor *t)
-{
-    if (!strcmp(t->name, "frames"))
-        return t->dtype == WAN_U8 && t->rank == 4 && t->shape[3] == 3;
-    if (!strcmp(t->name, "latent"))
-        return t->rank == 4;
-    if (!strcmp(t->name, "text"))
-        return t->rank == 2;
-    return 1;
-}
-
 typedef struct checking {
-    const char *name;
-    json_t *keys;
+    wan_keyset keys;
     uint64_t records, bytes;
     int bad;
 } checking;
 
 /* Trouble is named and counted; the stream is read on. */
+static void fault(checking *c, const input *in, const wan_record *rec, const char *what,
+                  const char *why)
+{
+    c->bad++;
+    wan_warn("%s: record %" PRIu64 " (%s): %s%s", in->name, wan_reader_count(in->r), rec->key, what,
+             why);
+}
+
 static int check_record(input *in, wan_record *rec, void *arg)
 {
     checking *c = arg;
-    c->name = in->name;
+    int fresh = wan_keyset_add(&c->keys, rec->key);
     c->records++;
-    if (json_object_get(c->keys, rec->key)) {
-        wan_warn("%s: record %" PRIu64 " (%s): a key used before", in->name,
-                 wan_reader_count(in->r), rec->key);
-        c->bad++;
-    }
-    json_object_set_new(c->keys, rec->key, json_true());
+    if (!fresh)
+        fault(c, in, rec, "", "a key used before");
     for (int i = 0; i < rec->n_tensors; i++) {
         const wan_tensor *t = &rec->tensors[i];
-        const char *why = !shape_is_known(t) ? "has not the type and shape this name stands for"
-                          : !all_finite(t)   ? "holds values that are not finite" : NULL;
+        const char *why = wan_inspect_fault(t);
+        char what[300];
         c->bytes += t->bytes;
-        c->bad += why != NULL;
+        snprintf(what, sizeof what, "tensor %s ", t->name);
         if (why)
-            wan_warn("%s: record %" PRIu64 " (%s): tensor %s %s", in->name,
-                     wan_reader_count(in->r), rec->key, t->name, why);
+            fault(c, in, rec, what, why);
     }
-    return 1;
+    return fresh < 0 ? -1 : 1;
 }
 
 static int do_check(char **path, int n)
 {
-    checking c = { .keys = json_object() };
+    checking c = { .keys = WAN_KEYSET_INIT };
     int rc = for_each(path, n, check_record, &c);
-    json_decref(c.keys);
+    wan_keyset_clear(&c.keys);
     WAN_TRY(rc);
     if (c.bad)
         return wan_err("%d faults in %" PRIu64 " records", c.bad, c.records);
@@ -355,233 +307,123 @@ static char *path_of_key(const char *dir, const char *key)
     return path;
 }
 
-static int put_safetensors(const char *path, const input *in, const wan_record *rec)
-{
-    wan_st_writer *w;
-    char *meta = wan_json_dump(rec->meta), *head = wan_json_dump(wan_reader_header(in->r));
-    int rc = meta && head ? wan_st_create(&w, path) : -1;
-    if (!rc) {
-        wan_st_set_metadata(w, "wan_key", rec->key);
-        wan_st_set_metadata(w, "wan_meta", meta);
-        wan_st_set_metadata(w, "wan_header", head);
-        for (int i = 0; i < rec->n_tensors && !rc; i++) {
-            const wan_tensor *t = &rec->tensors[i];
-            rc = wan_st_declare(w, t->name, t->dtype, t->shape, t->rank);
-        }
-        for (int i = 0; i < rec->n_tensors && !rc; i++)
-            rc = wan_st_put(w, rec->tensors[i].name, rec->tensors[i].data, rec->tensors[i].dtype);
-        if (rc < 0)
-            wan_st_abandon(&w);
-        else
-            rc = wan_st_finish(&w);
-    }
-    free(meta);
-    free(head);
-    return rc;
-}
+typedef struct saving {
+    int single;       /* -o names a file, not a folder */
+    uint64_t written;
+    wan_keyset keys;  /* of the records written */
+} saving;
 
 static int to_safetensors(input *in, wan_record *rec, void *arg)
 {
-    uint64_t *written = arg;
-    int single = ends_with(o.output, ".safetensors") || !strcmp(o.output, "-");
-    if (single && *written)
-        return wan_err("%s: record %" PRIu64 " (%s): a second record does not fit into one file: "
-                       "name a folder, or select one with --key", in->name,
-                       wan_reader_count(in->r), rec->key);
-    char *path = single ? strdup(o.output) : path_of_key(o.output, rec->key);
-    int rc = path ? put_safetensors(path, in, rec) : -1;
+    saving *s = arg;
+    int fresh = wan_keyset_add(&s->keys, rec->key);
+    if (fresh < 0)
+        return -1;
+    const char *why = s->single && s->written
+                          ? "a second record does not fit into one file: name a folder, or select "
+                            "one with --key"
+                          : fresh ? NULL : "a key used before: its file would be replaced";
+    if (why)
+        return wan_err("%s: record %" PRIu64 " (%s): %s", in->name, wan_reader_count(in->r),
+                       rec->key, why);
+    char *path = s->single ? strdup(o.output) : path_of_key(o.output, rec->key);
+    int rc = path ? wan_exchange_write(path, rec, wan_reader_header(in->r)) : -1;
     free(path);
-    ++*written;
+    s->written++;
     return rc < 0 ? -1 : 1;
 }
 
 static int do_to_safetensors(char **path, int n)
 {
-    uint64_t written = 0;
-    if (!o.output)
-        return wan_err("to-safetensors needs -o DIR or -o FILE.safetensors");
-    if (!strcmp(o.output, "-"))
+    if (!o.output) {
+        wan_err("to-safetensors needs -o DIR or -o FILE.safetensors");
+        wan_die_usage();
+    }
+    int to_stdout = !strcmp(o.output, "-");
+    saving s = { to_stdout || ends_with(o.output, ".safetensors"), 0, WAN_KEYSET_INIT };
+    if (to_stdout)
         WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));
-    WAN_TRY(for_each(path, n, to_safetensors, &written));
-    if (!written)
+    int rc = for_each(path, n, to_safetensors, &s);
+    wan_keyset_clear(&s.keys);
+    WAN_TRY(rc);
+    if (!s.written)
         return wan_err("no record%s%s", o.key ? " with a key like " : "", o.key ? o.key : "");
-    wan_info("%" PRIu64 " records to %s", written, o.output);
+    wan_info("%" PRIu64 " records to %s", s.written, o.output);
     return 0;
 }
 
-/* Metadata of the file: ours is restored, foreign strings are kept as they are. */
-static json_t *restored_meta(const json_t *md, const char *file)
+static int from_safetensors(copying *c, const char *file)
 {
-    const char *ours = json_string_value(json_object_get(md, "wan_meta")), *key;
-    json_t *meta = ours ? wan_json_parse(ours, strlen(ours), file) : json_object(), *v;
-    if (meta && !json_is_object(meta)) {
-        wan_err("%s: its wan_meta is not an object", file);
-        json_decref(meta);
-        return NULL;
-    }
-    json_object_foreach((json_t *)md, key, v)
-        if (meta && strcmp(key, "format") && strncmp(key, "wan_", 4))
-            json_object_set(meta, key, v);
-    return meta;
-}
-
-static char *key_of_file(const json_t *md, const char *file, int several)
-{
-    const char *said = json_string_value(json_object_get(md, "wan_key"));
-    if (o.key && !several)
-        return strdup(o.key);
-    if (said)
-        return strdup(said);
-    const char *slash = strrchr(file, '/');
-    char *stem = strdup(slash ? slash + 1 : file);
-    if (stem && ends_with(stem, ".safetensors"))
-        stem[strlen(stem) - strlen(".safetensors")] = 0;
-    char *key = stem ? wan_key_from(stem) : NULL;
-    free(stem);
-    return key;
-}
-
-static int put_file(wan_writer *w, wan_st *st, const char *file, int several)
-{
+    wan_st *st;
+    json_t *header = NULL;
     wan_record rec = WAN_RECORD_INIT;
-    const json_t *md = wan_st_metadata(st);
-    char *key = key_of_file(md, file, several);
-    rec.meta = restored_meta(md, file);
-    int rc = key && rec.meta ? wan_record_set_key(&rec, key) : -1;
-    for (size_t i = 0; i < wan_st_count(st) && !rc; i++) {
-        const wan_st_tensor *t = wan_st_at(st, i);
-        rc = wan_record_add(&rec, t->name, t->dtype, t->shape, t->rank, (void *)t->data,
-                            WAN_BORROW);
-    }
+    WAN_TRY(wan_st_open(&st, file));
+    int rc = wan_exchange_header(&header, st, file);
     if (!rc)
-        rc = wan_writer_put(w, &rec);
-    else
-        wan_err_prefix("%s", file);
-    free(key);
+        rc = copy_follow(c, header);
+    if (!rc)
+        rc = wan_exchange_read(&rec, st, file, o.key);
+    if (!rc)
+        rc = wan_writer_put(c->w, &rec);
+    json_decref(header);
     wan_record_clear(&rec);
-    return rc;
-}
-
-/* The file's own provenance, if it carries one, is that of its record. */
-static int follow_file(copying *c, wan_st *st, const char *file)
-{
-    const char *s = json_string_value(json_object_get(wan_st_metadata(st), "wan_header"));
-    json_t *from = s ? wan_json_parse(s, strlen(s), file) : NULL;
-    int rc = !s || json_is_object(from) ? copy_follow(c, from)
-             : from ? wan_err("%s: its wan_header is not an object", file) : -1;
-    json_decref(from);
+    wan_st_close(&st);
     return rc;
 }
 
 static int do_from_safetensors(char **path, int n)
 {
     copying c = { 0 };
-    if (n == 0)
-        return wan_err("from-safetensors needs files");
+    if (n == 0 || (o.key && n > 1)) {
+        wan_err(n ? "--key names one record, but there are %d files"
+                  : "from-safetensors needs files", n);
+        wan_die_usage();
+    }
     WAN_TRY(open_binary(&c.out));
     int rc = 0;
-    for (int i = 0; i < n && !rc; i++) {
-        wan_st *st = NULL;
-        rc = wan_st_open(&st, path[i]);
-        if (!rc)
-            rc = follow_file(&c, st, path[i]);
-        if (!rc)
-            rc = put_file(c.w, st, path[i], n > 1);
-        if (st)
-            wan_st_close(&st);
-    }
+    for (int i = 0; i < n && !rc; i++)
+        rc = from_safetensors(&c, path[i]);
     return copy_finish(&c, rc);
 }
 
-/* ---- sheet: a row of frames for each record */
+/* ---- sheet */
 
-enum { GAP = 2 };
+typedef struct showing {
+    wan_sheet *sheet;
+    uint64_t shown, left_out, without;
+} showing;
 
-typedef struct strip {
-    uint8_t *rgb; /* [tile, width, 3] */
-    int width;
-} strip;
-
-typedef struct sheet {
-    strip *row;
-    int rows, width;
-    uint64_t left_out, without;
-} sheet;
-
-/* n tiles beside each other, evenly chosen from the clip. */
-static int make_strip(strip *s, const wan_tensor *t)
+static int show_record(input *in, wan_record *rec, void *arg)
 {
-    int64_t frames = t->shape[0], h = t->shape[1], w = t->shape[2];
-    int n = (int)(frames < o.columns ? frames : o.columns), th = (int)o.tile;
-    double wide = (double)w * th / (double)h + 0.5;
-    int tw = wide < 1 ? 1 : wide > 16384 ? 16384 : (int)wide;
-    s->width = n * (tw + GAP);
-    s->rgb = wan_calloc((size_t)s->width * (size_t)th, 3, "contact sheet");
-    uint8_t *tile = wan_malloc((size_t)tw * (size_t)th, 3, "contact sheet");
-    int rc = s->rgb && tile ? 0 : -1;
-    for (int i = 0; i < n && !rc; i++) {
-        int64_t k = n > 1 ? i * (frames - 1) / (n - 1) : 0;
-        rc = wan_image_scale(tile, th, tw, (uint8_t *)t->data + k * h * w * 3, (int)h, (int)w);
-        for (int y = 0; y < th && !rc; y++)
-            memcpy(s->rgb + ((size_t)y * (size_t)s->width + (size_t)(i * (tw + GAP))) * 3,
-                   tile + (size_t)y * (size_t)tw * 3, (size_t)tw * 3);
-    }
-    free(tile);
-    return rc;
-}
-
-static int sheet_record(input *in, wan_record *rec, void *arg)
-{
-    sheet *s = arg;
+    showing *s = arg;
     const wan_tensor *t = wan_record_find(rec, "frames");
     if (!t) {
         s->without++;
         return 1;
     }
-    if (!shape_is_known(t) || t->bytes == 0 || t->shape[1] > 65536 || t->shape[2] > 65536)
-        return wan_err("%s: record %" PRIu64 " (%s): frames are not U8 [T, H, W, 3]", in->name,
-                       wan_reader_count(in->r), rec->key);
-    if (s->rows == o.rows) {
-        s->left_out++;
-        return 1;
-    }
-    strip *row = &s->row[s->rows++];
-    WAN_TRY(make_strip(row, t));
-    if (row->width > s->width)
-        s->width = row->width;
+    int rc = wan_inspect_shape(t) ? wan_sheet_add(s->sheet, t->data, t->shape[0], t->shape[1],
+                                                  t->shape[2])
+                                  : wan_err("frames are not U8 [T, H, W, 3]");
+    if (rc < 0)
+        return wan_err_prefix("%s: record %" PRIu64 " (%s)", in->name, wan_reader_count(in->r),
+                              rec->key);
+    s->shown += rc > 0;
+    s->left_out += rc == 0;
     return 1;
-}
-
-static int write_sheet(const sheet *s, const char *path)
-{
-    size_t row = (size_t)s->width * 3, band = (size_t)(o.tile + GAP) * row;
-    uint8_t *px = wan_calloc((size_t)s->rows, band, "contact sheet");
-    if (!px)
-        return -1;
-    for (int i = 0; i < s->rows; i++)
-        for (int y = 0; y < o.tile; y++)
-            memcpy(px + (size_t)i * band + (size_t)y * row,
-                   s->row[i].rgb + (size_t)y * (size_t)s->row[i].width * 3,
-                   (size_t)s->row[i].width * 3);
-    int rc = wan_png_write(path, px, s->rows * (int)(o.tile + GAP) - GAP, s->width);
-    free(px);
-    return rc;
 }
 
 static int do_sheet(char **path, int n)
 {
     const char *to = o.output ? o.output : "-";
-    sheet s = { 0 };
+    showing s = { 0 };
     if (!strcmp(to, "-"))
         WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));
-    s.row = wan_calloc((size_t)o.rows, sizeof *s.row, "contact sheet");
-    int rc = s.row ? for_each(path, n, sheet_record, &s) : -1;
+    WAN_TRY(wan_sheet_open(&s.sheet, (int)o.rows, (int)o.columns, (int)o.tile));
+    int rc = for_each(path, n, show_record, &s);
     if (rc >= 0)
-        rc = s.rows ? write_sheet(&s, to) : wan_err("no record with frames (%" PRIu64
-                                                    " without)", s.without);
-    for (int i = 0; i < s.rows; i++)
-        free(s.row[i].rgb);
-    free(s.row);
+        rc = s.shown ? wan_sheet_write(s.sheet, to)
+                     : wan_err("no record with frames (%" PRIu64 " without)", s.without);
+    wan_sheet_close(&s.sheet);
     if (rc == 0 && (s.left_out || s.without))
         wan_info("%" PRIu64 " records behind --rows and %" PRIu64 " without frames not shown",
                  s.left_out, s.without);

@@ -68,7 +68,7 @@ static int visit(wan_clips *c, const char *dir, const char *name, size_t root, i
         rc = is_video(name) ? wan_err_errno("%s", path) : 0;
     else if (S_ISDIR(s.st_mode))
         rc = walk(c, path, root, depth + 1);
-    else if (is_video(name))
+    else if (S_ISREG(s.st_mode) && is_video(name)) /* opening a named pipe would wait for ever */
         rc = add_file(c, path, path + root);
     free(path);
     return rc;

@@ -18,6 +18,7 @@ enum wan_turn { WAN_TURN_ACROSS = 1, WAN_TURN_ROWS = 2, WAN_TURN_COLS = 4 };
 /* ---- source: the frames of the first real video stream, in order of display */
 typedef struct wan_source {
     const char *path;  /* borrowed */
+    AVIOContext *io;
     AVFormatContext *fmt;
     AVCodecContext *dec;
     AVStream *stream;

@@ -16,19 +16,28 @@
     "yuv4mpegpipe,ivf,h264,hevc,png_pipe,jpeg_pipe,webp_pipe"
 enum { ERRORS_IN_A_ROW = 1000, MAX_PIXELS = 1 << 26 /* 8K has half of that */ };
 
+/* What the file is, is told by its first bytes alone: an extension like .jpg would make libavformat
+ * look for a numbered sequence of files. */
 static int open_file(wan_source *s)
 {
     AVDictionary *opts = NULL;
     size_t n = strlen(s->path) + 6;
     char *url = av_malloc(n);
-    if (!url)
+    s->fmt = avformat_alloc_context();
+    if (!url || !s->fmt) {
+        av_free(url);
         return wan_err("%s: out of memory", s->path);
+    }
     snprintf(url, n, "file:%s", s->path);
-    av_dict_set(&opts, "protocol_whitelist", "file", 0);
-    av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
-    int rc = avformat_open_input(&s->fmt, url, NULL, &opts);
-    av_dict_free(&opts);
+    int rc = avio_open(&s->io, url, AVIO_FLAG_READ);
     av_free(url);
+    if (rc >= 0) {
+        s->fmt->pb = s->io;
+        av_dict_set(&opts, "protocol_whitelist", "", 0);
+        av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
+        rc = avformat_open_input(&s->fmt, "", NULL, &opts);
+        av_dict_free(&opts);
+    }
     if (rc < 0)
         return wan_video_log_err(s->path, "not a video this program can read", rc);
     s->said_before = wan_video_log_demuxer();
@@ -223,5 +232,6 @@ void wan_source_close(wan_source *s)
 {
     avcodec_free_context(&s->dec);
     avformat_close_input(&s->fmt);
+    avio_closep(&s->io);
     av_packet_free(&s->pkt);
 }

@@ -71,7 +71,12 @@ ok "files of two histories: two streams" is "$(wan-record from-safetensors h.saf
     jq -r '.header.provenance[0].program // .key' | tr '\n' ' ')" "wan-record clip_2 wan-decode $(wan-record ls real.wan | jq -r .key | tr '\n' ' ')"
 ok "one file" wan-record to-safetensors -q --key clip_1 -o one.safetensors "$two"
 fails 1 'second record' "two records into one file" wan-record to-safetensors -o two.safetensors "$two"
-fails 1 'needs -o' "without -o" wan-record to-safetensors "$two"
+fails 1 'record 3 \(clip_1\): a key used before' "a key twice into one folder" bash -c \
+    "cat $two $two | wan-record to-safetensors -o twice"
+ok "nothing was replaced" is "$(ls twice)" "$(printf 'clip_1.safetensors\nclip_2.safetensors')"
+fails 2 'one record, but there are 2 files' "from-safetensors: one --key for two files" \
+    wan-record from-safetensors --key a one.safetensors one.safetensors
+fails 2 'needs -o' "without -o" wan-record to-safetensors "$two"
 ok "a foreign file" bash -c "wan-record from-safetensors --key ref/dit $TOP/tests/data/ref/dit_a/in.safetensors | wan-record check"
 fails 1 'not a safetensors|header' "a file that is none" wan-record from-safetensors "$two"
 if [ -x "${WAN_PYTHON:-}" ]; then
@@ -90,6 +95,9 @@ fails 1 'latent has not the type and shape' "check: shape of a latent" bash -c \
     "wan-record from-safetensors nan.safetensors | wan-record check"
 sed 's/latent/tensor/' nan.safetensors >nan2.safetensors
 fails 1 'not finite' "check: NaN" bash -c "wan-record from-safetensors nan2.safetensors | wan-record check"
+# 1e300 is finite, though not as F32
+printf '\x40\0\0\0\0\0\0\0{"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}          \x9c\x75\0\x88\x3c\xe4\x37\x7e' >big.safetensors
+ok "check: a large F64" bash -c "wan-record from-safetensors big.safetensors | wan-record check"
 
 # ---- sheet
 ok "sheet" wan-record sheet --columns 3 --tile 32 -o sheet.png real.wan
