@@ -222,20 +222,24 @@ static int put_video(wan_clips *c, const wan_clip *clip, const char *caption, co
 
 static int put_frames(wan_clips *c, const wan_clip *clip, const char *caption, const wan_video *v)
 {
-    char name[256], *base = wan_key_from(clip->stem);
+    char name[256], *base = wan_key_from(clip->stem), *first = NULL;
     int rc = base ? 0 : -1;
     for (int64_t i = 0; !rc && i < v->frames; i++) {
         snprintf(name, sizeof name, "%.180s_%02" PRId64, base, i + 1);
         char *key = wan_clips_key(c, name);
         rc = key ? put_record(key, clip, caption, v, i, 1, i + 1) : -1;
-        free(key);
+        if (i)
+            free(key);
+        else
+            first = key;
     }
     if (!rc) {
         wan_verbose("%s: %" PRId64 " of %" PRId64 " frames", clip->path, v->frames, v->frames_in);
         total.kept += v->frames;
-        rc = report_clip(clip, report_entry(base, v, v->frames, json_array()));
+        rc = report_clip(clip, report_entry(first, v, v->frames, json_array()));
     }
     free(base);
+    free(first);
     return rc;
 }
 

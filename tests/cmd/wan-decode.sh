@@ -31,6 +31,9 @@ wan-decode -q $size --key-prefix part/1- clips/c1.mp4 clips/c1.mp4 >c.wan
 ok "a prefix tells runs apart" is "$(keys c.wan)" "part/1-c1 part/1-c1_2 "
 wan-decode -q $size --mode frames --num_frames 3 clips/c1.mp4 >f.wan
 ok "frames mode: a record per frame" is "$(keys f.wan)" "c1_01 c1_02 c1_03 "
+wan-decode -q $size --mode frames --num-frames 2 --key-prefix p- --report rep.jsonl clips/c1.mp4 clips/c1.mp4 >g.wan
+ok "frames mode: the report names the clip's first record" is "$(jq -r .key rep.jsonl | tr '\n' ' ')" \
+    "p-c1_01 p-c1_01_2 "
 ok "frames mode: DFM's fields" is "$(wan-record ls f.wan |
     jq -c '[.meta.frame_index, .meta.total_frames_in_video, .tensors[0].shape[0]]' | tail -1)" "[3,9,1]"
 wan-decode -q $size --frames 7 --report rep.jsonl clips/c1.mp4 >d.wan
@@ -52,7 +55,7 @@ fails 2 'fps' "a rate that is none" wan-decode --fps fast clips
 fails 2 'both' "records and report to standard output" wan-decode --report - clips
 fails 2 'no video' "no operand" wan-decode
 fails 1 'nowhere' "a file that is not there" wan-decode nowhere
-mkdir empty
+mkdir empty; mkfifo empty/pipe.mp4
 fails 1 'empty: no video' "a folder without videos" wan-decode empty
 
 # ---- bad clips: named, left out, counted; the rest is whole
@@ -102,6 +105,9 @@ if command -v ffmpeg >/dev/null; then
     ok "pixels twice as wide as high" is "$(wan-decode -q sar.mp4 | wan-record ls |
         jq -c '.tensors[0].shape')" "[9,64,128,3]"
     ffmpeg -y -v error -ss 0.2 -i clips/c1.mp4 -c copy edited.mp4; cp clips/c1.json edited.json
+    ffmpeg -y -v error -i clips/c1.mp4 -frames:v 1 -pix_fmt yuvj420p still.jpg; cp clips/c1.json still.json
+    ok "a picture, whatever its name looks like" is "$(wan-decode -q $size still.jpg |
+        wan-record ls | jq -c '.tensors[0].shape')" "[1,32,32,3]"
     ok "an mp4 whose edit list leaves frames out is not taken for truncated" \
         wan-decode -q $size -o x.wan edited.mp4
 else skip "a tail cut off is noticed" "no ffmpeg"; fi
@@ -140,6 +146,13 @@ if [ -d "$SAMPLES" ] && command -v ffmpeg >/dev/null; then
         sha256sum <ref.rgb | cut -d' ' -f1 >theirs
         same "$c: the same $len frames as ffmpeg's, bit for bit" ours theirs
     done
+    # scaled up swscale rounds packed and planar RGB differently, by at most 1 of 255
+    ffmpeg -y -v error -i "$SAMPLES/sync_test_63s.mp4" -vf "fps=16,$ref,format=gbrp" -frames:v 45 \
+        -f rawvideo -pix_fmt rgb24 ref.rgb
+    wan-decode -q --height 240 --width 416 --frames 45 --no-aspect-ratio "$SAMPLES/sync_test_63s.mp4" |
+        wan-record ls | jq -r '.tensors[0].sha256' >ours
+    sha256sum <ref.rgb | cut -d' ' -f1 >theirs
+    same "sync_test_63s, scaled up: the same as ffmpeg's planar RGB, bit for bit" ours theirs
     # rotated by 90 degrees: the same as ffmpeg's own turning
     ffmpeg -y -v error -i "$SAMPLES/wan_cat_24fps.mp4" -c copy -metadata:s:v rotate=90 turned.mp4
     echo '{"caption": "turned"}' >turned.json

@@ -164,6 +164,60 @@ static void check_fit(void)
        wan_err_text());
 }
 
+/* Writes file again as path, with another display matrix [a b; c d] in its track header. */
+static int set_matrix(const char *file, const char *to, const int32_t m[4])
+{
+    char *a, *at;
+    size_t n;
+    if (wan_slurp(&a, &n, file, 1 << 20) < 0)
+        return -1;
+    at = memmem(a, n, "tkhd", 4);
+    static const int place[4] = { 0, 1, 3, 4 };
+    for (int i = 0; at && i < 4; i++) {
+        uint32_t v = (uint32_t)m[i] << 16;
+        uint8_t be[4] = { (uint8_t)(v >> 24), (uint8_t)(v >> 16), 0, 0 };
+        memcpy(at + 44 + 4 * place[i], be, 4); /* behind version, times, track, layer, volume */
+    }
+    int rc = at ? wan_spew(to, a, n) : -1;
+    free(a);
+    return rc;
+}
+
+/* The gradient, shown as each of the eight matrices says: pixel (x, y) at (a x + c y, b x + d y). */
+static void check_matrix(void)
+{
+    static const int32_t all[8][4] = { { 1, 0, 0, 1 },  { -1, 0, 0, 1 }, { 1, 0, 0, -1 },
+                                       { -1, 0, 0, -1 }, { 0, 1, 1, 0 },  { 0, -1, 1, 0 },
+                                       { 0, 1, -1, 0 },  { 0, -1, -1, 0 } };
+    static uint8_t px[64 * 96 * 3];
+    char plain[256];
+    wan_video_writer *w;
+    wan_video v;
+    gradient(px);
+    snprintf(plain, sizeof plain, "%s", in_dir("plain.mp4"));
+    int rc = wan_video_writer_open(&w, plain, 64, 96, 16, 4);
+    rc |= wan_video_writer_frame(w, px);
+    rc |= wan_video_writer_finish(&w);
+    ok(rc == 0, "written");
+    for (int i = 0; rc == 0 && i < 8; i++) {
+        const int32_t *m = all[i];
+        double worst = 0;
+        int got = set_matrix(plain, in_dir("turned.mp4"), m);
+        got |= wan_video_read(&v, path, &(wan_video_options){ 0 });
+        for (int y = 0; got == 0 && y < 64; y++)
+            for (int x = 0; x < 96; x++) {
+                int to_x = m[0] * x + m[2] * y, to_y = m[1] * x + m[3] * y;
+                to_x += m[0] < 0 ? 95 : m[2] < 0 ? 63 : 0;
+                to_y += m[1] < 0 ? 95 : m[3] < 0 ? 63 : 0;
+                const uint8_t *p = v.rgb + (to_y * v.width + to_x) * 3, *q = px + (y * 96 + x) * 3;
+                worst = fmax(worst, fmax(abs(p[0] - q[0]), abs(p[1] - q[1])));
+            }
+        ok(got == 0 && v.width == (m[0] ? 96 : 64) && worst < 12, "display matrix %d %d %d %d: %g",
+           m[0], m[1], m[2], m[3], worst);
+        wan_video_free(&v);
+    }
+}
+
 static void check_scale(void)
 {
     static uint8_t px[64 * 96 * 3], half[32 * 48 * 3], big[96 * 192 * 3];
@@ -249,6 +303,7 @@ int main(void)
     check_source_rate();
     check_frames_mode();
     check_fit();
+    check_matrix();
     check_scale();
     check_writer();
     check_colours();
