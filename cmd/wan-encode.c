@@ -67,6 +67,7 @@ static wan_writer *writer;
 static wan_dtype compute;
 static wan_vae *vae;
 static wan_captions *captions;
+static json_t *run; /* this program's entry in the history of the records */
 static wan_record *queue;
 static int n_queue;
 static size_t queue_bytes;
@@ -315,24 +316,42 @@ static int do_prompts(void)
 }
 
 /* Which model, by digest, and what was asked for; nothing that depends on the machine. */
-static json_t *provenance(const json_t *from)
+static int describe_run(void)
 {
     static const char *const parts[] = { "vae", "text_encoder", "tokenizer" };
-    json_t *opts = json_pack("{s:s, s:b, s:b, s:b}", "precision", o.precision, "decode", o.decode,
-                             "text_only", o.text_only || o.prompts.n > 0, "keep_frames", o.keep);
-    json_object_set_new(opts, "latent_dtype", json_string(o.latent_dtype));
-    json_object_set_new(opts, "text_dtype", json_string(o.text_dtype));
+    run = json_pack("{s:s, s:b, s:b, s:b, s:s, s:s}", "precision", o.precision, "decode", o.decode,
+                    "text_only", o.text_only || o.prompts.n > 0, "keep_frames", o.keep,
+                    "latent_dtype", o.latent_dtype, "text_dtype", o.text_dtype);
+    if (!run)
+        return wan_err("out of memory");
     for (int i = 0; i < 3; i++) {
         char hex[65], *dir = wan_path_join(o.model, parts[i]);
-        if (!dir || wan_modeldigest(hex, dir) < 0)
-            wan_die();
-        if (*hex)
-            json_object_set_new(opts, parts[i], json_sprintf("sha256-of-headers:%s", hex));
+        int rc = dir ? wan_modeldigest(hex, dir) : -1;
         free(dir);
+        WAN_TRY(rc);
+        if (*hex)
+            json_object_set_new(run, parts[i], json_sprintf("sha256-of-headers:%s", hex));
     }
-    json_t *head = wan_provenance_append(from, "wan-encode", opts);
-    json_decref(opts);
-    return head;
+    return 0;
+}
+
+static int begin_output(wan_out *out, const json_t *from)
+{
+    json_t *head = describe_run() < 0 ? NULL : wan_provenance_append(from, "wan-encode", run);
+    int rc = head ? wan_writer_open(&writer, wan_out_file(out), wan_out_name(out), head) : -1;
+    json_decref(head);
+    return rc;
+}
+
+/* The input goes on under another history: so does the output, behind what still waits. */
+static int next_stream(void *arg, const json_t *header)
+{
+    (void)arg;
+    WAN_TRY(flush_queue());
+    json_t *head = wan_provenance_append(header, "wan-encode", run);
+    int rc = head ? wan_writer_next_stream(writer, head) : -1;
+    json_decref(head);
+    return rc;
 }
 
 static void check_options(int operands)
@@ -381,20 +400,20 @@ int main(int argc, char **argv)
     /* A model that does not fit is known before any work. */
     if ((!o.text_only && !o.prompts.n && need_vae() < 0) || (!o.decode && need_captions() < 0))
         wan_die();
-    json_t *head = provenance(in ? wan_reader_header(in) : NULL);
     queue = wan_calloc((size_t)o.window, sizeof *queue, "records");
-    if (!head || !queue ||
-        wan_writer_open(&writer, wan_out_file(out), wan_out_name(out), head) < 0)
+    if (!queue || begin_output(out, in ? wan_reader_header(in) : NULL) < 0)
         wan_die();
-    json_decref(head);
-    if (in)
+    if (in) {
         wan_reader_tee(in, writer); /* records of a later version that may be ignored pass through */
+        wan_reader_on_stream(in, next_stream, NULL);
+    }
     if ((in ? do_stream(in, name) : do_prompts()) < 0)
         wan_die();
     wan_progress(1, "%" PRIu64 " records, %" PRId64 " frames", total.records, total.frames);
     if (wan_writer_finish(&writer) < 0 || wan_out_finish(&out) < 0)
         wan_die();
     free(queue);
+    json_decref(run);
     wan_reader_close(&in);
     wan_in_close(f);
     wan_captions_close(&captions);

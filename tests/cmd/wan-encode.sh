@@ -30,6 +30,13 @@ same "the same bytes with another window" l.wan l3.wan
 ok "a model folder elsewhere" sh -c "cp -r $M m2 && wan-encode --model m2/ f.wan > l4.wan"
 same "no path is in the stream" l.wan l4.wan
 
+# ---- several streams: each record stays under the history that made it
+ok "clips of another size" wan-decode --height 32 --width 32 -o f32.wan clips
+ok "one after the other" sh -c "(wan-encode --model $M f.wan && wan-encode --model $M f32.wan) > apart.wan"
+ok "as one input" sh -c "cat f.wan f32.wan | wan-encode --model $M > joined.wan"
+same "the same two streams" apart.wan joined.wan
+ok "and back" sh -c "wan-encode -d --model $M joined.wan | wan-record ls | wc -l | grep -qx 10"
+
 # ---- back
 ok "latents to frames" sh -c "wan-encode -d --model $M < l.wan > d.wan"
 ok "9 frames of 64x64" ls_has d.wan 'all(any(.tensors[]; .name == "frames" and .shape == [9,64,64,3]))'
