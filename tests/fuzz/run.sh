@@ -14,6 +14,11 @@ for n in $names; do
     case $n in
     zip) cp tests/data/torch/*.pt* "$seeds" ;;
     pickle) cp tests/data/torch/*.pickle "$seeds" ;;
+    index)
+        printf '0split_parts:\n  train:\n  - x.tar\n  val: []\nexclude:\n- x.tar/000002\n' >"$seeds/split"
+        printf '1{"shard_counts": {"x.tar": 6}}' >"$seeds/info"
+        printf '2energon_version: 6.0.1\nshard_counts:\n  x.tar: 6\n' >"$seeds/yaml"
+        printf '3\0\0\0\0\0\0\0\0' >"$seeds/idx" ;;
     tar) head -c 17408 tests/data/torch/dfm/*.tar >"$seeds/dfm.tar"; head -c 1024 /dev/zero >>"$seeds/dfm.tar" ;;
     record) cp tests/data/record/*.wan "$seeds" ;;
     config) cp tests/data/yaml/*.yaml examples/tiny/*.yaml "$seeds" ;;
