@@ -35,6 +35,22 @@ ok "a learnable set is learned" train train.train_iters=300 dataset.mock_samples
     flow.cfg_dropout_prob=0 train.global_batch_size=2 optimizer.lr=3e-3 --metrics l.json
 ok "its loss falls to 0.75" jq -se '(.[280:] | map(.loss_unweighted) | add/length) < 0.75 * (.[:10] | map(.loss_unweighted) | add/length)' l.json
 
+# what the numbers mean
+ok "sigma bins hold every sample, and the mean of their losses is the loss" jq -se 'all((.sigma_bins | map(.[0]) | add) == .samples
+    and (((.sigma_bins | map(.[0] * (.[1] // 0)) | add) / .samples / .loss_unweighted - 1) | fabs) < 1e-5)' m.json
+ok "two samples of one sigma: the same latent, twice" train train.train_iters=2 train.global_batch_size=2 dataset.mock_samples=1 \
+    dataset.mock_vary=false optimizer.lr=0 flow.timestep_sampling=uniform flow.shift=1 flow.sigma_min=0.49999 \
+    flow.sigma_max=0.50001 flow.stratify=true flow.cfg_dropout_prob=0 --metrics noise.json
+ok "the weight is 1 + shift sigma" jq -se 'all((.loss / .loss_unweighted - 1.5 | fabs) < 1e-4)' noise.json
+ok "each has its own noise" jq -se 'all((.sigma_bins[4][1] / .sigma_bins[5][1] - 1 | fabs) > 1e-3)' noise.json
+ok "another in the next step" jq -se '(.[0].loss / .[1].loss - 1 | fabs) > 1e-3' noise.json
+plan() { train --plan dataset.mock_vary=false "$@"; }
+ok "full-size videos only" train train.train_iters=2 dataset.mock_vary=false train.global_batch_size=5 dataset.seq_length=100 --metrics v.json
+plan train.global_batch_size=5 dataset.seq_length=100 >v.plan
+ok "model_tflops is the plan's compute over the time of a step" awk -v p="$(awk '/^compute/ {print $2}' v.plan)" \
+    '{d = $1 / p - 1; if (d > 1e-3 || d < -1e-3) bad = 1} END {exit bad || NR != 2}' <(jq '.model_tflops * .s_per_step' v.json)
+ok "padding is what two packs of three samples do not hold" [ "$(jq '[.tokens, .packs, (.padding * 1e6 | round)]' -c v.json | sort -u)" = "[160,2,166667]" ]
+
 # the plan, the configuration
 train --plan >plan.txt
 ok "--plan names parameters, tokens and memory" grep -Eq 'total +[0-9.]+' plan.txt
@@ -161,7 +177,7 @@ wan-train -q --mock --precision fp32 $T train.train_iters=3 dataset.H_latents=20
     dataset.F_latents=8 checkpoint.save=twice --metrics /dev/null 2>twice.err &
 pid=$!
 sleep 0.5; kill -INT $pid; sleep 0.1; kill -INT $pid
-wait $pid; echo $? >twice.rc)
+wait $pid; echo $? >twice.rc) 2>/dev/null
 ok "a second SIGINT kills" [ "$(cat twice.rc)" = 130 -a ! -e twice ]
 
 wan-train -q --mock --precision fp32 $T train.train_iters=100000 checkpoint.save=killed checkpoint.save_interval=1 \
