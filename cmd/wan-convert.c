@@ -118,11 +118,26 @@ static int source_open(source *s, const char *dir)
     return s->buf ? 0 : -1;
 }
 
+/* F16 ends at 65504: a weight beyond it would become infinite without a word. */
+static int check_range(const source *s, int i)
+{
+    const wan_st_tensor *t = s->t[i];
+    const uint16_t *v = s->buf;
+    if (s->type[i] != WAN_F16 || t->dtype == WAN_F16)
+        return 0;
+    for (int64_t k = 0; k < t->count; k++)
+        if ((v[k] & 0x7fff) == 0x7c00)
+            return wan_err("%s: tensor %s: element %" PRId64 " is infinite or too large for F16",
+                           t->file, t->name, k);
+    return 0;
+}
+
 static int fetch(void *arg, int i, const void **data, wan_dtype *type)
 {
     source *s = arg;
     wan_st_tensor *t = s->t[i];
     WAN_TRY(wan_st_load(s->st, t->name, t->shape, t->rank, s->buf, s->type[i]));
+    WAN_TRY(check_range(s, i));
     wan_st_release(s->st, t);
     wan_progress(0, "%d of %d tensors", ++s->done, s->params.n);
     *data = s->buf;
@@ -156,26 +171,73 @@ static char *temporary(const char *path)
     return tmp;
 }
 
-static int refuse_existing(const char *path)
+/* The first thing in a folder that is no part of a model, so that --force never takes a folder of
+ * somebody's own; folders in it may be `depth` deep.  malloc'ed; NULL: there is none. */
+static char *foreign(const char *dir, int depth)
 {
-    if (!exists(path) || o.force)
-        return 0;
-    return wan_err("%s: is there already; --force replaces it", path);
+    static const char *const ends[] = { ".json", ".safetensors", ".model", ".yaml", ".txt", ".md" };
+    DIR *d = opendir(dir);
+    char *found = NULL;
+    if (!d)
+        return strdup(dir);
+    for (struct dirent *e; !found && (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        char *path = wan_path_join(dir, e->d_name);
+        const char *end = strrchr(e->d_name, '.');
+        size_t i = 0, n = sizeof ends / sizeof *ends;
+        while (i < n && (!end || strcmp(end, ends[i]) != 0))
+            i++;
+        if (path && is_dir(path) && depth > 0)
+            found = foreign(path, depth - 1);
+        else if (i == n || is_dir(path))
+            found = strdup(path ? path : dir);
+        free(path);
+    }
+    closedir(d);
+    return found;
 }
 
-/* Puts the finished tmp in the place of path. */
+static int refuse_existing(const char *path, int depth)
+{
+    if (!exists(path))
+        return 0;
+    if (!o.force)
+        return wan_err("%s: is there already; --force replaces it", path);
+    char *other = foreign(path, depth);
+    if (other)
+        wan_err("%s: not replaced: %s is no part of what would be", path, other);
+    free(other);
+    return other ? -1 : 0;
+}
+
+/* Puts the finished tmp in the place of path, which is moved aside first. */
 static int replace(const char *tmp, const char *path)
 {
-    if (exists(path) && wan_remove_tree(path) < 0)
-        return wan_err_errno("%s: cannot remove", path);
-    return wan_rename_dir(tmp, path);
+    if (!exists(path))
+        return wan_rename_dir(tmp, path);
+    size_t n = strlen(tmp) + 5;
+    char *old = wan_malloc(n, 1, "path");
+    if (!old)
+        return -1;
+    snprintf(old, n, "%s.old", tmp);
+    wan_remove_tree(old);
+    int rc = rename(path, old) < 0 ? wan_err_errno("%s: cannot be replaced", path)
+                                   : wan_rename_dir(tmp, path);
+    if (rc == 0)
+        wan_remove_tree(old);
+    else if (!exists(path) && rename(old, path) < 0)
+        rc = wan_err_prefix("what was there is %s now", old);
+    free(old);
+    return rc;
 }
 
-/* Makes the folder path, whole or not at all: fill makes it under another name. */
+/* Makes the folder path, whole or not at all: fill makes it under another name.  What stands there
+ * is replaced with --force, when it holds folders at most `depth` deep. */
 typedef int fill_fn(void *arg, const char *dir);
-static int make_folder(const char *path, fill_fn *fill, void *arg)
+static int make_folder(const char *path, int depth, fill_fn *fill, void *arg)
 {
-    WAN_TRY(refuse_existing(path));
+    WAN_TRY(refuse_existing(path, depth));
     char *tmp = temporary(path);
     if (!tmp)
         return -1;
@@ -253,7 +315,8 @@ static int copy_folder(const char *from, const char *to)
 
 static int copy_component(const char *from, const char *to)
 {
-    WAN_TRY(refuse_existing(to));
+    if (exists(to) && !o.force)
+        return wan_err("%s: is there already; --force replaces it", to);
     return is_dir(from) ? copy_folder(from, to) : copy_file(from, to);
 }
 
@@ -310,7 +373,7 @@ static int bring(const component *c, const char *from, const char *to, int *offi
     if (rc == 0 && exists(a)) {
         rc = copy_component(a, b);
     } else if (rc == 0 && pth && exists(pth)) {
-        rc = make_folder(b, c->fill, pth);
+        rc = make_folder(b, 0, c->fill, pth);
         *official = 1;
     } else if (rc == 0 && !*official) {
         wan_warn("%s: not there, not copied", a);
@@ -344,7 +407,7 @@ static int import(const char *from, const char *to)
         rc = wan_mkdirs(to);
     s.sub = "transformer";
     if (rc == 0)
-        rc = make_folder(iter, fill_transformer, &s);
+        rc = make_folder(iter, 1, fill_transformer, &s);
     if (rc == 0)
         rc = wan_spew(pointer, "0\n", 2);
     if (rc == 0)
@@ -370,7 +433,7 @@ static int export(const char *from, const char *to)
         rc = wan_mkdirs(to);
     s.naming = official ? WAN_NAMING_OFFICIAL : WAN_NAMING_HF;
     if (rc == 0)
-        rc = make_folder(out, fill_transformer, &s);
+        rc = make_folder(out, 0, fill_transformer, &s);
     if (rc == 0 && o.copy)
         rc = copy_components(o.hf_model ? o.hf_model : from, to);
     if (rc == 0)

@@ -93,12 +93,12 @@ static int fetch(run *r, float *latent)
     return wan_dev_read(r->m->d, latent, r->x, (size_t)r->n * sizeof(float));
 }
 
-static int all_finite(const float *v, int64_t n)
+static int check_finite(const run *r, const float *latent, int step)
 {
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(v[i]))
-            return 0;
-    return 1;
+    for (int64_t i = 0; i < r->n; i++)
+        if (!isfinite(latent[i]))
+            return wan_err("the latent is not finite after step %d of %d", step, r->o->steps);
+    return 0;
 }
 
 static int loop(run *r, float *latent, const wan_dit_context *cond, const wan_dit_context *uncond)
@@ -107,15 +107,15 @@ static int loop(run *r, float *latent, const wan_dit_context *cond, const wan_di
     WAN_TRY(wan_dev_write(r->m->d, r->x, latent, (size_t)r->n * sizeof(float)));
     for (int i = 0; i < o->steps; i++) {
         WAN_TRY(one_step(r, i, cond, uncond));
-        if (o->want_latent)
+        if (o->want_latent || i == 0)
             WAN_TRY(fetch(r, latent));
+        if (i == 0) /* broken weights show at once, not after hours */
+            WAN_TRY(check_finite(r, latent, 1));
         if (o->on_step)
             WAN_TRY(o->on_step(o->arg, i, o->want_latent ? latent : NULL));
     }
     WAN_TRY(fetch(r, latent));
-    if (!all_finite(latent, r->n))
-        return wan_err("the latent is not finite after %d steps", o->steps);
-    return 0;
+    return check_finite(r, latent, o->steps);
 }
 
 int wan_generate(wan_dit *m, const wan_generate_options *o, float *latent,

@@ -235,11 +235,32 @@ static int generate_all(sampling *s)
     return rc;
 }
 
+static int check_finite(const float *v, int64_t n, int i, const char *what)
+{
+    for (int64_t k = 0; k < n; k++)
+        if (!(v[k] - v[k] == 0))
+            return wan_err("video %d: element %" PRId64 " of its %s is not finite", i + 1, k, what);
+    return 0;
+}
+
+/* What came from a file or a broken text encoder is refused before the work. */
+static int check_inputs(const wan_pipeline *p)
+{
+    for (int i = 0; i < p->n; i++) {
+        const wan_pipeline_video *v = &p->v[i];
+        WAN_TRY(check_finite(v->latent, wan_pipeline_count(p, i), i, "noise"));
+        WAN_TRY(check_finite(v->text, v->rows * p->c.text_dim, i, "text rows"));
+    }
+    return check_finite(p->negative, p->negative_rows * p->c.text_dim, 0, "negative text rows");
+}
+
 int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch *watch)
 {
     sampling s = { .p = p, .watch = watch };
     double start = wan_now();
-    int rc = wan_dit_new(&s.m, d, &p->c, p->o.compute, 0);
+    int rc = check_inputs(p);
+    if (rc == 0)
+        rc = wan_dit_new(&s.m, d, &p->c, p->o.compute, 0);
     if (rc == 0)
         rc = wan_dit_load(s.m, p->transformer);
     if (rc == 0)

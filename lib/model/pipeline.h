@@ -78,7 +78,7 @@ typedef struct wan_pipeline_watch {
 } wan_pipeline_watch;
 
 /* Noise to latents, video by video; keys and values of a prompt's rows are computed once.  watch may
- * be NULL.  A latent that is not finite is an error. */
+ * be NULL.  Noise, rows or latents that are not finite are an error. */
 int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch *watch)
     WAN_MUST_CHECK;
 

@@ -54,6 +54,20 @@ ok "leaves no VAE" no test -e whole2/vae
 
 fails 1 'ck/iter_0000000: is there already; --force' "does not replace" wan-convert import "$R/dit_b" ck
 ok "--force does" wan-convert import --force "$R/dit_b" ck
+ok "and leaves nothing aside" sh -c 'test "$(ls -A ck | tr "\n" " ")" = "iter_0000000 latest_checkpointed_iteration.txt "'
+mkdir -p home/own && : >home/own/thesis.tex
+fails 1 'home: not replaced: home/own' "--force takes no folder of folders" \
+    wan-convert export --force --naming official ck home
+fails 1 'not replaced: .*thesis.tex' "nor one with other files" \
+    wan-convert export --force --naming official ck home/own
+ok "which is still there" test -e home/own/thesis.tex
+
+# the last weight becomes 1e6, which F16 does not reach
+cp -rL "$R/dit_b/transformer" large && chmod -R u+w large
+printf '\000\044\164\111' | dd of=large/$W bs=1 seek=$(($(bytes large/$W) - 4)) conv=notrunc 2>/dev/null
+ok "a large weight in bf16" wan-convert import --dtype bf16 large l16
+fails 1 'too large for F16' "a large weight in fp16" wan-convert import --dtype fp16 large lf16
+ok "leaves nothing" no test -e lf16/iter_0000000
 
 # broken(CONFIG EDIT): the weights of dit_b under another config
 broken() { rm -rf bad; cp -rL "$R/dit_b/transformer" bad; chmod -R u+w bad; sed -i "$1" bad/config.json; }

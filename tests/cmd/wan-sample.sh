@@ -51,6 +51,16 @@ ok "a reader that goes away ends it quietly" bash -c "wan-sample -q --model '$M'
     --sizes 32*32 --frame_nums 5 --prompts x --base_seed 1 --save_file - | head -c 1 >/dev/null"
 fails 1 'tensor noise: has shape' "noise of another size" G --frame_nums 5 --sizes 48*48 --prompts x --noise "$M/in.safetensors"
 fails 1 'tensor text' "a text file without text" S --text "$M/out.safetensors"
+nan() { # nan FILE OFFSET: four bytes that are not a number in F32 and in BF16
+    printf '\377\377\377\177' | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}
+cp "$M/in.safetensors" nan.safetensors && chmod u+w nan.safetensors
+nan nan.safetensors $((8 + $(od -An -tu8 -N8 nan.safetensors) + 1120)) # its tensor noise
+fails 1 'element 0 of its noise is not finite' "noise that is no number" S --prompts x --save_file x.mp4 --noise nan.safetensors
+cp -rL "$M" sick && chmod -R u+w sick
+for w in sick/transformer/*.safetensors; do nan "$w" $(($(stat -c %s "$w") - 4)); done
+fails 1 'the latent is not finite after step 1 of 3' "a weight that is no number shows at once" \
+    wan-sample --model sick --sample_steps 3 --device cpu --sizes 32*32 --frame_nums 1 --prompts x --save_file x.png
 cp -rL "$M" broken && chmod -R u+w broken && rm broken/vae/*.safetensors
 fails 1 'broken/vae' "no VAE weights" wan-sample --model broken --sizes 32*32 --frame_nums 1 \
     --sample_steps 1 --prompts x --save_file y.png
