@@ -122,7 +122,7 @@ static void set_meta(json_t *m, const wan_clip *clip, const char *caption, const
                                o.resize_mode, "maintain_aspect_ratio", !o.no_aspect_ratio,
                                "center_crop", o.center_crop);
     json_object_set_new(m, "caption", json_string(caption));
-    json_object_set_new(m, "source", json_string(clip->name));
+    json_object_set_new(m, "source", wan_json_text(clip->name));
     json_object_set_new(m, "fps", json_real(v->fps));
     json_object_set_new(m, "fps_in", json_real(v->fps_in));
     json_object_set_new(m, "frames_in", json_integer(v->frames_in));
@@ -177,8 +177,9 @@ static int report_clip(const wan_clip *clip, json_t *entry)
         return 0;
     }
     if (!entry)
-        entry = json_pack("{s:s, s:s}", "status", "left out", "error", wan_err_text());
-    json_object_set_new(entry, "file", json_string(clip->path));
+        entry = json_pack("{s:s, s:o}", "status", "left out", "error",
+                          wan_json_text(wan_err_text()));
+    json_object_set_new(entry, "file", wan_json_text(clip->path));
     char *line = wan_json_dump(entry);
     int rc = line ? 0 : -1;
     if (line && fprintf(wan_out_file(report), "%s\n", line) < 0)

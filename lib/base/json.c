@@ -39,6 +39,23 @@ char *wan_json_dump(const json_t *j)
     return s;
 }
 
+json_t *wan_json_text(const char *bytes)
+{
+    json_t *j = json_string(bytes);
+    char *text = j ? NULL : wan_malloc(strlen(bytes) + 1, 4, "text"), *p = text;
+    if (!text)
+        return j;
+    for (; *bytes; bytes++)
+        if ((unsigned char)*bytes < 0x80)
+            *p++ = *bytes;
+        else
+            p += sprintf(p, "\\x%02x", (unsigned char)*bytes);
+    *p = 0;
+    j = json_string(text);
+    free(text);
+    return j;
+}
+
 int wan_json_save(const char *path, const json_t *j, int indent)
 {
     char *s = json_dumps(j, (size_t)JSON_INDENT(indent) | JSON_SORT_KEYS);

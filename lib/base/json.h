@@ -15,6 +15,9 @@
 json_t *wan_json_parse(const char *text, size_t n, const char *what);
 json_t *wan_json_load(const char *path);       /* file up to 64 MiB */
 char *wan_json_dump(const json_t *j);          /* compact, sorted keys; caller frees */
+/* A string of any bytes, a file name say; where they are not UTF-8, those from 0x80 on are written
+ * as \xHH. */
+json_t *wan_json_text(const char *bytes);
 int wan_json_save(const char *path, const json_t *j, int indent) WAN_MUST_CHECK; /* temp+rename */
 
 /* Typed members: absent key -> default and 0; wrong type or out of range -> -1 with a sentence

@@ -15,7 +15,7 @@
 
 #include "lib/media/video_internal.h"
 
-enum { HUGE = 2 << 20, MAX_RESERVE = 1 << 30 };
+enum { HUGE_PAGE = 2 << 20, MAX_RESERVE = 1 << 30 };
 
 typedef struct clip {
     wan_source src;
@@ -48,7 +48,7 @@ static void *reserve(const clip *c, size_t size)
 {
     size_t n = c->expected > 0 && c->expected <= (int64_t)(MAX_RESERVE / size)
                    ? (size_t)c->expected * size : 0;
-    void *p = n >= 8 * HUGE ? aligned_alloc(HUGE, (n + HUGE - 1) / HUGE * HUGE) : NULL;
+    void *p = n >= 8 * HUGE_PAGE ? aligned_alloc(HUGE_PAGE, (n + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE) : NULL;
     if (p)
         (void)madvise(p, n, MADV_HUGEPAGE);
     return p;
@@ -124,7 +124,7 @@ static int64_t slot_of(const clip *c, int64_t stamp, AVRational rate)
 {
     if (c->opt->fps <= 0)
         return c->src.frames - 1; /* every source frame is an output frame */
-    return av_rescale_q_rnd(stamp - c->src.first, c->src.time_base, av_inv_q(rate),
+    return av_rescale_q_rnd(av_sat_sub64(stamp, c->src.first), c->src.time_base, av_inv_q(rate),
                             AV_ROUND_NEAR_INF);
 }
 
@@ -134,7 +134,7 @@ static int64_t end_slot(const clip *c, AVRational rate)
     const wan_source *s = &c->src;
     if (c->opt->fps <= 0)
         return s->frames;
-    int64_t end = slot_of(c, s->last + s->duration, rate);
+    int64_t end = slot_of(c, av_sat_add64(s->last, s->duration), rate);
     return end > 0 ? end : 1;
 }
 
@@ -151,7 +151,9 @@ static int read_all(clip *c)
         if (rc < 0)
             break;
         next_slot = rc ? slot_of(c, next->pts, rate) : end_slot(c, rate);
-        if (emit(c, now, slot, next_slot) < 0)
+        if (next_slot < slot) /* time stamps near the end of their range */
+            rc = wan_err("time stamps out of range at frame %lld", (long long)c->src.frames);
+        else if (emit(c, now, slot, next_slot) < 0)
             rc = -1;
         if (rc <= 0)
             break;

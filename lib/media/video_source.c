@@ -170,12 +170,12 @@ static void stamp(wan_source *s, AVFrame *f)
 #endif
     int64_t step = s->duration > 0 ? s->duration : 1;
     if (s->frames && (t == AV_NOPTS_VALUE || t <= s->last))
-        t = s->last + step;
+        t = av_sat_add64(s->last, step);
     else if (t == AV_NOPTS_VALUE)
         t = 0;
     if (!s->frames)
         s->first = t;
-    s->duration = d > 0 ? d : s->frames ? t - s->last : 0;
+    s->duration = d > 0 ? d : s->frames ? av_sat_sub64(t, s->last) : 0;
     s->last = f->pts = t;
     s->frames++;
 }

@@ -85,6 +85,11 @@ ok "--allow-bad 7" wan-decode -q $size --allow-bad 7 -o x.wan bad
 fails 1 'left out' "--allow-bad 6" wan-decode $size --allow-bad 6 -o x.wan bad
 fails 1 'more than' "a clip larger than --max-clip" \
     wan-decode --max-clip 1M --height 512 --width 512 -o x.wan clips/c1.mp4
+mkdir bytes; odd=$(printf 'bytes/b\377'); cp clips/c1.mp4 "$odd.mp4"; cp clips/c1.json "$odd.json"
+echo text >"${odd}2.mp4"; echo '{"caption": "x"}' >"${odd}2.json"
+ok "file names that are not UTF-8" wan-decode -q $size --allow-bad 1 -o x.wan --report x.jsonl bytes
+ok "in the record" is "$(wan-record ls x.wan | jq -r '.meta.source')" 'b\xff.mp4'
+ok "and in the report" is "$(jq -r .file x.jsonl | tr '\n' ' ')" 'bytes/b\xff.mp4 bytes/b\xff2.mp4 '
 
 # every truncation of a file with its index in front is noticed
 if command -v ffmpeg >/dev/null; then
