@@ -50,7 +50,8 @@ static const wan_opt table[] = {
                 "exit with 0 although up to N clips had to be left out"),
     WAN_OPT_FLAG("force", 'f', &o.force, "write binary data even to a terminal"),
     WAN_OPT_GROUP("Resources"),
-    WAN_OPT_INT("threads", 'j', "N", &o.threads, 0, 256, "decoder threads (0: one per core, fewer for large frames)"),
+    WAN_OPT_INT("threads", 'j', "N", &o.threads, 0, 256,
+                "decoder threads (0: one per core, fewer for very small or large frames)"),
     WAN_OPT_SIZE("max-clip", 0, "BYTES", &o.max_clip, 1 << 20, 1ll << 40,
                  "a clip whose kept frames need more memory is bad"),
     WAN_OPT_COMMON,
@@ -84,8 +85,9 @@ static int video_options(wan_video_options *v)
     if (o.height % 16 || o.width % 16)
         return wan_err("--height %" PRId64 " --width %" PRId64 ": both must be multiples of 16",
                        o.height, o.width);
-    if (o.report && !strcmp(o.report, "-") && !strcmp(o.output, "-"))
-        return wan_err("--report and the records cannot both go to standard output");
+    if (o.report && !strcmp(o.report, o.output))
+        return wan_err("--report and the records cannot both go to %s",
+                       strcmp(o.output, "-") ? o.output : "standard output");
     if (strcmp(o.fps, "source"))
         WAN_TRY(wan_parse_real(&fps, o.fps, 0.1, 1000, "--fps"));
     *v = (wan_video_options){

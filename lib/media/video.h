@@ -23,7 +23,7 @@ typedef struct wan_video_options {
     double fps;             /* re-timed to this rate; 0 keeps the source's frames */
     int64_t max_frames;     /* keep at most this many output frames; 0: all */
     int64_t skip_frames;    /* drop this many output frames first */
-    int threads;            /* decoder threads; 0: one per core, fewer for large frames */
+    int threads;            /* decoder threads; 0: one per core, fewer for tiny or large frames */
     int64_t max_bytes;      /* refuse to keep more than this much pixel memory */
 } wan_video_options;
 

@@ -162,7 +162,7 @@ int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame 
         f->scaled_h = f->scaled_w;
         f->scaled_w = swap;
     }
-    if (f->scaled_h > 65536 || f->scaled_w > 65536)
+    if ((int64_t)(f->scaled_h + 128) * (f->scaled_w + 128) >= INT32_MAX / 8) /* libav's limit */
         return wan_err("scaling %d x %d pixels to %d x %d is too much", h, w, f->scaled_h,
                        f->scaled_w);
     f->scaled = av_frame_alloc();

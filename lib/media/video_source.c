@@ -73,12 +73,16 @@ static int turn_of(const AVStream *st)
            ((across ? b : a) < 0 ? WAN_TURN_COLS : 0);
 }
 
-/* One per core, but no more than hold about 50 MB of frames: each thread has some of its own. */
+/* One per core, but no more than hold about 50 MB of frames, as each thread has some of its own, and
+ * no more than small pictures keep busy: waking one costs as much as decoding 32K pixels. */
 static int default_threads(const AVCodecParameters *p)
 {
-    int64_t frame = (int64_t)p->width * p->height * 3 / 2 + 1, most = (50 << 20) / frame;
+    int64_t pixels = (int64_t)p->width * p->height, room = (50 << 20) / (pixels * 3 / 2 + 1);
+    int64_t busy = 1 + pixels / (1 << 15), most = room < busy ? room : busy;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return (int)(most < 1 ? 1 : most < cores ? most : cores < 1 ? 1 : cores);
+    if (most > cores)
+        most = cores;
+    return most < 1 ? 1 : (int)most;
 }
 
 static int open_decoder(wan_source *s, int threads)

@@ -53,6 +53,8 @@ fails 2 'multiples of 16' "a height of 30" wan-decode --height 30 --width 32 cli
 fails 2 'given together' "a height alone" wan-decode --height 32 clips
 fails 2 'fps' "a rate that is none" wan-decode --fps fast clips
 fails 2 'both' "records and report to standard output" wan-decode --report - clips
+fails 2 'both go to x.wan' "records and report to one file" wan-decode -o x.wan --report x.wan clips
+fails 1 'too much' "a size far from the clip's" wan-decode -c --height 16384 --width 16 clips/c1.mp4
 fails 2 'no video' "no operand" wan-decode
 fails 1 'nowhere' "a file that is not there" wan-decode nowhere
 mkdir empty; mkfifo empty/pipe.mp4
