@@ -20,8 +20,9 @@ ok "python-free tar lists the members in order" sh -c "tar tf ds/shard-rank00-00
     grep -q '^__provenance__/header.json 000004.json 000004.pickle 000004.pth 000005.json'"
 
 fails 1 'exists; --force' "existing shards are not replaced" wan-shard -o ds a.rec
-cp -r ds forced
+cp -r ds forced; wan-index -q forced
 ok "--force replaces them all" sh -c "wan-shard --force -o forced <a.rec && [ ! -e forced/shard-rank00-000001.tar ]"
+ok "and leaves no index of what was there" sh -c "! ls forced/*.idx"
 fails 2 'exactly one of' "nothing to do" wan-shard
 fails 2 'exactly one of' "both ways at once" wan-shard -o a -x b
 fails 2 'no files' "-x with a file" wan-shard -x ds a.rec

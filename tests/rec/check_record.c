@@ -330,6 +330,59 @@ static void check_table(void)
 }
 
 /* A record of another type between the two; the tee copies it. */
+/* Record i of a sound stream, changed and all its checksums made good again, must be refused. */
+static void refuse_sealed(const char *what, bytes b, int i, const char *say)
+{
+    uint8_t *head = nth(b, i);
+    wan_head h;
+    if (wan_head_decode(&h, head) < 0)
+        WAN_BUG("%s", wan_err_text());
+    size_t front = wan_head_front(&h), payload = h.length - 64 - front;
+    wan_le_put32(head + 48, wan_crc32c(0, head + 64, front));
+    wan_le_put32(head + 52, wan_crc32c(0, head + 64 + front, payload));
+    reseal(head);
+    ok(count(b.p, b.n) < 0 && strstr(wan_err_text(), say), "%s: %s", what, wan_err_text());
+    free(b.p);
+}
+
+/* Where text stands in record i; it must. */
+static char *find(bytes b, int i, const char *text)
+{
+    char *p = (char *)nth(b, i);
+    while (memcmp(p, text, strlen(text)))
+        if (++p == b.p + b.n - strlen(text))
+            WAN_BUG("no %s", text);
+    return p;
+}
+
+static void check_sealed(void)
+{
+    bytes b = make(1, 1);
+    wan_head h;
+    if (wan_head_decode(&h, nth(b, 1)) < 0)
+        WAN_BUG("%s", wan_err_text());
+    nth(b, 1)[64 + wan_head_front(&h) + 45] = 1; /* behind 45 bytes of frames */
+    refuse_sealed("padding of a tensor used", b, 1, "padding");
+    b = make(1, 1);
+    nth(b, 1)[64 + 6] = 1; /* behind clip_1 */
+    refuse_sealed("padding of the key used", b, 1, "padding");
+    b = make(1, 1);
+    nth(b, 1)[64 + wan_head_front(&h) - 1] = 1;
+    refuse_sealed("padding of the front used", b, 1, "padding");
+    b = make(1, 1);
+    find(b, 1, "caption")[0] = '!';
+    refuse_sealed("an unknown key that counts", b, 1, "!aption");
+    b = make(1, 1);
+    find(b, 1, "clip_1")[4] = '.';
+    refuse_sealed("a key with a dot", b, 1, "0x2e");
+    b = make(1, 1);
+    find(b, 2, "\"records\":1")[10] = '2';
+    refuse_sealed("a record less than promised", b, 2, "promises");
+    b = make(1, 1);
+    find(b, 2, "\"bytes\":7")[8] = '8';
+    refuse_sealed("bytes less than promised", b, 2, "promises");
+}
+
 static void check_unknown(const char *type, int allowed)
 {
     bytes b;
@@ -367,6 +420,9 @@ static void check_unknown(const char *type, int allowed)
         wan_record_clear(&rec);
         ok(rc == 0 && copy.n == b.n && !memcmp(copy.p, b.p, b.n), "a filter copies it unchanged");
         free(copy.p);
+        nth(b, 2)[64 + 64] ^= 1;
+        ok(count(b.p, b.n) < 0 && strstr(wan_err_text(), "checksum of its payload"),
+           "and its checksum is compared: %s", wan_err_text());
     }
     free(b.p);
 }
@@ -456,6 +512,7 @@ int main(void)
     check_histories();
     check_caps();
     check_table();
+    check_sealed();
     check_unknown("note", 1);
     check_unknown("NOTE", 0);
     check_not_records();

@@ -154,6 +154,25 @@ static int same_record(const wan_record *a, const wan_record *b)
     return same;
 }
 
+/* A shard takes a sample while it has less payload than the limit, and only then. */
+static void rolling_at(const char *folder)
+{
+    wan_shard_writer *w = NULL;
+    wan_shard_part part = { .name = "x", .data = "12345678", .size = 8 };
+    wan_shard_options opt = { .dir = folder, .max_count = 99, .max_bytes = 16 };
+    uint64_t at[4] = { 0 };
+    int rc = wan_shard_writer_open(&w, &opt);
+    for (int i = 0; rc == 0 && i < 4; i++) {
+        char key[2] = { (char)('a' + i), 0 };
+        part.size = i == 1 ? 7 : 8;
+        rc = wan_shard_writer_put(w, key, &part, 1);
+        at[i] = wan_shard_writer_shards(w);
+    }
+    ok(rc == 0 && wan_shard_writer_finish(&w) == 0 && at[0] == 0 && at[1] == 0 && at[2] == 0 &&
+           at[3] == 1,
+       "at 15 of 16 bytes it takes one more, at 23 none");
+}
+
 static void writing(void)
 {
     wan_shard_writer *w = NULL;
@@ -197,6 +216,7 @@ static void writing(void)
     ok(rc == 0 && wan_shard_writer_finish(&w) == 0 &&
            access(in_dir("b/shard-rank00-000001.tar"), F_OK) == 0,
        "rolling by bytes");
+    rolling_at(in_dir("c"));
 }
 
 static void reading(void)
@@ -245,8 +265,9 @@ static void bytes(void)
        "plain ustar, mode 0444, nobody's, time 0");
     size_t refused = 0, tried = 0, cut = n - 512;
     while (cut && !t[cut - 1])
-        cut--; /* end of the last payload: every shorter file is cut */
-    for (size_t k = 0; k <= cut + 512; k += 512) {
+        cut--; /* end of the last payload: a file is whole with two more blocks */
+    cut = (cut + 511) / 512 * 512;
+    for (size_t k = 0; k < cut + 1024; k += 512) {
         wan_shard_reader *r = NULL;
         wan_shard_sample s;
         tried++;
@@ -279,7 +300,7 @@ static void bytes(void)
 }
 
 /* A ustar header; sizes beyond eight GiB as GNU and Python write them, in base 256. */
-static void tar_header(uint8_t h[512], const char *name, uint64_t size)
+static void tar_header(uint8_t h[512], const char *name, uint64_t size, char type)
 {
     memset(h, 0, 512);
     strcpy((char *)h, name);
@@ -291,11 +312,58 @@ static void tar_header(uint8_t h[512], const char *name, uint64_t size)
     else
         for (int i = 0; i < 12; i++)
             h[124 + i] = i ? (uint8_t)(i < 4 ? 0 : size >> 8 * (11 - i)) : 0x80;
-    h[156] = '0';
+    h[156] = (uint8_t)type;
+    if (type == 'S') { /* old GNU sparse: one byte at offset 0, of 1024 */
+        memcpy(h + 257, "ustar  ", 8);
+        memcpy(h + 386, "00000000000\0" "00000000001", 23);
+        memcpy(h + 483, "00000002000", 11);
+    } else if (type == '1' || type == '2') {
+        memcpy(h + 157, "a.json", 6);
+    }
     unsigned sum = 0;
     for (int i = 0; i < 512; i++)
         sum += h[i];
     snprintf((char *)h + 148, 8, "%06o", sum);
+}
+
+/* A shard of one member a.json and then one more, of that name, type and size. */
+static int two_members(const char *name, char type, uint64_t size, int64_t bytes, uint64_t *ignored)
+{
+    static uint8_t t[5 * 512];
+    wan_shard_reader *r = NULL;
+    wan_shard_sample s;
+    memset(t, 0, sizeof t);
+    tar_header(t, "a.json", 2, '0');
+    memcpy(t + 512, "{}", 2);
+    tar_header(t + 1024, name, size, type);
+    int rc = wan_spew(in_dir("two.tar"), t, sizeof t);
+    if (rc == 0 && bytes)
+        rc = truncate(in_dir("two.tar"), bytes);
+    if (rc == 0)
+        rc = wan_shard_reader_open(&r, in_dir("two.tar"), 1);
+    while (rc >= 0 && (rc = wan_shard_reader_next(r, &s)) == 1)
+        ;
+    *ignored = r ? wan_shard_reader_ignored(r) : 0;
+    wan_shard_reader_close(&r);
+    unlink(in_dir("two.tar"));
+    return rc;
+}
+
+static void members(void)
+{
+    uint64_t ignored;
+    ok(two_members("a.pth", '0', 0, 0, &ignored) == 0 && !ignored, "two parts");
+    ok(two_members("a.pth", 0, 0, 0, &ignored) == 0 && !ignored, "of the type of old tars");
+    ok(two_members("a.json", '0', 0, 0, &ignored) < 0, "a part twice: %s", wan_err_text());
+    ok(two_members("a.pth", '1', 0, 0, &ignored) == 0 && ignored == 1, "a hard link is counted");
+    ok(two_members("a.pth", '2', 0, 0, &ignored) == 0 && ignored == 1, "a symbolic link too");
+    ok(two_members("a.pth", '5', 0, 0, &ignored) == 0 && ignored == 1, "and a folder");
+    ok(two_members("__x__/a.pth", '0', 0, 0, &ignored) == 0 && !ignored, "metadata is not");
+    ok(two_members("../a.pth", '0', 0, 0, &ignored) < 0, "outside: %s", wan_err_text());
+    ok(two_members("a.pth", '0', 600, 0, &ignored) < 0, "more than there is: %s", wan_err_text());
+    ok(two_members("a.pth", '0', (1ull << 36) + 512, (1ll << 36) + 8192, &ignored) < 0,
+       "64 GiB: %s", wan_err_text());
+    ok(two_members("a.pth", 'S', 0, 0, &ignored) < 0, "a sparse member: %s", wan_err_text());
 }
 
 /* A sparse shard of 12 GiB: sizes over 8 GiB, offsets over 4 GiB. */
@@ -311,7 +379,7 @@ static void large(void)
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0666), rc = fd < 0;
     uint8_t h[512];
     for (size_t i = 0; rc == 0 && i < 4; i++) {
-        tar_header(h, m[i].name, m[i].size);
+        tar_header(h, m[i].name, m[i].size, '0');
         rc = pwrite(fd, h, 512, (off_t)m[i].at) != 512;
     }
     const uint64_t end = m[3].at + 1024;
@@ -473,6 +541,7 @@ int main(void)
     writing();
     reading();
     bytes();
+    members();
     large();
     refusals();
     dataset();
