@@ -5,6 +5,7 @@ is() { [ "$1" = "$2" ] || { echo "got: $1; wanted: $2" >&2; false; }; }
 dfm=$TOP/tests/data/torch/dfm
 
 ok "extracts a shard made by DFM" sh -c "wan-shard -x $dfm >a.rec"
+ok "without the zero rows that pad its text" is "$(wan-record ls a.rec | jq -c '.tensors[1].shape' | tr '\n' ' ')" "[2,8] [3,8] [4,8] [5,8] [6,8] [7,8] "
 ok "packs it again" sh -c "wan-shard --shard_maxcount 4 -o ds <a.rec"
 ok "from a file the bytes are the same" wan-shard --shard_maxcount 4 -o ds.file a.rec
 same "shard 0" ds/shard-rank00-000000.tar ds.file/shard-rank00-000000.tar
@@ -100,6 +101,10 @@ if has_pty; then
 else
     skip "no binary data to a terminal" "no script(1), or no pseudo-terminal to be had"
 fi
+
+mkdir extra; tar xf ds/shard-rank00-000000.tar -C extra; echo more >extra/000000.more
+(cd extra && tar cf x.tar __prov* 0*)
+fails 1 'x.tar: sample 000000: 4 parts' "a part the json does not name" sh -c "wan-shard -x extra >/dev/null"
 
 # damaged shards: exit 1 and no end record, so the next stage fails too
 cut=$(($(wc -c <ds/shard-rank00-000001.tar) - 9000))

@@ -219,6 +219,24 @@ static void writing(void)
     rolling_at(in_dir("c"));
 }
 
+/* The json member says what DFM's script would, in ASCII. */
+static int is_dfm_json(const wan_shard_part *p)
+{
+    json_t *j = wan_json_parse(p->data, p->size, "json");
+    const char *path = json_string_value(json_object_get(j, "video_path"));
+    const char *caption = json_string_value(json_object_get(j, "caption"));
+    const char *mode = json_string_value(json_object_get(j, "processing_mode"));
+    int good = path && !strcmp(path, "cat.mp4") && mode && !strcmp(mode, "video") && caption &&
+               !strcmp(caption, "a \xc3\xa9 \"cat\"") &&
+               json_integer_value(json_object_get(j, "processed_frames")) == 5 &&
+               json_integer_value(json_object_get(j, "processed_height")) == 32 &&
+               json_integer_value(json_object_get(j, "processed_width")) == 48;
+    for (uint64_t i = 0; i < p->size; i++)
+        good &= ((const uint8_t *)p->data)[i] < 0x80;
+    json_decref(j);
+    return good;
+}
+
 static void reading(void)
 {
     wan_shard_reader *r = NULL;
@@ -230,9 +248,12 @@ static void reading(void)
         make(&want, n, WAN_F32);
         good = wan_samplemap_unpack(&got, &s, "shard") == 0 && same_record(&want, &got) &&
                s.n == 4 && !strcmp(s.part[0].name, "json") && !strcmp(s.part[3].name, "t0.wan");
+        good = good && is_dfm_json(&s.part[0]);
         const char *from = wan_shard_reader_provenance(r);
         good = good && from && !!strchr(from, n < 2 ? 'x' : 'y');
         wan_record_clear(&want);
+        *(uint8_t *)s.part[3].data ^= 1; /* raw bytes: only the digest can tell */
+        good = good && wan_samplemap_unpack(&got, &s, "shard") < 0;
         n++;
     }
     ok(good && rc == 0 && n == 3, "records come back as they were, each with its provenance (%s)",
