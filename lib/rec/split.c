@@ -194,7 +194,7 @@ void wan_split_ends(size_t *end, size_t n, const uint64_t *weight, size_t parts)
         first++;
     for (size_t i = 0; i < parts; i++) {
         sum += weight[i];
-        end[i] = sum == total ? n : (size_t)(sum * n / total);
+        end[i] = (size_t)(sum * n / total);
         if (i >= first && n && !end[i])
             end[i] = 1;
     }
