@@ -339,9 +339,11 @@ static int run(void)
     if (rc == 0)
         rc = check_outputs();
     if (rc == 0)
-        rc = noise(p);
-    if (rc == 0)
         rc = wan_dev_open(&d, o.device, o.strict ? WAN_DEV_STRICT : 0);
+    if (rc == 0)
+        rc = wan_pipeline_check(p, d, !o.text);
+    if (rc == 0)
+        rc = noise(p);
     if (rc == 0)
         rc = text(p, d);
     if (rc == 0)

@@ -106,10 +106,10 @@ int wan_dit_context_new(wan_dit_context **out, wan_dit *m, wan_buf text, const i
     wan_dit_context *c = wan_calloc(1, sizeof *c, "context");
     int64_t *len = wan_calloc(n > 0 ? (size_t)n : 1, sizeof *len, "context");
     int rc = -1;
-    if (c && len) {
+    if (c)
         c->m = m;
+    if (c && len)
         rc = build(c, len, text, text_len, n);
-    }
     free(len);
     if (rc < 0)
         wan_dit_context_free(&c);

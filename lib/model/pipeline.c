@@ -17,6 +17,7 @@
 #include "lib/model/modelfolder.h"
 #include "lib/model/modelio.h"
 #include "lib/model/prompt.h"
+#include "lib/model/text.h"
 #include "lib/model/vae.h"
 
 /* ---- sizes as a command line gives them */
@@ -116,6 +117,75 @@ void wan_pipeline_close(wan_pipeline **pp)
     *pp = NULL;
 }
 
+/* ---- the model, before the work */
+
+static int check_transformer(const wan_pipeline *p)
+{
+    wan_params params;
+    wan_st *st = NULL;
+    WAN_TRY(wan_dit_params(&params, &p->c));
+    wan_st_tensor **t = wan_calloc((size_t)params.n, sizeof *t, "tensor list");
+    int rc = t ? wan_st_open(&st, p->transformer) : -1;
+    if (rc == 0)
+        rc = wan_dit_match(t, &params, st, p->transformer);
+    wan_st_close(&st);
+    free(t);
+    wan_params_free(&params);
+    return rc;
+}
+
+/* The VAE with the weights of `parts`; 0: none, everything is checked all the same. */
+static int open_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts)
+{
+    char *dir = wan_model_part(p->o.vae ? p->o.vae : p->o.model, "vae");
+    int rc = dir ? wan_vae_open(vae, d, dir, parts, WAN_F32) : -1;
+    if (rc == 0 && wan_vae_channels(*vae) != p->c.in_ch) {
+        rc = wan_err("%s: %d latent channels, the transformer has %d", dir,
+                     wan_vae_channels(*vae), p->c.in_ch);
+        wan_vae_close(vae);
+    }
+    free(dir);
+    return rc;
+}
+
+/* Folders of text encoder and tokenizer; the caller frees them, also on failure. */
+static int find_text(const wan_pipeline *p, char **encoder, char **tokenizer)
+{
+    const char *base = p->o.text ? p->o.text : p->o.model;
+    *encoder = wan_model_part(base, "text_encoder");
+    *tokenizer = wan_model_part(base, "tokenizer");
+    return *encoder && *tokenizer ? 0 : -1;
+}
+
+static int check_text(const wan_pipeline *p, wan_dev *d)
+{
+    char *encoder, *tokenizer;
+    wan_tokenizer *t = NULL;
+    wan_umt5 *e = NULL;
+    int rc = find_text(p, &encoder, &tokenizer);
+    if (rc == 0)
+        rc = wan_tokenizer_open(&t, tokenizer);
+    if (rc == 0)
+        rc = wan_umt5_open(&e, d, encoder, p->o.compute);
+    if (rc == 0 && wan_umt5_width(e) != p->c.text_dim)
+        rc = wan_err("%s: text rows %" PRId64 " wide, the transformer takes %d", encoder,
+                     wan_umt5_width(e), p->c.text_dim);
+    wan_umt5_close(&e);
+    wan_tokenizer_close(&t);
+    free(encoder);
+    free(tokenizer);
+    return rc;
+}
+
+int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text)
+{
+    wan_vae *vae;
+    WAN_TRY(check_transformer(p));
+    WAN_TRY(open_vae(&vae, p, d, 0));
+    wan_vae_close(&vae);
+    return text ? check_text(p, d) : 0;
+}
+
 /* ---- noise */
 
 void wan_pipeline_noise(wan_pipeline *p, uint64_t seed, const char *rng)
@@ -159,11 +229,12 @@ static int encode_prompts(wan_pipeline *p, const wan_prompt_encoder *e)
 
 int wan_pipeline_encode(wan_pipeline *p, wan_dev *d)
 {
-    const char *base = p->o.text ? p->o.text : p->o.model;
-    char *enc = wan_model_part(base, "text_encoder"), *tok = wan_model_part(base, "tokenizer");
+    char *enc, *tok;
     double start = wan_now();
+    int rc = find_text(p, &enc, &tok);
     wan_prompt_encoder e = { d, enc, tok, p->o.compute, p->c.text_dim, p->c.text_len };
-    int rc = enc && tok ? encode_prompts(p, &e) : wan_err("out of memory");
+    if (rc == 0)
+        rc = encode_prompts(p, &e);
     if (rc == 0)
         wan_verbose("text encoder: %.1f s", wan_now() - start);
     free(enc);
@@ -305,19 +376,13 @@ static int decode_all(wan_pipeline *p, wan_vae *vae, decoding *s)
 
 int wan_pipeline_decode(wan_pipeline *p, wan_dev *d, wan_pipeline_take *take, void *arg)
 {
-    char *dir = wan_model_part(p->o.vae ? p->o.vae : p->o.model, "vae");
     decoding s = { .take = take, .arg = arg };
-    wan_vae *vae = NULL;
+    wan_vae *vae;
     double start = wan_now();
-    int rc = dir ? wan_vae_open(&vae, d, dir, WAN_VAE_DECODER, WAN_F32) : wan_err("out of memory");
-    if (rc == 0 && wan_vae_channels(vae) != p->c.in_ch)
-        rc = wan_err("%s: %d latent channels, the transformer has %d", dir, wan_vae_channels(vae),
-                     p->c.in_ch);
-    if (rc == 0)
-        rc = decode_all(p, vae, &s);
+    WAN_TRY(open_vae(&vae, p, d, WAN_VAE_DECODER));
+    int rc = decode_all(p, vae, &s);
     if (rc == 0)
         wan_verbose("VAE: %.1f s", wan_now() - start);
     wan_vae_close(&vae);
-    free(dir);
     return rc;
 }

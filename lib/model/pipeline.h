@@ -6,6 +6,7 @@
  *     wan_pipeline_video v[2] = { { .prompt = "a cat", .T = 21, .h = 60, .w = 104 }, { ... } };
  *     wan_pipeline *p;
  *     wan_pipeline_open(&p, &options, v, 2);       // looks at the transformer's config.json only
+ *     wan_pipeline_check(p, dev, 1);
  *     wan_pipeline_noise(p, seed, "philox");       // or wan_exchange_noise
  *     wan_pipeline_encode(p, dev);                 // or wan_exchange_text
  *     wan_pipeline_generate(p, dev, NULL);
@@ -60,6 +61,11 @@ int wan_pipeline_open(wan_pipeline **out, const wan_pipeline_options *o,
                       const wan_pipeline_video *v, int n) WAN_MUST_CHECK;
 void wan_pipeline_close(wan_pipeline **p); /* NULL-safe; sets *p NULL */
 int64_t wan_pipeline_count(const wan_pipeline *p, int i); /* elements of the latent of video i */
+
+/* Every part of the model is there with the tensors and sizes that it must have, so that what does
+ * not fit is known before the hours of work; no weights are read.  text: also tokenizer and text
+ * encoder (0: the rows come from elsewhere). */
+int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text) WAN_MUST_CHECK;
 
 /* Every video starts from the same stream of numbers, so that a prompt gives the same video alone
  * and in a list.  rng: "philox", or "torch-cpu": those of torch.randn on the CPU. */

@@ -62,7 +62,8 @@ for w in sick/transformer/*.safetensors; do nan "$w" $(($(stat -c %s "$w") - 4))
 fails 1 'the latent is not finite after step 1 of 3' "a weight that is no number shows at once" \
     wan-sample --model sick --sample_steps 3 --device cpu --sizes 32*32 --frame_nums 1 --prompts x --save_file x.png
 cp -rL "$M" broken && chmod -R u+w broken && rm broken/vae/*.safetensors
-fails 1 'broken/vae' "no VAE weights" wan-sample --model broken --sizes 32*32 --frame_nums 1 \
+fails 1 'broken/vae' "no VAE weights" wan-sample -v --model broken --sizes 32*32 --frame_nums 1 \
     --sample_steps 1 --prompts x --save_file y.png
+ok "are known before the work" bash -c '! grep -Eq "seed|text encoder|loaded" fails.err'
 ok "nothing half-written has a name" bash -c '! ls y.png x.png x.mp4 2>/dev/null'
 done_testing
