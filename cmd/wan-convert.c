@@ -118,17 +118,25 @@ static int source_open(source *s, const char *dir)
     return s->buf ? 0 : -1;
 }
 
-/* F16 ends at 65504: a weight beyond it would become infinite without a word. */
+/* Whether element k of v has an exponent of ones: it is infinite or no number. */
+static int not_finite(const void *v, wan_dtype t, int64_t k)
+{
+    switch (t) {
+    case WAN_F16: return (((const uint16_t *)v)[k] & 0x7c00) == 0x7c00;
+    case WAN_BF16: return (((const uint16_t *)v)[k] & 0x7f80) == 0x7f80;
+    case WAN_F32: return (((const uint32_t *)v)[k] & 0x7f800000) == 0x7f800000;
+    default: return (((const uint64_t *)v)[k] & 0x7ff0000000000000) == 0x7ff0000000000000;
+    }
+}
+
+/* A broken weight, or one that the new type cannot hold, would go on without a word. */
 static int check_range(const source *s, int i)
 {
     const wan_st_tensor *t = s->t[i];
-    const uint16_t *v = s->buf;
-    if (s->type[i] != WAN_F16 || t->dtype == WAN_F16)
-        return 0;
     for (int64_t k = 0; k < t->count; k++)
-        if ((v[k] & 0x7fff) == 0x7c00)
-            return wan_err("%s: tensor %s: element %" PRId64 " is infinite or too large for F16",
-                           t->file, t->name, k);
+        if (not_finite(s->buf, s->type[i], k))
+            return wan_err("%s: tensor %s: element %" PRId64 " is not finite or too large for %s",
+                           t->file, t->name, k, wan_dtype_name(s->type[i]));
     return 0;
 }
 

@@ -68,6 +68,8 @@ printf '\000\044\164\111' | dd of=large/$W bs=1 seek=$(($(bytes large/$W) - 4)) 
 ok "a large weight in bf16" wan-convert import --dtype bf16 large l16
 fails 1 'too large for F16' "a large weight in fp16" wan-convert import --dtype fp16 large lf16
 ok "leaves nothing" no test -e lf16/iter_0000000
+printf '\377\377\377\177' | dd of=large/$W bs=1 seek=$(($(bytes large/$W) - 4)) conv=notrunc 2>/dev/null
+fails 1 'large/.*element [0-9]* is not finite' "a weight that is no number" wan-convert import large nan
 
 # broken(CONFIG EDIT): the weights of dit_b under another config
 broken() { rm -rf bad; cp -rL "$R/dit_b/transformer" bad; chmod -R u+w bad; sed -i "$1" bad/config.json; }
