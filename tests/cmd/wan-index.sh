@@ -21,6 +21,9 @@ ok "--check of DFM's shard" sh -c "cp -r $dfm dfm && wan-index -q dfm && wan-ind
 cp -r plain p1
 ok "--split-parts" wan-index --split-parts 'train:shard-rank00-{00000[0-3],000005}' 'val:.*4.tar' -- p1
 ok "takes the patterns" sh -c 'grep -A1 "val:" p1/.nv-meta/split.yaml | grep -q 000004'
+cp -r plain p4
+ok "names that YAML takes for something else are quoted" sh -c "wan-index --split-parts 'no:.*0.tar' '12:.*1.tar' 'train:.*[2-5].tar' -- p4 &&
+    grep -q \"^  'no':\" p4/.nv-meta/split.yaml && grep -q \"^  '12':\" p4/.nv-meta/split.yaml"
 fails 1 'is in no part' "a shard in no part" wan-index --split-parts 'train:shard-rank00-00000[0-3]' -- plain
 fails 1 'is in two parts' "a shard in two parts" wan-index --split-parts 'train:shard' 'val:shard' -- plain
 ok "refusals wrote nothing" sh -c '[ ! -e plain/.nv-meta ] && ! ls plain/*.idx 2>/dev/null'
@@ -64,6 +67,7 @@ broken 'digest|checksum' "a flipped byte" 'printf "\377" | dd of=shard-rank00-00
 broken 'info.json says 2' "a wrong count" 'sed -i "s/000003.tar\": 1/000003.tar\": 2/" .nv-meta/.info.json'
 broken 'idx' "a wrong offset" 'printf "\2\2" | dd of=shard-rank00-000001.tar.idx bs=1 conv=notrunc 2>/dev/null'
 broken 'index ends at' "an offset beyond all files" 'printf "\0\376\377\377\377\377\377\377" | dd of=shard-rank00-000001.tar.idx bs=1 seek=8 conv=notrunc 2>/dev/null'
+broken 'entry 1 is damaged' "offsets that go back" 'printf "\0\2\0" | dd of=shard-rank00-000001.tar.idx bs=1 seek=8 conv=notrunc 2>/dev/null'
 broken 'idx' "no index" 'rm shard-rank00-000001.tar.idx'
 broken 'No such file' "no shard" 'rm shard-rank00-000001.tar'
 broken 'anchors' "an anchor in split.yaml" 'sed -i "s/  train:/  \&a train:/" .nv-meta/split.yaml'

@@ -545,6 +545,21 @@ static void dataset(void)
        "a shard and a sample excluded, and another digest");
     wan_sample_clear(&s);
     wan_dataset_close(&again);
+    char *idx;
+    size_t len;
+    if (wan_slurp(&idx, &len, in_dir("d/x-0.tar.idx"), 1 << 16) == 0) { /* forgets a sample */
+        memmove(idx + 16, idx + 24, len - 24);
+        static const char less[] = "shard_counts:\n  x-1.tar: 1\n  x-0.tar: 5\n";
+        static const char one[] = "split_parts: {train: ['x-0.tar']}\n";
+        rc = wan_spew(in_dir("d/x-0.tar.idx"), idx, len - 8);
+        rc |= wan_spew(in_dir("d/.nv-meta/.info.yaml"), less, sizeof less - 1);
+        rc |= wan_spew(in_dir("d/.nv-meta/split.yaml"), one, sizeof one - 1);
+        ok(rc == 0 && wan_dataset_open(&again, in_dir("d"), "train") == 0 &&
+               wan_dataset_read(again, 1, &s) < 0 && strstr(wan_err_text(), "stale"),
+           "an index of other samples: %s", wan_err_text());
+        wan_dataset_close(&again);
+        free(idx);
+    }
     ok(truncate(in_dir("d/x-0.tar"), 4096) == 0 &&
            wan_dataset_open(&again, in_dir("d"), "train") < 0,
        "a truncated shard: %s", wan_err_text());

@@ -5,6 +5,7 @@
  */
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/rec/le.h"
 #include "lib/rec/torch.h"
 #include "tests/tap.h"
 
@@ -179,7 +180,81 @@ static void hostile(void)
     ok(altered("byteorder", "byte/rder", 9) == 0, "a missing byte order is little-endian");
     ok(altered("little", "big   ", 6) < 0, "big-endian: %s", wan_err_text());
     ok(altered("K\6tq", "K\6t.", 4) < 0, "a pickle that stops early: %s", wan_err_text());
+    ok(altered("version", "versi0n", 7) < 0, "no version: %s", wan_err_text());
     ok(altered("PK\3\4", "PK\3\5", 4) < 0, "no local header: %s", wan_err_text());
+}
+
+/* A zip of our own: the pickle of an integer, a version, and one more entry as the caller wants. */
+struct more {
+    const char *name, *local_name; /* in the directory; in front of the data, NULL: the same */
+    int flags, method, packed;     /* packed: compressed size, as far from the true one */
+    int again;                     /* in the directory once more */
+};
+
+static size_t zip_header(uint8_t *p, int central, const char *name, size_t at, size_t n, int flags,
+                         int method, int packed)
+{
+    uint8_t *h = p + (central ? 2 : 0);
+    memset(p, 0, 46);
+    memcpy(p, central ? "PK\1\2" : "PK\3\4", 4);
+    wan_le_put16(h + 6, (uint16_t)flags);
+    wan_le_put16(h + 8, (uint16_t)method);
+    wan_le_put32(h + 18, (uint32_t)n + (uint32_t)packed);
+    wan_le_put32(h + 22, (uint32_t)n);
+    wan_le_put16(h + 26, (uint16_t)strlen(name));
+    if (central)
+        wan_le_put32(p + 42, (uint32_t)at);
+    memcpy(p + (central ? 46 : 30), name, strlen(name));
+    return (central ? 46 : 30) + strlen(name);
+}
+
+static int crafted(const struct more *m)
+{
+    static const char pkl[] = "\x80\x02K\x05.";
+    const struct { const char *name, *data; size_t n; } e[] = {
+        { "archive/data.pkl", pkl, sizeof pkl - 1 }, { "archive/version", "3\n", 2 },
+        { m->name, "data", 4 } };
+    uint8_t zip[1024];
+    size_t n = 0, at[3], dir;
+    for (int i = 0; i < 3; i++) {
+        const char *name = i == 2 && m->local_name ? m->local_name : e[i].name;
+        at[i] = n;
+        n += zip_header(zip + n, 0, name, 0, e[i].n, 0, 0, 0);
+        memcpy(zip + n, e[i].data, e[i].n);
+        n += e[i].n;
+    }
+    dir = n;
+    for (int i = 0; i < 3 + m->again; i++) {
+        int k = i < 3 ? i : 2, last = k == 2;
+        n += zip_header(zip + n, 1, e[k].name, at[k], e[k].n, last ? m->flags : 0,
+                        last ? m->method : 0, last ? m->packed : 0);
+    }
+    memset(zip + n, 0, 22);
+    memcpy(zip + n, "PK\5\6", 4);
+    wan_le_put16(zip + n + 8, (uint16_t)(3 + m->again));
+    wan_le_put16(zip + n + 10, (uint16_t)(3 + m->again));
+    wan_le_put32(zip + n + 12, (uint32_t)(n - dir));
+    wan_le_put32(zip + n + 16, (uint32_t)dir);
+    wan_torch *w = NULL;
+    int rc = wan_torch_parse(&w, zip, n + 22, "crafted");
+    wan_torch_close(&w);
+    return rc;
+}
+#define REFUSED(say, ...) \
+    ok(crafted(&(struct more){ __VA_ARGS__ }) < 0 && strstr(wan_err_text(), say), "%s", \
+       wan_err_text())
+
+static void zips(void)
+{
+    ok(crafted(&(struct more){ "archive/more" }) == 0, "a zip with one entry more");
+    REFUSED("encrypted", "archive/more", .flags = 1);
+    REFUSED("compressed", "archive/more", .method = 8);
+    REFUSED("compressed", "archive/more", .packed = -1);
+    REFUSED("occurs twice", "archive/version");
+    REFUSED("overlaps", "archive/more", .again = 1);
+    REFUSED("disagree", "archive/more", "archive/m0re");
+    REFUSED("another folder", "archives/more");
+    REFUSED("another folder", "../etc/passwd");
 }
 
 int main(void)
@@ -203,5 +278,6 @@ int main(void)
     legacy();
     written();
     hostile();
+    zips();
     return tap_done();
 }
