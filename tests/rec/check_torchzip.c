@@ -108,6 +108,29 @@ static void legacy(void)
     wan_torch_close(&w);
 }
 
+/* Before torch 0.4 a storage could be a view of another: (key, offset, elements). */
+static void storage_view(void)
+{
+    static const char head[] =
+        "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." "\x80\x02M\xe9\x03."
+        "\x80\x02}." "\x80\x02" "ctorch._utils\n_rebuild_tensor_v2\n(("
+        "X\7\0\0\0storage" "ctorch\nFloatStorage\n" "X\1\0\0\0a" "X\3\0\0\0cpu" "K\6"
+        "X\1\0\0\0v" "K\2" "K\4\x87" "tQ" "K\1" "K\3\x85" "K\1\x85" "\x89)tR."
+        "\x80\x02]X\1\0\0\0aa." "\6\0\0\0\0\0\0";
+    static const float data[6] = { 0, 1, 2, 3, 4, 5 };
+    char file[sizeof head + sizeof data];
+    float got[3] = { 0 };
+    wan_torch *w = NULL;
+    memcpy(file, head, sizeof head); /* its end is the last byte of the count */
+    memcpy(file + sizeof head, data, sizeof data);
+    int rc = wan_torch_parse(&w, file, sizeof file, "view");
+    if (rc == 0)
+        rc = wan_torch_read(w, wan_torch_at(w, 0), got, WAN_F32);
+    ok(rc == 0 && got[0] == 3 && got[1] == 4 && got[2] == 5,
+       "a view of a storage: offsets add up (%s)", rc ? wan_err_text() : "");
+    wan_torch_close(&w);
+}
+
 /* Our own files: layout and values. */
 static void written(void)
 {
@@ -276,6 +299,7 @@ int main(void)
     views();
     state();
     legacy();
+    storage_view();
     written();
     hostile();
     zips();
