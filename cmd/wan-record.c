@@ -12,7 +12,7 @@
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/media/sheet.h"
-#include "lib/rec/exchange.h"
+#include "lib/rec/record_st.h"
 #include "lib/rec/inspect.h"
 #include "lib/rec/keyset.h"
 #include "lib/rec/record.h"
@@ -327,7 +327,7 @@ static int to_safetensors(input *in, wan_record *rec, void *arg)
         return wan_err("%s: record %" PRIu64 " (%s): %s", in->name, wan_reader_count(in->r),
                        rec->key, why);
     char *path = s->single ? strdup(o.output) : path_of_key(o.output, rec->key);
-    int rc = path ? wan_exchange_write(path, rec, wan_reader_header(in->r)) : -1;
+    int rc = path ? wan_record_st_write(path, rec, wan_reader_header(in->r)) : -1;
     free(path);
     s->written++;
     return rc < 0 ? -1 : 1;
@@ -358,11 +358,11 @@ static int from_safetensors(copying *c, const char *file)
     json_t *header = NULL;
     wan_record rec = WAN_RECORD_INIT;
     WAN_TRY(wan_st_open(&st, file));
-    int rc = wan_exchange_header(&header, st, file);
+    int rc = wan_record_st_header(&header, st, file);
     if (!rc)
         rc = copy_follow(c, header);
     if (!rc)
-        rc = wan_exchange_read(&rec, st, file, o.key);
+        rc = wan_record_st_read(&rec, st, file, o.key);
     if (!rc)
         rc = wan_writer_put(c->w, &rec);
     json_decref(header);

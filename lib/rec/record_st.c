@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * exchange.c - a record to a safetensors file and back.
+ * record_st.c - a record to a safetensors file and back.
  */
-#include "lib/rec/exchange.h"
+#include "lib/rec/record_st.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static int put_tensors(wan_st_writer *w, const wan_record *rec)
     return 0;
 }
 
-int wan_exchange_write(const char *path, const wan_record *rec, const json_t *header)
+int wan_record_st_write(const char *path, const wan_record *rec, const json_t *header)
 {
     wan_st_writer *w;
     char *meta = wan_json_dump(rec->meta), *head = wan_json_dump(header);
@@ -56,7 +56,7 @@ static int parse_entry(json_t **out, wan_st *st, const char *name, const char *f
     return 0;
 }
 
-int wan_exchange_header(json_t **header, wan_st *st, const char *file)
+int wan_record_st_header(json_t **header, wan_st *st, const char *file)
 {
     return parse_entry(header, st, "wan_header", file);
 }
@@ -100,7 +100,7 @@ static int add_tensors(wan_record *rec, wan_st *st)
     return 0;
 }
 
-int wan_exchange_read(wan_record *rec, wan_st *st, const char *file, const char *key)
+int wan_record_st_read(wan_record *rec, wan_st *st, const char *file, const char *key)
 {
     char *own = key ? strdup(key) : key_of_file(st, file);
     if (!own)
