@@ -16,7 +16,8 @@ WERROR ?= 0
 V ?= 0
 ARCH ?= native
 CUDA_ARCH ?= 80 90a 100
-CUDA_HOME ?= /usr/local/cuda
+# where nvcc is, unless it is in the usual place
+CUDA_HOME ?= $(or $(wildcard /usr/local/cuda),$(patsubst %/bin/nvcc,%,$(realpath $(shell command -v nvcc 2>/dev/null))))
 PREFIX ?= /usr/local
 BUILD ?= build
 CC ?= gcc
@@ -157,25 +158,29 @@ $(BUILD)/bin/%: $(OBJ)/bin/%
 # cuDNN and cuBLAS: of the toolkit, of the system, or of Python's packages (where PyTorch keeps them)
 ifeq ($(CUDA),1)
 VENDOR := $(CUDA_HOME) /usr
-ifneq ($(and $(wildcard $(VENDOR:%=%/include/cudnn.h)),$(wildcard $(VENDOR:%=%/include/cublasLt.h))),)
-else
-VENDOR += $(shell python3 -c "import nvidia, glob; print(*[d for p in nvidia.__path__ for d in glob.glob(p + '/*')])" \
-	2>/dev/null)
-endif
 vendor_inc = $(patsubst %/$(1),%,$(firstword $(wildcard $(VENDOR:%=%/include/$(1)))))
 vendor_lib = $(firstword $(foreach d,$(VENDOR),$(sort $(wildcard $(d)/lib64/lib$(1).so* $(d)/lib/lib$(1).so* \
 	$(d)/lib/*-linux-gnu/lib$(1).so*))))
+vendor_has = $(and $(call vendor_inc,$(1).h),$(call vendor_lib,$(1)))
+ifeq ($(and $(call vendor_has,cublasLt),$(call vendor_has,cudnn)),)
+VENDOR += $(shell python3 -c "import nvidia, glob; print(*[d for p in nvidia.__path__ for d in glob.glob(p + '/*')])" \
+	2>/dev/null)
+endif
+ifeq ($(call vendor_has,cublasLt),)
+$(error CUDA needs cublasLt.h and libcublasLt in $(CUDA_HOME), /usr or a Python package; make CUDA=0 leaves CUDA out)
+endif
+CUDNN := $(if $(call vendor_has,cudnn),1)
 VENDOR_INC := $(addprefix -isystem ,$(filter-out $(CUDA_HOME)/include /usr/include, \
-	$(sort $(call vendor_inc,cudnn.h) $(call vendor_inc,cublasLt.h))))
-VENDOR_LIBS := $(call vendor_lib,cublasLt) $(call vendor_lib,cudnn)
+	$(sort $(call vendor_inc,cublasLt.h) $(if $(CUDNN),$(call vendor_inc,cudnn.h)))))
+VENDOR_LIBS := $(call vendor_lib,cublasLt) $(if $(CUDNN),$(call vendor_lib,cudnn))
 VENDOR_LINK := $(addprefix -Xlinker ,$(VENDOR_LIBS)) $(foreach d,$(sort $(dir $(VENDOR_LIBS))),-Xlinker -rpath,$(d:%/=%))
 endif
 
 # ---- CUDA plugin: opened with dlopen, never linked; no driver library is named
 GENCODE := $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a))
 NVFLAGS := -O3 -std=c++17 -I. -Xcompiler -fPIC -Xcompiler -Wall $(VENDOR_INC) $(DEFS) $(GENCODE) \
-	--threads 2
-CUSRC := $(sort $(wildcard kernels/*.cu))
+	-DWAN_CUDA_ARCH='"$(CUDA_ARCH)"' 	--threads 2
+CUSRC := $(filter-out $(if $(CUDNN),%_none.cu,%_cudnn.cu %/sdpa_graph.cu),$(sort $(wildcard kernels/*.cu)))
 CUOBJ := $(CUSRC:%.cu=$(OBJ)/cuda/%.o)
 $(OBJ)/cuda/%.o: %.cu
 	$(SAY) NVCC $<
@@ -189,7 +194,7 @@ $(BUILD)/lib/libwan-cuda.so: $(OBJ)/libwan-cuda.so
 	$(Q)cp -f $< $@.new && mv -f $@.new $@
 
 # the NCCL transport: a plugin too, which uses the wan_ functions of the program that opens it
-$(BUILD)/lib/libwan-nccl.so: lib/dist/comm_nccl.c lib/dist/comm_nccl.h lib/dist/comm.h lib/base/file.h
+$(BUILD)/lib/libwan-nccl.so: lib/dist/comm_nccl.c lib/dist/comm_nccl.h lib/dist/comm.h lib/dist/mesh.h lib/base/file.h
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) -isystem $(CUDA_HOME)/include -shared -o $@ $< -L$(CUDA_HOME)/lib64 -lnccl \

@@ -12,13 +12,14 @@
 #include "kernels/sdpa.cuh"
 #include "kernels/sdpa_graph.cuh"
 
-#include <cfloat>
-
 enum : int64_t { DS_BYTES = (int64_t)3 << 30 };
 
+/* Older ones do not clear dq's sums before they add to them (to 9.5), or err where the number of
+ * keys is no multiple of 128 (to 9.15). */
+enum : size_t { OLDEST = 91600 };
+
 struct wan_cuda_sdpa {
-    cudnnHandle_t handle;
-    cudnnBackendDescriptor_t pack;
+    cudnnHandle_t handle; /* NULL: cuDNN cannot be used here, which was said */
     std::vector<sdpa_plan> plans;
 };
 
@@ -32,23 +33,35 @@ static int dnn_check(cudnnStatus_t s, const char *what)
 }
 #define DNN_TRY(call) WAN_TRY(dnn_check((call), #call))
 
-static int sdpa_setup(wan_dev *d, wan_cuda_sdpa *s)
+static cudnnHandle_t handle_new(wan_dev *d)
 {
-    DNN_TRY(cudnnCreate(&s->handle));
-    DNN_TRY(cudnnSetStream(s->handle, cuda_stream(d)));
-    return 0;
+    cudnnHandle_t h = NULL;
+    size_t v = cudnnGetVersion();
+    if (v < OLDEST) {
+        wan_cuda_host->warn("attention: cuDNN %zu.%zu is older than 9.16; the plain kernel is used",
+                            v / 10000, v / 100 % 100);
+        return NULL;
+    }
+    cudnnStatus_t s = cudnnCreate(&h);
+    if (s == CUDNN_STATUS_SUCCESS)
+        s = cudnnSetStream(h, cuda_stream(d));
+    if (s == CUDNN_STATUS_SUCCESS)
+        return h;
+    wan_cuda_host->warn("attention: cuDNN does not start: %s; the plain kernel is used",
+                        cudnnGetErrorString(s));
+    if (h)
+        cudnnDestroy(h);
+    return NULL;
 }
 
 static wan_cuda_sdpa *sdpa_open(wan_dev *d)
 {
     wan_cuda *c = cuda_of(d);
-    if (c->sdpa)
-        return c->sdpa;
-    c->sdpa = new wan_cuda_sdpa();
-    if (sdpa_setup(d, c->sdpa) == 0)
-        return c->sdpa;
-    cuda_sdpa_close(d);
-    return NULL;
+    if (!c->sdpa) {
+        c->sdpa = new wan_cuda_sdpa();
+        c->sdpa->handle = handle_new(d);
+    }
+    return c->sdpa;
 }
 
 void cuda_sdpa_close(wan_dev *d)
@@ -68,8 +81,6 @@ void cuda_sdpa_close(wan_dev *d)
 static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
 {
     wan_cuda_sdpa *s = sdpa_open(d);
-    if (!s)
-        return NULL;
     for (sdpa_plan &p : s->plans)
         if (!memcmp(&p.shape, shape, sizeof *shape))
             return &p;
@@ -99,7 +110,7 @@ static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
 /* Device pointers by uid; NULL: the graph has no such tensor. */
 struct bindings {
     void *p[SDPA_UIDS];
-    float scale, one, lowest;
+    float scale, one, masked;
 };
 
 static int execute(wan_dev *d, const sdpa_plan *p, bindings *b, void *workspace)
@@ -108,10 +119,10 @@ static int execute(wan_dev *d, const sdpa_plan *p, bindings *b, void *workspace)
     void *ptr[SDPA_UIDS];
     cudnnBackendDescriptor_t pack = NULL;
     b->one = 1;
-    b->lowest = -FLT_MAX;
+    b->masked = -INFINITY; /* its exponential is 0 whatever is subtracted */
     b->p[SDPA_SCALE] = &b->scale;
     b->p[SDPA_ONE] = p->shape.backward ? &b->one : NULL;
-    b->p[SDPA_LOWEST] = p->shape.ragged ? &b->lowest : NULL;
+    b->p[SDPA_MASKED] = p->shape.ragged ? &b->masked : NULL;
     for (int u = SDPA_Q; u < SDPA_UIDS; u++)
         if (b->p[u]) {
             uid[n] = u;
@@ -369,6 +380,8 @@ static int run_all(wan_dev *d, const call *c)
 static int run(wan_dev *d, call *c)
 {
     const wan_attn *a = c->a;
+    if (!sdpa_open(d)->handle)
+        return 1;
     int64_t most = a->ldq > a->ldk ? a->ldq : a->ldk;
     most = most > a->ldv ? most : a->ldv;
     most = most > a->ldo ? most : a->ldo;

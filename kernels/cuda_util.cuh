@@ -19,7 +19,7 @@ extern "C" {
 #include "kernels/plugin.h"
 }
 
-extern __shared__ float cuda_shared[];
+alignas(16) extern __shared__ float cuda_shared[];
 
 /* The program's side of the plugin; set once by wan_cuda_backend. */
 extern const wan_plugin_host *wan_cuda_host;

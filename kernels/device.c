@@ -139,6 +139,9 @@ static int open_spec(host_dev *h, const char *spec)
     if (IS("auto")) {
         if (plugin_open(h, h->pub.index) == 0)
             return 0;
+        if (access("/dev/nvidiactl", F_OK) == 0)
+            wan_warn("device auto: this machine has an NVIDIA driver, but %s; the CPU is used",
+                     wan_err_text());
         wan_err_clear();
         return cpu_device(h, wan_ops_cpu_best(), 0);
     }
@@ -201,6 +204,8 @@ void *wan_dev_alloc(wan_dev *d, size_t bytes, const char *what)
         return p;
     if (p)
         d->backend->free(d, p);
+    else if (d->backend->sync(d) < 0) /* a kernel failed before: that is the reason */
+        return NULL;
     wan_err("%s: out of %s memory: %.1f MB wanted, %.1f MB in use", what, d->backend->name,
             (double)bytes / 1e6, (double)d->allocated / 1e6);
     return NULL;

@@ -30,6 +30,23 @@ static int cuda_read_properties(wan_cuda *c, int index)
     return 0;
 }
 
+static __global__ void nothing(void)
+{
+}
+
+/* A plugin that was built for other chips would fail at its first kernel. */
+static int cuda_has_code(const wan_cuda *c, int index)
+{
+    cudaFuncAttributes a;
+    cudaError_t e = cudaFuncGetAttributes(&a, (const void *)nothing);
+    if (e != cudaErrorNoKernelImageForDevice && e != cudaErrorInvalidDeviceFunction)
+        return cuda_check(e, "loading the kernels");
+    cudaGetLastError();
+    return wan_cuda_host->err("cuda:%d: compute capability %d.%d; the plugin was built for %s: "
+                              "make CUDA_ARCH=%d", index, c->sm / 10, c->sm % 10, WAN_CUDA_ARCH,
+                              c->sm);
+}
+
 static void cuda_close(wan_dev *d)
 {
     wan_cuda *c = cuda_of(d);
@@ -56,6 +73,7 @@ static int cuda_setup(wan_dev *d, int index)
     cudaStream_t stream = NULL;
     CUDA_TRY(cudaSetDevice(index));
     WAN_TRY(cuda_read_properties(c, index));
+    WAN_TRY(cuda_has_code(c, index));
     CUDA_TRY(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     d->stream = stream;
     for (int i = 0; i < 2; i++) {

@@ -26,7 +26,7 @@ struct gemm_plan {
     cublasLtMatmulDesc_t op;
     cublasLtMatrixLayout_t a, b, d;
     cublasLtMatmulAlgo_t algo;
-    int found;
+    int found, said; /* said: that there is none */
 };
 
 struct wan_cuda_lt {
@@ -100,6 +100,10 @@ static int plan_describe(gemm_plan *p)
         LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_EPILOGUE, &e, sizeof e));
         LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &out,
                                               sizeof out));
+        /* the search only looks at how the address is aligned */
+        const void *like = (const void *)(uintptr_t)s->align;
+        LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &like,
+                                              sizeof like));
     }
     LT_TRY(cublasLtMatrixLayoutCreate(&p->a, in, (uint64_t)(s->ta ? s->k : s->m),
                                       (uint64_t)(s->ta ? s->m : s->k), s->lda));
@@ -116,10 +120,14 @@ static int plan_search(wan_cuda_lt *lt, gemm_plan *p)
     cublasLtMatmulHeuristicResult_t r;
     size_t work = WORK_BYTES;
     uint32_t align = (uint32_t)p->shape.align;
+    /* parts of a sum are never rounded to bf16 before they are added */
+    uint32_t sums = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     int n = 0;
     LT_TRY(cublasLtMatmulPreferenceCreate(&pref));
     cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &work,
                                          sizeof work);
+    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums,
+                                         sizeof sums);
     const cublasLtMatmulPreferenceAttributes_t sides[4] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES };
@@ -155,9 +163,10 @@ static gemm_plan *plan_get(wan_cuda_lt *lt, const gemm_shape *shape)
 }
 
 /* Largest power of two that divides the addresses, at most 256. */
-static int alignment(const void *a, const void *b, const void *c)
+static int alignment(const cuda_gemm *g)
 {
-    uintptr_t u = (uintptr_t)a | (uintptr_t)b | (uintptr_t)c | 256;
+    const float *bias = g->d.t == WAN_F32 ? g->bias : NULL; /* else a copy of ours is used */
+    uintptr_t u = (uintptr_t)g->a.p | (uintptr_t)g->b.p | (uintptr_t)g->d.p | (uintptr_t)bias | 256;
     return (int)(u & (~u + 1));
 }
 
@@ -201,7 +210,7 @@ static gemm_plan *plan_for(wan_dev *d, const cuda_gemm *g)
     s.out_bf16 = g->d.t == WAN_BF16;
     s.bias = g->bias != NULL;
     s.accumulate = g->accumulate;
-    s.align = alignment(g->a.p, g->b.p, g->d.p);
+    s.align = alignment(g);
     return plan_get(lt, &s);
 }
 
@@ -261,26 +270,40 @@ static int product_f32(wan_dev *d, const char *op, const cuda_gemm *g, char *tmp
                            wan_cast_cuda(d, g->d, w.d, g->rows * g->cols);
 }
 
-int cuda_gemm_run(wan_dev *d, const char *op, const cuda_gemm *g, void *tmp)
+/* On tensor cores; 1: not for them. */
+static int product_bf16(wan_dev *d, const char *op, const cuda_gemm *g)
 {
     CUDA_TYPES(op, g->d, g->a, g->b);
     if (g->rows < 1 || g->cols < 1 || g->k < 1)
         return wan_cuda_host->err("%s: shape %lld x %lld x %lld", op, (long long)g->rows,
                                   (long long)g->cols, (long long)g->k);
-    if (g->a.t == WAN_BF16 && g->b.t == WAN_BF16) {
-        gemm_plan *p = plan_for(d, g);
-        if (!p)
-            return -1;
-        if (p->found)
-            return product(d, op, g, p);
-    } /* odd strides may leave tensor cores no algorithm: then in fp32 */
-    return product_f32(d, op, g, (char *)tmp);
+    if (g->a.t != WAN_BF16 || g->b.t != WAN_BF16)
+        return 1;
+    gemm_plan *p = plan_for(d, g);
+    if (!p)
+        return -1;
+    if (p->found)
+        return product(d, op, g, p);
+    if (!p->said && g->rows % 8 == 0 && g->cols % 8 == 0 && g->k % 8 == 0)
+        wan_cuda_host->warn("%s: cuBLASLt has no bf16 algorithm for %lld x %lld x %lld; fp32 is "
+                            "used", op, (long long)g->rows, (long long)g->cols, (long long)g->k);
+    p->said = 1;
+    return 1; /* odd strides may leave tensor cores no algorithm */
+}
+
+int cuda_gemm_run(wan_dev *d, const char *op, const cuda_gemm *g, void *tmp)
+{
+    int r = product_bf16(d, op, g);
+    return r <= 0 ? r : product_f32(d, op, g, (char *)tmp);
 }
 
 static int run(wan_dev *d, const char *op, const cuda_gemm *g)
 {
-    void *tmp = cuda_scratch(d, cuda_gemm_need(g));
-    return tmp ? cuda_gemm_run(d, op, g, tmp) : -1;
+    int r = product_bf16(d, op, g);
+    if (r <= 0)
+        return r;
+    char *tmp = (char *)cuda_scratch(d, cuda_gemm_need(g));
+    return tmp ? product_f32(d, op, g, tmp) : -1;
 }
 
 /* ---- ops */

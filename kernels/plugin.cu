@@ -23,9 +23,11 @@ static int probe(int *devices)
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
         return wan_cuda_host->err("cuda: no NVIDIA driver on this machine "
                                   "(libcuda.so.1 not found)");
-    return wan_cuda_host->err("cuda: the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d "
-                              "(%s)", driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
-                              CUDART_VERSION % 1000 / 10, cudaGetErrorString(e));
+    if (e != cudaErrorInsufficientDriver)
+        return cuda_check(e, "looking for devices");
+    return wan_cuda_host->err("cuda: the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d",
+                              driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                              CUDART_VERSION % 1000 / 10);
 }
 
 static void fill(wan_ops *o)

@@ -10,11 +10,12 @@
 static __device__ inline void rotate8(float v[8], const float *rope, int64_t c, int64_t hd,
                                       float dir)
 {
+    uint32_t n = (uint32_t)hd, k = (uint32_t)c % n; /* 64-bit remainders cost more than the rest */
     for (int j = 0; j < 8; j += 2) {
-        const float *cs = rope + (c + j) % hd;
-        float co = cs[0], si = dir * cs[1], a = v[j], b = v[j + 1];
+        float co = rope[k], si = dir * rope[k + 1], a = v[j], b = v[j + 1];
         v[j] = a * co - b * si;
         v[j + 1] = a * si + b * co;
+        k = k + 2 < n ? k + 2 : 0;
     }
 }
 

@@ -7,7 +7,6 @@
  */
 #include "kernels/sdpa_graph.cuh"
 
-#include <cfloat>
 #include <cstdio>
 
 /* A tensor of four dimensions. */
@@ -214,12 +213,12 @@ struct common {
     const ten *m, *n; /* lengths that bound products, NULL when dense */
 };
 
-/* s where row < lenq and column < lenk, else the lowest number */
+/* s where row < lenq and column < lenk, else SDPA_MASKED */
 static ten mask(builder *g, const common *c, ten s)
 {
     const sdpa_shape *p = &g->p->shape;
     const cudnnDataType_t i32 = CUDNN_DATA_INT32, yes = CUDNN_DATA_BOOLEAN;
-    ten lowest = scalar(g, SDPA_LOWEST), out = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_FLOAT);
+    ten masked = scalar(g, SDPA_MASKED), out = inter(g, p->b, p->h, p->sq, p->sk, CUDNN_DATA_FLOAT);
     ten row = inter(g, p->b, p->h, p->sq, p->sk, i32);
     ten col = inter(g, p->b, p->h, p->sq, p->sk, i32);
     ten in_row = inter(g, p->b, p->h, p->sq, p->sk, yes);
@@ -230,7 +229,7 @@ static ten mask(builder *g, const common *c, ten s)
     point(g, CUDNN_POINTWISE_CMP_LT, yes, row, &c->lenq, NULL, in_row, -1);
     point(g, CUDNN_POINTWISE_CMP_LT, yes, col, &c->lenk, NULL, in_col, -1);
     point(g, CUDNN_POINTWISE_LOGICAL_AND, yes, in_row, &in_col, NULL, in, -1);
-    point(g, CUDNN_POINTWISE_BINARY_SELECT, CUDNN_DATA_FLOAT, s, &lowest, &in, out, -1);
+    point(g, CUDNN_POINTWISE_BINARY_SELECT, CUDNN_DATA_FLOAT, s, &masked, &in, out, -1);
     return out;
 }
 

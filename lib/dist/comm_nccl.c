@@ -3,10 +3,10 @@
  * comm_nccl.c - the NCCL transport: libwan-nccl.so, opened by comm_nccl_load.c when it is asked
  * for, so that no tool needs NCCL to start.
  *
- * Sums go through NCCL on the rank's GPU (rank modulo the number of devices): device memory in
- * place, host memory through a staging buffer.  They are done when sum() returns.  Broadcasts and
- * gathers carry little and go through the transport that brought the ranks together (self or mpi),
- * which also hands out NCCL's id.
+ * Sums go through NCCL on the GPU that wan-train takes (the rank's number on its machine, modulo the
+ * number of devices): device memory in place, host memory through a staging buffer.  They are done
+ * when sum() returns.  Broadcasts and gathers carry little and go through the transport that brought
+ * the ranks together (self or mpi), which also hands out NCCL's id.
  */
 #include <cuda_runtime_api.h>
 #include <nccl.h>
@@ -14,6 +14,7 @@
 
 #include "lib/base/file.h"
 #include "lib/dist/comm_nccl.h"
+#include "lib/dist/mesh.h"
 
 #define STAGE ((size_t)64 << 20)
 
@@ -108,12 +109,13 @@ static void nccl_close(wan_comm *c)
 static int join(nccl *s)
 {
     ncclUniqueId id;
-    int devices = 0;
+    int devices = 0, local, ranks;
     if (cudaGetDeviceCount(&devices) != cudaSuccess || devices < 1) {
         (void)cudaGetLastError();
         return wan_err("nccl: rank %d has no CUDA device", s->boot->rank);
     }
-    WAN_TRY(cuda_ok(cudaSetDevice(s->boot->rank % devices), "device"));
+    wan_mesh_local(&local, &ranks);
+    WAN_TRY(cuda_ok(cudaSetDevice(local % devices), "device"));
     WAN_TRY(cuda_ok(cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking), "stream"));
     WAN_TRY(cuda_ok(cudaMalloc(&s->stage, STAGE), "staging memory"));
     if (s->boot->rank == 0)

@@ -6,8 +6,9 @@
  *     bench_gpu ops [tiny] | step 1.3B | step 14B [layers] | step tiny
  *
  * Times are wall-clock around enough repetitions, ended by waiting for the device.  Bytes count
- * each operand once; FLOPs are the algorithm's.  The last line of a step is "layers N", for
- * step_torch.py.
+ * each operand once; FLOPs are the algorithm's.  A floor is what the op would take at the rate of the
+ * ceiling measured in the same run: of the copy for bytes, of the square product for FLOPs.  The last
+ * line of a step is "layers N", for step_torch.py.
  */
 #include "lib/train/optim.h"
 #include "lib/train/step.h"
@@ -123,15 +124,24 @@ static double seconds(int (*f)(void))
     return (wan_now() - start) / n;
 }
 
+/* Bytes and FLOPs per second of the first two rows: what the floors of the others come from. */
+static double top_bytes, top_flops;
+
 static void row(const char *name, int (*f)(void), double bytes, double flops)
 {
-    double s = seconds(f);
+    double s = seconds(f), top = bytes > 0 ? top_bytes : top_flops;
+    double rate = (bytes > 0 ? bytes : flops) / s;
     printf("| %-44s | %9.3f | ", name, 1e3 * s);
-    if (bytes > 0)
-        printf("%6.0f GB/s |\n", bytes / s / 1e9);
+    if (top > 0)
+        printf("%9.3f | ", 1e3 * (bytes > 0 ? bytes : flops) / top);
     else
-        printf("%5.0f TFLOP/s |\n", flops / s / 1e12);
+        printf("%9s | ", "");
+    printf(bytes > 0 ? "%6.0f GB/s |\n" : "%6.0f TFLOP/s |\n", rate / (bytes > 0 ? 1e9 : 1e12));
     fflush(stdout);
+    if (bytes > 0 && top_bytes == 0)
+        top_bytes = rate;
+    if (bytes <= 0 && top_flops == 0)
+        top_flops = rate;
 }
 
 static void ops_setup(void)
@@ -168,7 +178,8 @@ static void ops(void)
     const double up = 2 * r * (double)FFN;
     const double a = 4 * r * (double)S, c = 4 * r * TEXT;
     ops_setup();
-    printf("\n| at D 5120, 40 heads, ffn 13824, 37,440 tokens | ms | rate |\n|---|---:|---:|\n");
+    printf("\n| at D 5120, 40 heads, ffn 13824, 37,440 tokens | ms | floor, ms | rate |\n"
+           "|---|---:|---:|---:|\n");
     row("ceiling: device copy, read + write", copy, 8.0 * (double)B.adam, 0);
     row("ceiling: 8192^3 product, bf16", square, 0, 2.0 * (double)(CUBE * CUBE * CUBE));
     row("LayerNorm + modulation", ln_f, 6 * r, 0);

@@ -4,16 +4,21 @@
 
 GPU_CHECK := act adamw attention conv embed flowloss layernorm linear residual rmsnorm vaeop vector
 GPU_PROG := $(GPU_CHECK:%=$(OBJ)/tests/kernels/check_%) $(OBJ)/tests/gpu/check_device
+GPU_GRAPH := $(if $(and $(PLUGIN),$(CUDNN)),$(BUILD)/gpu/check_sdpa_graph)
 # without a GPU these say why they skip and end with 0; CUDA_ARCH=90a builds for one chip
+gpu-programs: ## build what check-gpu and bench-gpu run
+	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core gpu-programs-run
+gpu-programs-run: $(PLUGIN) $(GPU_PROG) $(GPU_GRAPH) $(BUILD)/gpu/bench_gpu
 check-gpu: ## every CUDA kernel and a small training run on the GPU against the reference
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core check-gpu-run
-check-gpu-run: $(PLUGIN) $(GPU_PROG) $(BUILD)/gpu/check_sdpa_graph
-	@PLUGIN=$(abspath $(PLUGIN)) OBJ=$(abspath $(OBJ)) GRAPH=$(abspath $(BUILD)/gpu/check_sdpa_graph) \
+check-gpu-run: $(PLUGIN) $(GPU_PROG) $(GPU_GRAPH)
+	@PLUGIN=$(abspath $(PLUGIN)) OBJ=$(abspath $(OBJ)) GRAPH=$(abspath $(GPU_GRAPH)) CUDA_HOME=$(CUDA_HOME) \
 		CHECKS='$(GPU_CHECK)' tests/gpu/check-gpu.sh
 bench-gpu: ## time ops and training steps on the GPU, beside its ceilings and PyTorch
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core bench-gpu-run
 bench-gpu-run: $(PLUGIN) $(BUILD)/gpu/bench_gpu
-	@WAN_CUDA_PLUGIN=$(abspath $(PLUGIN)) BENCH=$(abspath $(BUILD)/gpu/bench_gpu) tests/gpu/bench-gpu.sh
+	@WAN_CUDA_PLUGIN=$(abspath $(PLUGIN)) BENCH=$(abspath $(BUILD)/gpu/bench_gpu) CUDA_HOME=$(CUDA_HOME) \
+		PYTHON=$(PYTHON) tests/gpu/bench-gpu.sh
 
 $(BUILD)/gpu/bench_gpu: $(OBJ)/tests/gpu/bench_gpu.o $(LIB)
 	$(SAY) LINK $@
@@ -25,12 +30,11 @@ $(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(OBJ)/cuda/kernels
 	$(Q)$(NVCC) $(NVFLAGS) -o $@ $^ $(VENDOR_LINK)
 
 # ---- without a GPU: the same kernels as CPU code (fibers for threads), and cuDNN's plans for an H100
-EMU_DNN := $(if $(filter 1,$(CUDA)),$(call vendor_inc,cudnn.h))
-EMU_SRC := $(if $(EMU_DNN),$(CUSRC),$(filter-out kernels/sdpa_graph.cu kernels/attention_cudnn.cu,$(CUSRC)))
-EMU_OBJ := $(EMU_SRC:%.cu=$(OBJ)/emu/%.o) $(OBJ)/emu/emu.o \
-	$(OBJ)/emu/$(if $(EMU_DNN),emu_cudnn,emu_cudnn_none).o
+EMU_OBJ := $(CUSRC:%.cu=$(OBJ)/emu/%.o) $(OBJ)/emu/emu.o $(if $(CUDNN),$(OBJ)/emu/emu_cudnn.o)
+# a misplaced vector access, or an index behind an array of registers, is a trap
 EMU_FLAGS := -std=c++17 -O2 -g1 -fPIC -U_FORTIFY_SOURCE -Wall -Itests/gpu/emu -I. $(DEFS) \
-	$(if $(EMU_DNN),-idirafter $(CUDA_HOME)/include -idirafter $(EMU_DNN))
+	-DWAN_CUDA_ARCH='"emulation"' -fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error \
+	$(if $(CUDNN),-idirafter $(CUDA_HOME)/include -idirafter $(call vendor_inc,cudnn.h))
 $(OBJ)/emu/%.o: %.cu
 	$(SAY) EMU $<
 	@mkdir -p $(@D)
@@ -52,10 +56,10 @@ $(BUILD)/gpu/nodriver/libcuda.so.1: tests/gpu/nodriver.c
 	$(Q)$(CC) -w -shared -fPIC -o $@ $< $@.c -ldl
 check-emu: ## the CUDA kernels on an emulated device, and cuDNN's plans for an H100: no GPU needed
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core check-emu-run -j2
-check-emu-run: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(if $(PLUGIN),$(BUILD)/gpu/check_sdpa_graph \
-		$(BUILD)/gpu/nodriver/libcuda.so.1)
+check-emu-run: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(GPU_GRAPH) \
+		$(if $(GPU_GRAPH),$(BUILD)/gpu/nodriver/libcuda.so.1)
 	@PLUGIN=$(abspath $(BUILD)/gpu/libwan-emu.so) OBJ=$(abspath $(OBJ)) WAN_CHECK_SMALL=1 \
-		NODRIVER=$(abspath $(BUILD)/gpu/nodriver) GRAPH=$(if $(PLUGIN),$(abspath $(BUILD)/gpu/check_sdpa_graph)) \
+		NODRIVER=$(abspath $(BUILD)/gpu/nodriver) GRAPH=$(abspath $(GPU_GRAPH)) \
 		CHECKS='$(GPU_CHECK)' tests/gpu/check-gpu.sh
-.PHONY: check-gpu-run bench-gpu-run check-emu check-emu-run
+.PHONY: gpu-programs gpu-programs-run check-gpu-run bench-gpu-run check-emu check-emu-run
 -include $(EMU_OBJ:.o=.d)

@@ -17,6 +17,7 @@ extern "C++" { /* cuDNN's headers include this one between the braces of extern 
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <tuple>
 
 #define __global__
 #define __device__
@@ -83,7 +84,9 @@ static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long 
 
 /* ---- the host side */
 typedef enum {
-    cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100
+    cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35,
+    cudaErrorInvalidDeviceFunction = 98, cudaErrorNoDevice = 100,
+    cudaErrorNoKernelImageForDevice = 209
 } cudaError_t;
 typedef struct emu_stream *cudaStream_t;
 typedef struct emu_event *cudaEvent_t;
@@ -95,6 +98,7 @@ enum cudaDeviceAttr {
     cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+struct cudaFuncAttributes { int maxThreadsPerBlock; };
 struct cudaDeviceProp {
     char name[256];
     struct { char bytes[16]; } uuid;
@@ -132,20 +136,24 @@ cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKin
                             cudaStream_t st);
 cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s);
 cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute a, int v);
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *f);
 
 template <typename T> static inline cudaError_t cudaMalloc(T **p, size_t bytes)
 {
     return cudaMalloc((void **)p, bytes);
 }
 
-/* Runs body once per thread of every block. */
-cudaError_t emu_launch(const cudaLaunchConfig_t *c, const std::function<void()> &body);
+/* Runs body once per thread of every block of the kernel at f; aborts with a sentence where a GPU
+ * would refuse the launch. */
+cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
+                       const std::function<void()> &body);
 
 template <typename... P, typename... A>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(P...),
                                              A &&...args)
 {
-    return emu_launch(c, [&]() { kernel(args...); });
+    static_assert(sizeof(std::tuple<P...>) <= 4096, "parameters of a kernel");
+    return emu_launch(c, (const void *)kernel, [&]() { kernel(args...); });
 }
 
 } /* extern "C++" */

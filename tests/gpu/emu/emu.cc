@@ -7,6 +7,7 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <ucontext.h>
 #include <vector>
 
@@ -14,8 +15,10 @@
 #include "cuda_bf16.h"
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
-extern float cuda_shared[];
-alignas(256) float cuda_shared[64 * 1024];
+enum { SHARED = 163 << 10 }; /* of compute capability 8.0, the smallest */
+alignas(16) extern float cuda_shared[];
+alignas(16) float cuda_shared[SHARED / sizeof(float)];
+static std::map<const void *, int> shared_leave;
 
 /* ---- fibers: ucontext makes a stack, _setjmp and _longjmp change stacks (no system calls) */
 
@@ -137,15 +140,35 @@ static void run_block(void)
     }
 }
 
-cudaError_t emu_launch(const cudaLaunchConfig_t *c, const std::function<void()> &body)
+/* Without leave from cudaFuncSetAttribute a block has 48 KB of dynamic shared memory. */
+static size_t shared_limit(const void *f)
 {
+    std::map<const void *, int>::iterator it = shared_leave.find(f);
+    return it == shared_leave.end() ? 48 << 10 : (size_t)it->second;
+}
+
+/* The limits of compute capability 8.0 to 10.0; whole warps, because the kernels count on them. */
+static void launch_check(const cudaLaunchConfig_t *c, const void *f)
+{
+    const dim3 *g = &c->gridDim, *b = &c->blockDim;
+    const char *bad = b->x < 1 || b->x > 1024 || b->y != 1 || b->z != 1 ? "threads" :
+                      b->x % 32 && b->x > 1                             ? "part of a warp" :
+                      g->x < 1 || g->x > 2147483647u                    ? "grid x" :
+                      g->y < 1 || g->y > 65535                          ? "grid y" :
+                      g->z < 1 || g->z > 65535                          ? "grid z" :
+                      c->dynamicSmemBytes > shared_limit(f)             ? "shared memory" : NULL;
+    if (!bad)
+        return;
+    fprintf(stderr, "emulated kernel: %s: grid %u x %u x %u, %u threads, %zu bytes shared\n", bad,
+            g->x, g->y, g->z, b->x, c->dynamicSmemBytes);
+    abort();
+}
+
+cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
+                       const std::function<void()> &body)
+{
+    launch_check(c, f);
     threads = c->blockDim.x;
-    if (threads < 1 || threads > 1024 || c->dynamicSmemBytes > sizeof cuda_shared ||
-        c->gridDim.y > 65535 || c->gridDim.z > 65535) {
-        fprintf(stderr, "emulated kernel: launch of %u threads, %zu bytes\n", threads,
-                c->dynamicSmemBytes);
-        abort();
-    }
     while (fibers.size() < threads)
         fiber_new();
     kernel_body = &body;
@@ -171,7 +194,20 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaFuncSetAttribute(const void *, enum cudaFuncAttribute, int) { return cudaSuccess; }
+
+cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute, int v)
+{
+    if (v < 0 || v > SHARED)
+        return cudaErrorInvalidValue;
+    shared_leave[f] = v;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *)
+{
+    a->maxThreadsPerBlock = 1024;
+    return cudaSuccess;
+}
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
@@ -193,7 +229,7 @@ cudaError_t cudaRuntimeGetVersion(int *v)
 
 cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr a, int)
 {
-    static const int value[] = { 9, 0, 4, 227 << 10 };
+    static const int value[] = { 9, 0, 4, SHARED };
     *v = value[a];
     return cudaSuccess;
 }

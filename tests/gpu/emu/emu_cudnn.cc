@@ -306,6 +306,7 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t *h)
 
 cudnnStatus_t cudnnDestroy(cudnnHandle_t) { return CUDNN_STATUS_SUCCESS; }
 cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; }
+size_t cudnnGetVersion(void) { return CUDNN_VERSION; }
 const char *cudnnGetErrorString(cudnnStatus_t) { return "emulated status"; }
 void cudnnGetLastErrorString(char *text, size_t n) { snprintf(text, n, "emulated cuDNN"); }
 

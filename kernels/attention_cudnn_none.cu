@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * emu_cudnn_none.cc - the emulated device where cuDNN's headers are missing.
+ * attention_cudnn_none.cu - a build without cuDNN: attention.cu takes its own kernels.
  */
 #include "kernels/sdpa.cuh"
 
-/* ---- cuDNN is not here: attention.cu takes its own kernels */
+static int decline(void)
+{
+    static int said;
+    if (!said)
+        wan_cuda_host->warn("attention: built without cuDNN; the plain kernel is used, which is "
+                            "slow");
+    said = 1;
+    return 1;
+}
 
 int cuda_sdpa_forward(wan_dev *, const wan_attn *, wan_buf, float *, wan_buf, wan_buf, wan_buf)
 {
-    return 1;
+    return decline();
 }
 
 int cuda_sdpa_backward(wan_dev *, const wan_attn *, wan_buf, wan_buf, wan_buf, wan_buf, wan_buf,
                        const float *, wan_buf, wan_buf, wan_buf)
 {
-    return 1;
+    return decline();
 }
 
 void cuda_sdpa_close(wan_dev *)
