@@ -73,6 +73,18 @@ static __device__ inline void apply(float (*acc)[DPL], const float *w, const flo
         }
 }
 
+/* Rows i0 .. of this warp, of a sample of n rows that starts at row s0 of b, <- acc */
+template <int DPL>
+static __device__ inline void store(vbuf b, int64_t ld, int64_t s0, int64_t i0, int64_t n, int h,
+                                    int hd, const float (*acc)[DPL])
+{
+    int lane = threadIdx.x % 32;
+    for (int m = 0; m < MINE; m++)
+        for (int c = 0; c < DPL; c++)
+            if (i0 + m < n && lane + 32 * c < hd)
+                st1(b, (s0 + i0 + m) * ld + (int64_t)h * hd + lane + 32 * c, acc[m][c]);
+}
+
 /* Score of key j for query i (positions in their sample; k0: the sample's first key). */
 static __device__ inline float score(const attn_args &a, float qk, int64_t i, int64_t j, int64_t k0,
                                      int h)
@@ -125,14 +137,12 @@ template <int DPL> static __global__ void attn_forward(attn_args a)
     }
     for (int m = 0; m < MINE; m++) {
         int64_t i = first + warp * MINE + m;
-        if (i >= nq)
-            continue;
         for (int c = 0; c < DPL; c++)
-            if (lane + 32 * c < hd)
-                st1(a.o, (q0 + i) * a.ldo + (int64_t)h * hd + lane + 32 * c, acc[m][c] / sum[m]);
-        if (lane == 0 && a.lse)
+            acc[m][c] /= sum[m];
+        if (i < nq && lane == 0 && a.lse)
             a.lse[h * a.Sq + q0 + i] = top[m] + logf(sum[m]);
     }
+    store<DPL>(a.o, a.ldo, q0, first + warp * MINE, nq, h, hd, acc);
 }
 
 /* delta[h, s] = sum_c dout o; one warp each */
@@ -189,12 +199,7 @@ template <int DPL> static __global__ void attn_dq(attn_args a)
         __syncwarp();
         apply<DPL>(acc, W, K, hd);
     }
-    for (int m = 0; m < MINE; m++) {
-        int64_t i = first + warp * MINE + m;
-        for (int c = 0; c < DPL; c++)
-            if (i < nq && lane + 32 * c < hd)
-                st1(a.dq, (q0 + i) * a.ldq + (int64_t)h * hd + lane + 32 * c, acc[m][c]);
-    }
+    store<DPL>(a.dq, a.ldq, q0, first + warp * MINE, nq, h, hd, acc);
 }
 
 /* dk and dv of OWN keys: the same walk with queries and keys exchanged. */
@@ -238,14 +243,8 @@ template <int DPL> static __global__ void attn_dkv(attn_args a)
         apply<DPL>(dv, P, G, hd);
         apply<DPL>(dk, W, Q, hd);
     }
-    for (int m = 0; m < MINE; m++) {
-        int64_t i = first + warp * MINE + m;
-        for (int c = 0; c < DPL; c++)
-            if (i < nk && lane + 32 * c < hd) {
-                st1(a.dk, (k0 + i) * a.ldk + (int64_t)h * hd + lane + 32 * c, dk[m][c]);
-                st1(a.dv, (k0 + i) * a.ldv + (int64_t)h * hd + lane + 32 * c, dv[m][c]);
-            }
-    }
+    store<DPL>(a.dk, a.ldk, k0, first + warp * MINE, nk, h, hd, dk);
+    store<DPL>(a.dv, a.ldv, k0, first + warp * MINE, nk, h, hd, dv);
 }
 
 /* ---- launchers */

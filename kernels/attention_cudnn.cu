@@ -87,6 +87,7 @@ static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
     s->plans.push_back(sdpa_plan());
     sdpa_plan *p = &s->plans.back();
     p->shape = *shape;
+    p->sm = cuda_of(d)->sm;
     if (sdpa_graph_describe(p) < 0) {
         sdpa_graph_free(p);
         s->plans.pop_back();
@@ -95,10 +96,10 @@ static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
     sdpa_graph_plan(p, s->handle, NULL);
     if (!p->found)
         wan_cuda_host->warn("attention: cuDNN has no engine for %lld x %lld tokens, head size "
-                            "%lld, %s%s; the plain kernel is used (%s)", (long long)shape->sq,
-                            (long long)shape->sk, (long long)shape->hd,
-                            shape->backward ? "backward" : "forward",
-                            shape->ragged ? ", ragged" : "", p->why);
+                            "%lld, %s%s (%s)", (long long)shape->sq, (long long)shape->sk,
+                            (long long)shape->hd, shape->backward ? "backward" : "forward",
+                            shape->ragged ? ", ragged; samples are taken one by one" :
+                                            "; the plain kernel is used", p->why);
     else if (p->nondeterministic && shape->deterministic)
         wan_cuda_host->warn("attention: cuDNN marks its only engine for %lld x %lld tokens as not "
                             "deterministic", (long long)shape->sq, (long long)shape->sk);
@@ -352,13 +353,17 @@ static int run_heads(wan_dev *d, const call *c, int64_t h0, int64_t heads)
     return !g.backward && c->lse ? copy_stats(d, c, &g, s.stats, h0, 0) : 0;
 }
 
-/* Heads at a time: all, or for the deterministic backward the most that divide H and fit. */
-static int64_t heads_of(const call *c)
+/* Heads at a time: all, or for the deterministic backward the most that divide H and fit; on compute
+ * capability 10.x cuDNN may have one that keeps no ds. */
+static int64_t heads_of(wan_dev *d, const call *c)
 {
-    sdpa_shape g = shape_of(c, 1);
+    sdpa_shape g = shape_of(c, c->a->H);
     int64_t one = g.b * round_up(g.sq, 128) * round_up(g.sk, 128) * 2, best = 1;
-    if (!g.deterministic)
-        return c->a->H;
+    if (!g.deterministic || g.h * one <= DS_BYTES)
+        return g.h;
+    sdpa_plan *p = cuda_of(d)->sm / 10 == 10 ? plan_get(d, &g) : NULL;
+    if (p && p->found && p->workspace <= DS_BYTES)
+        return g.h;
     for (int64_t h = 1; h <= c->a->H; h++)
         if (c->a->H % h == 0 && h * one <= DS_BYTES)
             best = h;
@@ -367,7 +372,7 @@ static int64_t heads_of(const call *c)
 
 static int run_all(wan_dev *d, const call *c)
 {
-    int64_t heads = heads_of(c);
+    int64_t heads = heads_of(d, c);
     for (int64_t h = 0; h < c->a->H; h += heads) {
         int r = run_heads(d, c, h, heads);
         if (r)

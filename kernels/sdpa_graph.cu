@@ -464,6 +464,45 @@ static void try_config(sdpa_plan *p, const target *t, cudnnBackendDescriptor_t c
     p->nondeterministic = unordered(config);
 }
 
+static cudnnBackendDescriptor_t owned(sdpa_plan *p, cudnnBackendDescriptorType_t type)
+{
+    cudnnBackendDescriptor_t d = NULL;
+    if (cudnnBackendCreateDescriptor(type, &d) != CUDNN_STATUS_SUCCESS)
+        return NULL;
+    p->owned.push_back(d);
+    return d;
+}
+
+/* The engine for deterministic gradients on compute capability 10.x, which cuDNN has from 9.18 and
+ * does not propose: its own front end names it by number and knobs too (others from 9.23). */
+static void try_named(sdpa_plan *p, const target *t)
+{
+    const int64_t number = 5, value[2] = { 31, 2 };
+    const cudnnBackendKnobType_t type[2] = { CUDNN_KNOB_TYPE_KERNEL_CFG, CUDNN_KNOB_TYPE_STAGES };
+    cudnnBackendDescriptor_t knob[2], engine = owned(p, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    cudnnBackendDescriptor_t config = owned(p, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+    size_t v = cudnnGetVersion();
+    int fine = v >= 91800 && v < 92300 && engine && config &&
+               tell(engine, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                    &p->graph) &&
+               tell(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, &number) &&
+               (t->handle || tell(engine, CUDNN_ATTR_ENGINE_DEVICEPROP,
+                                  CUDNN_TYPE_BACKEND_DESCRIPTOR, &t->device)) &&
+               cudnnBackendFinalize(engine) == CUDNN_STATUS_SUCCESS;
+    for (int i = 0; i < 2 && fine; i++) {
+        knob[i] = owned(p, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR);
+        fine = knob[i] &&
+               tell(knob[i], CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, &type[i]) &&
+               tell(knob[i], CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, &value[i]) &&
+               cudnnBackendFinalize(knob[i]) == CUDNN_STATUS_SUCCESS;
+    }
+    if (fine && tell(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, &engine) &&
+        cudnnBackendSetAttribute(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
+                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, 2, knob) == CUDNN_STATUS_SUCCESS &&
+        cudnnBackendFinalize(config) == CUDNN_STATUS_SUCCESS)
+        try_config(p, t, config);
+}
+
 /* The configurations cuDNN proposes in one mode, best first. */
 static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, const target *t,
                                                        cudnnBackendHeurMode_t mode)
@@ -514,6 +553,8 @@ void sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescriptor_
         cudnnGetLastErrorString(p->why, sizeof p->why);
         return;
     }
+    if (p->sm / 10 == 10 && p->shape.deterministic)
+        try_named(p, &t);
     for (int m = 0; m < 2 && !p->found; m++) {
         std::vector<cudnnBackendDescriptor_t> configs = proposals(p, &t, modes[m]);
         for (int any = !p->shape.deterministic; any < 2 && !p->found; any++)

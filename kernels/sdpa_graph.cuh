@@ -37,6 +37,7 @@ struct sdpa_shape {
 /* A finished plan; uid[] are the tensors it wants. */
 struct sdpa_plan {
     sdpa_shape shape;
+    int sm; /* compute capability of the device, 90 for 9.0 */
     std::vector<cudnnBackendDescriptor_t> owned;
     cudnnBackendDescriptor_t graph, plan;
     int64_t workspace;

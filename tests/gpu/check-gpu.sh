@@ -56,8 +56,10 @@ sanitize() {
 if [ -z "${GRAPH-}" ]; then
     echo 'sdpa_graph: SKIPPED, this build has no cuDNN: the plain attention kernel is tested'
 elif [ -n "${NODRIVER-}" ]; then
-    tap sdpa_graph 300 env WAN_H100_IN_WORDS=1 LD_LIBRARY_PATH="$NODRIVER:${LD_LIBRARY_PATH-}" \
-        "$GRAPH"
+    for sm in 90 100; do
+        tap "sdpa_graph for sm_$sm" 300 env WAN_DEVICE_IN_WORDS=$sm \
+            LD_LIBRARY_PATH="$NODRIVER:${LD_LIBRARY_PATH-}" "$GRAPH"
+    done
 else
     tap sdpa_graph 200 "$GRAPH"
 fi
