@@ -6,8 +6,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
+
+enum { HOST = 128 };
 
 /* Variables that Open MPI, PMIx, MPICH and Slurm's MPI plugins set for the processes they start. */
 static int launched(void)
@@ -106,6 +109,24 @@ int wan_comm_broadcast(wan_comm *c, void *x, size_t bytes, int root)
 int wan_comm_gather(wan_comm *c, const void *x, size_t bytes, void *all)
 {
     return c->t->gather(c, x, bytes, all);
+}
+
+int wan_comm_local(wan_comm *c, int *rank, int *ranks)
+{
+    char host[HOST] = "";
+    char(*all)[HOST] = wan_calloc((size_t)c->size, sizeof *all, "host names");
+    if (!all)
+        return -1;
+    gethostname(host, sizeof host - 1);
+    int rc = wan_comm_gather(c, host, sizeof host, all);
+    *rank = *ranks = 0;
+    for (int i = 0; i < c->size; i++)
+        if (!strcmp(all[i], host)) {
+            *rank += i < c->rank;
+            *ranks += 1;
+        }
+    free(all);
+    return rc;
 }
 
 int wan_comm_barrier(wan_comm *c)

@@ -60,6 +60,9 @@ int wan_comm_broadcast(wan_comm *c, void *x, size_t bytes, int root) WAN_MUST_CH
 /* all [size][bytes] gets x of every rank, on every rank. */
 int wan_comm_gather(wan_comm *c, const void *x, size_t bytes, void *all) WAN_MUST_CHECK;
 int wan_comm_barrier(wan_comm *c) WAN_MUST_CHECK;
+/* This rank among those with the same host name, and how many they are.  Collective: it asks the
+ * ranks, because launchers do not agree on a variable. */
+int wan_comm_local(wan_comm *c, int *rank, int *ranks) WAN_MUST_CHECK;
 
 /* Fill a wan_comm; used by wan_comm_open. */
 int wan_comm_self_open(wan_comm *c) WAN_MUST_CHECK;

@@ -14,7 +14,6 @@
 
 #include "lib/base/file.h"
 #include "lib/dist/comm_nccl.h"
-#include "lib/dist/mesh.h"
 
 #define STAGE ((size_t)64 << 20)
 
@@ -110,11 +109,11 @@ static int join(nccl *s)
 {
     ncclUniqueId id;
     int devices = 0, local, ranks;
+    WAN_TRY(wan_comm_local(s->boot, &local, &ranks));
     if (cudaGetDeviceCount(&devices) != cudaSuccess || devices < 1) {
         (void)cudaGetLastError();
         return wan_err("nccl: rank %d has no CUDA device", s->boot->rank);
     }
-    wan_mesh_local(&local, &ranks);
     WAN_TRY(cuda_ok(cudaSetDevice(local % devices), "device"));
     WAN_TRY(cuda_ok(cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking), "stream"));
     WAN_TRY(cuda_ok(cudaMalloc(&s->stage, STAGE), "staging memory"));

@@ -13,24 +13,6 @@
 
 enum { PLACE_HOST = 128, PLACE_BYTES = 512 };
 
-int wan_place_local(wan_comm *c, int *rank, int *ranks)
-{
-    char host[PLACE_HOST] = "";
-    char(*all)[PLACE_HOST] = wan_calloc((size_t)c->size, sizeof *all, "host names");
-    if (!all)
-        return -1;
-    gethostname(host, sizeof host - 1);
-    int rc = wan_comm_gather(c, host, sizeof host, all);
-    *rank = *ranks = 0;
-    for (int i = 0; i < c->size; i++)
-        if (!strcmp(all[i], host)) {
-            *rank += i < c->rank;
-            *ranks += 1;
-        }
-    free(all);
-    return rc;
-}
-
 /* The GPU with the local number; or the first, which a launcher may have made the only one. */
 static int open_own(wan_dev **out, int local, int flags)
 {
@@ -71,7 +53,7 @@ int wan_place_device(wan_dev **out, wan_comm *c, const char *spec, int flags)
     int local, ranks, automatic = !strcmp(spec, "auto");
     char text[PLACE_BYTES];
     *out = NULL;
-    WAN_TRY(wan_place_local(c, &local, &ranks));
+    WAN_TRY(wan_comm_local(c, &local, &ranks));
     if (c->size == 1 || (!automatic && strcmp(spec, "cuda")))
         return wan_dev_open(out, spec, flags);
     if (open_own(out, local, flags) < 0 && !automatic)

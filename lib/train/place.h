@@ -8,10 +8,6 @@
 #include "kernels/device.h"
 #include "lib/dist/comm.h"
 
-/* This rank among those with the same host name, and how many they are.  Collective: it asks the
- * ranks, because launchers do not agree on a variable. */
-int wan_place_local(wan_comm *c, int *rank, int *ranks) WAN_MUST_CHECK;
-
 /* Opens the device of this rank; collective.  Where the ranks of a machine are several, "cuda" gives
  * each a GPU of its own: the one with its local number, or the only one its launcher lets it see.
  * -1 with a sentence where two ranks would share one.  "auto" does the same if it works for every

@@ -196,7 +196,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     t->comm = comm;
     t->opt = *o;
     WAN_GOTO(open_mesh(t), fail);
-    WAN_GOTO(wan_place_local(comm, &local, &t->local_ranks), fail);
+    WAN_GOTO(wan_comm_local(comm, &local, &t->local_ranks), fail);
     WAN_GOTO(find_weights(t), fail);
     WAN_GOTO(wan_geometry(&t->geometry, c, t->weights), fail);
     WAN_GOTO(open_flow(t), fail);
