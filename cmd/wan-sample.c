@@ -129,11 +129,20 @@ static int check_list(const wan_strlist *l, int n, const char *name)
     return 0;
 }
 
+static int is_utf8(const char *s)
+{
+    json_t *j = json_string(s);
+    json_decref(j);
+    return j != NULL;
+}
+
 static int make_video(int i, int n)
 {
     wan_pipeline_video *v = &all.v[i];
     const char *size = pick(&o.sizes, i), *frames = pick(&o.frames, i);
     v->prompt = o.prompts.n ? o.prompts.v[i] : "";
+    if (!is_utf8(v->prompt))
+        return wan_err("--prompts: prompt %d is not valid UTF-8", i + 1);
     if (!size)
         size = strcmp(o.task, "t2v-14B") == 0 ? "720*1280" : "416*240";
     if (wan_pipeline_parse_size(v, size) < 0)
@@ -182,6 +191,8 @@ static int check_options(int operands)
         return wan_err("--negative_prompt and --official-negative: give one of them");
     if (o.use_official_negative)
         o.negative = WAN_PROMPT_NEGATIVE;
+    if (!is_utf8(o.negative))
+        return wan_err("--negative_prompt: not valid UTF-8");
     return make_videos();
 }
 

@@ -10,7 +10,8 @@
 /* exp(x), relative error below 2e-7: x = k ln 2 + r, 2^k put into the exponent, a polynomial in r. */
 static inline float exp_poly(float x)
 {
-    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    x = x > -87.0f ? x : -87.0f; /* NaN too: no integer holds it, and what it divides stays NaN */
+    x = x < 88.0f ? x : 88.0f;
     float k = __builtin_rintf(x * 1.44269504f);
     float r = x - k * 0.693359375f + k * 2.12194440e-4f;
     float p = 1.9875691500e-4f;

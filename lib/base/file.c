@@ -93,6 +93,9 @@ static int open_locked(const char *tmp)
 static int out_create(wan_out *o, const char *path)
 {
     size_t n = strlen(path) + 5;
+    struct stat s;
+    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode))
+        return wan_err("%s: is a directory", path);
     o->path = strdup(path);
     char *tmp = wan_malloc(n, 1, "file name");
     if (!o->path || !tmp) {

@@ -129,8 +129,7 @@ static int tokenise(wan_captions *c, const char *text)
     return 0;
 }
 
-/* A row of zeros would be read as padding further on. */
-static int check_rows(const float *rows, int64_t n, int64_t width, const char *text)
+int wan_captions_check(const float *rows, int64_t n, int64_t width, const char *text)
 {
     for (int64_t i = 0; i < n; i++) {
         int zero = 1, finite = 1;
@@ -152,7 +151,7 @@ static int share_rows(wan_captions *c, int first, const float *all)
     for (int i = first; i < c->n; i++) {
         kept *k = &c->v[i];
         size_t bytes = (size_t)(k->n * width) * sizeof *all;
-        WAN_TRY(check_rows(all, k->n, width, k->text));
+        WAN_TRY(wan_captions_check(all, k->n, width, k->text));
         if (!(k->rows = wan_malloc(1, bytes, "text rows")))
             return -1;
         memcpy(k->rows, all, bytes);

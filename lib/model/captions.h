@@ -31,8 +31,13 @@ void wan_captions_close(wan_captions **c);
 int64_t wan_captions_width(const wan_captions *c);
 /* Whether encoding these would run the text encoder (some are not kept). */
 int wan_captions_missing(const wan_captions *c, const char *const *text, int n);
-/* -1 also when a row comes out all zero or not finite. */
+/* -1 also when a row comes out all zero or not finite (wan_captions_check). */
 int wan_captions_encode(wan_captions *c, wan_caption_rows *out, const char *const *text, int n)
+    WAN_MUST_CHECK;
+
+/* -1 when one of the rows [n, width] of this text is all zero, which would be read as padding further
+ * on, or not finite. */
+int wan_captions_check(const float *rows, int64_t n, int64_t width, const char *text)
     WAN_MUST_CHECK;
 
 #endif

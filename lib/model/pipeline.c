@@ -177,10 +177,38 @@ static int check_text(const wan_pipeline *p, wan_dev *d)
     return rc;
 }
 
+/* The largest of the videos. */
+static wan_dit_capacity capacity(const wan_pipeline *p)
+{
+    wan_dit_capacity cap = { 0, 1, 1, WAN_RECOMPUTE_NONE };
+    for (int i = 0; i < p->n; i++) {
+        int64_t S = p->v[i].T * (p->v[i].h / 2) * (p->v[i].w / 2);
+        cap.tokens = S > cap.tokens ? S : cap.tokens;
+    }
+    return cap;
+}
+
+/* A video that the device cannot hold now. */
+static int check_size(const wan_pipeline *p, wan_dev *d)
+{
+    wan_dit_capacity cap = capacity(p);
+    wan_dit_bytes b;
+    size_t free_bytes, total;
+    WAN_TRY(wan_dit_plan(&b, &p->c, p->o.compute, 0, &cap));
+    WAN_TRY(d->backend->memory(d, &free_bytes, &total));
+    double need = (double)b.weights + (double)b.activations + (double)b.workspace;
+    if (need > (double)free_bytes)
+        return wan_err("a video of %" PRId64 " tokens takes %.1f GiB in the transformer, the device "
+                       "has %.1f free of %.1f", cap.tokens, need / 0x1p30,
+                       (double)free_bytes / 0x1p30, (double)total / 0x1p30);
+    return 0;
+}
+
 int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text)
 {
     wan_vae *vae;
     WAN_TRY(check_transformer(p));
+    WAN_TRY(check_size(p, d));
     WAN_TRY(open_vae(&vae, p, d, 0));
     wan_vae_close(&vae);
     return text ? check_text(p, d) : 0;
@@ -290,11 +318,7 @@ static int generate_one(sampling *s, const wan_dit_context *uncond)
 static int generate_all(sampling *s)
 {
     wan_pipeline *p = s->p;
-    wan_dit_capacity cap = { 0, 1, 1, WAN_RECOMPUTE_NONE };
-    for (int i = 0; i < p->n; i++) {
-        int64_t S = p->v[i].T * (p->v[i].h / 2) * (p->v[i].w / 2);
-        cap.tokens = S > cap.tokens ? S : cap.tokens;
-    }
+    wan_dit_capacity cap = capacity(p);
     WAN_TRY(wan_dit_reserve(s->m, &cap));
     wan_dit_context *uncond = NULL;
     if (p->negative)

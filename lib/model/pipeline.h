@@ -63,7 +63,7 @@ void wan_pipeline_close(wan_pipeline **p); /* NULL-safe; sets *p NULL */
 int64_t wan_pipeline_count(const wan_pipeline *p, int i); /* elements of the latent of video i */
 
 /* Every part of the model is there with the tensors and sizes that it must have, so that what does
- * not fit is known before the hours of work; no weights are read.  text: also tokenizer and text
+ * not fit, or is too large for the device, is known before the hours of work; no weights are read.  text: also tokenizer and text
  * encoder (0: the rows come from elsewhere). */
 int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text) WAN_MUST_CHECK;
 

@@ -8,15 +8,22 @@
 #include <string.h>
 
 #include "lib/base/file.h"
-#include "lib/model/text.h"
+#include "lib/base/log.h"
+#include "lib/model/captions.h"
 
 static int tokenise_one(int32_t **ids, int64_t *n, wan_tokenizer *t, const char *text,
                         int64_t max_len)
 {
     char *clean = NULL;
     WAN_TRY(wan_text_clean(&clean, text));
-    int rc = wan_tokenizer_encode(t, ids, n, clean, max_len);
+    int rc = wan_tokenizer_encode(t, ids, n, clean, INT32_MAX);
     free(clean);
+    if (rc == 0 && *n > max_len) {
+        wan_warn("prompt \"%.60s\"...: cut to %lld tokens, %lld lost", text, (long long)max_len,
+                 (long long)(*n - max_len));
+        (*ids)[max_len - 1] = (*ids)[*n - 1]; /* </s> stays last */
+        *n = max_len;
+    }
     return rc;
 }
 
@@ -27,15 +34,18 @@ static int tokenise(int32_t **ids, int64_t *n, const char *const *text, int coun
     WAN_TRY(wan_tokenizer_open(&t, e->tokenizer));
     int rc = 0;
     for (int i = 0; i < count && rc == 0; i++)
-        rc = tokenise_one(&ids[i], &n[i], t, text[i], e->max_len);
+        if ((rc = tokenise_one(&ids[i], &n[i], t, text[i], e->max_len)) < 0)
+            wan_err_prefix("prompt \"%.60s\"", text[i]);
     wan_tokenizer_close(&t);
     return rc;
 }
 
 /* Cuts the rows of all texts into one piece for each. */
-static int share(float **rows, const int64_t *n, const float *all, int count, int64_t width)
+static int share(float **rows, const int64_t *n, const float *all, const char *const *text,
+                 int count, int64_t width)
 {
     for (int i = 0; i < count; i++) {
+        WAN_TRY(wan_captions_check(all, n[i], width, text[i]));
         size_t size = (size_t)(n[i] * width);
         rows[i] = wan_malloc(size, sizeof **rows, "text rows");
         if (!rows[i])
@@ -46,8 +56,8 @@ static int share(float **rows, const int64_t *n, const float *all, int count, in
     return 0;
 }
 
-static int encode(float **rows, const int64_t *n, int32_t *const *ids, int count,
-                  const wan_prompt_encoder *e)
+static int encode(float **rows, const int64_t *n, int32_t *const *ids, const char *const *text,
+                  int count, const wan_prompt_encoder *e)
 {
     wan_umt5 *u;
     int64_t total = 0;
@@ -64,7 +74,7 @@ static int encode(float **rows, const int64_t *n, int32_t *const *ids, int count
     if (rc == 0)
         rc = wan_umt5_encode(u, all, (const int32_t *const *)ids, n, count);
     if (rc == 0)
-        rc = share(rows, n, all, count, e->width);
+        rc = share(rows, n, all, text, count, e->width);
     free(all);
     wan_umt5_close(&u);
     return rc;
@@ -77,7 +87,7 @@ int wan_prompt_encode(float **rows, int64_t *n, const char *const *text, int cou
     int32_t **ids = wan_calloc((size_t)count, sizeof *ids, "token ids");
     int rc = ids ? tokenise(ids, n, text, count, e) : -1;
     if (rc == 0)
-        rc = encode(rows, n, ids, count, e);
+        rc = encode(rows, n, ids, text, count, e);
     for (int i = 0; ids && i < count; i++)
         free(ids[i]);
     free(ids);

@@ -22,7 +22,8 @@ typedef struct wan_prompt_encoder {
 } wan_prompt_encoder;
 
 /* Cleans, tokenises and encodes count texts in one walk over the encoder's layers, which is open
- * only meanwhile.  rows[i] is malloc'ed host F32 [n[i], width]; on failure all are NULL. */
+ * only meanwhile.  rows[i] is malloc'ed host F32 [n[i], width]; on failure all are NULL.  A text of
+ * more than max_len tokens is cut, with a warning. */
 int wan_prompt_encode(float **rows, int64_t *n, const char *const *text, int count,
                       const wan_prompt_encoder *e) WAN_MUST_CHECK;
 

@@ -76,6 +76,8 @@ static int read_config(wan_umt5 *e, const json_t *j, const char *path)
     WAN_TRY(wan_json_int(j, "num_layers", 24, 1, 1024, &e->layers, path));
     WAN_TRY(wan_json_int(j, "vocab_size", 256384, 1, 1 << 24, &e->vocab, path));
     WAN_TRY(wan_json_real(j, "layer_norm_epsilon", 1e-6, &e->eps, path));
+    if (!(e->eps > 0 && e->eps < 1))
+        return wan_err("%s: key \"layer_norm_epsilon\" is %g, must be between 0 and 1", path, e->eps);
     WAN_TRY(wan_json_int(j, "relative_attention_num_buckets", BUCKETS, 1, 1024, &buckets, path));
     WAN_TRY(wan_json_int(j, "relative_attention_max_distance", 128, 1, 4096, &distance, path));
     if (!gated || buckets != BUCKETS || distance != 128)

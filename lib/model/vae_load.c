@@ -62,7 +62,8 @@ static int load_matrix(loader *l, wan_buf *out, const char *name, const int64_t 
     }
     if (rc == 0 && !(out->p = take_block(l, a, (size_t)n * wan_dtype_size(t), name)))
         rc = -1;
-    wan_st_release(l->st, wan_st_find(l->st, name));
+    if (wan_st_find(l->st, name))
+        wan_st_release(l->st, wan_st_find(l->st, name));
     free(a);
     free(b);
     return rc;

@@ -418,7 +418,7 @@ int wan_st_load(wan_st *st, const char *name, const int64_t *shape, int rank, vo
         return wan_err("%s: tensor %s: has shape %s, expected %s", t->file, name, has, want);
     }
     t->used = 1;
-    if (dst && copy_out(dst, dt, t) < 0)
+    if ((dst ? copy_out(dst, dt, t) : wan_convert(NULL, dt, NULL, t->dtype, 0)) < 0)
         return wan_err_prefix("%s: tensor %s", t->file, name);
     return 0;
 }

@@ -38,7 +38,7 @@ size_t wan_st_count(const wan_st *st);
 wan_st_tensor *wan_st_at(wan_st *st, size_t i);              /* sorted by name */
 wan_st_tensor *wan_st_find(wan_st *st, const char *name);    /* NULL when absent */
 const json_t *wan_st_metadata(const wan_st *st);             /* __metadata__ or NULL */
-/* Finds, checks the shape exactly, converts into dst (dst may be NULL: only marks used).
+/* Finds, checks the shape exactly, converts into dst (dst may be NULL: only checks and marks used).
  * -1 "FILE: tensor NAME: missing | has shape [..], expected [..] | dtype I64 is not floating". */
 int wan_st_load(wan_st *st, const char *name, const int64_t *shape, int rank, void *dst,
                 wan_dtype dt) WAN_MUST_CHECK;

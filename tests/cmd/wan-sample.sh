@@ -40,6 +40,12 @@ fails 2 'give --prompts' "no prompt" S
 fails 2 '--model is missing' "no model" wan-sample --prompts x
 fails 2 'a PNG holds one frame' "5 frames into a PNG" S --prompts x --save_file x.png
 fails 2 'unexpected operand' "a prompt without its option" S -- x
+fails 2 'prompt 2 is not valid UTF-8' "a prompt in Latin-1" S --prompts x "$(printf 'caf\351')"
+fails 1 'd.mp4: is a directory' "a folder of that name" bash -c "mkdir d.mp4; wan-sample --model '$M' \
+    --sizes 32*32 --frame_nums 5 --sample_steps 1 --device cpu --prompts x --save_file d.mp4"
+ok "a long prompt" bash -c "wan-sample --model '$M' --sample_steps 1 --sizes 32*32 --frame_nums 1 --device cpu \
+    --prompts \"\$(printf 'a cat %.0s' {1..400})\" --save_file long.png 2>long.err"
+ok "is cut, and it is said" grep -q 'cut to 512 tokens, [0-9]* lost' long.err
 fails 1 'no/such' "an unwritable folder, before the work" S --prompts x --save_file no/such/x.mp4
 fails 1 'no/such' "latents into no folder, before the work" S --prompts x --save_file y.mp4 --latents-out no/such/l
 fails 1 'no/such' "a picture into no folder" G --sizes 32*32 --frame_nums 1 --prompts x --save_file no/such/x.png
