@@ -50,6 +50,11 @@ static void layers(void)
        c->v.stratify, "recipe < YAML < words");
     ok(c->v.min_lr == 2e-5 && c->v.decay_iters == 100 && c->v.warmup_iters == 20,
        "min_lr, lr_decay_iters and the warm-up follow");
+    wan_config *long_run = fresh();
+    rc = build(long_run, NULL, WORDS("train.train_iters=20000"), "pretrain");
+    ok(rc == 0 && long_run->v.warmup_iters == 2000 && long_run->v.decay_iters == 20000,
+       "a long run keeps the recipe's warm-up");
+    wan_config_free(&long_run);
     wan_config_free(&c);
     c = fresh();
     rc = build(c, yaml, WORDS("~optimizer.weight_decay"), "pretrain");
