@@ -180,7 +180,7 @@ endif
 GENCODE := $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a))
 NVFLAGS := -O3 -std=c++17 -I. -Xcompiler -fPIC -Xcompiler -Wall $(VENDOR_INC) $(DEFS) $(GENCODE) \
 	-DWAN_CUDA_ARCH='"$(CUDA_ARCH)"' 	--threads 2
-CUSRC := $(filter-out $(if $(CUDNN),%_none.cu,%_cudnn.cu %/sdpa_graph.cu),$(sort $(wildcard kernels/*.cu)))
+CUSRC := $(filter-out $(if $(CUDNN),%_none.cu,%_cudnn.cu kernels/sdpa_%),$(sort $(wildcard kernels/*.cu)))
 CUOBJ := $(CUSRC:%.cu=$(OBJ)/cuda/%.o)
 $(OBJ)/cuda/%.o: %.cu
 	$(SAY) NVCC $<

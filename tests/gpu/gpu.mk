@@ -24,7 +24,7 @@ $(BUILD)/gpu/bench_gpu: $(OBJ)/tests/gpu/bench_gpu.o $(LIB)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
-$(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(OBJ)/cuda/kernels/sdpa_graph.o
+$(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(patsubst %,$(OBJ)/cuda/kernels/sdpa_%.o,graph plan)
 	$(SAY) NVCC $@
 	@mkdir -p $(@D)
 	$(Q)$(NVCC) $(NVFLAGS) -o $@ $^ $(VENDOR_LINK)
