@@ -178,6 +178,8 @@ static int decode_latent(wan_record *r)
         return wan_err("tensor \"latent\" is not [%d, T, h, w]", wan_vae_channels(vae));
     if (wan_record_find(r, "frames"))
         return wan_err("tensor \"frames\" is already there");
+    if (l->bytes == 0)
+        return wan_err("tensor \"latent\" is empty");
     int64_t Tl = l->shape[1], h = l->shape[2], w = l->shape[3], count, px;
     int64_t shape[4] = { 4 * (Tl - 1) + 1, 8 * h, 8 * w, 3 };
     WAN_TRY(wan_shape_count(&count, l->shape, 4));

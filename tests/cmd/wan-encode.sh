@@ -86,11 +86,39 @@ mkdir raw && for f in clips/*.mp4; do cp "$f" raw/; echo '{"caption": "x"}' > "r
 wan-decode -q --height 64 --width 64 raw 2>/dev/null | sed 's/"caption":"x"/"captiom":"x"/' > nocap.wan
 fails 1 'checksum|crc|CRC' "a changed byte is seen" wan-encode --model "$M" nocap.wan
 
+# zeros NAME TENSOR DTYPE SHAPE BYTES: a record with one tensor of zeros, as NAME.wan
+zeros() {
+    local h="{\"$2\":{\"dtype\":\"$3\",\"shape\":$4,\"data_offsets\":[0,$5]}}"
+    { printf "\\x$(printf %02x ${#h})\\0\\0\\0\\0\\0\\0\\0%s" "$h"; head -c "$5" /dev/zero; } > "$1.safetensors"
+    wan-record from-safetensors -q -o "$1.wan" "$1.safetensors"
+}
+E() { wan-encode --model "$M" -o never.wan "$@"; }
+zeros four frames U8 '[4,16,16,3]' 3072
+fails 1 'four.wan: record 1 \(four\): 4 frames: the VAE takes 4n\+1' "4 frames" E four.wan
+zeros odd frames U8 '[1,20,16,3]' 960
+fails 1 'record 1 \(odd\): frames of 20x16: .*multiples of 8' "height 20" E odd.wan
+zeros rgba frames U8 '[1,16,16,4]' 1024
+fails 1 'record 1 .*not U8 \[T, H, W, 3\]' "four colours" E rgba.wan
+zeros thin latent F32 '[8,1,2,2]' 128
+fails 1 'record 1 .*not \[16, T, h, w\]' "8 latent channels" E -d thin.wan
+zeros none latent F32 '[16,0,2,2]' 0
+fails 1 'record 1 .*"latent" is empty' "a latent of no frames" E -d none.wan
+zeros int latent I32 '[16,1,2,2]' 256
+fails 1 'record 1 .*I32' "a latent of integers" E -d int.wan
+ok "none of them left a file" no test -e never.wan
+if has_pty; then
+    script -qec "wan-encode -q --model $M f.wan; echo status \$?" /dev/null >tty.out </dev/null
+    ok "binary to a terminal is refused" grep -q 'status 1' tty.out
+    ok "and nothing of it is written" bash -c "! grep -aq WAN.*HEAD tty.out"
+else skip "binary to a terminal is refused" "no script(1), or no pseudo-terminal to be had"; fi
+
 # ---- wrong models
 W=vae/diffusion_pytorch_model.safetensors
 broken() { rm -rf m && cp -r "$M" m && chmod -R u+w m; }
 broken && sed -i 's/"encoder\.conv_in\.bias"/"encoder.conv_xx.bias"/' m/$W
 fails 1 'encoder.conv_in.bias: missing' "a missing weight" wan-encode --model m f.wan
+broken && sed -i 's/"encoder\.conv_in\.weight"/"encoder.conv_xx.weight"/' m/$W
+fails 1 'encoder.conv_in.weight: missing' "a missing matrix" wan-encode --model m f.wan
 broken && sed -i 's/"num_layers": 2/"num_layers": 1/' m/text_encoder/config.json
 fails 1 'encoder.block.1.*not part of this model' "an extra weight" wan-encode --model m f.wan
 broken && sed -i 's/"d_ff": 128/"d_ff": 127/' m/text_encoder/config.json
