@@ -74,8 +74,8 @@ static int add_norm(wan_tokenizer *t, tok_norm m, const char *from, const char *
         return wan_err("%s: too many normalisers", path);
     m.from = from ? copy_of(from, strlen(from)) : NULL;
     m.to = to ? copy_of(to, strlen(to)) : NULL;
-    t->norm[t->n_norm++] = m;
-    return 0;
+    t->norm[t->n_norm++] = m; /* from here on close frees them */
+    return (from && !m.from) || (to && !m.to) ? wan_err("%s: out of memory", path) : 0;
 }
 
 /* ---- spiece.model: protocol buffers, only the fields that are needed */
