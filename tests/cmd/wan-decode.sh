@@ -112,6 +112,27 @@ if command -v ffmpeg >/dev/null; then
     ok "pixels twice as wide as high" is "$(wan-decode -q sar.mp4 | wan-record ls |
         jq -c '.tensors[0].shape')" "[9,64,128,3]"
     ffmpeg -y -v error -ss 0.2 -i clips/c1.mp4 -c copy edited.mp4; cp clips/c1.json edited.json
+    frames="--mode frames --num-frames 3" # Matroska states no number of frames: a second pass
+    ok "frames mode where the number of frames is not stated" is \
+        "$(wan-decode -q $size $frames whole.mkv | wan-record ls | jq -r '.tensors[0].sha256' | tr '\n' ' ')" \
+        "$(wan-decode -q $size $frames clips/c1.mp4 | wan-record ls | jq -r '.tensors[0].sha256' | tr '\n' ' ')"
+    ffmpeg -y -v error -i clips/c1.mp4 -c copy bare.h264; cp clips/c1.json bare.json
+    ok "frames without time stamps" is "$(wan-decode -q $size bare.h264 |
+        wan-record ls | jq -c '[.meta.frames_in, .meta.frames_retimed, .meta.frames_out]')" "[9,9,9]"
+    printf "ffconcat version 1.0\nfile 'clips/c1.mp4'\n" >list.mp4; cp clips/c1.json list.json
+    fails 1 'list.mp4: not a video' "a list of other files is not followed" wan-decode -q $size list.mp4
+    for s in 64x64 128x96; do
+        ffmpeg -y -v error -f lavfi -i smptebars=s=$s:r=16:d=0.5 -pix_fmt yuv420p -c:v mpeg2video \
+            -q:v 2 $s.ts
+    done
+    cat 64x64.ts 128x96.ts >sizes.ts; cp clips/c1.json sizes.json
+    wan-decode -q --fps source --no-aspect-ratio --height 32 --width 32 sizes.ts |
+        wan-record to-safetensors -q -o sizes.safetensors
+    tail -c $((13 * 3072)) sizes.safetensors | head -c 3072 >first.rgb; tail -c 3072 sizes.safetensors >last.rgb
+    raw="-f rawvideo -pix_fmt rgb24 -s 32x32"
+    psnr=$(ffmpeg $raw -i first.rgb $raw -i last.rgb -lavfi psnr -f null - 2>&1 |
+        sed -n 's/.*average:\([0-9]*\).*/\1/p')
+    ok "a change of frame size shows the same picture ($psnr dB)" test "${psnr:-0}" -ge 19
     ffmpeg -y -v error -i clips/c1.mp4 -frames:v 1 -pix_fmt yuvj420p still.jpg; cp clips/c1.json still.json
     ok "a picture, whatever its name looks like" is "$(wan-decode -q $size still.jpg |
         wan-record ls | jq -c '.tensors[0].shape')" "[1,32,32,3]"

@@ -95,6 +95,12 @@ fails 1 'latent has not the type and shape' "check: shape of a latent" bash -c \
     "wan-record from-safetensors nan.safetensors | wan-record check"
 sed 's/latent/tensor/' nan.safetensors >nan2.safetensors
 fails 1 'not finite' "check: NaN" bash -c "wan-record from-safetensors nan2.safetensors | wan-record check"
+sed 's/latent/text__/' nan.safetensors | sed 's/text__/text/; s/}}    /}}      /' >rank.safetensors
+fails 1 'text has not the type and shape' "check: shape of text rows" bash -c \
+    "wan-record from-safetensors rank.safetensors | wan-record check"
+printf '\x68\0\0\0\0\0\0\0%-104s\1' '{"__metadata__":{"format":"pt","who":"me"},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}' >who.safetensors
+ok "foreign metadata is kept" is "$(wan-record from-safetensors who.safetensors | wan-record ls |
+    jq -c '[.key, .meta]')" '["who",{"who":"me"}]'
 # 1e300 is finite, though not as F32
 printf '\x40\0\0\0\0\0\0\0{"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}          \x9c\x75\0\x88\x3c\xe4\x37\x7e' >big.safetensors
 ok "check: a large F64" bash -c "wan-record from-safetensors big.safetensors | wan-record check"

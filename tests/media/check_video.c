@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/media/sheet.h"
 #include "lib/media/video.h"
 #include "tests/tap.h"
 
@@ -231,6 +232,32 @@ static void check_scale(void)
     ok(wan_image_scale(big, 0, 192, px, 64, 96) < 0, "%s", wan_err_text());
 }
 
+/* Nine grey frames of 16 x 32 in three columns: the first, the middle and the last one. */
+static void check_sheet(void)
+{
+    static uint8_t px[9 * 16 * 32 * 3];
+    wan_sheet *s;
+    wan_video v;
+    for (size_t i = 0; i < sizeof px; i++)
+        px[i] = (uint8_t)(8 + 7 * (i / (16 * 32 * 3)));
+    int rc = wan_sheet_open(&s, 2, 3, 16), shown[4];
+    for (int i = 0; rc == 0 && i < 3; i++)
+        shown[i] = wan_sheet_add(s, px, i == 1 ? 2 : 9, 16, 32);
+    shown[3] = wan_sheet_add(s, px, 1, 0, 32);
+    ok(rc == 0 && shown[0] == 1 && shown[1] == 1 && shown[2] == 0 && shown[3] < 0,
+       "two rows of three, and no third");
+    rc = wan_sheet_write(s, in_dir("sheet.png"));
+    wan_sheet_close(&s);
+    ok(rc == 0 && wan_video_read(&v, path, &(wan_video_options){ 0 }) == 0 && v.height == 32 &&
+           v.width == 96, "34 x 102 pixels, read as 32 x 96");
+    static const struct { int y, x, grey; } want[] = { { 8, 8, 8 }, { 8, 40, 8 + 7 * 4 },
+        { 8, 80, 8 + 7 * 8 }, { 24, 8, 8 }, { 24, 40, 8 + 7 }, { 24, 80, 0 } };
+    for (size_t i = 0; v.rgb && i < sizeof want / sizeof *want; i++)
+        ok(v.rgb[(want[i].y * 96 + want[i].x) * 3] == want[i].grey, "grey %d at %d, %d (%d there)",
+           want[i].grey, want[i].y, want[i].x, v.rgb[(want[i].y * 96 + want[i].x) * 3]);
+    wan_video_free(&v);
+}
+
 static void check_writer(void)
 {
     char *a, *b;
@@ -305,6 +332,7 @@ int main(void)
     check_fit();
     check_matrix();
     check_scale();
+    check_sheet();
     check_writer();
     check_colours();
     check_damage();
