@@ -56,6 +56,11 @@ typedef struct sink {
     int64_t interval;
 } sink;
 
+static const char *metrics_name(void)
+{
+    return strcmp(o.metrics, "-") ? o.metrics : "<stdout>";
+}
+
 static int report(void *arg, const wan_report *r)
 {
     sink *s = arg;
@@ -68,7 +73,7 @@ static int report(void *arg, const wan_report *r)
                      (long long)r->step);
             s->f = NULL;
         } else if (ferror(s->f)) {
-            return wan_err_errno("%s: cannot write the metrics", o.metrics);
+            return wan_err_errno("%s: cannot write the metrics", metrics_name());
         }
     }
     if (r->skipped)
@@ -131,6 +136,15 @@ static void print_config(const wan_config *c)
         wan_config_print(c, stderr, 1);
 }
 
+/* What was printed has arrived; exits when not. */
+static int close_stdout(void)
+{
+    if (fclose(stdout) == 0)
+        return WAN_EXIT_DONE;
+    wan_err_errno("<stdout>");
+    wan_die();
+}
+
 static int open_metrics(sink *s, int64_t step)
 {
     int64_t dropped = 0;
@@ -159,7 +173,10 @@ static int train(wan_config *c, wan_comm *comm)
     if (o.plan) {
         if (comm->rank == 0)
             wan_plan_print(wan_train_plan(t), wan_train_geometry(t), stdout);
-        if (wan_train_fits(t) < 0 || fflush(stdout) != 0)
+        int fits = wan_train_fits(t); /* the plan is printed first, also where it does not fit */
+        if (comm->rank == 0 && fits == 0)
+            close_stdout();
+        if (fits < 0)
             wan_die();
         wan_train_close(&t);
         return WAN_EXIT_DONE;
@@ -171,7 +188,7 @@ static int train(wan_config *c, wan_comm *comm)
                        (status = wan_train_run(t, report, &s)) < 0))
         wan_die();
     if (s.f && fclose(s.f) != 0) {
-        wan_err_errno("%s: cannot write the metrics", o.metrics);
+        wan_err_errno("%s: cannot write the metrics", metrics_name());
         wan_die();
     }
     wan_train_close(&t);
@@ -185,7 +202,7 @@ int main(int argc, char **argv)
     int argi = wan_opt_parse(&tool, argc, argv);
     if (o.keys_mdoc) {
         wan_config_mdoc(stdout);
-        return fclose(stdout) == 0 ? WAN_EXIT_DONE : WAN_EXIT_FAILED;
+        return close_stdout();
     }
     wan_signals_trainer();
     if (wan_config_new(&c) < 0)
@@ -193,7 +210,7 @@ int main(int argc, char **argv)
     configure(c, argc, argv, argi);
     if (o.keys) {
         wan_config_print(c, stdout, 1);
-        return fclose(stdout) == 0 ? WAN_EXIT_DONE : WAN_EXIT_FAILED;
+        return close_stdout();
     }
     if (wan_comm_open(&comm, o.transport, (double)c->v.dead_seconds,
                       60.0 * (double)c->v.timeout_minutes) < 0)
