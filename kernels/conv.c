@@ -5,6 +5,7 @@
 #include "kernels/conv.h"
 
 #include "kernels/ops.h"
+#include "kernels/rows.h"
 
 /* The n elements of b as WAN_REAL: b itself, or a copy at *spare, which then moves on. */
 static const wan_real *as_real(wan_buf b, int64_t n, wan_real **spare)
@@ -60,6 +61,7 @@ static void store(wan_buf y, int64_t at, const wan_real *v, int64_t n, int add)
 int wan_conv_forward_c(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                        const wan_real *b, int add)
 {
+    WAN_ROWS_CHECK("conv_forward", y, x, w);
     int64_t To = (c->T - c->kt) / c->st + 1;
     int64_t Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
     int64_t Wo = (c->W + c->left + c->right - c->kw) / c->sw + 1;

@@ -15,6 +15,7 @@
 
 #include "kernels/conv.h"
 #include "kernels/ops_vae.h"
+#include "kernels/rows.h"
 
 #define MAX_PLANS 512
 
@@ -254,6 +255,7 @@ static int execute(wan_dev *d, const plan *p, wan_buf y, wan_buf x, const void *
 int wan_conv_forward_dnnl(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                           const wan_real *b, int add)
 {
+    WAN_ROWS_CHECK("conv_forward", y, x, w);
     int native = x.t == w.t && (x.t == WAN_BF16 || y.t == WAN_F32);
     plan key;
     memset(&key, 0, sizeof key);

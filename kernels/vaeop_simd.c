@@ -2,30 +2,9 @@
  *
  * vaeop_simd.c - VAE norm and SiLU in plain loops that the compiler vectorises.
  */
-#include <string.h>
-
+#include "kernels/math_simd.h"
 #include "kernels/ops_vae.h"
 #include "kernels/rows.h"
-
-/* exp(x), relative error below 2e-7: x = k ln 2 + r, 2^k put into the exponent, a polynomial in r. */
-static inline float exp_poly(float x)
-{
-    x = x > -87.0f ? x : -87.0f; /* NaN too: no integer holds it, and what it divides stays NaN */
-    x = x < 88.0f ? x : 88.0f;
-    float k = __builtin_rintf(x * 1.44269504f);
-    float r = x - k * 0.693359375f + k * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    int32_t bits = ((int32_t)k + 127) << 23;
-    float scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return p * scale;
-}
 
 static void norm_row(float *restrict y, const float *restrict x, const float *restrict gamma,
                      float root, int64_t C, int silu)
@@ -35,7 +14,7 @@ static void norm_row(float *restrict y, const float *restrict x, const float *re
     if (silu) {
         for (int64_t c = 0; c < C; c++) {
             float v = x[c] * inv * gamma[c];
-            y[c] = v / (1.0f + exp_poly(-v));
+            y[c] = v / (1.0f + wan_f_exp_soft(-v));
         }
     } else {
         for (int64_t c = 0; c < C; c++)
