@@ -38,7 +38,7 @@ static int64_t highest(const char *dir)
     for (struct dirent *e; d && (e = readdir(d));) {
         long long step;
         char rest;
-        if (sscanf(e->d_name, "iter_%7lld%c", &step, &rest) == 1 && step > best)
+        if (sscanf(e->d_name, "iter_%18lld%c", &step, &rest) == 1 && step > best)
             best = step;
     }
     if (d)

@@ -30,6 +30,9 @@ ok "sample from it" S --checkpoint_dir run --prompts "a lovely cat" --base_seed 
 same "the same model, the same video" ck.mp4 cat.mp4
 ok "an iteration of it" S --checkpoint_dir run --checkpoint_step 0 --prompts x --save_file ck0.mp4
 fails 1 'iter_0000005' "an iteration it lacks" S --checkpoint_dir run --checkpoint_step 5 --prompts x
+mv run/iter_0000000 run/iter_12345678 && rm -f run/latest*
+ok "a step of eight digits, without the pointer file" S --checkpoint_dir run --prompts "a lovely cat" --base_seed 1 --save_file ck8.mp4
+same "is found" ck8.mp4 cat.mp4
 fails 1 'nowhere' "no such checkpoint" S --checkpoint_dir nowhere --prompts x
 
 fails 2 'multiples of 16' "width 40" G --frame_nums 5 --sizes 40*32 --prompts x
