@@ -9,6 +9,9 @@ samples=${SAMPLES:-$top/../shared/samples} runs=${RUNS:-9} size=${SIZE:-416x240}
 w=${size%x*} h=${size#*x}
 out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
 
+ls "$samples"/*.mp4 >/dev/null 2>&1 || { echo "no clips in $samples (SAMPLES=dir)"; exit 1; }
+command -v ffmpeg >/dev/null || { echo "no ffmpeg here to compare with"; exit 1; }
+
 once() { # once NAME command...: a line "wall cpu kib" more in NAME's figures
     local name=$1; shift
     ${RT:-} /usr/bin/time -a -o "$out/$name" -f "%e %U %S %M" "$@" </dev/null >/dev/null 2>&1
