@@ -112,7 +112,7 @@ NCCL_PLUGIN := $(if $(filter 10,$(NCCL)$(CORE)),$(BUILD)/lib/libwan-nccl.so)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all tools cuda tests examples demo check check-run check-asan check-gpu check-reference check-mutations bench bench-gpu \
+.PHONY: all tools cuda tests examples demo check check-run check-amx check-asan check-gpu check-reference check-mutations bench bench-gpu \
 	man lint install clean help deps fuzz FORCE
 
 all: $(BIN) $(PLUGIN) $(NCCL_PLUGIN) ## build the tools into build/bin (and the CUDA plugin where nvcc is)
@@ -179,7 +179,7 @@ endif
 # ---- CUDA plugin: opened with dlopen, never linked; no driver library is named
 GENCODE := $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a))
 NVFLAGS := -O3 -std=c++17 -I. -Xcompiler -fPIC -Xcompiler -Wall $(VENDOR_INC) $(DEFS) $(GENCODE) \
-	-DWAN_CUDA_ARCH='"$(CUDA_ARCH)"' 	--threads 2
+	-DWAN_CUDA_ARCH='"$(CUDA_ARCH)"' --threads 2
 CUSRC := $(filter-out $(if $(CUDNN),%_none.cu,%_cudnn.cu kernels/sdpa_%),$(sort $(wildcard kernels/*.cu)))
 CUOBJ := $(CUSRC:%.cu=$(OBJ)/cuda/%.o)
 $(OBJ)/cuda/%.o: %.cu
@@ -229,6 +229,8 @@ check-run:
 check-asan: ## the same under AddressSanitizer and UBSan
 	$(MAKE) check ASAN=1 CUDA=0 BUILD=$(BUILD)/asan
 
+check-amx: tests ## the AMX paths on a CPU with AVX512-BF16 but no AMX
+	@OBJ=$(abspath $(OBJ)) tests/run tests/kernels/amx/check.sh
 check-mutations: ## break the model in ten known ways and demand that the tests notice
 	tests/reference/mutations.sh
 -include tests/tests.mk

@@ -269,14 +269,14 @@ static int crafted(const struct more *m)
 
 static void zips(void)
 {
-    ok(crafted(&(struct more){ "archive/more" }) == 0, "a zip with one entry more");
-    REFUSED("encrypted", "archive/more", .flags = 1);
-    REFUSED("compressed", "archive/more", .method = 8);
-    REFUSED("compressed", "archive/more", .packed = -1);
-    REFUSED("occurs twice", "archive/version");
-    REFUSED("overlaps", "archive/more", .again = 1);
-    REFUSED("disagree", "archive/more", "archive/m0re");
-    REFUSED("another folder", "archives/more");
+    ok(crafted(&(struct more){ .name = "archive/more" }) == 0, "a zip with one entry more");
+    REFUSED("encrypted", .name = "archive/more", .flags = 1);
+    REFUSED("compressed", .name = "archive/more", .method = 8);
+    REFUSED("compressed", .name = "archive/more", .packed = -1);
+    REFUSED("occurs twice", .name = "archive/version");
+    REFUSED("overlaps", .name = "archive/more", .again = 1);
+    REFUSED("disagree", .name = "archive/more", "archive/m0re");
+    REFUSED("another folder", .name = "archives/more");
     REFUSED("another folder", "../etc/passwd");
 }
 
