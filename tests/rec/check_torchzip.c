@@ -275,7 +275,7 @@ static void zips(void)
     REFUSED("compressed", .name = "archive/more", .packed = -1);
     REFUSED("occurs twice", .name = "archive/version");
     REFUSED("overlaps", .name = "archive/more", .again = 1);
-    REFUSED("disagree", .name = "archive/more", "archive/m0re");
+    REFUSED("disagree", .name = "archive/more", .local_name = "archive/m0re");
     REFUSED("another folder", .name = "archives/more");
     REFUSED("another folder", "../etc/passwd");
 }
