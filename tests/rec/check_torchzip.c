@@ -277,7 +277,7 @@ static void zips(void)
     REFUSED("overlaps", .name = "archive/more", .again = 1);
     REFUSED("disagree", .name = "archive/more", .local_name = "archive/m0re");
     REFUSED("another folder", .name = "archives/more");
-    REFUSED("another folder", "../etc/passwd");
+    REFUSED("another folder", .name = "../etc/passwd");
 }
 
 int main(void)
