@@ -182,13 +182,7 @@ static int report_clip(const wan_clip *clip, json_t *entry)
         entry = json_pack("{s:s, s:o}", "status", "left out", "error",
                           wan_json_text(wan_err_text()));
     json_object_set_new(entry, "file", wan_json_text(clip->path));
-    char *line = wan_json_dump(entry);
-    int rc = line ? 0 : -1;
-    if (line && fprintf(wan_out_file(report), "%s\n", line) < 0)
-        rc = wan_err_errno("%s: write failed", wan_out_name(report));
-    free(line);
-    json_decref(entry);
-    return rc;
+    return wan_json_line(wan_out_file(report), wan_out_name(report), entry);
 }
 
 static json_t *report_entry(const char *key, const wan_video *v, int64_t kept, json_t *lost)

@@ -108,18 +108,6 @@ static int open_binary(wan_out **out)
 
 /* ---- ls */
 
-/* Prints and releases one line. */
-static int print_line(wan_out *out, json_t *line)
-{
-    char *text = wan_json_dump(line);
-    int rc = text ? 0 : -1;
-    if (text && fprintf(wan_out_file(out), "%s\n", text) < 0)
-        rc = wan_err_errno("%s: write failed", wan_out_name(out));
-    free(text);
-    json_decref(line);
-    return rc;
-}
-
 typedef struct listing {
     wan_out *out;
     json_t *shown; /* the header printed last */
@@ -132,9 +120,11 @@ static int ls_record(input *in, wan_record *rec, void *arg)
     if (o.header && !(l->shown && json_equal(l->shown, header))) {
         json_decref(l->shown);
         l->shown = json_incref(header);
-        WAN_TRY(print_line(l->out, json_pack("{s:O}", "header", header)));
+        WAN_TRY(wan_json_line(wan_out_file(l->out), wan_out_name(l->out),
+                              json_pack("{s:O}", "header", header)));
     }
-    return print_line(l->out, wan_inspect_json(rec, o.digest));
+    return wan_json_line(wan_out_file(l->out), wan_out_name(l->out),
+                         wan_inspect_json(rec, o.digest));
 }
 
 static int do_ls(char **path, int n)

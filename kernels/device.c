@@ -12,6 +12,7 @@
 
 #include "kernels/device_cpu.h"
 #include "kernels/plugin.h"
+#include "lib/base/dynlib.h"
 #include "lib/base/log.h"
 
 /* What the public struct does not show: who owns which bytes. */
@@ -29,49 +30,17 @@ static const wan_plugin_host plugin_host = {
     .warn = wan_warn,
 };
 
-/* Path candidate i of the plugin; 0 when there are no more. */
-static int plugin_path(int i, char *path, size_t size)
-{
-    const char *env = getenv("WAN_CUDA_PLUGIN");
-    if (env && *env) {
-        snprintf(path, size, "%s", env);
-        return i == 0;
-    }
-    char exe[4096];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n <= 0 || i > 1)
-        return 0;
-    exe[n] = 0;
-    char *slash = strrchr(exe, '/');
-    if (slash)
-        *slash = 0;
-    return snprintf(path, size, i ? "%s/../lib/libwan-cuda.so" : "%s/libwan-cuda.so", exe) <
-           (int)size;
-}
-
 /* The plugin, opened once per process and never closed (CUDA does not survive dlclose). */
 static const wan_plugin *plugin_load(void)
 {
     static const wan_plugin *loaded;
-    char path[4200];
-    void *so = NULL;
+    char path[WAN_DYNLIB_PATH];
     if (loaded)
         return loaded;
-    for (int i = 0; !so && plugin_path(i, path, sizeof path); i++) {
-        if (access(path, R_OK) != 0)
-            continue;
-        so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        if (!so) {
-            wan_err("cuda: %s: %s", path, dlerror());
-            return NULL;
-        }
-    }
-    if (!so) {
-        const char *env = getenv("WAN_CUDA_PLUGIN");
-        wan_err("cuda: %s not found: build the plugin with `make CUDA=1`",
-                env && *env ? env : "libwan-cuda.so (beside the tools or in ../lib)");
+    void *so = wan_dynlib_open(path, "libwan-cuda.so", "WAN_CUDA_PLUGIN", "cuda",
+                               "build the plugin with `make CUDA=1`");
+    if (!so)
         return NULL;
-    }
     wan_plugin_entry_fn *entry = (wan_plugin_entry_fn *)dlsym(so, WAN_PLUGIN_SYMBOL);
     loaded = entry ? entry(&plugin_host) : NULL;
     if (!loaded)

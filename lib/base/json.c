@@ -56,6 +56,17 @@ json_t *wan_json_text(const char *bytes)
     return j;
 }
 
+int wan_json_line(FILE *f, const char *name, json_t *j)
+{
+    char *text = wan_json_dump(j);
+    int rc = text ? 0 : -1;
+    if (text && fprintf(f, "%s\n", text) < 0)
+        rc = wan_err_errno("%s: write failed", name);
+    free(text);
+    json_decref(j);
+    return rc;
+}
+
 int wan_json_save(const char *path, const json_t *j, int indent)
 {
     char *s = json_dumps(j, (size_t)JSON_INDENT(indent) | JSON_SORT_KEYS);

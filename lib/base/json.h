@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "lib/base/err.h"
 
@@ -18,6 +19,8 @@ char *wan_json_dump(const json_t *j);          /* compact, sorted keys; caller f
 /* A string of any bytes, a file name say; where they are not UTF-8, those from 0x80 on are written
  * as \xHH. */
 json_t *wan_json_text(const char *bytes);
+/* One compact line to f (name in the error); releases j. */
+int wan_json_line(FILE *f, const char *name, json_t *j) WAN_MUST_CHECK;
 int wan_json_save(const char *path, const json_t *j, int indent) WAN_MUST_CHECK; /* temp+rename */
 
 /* Typed members: absent key -> default and 0; wrong type or out of range -> -1 with a sentence

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * dynlib.c - finding and opening a plugin.
+ */
+#include "lib/base/dynlib.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Candidate i for the path; 0 when there are no more. */
+static int candidate(char path[WAN_DYNLIB_PATH], int i, const char *file, const char *named)
+{
+    char exe[4096];
+    if (named)
+        return i == 0 && snprintf(path, WAN_DYNLIB_PATH, "%s", named) < WAN_DYNLIB_PATH;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0 || i > 1)
+        return 0;
+    exe[n] = 0;
+    char *slash = strrchr(exe, '/');
+    if (slash)
+        *slash = 0;
+    return snprintf(path, WAN_DYNLIB_PATH, i ? "%s/../lib/%s" : "%s/%s", exe, file) <
+           WAN_DYNLIB_PATH;
+}
+
+void *wan_dynlib_open(char path[WAN_DYNLIB_PATH], const char *file, const char *env,
+                      const char *what, const char *hint)
+{
+    const char *named = getenv(env);
+    named = named && *named ? named : NULL;
+    for (int i = 0; candidate(path, i, file, named); i++) {
+        if (access(path, R_OK) != 0)
+            continue;
+        void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (!so)
+            wan_err("%s: %s: %s", what, path, dlerror());
+        return so;
+    }
+    wan_err("%s: %s%s not found: %s", what, named ? named : file,
+            named ? "" : " (beside the tools or in ../lib)", hint);
+    return NULL;
+}
