@@ -9,7 +9,7 @@ FFMPEG ?= auto
 DNNL ?= auto
 CORE ?= 0
 CORE_SRC ?= $(wildcard lib/base/err.c lib/base/log.c lib/base/dtype.c lib/base/rng.c lib/base/file.c \
-	lib/base/dynlib.c lib/model/dit*.c lib/model/params.c lib/train/step.c lib/train/optim.c)
+	lib/base/dynlib.c lib/model/*.c lib/model/wan/*.c lib/train/step.c lib/train/optim.c)
 DEBUG ?= 0
 ASAN ?= 0
 WERROR ?= 0
@@ -65,8 +65,8 @@ SKIP += $(wildcard kernels/*_dnnl_none.c)
 else
 SKIP += $(wildcard kernels/*_dnnl.c)
 endif
-SRC := $(filter-out $(SKIP),$(sort $(wildcard lib/*/*.c kernels/*.c)))
-CCSRC := $(sort $(wildcard lib/*/*.cc))
+SRC := $(filter-out $(SKIP),$(sort $(wildcard lib/*/*.c lib/*/*/*.c kernels/*.c)))
+CCSRC := $(sort $(wildcard lib/*/*.cc lib/*/*/*.cc))
 ifeq ($(CORE),1)
 PKGS :=
 SRC := $(filter-out $(SKIP),$(sort $(wildcard kernels/*.c) $(CORE_SRC)))
@@ -103,7 +103,7 @@ OBJS := $(SRC:%.c=$(OBJ)/%.o) $(CCSRC:%.cc=$(OBJ)/%.o)
 # the model and the reference kernels in double, for finite differences
 SRC64 := $(sort $(filter-out %_dnnl.c %_simd.c %_dnnl_none.c,$(wildcard kernels/*.c))) \
 	$(wildcard lib/base/err.c lib/base/dtype.c lib/base/rng.c lib/base/log.c lib/base/file.c \
-	lib/base/dynlib.c lib/model/dit*.c lib/model/params.c lib/model/flow.c lib/model/sampler.c)
+	lib/base/dynlib.c lib/model/*.c lib/model/wan/*.c lib/model/sample/sampler*.c)
 LIB64 := $(OBJ)/f64/libwan64.a
 OBJS64 := $(SRC64:%.c=$(OBJ)/f64/%.o)
 BIN := $(TOOLS:%=$(BUILD)/bin/%)

@@ -13,11 +13,11 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
-#include "lib/model/modelfolder.h"
-#include "lib/model/modelio.h"
-#include "lib/model/official.h"
-#include "lib/model/text.h"
-#include "lib/model/vae.h"
+#include "lib/model/files/modelfolder.h"
+#include "lib/model/files/modelio.h"
+#include "lib/model/files/official.h"
+#include "lib/model/text/text.h"
+#include "lib/model/vae/vae.h"
 
 static struct {
     const char *hf_model, *megatron_path, *hf_path, *naming, *dtype, *device_map;
@@ -63,7 +63,7 @@ typedef struct source {
     wan_st *st;
     wan_st_tensor **t; /* [params.n] */
     wan_params params;
-    wan_dit_config c;
+    wan_net_config c;
     wan_dtype *type;   /* to store */
     void *buf;         /* one tensor */
     enum wan_naming naming;
@@ -94,15 +94,15 @@ static void source_close(source *s)
 static int source_open(source *s, const char *dir)
 {
     *s = (source){ .sub = "" };
-    WAN_TRY(wan_dit_config_load(&s->c, dir));
-    WAN_TRY(wan_dit_params(&s->params, &s->c));
+    WAN_TRY(wan_net_config_load(&s->c, dir));
+    WAN_TRY(wan_net_params(&s->params, &s->c));
     WAN_TRY(wan_st_open(&s->st, dir));
     size_t n = (size_t)s->params.n, largest = 0;
     s->t = wan_calloc(n, sizeof *s->t, "tensor list");
     s->type = wan_calloc(n, sizeof *s->type, "tensor list");
     if (!s->t || !s->type)
         return -1;
-    WAN_TRY(wan_dit_match(s->t, &s->params, s->st, dir));
+    WAN_TRY(wan_net_match(s->t, &s->params, s->st, dir));
     int type = wanted_type();
     for (size_t i = 0; i < n; i++) {
         const wan_st_tensor *t = s->t[i];
@@ -267,7 +267,7 @@ static int fill_transformer(void *arg, const char *dir)
 {
     source *s = arg;
     char *inner = *s->sub ? wan_path_join(dir, s->sub) : strdup(dir);
-    int rc = inner ? wan_dit_write(&s->c, &s->params, inner, s->naming, s->type, o.max_shard, fetch,
+    int rc = inner ? wan_net_write(&s->c, &s->params, inner, s->naming, s->type, o.max_shard, fetch,
                                    s)
                    : -1;
     wan_progress(1, "%d tensors", s->done);

@@ -12,7 +12,7 @@
 #include "lib/base/opt.h"
 #include "lib/media/clips.h"
 #include "lib/media/video.h"
-#include "lib/rec/record.h"
+#include "lib/rec/record/record.h"
 
 static struct {
     int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;

@@ -13,10 +13,10 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
-#include "lib/model/captions.h"
-#include "lib/model/modeldigest.h"
-#include "lib/model/vae.h"
-#include "lib/rec/record.h"
+#include "lib/model/text/captions.h"
+#include "lib/model/files/modeldigest.h"
+#include "lib/model/vae/vae.h"
+#include "lib/rec/record/record.h"
 
 #define QUEUE_BYTES ((size_t)256 << 20) /* a window ends early when more waits in memory */
 

@@ -9,7 +9,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
-#include "lib/rec/index.h"
+#include "lib/rec/shard/index.h"
 
 static struct {
     const char *ratio, *exclude;

@@ -12,10 +12,10 @@
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/media/sheet.h"
-#include "lib/rec/record_st.h"
-#include "lib/rec/inspect.h"
-#include "lib/rec/keyset.h"
-#include "lib/rec/record.h"
+#include "lib/rec/tensor/record_st.h"
+#include "lib/rec/record/inspect.h"
+#include "lib/rec/shard/keyset.h"
+#include "lib/rec/record/record.h"
 
 static struct {
     const char *output, *key;

@@ -13,8 +13,8 @@
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/media/save.h"
-#include "lib/model/exchange.h"
-#include "lib/model/prompt.h"
+#include "lib/model/sample/exchange.h"
+#include "lib/model/text/prompt.h"
 
 static struct {
     const char *task, *model, *checkpoint, *t5_dir, *vae_dir, *negative, *save_file, *solver;

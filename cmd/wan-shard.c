@@ -10,8 +10,8 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
-#include "lib/rec/samplemap.h"
-#include "lib/rec/shard.h"
+#include "lib/rec/shard/samplemap.h"
+#include "lib/rec/shard/shard.h"
 
 static struct {
     const char *output, *extract, *latent, *text;

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/file.h"
-#include "lib/rec/record.h"
+#include "lib/rec/record/record.h"
 
 enum { MAX_DEPTH = 32, MAX_SIDECAR = 1 << 20 };
 

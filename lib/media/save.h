@@ -15,7 +15,7 @@
 #ifndef WAN_MEDIA_SAVE_H
 #define WAN_MEDIA_SAVE_H
 
-#include "lib/rec/record.h"
+#include "lib/rec/record/record.h"
 
 typedef struct wan_save_clip {
     const char *path;     /* ends with .png: a picture (frames 1), else an mp4; NULL: a record */

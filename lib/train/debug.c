@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "lib/base/file.h"
-#include "lib/rec/safetensors.h"
+#include "lib/rec/tensor/safetensors.h"
 #include "lib/train/train_priv.h"
 
 struct wan_debug_dump {
@@ -80,7 +80,7 @@ static int each_tensor(wan_train *t, const wan_batch *b, wan_st_writer *w, int p
             WAN_TRY(wan_st_declare(w, name, WAN_F32, p->shape, p->rank));
             continue;
         }
-        WAN_TRY(wan_dit_get_grad(t->m, i, host));
+        WAN_TRY(wan_net_get_grad(t->m, i, host));
         WAN_TRY(wan_st_put(w, name, host, WAN_F32));
     }
     return 0;

@@ -92,7 +92,7 @@ static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
     r->tokens = b->total;
     r->packs = b->packing.packs;
     r->padding = 1 - (double)b->total / ((double)r->packs * (double)t->plan.cap.tokens);
-    r->flops = 3 * wan_dit_flops(&t->geometry, (int)b->n, b->tokens);
+    r->flops = 3 * wan_net_flops(&t->geometry, (int)b->n, b->tokens);
     r->ranks = t->comm->size;
 }
 
@@ -129,7 +129,7 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     uint64_t step = (uint64_t)t->st.step;
     r->lr = wan_schedule_lr(&t->schedule, t->st.step);
     wan_train_draw(t, &b, step);
-    int rc = wan_dit_zero_grad(t->m);
+    int rc = wan_net_zero_grad(t->m);
     if (rc == 0)
         rc = wan_train_packs(t, t->data, &b, step, 1);
     if (rc == 0)

@@ -15,7 +15,7 @@ int64_t wan_optim_bytes(int64_t n)
     return 2 * n * (int64_t)sizeof(wan_real);
 }
 
-int wan_optim_new(wan_optim **out, wan_dit *m, double beta1, double beta2, double eps,
+int wan_optim_new(wan_optim **out, wan_net *m, double beta1, double beta2, double eps,
                   int no_decay_1d)
 {
     size_t n = (size_t)m->params.total * sizeof(wan_real);
@@ -102,7 +102,7 @@ static int update_rest(wan_optim *o, const wan_adamw *a, const wan_real *coef)
 
 int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm)
 {
-    wan_dit *m = o->m;
+    wan_net *m = o->m;
     wan_adamw a = { .lr = lr, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps,
                     .weight_decay = weight_decay, .step = o->step + 1 };
     const wan_real *coef = max_norm > 0 ? o->coef : NULL;
@@ -116,7 +116,7 @@ int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm
 
 const char *wan_optim_find_bad(wan_optim *o)
 {
-    wan_dit *m = o->m;
+    wan_net *m = o->m;
     int64_t count, *at = wan_dev_alloc(m->d, sizeof *at, "count");
     const char *name = NULL;
     for (int i = 0; at && i < m->params.n && !name; i++) {

@@ -12,10 +12,10 @@
 #ifndef WAN_TRAIN_OPTIM_H
 #define WAN_TRAIN_OPTIM_H
 
-#include "lib/model/dit.h"
+#include "lib/model/wan/net.h"
 
 typedef struct wan_optim {
-    wan_dit *m;
+    wan_net *m;
     wan_real *exp_avg, *exp_avg_sq; /* device [params.total] */
     double *sumsq;                  /* device [1] */
     wan_real *coef;                 /* device [1] */
@@ -24,7 +24,7 @@ typedef struct wan_optim {
     int no_decay_1d;                /* norms, biases and modulation tables keep their size */
 } wan_optim;
 
-int wan_optim_new(wan_optim **out, wan_dit *m, double beta1, double beta2, double eps,
+int wan_optim_new(wan_optim **out, wan_net *m, double beta1, double beta2, double eps,
                   int no_decay_1d) WAN_MUST_CHECK;
 void wan_optim_free(wan_optim **o);
 /* Bytes of device memory for a model of n elements (params.total). */

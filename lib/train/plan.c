@@ -12,14 +12,14 @@
 #define MIB(x) ((double)(x) / (1 << 20))
 
 /* What providers ask for inside one op: packed keys and values, a packed weight, partial sums. */
-static int64_t scratch(const wan_dit_config *c, const wan_dit_capacity *cap)
+static int64_t scratch(const wan_net_config *c, const wan_net_capacity *cap)
 {
     int64_t width = (int64_t)c->heads * c->head_dim, real = sizeof(wan_real);
     return 2 * cap->tokens * width * real + width * c->ffn * real + (2 << 20);
 }
 
-int wan_plan_make(wan_plan *p, const wan_dit_config *c, wan_dtype compute,
-                  const wan_dit_capacity *cap, wan_data *data, const wan_feed *source,
+int wan_plan_make(wan_plan *p, const wan_net_config *c, wan_dtype compute,
+                  const wan_net_capacity *cap, wan_data *data, const wan_feed *source,
                   int64_t batch, int64_t position, int ranks)
 {
     wan_params params;
@@ -29,11 +29,11 @@ int wan_plan_make(wan_plan *p, const wan_dit_config *c, wan_dtype compute,
     p->ranks = ranks;
     p->batch = batch;
     p->samples = wan_feed_count(source);
-    WAN_TRY(wan_dit_params(&params, c));
+    WAN_TRY(wan_net_params(&params, c));
     p->parameters = params.count;
     p->optimizer = wan_optim_bytes(params.total);
     wan_params_free(&params);
-    WAN_TRY(wan_dit_plan(&p->model, c, compute, WAN_DIT_TRAIN, cap));
+    WAN_TRY(wan_net_plan(&p->model, c, compute, WAN_NET_TRAIN, cap));
     p->rows = wan_step_bytes(c, compute, cap) + scratch(c, cap);
     p->total = p->model.weights + p->model.grads + p->model.activations + p->model.workspace +
                p->optimizer + p->rows;
@@ -45,12 +45,12 @@ int wan_plan_make(wan_plan *p, const wan_dit_config *c, wan_dtype compute,
     WAN_TRY(wan_data_batch_at(data, &b, position));
     p->tokens = b.total;
     p->packs = b.packing.packs;
-    p->flops = 3 * wan_dit_flops(c, (int)b.n, b.tokens);
+    p->flops = 3 * wan_net_flops(c, (int)b.n, b.tokens);
     wan_batch_free(&b);
     return 0;
 }
 
-void wan_plan_print(const wan_plan *p, const wan_dit_config *c, FILE *f)
+void wan_plan_print(const wan_plan *p, const wan_net_config *c, FILE *f)
 {
     fprintf(f, "model        %d blocks, width %d, %d heads, ffn %d: %lld parameters\n", c->layers,
             c->heads * c->head_dim, c->heads, c->ffn, (long long)p->parameters);

@@ -8,12 +8,12 @@
 
 #include "lib/base/file.h"
 
-static int64_t features(const wan_dit_config *c)
+static int64_t features(const wan_net_config *c)
 {
     return (int64_t)c->in_ch * c->patch_h * c->patch_w;
 }
 
-int64_t wan_step_bytes(const wan_dit_config *c, wan_dtype compute, const wan_dit_capacity *cap)
+int64_t wan_step_bytes(const wan_net_config *c, wan_dtype compute, const wan_net_capacity *cap)
 {
     int64_t row = features(c), e = (int64_t)wan_dtype_size(compute);
     return cap->tokens * row * (7 * (int64_t)sizeof(wan_real) + e) +
@@ -38,7 +38,7 @@ static int alloc_device(wan_step *s)
     return s->rows && s->text && s->text_host && s->coef && s->loss ? 0 : -1;
 }
 
-int wan_step_new(wan_step **out, wan_dit *m, const wan_dit_capacity *cap, int64_t batch)
+int wan_step_new(wan_step **out, wan_net *m, const wan_net_capacity *cap, int64_t batch)
 {
     wan_step *s = wan_calloc(1, sizeof *s, "training step");
     size_t n = (size_t)cap->samples;
@@ -55,7 +55,7 @@ int wan_step_new(wan_step **out, wan_dit *m, const wan_dit_capacity *cap, int64_
     s->t = wan_calloc(n, sizeof *s->t, "timesteps");
     s->coef_host = wan_calloc(n, sizeof *s->coef_host, "loss factors");
     if (!s->grid || !s->text_len || !s->tokens || !s->t || !s->coef_host ||
-        wan_dit_reserve(m, cap) < 0 || alloc_device(s) < 0) {
+        wan_net_reserve(m, cap) < 0 || alloc_device(s) < 0) {
         wan_step_free(&s);
         return -1;
     }
@@ -85,7 +85,7 @@ void wan_step_free(wan_step **ps)
 /* Checks the shapes of a pack against the model and the reserve; totals into tokens and text. */
 static int measure(wan_step *s, const wan_step_sample *v, int n, int64_t *tokens, int64_t *text)
 {
-    const wan_dit_config *c = &s->m->c;
+    const wan_net_config *c = &s->m->c;
     *tokens = *text = 0;
     if (n < 1 || n > s->cap.samples)
         return wan_err("a pack of %d samples; room for %lld", n, (long long)s->cap.samples);
@@ -154,7 +154,7 @@ static int put_pack(wan_step *s, const wan_step_sample *v, int n)
 }
 
 int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int train,
-                 wan_dit_on_grad *on_grad, void *arg)
+                 wan_net_on_grad *on_grad, void *arg)
 {
     wan_dev *d = s->m->d;
     int64_t tokens, text;
@@ -164,16 +164,16 @@ int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int t
         WAN_BUG("losses %lld..%lld of %lld", (long long)at, (long long)at + n,
                 (long long)s->batch);
     WAN_TRY(put_pack(s, v, n));
-    wan_dit_input in = { .n = n, .grid = (const int64_t(*)[3])s->grid,
+    wan_net_input in = { .n = n, .grid = (const int64_t(*)[3])s->grid,
                          .rows = wan_buf_of(s->rows, s->m->compute), .t = s->t,
                          .text = wan_buf_of(s->text, s->m->compute), .text_len = s->text_len };
-    WAN_TRY(wan_dit_forward(s->m, &in, s->pred));
+    WAN_TRY(wan_net_forward(s->m, &in, s->pred));
     WAN_TRY(wan_pack_new(d, &pack, s->tokens, n));
     wan_buf dpred = WAN_RBUF(train ? s->dpred : NULL);
     int rc = d->ops->flow_loss(d, s->loss + at, dpred, s->pred, s->x0, s->eps, s->coef, &pack,
                                s->F);
     if (rc == 0 && train)
-        rc = wan_dit_backward(s->m, &in, dpred, on_grad, arg);
+        rc = wan_net_backward(s->m, &in, dpred, on_grad, arg);
     wan_pack_free(d, &pack);
     return rc;
 }

@@ -5,7 +5,7 @@
  *
  *     wan_step *s;
  *     wan_step_new(&s, model, &capacity, batch);
- *     wan_dit_zero_grad(model);
+ *     wan_net_zero_grad(model);
  *     for each pack: wan_step_run(s, samples, n, at, 1, NULL, NULL);
  *     wan_step_losses(s, loss, batch);
  *
@@ -19,7 +19,7 @@
 #define WAN_TRAIN_STEP_H
 
 #include "lib/base/rng.h"
-#include "lib/model/dit.h"
+#include "lib/model/wan/net.h"
 
 typedef struct wan_step_sample {
     int64_t latent[4];     /* C, T', h, w; h and w even */
@@ -33,8 +33,8 @@ typedef struct wan_step_sample {
 } wan_step_sample;
 
 typedef struct wan_step {
-    wan_dit *m;
-    wan_dit_capacity cap;
+    wan_net *m;
+    wan_net_capacity cap;
     int64_t F, batch;
     /* device */
     wan_real *latent, *noise, *noisy; /* one sample, latent order */
@@ -50,15 +50,15 @@ typedef struct wan_step {
 } wan_step;
 
 /* batch: losses that are kept until they are read.  Reserves the model's memory too. */
-int wan_step_new(wan_step **out, wan_dit *m, const wan_dit_capacity *cap, int64_t batch)
+int wan_step_new(wan_step **out, wan_net *m, const wan_net_capacity *cap, int64_t batch)
     WAN_MUST_CHECK;
 void wan_step_free(wan_step **s);
 /* Bytes of device memory beside the model's. */
-int64_t wan_step_bytes(const wan_dit_config *c, wan_dtype compute, const wan_dit_capacity *cap);
+int64_t wan_step_bytes(const wan_net_config *c, wan_dtype compute, const wan_net_capacity *cap);
 /* Runs a pack; its losses become number at.. of those kept.  train: adds to the gradients and calls
- * on_grad (may be NULL) as wan_dit_backward does. */
+ * on_grad (may be NULL) as wan_net_backward does. */
 int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int train,
-                 wan_dit_on_grad *on_grad, void *arg) WAN_MUST_CHECK;
+                 wan_net_on_grad *on_grad, void *arg) WAN_MUST_CHECK;
 /* Waits for the device; loss: host [n], unweighted. */
 int wan_step_losses(wan_step *s, float *loss, int64_t n) WAN_MUST_CHECK;
 /* Prediction for a sample of the last pack, whose first row is `row`, to host [C, T', h, w]. */

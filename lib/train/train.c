@@ -10,17 +10,17 @@
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
-#include "lib/model/modelfolder.h"
-#include "lib/model/modelio.h"
-#include "lib/rec/safetensors.h"
-#include "lib/train/geometry.h"
-#include "lib/train/place.h"
+#include "lib/model/files/modelfolder.h"
+#include "lib/model/files/modelio.h"
+#include "lib/rec/tensor/safetensors.h"
+#include "lib/train/config/geometry.h"
+#include "lib/train/parallel/place.h"
 #include "lib/train/train_priv.h"
 
 /* ---- before the device ---- */
 
 /* Attention's part of a sample's cost grows with the square of its tokens (wan-model.md 7). */
-static double quadratic(const wan_dit_config *g)
+static double quadratic(const wan_net_config *g)
 {
     double d = (double)g->heads * g->head_dim;
     return 4 * d / (12 * d * d + 4 * d * g->ffn + 4 * d * g->text_len);
@@ -122,7 +122,7 @@ static int open_empty(wan_train *t)
 static int open_data(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    const wan_dit_config *g = &t->geometry;
+    const wan_net_config *g = &t->geometry;
     const char *path = t->opt.mock ? "" : v->data_path;
     wan_data_options o = { .seed = (uint64_t)v->seed, .shuffle = v->shuffle && !*v->debug_batch,
                            .batch = v->global_batch, .capacity = v->capacity, .window = v->window,
@@ -141,7 +141,7 @@ static int open_data(wan_train *t)
     wan_data_capacity(t->data, &t->plan.cap);
     if (v->eval_interval > 0 && v->eval_iters > 0 && *path && !*v->debug_batch &&
         wan_feed_has(path, "val")) {
-        wan_dit_capacity cap;
+        wan_net_capacity cap;
         WAN_TRY(wan_feed_open(&t->val_source, v, path, "val", g->in_ch, g->text_dim));
         o.shuffle = 0;
         o.workers = 0;
@@ -203,7 +203,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(open_empty(t), fail);
     WAN_GOTO(open_data(t), fail);
     WAN_GOTO(open_state(t), fail);
-    wan_dit_capacity cap = t->plan.cap;
+    wan_net_capacity cap = t->plan.cap;
     cap.recompute = recompute_of(c->v.recompute);
     WAN_GOTO(wan_plan_make(&t->plan, &t->geometry, o->compute, &cap, t->data, t->source,
                            c->v.global_batch, t->st.position, comm->size), fail);
@@ -219,7 +219,7 @@ const wan_plan *wan_train_plan(const wan_train *t)
     return &t->plan;
 }
 
-const wan_dit_config *wan_train_geometry(const wan_train *t)
+const wan_net_config *wan_train_geometry(const wan_train *t)
 {
     return &t->geometry;
 }
@@ -280,10 +280,10 @@ static int load_weights(wan_train *t)
     }
     if (t->weights) {
         wan_info("weights from %s", t->weights);
-        return wan_dit_load(t->m, t->weights);
+        return wan_net_load(t->m, t->weights);
     }
     wan_info("random weights from seed %lld", (long long)v->seed);
-    return wan_dit_init(t->m, (uint64_t)v->seed);
+    return wan_net_init(t->m, (uint64_t)v->seed);
 }
 
 /* What every rank has read on its own. */
@@ -369,7 +369,7 @@ int wan_train_start(wan_train *t)
         WAN_TRY(say_device(t));
         say_capacity(t);
     }
-    WAN_TRY(wan_dit_new(&t->m, t->dev, &t->geometry, t->opt.compute, WAN_DIT_TRAIN));
+    WAN_TRY(wan_net_new(&t->m, t->dev, &t->geometry, t->opt.compute, WAN_NET_TRAIN));
     WAN_TRY(wan_optim_new(&t->optim, t->m, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
     WAN_TRY(wan_step_new(&t->step, t->m, &t->plan.cap, v->global_batch));
     WAN_TRY(wan_dp_new(&t->dp, t->m, t->comm, v->bucket_bytes));
@@ -393,7 +393,7 @@ void wan_train_close(wan_train **pt)
     wan_step_free(&t->step);
     wan_optim_free(&t->optim);
     if (t->m)
-        wan_dit_free(&t->m);
+        wan_net_free(&t->m);
     wan_dev_close(&t->dev);
     free(t->draw);
     free(t->losses);

@@ -13,7 +13,7 @@
 #define WAN_TRAIN_TRAIN_H
 
 #include "lib/dist/comm.h"
-#include "lib/train/config.h"
+#include "lib/train/config/config.h"
 #include "lib/train/plan.h"
 
 #define WAN_SIGMA_BINS 10
@@ -53,7 +53,7 @@ typedef int wan_report_fn(void *arg, const wan_report *r);
 int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_train_options *o)
     WAN_MUST_CHECK;
 const wan_plan *wan_train_plan(const wan_train *t);
-const wan_dit_config *wan_train_geometry(const wan_train *t);
+const wan_net_config *wan_train_geometry(const wan_train *t);
 /* -1 when the plan does not fit into the memory allowed, or of this machine (device cpu). */
 int wan_train_fits(const wan_train *t) WAN_MUST_CHECK;
 int wan_train_start(wan_train *t) WAN_MUST_CHECK;

@@ -6,8 +6,8 @@
 #define WAN_TRAIN_TRAIN_PRIV_H
 
 #include "lib/dist/mesh.h"
-#include "lib/train/checkpoint.h"
-#include "lib/train/dp.h"
+#include "lib/train/checkpoint/checkpoint.h"
+#include "lib/train/parallel/dp.h"
 #include "lib/train/flow.h"
 #include "lib/train/optim.h"
 #include "lib/train/schedule.h"
@@ -20,7 +20,7 @@ struct wan_train {
     int local_ranks; /* on this machine */
     wan_train_options opt;
     wan_mesh mesh;
-    wan_dit_config geometry;
+    wan_net_config geometry;
     char *resume;      /* iter_* folder, or NULL */
     int at_home;       /* resume lies in checkpoint.save */
     char *weights;     /* folder with weights to start from, or NULL */
@@ -36,7 +36,7 @@ struct wan_train {
     int64_t row;       /* skipped steps in a row */
     /* on the device */
     wan_dev *dev;
-    wan_dit *m;
+    wan_net *m;
     wan_optim *optim;
     wan_step *step;
     wan_dp *dp;

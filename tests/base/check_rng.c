@@ -6,7 +6,7 @@
  * builds by up to 1.8e-6; the words drawn are the same.
  */
 #include "lib/base/rng.h"
-#include "lib/rec/safetensors.h"
+#include "lib/rec/tensor/safetensors.h"
 #include "tests/tap.h"
 
 static const double BOUND = 4e-6; /* absolute; normal numbers are O(1) */

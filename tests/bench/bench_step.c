@@ -9,7 +9,7 @@
 
 typedef struct job {
     const char *name;
-    wan_dit_config c;
+    wan_net_config c;
     int64_t latent[4]; /* C, T', h, w */
     double budget;     /* seconds to spend */
 } job;
@@ -25,7 +25,7 @@ static int step(void *arg)
 {
     ctx *c = (ctx *)arg;
     double norm, t = bench_now();
-    WAN_TRY(wan_dit_zero_grad(c->s->m));
+    WAN_TRY(wan_net_zero_grad(c->s->m));
     WAN_TRY(wan_step_run(c->s, &c->v, 1, 0, 1, NULL, NULL));
     c->passes = bench_now() - t;
     WAN_TRY(wan_optim_norm(c->o, &norm));
@@ -48,13 +48,13 @@ static void run(const job *j, wan_dtype t)
 {
     const int64_t *l = j->latent;
     int64_t tokens = l[1] * (l[2] / 2) * (l[3] / 2), rows = j->c.text_len;
-    wan_dit_capacity cap = { tokens, 1, rows + 1, WAN_RECOMPUTE_NONE };
+    wan_net_capacity cap = { tokens, 1, rows + 1, WAN_RECOMPUTE_NONE };
     wan_dev *d;
-    wan_dit *m;
+    wan_net *m;
     ctx c = { .passes = 0 };
     bench_must(wan_dev_open(&d, "cpu", 0));
-    bench_must(wan_dit_new(&m, d, &j->c, t, WAN_DIT_TRAIN));
-    bench_must(wan_dit_init(m, 1));
+    bench_must(wan_net_new(&m, d, &j->c, t, WAN_NET_TRAIN));
+    bench_must(wan_net_init(m, 1));
     bench_must(wan_step_new(&c.s, m, &cap, 1));
     bench_must(wan_optim_new(&c.o, m, 0.9, 0.95, 1e-8, 1));
     float *x0 = noise(l[0] * l[1] * l[2] * l[3], 1), *text = noise(rows * j->c.text_dim, 2);
@@ -62,14 +62,14 @@ static void run(const job *j, wan_dtype t)
                              .text_rows = rows, .sigma = 0.6f, .t = 600, .coef = 1,
                              .stream = wan_rng_stream(3, WAN_RNG_TEST, 0, 0) };
     double s = bench_best(step, &c, j->budget);
-    double flop = 3 * wan_dit_flops(&j->c, 1, &tokens);
+    double flop = 3 * wan_net_flops(&j->c, 1, &tokens);
     printf("| %s | %s | %6.1f | %7.1f | %8.4f | %5.0f | %7.0f |\n", j->name,
            t == WAN_BF16 ? "bf16" : "fp32", (double)m->params.count / 1e6, flop / 1e9, s,
            flop / s / 1e9, (double)tokens / s);
     fflush(stdout);
     wan_optim_free(&c.o);
     wan_step_free(&c.s);
-    wan_dit_free(&m);
+    wan_net_free(&m);
     wan_dev_close(&d);
     free(x0);
     free(text);

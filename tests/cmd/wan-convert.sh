@@ -7,44 +7,44 @@ W=diffusion_pytorch_model.safetensors
 bytes() { stat -Lc %s "$@"; }
 no() { ! "$@"; }
 
-ok "import a HuggingFace folder" wan-convert import "$R/dit_b" ck
-same "the file is the one diffusers wrote" ck/iter_0000000/transformer/$W "$R/dit_b/transformer/$W"
+ok "import a HuggingFace folder" wan-convert import "$R/net_b" ck
+same "the file is the one diffusers wrote" ck/iter_0000000/transformer/$W "$R/net_b/transformer/$W"
 ok "the run points to iteration 0" grep -qx 0 ck/latest_checkpointed_iteration.txt
 ok "export it" wan-convert export ck hf
-same "the weights are back" hf/transformer/$W "$R/dit_b/transformer/$W"
+same "the weights are back" hf/transformer/$W "$R/net_b/transformer/$W"
 same "config.json too" hf/transformer/config.json ck/iter_0000000/transformer/config.json
 ok "eps is written as a person would" grep -q '"eps": 1e-6' hf/transformer/config.json
 
 ok "export in the official naming" wan-convert export --naming official ck official
 ok "official names" grep -aq '"blocks.1.self_attn.q.weight"' official/$W
 ok "import the official folder" wan-convert import official ck2
-same "norm2 and norm3 came back right" ck2/iter_0000000/transformer/$W "$R/dit_b/transformer/$W"
-ok "import what the official code wrote" wan-convert import "$R/dit_b/official" ck3
-same "the same weights" ck3/iter_0000000/transformer/$W "$R/dit_b/transformer/$W"
+same "norm2 and norm3 came back right" ck2/iter_0000000/transformer/$W "$R/net_b/transformer/$W"
+ok "import what the official code wrote" wan-convert import "$R/net_b/official" ck3
+same "the same weights" ck3/iter_0000000/transformer/$W "$R/net_b/transformer/$W"
 
-ok "import sharded weights into one file" wan-convert import "$R/dit_c" one
+ok "import sharded weights into one file" wan-convert import "$R/net_c" one
 ok "export them sharded" wan-convert export --max-shard-size 100K one many
 ok "there is an index" test -f many/transformer/$W.index.json
 ok "import the shards" wan-convert import many again
 same "one file again" again/iter_0000000/transformer/$W one/iter_0000000/transformer/$W
 
-ok "bf16 stays bf16" wan-convert import --hf-model "$R/dit_d" --megatron-path d
-same "bf16 byte for byte" d/iter_0000000/transformer/$W "$R/dit_d/transformer/$W"
+ok "bf16 stays bf16" wan-convert import --hf-model "$R/net_d" --megatron-path d
+same "bf16 byte for byte" d/iter_0000000/transformer/$W "$R/net_d/transformer/$W"
 ok "to fp32" wan-convert export --torch-dtype float32 --megatron-path d --hf-path d32
 ok "and back" wan-convert import --dtype bf16 d32 d16
-same "bf16 to fp32 to bf16 changes nothing" d16/iter_0000000/transformer/$W "$R/dit_d/transformer/$W"
-ok "fp32 takes about twice the bytes" test "$(bytes d32/transformer/$W)" -gt $(($(bytes "$R/dit_d/transformer/$W") * 18 / 10))
+same "bf16 to fp32 to bf16 changes nothing" d16/iter_0000000/transformer/$W "$R/net_d/transformer/$W"
+ok "fp32 takes about twice the bytes" test "$(bytes d32/transformer/$W)" -gt $(($(bytes "$R/net_d/transformer/$W") * 18 / 10))
 
 ok "copy the other components" wan-convert export --copy-components --hf-model "$R/pipe" ck full
 same "the VAE" full/vae/$W "$R/pipe/vae/$W"
 same "the tokenizer" full/tokenizer/spiece.model "$R/pipe/tokenizer/spiece.model"
 ok "model_index.json" test -f full/model_index.json
 
-mkdir -p repo/google && cp "$R/dit_b/official/"* repo && cp -r "$R/tokenizer_plain/tokenizer" repo/google/umt5-xxl
+mkdir -p repo/google && cp "$R/net_b/official/"* repo && cp -r "$R/tokenizer_plain/tokenizer" repo/google/umt5-xxl
 cp "$TOP/tests/data/torch/official_vae.pth" repo/Wan2.1_VAE.pth
 cp "$TOP/tests/data/torch/official_umt5.pth" repo/models_t5_umt5-xxl-enc-bf16.pth
 ok "a whole folder of the official repository" wan-convert export --copy-components repo whole
-same "its transformer" whole/transformer/$W "$R/dit_b/transformer/$W"
+same "its transformer" whole/transformer/$W "$R/net_b/transformer/$W"
 ok "its other parts" test -s whole/vae/$W -a -s whole/text_encoder/model.safetensors -a \
     -s whole/tokenizer/spiece.model -a -s whole/scheduler/scheduler_config.json -a -s whole/model_index.json
 cp "$TOP/tests/data/torch/official_umt5.pth" repo/Wan2.1_VAE.pth
@@ -52,8 +52,8 @@ fails 1 'Wan2.1_VAE.pth: tensor .*no part of this model' "a VAE that is none" \
     wan-convert export --copy-components repo whole2
 ok "leaves no VAE" no test -e whole2/vae
 
-fails 1 'ck/iter_0000000: is there already; --force' "does not replace" wan-convert import "$R/dit_b" ck
-ok "--force does" wan-convert import --force "$R/dit_b" ck
+fails 1 'ck/iter_0000000: is there already; --force' "does not replace" wan-convert import "$R/net_b" ck
+ok "--force does" wan-convert import --force "$R/net_b" ck
 ok "and leaves nothing aside" sh -c 'test "$(ls -A ck | tr "\n" " ")" = "iter_0000000 latest_checkpointed_iteration.txt "'
 mkdir -p home/own && : >home/own/thesis.tex
 fails 1 'home: not replaced: home/own' "--force takes no folder of folders" \
@@ -63,7 +63,7 @@ fails 1 'not replaced: .*thesis.tex' "nor one with other files" \
 ok "which is still there" test -e home/own/thesis.tex
 
 # the last weight becomes 1e6, which F16 does not reach
-cp -rL "$R/dit_b/transformer" large && chmod -R u+w large
+cp -rL "$R/net_b/transformer" large && chmod -R u+w large
 printf '\000\044\164\111' | dd of=large/$W bs=1 seek=$(($(bytes large/$W) - 4)) conv=notrunc 2>/dev/null
 ok "a large weight in bf16" wan-convert import --dtype bf16 large l16
 fails 1 'too large for F16' "a large weight in fp16" wan-convert import --dtype fp16 large lf16
@@ -71,8 +71,8 @@ ok "leaves nothing" no test -e lf16/iter_0000000
 printf '\377\377\377\177' | dd of=large/$W bs=1 seek=$(($(bytes large/$W) - 4)) conv=notrunc 2>/dev/null
 fails 1 'large/.*element [0-9]* is not finite' "a weight that is no number" wan-convert import large nan
 
-# broken(CONFIG EDIT): the weights of dit_b under another config
-broken() { rm -rf bad; cp -rL "$R/dit_b/transformer" bad; chmod -R u+w bad; sed -i "$1" bad/config.json; }
+# broken(CONFIG EDIT): the weights of net_b under another config
+broken() { rm -rf bad; cp -rL "$R/net_b/transformer" bad; chmod -R u+w bad; sed -i "$1" bad/config.json; }
 broken 's/"num_layers": 2/"num_layers": 3/'
 fails 1 'tensor blocks\.2\.[a-z0-9_.]*: missing' "missing weight" wan-convert import bad x
 broken 's/"num_layers": 2/"num_layers": 1/'
@@ -96,11 +96,11 @@ broken 's/x/x/'; sed -i 's/model.*//' bad/$W; truncate -s 1000 bad/$W
 fails 1 "$W: " "truncated weights" wan-convert import bad x
 fails 1 'nowhere' "no such folder" wan-convert import nowhere x
 fails 1 'iter_0000007/transformer' "no such iteration" wan-convert export --checkpoint_step 7 ck y
-fails 1 'no training run' "an iteration of no training run" wan-convert export --checkpoint_step 7 "$R/dit_b" y
+fails 1 'no training run' "an iteration of no training run" wan-convert export --checkpoint_step 7 "$R/net_b" y
 ok "nothing was left behind" no ls -d x/iter_0000000 x/.iter_0000000.tmp y/transformer 2>/dev/null
 fails 2 'say import or export' "no verb" wan-convert ck hf
 fails 2 '--hf-model is missing' "no folders" wan-convert import
-fails 2 'for export' "naming of an import" wan-convert import --naming official "$R/dit_b" x
+fails 2 'for export' "naming of an import" wan-convert import --naming official "$R/net_b" x
 if [ -e /dev/full ] && [ "$(id -u)" = 0 ]; then skip "unwritable folder" "root may write anywhere"
-else mkdir ro && chmod a-w ro; fails 1 'ro' "unwritable folder" wan-convert import "$R/dit_b" ro; fi
+else mkdir ro && chmod a-w ro; fails 1 'ro' "unwritable folder" wan-convert import "$R/net_b" ro; fi
 done_testing

@@ -77,7 +77,7 @@ ok "nothing was replaced" is "$(ls twice)" "$(printf 'clip_1.safetensors\nclip_2
 fails 2 'one record, but there are 2 files' "from-safetensors: one --key for two files" \
     wan-record from-safetensors --key a one.safetensors one.safetensors
 fails 2 'needs -o' "without -o" wan-record to-safetensors "$two"
-ok "a foreign file" bash -c "wan-record from-safetensors --key ref/dit $TOP/tests/data/ref/dit_a/in.safetensors | wan-record check"
+ok "a foreign file" bash -c "wan-record from-safetensors --key ref/net $TOP/tests/data/ref/net_a/in.safetensors | wan-record check"
 fails 1 'not a safetensors|header' "a file that is none" wan-record from-safetensors "$two"
 if [ -x "${WAN_PYTHON:-}" ]; then
     ok "Python reads them" "$WAN_PYTHON" -c "

@@ -17,7 +17,7 @@
 #include "lib/base/json.h"
 #include "lib/base/log.h"
 #include "lib/base/rng.h"
-#include "lib/rec/safetensors.h"
+#include "lib/rec/tensor/safetensors.h"
 
 #define POOL (8 << 20)
 #define SHARD (4ll << 30)

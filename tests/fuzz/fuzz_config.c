@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/train/config.h"
+#include "lib/train/config/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
-#include "lib/rec/dataset.h"
-#include "lib/rec/index.h"
+#include "lib/rec/shard/dataset.h"
+#include "lib/rec/shard/index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

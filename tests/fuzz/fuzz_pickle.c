@@ -2,8 +2,8 @@
  *
  * fuzz_pickle.c - the stack machine on any bytes, and the same bytes as a pickled tensor.
  */
-#include "lib/rec/pickle.h"
-#include "lib/rec/torch.h"
+#include "lib/rec/tensor/pickle.h"
+#include "lib/rec/tensor/torch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "lib/base/crc32c.h"
-#include "lib/rec/record_format.h"
+#include "lib/rec/record/record_format.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

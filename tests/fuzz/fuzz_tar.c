@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "lib/rec/samplemap.h"
+#include "lib/rec/shard/samplemap.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/rec/torch.h"
+#include "lib/rec/tensor/torch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

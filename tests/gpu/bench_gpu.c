@@ -210,12 +210,12 @@ static void ops(void)
 
 /* ---- whole steps */
 
-static int64_t need(const wan_dit_config *c, const wan_dit_capacity *cap)
+static int64_t need(const wan_net_config *c, const wan_net_capacity *cap)
 {
-    wan_dit_bytes b;
+    wan_net_bytes b;
     wan_params p;
-    must(wan_dit_plan(&b, c, WAN_BF16, WAN_DIT_TRAIN, cap));
-    must(wan_dit_params(&p, c));
+    must(wan_net_plan(&b, c, WAN_BF16, WAN_NET_TRAIN, cap));
+    must(wan_net_params(&p, c));
     int64_t n = wan_optim_bytes(p.total);
     wan_params_free(&p);
     /* attention's workspace and cuDNN and cuBLASLt themselves: at most 5 GB */
@@ -233,20 +233,20 @@ static void step(const char *name, int layers)
     int k = 0;
     while (k < 2 && strcmp(name, sizes[k].name))
         k++;
-    wan_dit_config c = { sizes[k].heads, 128, layers ? layers : sizes[k].layers, sizes[k].ffn, 16,
+    wan_net_config c = { sizes[k].heads, 128, layers ? layers : sizes[k].layers, sizes[k].ffn, 16,
                          16, 4096, 512, 256, 2, 2, 1e-6 };
     const int64_t *g = sizes[k].grid;
     int64_t tokens = g[0] * g[1] * g[2], rows = TEXT - 1;
-    wan_dit_capacity cap = { tokens, 1, TEXT, WAN_RECOMPUTE_FULL };
+    wan_net_capacity cap = { tokens, 1, TEXT, WAN_RECOMPUTE_FULL };
     size_t has, total;
     must(dev->backend->memory(dev, &has, &total));
     while (!layers && k < 2 && c.layers > 1 && need(&c, &cap) > (int64_t)has)
         c.layers--;
-    wan_dit *m;
+    wan_net *m;
     wan_step *s;
     wan_optim *o;
-    must(wan_dit_new(&m, dev, &c, WAN_BF16, WAN_DIT_TRAIN));
-    must(wan_dit_init(m, 1));
+    must(wan_net_new(&m, dev, &c, WAN_BF16, WAN_NET_TRAIN));
+    must(wan_net_init(m, 1));
     must(wan_step_new(&s, m, &cap, 1));
     must(wan_optim_new(&o, m, 0.9, 0.95, 1e-8, 1));
     /* its zeros would make all gradients zero, and zeros draw less power */
@@ -260,14 +260,14 @@ static void step(const char *name, int layers)
     wan_rng_normal(&r, hw, 7, (size_t)hn);
     for (int64_t i = 0; i < hn; i++)
         hw[i] *= 0.02f;
-    must(wan_dit_set(m, head, hw));
+    must(wan_net_set(m, head, hw));
     wan_step_sample v = { .latent = { 16, g[0], 2 * g[1], 2 * g[2] }, .x0 = x0, .text = text,
                           .text_rows = rows, .sigma = 0.6f, .t = 600, .coef = 1,
                           .stream = wan_rng_stream(2, WAN_RNG_NOISE, 0, 0) };
-    double best = 1e30, norm, flops = 3 * wan_dit_flops(&c, 1, &tokens);
+    double best = 1e30, norm, flops = 3 * wan_net_flops(&c, 1, &tokens);
     for (int i = 0; i < 4; i++) {
         double t = wan_now();
-        must(wan_dit_zero_grad(m));
+        must(wan_net_zero_grad(m));
         must(wan_step_run(s, &v, 1, 0, 1, NULL, NULL));
         must(wan_optim_norm(o, &norm));
         must(wan_optim_step(o, 1e-5, 0.01, 1));
@@ -285,7 +285,7 @@ static void step(const char *name, int layers)
     free(hw);
     wan_optim_free(&o);
     wan_step_free(&s);
-    wan_dit_free(&m);
+    wan_net_free(&m);
 }
 
 int main(int argc, char **argv)

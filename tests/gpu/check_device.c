@@ -75,27 +75,27 @@ static void batch_free(batch *b)
 
 typedef struct run {
     wan_dev *d;
-    wan_dit *m;
+    wan_net *m;
     wan_step *s;
 } run;
 
 /* The published initialisation leaves the head at zero, which would hide everything behind it: all
  * parameters are moved by a little noise. */
-static run run_open(const char *device, const wan_dit_config *c, wan_dtype compute, const batch *b,
+static run run_open(const char *device, const wan_net_config *c, wan_dtype compute, const batch *b,
                     enum wan_recompute recompute)
 {
     run r = { NULL, NULL, NULL };
-    wan_dit_capacity cap = { b->tokens, SAMPLES, b->rows, recompute };
+    wan_net_capacity cap = { b->tokens, SAMPLES, b->rows, recompute };
     must(wan_dev_open(&r.d, device, WAN_DEV_STRICT));
-    must(wan_dit_new(&r.m, r.d, c, compute, WAN_DIT_TRAIN));
-    must(wan_dit_init(r.m, 3));
+    must(wan_net_new(&r.m, r.d, c, compute, WAN_NET_TRAIN));
+    must(wan_net_init(r.m, 3));
     for (int i = 0; i < r.m->params.n; i++) {
         int64_t n = r.m->params.v[i].count;
         float *p = malloc((size_t)n * sizeof *p), *e = normal(1000 + (uint64_t)i, n, 0.05);
-        must(wan_dit_get(r.m, i, p));
+        must(wan_net_get(r.m, i, p));
         for (int64_t k = 0; k < n; k++)
             p[k] += e[k];
-        must(wan_dit_set(r.m, i, p));
+        must(wan_net_set(r.m, i, p));
         free(p);
         free(e);
     }
@@ -106,13 +106,13 @@ static run run_open(const char *device, const wan_dit_config *c, wan_dtype compu
 static void run_close(run *r)
 {
     wan_step_free(&r->s);
-    wan_dit_free(&r->m);
+    wan_net_free(&r->m);
     wan_dev_close(&r->d);
 }
 
 static void run_once(run *r, const batch *b, float *loss, float *pred)
 {
-    must(wan_dit_zero_grad(r->m));
+    must(wan_net_zero_grad(r->m));
     must(wan_step_run(r->s, b->v, SAMPLES, 0, 1, NULL, NULL));
     must(wan_step_losses(r->s, loss, SAMPLES));
     for (int64_t i = 0, row = 0; i < SAMPLES; i++) {
@@ -131,7 +131,7 @@ static double grads_differ(const run *a, const run *b, double *all, const char *
     for (int i = 0; i < a->m->params.n; i++) {
         size_t n = (size_t)a->m->params.v[i].count;
         float *y = malloc(n * sizeof *y);
-        must(wan_dit_get_grad(b->m, i, y));
+        must(wan_net_get_grad(b->m, i, y));
         for (size_t k = 0; k < n; k++)
             floor_rms += (double)y[k] * y[k];
         free(y);
@@ -140,8 +140,8 @@ static double grads_differ(const run *a, const run *b, double *all, const char *
     for (int i = 0; i < a->m->params.n; i++) {
         size_t n = (size_t)a->m->params.v[i].count;
         float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
-        must(wan_dit_get_grad(a->m, i, x));
-        must(wan_dit_get_grad(b->m, i, y));
+        must(wan_net_get_grad(a->m, i, x));
+        must(wan_net_get_grad(b->m, i, y));
         double dd = 0, ss = 0;
         for (size_t k = 0; k < n; k++) {
             dd += ((double)x[k] - y[k]) * ((double)x[k] - y[k]);
@@ -161,7 +161,7 @@ static double grads_differ(const run *a, const run *b, double *all, const char *
     return top;
 }
 
-static void compare(const char *device, const wan_dit_config *c, wan_dtype compute,
+static void compare(const char *device, const wan_net_config *c, wan_dtype compute,
                     enum wan_recompute recompute, int small)
 {
     batch b = batch_new(c->text_dim, small);
@@ -189,7 +189,7 @@ static void compare(const char *device, const wan_dit_config *c, wan_dtype compu
 }
 
 /* Trains from the same start; returns the masters (malloc). */
-static float *train(const char *device, const wan_dit_config *c, wan_dtype compute, double *first,
+static float *train(const char *device, const wan_net_config *c, wan_dtype compute, double *first,
                     double *last)
 {
     batch b = batch_new(c->text_dim, 1);
@@ -201,7 +201,7 @@ static float *train(const char *device, const wan_dit_config *c, wan_dtype compu
     for (int k = 0; k < steps; k++) {
         for (int i = 0; i < SAMPLES; i++)
             b.v[i].stream = wan_rng_stream(7, WAN_RNG_NOISE, (uint64_t)k % 4, (uint64_t)i);
-        must(wan_dit_zero_grad(r.m));
+        must(wan_net_zero_grad(r.m));
         must(wan_step_run(r.s, b.v, SAMPLES, 0, 1, NULL, NULL));
         must(wan_step_losses(r.s, loss, SAMPLES));
         must(wan_optim_norm(o, &norm));
@@ -218,11 +218,11 @@ static float *train(const char *device, const wan_dit_config *c, wan_dtype compu
     return p;
 }
 
-static void twice(const char *device, const wan_dit_config *c, wan_dtype compute)
+static void twice(const char *device, const wan_net_config *c, wan_dtype compute)
 {
     wan_params ps;
     double first, last, again;
-    must(wan_dit_params(&ps, c));
+    must(wan_net_params(&ps, c));
     float *a = train(device, c, compute, &first, &last);
     float *b = train(device, c, compute, &first, &again);
     const char *type = compute == WAN_BF16 ? "bf16" : "fp32";
@@ -237,8 +237,8 @@ static void twice(const char *device, const wan_dit_config *c, wan_dtype compute
 int main(void)
 {
     const char *device = getenv("WAN_CHECK_DEVICE");
-    const wan_dit_config tiny = { 2, 32, 2, 96, 16, 16, 24, 16, 64, 2, 2, 1e-6 };
-    const wan_dit_config wide = { 2, 128, 2, 512, 16, 16, 64, 16, 64, 2, 2, 1e-6 };
+    const wan_net_config tiny = { 2, 32, 2, 96, 16, 16, 24, 16, 64, 2, 2, 1e-6 };
+    const wan_net_config wide = { 2, 128, 2, 512, 16, 16, 64, 16, 64, 2, 2, 1e-6 };
     wan_dev *d;
     char text[256];
     int small = getenv("WAN_CHECK_SMALL") != NULL; /* on the emulated device */

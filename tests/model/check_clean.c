@@ -7,7 +7,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
-#include "lib/model/text.h"
+#include "lib/model/text/text.h"
 
 static void check_one(const char *text, const char *want)
 {

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
-#include "lib/rec/record.h"
+#include "lib/rec/record/record.h"
 #include "tests/refs.h"
 #include "tests/tap.h"
 

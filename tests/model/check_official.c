@@ -5,10 +5,10 @@
  */
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
-#include "lib/model/official.h"
-#include "lib/model/text.h"
-#include "lib/model/vae.h"
-#include "lib/rec/safetensors.h"
+#include "lib/model/files/official.h"
+#include "lib/model/text/text.h"
+#include "lib/model/vae/vae.h"
+#include "lib/rec/tensor/safetensors.h"
 #include "tests/tap.h"
 
 #define DATA "tests/data/torch/"

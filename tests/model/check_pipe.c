@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
-#include "lib/rec/record.h"
-#include "lib/rec/safetensors.h"
+#include "lib/rec/record/record.h"
+#include "lib/rec/tensor/safetensors.h"
 #include "tests/refs.h"
 #include "tests/tap.h"
 

@@ -4,8 +4,8 @@
  * latents after every one of 20 guided steps against diffusers' pipeline (every pipe* of WAN_REF).
  */
 #include "lib/base/file.h"
-#include "lib/model/modelio.h"
-#include "lib/model/sampler.h"
+#include "lib/model/files/modelio.h"
+#include "lib/model/sample/sampler.h"
 #include "tests/refs.h"
 #include "tests/tap.h"
 
@@ -87,18 +87,18 @@ static float *tensor(wan_st *st, const char *name, int64_t *rows, int64_t *count
 
 typedef struct guided {
     wan_dev *d;
-    wan_dit *m;
-    wan_dit_context *cond, *uncond;
+    wan_net *m;
+    wan_net_context *cond, *uncond;
     int64_t C, T, h, w, grid[1][3];
     float *rows, *pred, *v[2];
     double scale;
 } guided;
 
-static void branch(guided *g, const wan_dit_context *ctx, wan_real t, float *v)
+static void branch(guided *g, const wan_net_context *ctx, wan_real t, float *v)
 {
-    wan_dit_input in = { .n = 1, .grid = (const int64_t (*)[3])g->grid, .rows = WAN_RBUF(g->rows),
+    wan_net_input in = { .n = 1, .grid = (const int64_t (*)[3])g->grid, .rows = WAN_RBUF(g->rows),
                          .t = &t };
-    MUST(wan_dit_forward_cached(g->m, &in, ctx, g->pred));
+    MUST(wan_net_forward_cached(g->m, &in, ctx, g->pred));
     MUST(g->d->ops->unpatchify(g->d, v, WAN_RBUF(g->pred), g->C, g->T, g->h, g->w, WAN_PATCH_HWC));
 }
 
@@ -160,13 +160,13 @@ static void *open_in(const char *dir, const char *name, wan_st **st)
 
 static void open_model(guided *g, const char *dir, const char *device)
 {
-    wan_dit_config c;
+    wan_net_config c;
     char path[640];
     snprintf(path, sizeof path, "%s/transformer", dir);
     MUST(wan_dev_open(&g->d, device, 0));
-    MUST(wan_dit_config_load(&c, path));
-    MUST(wan_dit_new(&g->m, g->d, &c, WAN_F32, 0));
-    MUST(wan_dit_load(g->m, path));
+    MUST(wan_net_config_load(&c, path));
+    MUST(wan_net_new(&g->m, g->d, &c, WAN_F32, 0));
+    MUST(wan_net_load(g->m, path));
 }
 
 static void check_pipe(const char *dir, const char *device)
@@ -187,9 +187,9 @@ static void check_pipe(const char *dir, const char *device)
     int64_t rows[2], n = g.C * g.T * g.h * g.w;
     float *text = tensor(in, "text", &rows[0], NULL);
     float *negative = tensor(in, "negative", &rows[1], NULL);
-    MUST(wan_dit_reserve(g.m, &(wan_dit_capacity){ n / 64, 1, 1, WAN_RECOMPUTE_NONE }));
-    MUST(wan_dit_context_new(&g.cond, g.m, WAN_RBUF(text), &rows[0], 1));
-    MUST(wan_dit_context_new(&g.uncond, g.m, WAN_RBUF(negative), &rows[1], 1));
+    MUST(wan_net_reserve(g.m, &(wan_net_capacity){ n / 64, 1, 1, WAN_RECOMPUTE_NONE }));
+    MUST(wan_net_context_new(&g.cond, g.m, WAN_RBUF(text), &rows[0], 1));
+    MUST(wan_net_context_new(&g.uncond, g.m, WAN_RBUF(negative), &rows[1], 1));
     float **buffers[] = { &g.rows, &g.pred, &g.v[0], &g.v[1] };
     for (int i = 0; i < 4; i++)
         *buffers[i] = malloc((size_t)n * 4);
@@ -200,9 +200,9 @@ static void check_pipe(const char *dir, const char *device)
                      json_number_value(json_object_get(j, "flow_shift")));
     for (int i = 0; i < 4; i++)
         free(*buffers[i]);
-    wan_dit_context_free(&g.cond);
-    wan_dit_context_free(&g.uncond);
-    wan_dit_free(&g.m);
+    wan_net_context_free(&g.cond);
+    wan_net_context_free(&g.uncond);
+    wan_net_free(&g.m);
     wan_dev_close(&g.d);
     wan_st_close(&in);
     wan_st_close(&out);

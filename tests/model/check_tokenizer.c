@@ -11,7 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/base/rng.h"
-#include "lib/model/text.h"
+#include "lib/model/text/text.h"
 
 static int same_ids(const json_t *want, const int32_t *ids, int64_t n)
 {

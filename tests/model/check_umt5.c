@@ -9,8 +9,8 @@
 #include "tests/tap.h"
 
 #include "kernels/ops.h"
-#include "lib/model/text.h"
-#include "lib/rec/safetensors.h"
+#include "lib/model/text/text.h"
+#include "lib/rec/tensor/safetensors.h"
 
 #define CASES 8
 

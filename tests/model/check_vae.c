@@ -11,8 +11,8 @@
 
 #include "kernels/ops.h"
 #include "lib/base/json.h"
-#include "lib/model/vae_net.h"
-#include "lib/rec/safetensors.h"
+#include "lib/model/vae/vae_net.h"
+#include "lib/rec/tensor/safetensors.h"
 
 #define F32_BOUND 1e-5
 #define BF16_BOUND 3e-2

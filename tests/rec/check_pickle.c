@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
-#include "lib/rec/pickle.h"
-#include "lib/rec/torch.h"
+#include "lib/rec/tensor/pickle.h"
+#include "lib/rec/tensor/torch.h"
 #include "tests/tap.h"
 
 static void python_file(const char *name, int64_t n, int64_t first)

@@ -6,7 +6,7 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
-#include "lib/rec/record_format.h"
+#include "lib/rec/record/record_format.h"
 #include "tests/tap.h"
 
 typedef struct bytes {

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
-#include "lib/rec/le.h"
-#include "lib/rec/safetensors.h"
+#include "lib/base/le.h"
+#include "lib/rec/tensor/safetensors.h"
 #include "tests/tap.h"
 
 static char dir[] = "/tmp/wan-st.XXXXXX";
@@ -207,10 +207,10 @@ static void check_shards(void)
 static void check_dumps(void)
 {
     wan_st *st;
-    ok(wan_st_open(&st, "tests/data/ref/dit_c/transformer") == 0 && wan_st_count(st) > 20,
+    ok(wan_st_open(&st, "tests/data/ref/net_c/transformer") == 0 && wan_st_count(st) > 20,
        "a sharded diffusers folder");
     wan_st_close(&st);
-    ok(wan_st_open(&st, "tests/data/ref/dit_a/in.safetensors") == 0, "a file of torch");
+    ok(wan_st_open(&st, "tests/data/ref/net_a/in.safetensors") == 0, "a file of torch");
     wan_st_close(&st);
 }
 

@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
-#include "lib/rec/dataset.h"
-#include "lib/rec/index.h"
-#include "lib/rec/samplemap.h"
-#include "lib/rec/split.h"
+#include "lib/rec/shard/dataset.h"
+#include "lib/rec/shard/index.h"
+#include "lib/rec/shard/samplemap.h"
+#include "lib/rec/shard/split.h"
 #include "tests/tap.h"
 
 static char dir[] = "/tmp/wan-check-shard.XXXXXX";

@@ -5,8 +5,8 @@
  */
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
-#include "lib/rec/le.h"
-#include "lib/rec/torch.h"
+#include "lib/base/le.h"
+#include "lib/rec/tensor/torch.h"
 #include "tests/tap.h"
 
 /* The value at flat place i of every fixture. */

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import UMT5EncoderModel
 
-import ref_dit
+import ref_net
 import ref_sched
 import ref_tokenizer
 import ref_umt5
@@ -163,16 +163,16 @@ def case(out, name, parts, size, steps, shift, scale, keep_steps=("unipc", "dpm+
 
 
 def small(out):
-    case(out, "pipe", ("dit_b/transformer", "vae_r2/vae", "umt5/text_encoder", "tokenizer_plain/tokenizer"), (5, 32, 32),
+    case(out, "pipe", ("net_b/transformer", "vae_r2/vae", "umt5/text_encoder", "tokenizer_plain/tokenizer"), (5, 32, 32),
          20, 5.0, 5.0)
 
 
 def large(out):
     """81 frames. Its parts are made here, so that it stands alone."""
-    ref_dit.case(out, "dit_pipe", 18, dict(num_attention_heads=2, attention_head_dim=64, num_layers=3, ffn_dim=300,
+    ref_net.case(out, "net_pipe", 18, dict(num_attention_heads=2, attention_head_dim=64, num_layers=3, ffn_dim=300,
                                            text_dim=40, freq_dim=256), [(16, 3, 4, 6)], [0.4], [60], 5.0)
     ref_vae.case(out, "vae_pipe", 25, dict(base_dim=8, num_res_blocks=2), [(1, 32, 48)])
     ref_umt5.small(out)
     ref_tokenizer.small(out, keep_json=True)
-    case(out, "pipe_81", ("dit_pipe/transformer", "vae_pipe/vae", "umt5/text_encoder", "tokenizer_plain/tokenizer"),
+    case(out, "pipe_81", ("net_pipe/transformer", "vae_pipe/vae", "umt5/text_encoder", "tokenizer_plain/tokenizer"),
          (81, 48, 64), 20, 5.0, 5.0)

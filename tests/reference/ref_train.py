@@ -6,7 +6,7 @@ import os
 
 import torch
 
-import ref_dit
+import ref_net
 import ref_pipe
 from common import case_dir, rand, randn, rel_l2, save, save_json, versions
 from diffusers import WanTransformer3DModel
@@ -49,7 +49,7 @@ def train(model, data, dtype):
         total = 0.0
         for a in range(ACCUMULATE):
             samples = [batch(*data, step, a * MICRO + m) for m in range(MICRO)]
-            each, _ = ref_dit.sample_losses(model, samples, SHIFT, dtype)
+            each, _ = ref_net.sample_losses(model, samples, SHIFT, dtype)
             loss = torch.stack(each).mean() / ACCUMULATE
             loss.backward()
             total = total + loss.detach()
@@ -97,7 +97,7 @@ def case(out, name, seed, transformer):
 
 
 def small(out):
-    case(out, "train", 61, "dit_b/transformer")
+    case(out, "train", 61, "net_b/transformer")
 
 
 def large(out):

@@ -3,7 +3,7 @@
  * check_config.c - layers, aliases, presets, errors with suggestions, DFM's files, and that what is
  * saved reads back as itself.
  */
-#include "lib/train/config.h"
+#include "lib/train/config/config.h"
 #include "tests/tap.h"
 
 static wan_config *fresh(void)

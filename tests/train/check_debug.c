@@ -6,7 +6,7 @@
  * With two file names it compares two dumps tensor by tensor and prints the largest relative error
  * (for tests/dist/dp.sh).
  */
-#include "lib/rec/safetensors.h"
+#include "lib/rec/tensor/safetensors.h"
 #include "tests/tap.h"
 
 static float *whole(wan_st *st, const wan_st_tensor *x)
@@ -93,7 +93,7 @@ static int tool(const char *batch, const char *words)
     char cmd[1024];
     snprintf(cmd, sizeof cmd,
              "$BIN/wan-train -q --device cpu --precision fp32 "
-             "checkpoint.pretrained_checkpoint=tests/data/ref/dit_b/transformer checkpoint.save= "
+             "checkpoint.pretrained_checkpoint=tests/data/ref/net_b/transformer checkpoint.save= "
              "scheduler.lr_decay_style=constant scheduler.lr_warmup_iters=0 debug.batch=%s %s",
              batch, words);
     int rc = system(cmd);
@@ -105,11 +105,11 @@ static void token_reduction(void)
 {
     const double tokens[3] = { 4, 18, 12 };
     wan_st *a, *in;
-    if (!ok(tool("tests/data/ref/dit_b/in.safetensors",
+    if (!ok(tool("tests/data/ref/net_b/in.safetensors",
                  "train.train_iters=1 train.global_batch_size=3 flow.shift=3 --metrics /dev/null "
                  "flow.loss_reduction=token debug.dump=check_debug.tmp.safetensors") == 0 &&
             wan_st_open(&a, "check_debug.tmp.safetensors") == 0 &&
-            wan_st_open(&in, "tests/data/ref/dit_b/in.safetensors") == 0, "token reduction runs"))
+            wan_st_open(&in, "tests/data/ref/net_b/in.safetensors") == 0, "token reduction runs"))
         return;
     float *each = whole(a, wan_st_find(a, "each")), *loss = whole(a, wan_st_find(a, "loss"));
     float *sigma = whole(in, wan_st_find(in, "sigma"));
@@ -178,9 +178,9 @@ int main(int argc, char **argv)
         tap_skip("wan-train debug.batch", "BIN does not name the folder of the tools");
         return tap_done();
     }
-    against_diffusers("dit_b", 3, "dataset.seq_length=1");
-    against_diffusers("dit_b", 3, "dataset.seq_length=1000");
-    against_diffusers("dit_b", 3, "model.recompute_granularity=full");
+    against_diffusers("net_b", 3, "dataset.seq_length=1");
+    against_diffusers("net_b", 3, "dataset.seq_length=1000");
+    against_diffusers("net_b", 3, "model.recompute_granularity=full");
     token_reduction();
     skipped();
     return tap_done();

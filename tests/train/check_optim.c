@@ -42,7 +42,7 @@ static void schedules(void)
 
 typedef struct twin {
     wan_dev *d;
-    wan_dit *m;
+    wan_net *m;
     wan_optim *o;
     double *p, *mo, *v;  /* the same in double */
     float *g, *host;
@@ -51,11 +51,11 @@ typedef struct twin {
 
 static int open_twin(twin *t, wan_dtype compute, int no_decay)
 {
-    const wan_dit_config c = { .heads = 2, .head_dim = 8, .layers = 1, .ffn = 24, .in_ch = 4,
+    const wan_net_config c = { .heads = 2, .head_dim = 8, .layers = 1, .ffn = 24, .in_ch = 4,
                                .out_ch = 4, .text_dim = 8, .text_len = 4, .freq_dim = 8,
                                .patch_h = 2, .patch_w = 2, .eps = 1e-6 };
-    if (wan_dev_open(&t->d, "cpu", 0) < 0 || wan_dit_new(&t->m, t->d, &c, compute, WAN_DIT_TRAIN) < 0 ||
-        wan_dit_init(t->m, 3) < 0 || wan_optim_new(&t->o, t->m, 0.9, 0.99, 1e-8, no_decay) < 0)
+    if (wan_dev_open(&t->d, "cpu", 0) < 0 || wan_net_new(&t->m, t->d, &c, compute, WAN_NET_TRAIN) < 0 ||
+        wan_net_init(t->m, 3) < 0 || wan_optim_new(&t->o, t->m, 0.9, 0.99, 1e-8, no_decay) < 0)
         return -1;
     t->n = t->m->params.total;
     t->p = calloc((size_t)t->n, sizeof *t->p);
@@ -78,7 +78,7 @@ static void close_twin(twin *t)
     free(t->g);
     free(t->host);
     wan_optim_free(&t->o);
-    wan_dit_free(&t->m);
+    wan_net_free(&t->m);
     wan_dev_close(&t->d);
 }
 

@@ -4,9 +4,9 @@
  * the order of samples: every sample once an epoch, resumable anywhere.
  */
 #include "lib/base/rng.h"
-#include "lib/train/config.h"
-#include "lib/train/data.h"
-#include "lib/train/pack.h"
+#include "lib/train/config/config.h"
+#include "lib/train/data/data.h"
+#include "lib/train/data/pack.h"
 #include "tests/tap.h"
 
 #define MAXN 300

@@ -3,7 +3,7 @@
  * check_train.c - 200 steps against a PyTorch loop (tests/reference/ref_train.py): the same latents,
  * noise, sigmas and text; AdamW, clip, warm-up, loss weights, accumulation over two packs.
  */
-#include "lib/model/modelio.h"
+#include "lib/model/files/modelio.h"
 #include "lib/train/optim.h"
 #include "lib/train/schedule.h"
 #include "lib/train/step.h"
@@ -80,7 +80,7 @@ static int step(const reference *r, wan_step *s, wan_optim *o, int n, int micro,
 {
     const wan_schedule warm = { .style = WAN_LR_CONSTANT, .max = 1e-3, .warmup = 20 };
     float each[BATCH];
-    WAN_TRY(wan_dit_zero_grad(s->m));
+    WAN_TRY(wan_net_zero_grad(s->m));
     for (int at = 0; at < BATCH; at += micro) {
         wan_step_sample v[BATCH];
         for (int k = 0; k < micro; k++)
@@ -95,19 +95,19 @@ static int step(const reference *r, wan_step *s, wan_optim *o, int n, int micro,
     return wan_optim_step(o, wan_schedule_lr(&warm, n), 0.1, 1.0);
 }
 
-static int open_model(const char *device, wan_dev **d, wan_dit **m, wan_optim **o, wan_step **s)
+static int open_model(const char *device, wan_dev **d, wan_net **m, wan_optim **o, wan_step **s)
 {
-    wan_dit_config c;
-    const wan_dit_capacity cap = { .tokens = 64, .samples = BATCH, .text_rows = 128 };
+    wan_net_config c;
+    const wan_net_capacity cap = { .tokens = 64, .samples = BATCH, .text_rows = 128 };
     WAN_TRY(wan_dev_open(d, device, 0));
-    WAN_TRY(wan_dit_config_load(&c, DIR "/transformer"));
-    WAN_TRY(wan_dit_new(m, *d, &c, WAN_F32, WAN_DIT_TRAIN));
-    WAN_TRY(wan_dit_load(*m, DIR "/transformer"));
+    WAN_TRY(wan_net_config_load(&c, DIR "/transformer"));
+    WAN_TRY(wan_net_new(m, *d, &c, WAN_F32, WAN_NET_TRAIN));
+    WAN_TRY(wan_net_load(*m, DIR "/transformer"));
     WAN_TRY(wan_optim_new(o, *m, 0.9, 0.95, 1e-8, 0));
     return wan_step_new(s, *m, &cap, BATCH);
 }
 
-static double final_error(wan_dit *m)
+static double final_error(wan_net *m)
 {
     double d = 0, n = 0;
     wan_st *out;
@@ -119,7 +119,7 @@ static double final_error(wan_dit *m)
         char name[128];
         snprintf(name, sizeof name, "final.%s", p->name);
         float *want = whole(out, name, shape), *have = malloc((size_t)p->count * sizeof *have);
-        if (wan_dit_get(m, i, have) < 0)
+        if (wan_net_get(m, i, have) < 0)
             return INFINITY;
         for (int64_t j = 0; j < p->count; j++) {
             d += ((double)have[j] - want[j]) * ((double)have[j] - want[j]);
@@ -135,7 +135,7 @@ static double final_error(wan_dit *m)
 static void against_torch(const reference *r, const char *device)
 {
     wan_dev *d = NULL;
-    wan_dit *m = NULL;
+    wan_net *m = NULL;
     wan_optim *o = NULL;
     wan_step *s = NULL;
     double e20 = 0, e200 = 0, en = 0;
@@ -162,7 +162,7 @@ static void against_torch(const reference *r, const char *device)
     ok_err(final_error(m), 1e-3, "%s: weights after 200 steps against PyTorch", device);
     wan_step_free(&s);
     wan_optim_free(&o);
-    wan_dit_free(&m);
+    wan_net_free(&m);
     wan_dev_close(&d);
 }
 
@@ -170,7 +170,7 @@ static void against_torch(const reference *r, const char *device)
 static void pack_sizes(const reference *r)
 {
     wan_dev *d;
-    wan_dit *m;
+    wan_net *m;
     wan_optim *o;
     wan_step *s;
     float *grad[3];
@@ -191,7 +191,7 @@ static void pack_sizes(const reference *r)
         free(grad[i]);
     wan_step_free(&s);
     wan_optim_free(&o);
-    wan_dit_free(&m);
+    wan_net_free(&m);
     wan_dev_close(&d);
 }
 

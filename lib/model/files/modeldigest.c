@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * modeldigest.c - digest of a model folder without reading its weights.
+ */
+#include "lib/model/files/modeldigest.h"
+
+#include <dirent.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
+
+#define MAX_HEADER (100u << 20)
+
+static int ends_with(const char *s, const char *tail)
+{
+    size_t n = strlen(s), m = strlen(tail);
+    return n >= m && !strcmp(s + n - m, tail);
+}
+
+static int is_model_file(const struct dirent *e)
+{
+    return e->d_name[0] != '.' && (ends_with(e->d_name, ".json") || ends_with(e->d_name, ".model") ||
+                                   ends_with(e->d_name, ".safetensors"));
+}
+
+/* Bytes of f that count: all, or a safetensors header with its length in front. */
+static int64_t counted(FILE *f, const char *path, int64_t size)
+{
+    uint8_t b[8];
+    uint64_t n = 0;
+    if (!ends_with(path, ".safetensors"))
+        return size;
+    if (fread(b, 1, 8, f) != 8)
+        return 0;
+    for (int i = 7; i >= 0; i--)
+        n = n << 8 | b[i];
+    rewind(f);
+    return n <= MAX_HEADER && n + 8 <= (uint64_t)size ? (int64_t)n + 8 : 8;
+}
+
+static int add_file(wan_sha256 *s, const char *path)
+{
+    char block[1 << 14];
+    struct stat st;
+    FILE *f = fopen(path, "rb");
+    if (!f || fstat(fileno(f), &st) < 0) {
+        if (f)
+            fclose(f);
+        return wan_err_errno("%s: cannot open", path);
+    }
+    int64_t size = st.st_size, left = counted(f, path, size);
+    wan_sha256_add(s, &size, sizeof size);
+    while (left > 0) {
+        size_t want = left < (int64_t)sizeof block ? (size_t)left : sizeof block;
+        size_t got = fread(block, 1, want, f);
+        wan_sha256_add(s, block, got);
+        left -= (int64_t)got;
+        if (got < want)
+            break;
+    }
+    int bad = left > 0;
+    fclose(f);
+    return bad ? wan_err("%s: cannot be read to its end", path) : 0;
+}
+
+int wan_modeldigest(char hex[65], const char *dir)
+{
+    struct dirent **list = NULL;
+    wan_sha256 s;
+    int rc = 0, n = scandir(dir, &list, is_model_file, alphasort);
+    hex[0] = 0;
+    if (n < 0)
+        return 0;
+    wan_sha256_init(&s);
+    for (int i = 0; i < n; i++) {
+        char *path = wan_path_join(dir, list[i]->d_name);
+        wan_sha256_add(&s, list[i]->d_name, strlen(list[i]->d_name) + 1);
+        if (rc == 0)
+            rc = path ? add_file(&s, path) : -1;
+        free(path);
+        free(list[i]);
+    }
+    free(list);
+    wan_sha256_hex(&s, hex);
+    return rc;
+}

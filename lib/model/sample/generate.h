@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * generate.h - one latent video from noise: the solver's loop with classifier-free guidance.
+ *
+ *     wan_net_context_new(&cond, m, ...);  wan_net_context_new(&uncond, m, ...);
+ *     wan_generate(m, &options, latent, cond, uncond);   // noise in, latent out
+ */
+#ifndef WAN_MODEL_GENERATE_H
+#define WAN_MODEL_GENERATE_H
+
+#include "lib/model/wan/net.h"
+
+/* After step i (from 0): latent host [C, T, h, w], only while want_latent says so.  A negative
+ * return stops. */
+typedef int wan_generate_step(void *arg, int i, const float *latent);
+
+typedef struct wan_generate_options {
+    const char *solver, *schedule; /* sampler.h */
+    int steps;
+    double shift, guidance;
+    int64_t T, h, w;               /* latent frames and sides; h and w even */
+    wan_generate_step *on_step;    /* may be NULL */
+    void *arg;
+    int want_latent;               /* on_step gets the latent (else NULL) */
+} wan_generate_options;
+
+/* latent: host [in_ch, T, h, w], noise in, result out.  m has been reserved for T*(h/2)*(w/2)
+ * tokens.  uncond may be NULL: then guidance plays no part and one pass is made per step, else
+ * v = uncond + guidance (cond - uncond) from two.  A result that is not finite is an error. */
+int wan_generate(wan_net *m, const wan_generate_options *o, float *latent,
+                 const wan_net_context *cond, const wan_net_context *uncond) WAN_MUST_CHECK;
+
+#endif

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pipeline.c - the three phases of sampling (pipeline.h).
+ */
+#include "lib/model/sample/pipeline.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/opt.h"
+#include "lib/base/rng.h"
+#include "lib/model/sample/generate.h"
+#include "lib/model/files/modelfolder.h"
+#include "lib/model/files/modelio.h"
+#include "lib/model/text/prompt.h"
+#include "lib/model/text/text.h"
+#include "lib/model/vae/vae.h"
+
+/* ---- sizes as a command line gives them */
+
+int wan_pipeline_parse_size(wan_pipeline_video *v, const char *text)
+{
+    int end = -1;
+    long long w = 0, h = 0;
+    if (sscanf(text, "%5lld%*1[*xX]%5lld%n", &w, &h, &end) != 2 || end < 0 || text[end])
+        return wan_err("\"%s\" is not WIDTH*HEIGHT", text);
+    if (w < 16 || h < 16 || w > 16384 || h > 16384 || w % 16 || h % 16)
+        return wan_err("\"%s\": width and height must be multiples of 16, 16 to 16384", text);
+    v->w = w / 8;
+    v->h = h / 8;
+    return 0;
+}
+
+int wan_pipeline_parse_frames(wan_pipeline_video *v, const char *text)
+{
+    int64_t frames;
+    WAN_TRY(wan_parse_int(&frames, text, 1, 4093, "frames"));
+    if (frames % 4 != 1)
+        return wan_err("%" PRId64 " is not 4n+1; the nearest are %" PRId64 " and %" PRId64, frames,
+                       (frames - 1) / 4 * 4 + 1, (frames - 1) / 4 * 4 + 5);
+    v->T = 1 + (frames - 1) / 4;
+    return 0;
+}
+
+/* ---- open */
+
+static int find_transformer(wan_pipeline *p)
+{
+    const wan_pipeline_options *o = &p->o;
+    WAN_TRY(wan_model_transformer(&p->transformer, o->transformer ? o->transformer : o->model,
+                                  o->iteration));
+    WAN_TRY(wan_net_config_load(&p->c, p->transformer));
+    if (p->c.in_ch != p->c.out_ch)
+        return wan_err("%s: %d channels in, %d out: not a text-to-video model", p->transformer,
+                       p->c.in_ch, p->c.out_ch);
+    return 0;
+}
+
+int64_t wan_pipeline_count(const wan_pipeline *p, int i)
+{
+    const wan_pipeline_video *v = &p->v[i];
+    return p->c.in_ch * v->T * v->h * v->w;
+}
+
+static int take_videos(wan_pipeline *p, const wan_pipeline_video *v, int n)
+{
+    p->v = wan_calloc((size_t)n, sizeof *p->v, "list of videos");
+    if (!p->v)
+        return -1;
+    p->n = n;
+    for (int i = 0; i < n; i++) {
+        wan_pipeline_video *to = &p->v[i];
+        int64_t count, shape[4] = { p->c.in_ch, v[i].T, v[i].h, v[i].w };
+        WAN_TRY(wan_shape_count(&count, shape, 4));
+        if (count == 0 || v[i].h % 2 || v[i].w % 2)
+            return wan_err("video %d: latent of %" PRId64 "x%" PRId64 "x%" PRId64
+                           ": sides must be even and not 0", i + 1, v[i].T, v[i].h, v[i].w);
+        *to = (wan_pipeline_video){ .prompt = v[i].prompt, .T = v[i].T, .h = v[i].h, .w = v[i].w };
+        to->latent = wan_malloc((size_t)count, sizeof *to->latent, "latent");
+        if (!to->latent)
+            return -1;
+    }
+    return 0;
+}
+
+int wan_pipeline_open(wan_pipeline **out, const wan_pipeline_options *o,
+                      const wan_pipeline_video *v, int n)
+{
+    wan_pipeline *p = *out = wan_calloc(1, sizeof *p, "pipeline");
+    if (!p)
+        return -1;
+    p->o = *o;
+    if (find_transformer(p) < 0 || take_videos(p, v, n) < 0) {
+        wan_pipeline_close(out);
+        return -1;
+    }
+    return 0;
+}
+
+void wan_pipeline_close(wan_pipeline **pp)
+{
+    wan_pipeline *p = pp ? *pp : NULL;
+    if (!p)
+        return;
+    for (int i = 0; i < p->n; i++) {
+        free(p->v[i].text);
+        free(p->v[i].latent);
+    }
+    free(p->v);
+    free(p->negative);
+    free(p->transformer);
+    free(p);
+    *pp = NULL;
+}
+
+/* ---- the model, before the work */
+
+static int check_transformer(const wan_pipeline *p)
+{
+    wan_params params;
+    wan_st *st = NULL;
+    WAN_TRY(wan_net_params(&params, &p->c));
+    wan_st_tensor **t = wan_calloc((size_t)params.n, sizeof *t, "tensor list");
+    int rc = t ? wan_st_open(&st, p->transformer) : -1;
+    if (rc == 0)
+        rc = wan_net_match(t, &params, st, p->transformer);
+    wan_st_close(&st);
+    free(t);
+    wan_params_free(&params);
+    return rc;
+}
+
+/* The VAE with the weights of `parts`; 0: none, everything is checked all the same. */
+static int open_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts)
+{
+    char *dir = wan_model_part(p->o.vae ? p->o.vae : p->o.model, "vae");
+    int rc = dir ? wan_vae_open(vae, d, dir, parts, WAN_F32) : -1;
+    if (rc == 0 && wan_vae_channels(*vae) != p->c.in_ch) {
+        rc = wan_err("%s: %d latent channels, the transformer has %d", dir,
+                     wan_vae_channels(*vae), p->c.in_ch);
+        wan_vae_close(vae);
+    }
+    free(dir);
+    return rc;
+}
+
+/* Folders of text encoder and tokenizer; the caller frees them, also on failure. */
+static int find_text(const wan_pipeline *p, char **encoder, char **tokenizer)
+{
+    const char *base = p->o.text ? p->o.text : p->o.model;
+    *encoder = wan_model_part(base, "text_encoder");
+    *tokenizer = wan_model_part(base, "tokenizer");
+    return *encoder && *tokenizer ? 0 : -1;
+}
+
+static int check_text(const wan_pipeline *p, wan_dev *d)
+{
+    char *encoder, *tokenizer;
+    wan_tokenizer *t = NULL;
+    wan_umt5 *e = NULL;
+    int rc = find_text(p, &encoder, &tokenizer);
+    if (rc == 0)
+        rc = wan_tokenizer_open(&t, tokenizer);
+    if (rc == 0)
+        rc = wan_umt5_open(&e, d, encoder, p->o.compute);
+    if (rc == 0 && wan_umt5_width(e) != p->c.text_dim)
+        rc = wan_err("%s: text rows %" PRId64 " wide, the transformer takes %d", encoder,
+                     wan_umt5_width(e), p->c.text_dim);
+    wan_umt5_close(&e);
+    wan_tokenizer_close(&t);
+    free(encoder);
+    free(tokenizer);
+    return rc;
+}
+
+/* The largest of the videos. */
+static wan_net_capacity capacity(const wan_pipeline *p)
+{
+    wan_net_capacity cap = { 0, 1, 1, WAN_RECOMPUTE_NONE };
+    for (int i = 0; i < p->n; i++) {
+        int64_t S = p->v[i].T * (p->v[i].h / 2) * (p->v[i].w / 2);
+        cap.tokens = S > cap.tokens ? S : cap.tokens;
+    }
+    return cap;
+}
+
+/* A video that the device cannot hold now. */
+static int check_size(const wan_pipeline *p, wan_dev *d)
+{
+    wan_net_capacity cap = capacity(p);
+    wan_net_bytes b;
+    size_t free_bytes, total;
+    WAN_TRY(wan_net_plan(&b, &p->c, p->o.compute, 0, &cap));
+    WAN_TRY(d->backend->memory(d, &free_bytes, &total));
+    double need = (double)b.weights + (double)b.activations + (double)b.workspace;
+    if (need > (double)free_bytes)
+        return wan_err("a video of %" PRId64 " tokens takes %.1f GiB in the transformer, the device "
+                       "has %.1f free of %.1f", cap.tokens, need / 0x1p30,
+                       (double)free_bytes / 0x1p30, (double)total / 0x1p30);
+    return 0;
+}
+
+int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text)
+{
+    wan_vae *vae;
+    WAN_TRY(check_transformer(p));
+    WAN_TRY(check_size(p, d));
+    WAN_TRY(open_vae(&vae, p, d, 0));
+    wan_vae_close(&vae);
+    return text ? check_text(p, d) : 0;
+}
+
+/* ---- noise */
+
+void wan_pipeline_noise(wan_pipeline *p, uint64_t seed, const char *rng)
+{
+    for (int i = 0; i < p->n; i++) {
+        size_t count = (size_t)wan_pipeline_count(p, i);
+        if (strcmp(rng, "torch-cpu") == 0) {
+            wan_mt19937 g;
+            wan_mt19937_seed(&g, seed);
+            wan_torch_randn(&g, p->v[i].latent, count);
+        } else {
+            wan_rng r = wan_rng_stream(seed, WAN_RNG_SAMPLE, 0, 0);
+            wan_rng_normal(&r, p->v[i].latent, 0, count);
+        }
+    }
+}
+
+/* ---- text */
+
+/* The prompts through the text encoder, the negative one last. */
+static int encode_prompts(wan_pipeline *p, const wan_prompt_encoder *e)
+{
+    int count = p->n + (p->o.guidance != 1);
+    const char **text = wan_calloc((size_t)count, sizeof *text, "prompts");
+    float **rows = wan_calloc((size_t)count, sizeof *rows, "prompts");
+    int64_t *n = wan_calloc((size_t)count, sizeof *n, "prompts");
+    int rc = text && rows && n ? 0 : -1;
+    for (int i = 0; rc == 0 && i < count; i++)
+        text[i] = i < p->n ? p->v[i].prompt : p->o.negative;
+    if (rc == 0)
+        rc = wan_prompt_encode(rows, n, text, count, e);
+    for (int i = 0; rc == 0 && i < count; i++) {
+        *(i < p->n ? &p->v[i].text : &p->negative) = rows[i];
+        *(i < p->n ? &p->v[i].rows : &p->negative_rows) = n[i];
+    }
+    free(text);
+    free(rows);
+    free(n);
+    return rc;
+}
+
+int wan_pipeline_encode(wan_pipeline *p, wan_dev *d)
+{
+    char *enc, *tok;
+    double start = wan_now();
+    int rc = find_text(p, &enc, &tok);
+    wan_prompt_encoder e = { d, enc, tok, p->o.compute, p->c.text_dim, p->c.text_len };
+    if (rc == 0)
+        rc = encode_prompts(p, &e);
+    if (rc == 0)
+        wan_verbose("text encoder: %.1f s", wan_now() - start);
+    free(enc);
+    free(tok);
+    return rc;
+}
+
+/* ---- transformer */
+
+/* The loop of one video. */
+typedef struct sampling {
+    wan_pipeline *p;
+    wan_net *m;
+    const wan_pipeline_watch *watch;
+    int i;
+    double start;
+} sampling;
+
+static int on_step(void *arg, int step, const float *latent)
+{
+    sampling *s = arg;
+    return s->watch->on_step(s->watch->arg, s->i, step, wan_now() - s->start, latent);
+}
+
+/* Keys and values of one prompt. */
+static int make_context(wan_net_context **ctx, wan_net *m, const float *rows, int64_t n)
+{
+    size_t bytes = (size_t)(n * m->c.text_dim) * sizeof *rows;
+    void *dev = wan_dev_alloc(m->d, bytes, "text rows");
+    int rc = dev ? wan_dev_write(m->d, dev, rows, bytes) : -1;
+    if (rc == 0)
+        rc = wan_net_context_new(ctx, m, wan_buf_of(dev, WAN_F32), &n, 1);
+    wan_dev_free(m->d, dev);
+    return rc;
+}
+
+static int generate_one(sampling *s, const wan_net_context *uncond)
+{
+    const wan_pipeline_options *o = &s->p->o;
+    wan_pipeline_video *v = &s->p->v[s->i];
+    wan_net_context *cond = NULL;
+    s->start = wan_now();
+    wan_generate_options g = { .solver = o->solver, .schedule = o->schedule, .steps = o->steps,
+                               .shift = o->shift, .guidance = o->guidance, .T = v->T, .h = v->h,
+                               .w = v->w, .on_step = s->watch ? on_step : NULL, .arg = s,
+                               .want_latent = s->watch && s->watch->want_latent };
+    WAN_TRY(make_context(&cond, s->m, v->text, v->rows));
+    int rc = wan_generate(s->m, &g, v->latent, cond, uncond);
+    wan_net_context_free(&cond);
+    return rc;
+}
+
+static int generate_all(sampling *s)
+{
+    wan_pipeline *p = s->p;
+    wan_net_capacity cap = capacity(p);
+    WAN_TRY(wan_net_reserve(s->m, &cap));
+    wan_net_context *uncond = NULL;
+    if (p->negative)
+        WAN_TRY(make_context(&uncond, s->m, p->negative, p->negative_rows));
+    int rc = 0;
+    for (s->i = 0; s->i < p->n && rc == 0; s->i++)
+        rc = generate_one(s, uncond);
+    wan_net_context_free(&uncond);
+    return rc;
+}
+
+static int check_finite(const float *v, int64_t n, int i, const char *what)
+{
+    for (int64_t k = 0; k < n; k++)
+        if (!(v[k] - v[k] == 0))
+            return wan_err("video %d: element %" PRId64 " of its %s is not finite", i + 1, k, what);
+    return 0;
+}
+
+/* What came from a file or a broken text encoder is refused before the work. */
+static int check_inputs(const wan_pipeline *p)
+{
+    for (int i = 0; i < p->n; i++) {
+        const wan_pipeline_video *v = &p->v[i];
+        WAN_TRY(check_finite(v->latent, wan_pipeline_count(p, i), i, "noise"));
+        WAN_TRY(check_finite(v->text, v->rows * p->c.text_dim, i, "text rows"));
+    }
+    return check_finite(p->negative, p->negative_rows * p->c.text_dim, 0, "negative text rows");
+}
+
+int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch *watch)
+{
+    sampling s = { .p = p, .watch = watch };
+    double start = wan_now();
+    int rc = check_inputs(p);
+    if (rc == 0)
+        rc = wan_net_new(&s.m, d, &p->c, p->o.compute, 0);
+    if (rc == 0)
+        rc = wan_net_load(s.m, p->transformer);
+    if (rc == 0)
+        wan_verbose("transformer %s: %.3f B parameters, loaded in %.1f s", p->transformer,
+                    (double)s.m->params.count / 1e9, wan_now() - start);
+    if (rc == 0)
+        rc = generate_all(&s);
+    wan_net_free(&s.m);
+    return rc;
+}
+
+/* ---- VAE */
+
+typedef struct decoding {
+    wan_pipeline_take *take;
+    void *arg;
+    int i;
+    int64_t done; /* frames of video i */
+} decoding;
+
+static int put_frames(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H,
+                      int64_t W)
+{
+    decoding *s = arg;
+    (void)pixels, (void)H, (void)W;
+    int64_t first = s->done;
+    s->done += n;
+    return s->take(s->arg, s->i, rgb, first, n);
+}
+
+static int decode_all(wan_pipeline *p, wan_vae *vae, decoding *s)
+{
+    for (s->i = 0; s->i < p->n; s->i++) {
+        const wan_pipeline_video *v = &p->v[s->i];
+        s->done = 0;
+        WAN_TRY(wan_vae_decode(vae, v->latent, v->T, v->h, v->w, put_frames, s));
+        if (s->done != 4 * (v->T - 1) + 1)
+            WAN_BUG("the VAE made %" PRId64 " frames of %" PRId64 " latents", s->done, v->T);
+    }
+    return 0;
+}
+
+int wan_pipeline_decode(wan_pipeline *p, wan_dev *d, wan_pipeline_take *take, void *arg)
+{
+    decoding s = { .take = take, .arg = arg };
+    wan_vae *vae;
+    double start = wan_now();
+    WAN_TRY(open_vae(&vae, p, d, WAN_VAE_DECODER));
+    int rc = decode_all(p, vae, &s);
+    if (rc == 0)
+        wan_verbose("VAE: %.1f s", wan_now() - start);
+    wan_vae_close(&vae);
+    return rc;
+}

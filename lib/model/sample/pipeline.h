@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pipeline.h - prompts to videos in three phases: text encoder, transformer, VAE.  Each is loaded,
+ * used for all videos and freed before the next, so that they never share memory.
+ *
+ *     wan_pipeline_video v[2] = { { .prompt = "a cat", .T = 21, .h = 60, .w = 104 }, { ... } };
+ *     wan_pipeline *p;
+ *     wan_pipeline_open(&p, &options, v, 2);       // looks at the transformer's config.json only
+ *     wan_pipeline_check(p, dev, 1);
+ *     wan_pipeline_noise(p, seed, "philox");       // or wan_exchange_noise
+ *     wan_pipeline_encode(p, dev);                 // or wan_exchange_text
+ *     wan_pipeline_generate(p, dev, NULL);
+ *     wan_pipeline_decode(p, dev, take, arg);
+ *     wan_pipeline_close(&p);
+ *
+ * Phases are called in this order, each once, on the same device or on different ones: what goes
+ * from one to the next is in host memory.  After an error only close may follow.
+ */
+#ifndef WAN_MODEL_PIPELINE_H
+#define WAN_MODEL_PIPELINE_H
+
+#include "lib/model/wan/net.h"
+
+typedef struct wan_pipeline_video {
+    const char *prompt; /* borrowed, UTF-8 */
+    int64_t T, h, w;    /* latent frames and sides: 4(T-1)+1 frames of 8h x 8w pixels; h, w even */
+    float *text;        /* host [rows, text_dim]: encode or exchange; owned by the pipeline */
+    int64_t rows;
+    float *latent;      /* host [C, T, h, w]: noise, after generate the result; owned likewise */
+} wan_pipeline_video;
+
+typedef struct wan_pipeline_options { /* strings are borrowed until close */
+    const char *model;             /* folder in HuggingFace layout */
+    const char *transformer;       /* training run, or folder with a transformer; NULL: model */
+    int64_t iteration;             /* of the training run; -1: its latest */
+    const char *text, *vae;        /* folders with text_encoder and tokenizer, with vae; NULL: model */
+    const char *negative;          /* prompt that guidance leads away from */
+    const char *solver, *schedule; /* sampler.h */
+    int steps;
+    double shift, guidance;        /* guidance 1: one pass per step, the negative prompt is unused */
+    wan_dtype compute;             /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
+} wan_pipeline_options;
+
+typedef struct wan_pipeline {
+    wan_pipeline_options o;
+    wan_net_config c;
+    char *transformer;             /* folder found */
+    wan_pipeline_video *v;         /* [n] */
+    int n;
+    float *negative;               /* host [negative_rows, text_dim]; NULL without guidance */
+    int64_t negative_rows;
+} wan_pipeline;
+
+/* Sets h and w from "WIDTH*HEIGHT" in pixels, multiples of 16; T from a number of frames, 4n+1. */
+int wan_pipeline_parse_size(wan_pipeline_video *v, const char *text) WAN_MUST_CHECK;
+int wan_pipeline_parse_frames(wan_pipeline_video *v, const char *text) WAN_MUST_CHECK;
+
+/* v: prompt and sizes of n >= 1 videos (copied); latents are allocated.  Errors: no transformer, or
+ * one that does not make videos from text alone; impossible sizes; out of memory. */
+int wan_pipeline_open(wan_pipeline **out, const wan_pipeline_options *o,
+                      const wan_pipeline_video *v, int n) WAN_MUST_CHECK;
+void wan_pipeline_close(wan_pipeline **p); /* NULL-safe; sets *p NULL */
+int64_t wan_pipeline_count(const wan_pipeline *p, int i); /* elements of the latent of video i */
+
+/* Every part of the model is there with the tensors and sizes that it must have, so that what does
+ * not fit, or is too large for the device, is known before the hours of work; no weights are read.  text: also tokenizer and text
+ * encoder (0: the rows come from elsewhere). */
+int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text) WAN_MUST_CHECK;
+
+/* Every video starts from the same stream of numbers, so that a prompt gives the same video alone
+ * and in a list.  rng: "philox", or "torch-cpu": those of torch.randn on the CPU. */
+void wan_pipeline_noise(wan_pipeline *p, uint64_t seed, const char *rng);
+
+/* Cleans and tokenises the prompts and runs the text encoder over all of them at once. */
+int wan_pipeline_encode(wan_pipeline *p, wan_dev *d) WAN_MUST_CHECK;
+
+/* After step `step` (from 0) of video i, `seconds` after its start.  latent: host [C, T, h, w] when
+ * want_latent, else NULL.  A negative return stops. */
+typedef int wan_pipeline_step(void *arg, int i, int step, double seconds, const float *latent);
+typedef struct wan_pipeline_watch {
+    wan_pipeline_step *on_step;
+    void *arg;
+    int want_latent;
+} wan_pipeline_watch;
+
+/* Noise to latents, video by video; keys and values of a prompt's rows are computed once.  watch may
+ * be NULL.  Noise, rows or latents that are not finite are an error. */
+int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch *watch)
+    WAN_MUST_CHECK;
+
+/* Frames first .. first+n of video i: rgb U8 [n, 8h, 8w, 3], valid during the call.  Videos and frames
+ * come in order, every frame once.  A negative return stops. */
+typedef int wan_pipeline_take(void *arg, int i, const uint8_t *rgb, int64_t first, int64_t n);
+int wan_pipeline_decode(wan_pipeline *p, wan_dev *d, wan_pipeline_take *take, void *arg)
+    WAN_MUST_CHECK;
+
+#endif

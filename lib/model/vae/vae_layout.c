@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * vae_layout.c - memory of one direction of the VAE for a given size of input.
+ *
+ * Full resolution dominates: a frame of 96 channels at 480x832 is 153 MB in float.  So few frames
+ * are worked on at a time where frames are large, and one padded input (work) and one output (y)
+ * serve every convolution; only the past frames are each convolution's own.  Where those are too
+ * many for the budget, the picture is made in bands of rows (vae_net.h).
+ */
+#include <string.h>
+
+#include "lib/model/vae/vae_net.h"
+
+/* Activations of one stage beyond which frames are taken one by one. */
+#define PIECE_CPU (64ll << 20)
+#define PIECE_CUDA (1ll << 30)
+/* Bands of fewer rows would mostly compute what their neighbours compute too. */
+#define BAND_ROWS 64
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t frame_of(const vae_conv *v)
+{
+    return v->c.H * v->c.W * v->c.Ci;
+}
+
+static int64_t hist_bytes(const vae_net *n, const vae_conv *v)
+{
+    return frame_of(v) * (v->c.kt - 1) * (int64_t)wan_dtype_size(n->compute);
+}
+
+static int take_hist(vae_net *n, vae_conv *v)
+{
+    v->hist = wan_dev_alloc(n->d, (size_t)hist_bytes(n, v), "past frames of the VAE");
+    return v->hist ? 0 : -1;
+}
+
+static void give_hist(vae_net *n, vae_conv *v)
+{
+    wan_dev_free(n->d, v->hist);
+    v->hist = NULL;
+}
+
+/* ---- sizes */
+
+/* Whole pictures: sides of every stage, and the frames it takes at once. */
+static void set_stages(vae_net *n, int64_t H, int64_t W, int64_t chunk)
+{
+    int64_t piece = n->d->kind == WAN_DEV_CUDA ? PIECE_CUDA : PIECE_CPU, limit = chunk;
+    for (int i = 0; i < n->n_stages; i++) {
+        vae_stage *s = &n->stages[i];
+        s->H = H, s->W = W, s->row0 = 0;
+        s->cap = max64(1, min64(piece / (H * W * s->C_max * (int64_t)sizeof(wan_real)), limit));
+        if (s->timed)
+            limit = s->leave == VAE_UP ? 2 * limit : max64(1, limit / 2);
+        H = s->leave == VAE_UP ? 2 * H : s->leave == VAE_DOWN ? H / 2 : H;
+        W = s->leave == VAE_UP ? 2 * W : s->leave == VAE_DOWN ? W / 2 : W;
+    }
+}
+
+/* Rows by which what stage i gives depends on more than its own: those of its nodes, of the
+ * resampler in front, and of conv_out behind the last. */
+static int64_t reach(const vae_net *n, int i)
+{
+    int64_t rows = n->stages[i - 1].space.c.kh / 2;
+    for (int k = 0; k < n->stages[i].n_nodes; k++)
+        rows += n->stages[i].nodes[k].conv1.c.kh / 2 + n->stages[i].nodes[k].conv2.c.kh / 2;
+    return rows + (i == n->n_stages - 1 ? n->last.c.kh / 2 : 0);
+}
+
+/* Cuts the stages down to the rows that the band depends on; even, as the one before has half of
+ * them.  The first stays whole: its attention looks everywhere, and it is small. */
+static void set_windows(vae_net *n)
+{
+    int64_t lo, hi;
+    wan_vae_layout_rows(n, &lo, &hi);
+    for (int i = n->n_stages - 1; i > 0; i--) {
+        vae_stage *s = &n->stages[i];
+        int64_t more = reach(n, i);
+        lo = max64(0, lo - more) / 2;
+        hi = (min64(s->H, hi + more) + 1) / 2;
+        s->row0 = 2 * lo;
+        s->H = 2 * (hi - lo);
+    }
+}
+
+/* Sides of what every convolution reads; that of a resampler has been enlarged, or is still large. */
+static void set_convolutions(vae_net *n)
+{
+    for (int i = 0; i < n->n_stages; i++) {
+        vae_stage *s = &n->stages[i];
+        for (int k = 0; k < s->n_nodes; k++) {
+            vae_node *e = &s->nodes[k];
+            e->conv1.c.H = e->conv2.c.H = e->shortcut.c.H = s->H;
+            e->conv1.c.W = e->conv2.c.W = e->shortcut.c.W = s->W;
+        }
+        if (s->leave == VAE_LAST)
+            continue;
+        const vae_stage *space = s->leave == VAE_UP ? s + 1 : s;
+        const vae_stage *time = s->leave == VAE_UP ? s : s + 1;
+        s->space.c.H = space->H, s->space.c.W = space->W;
+        s->time.c.H = time->H, s->time.c.W = time->W;
+    }
+    const vae_stage *last = &n->stages[n->n_stages - 1];
+    n->first.c.H = n->stages[0].H, n->first.c.W = n->stages[0].W;
+    n->last.c.H = last->H, n->last.c.W = last->W;
+}
+
+static void set_sizes(vae_net *n)
+{
+    set_stages(n, n->H, n->W, n->chunk);
+    if (n->bands > 1)
+        set_windows(n);
+    set_convolutions(n);
+}
+
+/* Rows of the whole result. */
+static int64_t height(const vae_net *n)
+{
+    int64_t H = n->H;
+    for (int i = 0; i < n->n_stages; i++)
+        H = n->stages[i].leave == VAE_UP ? 2 * H : n->stages[i].leave == VAE_DOWN ? H / 2 : H;
+    return H;
+}
+
+void wan_vae_layout_rows(const vae_net *n, int64_t *first, int64_t *end)
+{
+    int64_t H = height(n);
+    *first = H * n->band / n->bands;
+    *end = H * (n->band + 1) / n->bands;
+}
+
+/* ---- memory */
+
+/* Elements of work (compute type) and of y that stage s needs, and positions under attention. */
+static void measure(const vae_stage *s, int64_t *work, int64_t *y, int64_t *lse)
+{
+    int64_t P = s->H * s->W;
+    for (int i = 0; i < s->n_nodes; i++) {
+        const vae_node *e = &s->nodes[i];
+        int res = e->kind == VAE_RES;
+        *work = max64(*work, (s->cap + 2) * P * max64(e->Ci, e->Co));
+        *y = max64(*y, s->cap * P * (res ? e->Co : 3 * e->Co));
+        if (!res)
+            *lse = max64(*lse, s->cap * P);
+    }
+    *work = max64(*work, (s->cap + 2) * P * s->C_out);
+    if (s->leave == VAE_UP) {
+        *work = max64(*work, 4 * P * s->C_out);
+        *y = max64(*y, s->cap * P * s->C_out * (s->timed ? 2 : 1));
+    }
+}
+
+static int64_t x_bytes(const vae_net *n, const vae_stage *s)
+{
+    int64_t P = s->H * s->W, x = s->cap * P * s->C_max * (int64_t)sizeof(wan_real);
+    if (s->leave == VAE_UP && s->timed) /* holds the interleaved frames later */
+        x = max64(x, 2 * s->cap * P * s->C_out * (int64_t)wan_dtype_size(n->compute));
+    return x;
+}
+
+static int64_t tail_bytes(const vae_net *n, const vae_stage *s)
+{
+    return s->timed ? (s->cap + 2) * frame_of(&s->time) * (int64_t)wan_dtype_size(n->compute) : 0;
+}
+
+static int take_stage(vae_net *n, vae_stage *s)
+{
+    s->x = wan_dev_alloc(n->d, (size_t)x_bytes(n, s), "frames of the VAE");
+    if (!s->x)
+        return -1;
+    for (int i = 0; i < s->n_nodes; i++)
+        if (s->nodes[i].kind == VAE_RES) {
+            WAN_TRY(take_hist(n, &s->nodes[i].conv1));
+            WAN_TRY(take_hist(n, &s->nodes[i].conv2));
+        }
+    if (!s->timed)
+        return 0;
+    s->tail = wan_dev_alloc(n->d, (size_t)tail_bytes(n, s), "past frames of the VAE");
+    return s->tail ? 0 : -1;
+}
+
+/* Bytes of what all stages share. */
+typedef struct shared {
+    int64_t work, y, lse;
+} shared;
+
+static shared measure_shared(const vae_net *n)
+{
+    int64_t work = (n->stages[0].cap + 2) * frame_of(&n->first), y = 0, lse = 1;
+    for (int i = 0; i < n->n_stages; i++)
+        measure(&n->stages[i], &work, &y, &lse);
+    int64_t out = n->stages[n->n_stages - 1].cap * n->last.c.H * n->last.c.W * n->last.c.Co;
+    int64_t size = (int64_t)wan_dtype_size(n->compute), real = (int64_t)sizeof(wan_real);
+    return (shared){ work * size, max64(y * size, out * real), lse * real };
+}
+
+static int take_shared(vae_net *n)
+{
+    shared m = measure_shared(n);
+    n->work = wan_dev_alloc(n->d, (size_t)m.work, "work space of the VAE");
+    n->y = wan_dev_alloc(n->d, (size_t)m.y, "work space of the VAE");
+    n->lse = wan_dev_alloc(n->d, (size_t)m.lse, "work space of the VAE");
+    return n->work && n->y && n->lse ? 0 : -1;
+}
+
+static int take_all(vae_net *n)
+{
+    WAN_TRY(take_shared(n));
+    WAN_TRY(take_hist(n, &n->first));
+    WAN_TRY(take_hist(n, &n->last));
+    for (int i = 0; i < n->n_stages; i++)
+        WAN_TRY(take_stage(n, &n->stages[i]));
+    return 0;
+}
+
+/* What take_all would take. */
+static int64_t measure_all(const vae_net *n)
+{
+    shared m = measure_shared(n);
+    int64_t sum = m.work + m.y + m.lse + hist_bytes(n, &n->first) + hist_bytes(n, &n->last);
+    for (int i = 0; i < n->n_stages; i++) {
+        const vae_stage *s = &n->stages[i];
+        sum += x_bytes(n, s) + tail_bytes(n, s);
+        for (int k = 0; k < s->n_nodes; k++)
+            if (s->nodes[k].kind == VAE_RES)
+                sum += hist_bytes(n, &s->nodes[k].conv1) + hist_bytes(n, &s->nodes[k].conv2);
+    }
+    return sum;
+}
+
+/* The fewest bands with which each keeps to the budget, as far as they can be cut. */
+static void choose_bands(vae_net *n)
+{
+    int64_t rows = height(n), most;
+    n->bands = 1, n->band = 0;
+    set_sizes(n);
+    most = measure_all(n);
+    while (n->budget && most > n->budget && rows / (n->bands + 1) >= BAND_ROWS) {
+        n->bands++;
+        most = 0;
+        for (n->band = 0; n->band < n->bands; n->band++) {
+            set_sizes(n);
+            most = max64(most, measure_all(n));
+        }
+    }
+}
+
+int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk, int band)
+{
+    int known = n->H == H && n->W == W && n->chunk == chunk;
+    if (known && n->band == band)
+        return 0;
+    wan_vae_layout_free(n);
+    n->H = H, n->W = W, n->chunk = chunk; /* from here on free has something to do */
+    if (!known)
+        choose_bands(n);
+    n->band = band;
+    set_sizes(n);
+    if (take_all(n) == 0)
+        return 0;
+    wan_vae_layout_free(n);
+    return -1;
+}
+
+void wan_vae_layout_free(vae_net *n)
+{
+    if (!n->H)
+        return;
+    for (int i = 0; i < n->n_stages; i++) {
+        vae_stage *s = &n->stages[i];
+        for (int k = 0; k < s->n_nodes; k++) {
+            give_hist(n, &s->nodes[k].conv1);
+            give_hist(n, &s->nodes[k].conv2);
+        }
+        wan_dev_free(n->d, s->x);
+        wan_dev_free(n->d, s->tail);
+        s->x = s->tail = NULL;
+    }
+    give_hist(n, &n->first);
+    give_hist(n, &n->last);
+    wan_dev_free(n->d, n->work);
+    wan_dev_free(n->d, n->y);
+    wan_dev_free(n->d, n->lse);
+    n->work = n->y = n->lse = NULL;
+    if (n->pack_n)
+        wan_pack_free(n->d, &n->pack);
+    n->pack_n = n->H = n->W = 0;
+}
+
+static int zero_hist(vae_net *n, vae_conv *v)
+{
+    return wan_dev_zero(n->d, v->hist, (size_t)hist_bytes(n, v));
+}
+
+int wan_vae_layout_reset(vae_net *n)
+{
+    WAN_TRY(zero_hist(n, &n->first));
+    WAN_TRY(zero_hist(n, &n->last));
+    for (int i = 0; i < n->n_stages; i++) {
+        vae_stage *s = &n->stages[i];
+        s->fill = s->seen = s->n_tail = 0;
+        for (int k = 0; k < s->n_nodes; k++)
+            if (s->nodes[k].kind == VAE_RES) {
+                WAN_TRY(zero_hist(n, &s->nodes[k].conv1));
+                WAN_TRY(zero_hist(n, &s->nodes[k].conv2));
+            }
+        if (s->timed)
+            WAN_TRY(wan_dev_zero(n->d, s->tail, (size_t)(2 * frame_of(&s->time)) *
+                                                    wan_dtype_size(n->compute)));
+    }
+    return 0;
+}

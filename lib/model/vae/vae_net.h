@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * vae_net.h - inside the video VAE: the network as a list of nodes, and the stages that stream
+ * frames through it.  Used by vae*.c and their check.
+ *
+ * A stage is a run of nodes at one resolution.  Its frames wait in x [fill, H, W, C] (WAN_REAL)
+ * until `cap` of them are there (or the video ends), are worked on in place, and leave through the
+ * resampler into the next stage's x.  The memory of time lies in the nodes: each causal convolution
+ * keeps the last kt-1 frames of its input, zeros before the video.
+ *
+ * Those past frames are most of the memory: 3.6 GiB in the decoder at 480x832 in float.  Beyond
+ * `budget` bytes the decoder makes the picture in bands of rows, each a run over the whole video:
+ * a stage then holds the rows [row0, row0 + H) that the band depends on, and the rows near a cut
+ * edge, which lack their neighbours, are dropped at the next resampler.  Every value that is kept
+ * comes from the same sums as without bands.
+ */
+#ifndef WAN_MODEL_VAE_NET_H
+#define WAN_MODEL_VAE_NET_H
+
+#include "lib/model/vae/vae.h"
+#include "lib/rec/tensor/safetensors.h"
+
+#define WAN_VAE_MAX_LEVELS 8
+#define WAN_VAE_MAX_Z 64
+
+typedef struct wan_vae_config {
+    int base_dim, z_dim, num_res_blocks, levels;
+    int dim_mult[WAN_VAE_MAX_LEVELS];
+    int time_down[WAN_VAE_MAX_LEVELS]; /* resampler after level i also halves time */
+    wan_real mean[WAN_VAE_MAX_Z], std[WAN_VAE_MAX_Z];
+} wan_vae_config;
+
+/* A convolution with its weights [Co, taps, Ci] (compute type), bias and past frames. */
+typedef struct vae_conv {
+    wan_conv c;      /* T is set at each call; H, W by the layout */
+    wan_buf w;
+    wan_real *b;
+    void *hist;      /* [kt-1, H, W, Ci] compute type; NULL when kt == 1 or kept elsewhere */
+} vae_conv;
+
+enum vae_kind { VAE_RES, VAE_ATTN };
+
+typedef struct vae_node {
+    enum vae_kind kind;
+    int64_t Ci, Co;
+    wan_real *gamma1, *gamma2;
+    vae_conv conv1, conv2; /* RES; ATTN: qkv and projection */
+    vae_conv shortcut;     /* RES with Ci != Co */
+    int has_shortcut;
+} vae_node;
+
+enum vae_resample { VAE_LAST, VAE_DOWN, VAE_UP };
+
+typedef struct vae_stage {
+    vae_node *nodes; /* owned */
+    int n_nodes, cap_nodes;
+    int64_t H, W, row0;    /* rows held, columns, and the row of the picture that is held first */
+    int64_t C_in, C_out, C_max; /* channels entering, leaving the nodes, and most of all */
+    enum vae_resample leave;
+    int timed;             /* the resampler also changes the frame rate */
+    vae_conv space, time;  /* of the resampler */
+    void *tail;            /* frames before and in the time convolution, compute type */
+    int64_t n_tail;        /* DOWN: frames kept in tail */
+    int64_t seen;          /* frames that passed the resampler */
+    int64_t cap, fill;
+    wan_real *x;
+} vae_stage;
+
+/* One direction: encoder or decoder. */
+typedef struct vae_net {
+    wan_dev *d;
+    wan_dtype compute;
+    vae_conv first, last;  /* conv_in, conv_out */
+    wan_real *gamma_out;
+    vae_stage stages[WAN_VAE_MAX_LEVELS];
+    int n_stages;
+    void *work, *y;        /* shared: padded input of one convolution; its output */
+    wan_real *lse;
+    int64_t H, W, chunk;   /* the layout in place (of the input); 0: none */
+    int bands, band;       /* how many there are, and which one the layout is for */
+    int64_t budget;        /* bytes beyond which there are bands; 0: never */
+    wan_pack pack;         /* of the attention: pack_n frames of pack_len positions */
+    int64_t pack_n, pack_len;
+    /* Takes n finished frames: y [n, H, W, last.Co] WAN_REAL, on the device. */
+    int (*sink)(void *arg, const wan_real *y, int64_t n);
+    void *arg;
+} vae_net;
+
+struct wan_vae {
+    wan_dev *d;
+    wan_vae_config c;
+    wan_dtype compute;
+    int parts;
+    vae_net enc, dec;
+    vae_conv quant, post_quant;     /* always WAN_REAL */
+    wan_real *norm_a, *norm_b;      /* [2z] encode: z = mu*a + b */
+    wan_real *denorm_a, *denorm_b;  /* decode: mu = z*a + b */
+    void **blocks;                  /* every device allocation of weights */
+    int n_blocks;
+};
+
+/* vae_config.c */
+int wan_vae_config_load(wan_vae_config *c, const char *dir) WAN_MUST_CHECK;
+/* vae_load.c: builds both directions; weights of those not in v->parts are only checked. */
+int wan_vae_load_weights(wan_vae *v, const char *dir) WAN_MUST_CHECK;
+void wan_vae_load_free(wan_vae *v);
+/* vae_layout.c: buffers for an input of H x W (pixels or latents) and pieces of `chunk` frames, for
+ * one band of the result; n->bands says afterwards how many there are. */
+int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk, int band) WAN_MUST_CHECK;
+/* Rows [first, end) of the result that a band is to give. */
+void wan_vae_layout_rows(const vae_net *n, int64_t *first, int64_t *end);
+void wan_vae_layout_free(vae_net *n);
+int wan_vae_layout_reset(vae_net *n) WAN_MUST_CHECK; /* start of a video */
+/* vae_stream.c: where the next frames of input go (compute type), then push and, at the end, flush. */
+wan_buf wan_vae_stream_input(vae_net *n);
+int64_t wan_vae_stream_room(const vae_net *n); /* frames that may be pushed at once */
+int wan_vae_stream_push(vae_net *n, int64_t frames) WAN_MUST_CHECK;
+int wan_vae_stream_flush(vae_net *n) WAN_MUST_CHECK;
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * vae_stream.c - frames through the stages of one direction of the VAE (vae_net.h).
+ *
+ * The temporal resamplers follow the closed forms of wan-model.md 4.3, which do not know chunks:
+ *   down:  out[0] = y[0];  out[k] = conv(y[2k-2], y[2k-1], y[2k])
+ *   up:    out[0] = x[0];  (out[2k-1], out[2k]) = conv(z[k-2], z[k-1], x[k]), z[0] = z[-1] = 0
+ * so the result is the same however the frames are cut into pieces.
+ */
+#include <string.h>
+
+#include "lib/model/vae/vae_net.h"
+
+static int run_stage(vae_net *n, int i);
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t bytes_of(const vae_net *n, int64_t elements)
+{
+    return (size_t)elements * wan_dtype_size(n->compute);
+}
+
+static wan_buf work_at(const vae_net *n, int64_t elements)
+{
+    return wan_buf_at(wan_buf_of(n->work, n->compute), elements);
+}
+
+/* The convolution over T frames of x as they are. */
+static int convolve(vae_net *n, const vae_conv *v, wan_buf y, wan_buf x, int64_t T, int add)
+{
+    wan_conv c = v->c;
+    c.T = T;
+    return n->d->ops->conv_forward(n->d, &c, y, x, v->w, v->b, add);
+}
+
+/* Causal: the caller has put m frames behind the first two of work; past frames come from hist. */
+static int convolve_causal(vae_net *n, vae_conv *v, wan_buf y, int64_t m, int add)
+{
+    int64_t frame = v->c.H * v->c.W * v->c.Ci;
+    WAN_TRY(wan_dev_copy(n->d, n->work, v->hist, bytes_of(n, 2 * frame)));
+    WAN_TRY(convolve(n, v, y, work_at(n, 0), m + 2, add));
+    return wan_dev_copy(n->d, v->hist, work_at(n, m * frame).p, bytes_of(n, 2 * frame));
+}
+
+/* ---- nodes: m frames in s->x, in place */
+
+static int run_res(vae_net *n, vae_stage *s, vae_node *e, int64_t m)
+{
+    const wan_ops *ops = n->d->ops;
+    int64_t P = s->H * s->W;
+    wan_buf x = WAN_RBUF(s->x), y = wan_buf_of(n->y, n->compute);
+    WAN_TRY(ops->vae_norm(n->d, work_at(n, 2 * P * e->Ci), x, e->gamma1, m * P, e->Ci,
+                          WAN_ACT_SILU));
+    WAN_TRY(convolve_causal(n, &e->conv1, y, m, 0));
+    if (e->has_shortcut) {
+        WAN_TRY(ops->cast(n->d, work_at(n, 0), x, m * P * e->Ci));
+        WAN_TRY(convolve(n, &e->shortcut, x, work_at(n, 0), m, 0));
+    }
+    WAN_TRY(ops->vae_norm(n->d, work_at(n, 2 * P * e->Co), y, e->gamma2, m * P, e->Co,
+                          WAN_ACT_SILU));
+    return convolve_causal(n, &e->conv2, x, m, 1);
+}
+
+static int attention_pack(vae_net *n, int64_t m, int64_t P)
+{
+    int64_t len[64];
+    if (n->pack_n == m && n->pack_len == P)
+        return 0;
+    if (n->pack_n)
+        wan_pack_free(n->d, &n->pack);
+    n->pack_n = 0;
+    for (int64_t i = 0; i < m; i++)
+        len[i] = P;
+    WAN_TRY(wan_pack_new(n->d, &n->pack, len, (int)m));
+    n->pack_n = m;
+    n->pack_len = P;
+    return 0;
+}
+
+/* One head over the positions of each frame. */
+static int run_attn(vae_net *n, vae_stage *s, vae_node *e, int64_t m)
+{
+    const wan_ops *ops = n->d->ops;
+    int64_t P = s->H * s->W, C = e->Ci;
+    wan_buf x = WAN_RBUF(s->x), qkv = wan_buf_of(n->y, n->compute);
+    WAN_TRY(attention_pack(n, m, P));
+    WAN_TRY(ops->vae_norm(n->d, work_at(n, 0), x, e->gamma1, m * P, C, WAN_ACT_NONE));
+    WAN_TRY(convolve(n, &e->conv1, qkv, work_at(n, 0), m, 0));
+    wan_attn a = { .pq = &n->pack, .pk = &n->pack, .H = 1, .hd = C, .scale = 1 / sqrt((double)C),
+                   .ldq = 3 * C, .ldk = 3 * C, .ldv = 3 * C, .ldo = C };
+    WAN_TRY(ops->attention_forward(n->d, &a, work_at(n, 0), n->lse, qkv, wan_buf_at(qkv, C),
+                                   wan_buf_at(qkv, 2 * C)));
+    return convolve(n, &e->conv2, x, work_at(n, 0), m, 1);
+}
+
+/* ---- resamplers */
+
+/* m frames have been written behind the waiting ones of stage i. */
+static int arrived(vae_net *n, int i, int64_t m)
+{
+    vae_stage *s = &n->stages[i];
+    s->fill += m;
+    return s->fill == s->cap ? run_stage(n, i) : 0;
+}
+
+static wan_buf landing(const vae_stage *s)
+{
+    return WAN_RBUF(s->x + s->fill * s->H * s->W * s->C_in);
+}
+
+/* m frames of x in compute type: x itself, or a copy at the start of work. */
+static int operand(vae_net *n, wan_buf *out, wan_real *x, int64_t elements)
+{
+    *out = n->compute == WAN_REAL ? WAN_RBUF(x) : work_at(n, 0);
+    return n->compute == WAN_REAL ? 0 : n->d->ops->cast(n->d, *out, WAN_RBUF(x), elements);
+}
+
+static int leave_down(vae_net *n, int i, int64_t m)
+{
+    vae_stage *s = &n->stages[i], *next = s + 1;
+    int64_t frame = s->H * s->W * s->C_out;
+    for (int64_t done = 0, k; done < m; done += k) {
+        wan_buf x;
+        k = min64(m - done, next->cap - next->fill);
+        WAN_TRY(operand(n, &x, s->x + done * frame, k * frame));
+        WAN_TRY(convolve(n, &s->space, landing(next), x, k, 0));
+        WAN_TRY(arrived(n, i + 1, k));
+    }
+    return 0;
+}
+
+static int leave_down_timed(vae_net *n, int i, int64_t m)
+{
+    vae_stage *s = &n->stages[i], *next = s + 1;
+    int64_t frame = next->H * next->W * s->C_out;
+    wan_buf tail = wan_buf_of(s->tail, n->compute), x;
+    WAN_TRY(operand(n, &x, s->x, m * s->H * s->W * s->C_out));
+    WAN_TRY(convolve(n, &s->space, wan_buf_at(tail, s->n_tail * frame), x, m, 0));
+    s->n_tail += m;
+    if (s->seen == 0) {
+        WAN_TRY(n->d->ops->cast(n->d, landing(next), tail, frame));
+        WAN_TRY(arrived(n, i + 1, 1));
+    }
+    s->seen += m;
+    int64_t out = (s->n_tail - 1) / 2;
+    for (int64_t done = 0, k; done < out; done += k) {
+        k = min64(out - done, next->cap - next->fill);
+        WAN_TRY(convolve(n, &s->time, landing(next), wan_buf_at(tail, 2 * done * frame), 2 * k + 1,
+                         0));
+        WAN_TRY(arrived(n, i + 1, k));
+    }
+    s->n_tail -= 2 * out; /* 1 or 2 frames stay for the next outputs */
+    return out ? wan_dev_copy(n->d, s->tail, wan_buf_at(tail, 2 * out * frame).p,
+                              bytes_of(n, s->n_tail * frame))
+               : 0;
+}
+
+/* One frame, compute type, enlarged and convolved into the next stage, which may hold fewer rows. */
+static int enlarge(vae_net *n, int i, wan_buf x)
+{
+    vae_stage *s = &n->stages[i], *next = s + 1;
+    x = wan_buf_at(x, (next->row0 / 2 - s->row0) * s->W * s->C_out);
+    WAN_TRY(n->d->ops->vae_upsample(n->d, work_at(n, 0), x, 1, next->H / 2, s->W, s->C_out));
+    WAN_TRY(convolve(n, &s->space, landing(next), work_at(n, 0), 1, 0));
+    return arrived(n, i + 1, 1);
+}
+
+static int leave_up(vae_net *n, int i, int64_t first, int64_t m)
+{
+    vae_stage *s = &n->stages[i];
+    int64_t frame = s->H * s->W * s->C_out;
+    wan_buf y = wan_buf_of(n->y, n->compute);
+    for (int64_t k = first; k < m; k++) {
+        wan_buf x = WAN_RBUF(s->x + k * frame);
+        if (n->compute != WAN_REAL) {
+            WAN_TRY(n->d->ops->cast(n->d, y, x, frame));
+            x = y;
+        }
+        WAN_TRY(enlarge(n, i, x));
+    }
+    return 0;
+}
+
+static int leave_up_timed(vae_net *n, int i, int64_t m)
+{
+    vae_stage *s = &n->stages[i];
+    int64_t P = s->H * s->W, frame = P * s->C_out, first = s->seen == 0;
+    wan_buf tail = wan_buf_of(s->tail, n->compute), y = wan_buf_of(n->y, n->compute);
+    wan_buf pairs = wan_buf_of(s->x, n->compute);
+    if (first)
+        WAN_TRY(leave_up(n, i, 0, 1));
+    s->seen += m;
+    m -= first;
+    if (m == 0)
+        return 0;
+    WAN_TRY(n->d->ops->cast(n->d, wan_buf_at(tail, 2 * frame), WAN_RBUF(s->x + first * frame),
+                            m * frame));
+    WAN_TRY(convolve(n, &s->time, y, tail, m + 2, 0));
+    for (int k = 0; k < 2; k++) /* one by one: the ranges may overlap */
+        WAN_TRY(wan_dev_copy(n->d, wan_buf_at(tail, k * frame).p,
+                             wan_buf_at(tail, (m + k) * frame).p, bytes_of(n, frame)));
+    WAN_TRY(n->d->ops->vae_interleave(n->d, pairs, y, m, P, s->C_out));
+    for (int64_t k = 0; k < 2 * m; k++)
+        WAN_TRY(enlarge(n, i, wan_buf_at(pairs, k * frame)));
+    return 0;
+}
+
+static int leave_net(vae_net *n, vae_stage *s, int64_t m)
+{
+    int64_t P = s->H * s->W;
+    WAN_TRY(n->d->ops->vae_norm(n->d, work_at(n, 2 * P * s->C_out), WAN_RBUF(s->x), n->gamma_out,
+                                m * P, s->C_out, WAN_ACT_SILU));
+    WAN_TRY(convolve_causal(n, &n->last, WAN_RBUF(n->y), m, 0));
+    return n->sink(n->arg, n->y, m);
+}
+
+static int run_stage(vae_net *n, int i)
+{
+    vae_stage *s = &n->stages[i];
+    int64_t m = s->fill;
+    s->fill = 0;
+    for (int k = 0; k < s->n_nodes; k++) {
+        vae_node *e = &s->nodes[k];
+        WAN_TRY(e->kind == VAE_RES ? run_res(n, s, e, m) : run_attn(n, s, e, m));
+    }
+    switch (s->leave) {
+    case VAE_DOWN: return s->timed ? leave_down_timed(n, i, m) : leave_down(n, i, m);
+    case VAE_UP: return s->timed ? leave_up_timed(n, i, m) : leave_up(n, i, 0, m);
+    default: return leave_net(n, s, m);
+    }
+}
+
+wan_buf wan_vae_stream_input(vae_net *n)
+{
+    return work_at(n, 2 * n->first.c.H * n->first.c.W * n->first.c.Ci);
+}
+
+int64_t wan_vae_stream_room(const vae_net *n)
+{
+    return n->stages[0].cap - n->stages[0].fill;
+}
+
+int wan_vae_stream_push(vae_net *n, int64_t frames)
+{
+    WAN_TRY(convolve_causal(n, &n->first, landing(&n->stages[0]), frames, 0));
+    return arrived(n, 0, frames);
+}
+
+int wan_vae_stream_flush(vae_net *n)
+{
+    for (int i = 0; i < n->n_stages; i++)
+        if (n->stages[i].fill > 0)
+            WAN_TRY(run_stage(n, i));
+    return 0;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * net_priv.h - what the net_*.c files share: bound weights, activation slots, the work of a step.
+ *
+ * Letters: S tokens, R text rows, n samples, D width, F ffn width, H heads, C the compute type.
+ */
+#ifndef WAN_MODEL_NET_PRIV_H
+#define WAN_MODEL_NET_PRIV_H
+
+#include "lib/model/wan/net.h"
+
+/* A dense layer: w [N, K] in the type GEMMs read it, bias and gradients in WAN_REAL. */
+typedef struct wan_net_linear {
+    wan_buf w;
+    wan_real *b, *dw, *db;
+    int64_t N, K;
+} wan_net_linear;
+
+/* A norm weight, norm bias or modulation table with its gradient. */
+typedef struct wan_net_vector {
+    wan_real *p, *g;
+} wan_net_vector;
+
+typedef struct wan_net_block {
+    wan_net_linear q, k, v, o;     /* self-attention */
+    wan_net_linear cq, ck, cv, co; /* cross-attention */
+    wan_net_linear f1, f2;
+    wan_net_vector nq, nk, cnq, cnk, lnw, lnb, mod;
+} wan_net_block;
+
+typedef struct wan_net_ends {
+    wan_net_linear patch, text1, text2, time1, time2, proj, head;
+    wan_net_vector mod;
+} wan_net_ends;
+
+/* Activations of one block.  X(name, rows, width, type, keep, alias):
+ *   rows S|R, width D|F|H|1, type r(WAN_REAL)|c(compute)
+ *   keep 0: one per block in every recompute mode; 1: unless `full`; 2: only with `none`;
+ *        3: never (a temporary)
+ *   alias: when the model is not trained all blocks share one set, and this slot is that one. */
+#define WAN_NET_SLOTS(X)                                                                           \
+    X(XIN, S, D, r, 0, XIN)  /* residual stream: block input */                                    \
+    X(X1, S, D, r, 2, XIN)   /* ... after self-attention */                                        \
+    X(X2, S, D, r, 1, XIN)   /* ... after cross-attention */                                       \
+    X(M1, S, 1, r, 1, M1) X(R1, S, 1, r, 1, R1) /* LayerNorm statistics */                         \
+    X(M2, S, 1, r, 1, M1) X(R2, S, 1, r, 1, R1)                                                    \
+    X(M3, S, 1, r, 1, M1) X(R3, S, 1, r, 1, R1)                                                    \
+    X(U1, S, D, c, 2, U1) X(U2, S, D, c, 2, U1) X(U3, S, D, c, 2, U1) /* LayerNorm outputs */      \
+    X(Q0, S, D, c, 1, Q0) X(K0, S, D, c, 1, K0) X(V, S, D, c, 1, V)   /* projections */            \
+    X(RQ, S, 1, r, 1, RQ) X(RK, S, 1, r, 1, RK) /* RMSNorm statistics */                           \
+    X(Q, S, D, c, 2, Q) X(K, S, D, c, 2, K)     /* normalised and rotated */                       \
+    X(O, S, D, c, 1, K0) X(LSE, S, H, r, 1, LSE)                                                   \
+    X(Y1, S, D, c, 1, Q0)                                                                          \
+    X(CQ0, S, D, c, 1, Q0) X(RCQ, S, 1, r, 1, RQ) X(CQ, S, D, c, 2, Q)                             \
+    X(CK0, R, D, c, 1, CK0) X(RCK, R, 1, r, 1, RCK) X(CK, R, D, c, 2, CK) X(CV, R, D, c, 1, CV)    \
+    X(CO, S, D, c, 1, K0) X(CLSE, S, H, r, 1, LSE)                                                 \
+    X(YC, S, D, c, 3, Q0)                                                                          \
+    X(Z, S, F, c, 1, HID) X(HID, S, F, c, 2, HID) /* before and after GELU */                      \
+    X(Y2, S, D, c, 1, Q0)
+
+enum wan_net_slot {
+#define X(name, rows, width, type, keep, alias) WAN_NET_##name,
+    WAN_NET_SLOTS(X)
+#undef X
+    WAN_NET_N_SLOTS
+};
+
+/* Buffers that exist once.  X(field, rows, width, type, train): rows S|R|N(samples);
+ * width D|E(6D)|B(2D)|F|T(text_dim)|Q(freq_dim)|P(patch features)|1; train: only with gradients. */
+#define WAN_NET_ONCE(X)                                                                            \
+    X(t, N, 1, r, 0) X(emb, N, Q, r, 0) X(tz, N, D, r, 0) X(th, N, D, r, 0)                        \
+    X(e, N, D, r, 0) X(es, N, D, r, 0) X(e0, N, E, r, 0)                                           \
+    X(mod, N, E, r, 0) X(modh, N, B, r, 0)                                                         \
+    X(rows, S, P, c, 0)                                                                            \
+    X(tx, R, T, c, 0) X(cz, R, D, c, 1) X(ch, R, D, c, 0) X(ctx, R, D, c, 0) X(kbias, R, 1, r, 0)  \
+    X(mh, S, 1, r, 0) X(rh, S, 1, r, 0) X(zh, S, D, r, 0)                                          \
+    X(dx, S, D, r, 1) X(du, S, D, r, 1) X(dy, S, D, c, 1) X(da, S, D, c, 1)                        \
+    X(dq, S, D, c, 1) X(dk, S, D, c, 1) X(dv, S, D, c, 1) X(dhid, S, F, c, 1)                      \
+    X(dck, R, D, c, 1) X(dcv, R, D, c, 1) X(dctx, R, D, r, 1) X(dctxc, R, D, c, 1)                 \
+    X(dmod, N, E, r, 1) X(dmodh, N, B, r, 1) X(de0, N, E, r, 1) X(de, N, D, r, 1)                  \
+    X(des, N, D, r, 1)
+
+/* A pack in reserved memory, with what it was made from. */
+typedef struct wan_net_pack {
+    wan_pack pack;
+    int32_t *cu, *seg;           /* device [samples+1], [rows] */
+    int32_t *cu_host, *seg_host;
+} wan_net_pack;
+
+/* Keys and values of the context for one block, and how they are packed. */
+typedef struct wan_net_kv {
+    const wan_pack *pack;
+    const wan_real *kbias;
+    wan_buf k, v;
+} wan_net_kv;
+
+struct wan_net_context {
+    wan_net *m;
+    wan_net_pack pack;
+    wan_real *kbias;
+    void *mem;      /* device: keys and values of all blocks */
+    int64_t R;
+};
+
+typedef struct wan_net_priv {
+    wan_net_ends ends;
+    wan_net_block *block;    /* [layers] */
+    wan_net_capacity cap;
+    void *mem;               /* device: everything wan_net_reserve laid out */
+    void **slot;             /* [(layers+1) * N_SLOTS]; row `layers` has only XIN */
+#define X(field, rows, width, type, train) wan_buf field;
+    WAN_NET_ONCE(X)
+#undef X
+    wan_net_pack tok, txt;
+    wan_real *rope, *rope_host; /* [S, head_dim/2, 2] */
+    wan_real *host;          /* staging: kbias, timesteps */
+    int64_t *len;            /* staging: lengths of the samples of a pack */
+    int64_t (*grid)[3];      /* grids of the tokens now laid out */
+    int n_grid;
+    wan_buf x_rows;          /* the forward's patch rows in compute type */
+    int forward_done;
+} wan_net_priv;
+
+static inline wan_net_priv *wan_net_p(const wan_net *m) { return m->priv; }
+static inline int64_t wan_net_width(const wan_net_config *c)
+{
+    return (int64_t)c->heads * c->head_dim;
+}
+/* Slot of block l, as an operand. */
+wan_buf wan_net_slot_buf(const wan_net *m, int l, enum wan_net_slot s);
+/* The same for WAN_REAL slots. */
+wan_real *wan_net_slot_real(const wan_net *m, int l, enum wan_net_slot s);
+
+/* net_prepare.c */
+int wan_net_pack_reserve(wan_dev *d, wan_net_pack *p, int64_t samples, int64_t rows) WAN_MUST_CHECK;
+void wan_net_pack_release(wan_dev *d, wan_net_pack *p);
+int wan_net_pack_set(wan_dev *d, wan_net_pack *p, const int64_t *len, int n) WAN_MUST_CHECK;
+/* Context rows kept for a prompt of n true rows: n, and one more that stands for all zero rows. */
+int64_t wan_net_text_kept(const wan_net_config *c, int64_t n);
+/* Packs, RoPE tables, timesteps; text too unless cached. */
+int wan_net_prepare(wan_net *m, const wan_net_input *in, int cached) WAN_MUST_CHECK;
+/* Lays the true rows and the zero rows of all samples into x [R, text_dim], log-multiplicities into
+ * kbias [R]; pack as wan_net_pack_set has left it. */
+int wan_net_text_lay(wan_net *m, wan_buf x, wan_real *kbias, const wan_pack *pack, wan_buf text,
+                     const int64_t *text_len, wan_real *staging) WAN_MUST_CHECK;
+
+/* net_forward.c */
+int wan_net_apply(wan_net *m, const wan_net_linear *w, wan_buf y, wan_buf x, int64_t M)
+    WAN_MUST_CHECK;
+int wan_net_text_mlp(wan_net *m, wan_buf ctx, wan_buf h, wan_buf z, wan_buf x, int64_t R)
+    WAN_MUST_CHECK;
+/* Keys and values of block l from the context rows; k0 and rstd are what backward needs. */
+int wan_net_text_kv(wan_net *m, int l, wan_buf k, wan_buf v, wan_buf k0, wan_real *rstd,
+                    wan_buf ctx, int64_t R) WAN_MUST_CHECK;
+/* Block l from slot XIN to x_out (NULL: everything but the last sum, for recompute). */
+int wan_net_block_forward(wan_net *m, int l, wan_real *x_out, const wan_net_kv *kv) WAN_MUST_CHECK;
+/* Fills the shared slots of block l that `selective` does not keep. */
+int wan_net_block_redo(wan_net *m, int l) WAN_MUST_CHECK;
+/* The modulation rows of block l, into p->mod. */
+int wan_net_block_mod(wan_net *m, int l) WAN_MUST_CHECK;
+/* The attention calls of one block. */
+wan_attn wan_net_attn_self(const wan_net *m);
+wan_attn wan_net_attn_cross(const wan_net *m, const wan_net_kv *kv);
+wan_net_kv wan_net_own_kv(const wan_net *m, int l);
+
+/* net_context.c */
+wan_net_kv wan_net_context_kv(const wan_net_context *c, int l);
+
+/* net_memory.c */
+void wan_net_release(wan_net *m);
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * dataset.c - opens a split: .info.json, split.yaml and every .tar.idx must agree.
+ */
+#include "lib/rec/shard/dataset.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
+#include "lib/rec/shard/dataset_in.h"
+#include "lib/rec/shard/info.h"
+#include "lib/base/le.h"
+#include "lib/rec/shard/shard.h"
+#include "lib/rec/shard/split.h"
+
+int wan_dataset_load_idx(uint64_t **offset, size_t n, const char *tar)
+{
+    struct stat st;
+    char *data = NULL, *path = wan_malloc(strlen(tar) + 5, 1, "file name");
+    size_t size, want = 8 * (n + 1);
+    if (!path)
+        return -1;
+    sprintf(path, "%s.idx", tar);
+    int rc = wan_slurp(&data, &size, path, want + 8);
+    if (rc == 0 && size != want)
+        rc = wan_err("%s: %zu bytes, %zu samples need %zu; run wan-index again", path, size, n,
+                     want);
+    if (rc == 0 && stat(tar, &st) < 0)
+        rc = wan_err_errno("%s", tar);
+    uint64_t *v = rc == 0 ? wan_malloc(n + 1, sizeof *v, path) : NULL;
+    rc = v ? 0 : -1;
+    for (size_t i = 0; rc == 0 && i <= n; i++) {
+        v[i] = wan_le_get64((uint8_t *)data + 8 * i);
+        if (v[i] % 512 || (i && v[i] <= v[i - 1]))
+            rc = wan_err("%s: entry %zu is damaged; run wan-index again", path, i);
+    }
+    if (rc == 0 && (st.st_size < 1024 || v[n] > (uint64_t)st.st_size - 1024))
+        rc = wan_err("%s: has %" PRId64 " bytes, its index ends at %" PRIu64
+                     "; truncated, or run wan-index again", tar, (int64_t)st.st_size, v[n]);
+    free(path);
+    free(data);
+    if (rc < 0) {
+        free(v);
+        return -1;
+    }
+    *offset = v;
+    return 0;
+}
+
+/* Is NAME excluded, wholly (NAME) or in part (NAME/KEY)? 0 no, 1 in part, 2 wholly. */
+static int excluded(const wan_split *s, const char *name)
+{
+    size_t n = strlen(name);
+    int part = 0;
+    for (size_t i = 0; i < s->exclude.n; i++) {
+        const char *e = s->exclude.v[i];
+        if (strncmp(e, name, n))
+            continue;
+        if (!e[n])
+            return 2;
+        part |= e[n] == '/';
+    }
+    return part;
+}
+
+static int key_excluded(const wan_split *s, const char *name, const char *key)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < s->exclude.n; i++) {
+        const char *e = s->exclude.v[i];
+        if (!strncmp(e, name, n) && e[n] == '/' && !strcmp(e + n + 1, key))
+            return 1;
+    }
+    return 0;
+}
+
+/* Lists the samples of a shard that single exclusions leave. */
+static int keep_some(struct wan_dataset_shard *sh, const wan_split *s)
+{
+    sh->keep = wan_malloc(sh->n + 1, sizeof *sh->keep, "kept samples");
+    if (!sh->keep)
+        return -1;
+    sh->kept = 0;
+    for (size_t i = 0; i < sh->n; i++) {
+        wan_shard_reader *r;
+        wan_shard_sample x;
+        WAN_TRY(wan_shard_reader_open_range(&r, sh->path, 1, sh->offset[i], sh->offset[i + 1]));
+        int rc = wan_shard_reader_next(r, &x);
+        if (rc == 1 && !key_excluded(s, sh->name, x.key))
+            sh->keep[sh->kept++] = i;
+        wan_shard_reader_close(&r);
+        if (rc != 1)
+            return rc < 0 ? -1 : wan_err("%s: sample %zu is missing", sh->path, i);
+    }
+    return 0;
+}
+
+static int add_shard(wan_dataset *d, const char *dir, const char *name, const json_t *counts,
+                     const wan_split *s)
+{
+    const json_t *count = json_object_get(counts, name);
+    int out = excluded(s, name);
+    if (!count)
+        return wan_err("split.yaml names %s, .info.json does not", name);
+    if (out == 2)
+        return 0;
+    struct wan_dataset_shard *sh = &d->shard[d->n_shards];
+    *sh = (struct wan_dataset_shard){ .n = (size_t)json_integer_value(count) };
+    sh->kept = sh->n;
+    sh->name = strdup(name);
+    sh->path = wan_path_join(dir, name);
+    d->n_shards++;
+    if (!sh->name || !sh->path)
+        return wan_err("out of memory (shards)");
+    WAN_TRY(wan_dataset_load_idx(&sh->offset, sh->n, sh->path));
+    if (out)
+        WAN_TRY(keep_some(sh, s));
+    sh->first = d->count;
+    d->count += (int64_t)sh->kept;
+    return 0;
+}
+
+static void make_digest(wan_dataset *d)
+{
+    wan_sha256 h;
+    wan_sha256_init(&h);
+    for (size_t i = 0; i < d->n_shards; i++) {
+        const struct wan_dataset_shard *s = &d->shard[i];
+        uint64_t kept = s->kept;
+        wan_sha256_add(&h, s->name, strlen(s->name) + 1);
+        wan_sha256_add(&h, &kept, sizeof kept);
+        wan_sha256_add(&h, s->offset, (s->n + 1) * sizeof *s->offset);
+        if (s->keep)
+            wan_sha256_add(&h, s->keep, s->kept * sizeof *s->keep);
+    }
+    wan_sha256_hex(&h, d->digest);
+}
+
+static int open_split(wan_dataset *d, const char *dir, const char *name, const json_t *counts,
+                      const wan_split *s)
+{
+    const struct wan_split_part *p = wan_split_find(s, name);
+    if (!p)
+        return wan_err("split.yaml has no part \"%s\"", name);
+    d->shard = wan_calloc(p->shards.n + 1, sizeof *d->shard, "shards");
+    if (!d->shard)
+        return -1;
+    for (size_t i = 0; i < p->shards.n; i++)
+        WAN_TRY(add_shard(d, dir, p->shards.v[i], counts, s));
+    make_digest(d);
+    return 0;
+}
+
+int wan_dataset_meta(json_t **counts, wan_split *s, const char *dir)
+{
+    *s = (wan_split){ 0 };
+    if (!(*counts = wan_info_load(dir)))
+        return -1;
+    char *yaml = wan_path_join(dir, ".nv-meta/split.yaml");
+    char *json = wan_path_join(dir, ".nv-meta/split.json");
+    int rc = !yaml || !json ? -1
+             : wan_split_load(s, access(yaml, F_OK) && !access(json, F_OK) ? json : yaml);
+    if (rc < 0)
+        json_decref(*counts);
+    free(yaml);
+    free(json);
+    return rc;
+}
+
+int wan_dataset_open(wan_dataset **out, const char *dir, const char *split)
+{
+    json_t *counts;
+    wan_split s;
+    *out = NULL;
+    wan_dataset *d = wan_calloc(1, sizeof *d, "dataset");
+    if (!d)
+        return -1;
+    int rc = wan_dataset_meta(&counts, &s, dir);
+    if (rc == 0) {
+        if ((rc = open_split(d, dir, split, counts, &s)) < 0)
+            wan_err_prefix("%s", dir);
+        json_decref(counts);
+        wan_split_clear(&s);
+    }
+    if (rc < 0) {
+        wan_dataset_close(&d);
+        return -1;
+    }
+    *out = d;
+    return 0;
+}
+
+int64_t wan_dataset_count(const wan_dataset *d)
+{
+    return d->count;
+}
+
+const char *wan_dataset_digest(const wan_dataset *d)
+{
+    return d->digest;
+}
+
+void wan_dataset_close(wan_dataset **pd)
+{
+    wan_dataset *d = *pd;
+    if (!d)
+        return;
+    for (size_t i = 0; i < d->n_shards; i++) {
+        free(d->shard[i].name);
+        free(d->shard[i].path);
+        free(d->shard[i].offset);
+        free(d->shard[i].keep);
+    }
+    free(d->shard);
+    free(d);
+    *pd = NULL;
+}

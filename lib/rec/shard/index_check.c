@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * index_check.c - the lint Energon lacks: do shards, offsets, counts, parts and payload agree?
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/rec/shard/dataset_in.h"
+#include "lib/rec/shard/index_in.h"
+#include "lib/rec/shard/samplemap.h"
+
+struct check {
+    const char *dir;
+    void (*problem)(const char *);
+    void (*progress)(size_t, size_t);
+    wan_index_report *rep;
+    const json_t *counts;
+    wan_split split;
+    struct wan_index_scan scan;
+    int64_t bad;
+    int latent, text; /* element types of the first sample, -1 before it */
+};
+
+static void WAN_PRINTF(2, 3) tell(struct check *c, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    c->problem(text);
+    c->bad++;
+}
+
+static int in_list(const wan_names *l, const char *name)
+{
+    int n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n += !strcmp(l->v[i], name);
+    return n;
+}
+
+/* Is the shard in exactly one part, and on disk? */
+static void check_membership(struct check *c, const char *name)
+{
+    int n = 0;
+    for (size_t i = 0; i < c->split.n; i++)
+        n += in_list(&c->split.part[i].shards, name);
+    if (in_list(&c->split.exclude, name))
+        return;
+    if (n != 1)
+        tell(c, n ? "%s: split.yaml names it %d times" : "%s: is in no part of split.yaml", name,
+             n);
+}
+
+static void check_offsets(struct check *c, const char *name, const char *path,
+                          const struct wan_index_shard *s)
+{
+    uint64_t *idx;
+    size_t want = (size_t)json_integer_value(json_object_get(c->counts, name));
+    if (s->n != want)
+        tell(c, "%s: holds %zu samples, .info.json says %zu", name, s->n, want);
+    if (wan_dataset_load_idx(&idx, s->n, path) < 0) {
+        tell(c, "%s", wan_err_text());
+        return;
+    }
+    size_t i = 0;
+    while (i <= s->n && (idx[i] == s->offset[i] || (i == 0 && idx[0] == 0)))
+        i++;
+    if (i <= s->n)
+        tell(c, "%s.idx: entry %zu is %" PRIu64 ", the shard says %" PRIu64, name, i, idx[i],
+             s->offset[i]);
+    free(idx);
+}
+
+/* One tensor as a training run would take it. */
+static int check_values(const wan_record *r, const char *name, float limit, int *dtype)
+{
+    const wan_tensor *t = wan_record_find(r, name);
+    int64_t n;
+    if (!t)
+        return wan_err("no tensor %s", name);
+    int is_latent = !strcmp(name, "latent");
+    if (t->rank != (is_latent ? 4 : 2) || !t->bytes)
+        return wan_err("%s: has %d dimensions", name, t->rank);
+    if (is_latent && (t->shape[2] % 2 || t->shape[3] % 2))
+        return wan_err("latent: odd height or width");
+    WAN_TRY(wan_shape_count(&n, t->shape, t->rank));
+    float *x = wan_malloc((size_t)n, sizeof *x, name);
+    int rc = x ? wan_convert(x, WAN_F32, t->data, t->dtype, (size_t)n) : -1;
+    if (rc == 0)
+        rc = wan_samplemap_finite(x, n, limit, name);
+    free(x);
+    if (rc == 0 && *dtype >= 0 && *dtype != (int)t->dtype)
+        rc = wan_err("%s: is %s, the first sample's is %s", name, wan_dtype_name(t->dtype),
+                     wan_dtype_name((wan_dtype)*dtype));
+    if (rc == 0)
+        *dtype = (int)t->dtype;
+    return rc;
+}
+
+static int check_sample(struct check *c, const wan_shard_sample *s, const char *name)
+{
+    wan_record r = WAN_RECORD_INIT;
+    WAN_TRY(wan_samplemap_unpack(&r, s, name));
+    int rc = check_values(&r, "latent", WAN_SAMPLE_LATENT_MAX, &c->latent);
+    if (rc == 0)
+        rc = check_values(&r, "text", 0, &c->text);
+    wan_record_clear(&r);
+    return rc < 0 ? wan_err_prefix("%s: sample %s", name, s->key) : 0;
+}
+
+static void check_payload(struct check *c, const char *name, const char *path)
+{
+    wan_shard_reader *r;
+    wan_shard_sample s;
+    int rc = wan_shard_reader_open(&r, path, 0);
+    if (rc < 0) {
+        tell(c, "%s", wan_err_text());
+        return;
+    }
+    while ((rc = wan_shard_reader_next(r, &s)) == 1) {
+        c->rep->samples++;
+        if (check_sample(c, &s, name) < 0)
+            tell(c, "%s", wan_err_text());
+    }
+    if (rc < 0)
+        tell(c, "%s", wan_err_text());
+    wan_shard_reader_close(&r);
+}
+
+static void check_shard(struct check *c, const char *name, size_t number)
+{
+    struct wan_index_shard s = { 0, NULL };
+    char *path = wan_path_join(c->dir, name);
+    check_membership(c, name);
+    if (!path || wan_index_scan_shard(&c->scan, &s, c->dir, name, number) < 0) {
+        tell(c, "%s", wan_err_text());
+    } else {
+        check_offsets(c, name, path, &s);
+        check_payload(c, name, path);
+    }
+    free(s.offset);
+    free(path);
+}
+
+/* Shards on disk that .info.json does not know, and parts that name unknown shards. */
+static int check_lists(struct check *c)
+{
+    char **all;
+    size_t n;
+    WAN_TRY(wan_shard_list(&all, &n, c->dir));
+    for (size_t i = 0; i < n; i++)
+        if (!json_object_get(c->counts, all[i]) && !in_list(&c->split.exclude, all[i]))
+            tell(c, "%s: .info.json does not know this shard", all[i]);
+    wan_shard_list_free(all, n);
+    for (size_t k = 0; k < c->split.n; k++)
+        for (size_t i = 0; i < c->split.part[k].shards.n; i++)
+            if (!json_object_get(c->counts, c->split.part[k].shards.v[i]))
+                tell(c, "split.yaml: part %s names %s, .info.json does not know it",
+                     c->split.part[k].name, c->split.part[k].shards.v[i]);
+    const struct wan_split_part *train = wan_split_find(&c->split, "train");
+    if (!train || !train->shards.n)
+        tell(c, "split.yaml: part train is empty");
+    return 0;
+}
+
+static int check_all(struct check *c)
+{
+    const char *name;
+    json_t *count;
+    size_t i = 0;
+    WAN_TRY(check_lists(c));
+    json_object_foreach((json_t *)c->counts, name, count) {
+        if (c->progress)
+            c->progress(i, json_object_size(c->counts));
+        check_shard(c, name, i++);
+    }
+    c->rep->shards = i;
+    c->rep->bytes = c->scan.bytes;
+    c->rep->ignored = c->scan.ignored;
+    return 0;
+}
+
+int64_t wan_index_check(wan_index_report *rep, const char *dir, void (*problem)(const char *),
+                        void (*progress)(size_t, size_t))
+{
+    struct check c = { .dir = dir, .problem = problem, .progress = progress, .rep = rep,
+                       .latent = -1, .text = -1 };
+    json_t *counts;
+    memset(rep, 0, sizeof *rep);
+    wan_sha256_init(&c.scan.digest);
+    WAN_TRY(wan_dataset_meta(&counts, &c.split, dir));
+    c.counts = counts;
+    int rc = check_all(&c);
+    json_decref(counts);
+    wan_split_clear(&c.split);
+    wan_keyset_clear(&c.scan.keys);
+    return rc < 0 ? -1 : c.bad;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * shard_name.c - member names (spec/data-formats.md 1.1, 1.2) and the shards below a folder.
+ */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/file.h"
+#include "lib/rec/shard/shard.h"
+
+enum { MAX_NAME = 1000, MAX_DEPTH = 16 };
+
+static int is_unsafe(const char *name)
+{
+    if (!*name || *name == '/' || strlen(name) > MAX_NAME)
+        return 1;
+    for (const char *p = name; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return 1;
+    for (const char *p = name; p; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL)
+        if (!strncmp(p, "..", 2) && (p[2] == '/' || !p[2]))
+            return 1;
+    return 0;
+}
+
+/* First path component is __x__ */
+static int is_metadata(const char *name)
+{
+    size_t n = strcspn(name, "/");
+    return n >= 4 && !strncmp(name, "__", 2) && !strncmp(name + n - 2, "__", 2);
+}
+
+int wan_shard_split(const char *name, size_t *key_len, const char **part)
+{
+    if (is_unsafe(name))
+        return wan_err("unsafe member name \"%.80s\"", name);
+    const char *slash = strrchr(name, '/'), *file = slash ? slash + 1 : name;
+    const char *dot = strchr(file, '.');
+    if (is_metadata(name) || !dot || dot == file)
+        return 0;
+    *key_len = (size_t)(dot - name);
+    *part = dot + 1;
+    return 1;
+}
+
+const wan_shard_part *wan_shard_find(const wan_shard_sample *s, const char *name)
+{
+    for (int i = 0; i < s->n; i++)
+        if (!strcmp(s->part[i].name, name))
+            return &s->part[i];
+    return NULL;
+}
+
+struct list {
+    char **name;
+    size_t n, cap;
+};
+
+static int list_add(struct list *l, char *name)
+{
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 64;
+        char **more = realloc(l->name, cap * sizeof *more);
+        if (!more) {
+            free(name);
+            return wan_err("out of memory (shard names)");
+        }
+        l->name = more;
+        l->cap = cap;
+    }
+    l->name[l->n++] = name;
+    return 0;
+}
+
+static int walk(struct list *l, const char *root, const char *sub, int depth);
+
+static int ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && !strcmp(name + n - m, end);
+}
+
+/* One directory entry; hidden ones (.nv-meta) are not looked into. */
+static int visit(struct list *l, const char *root, const char *sub, const char *name, int depth)
+{
+    struct stat st;
+    if (*name == '.')
+        return 0;
+    char *rel = wan_path_join(sub, name), *path = rel ? wan_path_join(root, rel) : NULL;
+    int rc = path ? 0 : -1;
+    if (rc == 0 && stat(path, &st) < 0)
+        rc = wan_err_errno("%s", path);
+    if (rc == 0 && S_ISDIR(st.st_mode)) {
+        rc = depth < MAX_DEPTH ? walk(l, root, rel, depth + 1)
+                               : wan_err("%s: folders nested deeper than %d", path, MAX_DEPTH);
+    } else if (rc == 0 && S_ISREG(st.st_mode) &&
+               (ends_with(name, ".tar") || ends_with(name, ".tgz") || ends_with(name, ".tar.gz"))) {
+        rc = list_add(l, rel);
+        rel = NULL;
+    }
+    free(rel);
+    free(path);
+    return rc;
+}
+
+static int walk(struct list *l, const char *root, const char *sub, int depth)
+{
+    char *path = sub ? wan_path_join(root, sub) : strdup(root);
+    DIR *d = path ? opendir(path) : NULL;
+    struct dirent *e;
+    int rc = d ? 0 : wan_err_errno("%s", path ? path : root);
+    free(path);
+    while (rc == 0 && (e = readdir(d)))
+        rc = visit(l, root, sub, e->d_name, depth);
+    if (d)
+        closedir(d);
+    return rc;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int wan_shard_list(char ***names, size_t *n, const char *dir)
+{
+    struct list l = { NULL, 0, 0 };
+    int rc = walk(&l, dir, NULL, 0);
+    if (rc < 0) {
+        wan_shard_list_free(l.name, l.n);
+        return -1;
+    }
+    if (l.n)
+        qsort(l.name, l.n, sizeof *l.name, by_text);
+    *names = l.name;
+    *n = l.n;
+    return 0;
+}
+
+void wan_shard_list_free(char **names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free(names[i]);
+    free(names);
+}

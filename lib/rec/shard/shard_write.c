@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * shard_write.c - rolling tar writer.  Plain ustar headers with constant owner and time; a pax
+ * header appears only where a name is too long for ustar.
+ */
+#include <archive.h>
+#include <archive_entry.h>
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/rec/shard/keyset.h"
+#include "lib/rec/shard/shard.h"
+
+enum { RECORD = 10240 }; /* a tar file is a multiple of 20 blocks, as everybody's is */
+
+struct wan_shard_writer {
+    wan_shard_options opt;
+    char *dir;
+    char *provenance;            /* of the samples that follow, or NULL */
+    int histories;               /* provenance members in the open shard */
+    int told;                    /* the last of them is this provenance */
+    wan_keyset keys;
+    uint64_t samples, shards, bytes;
+    uint64_t in_count, in_bytes; /* of the open shard */
+    wan_out *lock;               /* a file that only one writer of this rank can have open */
+    wan_out *out;
+    struct archive *tar;
+    int dropped;                 /* the open shard is given up: nothing more is written */
+};
+
+static char *shard_path(const wan_shard_writer *w, uint64_t number, const char *suffix)
+{
+    char name[80];
+    snprintf(name, sizeof name, "shard-rank%02d-%06" PRIu64 ".tar%s", w->opt.rank, number, suffix);
+    return wan_path_join(w->dir, name);
+}
+
+/* The number in this rank's shard name, or -1 for any other name; *tmp: one that a killed run left
+ * unfinished. */
+static int64_t shard_number(int rank, const char *name, int *tmp)
+{
+    char prefix[32], *end;
+    int n = snprintf(prefix, sizeof prefix, "shard-rank%02d-", rank);
+    if (strncmp(name, prefix, (size_t)n) || name[n] < '0' || name[n] > '9')
+        return -1;
+    long long v = strtoll(name + n, &end, 10);
+    *tmp = !strcmp(end, ".tar.tmp");
+    return *tmp || !strcmp(end, ".tar") ? v : -1;
+}
+
+/* An error when the rank has shards; or, with remove, takes away those numbered >= from. */
+static int scan(const wan_shard_writer *w, int remove, uint64_t from)
+{
+    DIR *d = opendir(w->dir);
+    struct dirent *e;
+    int rc = 0;
+    if (!d)
+        return wan_err_errno("%s", w->dir);
+    while (rc == 0 && (e = readdir(d))) {
+        int tmp;
+        int64_t number = shard_number(w->opt.rank, e->d_name, &tmp);
+        if (number < 0 || (tmp && !remove))
+            continue;
+        if (!remove) {
+            rc = wan_err("%s/%s: exists; --force replaces it", w->dir, e->d_name);
+        } else if ((uint64_t)number >= from) {
+            char *tar = wan_path_join(w->dir, e->d_name), *idx;
+            if (tar && (idx = shard_path(w, (uint64_t)number, ".idx"))) {
+                unlink(idx);
+                free(idx);
+            }
+            if (!tar || unlink(tar) < 0)
+                rc = wan_err_errno("%s/%s: cannot remove", w->dir, e->d_name);
+            free(tar);
+        }
+    }
+    closedir(d);
+    return rc;
+}
+
+static la_ssize_t on_write(struct archive *a, void *user, const void *data, size_t n)
+{
+    wan_shard_writer *w = user;
+    errno = 0;
+    if (w->dropped || fwrite(data, 1, n, wan_out_file(w->out)) == n)
+        return (la_ssize_t)n;
+    archive_set_error(a, errno, "%s", strerror(errno));
+    return -1;
+}
+
+static int tar_err(wan_shard_writer *w)
+{
+    const char *why = archive_error_string(w->tar);
+    return wan_err("%s: %s", wan_out_name(w->out), why ? why : "cannot write");
+}
+
+/* One member of the open shard. */
+static int put_member(wan_shard_writer *w, const char *name, const void *data, uint64_t size)
+{
+    struct archive_entry *e = archive_entry_new();
+    if (!e)
+        return wan_err("out of memory (tar header)");
+    archive_entry_set_pathname(e, name);
+    archive_entry_set_filetype(e, AE_IFREG);
+    archive_entry_set_perm(e, 0444);
+    archive_entry_set_size(e, (la_int64_t)size);
+    archive_entry_set_uname(e, "bigdata");
+    archive_entry_set_gname(e, "bigdata");
+    archive_entry_set_mtime(e, 0, 0);
+    int rc = archive_write_header(w->tar, e) == ARCHIVE_OK ? 0 : tar_err(w);
+    archive_entry_free(e);
+    if (rc == 0 && size && archive_write_data(w->tar, data, size) != (la_ssize_t)size)
+        rc = tar_err(w);
+    return rc;
+}
+
+static int open_shard(wan_shard_writer *w)
+{
+    char *path = shard_path(w, w->shards, "");
+    if (!path)
+        return -1;
+    int rc = wan_out_open(&w->out, path);
+    free(path);
+    if (rc < 0)
+        return -1;
+    w->in_count = w->in_bytes = 0;
+    w->histories = w->told = 0;
+    w->tar = archive_write_new();
+    if (!w->tar)
+        return wan_err("out of memory (tar)");
+    if (archive_write_set_format_pax_restricted(w->tar) != ARCHIVE_OK ||
+        archive_write_set_bytes_per_block(w->tar, RECORD) != ARCHIVE_OK ||
+        archive_write_set_bytes_in_last_block(w->tar, RECORD) != ARCHIVE_OK ||
+        archive_write_open(w->tar, w, NULL, on_write, NULL) != ARCHIVE_OK)
+        return tar_err(w);
+    return 0;
+}
+
+/* The member that says where the samples behind it come from; each has a name of its own, so that
+ * tar(1) extracts them all. */
+static int put_provenance(wan_shard_writer *w)
+{
+    char name[48] = "__provenance__/header.json";
+    if (w->told || !w->provenance)
+        return 0;
+    if (w->histories++)
+        snprintf(name, sizeof name, "__provenance__/header-%d.json", w->histories);
+    w->told = 1;
+    return put_member(w, name, w->provenance, strlen(w->provenance));
+}
+
+static int close_shard(wan_shard_writer *w)
+{
+    if (!w->tar)
+        return 0;
+    int rc = archive_write_close(w->tar) == ARCHIVE_OK ? 0 : tar_err(w);
+    archive_write_free(w->tar);
+    w->tar = NULL;
+    if (rc < 0) {
+        wan_out_discard(&w->out);
+        return -1;
+    }
+    char *idx = shard_path(w, w->shards, ".idx");
+    if (!idx)
+        return -1;
+    rc = unlink(idx) < 0 && errno != ENOENT ? wan_err_errno("%s: cannot remove", idx) : 0;
+    free(idx);
+    WAN_TRY(rc);
+    WAN_TRY(wan_out_finish(&w->out));
+    w->shards++;
+    return 0;
+}
+
+/* Keeps out another writer with our names, which would mix its shards with ours. */
+static int lock(wan_shard_writer *w)
+{
+    char name[32];
+    snprintf(name, sizeof name, ".shard-rank%02d", w->opt.rank);
+    char *path = wan_path_join(w->dir, name);
+    int rc = path ? wan_out_open(&w->lock, path) : -1;
+    free(path);
+    return rc;
+}
+
+int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt)
+{
+    *out = NULL;
+    WAN_TRY(wan_mkdirs(opt->dir));
+    wan_shard_writer *w = wan_calloc(1, sizeof *w, "shard writer");
+    if (!w)
+        return -1;
+    w->opt = *opt;
+    w->dir = strdup(opt->dir);
+    int rc = w->dir ? lock(w) : wan_err("out of memory (shards)");
+    if (rc == 0 && !opt->force)
+        rc = scan(w, 0, 0);
+    if (rc < 0) {
+        wan_shard_writer_abandon(&w);
+        return -1;
+    }
+    *out = w;
+    return 0;
+}
+
+int wan_shard_writer_provenance(wan_shard_writer *w, const char *text)
+{
+    if (w->provenance && !strcmp(w->provenance, text))
+        return 0;
+    char *copy = strdup(text);
+    if (!copy)
+        return wan_err("out of memory (provenance)");
+    free(w->provenance);
+    w->provenance = copy;
+    w->told = 0;
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const wan_shard_part *const *)a)->name,
+                  (*(const wan_shard_part *const *)b)->name);
+}
+
+static int put_parts(wan_shard_writer *w, const char *key, const wan_shard_part *part, int n)
+{
+    const wan_shard_part **sorted = wan_malloc((size_t)n, sizeof *sorted, "parts");
+    if (!sorted)
+        return -1;
+    for (int i = 0; i < n; i++)
+        sorted[i] = &part[i];
+    qsort(sorted, (size_t)n, sizeof *sorted, by_name);
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < n; i++) {
+        char name[1024];
+        int len = snprintf(name, sizeof name, "%s.%s", key, sorted[i]->name);
+        rc = len >= (int)sizeof name ? wan_err("sample %s: the key is too long", key)
+                                     : put_member(w, name, sorted[i]->data, sorted[i]->size);
+        w->in_bytes += sorted[i]->size;
+        w->bytes += sorted[i]->size;
+    }
+    free(sorted);
+    return rc;
+}
+
+int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_part *part, int n)
+{
+    size_t len;
+    const char *rest;
+    char probe[300];
+    snprintf(probe, sizeof probe, "%.255s.x", key);
+    if (wan_shard_split(probe, &len, &rest) != 1 || len != strlen(key))
+        return wan_err("sample %s: cannot be a key in a tar shard", key);
+    int added = wan_keyset_add(&w->keys, key);
+    WAN_TRY(added);
+    if (!added)
+        return wan_err("sample %s: this key was written before", key);
+    if (w->tar && (w->in_count >= (uint64_t)w->opt.max_count ||
+                   w->in_bytes >= (uint64_t)w->opt.max_bytes))
+        WAN_TRY(close_shard(w));
+    if (!w->tar)
+        WAN_TRY(open_shard(w));
+    WAN_TRY(put_provenance(w));
+    WAN_TRY(put_parts(w, key, part, n));
+    w->in_count++;
+    w->samples++;
+    return 0;
+}
+
+uint64_t wan_shard_writer_samples(const wan_shard_writer *w)
+{
+    return w->samples;
+}
+
+uint64_t wan_shard_writer_shards(const wan_shard_writer *w)
+{
+    return w->shards;
+}
+
+uint64_t wan_shard_writer_bytes(const wan_shard_writer *w)
+{
+    return w->bytes;
+}
+
+int wan_shard_writer_finish(wan_shard_writer **pw)
+{
+    wan_shard_writer *w = *pw;
+    int rc = close_shard(w);
+    if (rc == 0 && w->opt.force)
+        rc = scan(w, 1, w->shards);
+    wan_shard_writer_abandon(pw);
+    return rc;
+}
+
+void wan_shard_writer_abandon(wan_shard_writer **pw)
+{
+    wan_shard_writer *w = *pw;
+    if (!w)
+        return;
+    if (w->tar) {
+        w->dropped = 1;
+        archive_write_free(w->tar);
+    }
+    wan_out_discard(&w->out);
+    wan_out_discard(&w->lock);
+    wan_keyset_clear(&w->keys);
+    free(w->dir);
+    free(w->provenance);
+    free(w);
+    *pw = NULL;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pickle_in.h - between the stack machine (pickle.c) and torch's vocabulary (pickle_torch.c).
+ */
+#ifndef WAN_REC_PICKLE_IN_H
+#define WAN_REC_PICKLE_IN_H
+
+#include "lib/rec/tensor/pickle.h"
+
+void *wan_pickle_alloc(wan_pickle *p, size_t n);
+wan_pickle_value *wan_pickle_make(wan_pickle *p, enum wan_pickle_kind kind);
+/* The value of fn(*args); NULL on error.  Nothing is called: see pickle_torch.c. */
+wan_pickle_value *wan_pickle_reduce(wan_pickle *p, const wan_pickle_value *fn,
+                                    const wan_pickle_value *args);
+/* The storage a persistent id names; NULL on error. */
+wan_pickle_value *wan_pickle_storage(wan_pickle *p, const wan_pickle_value *id);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * checkpoint.h - writing, finding and loading checkpoints.
+ *
+ *     DIR/latest_checkpointed_iteration.txt               step of the newest finished checkpoint
+ *     DIR/iter_0000010/transformer/                       HuggingFace folder of the weights
+ *     DIR/iter_0000010/optimizer/exp_avg.safetensors      moments in fp32 by HuggingFace name,
+ *                               exp_avg_sq.safetensors    and master.safetensors, fp32 weights,
+ *                                                         when transformer/ is bf16
+ *     DIR/iter_0000010/{train_state.json, run_config.yaml, manifest.json}
+ *
+ * Everything is written to DIR/.iter_0000010.tmp, fsynced and renamed; the pointer file follows.  The
+ * bytes depend on the run alone: no time, host or absolute path, and not on the number of ranks.
+ */
+#ifndef WAN_TRAIN_CHECKPOINT_H
+#define WAN_TRAIN_CHECKPOINT_H
+
+#include "lib/model/wan/net.h"
+#include "lib/train/config/config.h"
+#include "lib/train/optim.h"
+
+typedef struct wan_train_state {
+    int64_t step;      /* finished steps, skipped ones included */
+    int64_t updates;   /* optimizer updates */
+    int64_t position;  /* samples consumed: where the data go on (data.h) */
+    int64_t skipped;   /* steps without an update */
+    int64_t seed;
+    int64_t samples;   /* in the dataset */
+    char digest[65];   /* of the dataset */
+} wan_train_state;
+
+/* Writes the checkpoint of st->step and removes those older than the `keep` newest (0: none). */
+int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_net *m,
+                        const wan_optim *o, const wan_config *c) WAN_MUST_CHECK;
+/* The checkpoint of a step (-1: the newest) in dir; dir may be an iter_* folder itself.  Returns 1
+ * with a malloc'ed *path, 0 when dir does not exist or holds none, -1 on trouble (a step that was
+ * asked for and is not there, a pointer to a checkpoint that is gone). */
+int wan_checkpoint_find(char **path, const char *dir, int64_t step) WAN_MUST_CHECK;
+/* Whether the folder is a training checkpoint: imported weights (wan-convert) have no state. */
+int wan_checkpoint_has_state(const char *path);
+/* Compares every file with manifest.json, which only imported weights may lack. */
+int wan_checkpoint_verify(const char *path) WAN_MUST_CHECK;
+int wan_checkpoint_state(wan_train_state *st, const char *path) WAN_MUST_CHECK;
+/* Weights into m, moments into o (NULL: weights alone).  path: an iter_* folder. */
+int wan_checkpoint_load(const char *path, wan_net *m, wan_optim *o) WAN_MUST_CHECK;
+
+#endif

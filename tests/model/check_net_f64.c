@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_net_f64.c - the whole transformer in double: every parameter's gradient against central
+ * differences, recompute modes, packs against single samples, the one zero text row against all of
+ * them, and cached against computed context.
+ */
+#include "lib/base/rng.h"
+#include "lib/model/wan/net.h"
+#include "tests/tap.h"
+
+enum { N = 3, TEXT_LEN = 9 };
+
+static wan_dev *dev;
+static const wan_net_config config = { .heads = 2, .head_dim = 14, .layers = 2, .ffn = 20,
+                                       .in_ch = 3, .out_ch = 2, .text_dim = 10, .text_len = TEXT_LEN,
+                                       .freq_dim = 16, .patch_h = 2, .patch_w = 2, .eps = 1e-6 };
+static const int64_t grids[N][3] = { { 1, 2, 3 }, { 2, 1, 2 }, { 3, 2, 1 } };
+static const int64_t text_len[N] = { 0, 4, TEXT_LEN };
+static const double times[N] = { 7.25, 400, 999.5 };
+
+static void die(void)
+{
+    printf("Bail out! %s\n", wan_err_text());
+    exit(1);
+}
+#define MUST(e) do { if ((e) < 0) die(); } while (0)
+
+static void noise(double *v, int64_t n, uint64_t what, double std)
+{
+    wan_rng r = wan_rng_stream(3, WAN_RNG_TEST, what, 0);
+    float *f = malloc((size_t)n * sizeof *f + 4);
+    wan_rng_normal(&r, f, 0, (size_t)n);
+    for (int64_t i = 0; i < n; i++)
+        v[i] = f[i] * std;
+    free(f);
+}
+
+static double rel(const double *a, const double *b, int64_t n)
+{
+    double d = 0, s = 0;
+    for (int64_t i = 0; i < n; i++) {
+        d += (a[i] - b[i]) * (a[i] - b[i]);
+        s += b[i] * b[i];
+    }
+    return s > 0 ? sqrt(d / s) : sqrt(d);
+}
+
+/* Every parameter random and of a size that keeps all gates open. */
+static void randomise(wan_net *m)
+{
+    for (int i = 0; i < m->params.n; i++) {
+        const wan_param *q = &m->params.v[i];
+        double *p = m->master + q->offset;
+        int matrix = q->rank > 1 && !strstr(q->name, "table");
+        noise(p, q->count, 100 + (uint64_t)i,
+              matrix ? 1 / sqrt((double)q->count / (double)q->shape[0]) : 0.4);
+        if (strstr(q->name, "norm") && strstr(q->name, "weight"))
+            for (int64_t j = 0; j < q->count; j++)
+                p[j] += 1;
+    }
+}
+
+typedef struct data {
+    wan_net_input in;
+    int64_t S, rows;
+    double *x, *text, *r, *pred; /* r: the loss is <r, pred> */
+} data;
+
+/* Samples [first, first+n) of the pack; full: all TEXT_LEN rows are given, zeros included. */
+static data make_data(int first, int n, int full)
+{
+    static int64_t all[N] = { TEXT_LEN, TEXT_LEN, TEXT_LEN };
+    data d = { .in = { .n = n, .grid = grids + first, .t = times + first,
+                       .text_len = full ? all : text_len + first } };
+    int64_t s0 = 0, t0 = 0, S = 0, T = 0, fi = 4 * config.in_ch, fo = 4 * config.out_ch;
+    for (int i = 0; i < N; i++) {
+        int64_t s = grids[i][0] * grids[i][1] * grids[i][2];
+        if (i < first) {
+            s0 += s;
+            t0 += text_len[i];
+        }
+        S += s;
+        T += text_len[i];
+        if (i >= first && i < first + n) {
+            d.S += s;
+            d.rows += d.in.text_len[i - first];
+        }
+    }
+    double *x = malloc((size_t)(S * fi) * 8), *r = malloc((size_t)(S * fo) * 8);
+    double *t = malloc((size_t)(T * config.text_dim) * 8);
+    noise(x, S * fi, 1, 1);
+    noise(r, S * fo, 2, 1);
+    noise(t, T * config.text_dim, 3, 1);
+    d.x = malloc((size_t)(d.S * fi) * 8);
+    d.r = malloc((size_t)(d.S * fo) * 8);
+    d.pred = malloc((size_t)(d.S * fo) * 8);
+    d.text = calloc((size_t)(d.rows + 1) * (size_t)config.text_dim, 8);
+    memcpy(d.x, x + s0 * fi, (size_t)(d.S * fi) * 8);
+    memcpy(d.r, r + s0 * fo, (size_t)(d.S * fo) * 8);
+    for (int i = first, at = 0; i < first + n; i++) {
+        memcpy(d.text + at * config.text_dim, t + t0 * config.text_dim,
+               (size_t)(text_len[i] * config.text_dim) * 8);
+        t0 += text_len[i];
+        at += (int)d.in.text_len[i - first];
+    }
+    d.in.rows = WAN_RBUF(d.x);
+    d.in.text = WAN_RBUF(d.text);
+    free(x);
+    free(r);
+    free(t);
+    return d;
+}
+
+static void free_data(data *d)
+{
+    free(d->x);
+    free(d->text);
+    free(d->r);
+    free(d->pred);
+}
+
+static wan_net *make_model(enum wan_recompute mode)
+{
+    wan_net *m;
+    wan_net_capacity cap = { 40, N, N * TEXT_LEN, mode };
+    MUST(wan_net_new(&m, dev, &config, WAN_REAL, WAN_NET_TRAIN));
+    MUST(wan_net_reserve(m, &cap));
+    randomise(m);
+    return m;
+}
+
+static double loss(wan_net *m, data *d)
+{
+    double sum = 0;
+    MUST(wan_net_forward(m, &d->in, d->pred));
+    for (int64_t i = 0; i < d->S * 4 * config.out_ch; i++)
+        sum += d->r[i] * d->pred[i];
+    return sum;
+}
+
+static void gradient(wan_net *m, data *d)
+{
+    loss(m, d);
+    MUST(wan_net_backward(m, &d->in, WAN_RBUF(d->r), NULL, NULL));
+}
+
+/* Slope of the loss along a random direction of p [n], against <g, direction>. */
+static double slope_error(wan_net *m, data *d, double *p, const double *g, int64_t n)
+{
+    const double h = 1e-5;
+    double *dir = malloc((size_t)n * 8), *keep = malloc((size_t)n * 8);
+    double want = 0, size = 0, up, down;
+    noise(dir, n, 50, 1);
+    memcpy(keep, p, (size_t)n * 8);
+    for (int64_t i = 0; i < n; i++) {
+        want += g[i] * dir[i];
+        size += g[i] * g[i];
+        p[i] = keep[i] + h * dir[i];
+    }
+    up = loss(m, d);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = keep[i] - h * dir[i];
+    down = loss(m, d);
+    memcpy(p, keep, (size_t)n * 8);
+    free(dir);
+    free(keep);
+    return fabs((up - down) / (2 * h) - want) / sqrt(size);
+}
+
+static void check_slopes(void)
+{
+    wan_net *m = make_model(WAN_RECOMPUTE_NONE);
+    data d = make_data(0, N, 0);
+    double *gx = malloc((size_t)d.S * 4 * (size_t)config.in_ch * 8);
+    gradient(m, &d);
+    MUST(wan_net_input_grad(m, gx));
+    ok_err(slope_error(m, &d, d.x, gx, d.S * 4 * config.in_ch), 1e-7, "slope of the input");
+    double worst = 0;
+    for (int i = 0; i < m->params.n; i++) {
+        const wan_param *q = &m->params.v[i];
+        double e = slope_error(m, &d, m->master + q->offset, m->grad + q->offset, q->count);
+        if (!(e <= 1e-7))
+            ok_err(e, 1e-7, "slope of %s", q->name);
+        worst = e > worst ? e : worst;
+    }
+    ok_err(worst, 1e-7, "slopes of all %d parameters", m->params.n);
+    free(gx);
+    free_data(&d);
+    wan_net_free(&m);
+}
+
+static void check_recompute(void)
+{
+    static const char *const name[] = { "none", "selective", "full" };
+    data d = make_data(0, N, 0);
+    wan_net *m[3];
+    for (int i = 0; i < 3; i++) {
+        m[i] = make_model((enum wan_recompute)i);
+        size_t before;
+        gradient(m[i], &d);
+        MUST(wan_net_zero_grad(m[i]));
+        before = dev->allocated;
+        gradient(m[i], &d);
+        ok(dev->allocated == before, "recompute %s: a step allocates nothing", name[i]);
+        if (i)
+            ok(!memcmp(m[i]->grad, m[0]->grad, (size_t)m[0]->params.total * 8),
+               "recompute %s: gradients identical", name[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        wan_net_free(&m[i]);
+    free_data(&d);
+}
+
+/* One zero row weighted log(m) is the same as m zero rows. */
+static void check_text(void)
+{
+    wan_net *a = make_model(WAN_RECOMPUTE_NONE), *b = make_model(WAN_RECOMPUTE_NONE);
+    data d = make_data(0, N, 0), full = make_data(0, N, 1);
+    gradient(a, &d);
+    gradient(b, &full);
+    ok_err(rel(d.pred, full.pred, d.S * 4 * config.out_ch), 1e-12, "one zero text row: prediction");
+    double worst = 0;
+    for (int i = 0; i < a->params.n; i++) {
+        const wan_param *q = &a->params.v[i];
+        double e = rel(a->grad + q->offset, b->grad + q->offset, q->count);
+        worst = e > worst ? e : worst;
+    }
+    ok_err(worst, 1e-11, "one zero text row: gradients");
+    wan_net_free(&a);
+    wan_net_free(&b);
+    free_data(&d);
+    free_data(&full);
+}
+
+static void check_pack(void)
+{
+    wan_net *a = make_model(WAN_RECOMPUTE_NONE), *b = make_model(WAN_RECOMPUTE_NONE);
+    data d = make_data(0, N, 0);
+    double worst = 0;
+    const double *at = d.pred;
+    gradient(a, &d);
+    for (int i = 0; i < N; i++) {
+        data one = make_data(i, 1, 0);
+        gradient(b, &one);
+        double e = rel(one.pred, at, one.S * 4 * config.out_ch);
+        worst = e > worst ? e : worst;
+        at += one.S * 4 * config.out_ch;
+        free_data(&one);
+    }
+    ok_err(worst, 1e-12, "a pack predicts what its samples predict alone");
+    ok_err(rel(a->grad, b->grad, a->params.total), 1e-12, "a pack's gradient is the sum of theirs");
+    wan_net_free(&a);
+    wan_net_free(&b);
+    free_data(&d);
+}
+
+static void check_context(void)
+{
+    data d = make_data(0, N, 0);
+    wan_net *a = make_model(WAN_RECOMPUTE_NONE), *m;
+    wan_net_capacity cap = { 40, N, N * TEXT_LEN, WAN_RECOMPUTE_NONE };
+    double *pred = malloc((size_t)d.S * 4 * (size_t)config.out_ch * 8);
+    wan_net_context *c;
+    loss(a, &d);
+    MUST(wan_net_new(&m, dev, &config, WAN_REAL, 0));
+    MUST(wan_net_reserve(m, &cap));
+    randomise(m);
+    MUST(wan_net_forward(m, &d.in, pred));
+    ok_err(rel(pred, d.pred, d.S * 4 * config.out_ch), 1e-14, "forward without training");
+    MUST(wan_net_context_new(&c, m, d.in.text, d.in.text_len, N));
+    for (int twice = 0; twice < 2; twice++) {
+        memset(pred, 0, (size_t)d.S * 4 * (size_t)config.out_ch * 8);
+        MUST(wan_net_forward_cached(m, &d.in, c, pred));
+    }
+    ok_err(rel(pred, d.pred, d.S * 4 * config.out_ch), 1e-14, "forward with cached context");
+    wan_net_context_free(&c);
+    wan_net_free(&m);
+    wan_net_free(&a);
+    free(pred);
+    free_data(&d);
+}
+
+static int hits[8];
+static int count_hits(void *arg, int block)
+{
+    int *at = arg;
+    hits[(*at)++] = block;
+    return 0;
+}
+
+static void check_calls(void)
+{
+    wan_net *m = make_model(WAN_RECOMPUTE_FULL);
+    data d = make_data(0, N, 0);
+    int at = 0;
+    loss(m, &d);
+    MUST(wan_net_backward(m, &d.in, WAN_RBUF(d.r), count_hits, &at));
+    ok(at == 3 && hits[0] == 1 && hits[1] == 0 && hits[2] == -1,
+       "on_grad: blocks from the end, then -1");
+    int64_t big[1][3] = { { 1, 2, 1025 } };
+    wan_net_input in = d.in;
+    in.n = 1;
+    in.grid = (const int64_t (*)[3])big;
+    int rc = wan_net_forward(m, &in, d.pred);
+    ok(rc < 0 && strstr(wan_err_text(), "1x2x1025"), "a grid beyond the RoPE range is refused: %s",
+       wan_err_text());
+    ok(wan_net_backward(m, &d.in, WAN_RBUF(d.r), NULL, NULL) < 0,
+       "backward after a failed forward: refused");
+    wan_net_bytes bytes;
+    wan_net_capacity cap = { 40, N, N * TEXT_LEN, WAN_RECOMPUTE_FULL };
+    size_t before = dev->allocated;
+    MUST(wan_net_plan(&bytes, &config, WAN_REAL, WAN_NET_TRAIN, &cap));
+    wan_net_free(&m);
+    int64_t planned = bytes.weights + bytes.grads + bytes.activations + bytes.workspace;
+    int64_t real = (int64_t)(before - dev->allocated);
+    ok(real >= planned && real < planned + 4096, "planned %lld bytes, taken %lld",
+       (long long)planned, (long long)real);
+    free_data(&d);
+}
+
+int main(void)
+{
+    MUST(wan_dev_open(&dev, "ref", 0));
+    check_slopes();
+    check_recompute();
+    check_text();
+    check_pack();
+    check_context();
+    check_calls();
+    wan_dev_close(&dev);
+    return tap_done();
+}
