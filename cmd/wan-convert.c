@@ -64,10 +64,10 @@ typedef struct source {
     wan_st_tensor **t; /* [params.n] */
     wan_params params;
     wan_net_config c;
-    wan_dtype *type;   /* to store */
-    void *buf;         /* one tensor */
+    wan_dtype *type; /* to store */
+    void *buf;       /* one tensor */
     enum wan_naming naming;
-    const char *sub;   /* where inside of the folder; may be "" */
+    const char *sub; /* where inside of the folder; may be "" */
     int done;
 } source;
 
@@ -267,9 +267,9 @@ static int fill_transformer(void *arg, const char *dir)
 {
     source *s = arg;
     char *inner = *s->sub ? wan_path_join(dir, s->sub) : strdup(dir);
-    int rc = inner ? wan_net_write(&s->c, &s->params, inner, s->naming, s->type, o.max_shard, fetch,
-                                   s)
-                   : -1;
+    int rc =
+        inner ? wan_net_write(&s->c, &s->params, inner, s->naming, s->type, o.max_shard, fetch, s)
+              : -1;
     wan_progress(1, "%d tensors", s->done);
     free(inner);
     return rc;
@@ -357,7 +357,10 @@ static int fill_umt5(void *arg, const char *dir)
     return rc;
 }
 
-static int fill_copy(void *arg, const char *dir) { return copy_folder(arg, dir); }
+static int fill_copy(void *arg, const char *dir)
+{
+    return copy_folder(arg, dir);
+}
 
 /* A part, where the official repository has it, and how it becomes ours. */
 typedef struct component {

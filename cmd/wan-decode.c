@@ -18,8 +18,12 @@ static struct {
     int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;
     const char *fps, *mode, *resize_mode, *output, *report, *key_prefix;
     int center_crop, no_aspect_ratio, force;
-} o = { .num_frames = 10, .max_clip = 4ll << 30, .fps = "16", .mode = "video",
-        .resize_mode = "bilinear", .output = "-" };
+} o = { .num_frames = 10,
+        .max_clip = 4ll << 30,
+        .fps = "16",
+        .mode = "video",
+        .resize_mode = "bilinear",
+        .output = "-" };
 
 static const wan_opt table[] = {
     WAN_OPT_GROUP("Size"),
@@ -90,20 +94,25 @@ static int video_options(wan_video_options *v)
                        strcmp(o.output, "-") ? o.output : "standard output");
     if (strcmp(o.fps, "source"))
         WAN_TRY(wan_parse_real(&fps, o.fps, 0.1, 1000, "--fps"));
-    *v = (wan_video_options){
-        .height = (int)o.height, .width = (int)o.width, .resize = resize_mode(), .fps = fps,
-        .fit = o.no_aspect_ratio ? WAN_FIT_STRETCH : o.center_crop ? WAN_FIT_CROP : WAN_FIT_INSIDE,
-        .max_frames = o.frames, .threads = (int)o.threads, .max_bytes = o.max_clip
-    };
+    *v = (wan_video_options){ .height = (int)o.height,
+                              .width = (int)o.width,
+                              .resize = resize_mode(),
+                              .fps = fps,
+                              .fit = o.no_aspect_ratio ? WAN_FIT_STRETCH
+                                     : o.center_crop   ? WAN_FIT_CROP
+                                                       : WAN_FIT_INSIDE,
+                              .max_frames = o.frames,
+                              .threads = (int)o.threads,
+                              .max_bytes = o.max_clip };
     return 0;
 }
 
 static json_t *provenance(void)
 {
-    json_t *opts = json_pack("{s:I, s:I, s:b, s:b, s:s, s:s}", "height", (json_int_t)o.height,
-                             "width", (json_int_t)o.width, "center_crop", o.center_crop,
-                             "no_aspect_ratio", o.no_aspect_ratio, "resize_mode", o.resize_mode,
-                             "mode", o.mode);
+    json_t *opts =
+        json_pack("{s:I, s:I, s:b, s:b, s:s, s:s}", "height", (json_int_t)o.height, "width",
+                  (json_int_t)o.width, "center_crop", o.center_crop, "no_aspect_ratio",
+                  o.no_aspect_ratio, "resize_mode", o.resize_mode, "mode", o.mode);
     if (!strcmp(o.mode, "frames")) {
         json_object_set_new(opts, "num_frames", json_integer(o.num_frames));
     } else {
@@ -118,11 +127,11 @@ static json_t *provenance(void)
 /* What every record says about its clip; resize_settings as DFM writes it. */
 static void set_meta(json_t *m, const wan_clip *clip, const char *caption, const wan_video *v)
 {
-    json_t *size = o.height ? json_pack("[I, I]", (json_int_t)o.height, (json_int_t)o.width)
-                            : json_null();
-    json_t *resize = json_pack("{s:o, s:s, s:b, s:b}", "target_size", size, "resize_mode",
-                               o.resize_mode, "maintain_aspect_ratio", !o.no_aspect_ratio,
-                               "center_crop", o.center_crop);
+    json_t *size =
+        o.height ? json_pack("[I, I]", (json_int_t)o.height, (json_int_t)o.width) : json_null();
+    json_t *resize =
+        json_pack("{s:o, s:s, s:b, s:b}", "target_size", size, "resize_mode", o.resize_mode,
+                  "maintain_aspect_ratio", !o.no_aspect_ratio, "center_crop", o.center_crop);
     json_object_set_new(m, "caption", json_string(caption));
     json_object_set_new(m, "source", wan_json_text(clip->name));
     json_object_set_new(m, "fps", json_real(v->fps));
@@ -167,8 +176,8 @@ static int put_record(const char *key, const wan_clip *clip, const char *caption
 static void add_loss(json_t *lost, int64_t frames, const char *why)
 {
     if (frames > 0)
-        json_array_append_new(lost, json_pack("{s:I, s:s}", "frames", (json_int_t)frames, "why",
-                                              why));
+        json_array_append_new(lost,
+                              json_pack("{s:I, s:s}", "frames", (json_int_t)frames, "why", why));
 }
 
 /* One line of --report; takes entry.  NULL: the clip was bad, for the recorded reason. */
@@ -179,8 +188,8 @@ static int report_clip(const wan_clip *clip, json_t *entry)
         return 0;
     }
     if (!entry)
-        entry = json_pack("{s:s, s:o}", "status", "left out", "error",
-                          wan_json_text(wan_err_text()));
+        entry =
+            json_pack("{s:s, s:o}", "status", "left out", "error", wan_json_text(wan_err_text()));
     json_object_set_new(entry, "file", wan_json_text(clip->path));
     return wan_json_line(wan_out_file(report), wan_out_name(report), entry);
 }
@@ -253,8 +262,8 @@ static int read_clip(wan_video *v, const wan_clip *clip, const wan_video_options
     }
     if (!rc && v->errors) {
         rc = wan_err("%s: damaged or truncated: %" PRId64 " decoding error%s, %" PRId64
-                     " frames decoded", clip->path, v->errors, v->errors == 1 ? "" : "s",
-                     v->frames_in);
+                     " frames decoded",
+                     clip->path, v->errors, v->errors == 1 ? "" : "s", v->frames_in);
         wan_video_free(v);
     }
     return rc;
@@ -281,9 +290,9 @@ static int do_clip(wan_clips *c, const wan_clip *clip, const wan_video_options *
 
 static void summary(void)
 {
-    wan_info("%zu clips, %zu records, %" PRId64 " frames kept; %" PRId64 " trimmed to 4n+1, %" PRId64
-             " behind --frames; %zu bad clips left out", total.clips, total.records, total.kept,
-             total.trimmed, total.capped, total.bad);
+    wan_info("%zu clips, %zu records, %" PRId64 " frames kept; %" PRId64
+             " trimmed to 4n+1, %" PRId64 " behind --frames; %zu bad clips left out",
+             total.clips, total.records, total.kept, total.trimmed, total.capped, total.bad);
 }
 
 int main(int argc, char **argv)

@@ -25,8 +25,12 @@ static struct {
     wan_strlist prompts;
     int64_t window;
     int decode, text_only, keep, strict, force;
-} o = { .device = "auto", .precision = "fp32", .latent_dtype = "f32", .text_dtype = "f32",
-        .output = "-", .window = 32 };
+} o = { .device = "auto",
+        .precision = "fp32",
+        .latent_dtype = "f32",
+        .text_dtype = "f32",
+        .output = "-",
+        .window = 32 };
 
 static const wan_opt table[] = {
     WAN_OPT_GROUP("Model"),
@@ -211,8 +215,8 @@ static int add_text(wan_record *r, const wan_caption_rows *c)
     wan_record_drop(r, "text");
     wan_record_drop(r, "token_ids");
     WAN_TRY(add_floats(r, "text", type_named(o.text_dtype), shape, 2, c->rows));
-    WAN_TRY(wan_record_add(r, "token_ids", WAN_I32, shape, 1, (void *)(uintptr_t)c->ids,
-                           WAN_BORROW));
+    WAN_TRY(
+        wan_record_add(r, "token_ids", WAN_I32, shape, 1, (void *)(uintptr_t)c->ids, WAN_BORROW));
     if (c->dropped) {
         json_object_set_new(r->meta, "text_tokens_dropped", json_integer(c->dropped));
         wan_warn("record %s: caption cut to %d tokens, %" PRId64 " lost", r->key,
@@ -377,8 +381,8 @@ static void summary(void)
         wan_info("%" PRIu64 " records, %" PRId64 " frames", total.records, total.frames);
     else
         wan_info("%" PRIu64 " records, %" PRId64 " frames, %" PRIu64 " latents, %" PRIu64
-                 " captions, %" PRIu64 " of them cut", total.records, total.frames, total.latents,
-                 total.texts, total.cut);
+                 " captions, %" PRIu64 " of them cut",
+                 total.records, total.frames, total.latents, total.texts, total.cut);
 }
 
 int main(int argc, char **argv)
@@ -406,7 +410,8 @@ int main(int argc, char **argv)
     if (!queue || begin_output(out, in ? wan_reader_header(in) : NULL) < 0)
         wan_die();
     if (in) {
-        wan_reader_tee(in, writer); /* records of a later version that may be ignored pass through */
+        wan_reader_tee(in,
+                       writer); /* records of a later version that may be ignored pass through */
         wan_reader_on_stream(in, next_stream, NULL);
     }
     if ((in ? do_stream(in, name) : do_prompts()) < 0)

@@ -32,8 +32,8 @@ static const wan_opt table[] = {
     WAN_OPT_END
 };
 
-static const wan_tool tool = { "wan-index", "index tar shards for training",
-                               "[options] DIR", table };
+static const wan_tool tool = { "wan-index", "index tar shards for training", "[options] DIR",
+                               table };
 
 /* "8,1,1" or "0.8,0.1,0.1": whole numbers of millionths. */
 static int parse_ratio(uint64_t weight[3], const char *text)
@@ -98,8 +98,11 @@ int main(int argc, char **argv)
     }
     if (o.check)
         return check(argv[argi]);
-    wan_index_options opt = { .parts = o.parts.v, .n_parts = o.parts.n, .exclude = o.exclude,
-                              .shuffle = o.shuffle, .progress = progress };
+    wan_index_options opt = { .parts = o.parts.v,
+                              .n_parts = o.parts.n,
+                              .exclude = o.exclude,
+                              .shuffle = o.shuffle,
+                              .progress = progress };
     if (parse_ratio(opt.weight, o.ratio) < 0)
         wan_die_usage();
     if (wan_index_build(&rep, argv[argi], &opt) < 0)

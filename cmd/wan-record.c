@@ -43,7 +43,8 @@ static const wan_opt table[] = {
 };
 static const wan_tool tool = { "wan-record", "look into, check and convert record streams",
                                "[options] ls|cat|check|to-safetensors|from-safetensors|sheet "
-                               "[FILE...]", table };
+                               "[FILE...]",
+                               table };
 
 /* One input being read. */
 typedef struct input {
@@ -161,7 +162,8 @@ static int copy_follow(void *arg, const json_t *from)
     json_t *opts = o.key ? json_pack("{s:s}", "key", o.key) : NULL;
     json_t *head = wan_provenance_append(from, "wan-record", opts);
     int rc = !c->w ? wan_writer_open(&c->w, wan_out_file(c->out), wan_out_name(c->out), head)
-             : json_equal(c->header, head) ? 0 : wan_writer_next_stream(c->w, head);
+             : json_equal(c->header, head) ? 0
+                                           : wan_writer_next_stream(c->w, head);
     json_decref(opts);
     json_decref(c->header);
     c->header = head;
@@ -298,9 +300,9 @@ static char *path_of_key(const char *dir, const char *key)
 }
 
 typedef struct saving {
-    int single;       /* -o names a file, not a folder */
+    int single; /* -o names a file, not a folder */
     uint64_t written;
-    wan_keyset keys;  /* of the records written */
+    wan_keyset keys; /* of the records written */
 } saving;
 
 static int to_safetensors(input *in, wan_record *rec, void *arg)
@@ -312,7 +314,8 @@ static int to_safetensors(input *in, wan_record *rec, void *arg)
     const char *why = s->single && s->written
                           ? "a second record does not fit into one file: name a folder, or select "
                             "one with --key"
-                          : fresh ? NULL : "a key used before: its file would be replaced";
+                      : fresh ? NULL
+                              : "a key used before: its file would be replaced";
     if (why)
         return wan_err("%s: record %" PRIu64 " (%s): %s", in->name, wan_reader_count(in->r),
                        rec->key, why);
@@ -366,7 +369,8 @@ static int do_from_safetensors(char **path, int n)
     copying c = { 0 };
     if (n == 0 || (o.key && n > 1)) {
         wan_err(n ? "--key names one record, but there are %d files"
-                  : "from-safetensors needs files", n);
+                  : "from-safetensors needs files",
+                n);
         wan_die_usage();
     }
     WAN_TRY(open_binary(&c.out));
@@ -391,9 +395,9 @@ static int show_record(input *in, wan_record *rec, void *arg)
         s->without++;
         return 1;
     }
-    int rc = wan_inspect_shape(t) ? wan_sheet_add(s->sheet, t->data, t->shape[0], t->shape[1],
-                                                  t->shape[2])
-                                  : wan_err("frames are not U8 [T, H, W, 3]");
+    int rc = wan_inspect_shape(t)
+                 ? wan_sheet_add(s->sheet, t->data, t->shape[0], t->shape[1], t->shape[2])
+                 : wan_err("frames are not U8 [T, H, W, 3]");
     if (rc < 0)
         return wan_err_prefix("%s: record %" PRIu64 " (%s)", in->name, wan_reader_count(in->r),
                               rec->key);
@@ -426,8 +430,11 @@ int main(int argc, char **argv)
         const char *name;
         int (*run)(char **path, int n);
     } command[] = {
-        { "ls", do_ls }, { "cat", do_cat }, { "check", do_check },
-        { "to-safetensors", do_to_safetensors }, { "from-safetensors", do_from_safetensors },
+        { "ls", do_ls },
+        { "cat", do_cat },
+        { "check", do_check },
+        { "to-safetensors", do_to_safetensors },
+        { "from-safetensors", do_from_safetensors },
         { "sheet", do_sheet },
     };
     enum { N = sizeof command / sizeof *command };

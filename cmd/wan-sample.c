@@ -24,10 +24,22 @@ static struct {
     int64_t step, steps, seed, fps, crf, ranks[3];
     double shift, scale;
     int use_official_negative, t5_cpu, sequence_parallel, strict, force;
-} o = { .task = "t2v-14B", .negative = "", .save_file = "DefaultExp", .solver = "unipc",
-        .schedule = "diffusers", .device = "auto", .precision = "bf16", .rng = "philox",
-        .step = -1, .steps = 50, .seed = -1, .fps = 16, .crf = 10, .ranks = { 1, 1, 1 },
-        .shift = 5, .scale = 5 };
+} o = { .task = "t2v-14B",
+        .negative = "",
+        .save_file = "DefaultExp",
+        .solver = "unipc",
+        .schedule = "diffusers",
+        .device = "auto",
+        .precision = "bf16",
+        .rng = "philox",
+        .step = -1,
+        .steps = 50,
+        .seed = -1,
+        .fps = 16,
+        .crf = 10,
+        .ranks = { 1, 1, 1 },
+        .shift = 5,
+        .scale = 5 };
 
 static const wan_opt table[] = {
     WAN_OPT_GROUP("Model"),
@@ -95,8 +107,8 @@ static const wan_tool tool = { "wan-sample", "prompts to videos",
 
 static struct {
     int n;
-    wan_pipeline_video *v;  /* [n] what to make */
-    char **path;            /* [n] where it goes; NULL: records */
+    wan_pipeline_video *v; /* [n] what to make */
+    char **path;           /* [n] where it goes; NULL: records */
     uint64_t seed;
     wan_writer *records;
 } all;
@@ -110,8 +122,12 @@ static int64_t frames_of(int i)
 
 static wan_save_clip clip_of(int i)
 {
-    return (wan_save_clip){ .path = all.path[i], .frames = frames_of(i), .height = 8 * all.v[i].h,
-                            .width = 8 * all.v[i].w, .fps = (double)o.fps, .crf = (int)o.crf,
+    return (wan_save_clip){ .path = all.path[i],
+                            .frames = frames_of(i),
+                            .height = 8 * all.v[i].h,
+                            .width = 8 * all.v[i].w,
+                            .fps = (double)o.fps,
+                            .crf = (int)o.crf,
                             .records = all.records };
 }
 
@@ -153,7 +169,8 @@ static int make_video(int i, int n)
         return 0;
     wan_save_clip c = clip_of(i);
     if (c.frames > 1 && wan_save_is_png(o.save_file))
-        return wan_err("--save_file %s: a PNG holds one frame, not %" PRId64, o.save_file, c.frames);
+        return wan_err("--save_file %s: a PNG holds one frame, not %" PRId64, o.save_file,
+                       c.frames);
     all.path[i] = wan_save_path(o.save_file, &c, i, n, o.task, v->prompt);
     return all.path[i] ? 0 : -1;
 }
@@ -199,9 +216,17 @@ static int check_options(int operands)
 static wan_pipeline_options pipeline_options(void)
 {
     return (wan_pipeline_options){
-        .model = o.model, .transformer = o.checkpoint, .iteration = o.step, .text = o.t5_dir,
-        .vae = o.vae_dir, .negative = o.negative, .solver = o.solver, .schedule = o.schedule,
-        .steps = (int)o.steps, .shift = o.shift, .guidance = o.scale,
+        .model = o.model,
+        .transformer = o.checkpoint,
+        .iteration = o.step,
+        .text = o.t5_dir,
+        .vae = o.vae_dir,
+        .negative = o.negative,
+        .solver = o.solver,
+        .schedule = o.schedule,
+        .steps = (int)o.steps,
+        .shift = o.shift,
+        .guidance = o.scale,
         .compute = strcmp(o.precision, "bf16") == 0 ? WAN_BF16 : WAN_F32,
     };
 }
@@ -317,10 +342,10 @@ static int take_frames(void *arg, int i, const uint8_t *rgb, int64_t first, int6
 
 static int open_records(void)
 {
-    json_t *options = json_pack("{s:s, s:I, s:f, s:f, s:s, s:s, s:s}", "task", o.task,
-                                "sample_steps", (json_int_t)o.steps, "sample_shift", o.shift,
-                                "sample_guide_scale", o.scale, "sample_solver", o.solver,
-                                "schedule", o.schedule, "precision", o.precision);
+    json_t *options =
+        json_pack("{s:s, s:I, s:f, s:f, s:s, s:s, s:s}", "task", o.task, "sample_steps",
+                  (json_int_t)o.steps, "sample_shift", o.shift, "sample_guide_scale", o.scale,
+                  "sample_solver", o.solver, "schedule", o.schedule, "precision", o.precision);
     json_t *header = wan_provenance_append(NULL, "wan-sample", options);
     int rc = header ? wan_writer_open(&all.records, stdout, "<stdout>", header) : -1;
     json_decref(options);

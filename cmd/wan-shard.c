@@ -49,8 +49,10 @@ static struct {
 
 static int dtype_of(const char *word)
 {
-    return !strcmp(word, "f32") ? WAN_F32 : !strcmp(word, "f16") ? WAN_F16
-           : !strcmp(word, "bf16") ? WAN_BF16 : -1;
+    return !strcmp(word, "f32")    ? WAN_F32
+           : !strcmp(word, "f16")  ? WAN_F16
+           : !strcmp(word, "bf16") ? WAN_BF16
+                                   : -1;
 }
 
 static json_t *options(void)
@@ -62,8 +64,11 @@ static json_t *options(void)
 
 static int open_writer(void)
 {
-    wan_shard_options opt = { .dir = o.output, .rank = (int)o.rank, .max_count = o.count,
-                              .max_bytes = o.size, .force = o.force };
+    wan_shard_options opt = { .dir = o.output,
+                              .rank = (int)o.rank,
+                              .max_count = o.count,
+                              .max_bytes = o.size,
+                              .force = o.force };
     return wan_shard_writer_open(&st.w, &opt);
 }
 
@@ -94,9 +99,9 @@ static int check_types(const wan_samplemap *m)
     }
     if (st.latent != (int)m->latent_dtype || st.text != (int)m->text_dtype)
         return wan_err("is %s and %s, the records before it %s and %s; choose with --latent-dtype "
-                       "and --text-dtype", wan_dtype_name(m->latent_dtype),
-                       wan_dtype_name(m->text_dtype), wan_dtype_name((wan_dtype)st.latent),
-                       wan_dtype_name((wan_dtype)st.text));
+                       "and --text-dtype",
+                       wan_dtype_name(m->latent_dtype), wan_dtype_name(m->text_dtype),
+                       wan_dtype_name((wan_dtype)st.latent), wan_dtype_name((wan_dtype)st.text));
     return 0;
 }
 
@@ -179,7 +184,8 @@ static int follow(unpacking *u, const wan_shard_reader *r, const char *path)
     json_t *from = text ? wan_json_parse(text, strlen(text), "provenance") : NULL;
     if (text && !json_is_object(from)) {
         json_decref(from);
-        return from ? wan_err("%s: provenance is no JSON object", path) : wan_err_prefix("%s", path);
+        return from ? wan_err("%s: provenance is no JSON object", path)
+                    : wan_err_prefix("%s", path);
     }
     json_t *header = wan_provenance_append(from, tool.name, NULL);
     int rc = u->w ? wan_writer_next_stream(u->w, header)

@@ -17,8 +17,9 @@ static struct {
     const char *config, *mode, *device, *precision, *metrics, *transport;
     int mock, plan, dry_run, strict, fast, keys, keys_mdoc;
     int64_t memory;
-} o = { .mode = "finetune", .device = "auto", .precision = "bf16", .metrics = "-",
-        .transport = "auto" };
+} o = {
+    .mode = "finetune", .device = "auto", .precision = "bf16", .metrics = "-", .transport = "auto"
+};
 
 static const wan_opt table[] = {
     WAN_OPT_GROUP("Configuration"),
@@ -39,7 +40,8 @@ static const wan_opt table[] = {
     WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision, "type of GEMM and attention operands"),
     WAN_OPT_SIZE("memory", 0, "BYTES", &o.memory, 0, 9e15,
                  "memory that a rank may take (0: what the device has)"),
-    WAN_OPT_ENUM("transport", 0, "auto|self|mpi|nccl", &o.transport, "how ranks talk to each other"),
+    WAN_OPT_ENUM("transport", 0, "auto|self|mpi|nccl", &o.transport,
+                 "how ranks talk to each other"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("metrics", 0, "FILE", &o.metrics,
                 "one JSON line per step; a resumed run replaces the lines of the steps that it "
@@ -51,7 +53,7 @@ static const wan_tool tool = { "wan-train", "train a WAN 2.1 transformer by flow
                                "[options] [key=value...]", table };
 
 typedef struct sink {
-    FILE *f;          /* NULL after the reader has gone */
+    FILE *f; /* NULL after the reader has gone */
     int rank;
     int64_t interval;
 } sink;
@@ -83,10 +85,10 @@ static int report(void *arg, const wan_report *r)
                  (long long)r->steps, r->loss, r->seconds);
     if (end || r->step % s->interval == 0)
         wan_info("step %lld/%lld  loss %.5f (unweighted %.5f)  lr %.3g  norm %.4g  %.3g s  "
-                 "%.4g tokens/s  %.3g TFLOP/s%s", (long long)r->step, (long long)r->steps, r->loss,
-                 r->loss_unweighted, r->lr, r->grad_norm, r->seconds,
-                 (double)r->tokens / r->seconds, r->flops / r->seconds * 1e-12,
-                 r->skipped ? "  (skipped)" : "");
+                 "%.4g tokens/s  %.3g TFLOP/s%s",
+                 (long long)r->step, (long long)r->steps, r->loss, r->loss_unweighted, r->lr,
+                 r->grad_norm, r->seconds, (double)r->tokens / r->seconds,
+                 r->flops / r->seconds * 1e-12, r->skipped ? "  (skipped)" : "");
     return 0;
 }
 
@@ -119,9 +121,11 @@ static void compare(wan_comm *comm, const wan_config *c)
         wan_die();
     for (size_t i = n; i < n * (size_t)comm->size; i++)
         if (all[i] != all[i % n]) {
-            wan_err("rank %zu was started with another configuration than rank 0: %s differs", i / n,
-                    i % n == n - 1 ? "--mock" : i % n == n - 2 ? "--precision"
-                                                               : wan_config_keys[i % n].name);
+            wan_err("rank %zu was started with another configuration than rank 0: %s differs",
+                    i / n,
+                    i % n == n - 1   ? "--mock"
+                    : i % n == n - 2 ? "--precision"
+                                     : wan_config_keys[i % n].name);
             wan_die_usage();
         }
     free(mine);
@@ -161,7 +165,9 @@ static int open_metrics(sink *s, int64_t step)
 static int train(wan_config *c, wan_comm *comm)
 {
     wan_train *t;
-    wan_train_options opt = { .device = o.device, .mock = o.mock, .memory = o.memory,
+    wan_train_options opt = { .device = o.device,
+                              .mock = o.mock,
+                              .memory = o.memory,
                               .compute = strcmp(o.precision, "fp32") ? WAN_BF16 : WAN_F32,
                               .device_flags = (o.strict ? WAN_DEV_STRICT : 0) |
                                               (o.fast ? WAN_DEV_NONDETERMINISTIC : 0) };
@@ -184,8 +190,8 @@ static int train(wan_config *c, wan_comm *comm)
     if (wan_train_start(t) < 0)
         wan_die();
     int status = WAN_EXIT_DONE;
-    if (!o.dry_run && (open_metrics(&s, wan_train_step(t)) < 0 ||
-                       (status = wan_train_run(t, report, &s)) < 0))
+    if (!o.dry_run &&
+        (open_metrics(&s, wan_train_step(t)) < 0 || (status = wan_train_run(t, report, &s)) < 0))
         wan_die();
     if (s.f && fclose(s.f) != 0) {
         wan_err_errno("%s: cannot write the metrics", metrics_name());

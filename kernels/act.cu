@@ -10,14 +10,10 @@ static __device__ inline float act_value(float z, int act)
 {
     const float k = 0.79788456080286535588f, a = 0.044715f;
     switch (act) {
-    case WAN_ACT_GELU_TANH:
-        return z / 2 * (1 + tanhf(k * (z + a * z * z * z)));
-    case WAN_ACT_GELU_ERF:
-        return z / 2 * (1 + erff(z * 0.70710678118654752440f));
-    case WAN_ACT_SILU:
-        return z / (1 + expf(-z));
-    default:
-        return z;
+    case WAN_ACT_GELU_TANH: return z / 2 * (1 + tanhf(k * (z + a * z * z * z)));
+    case WAN_ACT_GELU_ERF: return z / 2 * (1 + erff(z * 0.70710678118654752440f));
+    case WAN_ACT_SILU: return z / (1 + expf(-z));
+    default: return z;
     }
 }
 
@@ -32,11 +28,8 @@ static __device__ inline float act_slope(float z, int act)
     case WAN_ACT_GELU_ERF:
         return (1 + erff(z * 0.70710678118654752440f)) / 2 +
                z * 0.39894228040143267794f * expf(-z * z / 2);
-    case WAN_ACT_SILU:
-        t = 1 / (1 + expf(-z));
-        return t * (1 + z * (1 - t));
-    default:
-        return 1;
+    case WAN_ACT_SILU: t = 1 / (1 + expf(-z)); return t * (1 + z * (1 - t));
+    default: return 1;
     }
 }
 

@@ -15,12 +15,9 @@ static inline wan_real wan_act_value(wan_real z, enum wan_act act)
     switch (act) {
     case WAN_ACT_GELU_TANH:
         return z / 2 * (1 + wan_r_tanh(WAN_ACT_K * (z + WAN_ACT_A * z * z * z)));
-    case WAN_ACT_GELU_ERF:
-        return z / 2 * (1 + wan_r_erf(z * WAN_C(0.70710678118654752440)));
-    case WAN_ACT_SILU:
-        return z / (1 + wan_r_exp(-z));
-    default:
-        return z;
+    case WAN_ACT_GELU_ERF: return z / 2 * (1 + wan_r_erf(z * WAN_C(0.70710678118654752440)));
+    case WAN_ACT_SILU: return z / (1 + wan_r_exp(-z));
+    default: return z;
     }
 }
 
@@ -35,11 +32,8 @@ static inline wan_real wan_act_slope(wan_real z, enum wan_act act)
     case WAN_ACT_GELU_ERF:
         return (1 + wan_r_erf(z * WAN_C(0.70710678118654752440))) / 2 +
                z * WAN_C(0.39894228040143267794) * wan_r_exp(-z * z / 2);
-    case WAN_ACT_SILU:
-        t = 1 / (1 + wan_r_exp(-z));
-        return t * (1 + z * (1 - t));
-    default:
-        return 1;
+    case WAN_ACT_SILU: t = 1 / (1 + wan_r_exp(-z)); return t * (1 + z * (1 - t));
+    default: return 1;
     }
 }
 

@@ -17,10 +17,15 @@ static step step_of(const wan_adamw *a, const wan_real *coef)
 {
     double m = 1 - pow(a->beta1, (double)a->step), v = 1 - pow(a->beta2, (double)a->step);
     return (step){
-        .b1 = (wan_real)a->beta1, .c1 = (wan_real)(1 - a->beta1),
-        .b2 = (wan_real)a->beta2, .c2 = (wan_real)(1 - a->beta2),
-        .decay = (wan_real)(1 - a->lr * a->weight_decay), .lr = (wan_real)(a->lr / m),
-        .unbias = (wan_real)(1 / v), .eps = (wan_real)a->eps, .coef = coef ? *coef : 1,
+        .b1 = (wan_real)a->beta1,
+        .c1 = (wan_real)(1 - a->beta1),
+        .b2 = (wan_real)a->beta2,
+        .c2 = (wan_real)(1 - a->beta2),
+        .decay = (wan_real)(1 - a->lr * a->weight_decay),
+        .lr = (wan_real)(a->lr / m),
+        .unbias = (wan_real)(1 / v),
+        .eps = (wan_real)a->eps,
+        .coef = coef ? *coef : 1,
     };
 }
 

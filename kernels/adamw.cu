@@ -48,9 +48,14 @@ extern "C" int wan_adamw_step_cuda(wan_dev *d, const wan_adamw *a, float *p, flo
     if (shadow.p)
         CUDA_TYPES("adamw_step", shadow);
     double um = 1 - pow(a->beta1, (double)a->step), uv = 1 - pow(a->beta2, (double)a->step);
-    adamw_scalars s = { (float)a->beta1, (float)(1 - a->beta1), (float)a->beta2,
-                        (float)(1 - a->beta2), (float)(1 - a->lr * a->weight_decay),
-                        (float)(a->lr / um), (float)(1 / uv), (float)a->eps };
+    adamw_scalars s = { (float)a->beta1,
+                        (float)(1 - a->beta1),
+                        (float)a->beta2,
+                        (float)(1 - a->beta2),
+                        (float)(1 - a->lr * a->weight_decay),
+                        (float)(a->lr / um),
+                        (float)(1 / uv),
+                        (float)a->eps };
     return cuda_launch(d, "adamw_step", step_all, dim3(cuda_blocks(d, n, 2048)), 256, 0, s,
                        vbuf_f32(p, 0), vbuf_f32(m, 0), vbuf_f32(v, 0), vbuf_f32(g, 0),
                        vbuf_of(shadow, 0), coef, n);

@@ -27,8 +27,8 @@ typedef struct task {
 static task task_of(const wan_attn *a, int64_t t)
 {
     int64_t i = t / a->H;
-    return (task){ a->pq->cu_host[i], a->pq->cu_host[i + 1] - a->pq->cu_host[i],
-                   a->pk->cu_host[i], a->pk->cu_host[i + 1] - a->pk->cu_host[i], t % a->H };
+    return (task){ a->pq->cu_host[i], a->pq->cu_host[i + 1] - a->pq->cu_host[i], a->pk->cu_host[i],
+                   a->pk->cu_host[i + 1] - a->pk->cu_host[i], t % a->H };
 }
 
 /* dst [n, hd] <- rows [s0, s0+n) of head h, widened */

@@ -16,7 +16,7 @@ enum { MINE = 4, WARPS = 4, OWN = MINE * WARPS, TILE = 32 };
 
 /* The sample of a grid row (blockIdx.y / H) and its head. */
 struct attn_args {
-    vbuf q, k, v, o, dout;      /* dout has the strides of o */
+    vbuf q, k, v, o, dout; /* dout has the strides of o */
     vbuf dq, dk, dv;
     float *lse, *delta;         /* [H, Sq] */
     const float *kbias, *table; /* at most one is set */
@@ -32,8 +32,14 @@ static __device__ inline int t5_bucket(int64_t rel)
     int b = rel > 0 ? 16 : 0;
     if (a < 8)
         return b + (int)a;
-    return b + (a >= 91 ? 15 : a >= 64 ? 14 : a >= 46 ? 13 : a >= 32 ? 12 : a >= 23 ? 11 :
-                a >= 16 ? 10 : a >= 12 ? 9 : 8);
+    return b + (a >= 91   ? 15
+                : a >= 64 ? 14
+                : a >= 46 ? 13
+                : a >= 32 ? 12
+                : a >= 23 ? 11
+                : a >= 16 ? 10
+                : a >= 12 ? 9
+                          : 8);
 }
 
 /* tile [rows, hd+1] <- rows s0 .. s0+n of head h, zeros below; all threads of the block */
@@ -318,8 +324,7 @@ extern "C" int wan_attention_t5_cuda(wan_dev *d, const wan_attn *a, wan_buf o, w
     WAN_TRY(check("attention_t5", a));
     attn_args g = args_of(a, o, q, k, v);
     g.table = table;
-    return attn_launch(d, "attention_t5", PICK(attn_forward, a->hd), &g, a->pq->max_len,
-                       a->pq->n);
+    return attn_launch(d, "attention_t5", PICK(attn_forward, a->hd), &g, a->pq->max_len, a->pq->n);
 }
 
 extern "C" int wan_attention_backward_cuda(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk,
@@ -340,8 +345,8 @@ extern "C" int wan_attention_backward_cuda(wan_dev *d, const wan_attn *a, wan_bu
         return -1;
     WAN_TRY(cuda_launch(d, "attention_backward", attn_delta,
                         dim3((unsigned)cuda_div(a->H * g.Sq, 8)), 256, 0, g));
-    WAN_TRY(attn_launch(d, "attention_backward", PICK(attn_dq, a->hd), &g, a->pq->max_len,
-                        a->pq->n));
+    WAN_TRY(
+        attn_launch(d, "attention_backward", PICK(attn_dq, a->hd), &g, a->pq->max_len, a->pq->n));
     return attn_launch(d, "attention_backward", PICK(attn_dkv, a->hd), &g, a->pk->max_len,
                        a->pk->n);
 }

@@ -22,12 +22,12 @@
 #include "kernels/device.h"
 
 typedef struct wan_attn {
-    const wan_pack *pq, *pk;  /* same n */
+    const wan_pack *pq, *pk; /* same n */
     int H;
     int64_t hd;
     double scale;
     int64_t ldq, ldk, ldv, ldo;
-    const wan_real *kbias;    /* device memory, or NULL */
+    const wan_real *kbias; /* device memory, or NULL */
 } wan_attn;
 
 typedef int wan_attention_forward_fn(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse,

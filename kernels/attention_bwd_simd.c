@@ -175,7 +175,15 @@ int wan_attention_backward_simd(wan_dev *d, const wan_attn *a, wan_buf dq, wan_b
                                 wan_buf dout, wan_buf o, const wan_real *lse, wan_buf q, wan_buf k,
                                 wan_buf v)
 {
-    bwd b = { .a = a, .dq = dq, .dk = dk, .dv = dv, .dout = dout, .o = o, .q = q, .k = k, .v = v,
+    bwd b = { .a = a,
+              .dq = dq,
+              .dk = dk,
+              .dv = dv,
+              .dout = dout,
+              .o = o,
+              .q = q,
+              .k = k,
+              .v = v,
               .lse = lse };
     task probe;
     if (!wan_attn_fits(a, q, k, v, o) || !wan_attn_fits(a, dq, dk, dv, dout) || dq.t != q.t)

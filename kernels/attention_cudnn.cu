@@ -96,13 +96,16 @@ static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
     sdpa_graph_plan(p, s->handle, NULL);
     if (!p->found)
         wan_cuda_host->warn("attention: cuDNN has no engine for %lld x %lld tokens, head size "
-                            "%lld, %s%s (%s)", (long long)shape->sq, (long long)shape->sk,
-                            (long long)shape->hd, shape->backward ? "backward" : "forward",
-                            shape->ragged ? ", ragged; samples are taken one by one" :
-                                            "; the plain kernel is used", p->why);
+                            "%lld, %s%s (%s)",
+                            (long long)shape->sq, (long long)shape->sk, (long long)shape->hd,
+                            shape->backward ? "backward" : "forward",
+                            shape->ragged ? ", ragged; samples are taken one by one"
+                                          : "; the plain kernel is used",
+                            p->why);
     else if (p->nondeterministic && shape->deterministic)
         wan_cuda_host->warn("attention: cuDNN marks its only engine for %lld x %lld tokens as not "
-                            "deterministic", (long long)shape->sq, (long long)shape->sk);
+                            "deterministic",
+                            (long long)shape->sq, (long long)shape->sk);
     return p;
 }
 
@@ -391,8 +394,8 @@ static int run(wan_dev *d, call *c)
     most = most > a->ldv ? most : a->ldv;
     most = most > a->ldo ? most : a->ldo;
     c->sample = -1;
-    if (!ragged(a) || (cuda_of(d)->sm >= 90 && most * a->pq->S < INT32_MAX &&
-                       most * a->pk->S < INT32_MAX)) {
+    if (!ragged(a) ||
+        (cuda_of(d)->sm >= 90 && most * a->pq->S < INT32_MAX && most * a->pk->S < INT32_MAX)) {
         int r = run_all(d, c);
         if (r <= 0 || !ragged(a))
             return r;

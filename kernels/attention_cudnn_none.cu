@@ -25,6 +25,4 @@ int cuda_sdpa_backward(wan_dev *, const wan_attn *, wan_buf, wan_buf, wan_buf, w
     return decline();
 }
 
-void cuda_sdpa_close(wan_dev *)
-{
-}
+void cuda_sdpa_close(wan_dev *) {}

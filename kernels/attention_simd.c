@@ -21,11 +21,11 @@ typedef struct fwd {
     float *lse;
     const float *rel; /* T5: [H, max_q + max_k] bias by key - query + max_q - 1; or NULL */
     int64_t nrel;
-    int64_t hk, hn;   /* head size padded as k and as n of a product */
-    int64_t rows;     /* padded keys of all samples */
-    char *kp, *vp;    /* packed keys and values: head h at h*rows*hk (hn) elements */
+    int64_t hk, hn; /* head size padded as k and as n of a product */
+    int64_t rows;   /* padded keys of all samples */
+    char *kp, *vp;  /* packed keys and values: head h at h*rows*hk (hn) elements */
     char *work;
-    size_t mine;      /* workspace of one thread */
+    size_t mine; /* workspace of one thread */
 } fwd;
 
 /* Workspace of one block of queries. */
@@ -150,8 +150,9 @@ static void query_block(const fwd *f, int i, int64_t from, int64_t h, char *work
     memset(b.P + nq * BK * f->t.size, 0, (size_t)((mq - nq) * BK * f->t.size));
     for (int64_t j = 0; j < nk; j += BK) {
         int64_t n = nk - j < BK ? nk - j : BK, w = wan_tile_up(n, WAN_TILE_K);
-        const float *bias = f->rel      ? f->rel + h * f->nrel + a->pq->max_len - 1 - from + j
-                            : a->kbias ? a->kbias + k0 + j : NULL;
+        const float *bias = f->rel     ? f->rel + h * f->nrel + a->pq->max_len - 1 - from + j
+                            : a->kbias ? a->kbias + k0 + j
+                                       : NULL;
         f->t.mul(b.S, BK, b.Q, f->hk, kp + j * f->hk * f->t.size, f->hk * WAN_TILE_N, mq, w, f->hk,
                  0);
         softmax_block(f, &b, bias, f->rel ? 1 : 0, nq, n, j == 0);

@@ -235,7 +235,8 @@ static int execute(wan_dev *d, const plan *p, wan_buf y, wan_buf x, const void *
     dnnl_memory_t src = wrap(&p->src, x.p), dst = wrap(&p->dst, y.p);
     dnnl_memory_t bias = b ? wrap(&p->bias_md, b) : NULL;
     dnnl_memory_t pad = need ? wrap(&p->scratch, space) : NULL;
-    dnnl_exec_arg_t args[5] = { { DNNL_ARG_SRC, src }, { DNNL_ARG_WEIGHTS, weights },
+    dnnl_exec_arg_t args[5] = { { DNNL_ARG_SRC, src },
+                                { DNNL_ARG_WEIGHTS, weights },
                                 { DNNL_ARG_DST, dst } };
     int n = 3;
     if (b)

@@ -18,7 +18,10 @@
 /* What the public struct does not show: who owns which bytes. */
 typedef struct host_dev {
     wan_dev pub; /* first: a wan_dev * is a host_dev * */
-    struct block { void *p; size_t bytes; } *blocks;
+    struct block {
+        void *p;
+        size_t bytes;
+    } * blocks;
     size_t n, cap;
     wan_ops ops; /* of a plugin device */
 } host_dev;
@@ -26,7 +29,10 @@ typedef struct host_dev {
 /* ---- plugin */
 
 static const wan_plugin_host plugin_host = {
-    .abi = WAN_PLUGIN_ABI, .ops_bytes = sizeof(wan_ops), .err = wan_err, .scratch = wan_dev_scratch,
+    .abi = WAN_PLUGIN_ABI,
+    .ops_bytes = sizeof(wan_ops),
+    .err = wan_err,
+    .scratch = wan_dev_scratch,
     .warn = wan_warn,
 };
 

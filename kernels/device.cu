@@ -30,9 +30,7 @@ static int cuda_read_properties(wan_cuda *c, int index)
     return 0;
 }
 
-static __global__ void nothing(void)
-{
-}
+static __global__ void nothing(void) {}
 
 /* A plugin that was built for other chips would fail at its first kernel. */
 static int cuda_has_code(const wan_cuda *c, int index)
@@ -43,8 +41,8 @@ static int cuda_has_code(const wan_cuda *c, int index)
         return cuda_check(e, "loading the kernels");
     cudaGetLastError();
     return wan_cuda_host->err("cuda:%d: compute capability %d.%d; the plugin was built for %s: "
-                              "make CUDA_ARCH=%d", index, c->sm / 10, c->sm % 10, WAN_CUDA_ARCH,
-                              c->sm);
+                              "make CUDA_ARCH=%d",
+                              index, c->sm / 10, c->sm % 10, WAN_CUDA_ARCH, c->sm);
 }
 
 static void cuda_close(wan_dev *d)
@@ -179,14 +177,15 @@ static int cuda_describe(wan_dev *d, char *text, size_t size)
         snprintf(uuid + 2 * i, 3, "%02x", (unsigned char)p.uuid.bytes[i]);
     CUDA_TRY(cudaDriverGetVersion(&driver));
     CUDA_TRY(cudaRuntimeGetVersion(&runtime));
-    snprintf(text, size, "%s, GPU-%s, compute %d.%d, %d multiprocessors, %.1f GB, driver for CUDA "
-             "%d.%d, runtime %d.%d", p.name, uuid, p.major, p.minor, p.multiProcessorCount,
-             (double)p.totalGlobalMem / 1e9, driver / 1000, driver % 1000 / 10, runtime / 1000,
-             runtime % 1000 / 10);
+    snprintf(text, size,
+             "%s, GPU-%s, compute %d.%d, %d multiprocessors, %.1f GB, driver for CUDA "
+             "%d.%d, runtime %d.%d",
+             p.name, uuid, p.major, p.minor, p.multiProcessorCount, (double)p.totalGlobalMem / 1e9,
+             driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     return 0;
 }
 
 const wan_backend wan_device_cuda = {
-    "cuda", cuda_open, cuda_close, cuda_alloc, cuda_release, cuda_write, cuda_read, cuda_copy,
-    cuda_zero, cuda_sync, cuda_memory, cuda_describe,
+    "cuda",    cuda_open, cuda_close, cuda_alloc, cuda_release, cuda_write,
+    cuda_read, cuda_copy, cuda_zero,  cuda_sync,  cuda_memory,  cuda_describe,
 };

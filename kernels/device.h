@@ -25,7 +25,7 @@ struct wan_ops;
 enum wan_dev_kind { WAN_DEV_CPU = 0, WAN_DEV_CUDA = 1 };
 
 enum wan_dev_flags {
-    WAN_DEV_STRICT = 1,        /* an op without a native kernel is an error, not a slow copy */
+    WAN_DEV_STRICT = 1,           /* an op without a native kernel is an error, not a slow copy */
     WAN_DEV_NONDETERMINISTIC = 2, /* faster kernels whose sums have no fixed order are allowed */
 };
 
@@ -34,7 +34,7 @@ typedef struct wan_backend {
     const char *name; /* "cpu", "cuda" */
     int (*open)(wan_dev *d, int index);
     void (*close)(wan_dev *d);
-    void *(*alloc)(wan_dev *d, size_t bytes);          /* NULL: out of memory (error recorded) */
+    void *(*alloc)(wan_dev *d, size_t bytes); /* NULL: out of memory (error recorded) */
     void (*free)(wan_dev *d, void *p);
     int (*write)(wan_dev *d, void *dst, const void *host, size_t bytes);
     int (*read)(wan_dev *d, void *host, const void *src, size_t bytes); /* synchronous */
@@ -53,11 +53,11 @@ struct wan_dev {
     enum wan_dev_kind kind;
     int index;
     int flags;
-    void *stream;              /* cudaStream_t; NULL on the CPU */
-    void *impl;                /* provider's own state */
-    void *scratch;             /* grows to the largest request of any op, then stays */
+    void *stream;  /* cudaStream_t; NULL on the CPU */
+    void *impl;    /* provider's own state */
+    void *scratch; /* grows to the largest request of any op, then stays */
     size_t scratch_bytes;
-    size_t allocated, peak;    /* bytes handed out by wan_dev_alloc */
+    size_t allocated, peak; /* bytes handed out by wan_dev_alloc */
 };
 
 /* spec as above; flags from wan_dev_flags.  "cuda" on a machine without: -1 and a sentence that

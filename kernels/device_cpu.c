@@ -117,8 +117,9 @@ static int cpu_describe(wan_dev *d, char *text, size_t size)
     char name[200];
     cpu_model(name, sizeof name);
 #ifdef __x86_64__
-    const char *isa = __builtin_cpu_supports("avx512f") ? "AVX-512" :
-                      __builtin_cpu_supports("avx2")    ? "AVX2" : "SSE2";
+    const char *isa = __builtin_cpu_supports("avx512f") ? "AVX-512"
+                      : __builtin_cpu_supports("avx2")  ? "AVX2"
+                                                        : "SSE2";
 #else
     const char *isa = "portable C";
 #endif
@@ -127,7 +128,16 @@ static int cpu_describe(wan_dev *d, char *text, size_t size)
 }
 
 const wan_backend wan_device_cpu = {
-    .name = "cpu", .open = cpu_open, .close = cpu_close, .alloc = cpu_alloc, .free = cpu_free,
-    .write = cpu_copy, .read = cpu_copy, .copy = cpu_copy, .zero = cpu_zero, .sync = cpu_sync,
-    .memory = cpu_memory, .describe = cpu_describe,
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .write = cpu_copy,
+    .read = cpu_copy,
+    .copy = cpu_copy,
+    .zero = cpu_zero,
+    .sync = cpu_sync,
+    .memory = cpu_memory,
+    .describe = cpu_describe,
 };

@@ -45,8 +45,8 @@ int wan_flow_loss_c(wan_dev *d, wan_real *loss, wan_buf dpred, const wan_real *p
     if (dpred.p)
         WAN_ROWS_CHECK("flow_loss", dpred);
     int64_t mine = wan_rows_stride(F);
-    size_t need = (size_t)pack->S * sizeof(double) +
-                  (size_t)(mine * wan_rows_threads()) * sizeof(wan_real);
+    size_t need =
+        (size_t)pack->S * sizeof(double) + (size_t)(mine * wan_rows_threads()) * sizeof(wan_real);
     double *sums = (double *)wan_dev_scratch(d, need); /* one per token, added up in order */
     if (!sums)
         return -1;
@@ -56,8 +56,8 @@ int wan_flow_loss_c(wan_dev *d, wan_real *loss, wan_buf dpred, const wan_real *p
         wan_real *o = NULL;
         if (dpred.p)
             o = wan_row_open(dpred, s * F, tmp + mine * wan_rows_thread());
-        sums[s] = row_loss(o, pred + s * F, x0 + s * F, eps + s * F,
-                           dpred.p ? coef[pack->seg[s]] : 0, F);
+        sums[s] =
+            row_loss(o, pred + s * F, x0 + s * F, eps + s * F, dpred.p ? coef[pack->seg[s]] : 0, F);
         if (o)
             wan_row_close(dpred, s * F, F, o);
     }

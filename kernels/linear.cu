@@ -130,12 +130,13 @@ static int plan_search(wan_cuda_lt *lt, gemm_plan *p)
                                          sizeof sums);
     const cublasLtMatmulPreferenceAttributes_t sides[4] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES };
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES
+    };
     for (int i = 0; i < 4; i++)
         cublasLtMatmulPreferenceSetAttribute(pref, sides[i], &align, sizeof align);
     memset(&r, 0, sizeof r);
-    cublasStatus_t s = cublasLtMatmulAlgoGetHeuristic(lt->handle, p->op, p->a, p->b, p->d, p->d,
-                                                      pref, 1, &r, &n);
+    cublasStatus_t s =
+        cublasLtMatmulAlgoGetHeuristic(lt->handle, p->op, p->a, p->b, p->d, p->d, pref, 1, &r, &n);
     cublasLtMatmulPreferenceDestroy(pref);
     if (s != CUBLAS_STATUS_SUCCESS && s != CUBLAS_STATUS_NOT_SUPPORTED &&
         s != CUBLAS_STATUS_INVALID_VALUE)
@@ -266,8 +267,8 @@ static int product_f32(wan_dev *d, const char *op, const cuda_gemm *g, char *tmp
     WAN_TRY(product(d, op, &w, p));
     if (g->d.t == WAN_F32)
         return 0;
-    return g->accumulate ? wan_axpy_cuda(d, g->d, 1, w.d, g->rows * g->cols) :
-                           wan_cast_cuda(d, g->d, w.d, g->rows * g->cols);
+    return g->accumulate ? wan_axpy_cuda(d, g->d, 1, w.d, g->rows * g->cols)
+                         : wan_cast_cuda(d, g->d, w.d, g->rows * g->cols);
 }
 
 /* On tensor cores; 1: not for them. */
@@ -286,7 +287,8 @@ static int product_bf16(wan_dev *d, const char *op, const cuda_gemm *g)
         return product(d, op, g, p);
     if (!p->said && g->rows % 8 == 0 && g->cols % 8 == 0 && g->k % 8 == 0)
         wan_cuda_host->warn("%s: cuBLASLt has no bf16 algorithm for %lld x %lld x %lld; fp32 is "
-                            "used", op, (long long)g->rows, (long long)g->cols, (long long)g->k);
+                            "used",
+                            op, (long long)g->rows, (long long)g->cols, (long long)g->k);
     p->said = 1;
     return 1; /* odd strides may leave tensor cores no algorithm */
 }

@@ -23,8 +23,8 @@ typedef struct job {
     wan_tile t;
     int64_t M, N, K, np, kp; /* np, kp: N and K padded */
     side A, B;
-    char *packed;            /* of B */
-    char *work;              /* per thread: block of A, tile of C */
+    char *packed; /* of B */
+    char *work;   /* per thread: block of A, tile of C */
     size_t mine;
     /* epilogue */
     wan_buf out, pre;
@@ -138,8 +138,15 @@ int wan_linear_forward_simd(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_b
     WAN_ROWS_CHECK("linear_forward", y, x, w, pre.p ? pre : y);
     if (thin(M))
         return wan_linear_forward_c(d, y, pre, x, w, b, M, N, K, act);
-    job j = { .M = M, .N = N, .K = K, .A = { x, 0 }, .B = { w, 1 }, .out = y, .pre = pre,
-              .bias = b, .act = act };
+    job j = { .M = M,
+              .N = N,
+              .K = K,
+              .A = { x, 0 },
+              .B = { w, 1 },
+              .out = y,
+              .pre = pre,
+              .bias = b,
+              .act = act };
     return run(d, &j);
 }
 
@@ -173,7 +180,12 @@ int wan_linear_wgrad_simd(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wa
     WAN_ROWS_CHECK("linear_wgrad", dy, x);
     if (thin(M))
         return wan_linear_wgrad_c(d, dw, db, dy, x, M, N, K, accumulate);
-    job j = { .M = N, .N = K, .K = M, .A = { dy, 1 }, .B = { x, 0 }, .out = WAN_RBUF(dw),
+    job j = { .M = N,
+              .N = K,
+              .K = M,
+              .A = { dy, 1 },
+              .B = { x, 0 },
+              .out = WAN_RBUF(dw),
               .add = accumulate };
     WAN_TRY(run(d, &j));
     if (db)

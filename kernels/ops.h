@@ -23,6 +23,7 @@
 #include "kernels/vaeop.h"
 #include "kernels/vector.h"
 
+/* clang-format off */
 #define WAN_OPS(X)                                                                                 \
     X(linear_forward) X(linear_dgrad) X(linear_wgrad)                                              \
     X(act_forward) X(act_backward) X(act_gated)                                                    \
@@ -38,6 +39,7 @@
     X(conv_forward)                                                                                \
     X(vae_norm) X(vae_upsample) X(vae_interleave) X(vae_from_rgb) X(vae_to_rgb)                    \
     X(vae_to_cfirst) X(vae_to_clast)
+/* clang-format on */
 
 typedef struct wan_ops {
 #define X(name) wan_##name##_fn *name;

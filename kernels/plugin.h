@@ -17,17 +17,17 @@
 #define WAN_PLUGIN_SYMBOL "wan_cuda_backend"
 
 typedef struct wan_plugin_host {
-    int abi;                                        /* WAN_PLUGIN_ABI */
-    size_t ops_bytes;                               /* sizeof(wan_ops) */
+    int abi;                                           /* WAN_PLUGIN_ABI */
+    size_t ops_bytes;                                  /* sizeof(wan_ops) */
     int (*err)(const char *fmt, ...) WAN_PRINTF(1, 2); /* wan_err: records a sentence, returns -1 */
-    void *(*scratch)(wan_dev *d, size_t bytes);     /* wan_dev_scratch */
+    void *(*scratch)(wan_dev *d, size_t bytes);        /* wan_dev_scratch */
     void (*warn)(const char *fmt, ...) WAN_PRINTF(1, 2); /* wan_warn: a slower path was taken */
 } wan_plugin_host;
 
 typedef struct wan_plugin {
     wan_backend backend;
-    int (*probe)(int *devices);       /* devices found; -1: no driver or no device, with the reason */
-    void (*fill)(wan_ops *o);         /* slots it has; the others stay NULL */
+    int (*probe)(int *devices); /* devices found; -1: no driver or no device, with the reason */
+    void (*fill)(wan_ops *o);   /* slots it has; the others stay NULL */
 } wan_plugin;
 
 typedef const wan_plugin *wan_plugin_entry_fn(const wan_plugin_host *host);

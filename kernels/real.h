@@ -56,11 +56,11 @@ static inline wan_buf wan_buf_at(wan_buf b, int64_t n)
 
 /* n samples laid end to end: token s belongs to sample seg[s]; cu[i]..cu[i+1] are sample i's. */
 typedef struct wan_pack {
-    int n;              /* samples, >= 1 */
-    int64_t S;          /* tokens in all = cu[n] */
-    int64_t max_len;    /* longest sample */
-    const int32_t *cu;  /* [n+1], device memory */
-    const int32_t *seg; /* [S], device memory */
+    int n;                  /* samples, >= 1 */
+    int64_t S;              /* tokens in all = cu[n] */
+    int64_t max_len;        /* longest sample */
+    const int32_t *cu;      /* [n+1], device memory */
+    const int32_t *seg;     /* [S], device memory */
     const int32_t *cu_host; /* [n+1], host memory: the same numbers */
 } wan_pack;
 

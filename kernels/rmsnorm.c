@@ -100,8 +100,8 @@ static void columns_backward(wan_real *dw, wan_buf dy, wan_buf x, const wan_real
 }
 
 int wan_rmsnorm_backward_c(wan_dev *d, wan_buf dx, wan_real *dw, wan_buf dy, wan_buf x,
-                           const wan_real *rstd, const wan_real *w, const wan_real *rope,
-                           int64_t S, int64_t D, int64_t head_dim)
+                           const wan_real *rstd, const wan_real *w, const wan_real *rope, int64_t S,
+                           int64_t D, int64_t head_dim)
 {
     WAN_ROWS_CHECK("rmsnorm_backward", dx, dy, x);
     WAN_TRY(check("rmsnorm_backward", rope, D, head_dim));

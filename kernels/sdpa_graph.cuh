@@ -20,12 +20,27 @@
 #include "kernels/cuda_util.cuh"
 
 enum sdpa_uid {
-    SDPA_Q = 1, SDPA_K, SDPA_V, SDPA_O, SDPA_STATS, SDPA_DO, SDPA_DQ, SDPA_DK, SDPA_DV,
-    SDPA_LEN_Q, SDPA_LEN_K, SDPA_OFF_Q, SDPA_OFF_K, SDPA_OFF_V, SDPA_OFF_O,
+    SDPA_Q = 1,
+    SDPA_K,
+    SDPA_V,
+    SDPA_O,
+    SDPA_STATS,
+    SDPA_DO,
+    SDPA_DQ,
+    SDPA_DK,
+    SDPA_DV,
+    SDPA_LEN_Q,
+    SDPA_LEN_K,
+    SDPA_OFF_Q,
+    SDPA_OFF_K,
+    SDPA_OFF_V,
+    SDPA_OFF_O,
     SDPA_BIAS, /* fp32 [b, 1, 1, sk]: added to the scaled score of that key */
-    SDPA_SCALE, SDPA_ONE, SDPA_MASKED, /* host scalars */
-    SDPA_DELTA,    /* fp32 [b, h, sq]: rowsum(dout o), memory of ours */
-    SDPA_DQ_SUM,   /* fp32 [b, h, sq, hd]: only when sums may have any order */
+    SDPA_SCALE,
+    SDPA_ONE,
+    SDPA_MASKED, /* host scalars */
+    SDPA_DELTA,  /* fp32 [b, h, sq]: rowsum(dout o), memory of ours */
+    SDPA_DQ_SUM, /* fp32 [b, h, sq, hd]: only when sums may have any order */
     SDPA_UIDS
 };
 

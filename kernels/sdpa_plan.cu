@@ -45,8 +45,8 @@ struct target {
 static int aim(cudnnBackendDescriptor_t d, const target *t, cudnnBackendAttributeName_t handle,
                cudnnBackendAttributeName_t device)
 {
-    return t->handle ? tell(d, handle, CUDNN_TYPE_HANDLE, &t->handle) :
-                       tell(d, device, CUDNN_TYPE_BACKEND_DESCRIPTOR, &t->device);
+    return t->handle ? tell(d, handle, CUDNN_TYPE_HANDLE, &t->handle)
+                     : tell(d, device, CUDNN_TYPE_BACKEND_DESCRIPTOR, &t->device);
 }
 
 /* Tries one configuration; found when cuDNN makes a plan of it. */
@@ -96,8 +96,8 @@ static cudnnBackendDescriptor_t config_named(sdpa_plan *p, const target *t, int6
         !tell(engine, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR,
               &p->graph) ||
         !tell(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, &number) ||
-        (!t->handle && !tell(engine, CUDNN_ATTR_ENGINE_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                             &t->device)) ||
+        (!t->handle &&
+         !tell(engine, CUDNN_ATTR_ENGINE_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR, &t->device)) ||
         cudnnBackendFinalize(engine) != CUDNN_STATUS_SUCCESS ||
         !tell(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, &engine))
         return NULL;
@@ -110,8 +110,8 @@ static cudnnBackendDescriptor_t config_named(sdpa_plan *p, const target *t, int6
             return NULL;
     }
     if (cudnnBackendSetAttribute(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
-                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, n, choice) !=
-            CUDNN_STATUS_SUCCESS ||
+                                 CUDNN_TYPE_BACKEND_DESCRIPTOR, n,
+                                 choice) != CUDNN_STATUS_SUCCESS ||
         cudnnBackendFinalize(config) != CUDNN_STATUS_SUCCESS)
         return NULL;
     return config;
@@ -124,13 +124,13 @@ static void try_named(sdpa_plan *p, const target *t)
     static const knob first[] = { { CUDNN_KNOB_TYPE_KERNEL_CFG, 31 },
                                   { CUDNN_KNOB_TYPE_STAGES, 2 } };
     static const knob since_9_23[] = {
-        { CUDNN_KNOB_TYPE_TILE_M, 3 },   { CUDNN_KNOB_TYPE_TILE_N, 2 },
+        { CUDNN_KNOB_TYPE_TILE_M, 3 },     { CUDNN_KNOB_TYPE_TILE_N, 2 },
         { CUDNN_KNOB_TYPE_KERNEL_CFG, 2 }, { CUDNN_KNOB_TYPE_STREAM_K, 0 },
         { CUDNN_KNOB_TYPE_TILE_CGA_M, 0 }, { CUDNN_KNOB_TYPE_STAGES, 2 },
     };
-    cudnnBackendDescriptor_t config = cudnnGetVersion() < 92300 ?
-                                          config_named(p, t, 5, first, 2) :
-                                          config_named(p, t, 5, since_9_23, 6);
+    cudnnBackendDescriptor_t config = cudnnGetVersion() < 92300
+                                          ? config_named(p, t, 5, first, 2)
+                                          : config_named(p, t, 5, since_9_23, 6);
     if (config)
         try_config(p, t, config);
 }

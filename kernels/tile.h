@@ -24,8 +24,8 @@ typedef void wan_tile_mul_fn(float *C, int64_t ldc, const void *A, int64_t lda, 
 typedef void wan_tile_store_fn(void *dst, const float *src, int64_t n);
 
 typedef struct wan_tile {
-    wan_dtype t;  /* of A and B */
-    int size;     /* bytes of an element */
+    wan_dtype t; /* of A and B */
+    int size;    /* bytes of an element */
     wan_tile_mul_fn *mul;
     wan_tile_store_fn *store;
 } wan_tile;

@@ -74,7 +74,10 @@ static void pack_panel(uint32_t *dst, const char *src, size_t ld, int64_t units)
         u16x r[16];
         for (int i = 0; i < 16; i++)
             memcpy(&r[i], src + (size_t)i * ld + 4 * u, sizeof r[i]);
-        STAGE(8) STAGE(4) STAGE(2) STAGE(1)
+        STAGE(8)
+        STAGE(4)
+        STAGE(2)
+        STAGE(1)
         for (int i = 0; i < 16; i++)
             memcpy(dst + (u + i) * WAN_TILE_N, &r[i], sizeof r[i]);
     }
@@ -148,9 +151,10 @@ static void transpose_square(char *dst, size_t ldt, const char *src, size_t ld, 
                       (const uint16_t *)(const void *)(src + (2 * (size_t)i + 1) * ld));
             memcpy(&r[i], pair, sizeof pair);
         }
-    STAGE(8) STAGE(4) STAGE(2) STAGE(1)
-    for (int i = 0; i < 16; i++)
-        memcpy(dst + (size_t)i * ldt, &r[i], sizeof r[i]);
+    STAGE(8)
+    STAGE(4)
+    STAGE(2)
+    STAGE(1) for (int i = 0; i < 16; i++) memcpy(dst + (size_t)i * ldt, &r[i], sizeof r[i]);
 }
 
 /* Column by column, for what does not fill a square: rows [m0, m) and all, or columns [k0, k). */
@@ -299,9 +303,9 @@ BF16 void wan_tile_store_bf16(void *dst, const float *src, int64_t n)
 {
     int64_t i = 0;
     for (; i + 32 <= n; i += 32)
-        _mm512_storeu_si512((uint16_t *)dst + i,
-                            (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(src + i + 16),
-                                                         _mm512_loadu_ps(src + i)));
+        _mm512_storeu_si512(
+            (uint16_t *)dst + i,
+            (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(src + i + 16), _mm512_loadu_ps(src + i)));
     for (; i < n; i++)
         ((uint16_t *)dst)[i] = wan_f32_to_bf16(src[i]);
 }

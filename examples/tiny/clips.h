@@ -10,8 +10,13 @@
 #include <stdint.h>
 
 enum { CLIP_SIZE = 64, CLIP_FRAMES = 9, CLIP_FPS = 16, CLIP_CAPTION = 96 };
-enum { SHAPES = 3, COLOURS = 6, MOTIONS = 4, GROUNDS = 3,
-       CLIPS = SHAPES * COLOURS * MOTIONS * GROUNDS };
+enum {
+    SHAPES = 3,
+    COLOURS = 6,
+    MOTIONS = 4,
+    GROUNDS = 3,
+    CLIPS = SHAPES * COLOURS * MOTIONS * GROUNDS
+};
 
 typedef struct tiny_named {
     const char *name;
@@ -26,7 +31,7 @@ typedef struct tiny_motion {
 
 static const char *const tiny_shapes[SHAPES] = { "circle", "square", "triangle" };
 static const tiny_named tiny_colours[COLOURS] = {
-    { "red", { 220, 40, 40 } },    { "green", { 40, 180, 60 } },    { "blue", { 50, 80, 230 } },
+    { "red", { 220, 40, 40 } },     { "green", { 40, 180, 60 } },    { "blue", { 50, 80, 230 } },
     { "yellow", { 235, 215, 50 } }, { "magenta", { 215, 60, 210 } }, { "white", { 240, 240, 240 } },
 };
 static const tiny_motion tiny_motions[MOTIONS] = {

@@ -45,7 +45,7 @@ static path path_of(tiny_combo c, int index, int copy, int frames)
     double y = 32.0 - 3.0 + 6.0 * next_unit(&state);
     p.vx = speed * tiny_motions[c.motion].x;
     p.vy = speed * tiny_motions[c.motion].y;
-    p.x = x - p.vx * (frames - 1) / 2.0;   /* x, y is the middle of the way */
+    p.x = x - p.vx * (frames - 1) / 2.0; /* x, y is the middle of the way */
     p.y = y - p.vy * (frames - 1) / 2.0;
     return p;
 }
@@ -71,8 +71,8 @@ static void draw_frame(uint8_t *rgb, tiny_combo c, path p, int f)
     const uint8_t *fg = tiny_colours[c.colour].rgb, *bg = tiny_grounds[c.ground].rgb;
     for (int y = 0; y < CLIP_SIZE; y++)
         for (int x = 0; x < CLIP_SIZE; x++) {
-            double a = cover(distance(c.shape, x + 0.5 - (p.x + p.vx * f),
-                                      y + 0.5 - (p.y + p.vy * f), p.r));
+            double a = cover(
+                distance(c.shape, x + 0.5 - (p.x + p.vx * f), y + 0.5 - (p.y + p.vy * f), p.r));
             for (int k = 0; k < 3; k++)
                 *rgb++ = (uint8_t)floor(bg[k] + a * (fg[k] - bg[k]) + 0.5);
         }
@@ -112,8 +112,8 @@ static int write_clip(const char *dir, int index, int copy, int frames)
     tiny_combo c = tiny_combo_of(index);
     char file[4096];
     int n = snprintf(file, sizeof file - 8, "%s/%s-%s-%s-%s-%d", dir, tiny_colours[c.colour].name,
-                     tiny_shapes[c.shape], tiny_motions[c.motion].name,
-                     tiny_grounds[c.ground].name, copy);
+                     tiny_shapes[c.shape], tiny_motions[c.motion].name, tiny_grounds[c.ground].name,
+                     copy);
     if (n < 0 || (size_t)n >= sizeof file - 8)
         return wan_err("%s: name too long", dir);
     strcpy(file + n, ".mp4");

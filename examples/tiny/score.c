@@ -31,8 +31,8 @@ static const double MIN_WAY = 3.0;
 
 typedef struct seen_frame {
     double ground[3], colour[3];
-    double area, x, y;          /* in pixels */
-    double misfit[SHAPES];      /* part of the area off the ideal outline */
+    double area, x, y;     /* in pixels */
+    double misfit[SHAPES]; /* part of the area off the ideal outline */
 } seen_frame;
 
 typedef struct seen {
@@ -331,7 +331,8 @@ int main(int argc, char **argv)
 {
     const char *caption = NULL;
     int strict = 0, passed = 0, videos = 0;
-    puts("      colour    shape      motion  ground   way    misfit caption   (! = not as captioned)");
+    puts(
+        "      colour    shape      motion  ground   way    misfit caption   (! = not as captioned)");
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--strict")) {
             strict = 1;

@@ -25,8 +25,7 @@ static void make_tables(void)
         }
         for (int s = 1; s < 8; s++)
             for (int i = 0; i < 256; i++)
-                table[p][s][i] =
-                    table[p][s - 1][i] >> 8 ^ table[p][0][table[p][s - 1][i] & 255];
+                table[p][s][i] = table[p][s - 1][i] >> 8 ^ table[p][0][table[p][s - 1][i] & 255];
     }
 }
 

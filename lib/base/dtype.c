@@ -8,10 +8,10 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[WAN_DTYPES] = {
-    [WAN_F32] = { "F32", 4 }, [WAN_BF16] = { "BF16", 2 }, [WAN_F16] = { "F16", 2 },
-    [WAN_F64] = { "F64", 8 }, [WAN_U8] = { "U8", 1 },     [WAN_I8] = { "I8", 1 },
-    [WAN_BOOL] = { "BOOL", 1 }, [WAN_I16] = { "I16", 2 }, [WAN_U16] = { "U16", 2 },
-    [WAN_I32] = { "I32", 4 }, [WAN_U32] = { "U32", 4 },   [WAN_I64] = { "I64", 8 },
+    [WAN_F32] = { "F32", 4 },   [WAN_BF16] = { "BF16", 2 }, [WAN_F16] = { "F16", 2 },
+    [WAN_F64] = { "F64", 8 },   [WAN_U8] = { "U8", 1 },     [WAN_I8] = { "I8", 1 },
+    [WAN_BOOL] = { "BOOL", 1 }, [WAN_I16] = { "I16", 2 },   [WAN_U16] = { "U16", 2 },
+    [WAN_I32] = { "I32", 4 },   [WAN_U32] = { "U32", 4 },   [WAN_I64] = { "I64", 8 },
     [WAN_U64] = { "U64", 8 },
 };
 

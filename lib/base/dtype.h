@@ -28,8 +28,8 @@ typedef enum wan_dtype {
     WAN_DTYPES
 } wan_dtype;
 
-size_t wan_dtype_size(wan_dtype t);        /* bytes per element */
-const char *wan_dtype_name(wan_dtype t);   /* "F32", "BF16", ... as safetensors writes it */
+size_t wan_dtype_size(wan_dtype t);      /* bytes per element */
+const char *wan_dtype_name(wan_dtype t); /* "F32", "BF16", ... as safetensors writes it */
 int wan_dtype_parse(wan_dtype *out, const char *name); /* -1: unknown name (error recorded) */
 
 /* Shape to element count; -1 when it overflows or exceeds 2^40 elements. */

@@ -23,9 +23,9 @@ typedef struct wan_out wan_out;
 
 int wan_out_open(wan_out **out, const char *path) WAN_MUST_CHECK;
 FILE *wan_out_file(wan_out *o);
-const char *wan_out_name(const wan_out *o);  /* "<stdout>" or the final path, for messages */
+const char *wan_out_name(const wan_out *o);     /* "<stdout>" or the final path, for messages */
 int wan_out_finish(wan_out **o) WAN_MUST_CHECK; /* sets *o to NULL also on failure */
-void wan_out_discard(wan_out **o);           /* NULL-safe */
+void wan_out_discard(wan_out **o);              /* NULL-safe */
 
 /* Whether wan_out_open would succeed, without a trace: asked before long work. */
 int wan_out_probe(const char *path) WAN_MUST_CHECK;
@@ -42,11 +42,11 @@ int wan_slurp(char **data, size_t *size, const char *path, size_t cap) WAN_MUST_
 /* Writes bytes to path through temp + fsync + rename. */
 int wan_spew(const char *path, const void *data, size_t size) WAN_MUST_CHECK;
 
-int wan_mkdirs(const char *path) WAN_MUST_CHECK;              /* mkdir -p */
+int wan_mkdirs(const char *path) WAN_MUST_CHECK; /* mkdir -p */
 int wan_fsync_dir(const char *path) WAN_MUST_CHECK;
 /* Renames a finished temporary directory into place and fsyncs its parent. */
 int wan_rename_dir(const char *tmp, const char *final) WAN_MUST_CHECK;
-int wan_remove_tree(const char *path);                        /* rm -rf, best effort */
+int wan_remove_tree(const char *path); /* rm -rf, best effort */
 /* malloc'ed "dir/name" ("name" when dir is NULL or name is absolute). */
 char *wan_path_join(const char *dir, const char *name);
 

@@ -14,8 +14,8 @@
 
 /* Parses n bytes; what names the source in the error.  Caller json_decref()s. */
 json_t *wan_json_parse(const char *text, size_t n, const char *what);
-json_t *wan_json_load(const char *path);       /* file up to 64 MiB */
-char *wan_json_dump(const json_t *j);          /* compact, sorted keys; caller frees */
+json_t *wan_json_load(const char *path); /* file up to 64 MiB */
+char *wan_json_dump(const json_t *j);    /* compact, sorted keys; caller frees */
 /* A string of any bytes, a file name say; where they are not UTF-8, those from 0x80 on are written
  * as \xHH. */
 json_t *wan_json_text(const char *bytes);

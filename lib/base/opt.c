@@ -164,8 +164,7 @@ static int set_value(const wan_opt *o, const char *value)
     char what[80];
     snprintf(what, sizeof what, "--%s", o->name);
     switch (o->kind) {
-    case WAN_OPT_K_INT:
-        return wan_parse_int(o->dst, value, (int64_t)o->lo, (int64_t)o->hi, what);
+    case WAN_OPT_K_INT: return wan_parse_int(o->dst, value, (int64_t)o->lo, (int64_t)o->hi, what);
     case WAN_OPT_K_REAL: return wan_parse_real(o->dst, value, o->lo, o->hi, what);
     case WAN_OPT_K_SIZE: return parse_size(o->dst, value, o->lo, o->hi, what);
     case WAN_OPT_K_LIST: return list_add(o->dst, value);

@@ -30,17 +30,19 @@
 
 enum wan_opt_kind {
     WAN_OPT_K_END = 0,
-    WAN_OPT_K_GROUP,  /* help holds a heading */
-    WAN_OPT_K_FLAG,   /* int, 0 or 1 */
-    WAN_OPT_K_COUNT,  /* int, counts up */
-    WAN_OPT_K_INT,    /* int64_t within [lo, hi] */
-    WAN_OPT_K_REAL,   /* double within [lo, hi] */
-    WAN_OPT_K_SIZE,   /* int64_t bytes, suffix K M G T (powers of 1024) */
-    WAN_OPT_K_STR,    /* const char * (into argv) */
-    WAN_OPT_K_ENUM,   /* const char *, one of the |-separated words in arg */
-    WAN_OPT_K_LIST,   /* wan_strlist, takes every following word up to the next option, as
+    WAN_OPT_K_GROUP, /* help holds a heading */
+    WAN_OPT_K_FLAG,  /* int, 0 or 1 */
+    WAN_OPT_K_COUNT, /* int, counts up */
+    WAN_OPT_K_INT,   /* int64_t within [lo, hi] */
+    WAN_OPT_K_REAL,  /* double within [lo, hi] */
+    WAN_OPT_K_SIZE,  /* int64_t bytes, suffix K M G T (powers of 1024) */
+    WAN_OPT_K_STR,   /* const char * (into argv) */
+    WAN_OPT_K_ENUM,  /* const char *, one of the |-separated words in arg */
+    WAN_OPT_K_LIST,  /* wan_strlist, takes every following word up to the next option, as
                          DFM's nargs="+": --prompts "a" "b"; may repeat */
-    WAN_OPT_K_HELP, WAN_OPT_K_VERSION, WAN_OPT_K_MDOC
+    WAN_OPT_K_HELP,
+    WAN_OPT_K_VERSION,
+    WAN_OPT_K_MDOC
 };
 
 typedef struct wan_strlist {
@@ -54,7 +56,7 @@ typedef struct wan_opt {
     char letter;      /* 0: none */
     const char *arg;  /* argument name in help; for ENUM the words "a|b|c" */
     void *dst;
-    double lo, hi;    /* range of INT, REAL, SIZE (inclusive) */
+    double lo, hi; /* range of INT, REAL, SIZE (inclusive) */
     const char *help;
 } wan_opt;
 
@@ -65,26 +67,64 @@ typedef struct wan_tool {
     const wan_opt *opts;
 } wan_tool;
 
-#define WAN_OPT_GROUP(h) { WAN_OPT_K_GROUP, 0, 0, 0, 0, 0, 0, h }
-#define WAN_OPT_FLAG(n, l, d, h) { WAN_OPT_K_FLAG, n, l, 0, d, 0, 1, h }
-#define WAN_OPT_COUNT(n, l, d, h) { WAN_OPT_K_COUNT, n, l, 0, d, 0, 1, h }
-#define WAN_OPT_INT(n, l, a, d, lo, hi, h) { WAN_OPT_K_INT, n, l, a, d, lo, hi, h }
-#define WAN_OPT_REAL(n, l, a, d, lo, hi, h) { WAN_OPT_K_REAL, n, l, a, d, lo, hi, h }
-#define WAN_OPT_SIZE(n, l, a, d, lo, hi, h) { WAN_OPT_K_SIZE, n, l, a, d, lo, hi, h }
-#define WAN_OPT_STR(n, l, a, d, h) { WAN_OPT_K_STR, n, l, a, d, 0, 0, h }
-#define WAN_OPT_ENUM(n, l, words, d, h) { WAN_OPT_K_ENUM, n, l, words, d, 0, 0, h }
-#define WAN_OPT_LIST(n, l, a, d, h) { WAN_OPT_K_LIST, n, l, a, d, 0, 0, h }
+#define WAN_OPT_GROUP(h)                                                                           \
+    {                                                                                              \
+        WAN_OPT_K_GROUP, 0, 0, 0, 0, 0, 0, h                                                       \
+    }
+#define WAN_OPT_FLAG(n, l, d, h)                                                                   \
+    {                                                                                              \
+        WAN_OPT_K_FLAG, n, l, 0, d, 0, 1, h                                                        \
+    }
+#define WAN_OPT_COUNT(n, l, d, h)                                                                  \
+    {                                                                                              \
+        WAN_OPT_K_COUNT, n, l, 0, d, 0, 1, h                                                       \
+    }
+#define WAN_OPT_INT(n, l, a, d, lo, hi, h)                                                         \
+    {                                                                                              \
+        WAN_OPT_K_INT, n, l, a, d, lo, hi, h                                                       \
+    }
+#define WAN_OPT_REAL(n, l, a, d, lo, hi, h)                                                        \
+    {                                                                                              \
+        WAN_OPT_K_REAL, n, l, a, d, lo, hi, h                                                      \
+    }
+#define WAN_OPT_SIZE(n, l, a, d, lo, hi, h)                                                        \
+    {                                                                                              \
+        WAN_OPT_K_SIZE, n, l, a, d, lo, hi, h                                                      \
+    }
+#define WAN_OPT_STR(n, l, a, d, h)                                                                 \
+    {                                                                                              \
+        WAN_OPT_K_STR, n, l, a, d, 0, 0, h                                                         \
+    }
+#define WAN_OPT_ENUM(n, l, words, d, h)                                                            \
+    {                                                                                              \
+        WAN_OPT_K_ENUM, n, l, words, d, 0, 0, h                                                    \
+    }
+#define WAN_OPT_LIST(n, l, a, d, h)                                                                \
+    {                                                                                              \
+        WAN_OPT_K_LIST, n, l, a, d, 0, 0, h                                                        \
+    }
 /* -q, -v, --[no-]progress, --help (-h), --version, --help-mdoc: in every tool. */
 #define WAN_OPT_COMMON                                                                             \
     WAN_OPT_GROUP("General"),                                                                      \
-    { WAN_OPT_K_FLAG, "quiet", 'q', 0, &wan_opt_quiet, 0, 1, "say only what went wrong" },         \
-    { WAN_OPT_K_COUNT, "verbose", 'v', 0, &wan_opt_verbose, 0, 1, "say more (twice: debug)" },     \
-    { WAN_OPT_K_FLAG, "progress", 0, 0, &wan_opt_progress, 0, 1,                                   \
-      "draw the progress line even when standard error is no terminal" },                         \
-    { WAN_OPT_K_HELP, "help", 'h', 0, 0, 0, 0, "print this help and exit" },                       \
-    { WAN_OPT_K_VERSION, "version", 0, 0, 0, 0, 0, "print versions of tool and libraries" },       \
-    { WAN_OPT_K_MDOC, "help-mdoc", 0, 0, 0, 0, 0, 0 } /* hidden: OPTIONS for the man page */
-#define WAN_OPT_END { WAN_OPT_K_END, 0, 0, 0, 0, 0, 0, 0 }
+        { WAN_OPT_K_FLAG, "quiet", 'q', 0, &wan_opt_quiet, 0, 1, "say only what went wrong" },     \
+        { WAN_OPT_K_COUNT, "verbose", 'v', 0, &wan_opt_verbose, 0, 1, "say more (twice: debug)" }, \
+        { WAN_OPT_K_FLAG,                                                                          \
+          "progress",                                                                              \
+          0,                                                                                       \
+          0,                                                                                       \
+          &wan_opt_progress,                                                                       \
+          0,                                                                                       \
+          1,                                                                                       \
+          "draw the progress line even when standard error is no terminal" },                      \
+        { WAN_OPT_K_HELP, "help", 'h', 0, 0, 0, 0, "print this help and exit" },                   \
+        { WAN_OPT_K_VERSION, "version", 0, 0, 0, 0, 0, "print versions of tool and libraries" },   \
+    {                                                                                              \
+        WAN_OPT_K_MDOC, "help-mdoc", 0, 0, 0, 0, 0, 0                                              \
+    } /* hidden: OPTIONS for the man page */
+#define WAN_OPT_END                                                                                \
+    {                                                                                              \
+        WAN_OPT_K_END, 0, 0, 0, 0, 0, 0, 0                                                         \
+    }
 
 extern int wan_opt_quiet, wan_opt_verbose, wan_opt_progress; /* progress: -1 unset */
 

@@ -32,9 +32,7 @@ static void default_of(char *out, size_t n, const wan_opt *o)
     const char *s;
     out[0] = '\0';
     switch (o->kind) {
-    case WAN_OPT_K_INT:
-        snprintf(out, n, "%lld", (long long)*(int64_t *)o->dst);
-        break;
+    case WAN_OPT_K_INT: snprintf(out, n, "%lld", (long long)*(int64_t *)o->dst); break;
     case WAN_OPT_K_SIZE: {
         int64_t v = *(int64_t *)o->dst;
         static const char unit[] = " KMGT";

@@ -43,7 +43,7 @@ void wan_rng_normal(const wan_rng *r, float *out, uint64_t first, size_t n);
 typedef struct wan_mt19937 {
     uint32_t s[624];
     int i;
-    int have;    /* a normal number is left over from an odd draw of fewer than 16 */
+    int have; /* a normal number is left over from an odd draw of fewer than 16 */
     double kept;
 } wan_mt19937;
 void wan_mt19937_seed(wan_mt19937 *g, uint64_t seed);

@@ -28,7 +28,8 @@ static int lone(void)
     const char *n = getenv("SLURM_STEP_NUM_TASKS");
     if (n && atoi(n) > 1)
         return wan_err("srun started %s processes that do not know each other: use srun --mpi=pmix "
-                       "(srun --mpi=list shows what there is)", n);
+                       "(srun --mpi=list shows what there is)",
+                       n);
     return 0;
 }
 

@@ -22,7 +22,7 @@
 
 #define TAG_PING 1
 #define TAG_PONG 2
-#define TAG_DATA 3      /* + parity of the collective, so that two in a row cannot mix */
+#define TAG_DATA 3 /* + parity of the collective, so that two in a row cannot mix */
 
 enum job_kind { JOB_SUM_F32, JOB_SUM_F64, JOB_BROADCAST, JOB_GATHER, JOB_END };
 
@@ -30,7 +30,7 @@ typedef struct job {
     enum job_kind kind;
     void *x;
     const void *from;
-    size_t n;        /* elements, or bytes */
+    size_t n; /* elements, or bytes */
     int root;
     int64_t number;
     struct job *next;
@@ -43,14 +43,14 @@ typedef struct mpi {
     job *first, **last;
     int64_t asked, done;
     int ready, failed, rank, size;
-    char why[512];       /* sentence of the first failure */
+    char why[512]; /* sentence of the first failure */
     /* owned by the thread */
     double dead, late; /* a third of `dead` is waited before the late rank is asked */
-    int64_t number;      /* of the collective under way */
-    MPI_Request *req;    /* [2 size] */
-    int *peer;           /* [2 size] */
+    int64_t number;    /* of the collective under way */
+    MPI_Request *req;  /* [2 size] */
+    int *peer;         /* [2 size] */
     int n_req;
-    void *parts;         /* copies of my part from all ranks */
+    void *parts; /* copies of my part from all ranks */
     size_t parts_bytes;
     double asked_at, answer_at;
     char ping, pong;
@@ -77,9 +77,11 @@ static int serve(mpi *m)
         if (flag) {
             MPI_Request r;
             WAN_TRY(code(MPI_Recv(&byte, 1, MPI_CHAR, st.MPI_SOURCE, TAG_PING, MPI_COMM_WORLD,
-                                  MPI_STATUS_IGNORE), "receive"));
-            WAN_TRY(code(MPI_Isend(&m->pong, 1, MPI_CHAR, st.MPI_SOURCE, TAG_PONG, MPI_COMM_WORLD,
-                                   &r), "send"));
+                                  MPI_STATUS_IGNORE),
+                         "receive"));
+            WAN_TRY(
+                code(MPI_Isend(&m->pong, 1, MPI_CHAR, st.MPI_SOURCE, TAG_PONG, MPI_COMM_WORLD, &r),
+                     "send"));
             MPI_Request_free(&r);
             continue;
         }
@@ -87,7 +89,8 @@ static int serve(mpi *m)
         if (!flag)
             return 0;
         WAN_TRY(code(MPI_Recv(&byte, 1, MPI_CHAR, st.MPI_SOURCE, TAG_PONG, MPI_COMM_WORLD,
-                              MPI_STATUS_IGNORE), "receive"));
+                              MPI_STATUS_IGNORE),
+                     "receive"));
         m->answer_at = wan_now();
     }
 }
@@ -120,14 +123,17 @@ static int suspect(mpi *m, double since, int *asked)
     if (m->answer_at >= m->asked_at) {
         if (now - since > m->late)
             return wan_err("rank %d is alive but has kept the others waiting for %.0f minutes "
-                           "(dist.timeout_minutes)", peer, m->late / 60);
+                           "(dist.timeout_minutes)",
+                           peer, m->late / 60);
         if (now - m->answer_at > m->dead / 3)
             *asked = -1; /* ask again */
         return 0;
     }
     if (now - m->asked_at > m->dead * 2 / 3)
-        return wan_err("rank %d has not answered for %.0f seconds: it was killed, or its machine or "
-                       "the network is gone", peer, now - since);
+        return wan_err(
+            "rank %d has not answered for %.0f seconds: it was killed, or its machine or "
+            "the network is gone",
+            peer, now - since);
     return 0;
 }
 
@@ -169,8 +175,8 @@ static int post_send(mpi *m, const void *x, size_t bytes, int to)
     if (!bytes)
         return 0;
     m->peer[m->n_req] = to;
-    return code(MPI_Isend(x, (int)bytes, MPI_BYTE, to, tag(m), MPI_COMM_WORLD,
-                          &m->req[m->n_req++]), "send");
+    return code(MPI_Isend(x, (int)bytes, MPI_BYTE, to, tag(m), MPI_COMM_WORLD, &m->req[m->n_req++]),
+                "send");
 }
 
 static int post_recv(mpi *m, void *x, size_t bytes, int from)
@@ -178,14 +184,15 @@ static int post_recv(mpi *m, void *x, size_t bytes, int from)
     if (!bytes)
         return 0;
     m->peer[m->n_req] = from;
-    return code(MPI_Irecv(x, (int)bytes, MPI_BYTE, from, tag(m), MPI_COMM_WORLD,
-                          &m->req[m->n_req++]), "receive");
+    return code(
+        MPI_Irecv(x, (int)bytes, MPI_BYTE, from, tag(m), MPI_COMM_WORLD, &m->req[m->n_req++]),
+        "receive");
 }
 
 static size_t part_start(size_t n, int size, int r)
 {
-    return n / (size_t)size * (size_t)r + (n % (size_t)size < (size_t)r ? n % (size_t)size
-                                                                         : (size_t)r);
+    return n / (size_t)size * (size_t)r +
+           (n % (size_t)size < (size_t)r ? n % (size_t)size : (size_t)r);
 }
 
 static int room(mpi *m, size_t bytes)
@@ -280,14 +287,10 @@ static int run_job(mpi *m, const job *j)
     m->number++;
     switch (j->kind) {
     case JOB_SUM_F32:
-    case JOB_SUM_F64:
-        return do_sum(m, j);
-    case JOB_BROADCAST:
-        return do_broadcast(m, j);
-    case JOB_GATHER:
-        return do_gather(m, j);
-    case JOB_END:
-        return 0;
+    case JOB_SUM_F64: return do_sum(m, j);
+    case JOB_BROADCAST: return do_broadcast(m, j);
+    case JOB_GATHER: return do_gather(m, j);
+    case JOB_END: return 0;
     }
     return 0;
 }
@@ -442,8 +445,8 @@ static void mpi_close(wan_comm *c)
 
 int wan_comm_mpi_open(wan_comm *c, double dead, double late)
 {
-    static const wan_transport transport = { "mpi", mpi_sum, mpi_broadcast, mpi_gather, mpi_wait,
-                                             mpi_close };
+    static const wan_transport transport = { "mpi",      mpi_sum,  mpi_broadcast,
+                                             mpi_gather, mpi_wait, mpi_close };
     mpi *m = wan_calloc(1, sizeof *m, "communicator");
     if (!m)
         return -1;

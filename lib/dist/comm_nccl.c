@@ -41,8 +41,10 @@ static int nccl_ok(nccl *s, ncclResult_t r, const char *what)
 
 static int reduce(nccl *s, void *device, size_t n, int f64)
 {
-    return nccl_ok(s, ncclAllReduce(device, device, n, f64 ? ncclDouble : ncclFloat, ncclSum,
-                                    s->comm, s->stream), "all-reduce");
+    return nccl_ok(
+        s,
+        ncclAllReduce(device, device, n, f64 ? ncclDouble : ncclFloat, ncclSum, s->comm, s->stream),
+        "all-reduce");
 }
 
 /* One staging buffer's worth of host memory. */
@@ -125,8 +127,8 @@ static int join(nccl *s)
 
 int wan_comm_nccl_start(wan_comm *c, wan_comm *boot)
 {
-    static const wan_transport table = { "nccl", nccl_sum, nccl_broadcast, nccl_gather, nccl_wait,
-                                         nccl_close };
+    static const wan_transport table = { "nccl",      nccl_sum,  nccl_broadcast,
+                                         nccl_gather, nccl_wait, nccl_close };
     nccl *s = wan_calloc(1, sizeof *s, "communicator");
     if (!s)
         return -1;

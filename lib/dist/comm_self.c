@@ -39,8 +39,8 @@ static void self_close(wan_comm *c)
 
 int wan_comm_self_open(wan_comm *c)
 {
-    static const wan_transport self = { "self", self_sum, self_broadcast, self_gather, self_wait,
-                                        self_close };
+    static const wan_transport self = { "self",      self_sum,  self_broadcast,
+                                        self_gather, self_wait, self_close };
     c->t = &self;
     c->rank = 0;
     c->size = 1;

@@ -21,7 +21,8 @@ int wan_mesh_new(wan_mesh *m, const int size[WAN_AXES], int rank, int ranks)
             continue;
         if (size[i] != 1)
             return wan_err("%s size %d: this version trains with data parallel replicas only; set "
-                           "it to 1", names[i], size[i]);
+                           "it to 1",
+                           names[i], size[i]);
         others *= size[i];
     }
     if (m->size[WAN_DP_REPLICATE] == 0)

@@ -12,8 +12,8 @@ enum wan_axis { WAN_PP, WAN_DP_REPLICATE, WAN_DP_SHARD, WAN_CP, WAN_TP, WAN_AXES
 
 typedef struct wan_mesh {
     int size[WAN_AXES];
-    int at[WAN_AXES];   /* this rank's coordinates */
-    int dp, dp_rank;    /* data parallel ranks and ours: dp_replicate x dp_shard */
+    int at[WAN_AXES]; /* this rank's coordinates */
+    int dp, dp_rank;  /* data parallel ranks and ours: dp_replicate x dp_shard */
 } wan_mesh;
 
 /* size[WAN_DP_REPLICATE] 0: whatever is left of `ranks`.  -1 with a sentence when the product is not

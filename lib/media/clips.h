@@ -28,7 +28,7 @@ typedef struct wan_clips {
     wan_clip *v;
     size_t n;
     const char *prefix; /* in front of every key; NULL: nothing.  Borrowed */
-    json_t *keys; /* keys given out */
+    json_t *keys;       /* keys given out */
 } wan_clips;
 
 /* A file is taken as it is; of a folder and its subfolders the files named .mp4 .m4v .mov .mkv

@@ -27,7 +27,8 @@ static int put_chunk(FILE *f, const char *type, const uint8_t *data, size_t n)
     memcpy(head + 4, type, 4);
     put_be32(tail, wan_crc32(wan_crc32(0, head + 4, 4), data, n));
     return fwrite(head, 1, 8, f) == 8 && fwrite(data, 1, n, f) == n && fwrite(tail, 1, 4, f) == 4
-               ? 0 : -1;
+               ? 0
+               : -1;
 }
 
 static int paeth(int a, int b, int c)
@@ -73,7 +74,8 @@ static int put_png(FILE *f, const uint8_t *rgb, int height, int width)
     head[9] = 2; /* RGB */
     rc = fwrite("\x89PNG\r\n\x1a\n", 1, 8, f) != 8 || put_chunk(f, "IHDR", head, 13) < 0 ||
                  put_chunk(f, "IDAT", packed, size) < 0 || put_chunk(f, "IEND", head, 0) < 0
-             ? wan_err_errno("write failed") : 0;
+             ? wan_err_errno("write failed")
+             : 0;
 done:
     free(raw);
     free(packed);

@@ -14,7 +14,7 @@
 #include "lib/media/video.h"
 
 struct wan_save {
-    wan_save_clip c;         /* with its own strings and a reference to meta */
+    wan_save_clip c; /* with its own strings and a reference to meta */
     char *path, *key;
     wan_video_writer *video; /* mp4 */
     uint8_t *rgb;            /* the others: [frames, height, width, 3] */
@@ -107,8 +107,8 @@ int wan_save_open(wan_save **out, const wan_save_clip *c)
         rc = wan_err("out of memory");
     else if (c->path && !wan_save_is_png(c->path))
         rc = open_video(&s->video, c);
-    else if (!(s->rgb = wan_malloc((size_t)(c->frames * c->height), (size_t)c->width * 3,
-                                   "frames")))
+    else if (!(s->rgb =
+                   wan_malloc((size_t)(c->frames * c->height), (size_t)c->width * 3, "frames")))
         rc = -1;
     if (rc < 0)
         wan_save_discard(&s);

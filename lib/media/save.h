@@ -18,13 +18,13 @@
 #include "lib/rec/record/record.h"
 
 typedef struct wan_save_clip {
-    const char *path;     /* ends with .png: a picture (frames 1), else an mp4; NULL: a record */
+    const char *path; /* ends with .png: a picture (frames 1), else an mp4; NULL: a record */
     int64_t frames, height, width;
-    double fps;           /* of an mp4 */
-    int crf;              /* of an mp4: 0 (best) .. 51 */
-    wan_writer *records;  /* for a record: where it goes, */
-    const char *key;      /* its key, */
-    json_t *meta;         /* and an object for its meta (NULL: none) */
+    double fps;          /* of an mp4 */
+    int crf;             /* of an mp4: 0 (best) .. 51 */
+    wan_writer *records; /* for a record: where it goes, */
+    const char *key;     /* its key, */
+    json_t *meta;        /* and an object for its meta (NULL: none) */
 } wan_save_clip;
 
 typedef struct wan_save wan_save;

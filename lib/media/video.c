@@ -47,8 +47,11 @@ static int begin(clip *c, const AVFrame *like)
 static void *reserve(const clip *c, size_t size)
 {
     size_t n = c->expected > 0 && c->expected <= (int64_t)(MAX_RESERVE / size)
-                   ? (size_t)c->expected * size : 0;
-    void *p = n >= 8 * HUGE_PAGE ? aligned_alloc(HUGE_PAGE, (n + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE) : NULL;
+                   ? (size_t)c->expected * size
+                   : 0;
+    void *p = n >= 8 * HUGE_PAGE
+                  ? aligned_alloc(HUGE_PAGE, (n + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE)
+                  : NULL;
     if (p)
         (void)madvise(p, n, MADV_HUGEPAGE);
     return p;
@@ -108,8 +111,8 @@ static int repeat_last(clip *c, const AVFrame *f)
 /* Frame f fills the output slots [from, to): counts them, keeps those that are wanted. */
 static int emit(clip *c, const AVFrame *f, int64_t from, int64_t to)
 {
-    int64_t first = c->opt->skip_frames, end = c->opt->max_frames ? first + c->opt->max_frames
-                                                                    : INT64_MAX;
+    int64_t first = c->opt->skip_frames,
+            end = c->opt->max_frames ? first + c->opt->max_frames : INT64_MAX;
     int fresh = 1;
     if (to > c->out->frames_retimed)
         c->out->frames_retimed = to;

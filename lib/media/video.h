@@ -12,31 +12,36 @@
 
 #include "lib/base/err.h"
 
-enum wan_resize { WAN_RESIZE_BILINEAR, WAN_RESIZE_BICUBIC, WAN_RESIZE_NEAREST, WAN_RESIZE_AREA,
-                  WAN_RESIZE_LANCZOS };
+enum wan_resize {
+    WAN_RESIZE_BILINEAR,
+    WAN_RESIZE_BICUBIC,
+    WAN_RESIZE_NEAREST,
+    WAN_RESIZE_AREA,
+    WAN_RESIZE_LANCZOS
+};
 enum wan_fit { WAN_FIT_STRETCH, WAN_FIT_INSIDE, WAN_FIT_CROP /* cover, then centre crop */ };
 
 typedef struct wan_video_options {
-    int height, width;      /* target in pixels, multiples of 16; 0,0: source size rounded down */
+    int height, width; /* target in pixels, multiples of 16; 0,0: source size rounded down */
     enum wan_fit fit;
     enum wan_resize resize;
-    double fps;             /* re-timed to this rate; 0 keeps the source's frames */
-    int64_t max_frames;     /* keep at most this many output frames; 0: all */
-    int64_t skip_frames;    /* drop this many output frames first */
-    int threads;            /* decoder threads; 0: one per core, fewer for tiny or large frames */
-    int64_t max_bytes;      /* refuse to keep more than this much pixel memory */
+    double fps;          /* re-timed to this rate; 0 keeps the source's frames */
+    int64_t max_frames;  /* keep at most this many output frames; 0: all */
+    int64_t skip_frames; /* drop this many output frames first */
+    int threads;         /* decoder threads; 0: one per core, fewer for tiny or large frames */
+    int64_t max_bytes;   /* refuse to keep more than this much pixel memory */
 } wan_video_options;
 
 typedef struct wan_video {
-    uint8_t *rgb;           /* [frames, height, width, 3], owned; wan_video_free */
-    int64_t frames;         /* kept, before any 4n+1 trim */
+    uint8_t *rgb;   /* [frames, height, width, 3], owned; wan_video_free */
+    int64_t frames; /* kept, before any 4n+1 trim */
     int height, width;
     int64_t frames_in;      /* frames decoded from the file */
     int64_t frames_retimed; /* after re-timing to fps, before max_frames */
     double fps_in;          /* average source rate, by decoded timestamps */
     double fps;             /* of the kept frames */
     int source_height, source_width;
-    int64_t errors;         /* decoding errors met (a truncated file has at least one) */
+    int64_t errors; /* decoding errors met (a truncated file has at least one) */
 } wan_video;
 
 /* Decodes path; memory is bounded by the frames kept.  -1 with "PATH: reason". */

@@ -89,16 +89,20 @@ static int set_colours(struct SwsContext *sws, const AVFrame *in, int full)
                                  &saturation) < 0)
         return 0; /* RGB to RGB */
     const int *stated = in->colorspace == AVCOL_SPC_UNSPECIFIED || in->colorspace == AVCOL_SPC_RGB
-                            ? matrix : sws_getCoefficients((int)in->colorspace);
+                            ? matrix
+                            : sws_getCoefficients((int)in->colorspace);
     if (in->color_range != AVCOL_RANGE_UNSPECIFIED || full)
         range = full || in->color_range == AVCOL_RANGE_JPEG;
-    return sws_setColorspaceDetails(sws, stated, range, rgb, to, brightness, contrast, saturation) < 0
-               ? wan_err("cannot convert its colours to RGB") : 0;
+    return sws_setColorspaceDetails(sws, stated, range, rgb, to, brightness, contrast, saturation) <
+                   0
+               ? wan_err("cannot convert its colours to RGB")
+               : 0;
 }
 
 static int64_t scale_threads(int64_t pixels)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN), most = cores < SCALE_THREADS ? cores : SCALE_THREADS;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN),
+         most = cores < SCALE_THREADS ? cores : SCALE_THREADS;
     int64_t n = pixels / THREAD_PIXELS < most ? pixels / THREAD_PIXELS : most;
     return n < 1 ? 1 : n;
 }
@@ -108,10 +112,12 @@ static int64_t scale_threads(int64_t pixels)
 static struct SwsContext *scaler(int iw, int ih, int format, int ow, int oh, int flags)
 {
     struct SwsContext *sws = sws_alloc_context();
-    const int64_t value[] = { iw, ih, format, ow, oh, AV_PIX_FMT_GBRP, flags,
-                              scale_threads((int64_t)iw * ih + (int64_t)ow * oh) };
-    static const char *const key[] = { "srcw", "srch", "src_format", "dstw", "dsth", "dst_format",
-                                       "sws_flags", "threads" };
+    const int64_t value[] = { iw,     ih,
+                              format, ow,
+                              oh,     AV_PIX_FMT_GBRP,
+                              flags,  scale_threads((int64_t)iw * ih + (int64_t)ow * oh) };
+    static const char *const key[] = { "srcw", "srch",       "src_format", "dstw",
+                                       "dsth", "dst_format", "sws_flags",  "threads" };
     int rc = sws ? 0 : -1;
     for (int i = 0; i < 8 && rc >= 0; i++)
         rc = av_opt_set_int(sws, key[i], value[i], 0);
@@ -193,7 +199,8 @@ static void pack_row(const wan_fit_state *f, uint8_t *restrict dst, size_t y, si
 /* The centre of the scaled picture as RGB, turned as the file says. */
 static void crop_and_turn(const wan_fit_state *f, uint8_t *dst)
 {
-    size_t top = (size_t)(f->scaled_h - f->crop_h) / 2, left = (size_t)(f->scaled_w - f->crop_w) / 2;
+    size_t top = (size_t)(f->scaled_h - f->crop_h) / 2,
+           left = (size_t)(f->scaled_w - f->crop_w) / 2;
     size_t rows = (size_t)f->out_h, cols = (size_t)f->out_w;
     static const int plane[3] = { 2, 0, 1 };
     if (!f->turn) {

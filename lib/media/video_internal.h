@@ -17,21 +17,21 @@ enum wan_turn { WAN_TURN_ACROSS = 1, WAN_TURN_ROWS = 2, WAN_TURN_COLS = 4 };
 
 /* ---- source: the frames of the first real video stream, in order of display */
 typedef struct wan_source {
-    const char *path;  /* borrowed */
+    const char *path; /* borrowed */
     AVIOContext *io;
     AVFormatContext *fmt;
     AVCodecContext *dec;
     AVStream *stream;
     AVPacket *pkt;
     AVRational time_base;
-    int turn;          /* for display: enum wan_turn, or'ed */
+    int turn; /* for display: enum wan_turn, or'ed */
     int flushing;
-    int64_t frames;    /* given so far */
-    int64_t packets;   /* of the stream, read so far */
+    int64_t frames;  /* given so far */
+    int64_t packets; /* of the stream, read so far */
     int64_t errors;
-    int said_before;   /* errors the demuxer told about the file's head */
+    int said_before;     /* errors the demuxer told about the file's head */
     int64_t first, last; /* time stamps given to frames, in time_base */
-    int64_t duration;  /* of the last frame, 0 unknown */
+    int64_t duration;    /* of the last frame, 0 unknown */
 } wan_source;
 
 int wan_source_open(wan_source *s, const char *path, int threads) WAN_MUST_CHECK;
@@ -53,11 +53,11 @@ typedef struct wan_fit_state {
     const wan_video_options *opt;
     int turn;
     int in_h, in_w, in_format, in_range, in_space; /* what sws was made for */
-    int scaled_h, scaled_w;   /* before cropping and turning */
-    int crop_h, crop_w;       /* kept of it, centred */
-    int out_h, out_w;         /* after turning */
-    int source_h, source_w;   /* square pixels, after turning */
-    AVFrame *scaled;          /* GBRP [scaled_h, scaled_w] */
+    int scaled_h, scaled_w;                        /* before cropping and turning */
+    int crop_h, crop_w;                            /* kept of it, centred */
+    int out_h, out_w;                              /* after turning */
+    int source_h, source_w;                        /* square pixels, after turning */
+    AVFrame *scaled;                               /* GBRP [scaled_h, scaled_w] */
 } wan_fit_state;
 
 /* Computes out_h and out_w from the first frame. */

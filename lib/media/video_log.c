@@ -23,8 +23,8 @@ static int from_demuxer;
 static int is_demuxer(void *object)
 {
     const AVClass *c = object ? *(const AVClass **)object : NULL;
-    return c && (c->get_category ? c->get_category(object) : c->category) ==
-                    AV_CLASS_CATEGORY_DEMUXER;
+    return c &&
+           (c->get_category ? c->get_category(object) : c->category) == AV_CLASS_CATEGORY_DEMUXER;
 }
 
 static void keep(void *object, int level, const char *fmt, va_list ap)

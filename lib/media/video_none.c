@@ -7,7 +7,8 @@
 static int missing(const char *path)
 {
     return wan_err("%s: this build has no FFmpeg (libavformat, libavcodec, libswscale): it can "
-                   "neither read nor write video", path);
+                   "neither read nor write video",
+                   path);
 }
 
 int wan_video_read(wan_video *out, const char *path, const wan_video_options *opt)

@@ -12,7 +12,8 @@
 #include "lib/media/video_log.h"
 
 /* Containers without references to other files; no playlists, no network. */
-#define CONTAINERS "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf," \
+#define CONTAINERS                                                                                 \
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,"                       \
     "yuv4mpegpipe,ivf,h264,hevc,png_pipe,jpeg_pipe,webp_pipe"
 enum { ERRORS_IN_A_ROW = 1000, MAX_PIXELS = 1 << 26 /* 8K has half of that */ };
 
@@ -49,9 +50,8 @@ static int open_file(wan_source *s)
 static const int32_t *display_matrix(const AVStream *st)
 {
 #if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100)
-    const AVPacketSideData *d =
-        av_packet_side_data_get(st->codecpar->coded_side_data, st->codecpar->nb_coded_side_data,
-                                AV_PKT_DATA_DISPLAYMATRIX);
+    const AVPacketSideData *d = av_packet_side_data_get(
+        st->codecpar->coded_side_data, st->codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
     return d && d->size >= 9 * sizeof(int32_t) ? (const int32_t *)d->data : NULL;
 #else
     size_t size = 0;
@@ -90,8 +90,9 @@ static int open_decoder(wan_source *s, int threads)
     const AVCodec *codec = NULL;
     int i = av_find_best_stream(s->fmt, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
     if (i < 0 || (s->fmt->streams[i]->disposition & AV_DISPOSITION_ATTACHED_PIC))
-        return wan_err("%s: %s", s->path, i == AVERROR_DECODER_NOT_FOUND ?
-                       "no decoder for its video" : "no video stream in it");
+        return wan_err("%s: %s", s->path,
+                       i == AVERROR_DECODER_NOT_FOUND ? "no decoder for its video"
+                                                      : "no video stream in it");
     s->stream = s->fmt->streams[i];
     s->time_base = s->stream->time_base;
     for (unsigned j = 0; j < s->fmt->nb_streams; j++)
@@ -214,7 +215,8 @@ int64_t wan_source_promised(const wan_source *s)
 double wan_source_seconds(const wan_source *s)
 {
     double seconds = s->stream->duration > 0 ? (double)s->stream->duration * av_q2d(s->time_base)
-                     : s->fmt->duration > 0  ? (double)s->fmt->duration / AV_TIME_BASE : 0;
+                     : s->fmt->duration > 0  ? (double)s->fmt->duration / AV_TIME_BASE
+                                             : 0;
     return isfinite(seconds) ? seconds : 0;
 }
 

@@ -19,18 +19,18 @@ typedef struct wan_param {
     char official[64]; /* name in the official repository */
     int rank;
     int64_t shape[5];
-    int64_t count;     /* elements */
-    int64_t offset;    /* in the flat vector, elements */
+    int64_t count;  /* elements */
+    int64_t offset; /* in the flat vector, elements */
     int is_gemm;
-    int block;         /* -1: outside the blocks */
+    int block; /* -1: outside the blocks */
 } wan_param;
 
 typedef struct wan_params {
-    wan_param *v;      /* owned */
+    wan_param *v; /* owned */
     int n;
-    int64_t n_gemm;    /* length of the GEMM prefix, elements (padded) */
-    int64_t total;     /* length of the whole vector, elements (padded) */
-    int64_t count;     /* parameters, without padding */
+    int64_t n_gemm; /* length of the GEMM prefix, elements (padded) */
+    int64_t total;  /* length of the whole vector, elements (padded) */
+    int64_t count;  /* parameters, without padding */
 } wan_params;
 
 /* Appends a tensor (name, official, rank, shape, is_gemm, block given; count is computed).  After

@@ -17,8 +17,10 @@ int wan_flow_parse_dist(enum wan_flow_dist *out, const char *name)
     static const struct {
         const char *name;
         enum wan_flow_dist dist;
-    } names[] = { { "uniform", WAN_FLOW_UNIFORM }, { "logit_normal", WAN_FLOW_LOGIT_NORMAL },
-                  { "lognorm", WAN_FLOW_LOGNORM }, { "mode", WAN_FLOW_MODE },
+    } names[] = { { "uniform", WAN_FLOW_UNIFORM },
+                  { "logit_normal", WAN_FLOW_LOGIT_NORMAL },
+                  { "lognorm", WAN_FLOW_LOGNORM },
+                  { "mode", WAN_FLOW_MODE },
                   { "mix", WAN_FLOW_LOGNORM } };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(names[i].name, name))
@@ -57,7 +59,7 @@ static double normal_quantile(double p)
                                  -1.328068155288572e+01 };
     static const double c[6] = { -7.784894002430293e-03, -3.223964580411365e-01,
                                  -2.400758277161838e+00, -2.549732539343734e+00,
-                                 4.374664141464968e+00, 2.938163982698783e+00 };
+                                 4.374664141464968e+00,  2.938163982698783e+00 };
     static const double d[4] = { 7.784695709041462e-03, 3.224671290700398e-01,
                                  2.445134137142996e+00, 3.754408661907416e+00 };
     double x, q = p < 0.5 ? p : 1 - p;

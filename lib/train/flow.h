@@ -37,10 +37,10 @@ typedef struct wan_flow {
 } wan_flow;
 
 typedef struct wan_flow_draw {
-    float sigma;    /* in (0, 1) */
-    float t;        /* 1000 sigma, as the model is given it */
+    float sigma; /* in (0, 1) */
+    float t;     /* 1000 sigma, as the model is given it */
     double weight;
-    int drop;       /* train this sample without its caption */
+    int drop; /* train this sample without its caption */
 } wan_flow_draw;
 
 /* name: uniform, logit_normal, lognorm, mode, or mix (= lognorm with mix_uniform). */

@@ -32,9 +32,12 @@ static wan_step_sample make_sample(const wan_train *t, const wan_batch *b, int64
                                    const wan_sample *s, uint64_t step)
 {
     const wan_flow_draw *d = &t->draw[i];
-    wan_step_sample v = { .x0 = s->latent, .text = d->drop ? t->empty : s->text,
+    wan_step_sample v = { .x0 = s->latent,
+                          .text = d->drop ? t->empty : s->text,
                           .text_rows = d->drop ? t->empty_rows : s->info.text_rows,
-                          .sigma = d->sigma, .t = d->t, .coef = d->weight * factor(t, b, i) };
+                          .sigma = d->sigma,
+                          .t = d->t,
+                          .coef = d->weight * factor(t, b, i) };
     memcpy(v.latent, s->info.latent, sizeof v.latent);
     v.noise = wan_feed_noise(t->source, b->sample[i]);
     v.stream = wan_rng_stream(t->flow.seed, WAN_RNG_NOISE, step, (uint64_t)(b->position + i));
@@ -108,8 +111,8 @@ static int update(wan_train *t, wan_report *r)
         return 0;
     }
     const char *name = isfinite(r->grad_norm) ? NULL : wan_optim_find_bad(t->optim);
-    snprintf(why, sizeof why, "%s is not finite%s%s", isfinite(r->loss) ? "the gradient"
-                                                                        : "the loss",
+    snprintf(why, sizeof why, "%s is not finite%s%s",
+             isfinite(r->loss) ? "the gradient" : "the loss",
              name ? ", first in the gradient of " : "", name ? name : "");
     r->skipped = why;
     t->st.skipped++;

@@ -38,7 +38,8 @@ static int filter(FILE *in, const char *path, int64_t step, FILE *keep, int64_t 
         int64_t its = cut ? -1 : line_step(line, n);
         if (its < 0 && !cut)
             return wan_err("%s: line %lld is no line of metrics: the file is left as it is, name "
-                           "another one", path, (long long)number);
+                           "another one",
+                           path, (long long)number);
         if (cut || its > step)
             ++*dropped;
         else if (keep)

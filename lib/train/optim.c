@@ -103,8 +103,12 @@ static int update_rest(wan_optim *o, const wan_adamw *a, const wan_real *coef)
 int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm)
 {
     wan_net *m = o->m;
-    wan_adamw a = { .lr = lr, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps,
-                    .weight_decay = weight_decay, .step = o->step + 1 };
+    wan_adamw a = { .lr = lr,
+                    .beta1 = o->beta1,
+                    .beta2 = o->beta2,
+                    .eps = o->eps,
+                    .weight_decay = weight_decay,
+                    .step = o->step + 1 };
     const wan_real *coef = max_norm > 0 ? o->coef : NULL;
     if (coef)
         WAN_TRY(m->d->ops->clip_coef(m->d, o->coef, o->sumsq, max_norm));

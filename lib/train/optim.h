@@ -21,7 +21,7 @@ typedef struct wan_optim {
     wan_real *coef;                 /* device [1] */
     int64_t step;                   /* updates made */
     double beta1, beta2, eps;
-    int no_decay_1d;                /* norms, biases and modulation tables keep their size */
+    int no_decay_1d; /* norms, biases and modulation tables keep their size */
 } wan_optim;
 
 int wan_optim_new(wan_optim **out, wan_net *m, double beta1, double beta2, double eps,

@@ -78,6 +78,6 @@ int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where
         return 0;
     return wan_err("the run needs %.1f MiB of %s%s, which has %.1f MiB: try "
                    "model.recompute_granularity=full, a smaller dataset.seq_length, or a smaller "
-                   "model", MIB(p->total * share), where, share > 1 ? " for its ranks" : "",
-                   MIB(bytes));
+                   "model",
+                   MIB(p->total * share), where, share > 1 ? " for its ranks" : "", MIB(bytes));
 }

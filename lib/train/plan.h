@@ -13,13 +13,13 @@
 typedef struct wan_plan {
     wan_net_capacity cap;
     int64_t parameters;
-    wan_net_bytes model;        /* weights, gradients, activations, workspace */
-    int64_t optimizer, rows;    /* moments; latents, noise and text of a pack, scratch of the ops */
-    int64_t total;              /* on the device */
-    int64_t samples, batch;     /* in the dataset, per step */
-    int64_t tokens, packs;      /* of the first step, all ranks */
-    int64_t longest;            /* tokens of the longest sample */
-    double flops;               /* of the first step, forward and backward */
+    wan_net_bytes model;     /* weights, gradients, activations, workspace */
+    int64_t optimizer, rows; /* moments; latents, noise and text of a pack, scratch of the ops */
+    int64_t total;           /* on the device */
+    int64_t samples, batch;  /* in the dataset, per step */
+    int64_t tokens, packs;   /* of the first step, all ranks */
+    int64_t longest;         /* tokens of the longest sample */
+    double flops;            /* of the first step, forward and backward */
     int ranks;
 } wan_plan;
 

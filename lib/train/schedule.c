@@ -37,14 +37,10 @@ static double wsd_factor(const wan_schedule *s, int64_t n)
         return 1;
     double y = (double)(n - start) / (double)s->tail;
     switch (s->wsd) {
-    case WAN_WSD_MINUS_SQRT:
-        return 1 - sqrt(y);
-    case WAN_WSD_LINEAR:
-        return 1 - y;
-    case WAN_WSD_COSINE:
-        return 0.5 * (1 + cos(M_PI * y));
-    case WAN_WSD_EXPONENTIAL:
-        return 2 * pow(0.5, y) - 1;
+    case WAN_WSD_MINUS_SQRT: return 1 - sqrt(y);
+    case WAN_WSD_LINEAR: return 1 - y;
+    case WAN_WSD_COSINE: return 0.5 * (1 + cos(M_PI * y));
+    case WAN_WSD_EXPONENTIAL: return 2 * pow(0.5, y) - 1;
     }
     return 1;
 }
@@ -60,18 +56,14 @@ double wan_schedule_lr(const wan_schedule *s, int64_t n)
         return s->min;
     double x = (double)(n - s->warmup) / (double)(s->decay - s->warmup);
     switch (s->style) {
-    case WAN_LR_LINEAR:
-        return s->min + range * (1 - x);
-    case WAN_LR_COSINE:
-        return s->min + range * 0.5 * (1 + cos(M_PI * x));
+    case WAN_LR_LINEAR: return s->min + range * (1 - x);
+    case WAN_LR_COSINE: return s->min + range * 0.5 * (1 + cos(M_PI * x));
     case WAN_LR_INVERSE_SQRT: {
         double w = s->warmup > 1 ? (double)s->warmup : 1, k = n > 1 ? (double)n : 1;
         return fmax(s->min, s->max * sqrt(w) / sqrt(k));
     }
-    case WAN_LR_WSD:
-        return s->min + range * wsd_factor(s, n);
-    case WAN_LR_CONSTANT:
-        break;
+    case WAN_LR_WSD: return s->min + range * wsd_factor(s, n);
+    case WAN_LR_CONSTANT: break;
     }
     return s->max;
 }

@@ -20,7 +20,13 @@
 
 #include "lib/base/err.h"
 
-enum wan_lr_style { WAN_LR_CONSTANT, WAN_LR_LINEAR, WAN_LR_COSINE, WAN_LR_INVERSE_SQRT, WAN_LR_WSD };
+enum wan_lr_style {
+    WAN_LR_CONSTANT,
+    WAN_LR_LINEAR,
+    WAN_LR_COSINE,
+    WAN_LR_INVERSE_SQRT,
+    WAN_LR_WSD
+};
 enum wan_wsd_style { WAN_WSD_MINUS_SQRT, WAN_WSD_LINEAR, WAN_WSD_COSINE, WAN_WSD_EXPONENTIAL };
 
 typedef struct wan_schedule {

@@ -68,8 +68,8 @@ void wan_step_free(wan_step **ps)
     wan_step *s = *ps;
     if (!s)
         return;
-    void *device[] = { s->latent, s->noise, s->noisy, s->x0, s->eps, s->pred, s->dpred,
-                       s->rows, s->text, s->coef, s->loss };
+    void *device[] = { s->latent, s->noise, s->noisy, s->x0,   s->eps, s->pred,
+                       s->dpred,  s->rows,  s->text,  s->coef, s->loss };
     for (size_t i = 0; i < sizeof device / sizeof device[0]; i++)
         wan_dev_free(s->m->d, device[i]);
     free(s->text_host);
@@ -93,8 +93,9 @@ static int measure(wan_step *s, const wan_step_sample *v, int n, int64_t *tokens
         const int64_t *l = v[i].latent;
         if (l[0] != c->in_ch || l[1] < 1 || l[2] % c->patch_h || l[3] % c->patch_w)
             return wan_err("latent [%lld, %lld, %lld, %lld] does not fit a model of %d channels "
-                           "with patches 1x%dx%d", (long long)l[0], (long long)l[1],
-                           (long long)l[2], (long long)l[3], c->in_ch, c->patch_h, c->patch_w);
+                           "with patches 1x%dx%d",
+                           (long long)l[0], (long long)l[1], (long long)l[2], (long long)l[3],
+                           c->in_ch, c->patch_h, c->patch_w);
         s->grid[i][0] = l[1];
         s->grid[i][1] = l[2] / c->patch_h;
         s->grid[i][2] = l[3] / c->patch_w;
@@ -161,17 +162,19 @@ int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int t
     wan_pack pack;
     WAN_TRY(measure(s, v, n, &tokens, &text));
     if (at < 0 || at + n > s->batch)
-        WAN_BUG("losses %lld..%lld of %lld", (long long)at, (long long)at + n,
-                (long long)s->batch);
+        WAN_BUG("losses %lld..%lld of %lld", (long long)at, (long long)at + n, (long long)s->batch);
     WAN_TRY(put_pack(s, v, n));
-    wan_net_input in = { .n = n, .grid = (const int64_t(*)[3])s->grid,
-                         .rows = wan_buf_of(s->rows, s->m->compute), .t = s->t,
-                         .text = wan_buf_of(s->text, s->m->compute), .text_len = s->text_len };
+    wan_net_input in = { .n = n,
+                         .grid = (const int64_t(*)[3])s->grid,
+                         .rows = wan_buf_of(s->rows, s->m->compute),
+                         .t = s->t,
+                         .text = wan_buf_of(s->text, s->m->compute),
+                         .text_len = s->text_len };
     WAN_TRY(wan_net_forward(s->m, &in, s->pred));
     WAN_TRY(wan_pack_new(d, &pack, s->tokens, n));
     wan_buf dpred = WAN_RBUF(train ? s->dpred : NULL);
-    int rc = d->ops->flow_loss(d, s->loss + at, dpred, s->pred, s->x0, s->eps, s->coef, &pack,
-                               s->F);
+    int rc =
+        d->ops->flow_loss(d, s->loss + at, dpred, s->pred, s->x0, s->eps, s->coef, &pack, s->F);
     if (rc == 0 && train)
         rc = wan_net_backward(s->m, &in, dpred, on_grad, arg);
     wan_pack_free(d, &pack);

@@ -22,14 +22,14 @@
 #include "lib/model/wan/net.h"
 
 typedef struct wan_step_sample {
-    int64_t latent[4];     /* C, T', h, w; h and w even */
-    const float *x0;       /* host [C, T', h, w], normalised latent */
-    const float *noise;    /* host, same shape; NULL: elements 0.. of `stream`, in latent order */
+    int64_t latent[4];  /* C, T', h, w; h and w even */
+    const float *x0;    /* host [C, T', h, w], normalised latent */
+    const float *noise; /* host, same shape; NULL: elements 0.. of `stream`, in latent order */
     wan_rng stream;
-    const float *text;     /* host [text_rows, text_dim] */
-    int64_t text_rows;     /* 0: no caption */
-    float sigma, t;        /* t = 1000 sigma */
-    double coef;           /* factor of this sample's loss in the objective */
+    const float *text; /* host [text_rows, text_dim] */
+    int64_t text_rows; /* 0: no caption */
+    float sigma, t;    /* t = 1000 sigma */
+    double coef;       /* factor of this sample's loss in the objective */
 } wan_step_sample;
 
 typedef struct wan_step {
@@ -37,7 +37,7 @@ typedef struct wan_step {
     wan_net_capacity cap;
     int64_t F, batch;
     /* device */
-    wan_real *latent, *noise, *noisy; /* one sample, latent order */
+    wan_real *latent, *noise, *noisy;  /* one sample, latent order */
     wan_real *x0, *eps, *pred, *dpred; /* [S, F], order (ph, pw, c) */
     void *rows;                        /* [S, F] in the model's compute type, order (c, ph, pw) */
     void *text;                        /* [text_rows, text_dim] in the compute type */

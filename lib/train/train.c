@@ -73,16 +73,24 @@ static int open_mesh(wan_train *t)
 static int open_flow(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    t->flow = (wan_flow){ .reduction = !strcmp(v->reduction, "token") ? WAN_FLOW_TOKEN
-                                                                       : WAN_FLOW_SAMPLE,
-                          .logit_mean = v->logit_mean, .logit_std = v->logit_std,
-                          .shift = v->shift, .sigma_min = v->sigma_min, .sigma_max = v->sigma_max,
-                          .dropout = v->cfg_dropout, .weighting = v->loss_weighting,
-                          .stratify = v->stratify, .seed = (uint64_t)v->seed };
+    t->flow =
+        (wan_flow){ .reduction = !strcmp(v->reduction, "token") ? WAN_FLOW_TOKEN : WAN_FLOW_SAMPLE,
+                    .logit_mean = v->logit_mean,
+                    .logit_std = v->logit_std,
+                    .shift = v->shift,
+                    .sigma_min = v->sigma_min,
+                    .sigma_max = v->sigma_max,
+                    .dropout = v->cfg_dropout,
+                    .weighting = v->loss_weighting,
+                    .stratify = v->stratify,
+                    .seed = (uint64_t)v->seed };
     WAN_TRY(wan_flow_parse_dist(&t->flow.dist, v->sampling));
     t->flow.mix_uniform = t->flow.dist == WAN_FLOW_UNIFORM ? 0 : v->mix_uniform;
-    t->schedule = (wan_schedule){ .init = v->warmup_init, .max = v->lr, .min = v->min_lr,
-                                  .warmup = v->warmup_iters, .decay = v->decay_iters,
+    t->schedule = (wan_schedule){ .init = v->warmup_init,
+                                  .max = v->lr,
+                                  .min = v->min_lr,
+                                  .warmup = v->warmup_iters,
+                                  .decay = v->decay_iters,
                                   .tail = v->wsd_iters };
     WAN_TRY(wan_schedule_parse(&t->schedule, v->lr_style, v->wsd_style));
     return wan_flow_check(&t->flow);
@@ -124,11 +132,17 @@ static int open_data(wan_train *t)
     const wan_train_config *v = &t->c->v;
     const wan_net_config *g = &t->geometry;
     const char *path = t->opt.mock ? "" : v->data_path;
-    wan_data_options o = { .seed = (uint64_t)v->seed, .shuffle = v->shuffle && !*v->debug_batch,
-                           .batch = v->global_batch, .capacity = v->capacity, .window = v->window,
-                           .text_len = g->text_len, .empty_text = t->empty_rows,
-                           .rank = t->mesh.dp_rank, .ranks = t->mesh.dp,
-                           .workers = (int)v->workers, .quad = quadratic(g) };
+    wan_data_options o = { .seed = (uint64_t)v->seed,
+                           .shuffle = v->shuffle && !*v->debug_batch,
+                           .batch = v->global_batch,
+                           .capacity = v->capacity,
+                           .window = v->window,
+                           .text_len = g->text_len,
+                           .empty_text = t->empty_rows,
+                           .rank = t->mesh.dp_rank,
+                           .ranks = t->mesh.dp,
+                           .workers = (int)v->workers,
+                           .quad = quadratic(g) };
     if (*v->debug_batch)
         WAN_TRY(wan_feed_open_batch(&t->source, v->debug_batch, g->in_ch, g->text_dim));
     else if (!*path && !t->opt.mock)
@@ -159,9 +173,9 @@ static int open_data(wan_train *t)
 
 static enum wan_recompute recompute_of(const char *word)
 {
-    return !strcmp(word, "full") ? WAN_RECOMPUTE_FULL
-                                 : !strcmp(word, "selective") ? WAN_RECOMPUTE_SELECTIVE
-                                                              : WAN_RECOMPUTE_NONE;
+    return !strcmp(word, "full")        ? WAN_RECOMPUTE_FULL
+           : !strcmp(word, "selective") ? WAN_RECOMPUTE_SELECTIVE
+                                        : WAN_RECOMPUTE_NONE;
 }
 
 /* Where the run goes on: the state of the resume point, or step 0. */
@@ -206,7 +220,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     wan_net_capacity cap = t->plan.cap;
     cap.recompute = recompute_of(c->v.recompute);
     WAN_GOTO(wan_plan_make(&t->plan, &t->geometry, o->compute, &cap, t->data, t->source,
-                           c->v.global_batch, t->st.position, comm->size), fail);
+                           c->v.global_batch, t->st.position, comm->size),
+             fail);
     *out = t;
     return 0;
 fail:
@@ -247,7 +262,8 @@ static int check_memory(wan_train *t)
     if (t->opt.memory)
         return wan_plan_fits(&t->plan, t->opt.memory, 1, "the memory allowed");
     WAN_TRY(t->dev->backend->memory(t->dev, &available, &total));
-    if (t->dev->kind == WAN_DEV_CPU) /* ranks of one machine share it; the page cache can make room */
+    if (t->dev->kind ==
+        WAN_DEV_CPU) /* ranks of one machine share it; the page cache can make room */
         return wan_plan_fits(&t->plan, (int64_t)total, t->local_ranks, "this machine's memory");
     return wan_plan_fits(&t->plan, (int64_t)available, 1, "the device's memory");
 }
@@ -290,7 +306,7 @@ static int load_weights(wan_train *t)
 typedef struct origin {
     double weights;
     int64_t step;
-    char data[sizeof ((wan_train_state *)0)->digest];
+    char data[sizeof((wan_train_state *)0)->digest];
 } origin;
 
 /* A file that differs on one machine must not go unnoticed. */
@@ -302,8 +318,8 @@ static int same_origin(wan_train *t)
     mine.step = t->st.step;
     memcpy(mine.data, t->st.digest, sizeof mine.data);
     if (rc == 0)
-        rc = t->dev->ops->sumsq(t->dev, t->optim->sumsq, WAN_RBUF(t->m->master),
-                                t->m->params.total, 0);
+        rc = t->dev->ops->sumsq(t->dev, t->optim->sumsq, WAN_RBUF(t->m->master), t->m->params.total,
+                                0);
     if (rc == 0)
         rc = wan_dev_read(t->dev, &mine.weights, t->optim->sumsq, sizeof mine.weights);
     if (rc == 0)
@@ -350,8 +366,9 @@ static void say_capacity(const wan_train *t)
                  (long long)t->c->v.capacity, (long long)t->plan.longest);
     if (t->flow.dropout > 0)
         wan_info("a dropped caption (flow.cfg_dropout_prob=%g) is replaced by %s", t->flow.dropout,
-                 t->empty ? "the encoded empty prompt" : "no text rows, which the model sees as "
-                                                         "zeros");
+                 t->empty ? "the encoded empty prompt"
+                          : "no text rows, which the model sees as "
+                            "zeros");
     if (t->c->v.warmup_iters >= t->c->v.train_iters && t->c->v.train_iters > 0)
         wan_warn("the warm-up of %lld steps takes the whole run (scheduler.lr_warmup_iters)",
                  (long long)t->c->v.warmup_iters);

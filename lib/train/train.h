@@ -19,30 +19,30 @@
 #define WAN_SIGMA_BINS 10
 
 typedef struct wan_train_options {
-    const char *device;   /* wan_dev_open */
+    const char *device; /* wan_dev_open */
     int device_flags;
-    wan_dtype compute;    /* WAN_F32 or WAN_BF16 */
-    int mock;             /* mock data */
-    int64_t memory;       /* bytes that a rank may take; 0: what the device has */
+    wan_dtype compute; /* WAN_F32 or WAN_BF16 */
+    int mock;          /* mock data */
+    int64_t memory;    /* bytes that a rank may take; 0: what the device has */
 } wan_train_options;
 
 /* One step, the same on every rank. */
 typedef struct wan_report {
-    int64_t step, steps;         /* finished, of the run */
-    int64_t position;            /* samples consumed */
+    int64_t step, steps; /* finished, of the run */
+    int64_t position;    /* samples consumed */
     double epoch;
     double loss, loss_unweighted;
     double lr, grad_norm;
     int64_t samples, tokens, packs;
-    double padding;              /* part of the packs' capacity without a token */
-    double seconds, flops;       /* of the step; forward and backward of all ranks */
-    int64_t dropped;             /* samples trained without caption */
+    double padding;        /* part of the packs' capacity without a token */
+    double seconds, flops; /* of the step; forward and backward of all ranks */
+    int64_t dropped;       /* samples trained without caption */
     int ranks;
-    const char *skipped;         /* why the step made no update, or NULL */
-    double bin_loss[WAN_SIGMA_BINS];  /* unweighted, mean over the step's samples in sigma bins */
+    const char *skipped;             /* why the step made no update, or NULL */
+    double bin_loss[WAN_SIGMA_BINS]; /* unweighted, mean over the step's samples in sigma bins */
     int64_t bin_count[WAN_SIGMA_BINS];
     int has_val;
-    double val_loss;             /* unweighted, after this step */
+    double val_loss; /* unweighted, after this step */
 } wan_report;
 
 typedef struct wan_train wan_train;

@@ -21,19 +21,19 @@ struct wan_train {
     wan_train_options opt;
     wan_mesh mesh;
     wan_net_config geometry;
-    char *resume;      /* iter_* folder, or NULL */
-    int at_home;       /* resume lies in checkpoint.save */
-    char *weights;     /* folder with weights to start from, or NULL */
+    char *resume;  /* iter_* folder, or NULL */
+    int at_home;   /* resume lies in checkpoint.save */
+    char *weights; /* folder with weights to start from, or NULL */
     wan_flow flow;
     wan_schedule schedule;
     wan_feed *source, *val_source;
     wan_data *data, *val;
-    float *empty;      /* encoded empty prompt [empty_rows, text_dim] */
+    float *empty; /* encoded empty prompt [empty_rows, text_dim] */
     int64_t empty_rows;
     wan_plan plan;
     wan_train_state st;
-    int64_t saved;     /* step of the last checkpoint written by this run, -1 */
-    int64_t row;       /* skipped steps in a row */
+    int64_t saved; /* step of the last checkpoint written by this run, -1 */
+    int64_t row;   /* skipped steps in a row */
     /* on the device */
     wan_dev *dev;
     wan_net *m;
@@ -41,11 +41,11 @@ struct wan_train {
     wan_step *step;
     wan_dp *dp;
     /* per step */
-    wan_flow_draw *draw;     /* [batch] */
-    double *losses;          /* [batch + 2]: unweighted loss of each sample, stop and failure flags */
-    float *own;              /* [batch] */
-    wan_step_sample *samples; /* [cap.samples] */
-    int64_t *own_index;      /* [batch]: place in the batch of this rank's k-th loss */
+    wan_flow_draw *draw; /* [batch] */
+    double *losses;      /* [batch + 2]: unweighted loss of each sample, stop and failure flags */
+    float *own;          /* [batch] */
+    wan_step_sample *samples;    /* [cap.samples] */
+    int64_t *own_index;          /* [batch]: place in the batch of this rank's k-th loss */
     struct wan_debug_dump *dump; /* NULL: none */
 };
 

@@ -59,8 +59,8 @@ static void report(const ctx *c, const char *op, double s, double flop, double b
 OP(linear_forward, c->y, NOBUF, c->x, c->w, c->db, c->z.S, c->N, c->K, WAN_ACT_NONE)
 OP(linear_dgrad, c->x, c->y, c->w, c->z.S, c->N, c->K, 0)
 OP(linear_wgrad, c->dw, c->db, c->y, c->x, c->z.S, c->N, c->K, 1)
-OP(act_forward, c->y, c->z1, c->z.S *c->z.F, WAN_ACT_GELU_TANH)
-OP(act_backward, c->y, c->y, c->z1, c->z.S *c->z.F, WAN_ACT_GELU_TANH)
+OP(act_forward, c->y, c->z1, c->z.S * c->z.F, WAN_ACT_GELU_TANH)
+OP(act_backward, c->y, c->y, c->z1, c->z.S * c->z.F, WAN_ACT_GELU_TANH)
 OP(ln_mod_forward, c->x, c->mean, c->rstd, c->xr, c->mod, c->mod + c->z.D, 6 * c->z.D, &c->ps,
    c->z.D, 1e-6)
 OP(ln_mod_backward, c->dx, c->dmod, c->dmod + c->z.D, 6 * c->z.D, c->x, c->xr, c->mean, c->rstd,
@@ -70,7 +70,7 @@ OP(rmsnorm_backward, c->g, c->dmod, c->q, c->x, c->rstd, c->mod, c->rope, c->z.S
    c->z.D / c->z.H)
 OP(residual_forward, c->xr, c->xr, c->x, c->mod, 6 * c->z.D, &c->ps, c->z.D)
 OP(residual_backward, c->g, c->dmod, 6 * c->z.D, c->xr, c->x, c->mod, 6 * c->z.D, &c->ps, c->z.D)
-OP(sumsq, (double *)c->mean, wan_buf_of(c->dw, WAN_REAL), c->N *c->K, 0)
+OP(sumsq, (double *)c->mean, wan_buf_of(c->dw, WAN_REAL), c->N * c->K, 0)
 
 static int run_adamw(void *arg)
 {

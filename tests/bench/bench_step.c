@@ -58,8 +58,13 @@ static void run(const job *j, wan_dtype t)
     bench_must(wan_step_new(&c.s, m, &cap, 1));
     bench_must(wan_optim_new(&c.o, m, 0.9, 0.95, 1e-8, 1));
     float *x0 = noise(l[0] * l[1] * l[2] * l[3], 1), *text = noise(rows * j->c.text_dim, 2);
-    c.v = (wan_step_sample){ .latent = { l[0], l[1], l[2], l[3] }, .x0 = x0, .text = text,
-                             .text_rows = rows, .sigma = 0.6f, .t = 600, .coef = 1,
+    c.v = (wan_step_sample){ .latent = { l[0], l[1], l[2], l[3] },
+                             .x0 = x0,
+                             .text = text,
+                             .text_rows = rows,
+                             .sigma = 0.6f,
+                             .t = 600,
+                             .coef = 1,
                              .stream = wan_rng_stream(3, WAN_RNG_TEST, 0, 0) };
     double s = bench_best(step, &c, j->budget);
     double flop = 3 * wan_net_flops(&j->c, 1, &tokens);
@@ -79,11 +84,17 @@ int main(int argc, char **argv)
 {
     static const job jobs[] = {
         { "D 1536, 2 layers, ffn 8960, 1560 tokens, 512 text rows of 4096",
-          { 12, 128, 2, 8960, 16, 16, 4096, 512, 256, 2, 2, 1e-6 }, { 16, 1, 60, 104 }, 4 },
+          { 12, 128, 2, 8960, 16, 16, 4096, 512, 256, 2, 2, 1e-6 },
+          { 16, 1, 60, 104 },
+          4 },
         { "D 256, 4 layers, ffn 1536, 400 tokens, 512 text rows of 256",
-          { 4, 64, 4, 1536, 16, 16, 256, 512, 256, 2, 2, 1e-6 }, { 16, 1, 40, 40 }, 2 },
+          { 4, 64, 4, 1536, 16, 16, 256, 512, 256, 2, 2, 1e-6 },
+          { 16, 1, 40, 40 },
+          2 },
         { "D 256, 6 layers, ffn 1024, 48 tokens, 24 text rows of 256",
-          { 4, 64, 6, 1024, 16, 16, 256, 24, 256, 2, 2, 1e-6 }, { 16, 3, 8, 8 }, 1 },
+          { 4, 64, 6, 1024, 16, 16, 256, 24, 256, 2, 2, 1e-6 },
+          { 16, 3, 8, 8 },
+          1 },
     };
     printf("\nTraining step, wan-tools, %d threads\n\n", wan_rows_threads());
     printf("| model | precision | M param | GFLOP | s/step | GFLOP/s | tokens/s |\n"

@@ -126,7 +126,7 @@ __attribute__((unused)) static bench_peaks bench_peak(void)
 {
     double per = (double)PEAK_ROUNDS * PEAK_ACC * 16;
     bench_peaks p = { peak_rate(peak_fma, 2 * per), 0, peak_triad() };
-    p.bf16 = wan_cpu_isa() == WAN_CPU_AMX  ? peak_rate(peak_amx, PEAK_ROUNDS / 8 * 4.0 * 16384 * 2)
+    p.bf16 = wan_cpu_isa() == WAN_CPU_AMX ? peak_rate(peak_amx, PEAK_ROUNDS / 8 * 4.0 * 16384 * 2)
              : wan_cpu_isa() == WAN_CPU_BF16 ? peak_rate(peak_dp, 4 * per)
                                              : p.f32;
     return p;

@@ -45,7 +45,11 @@ static void add(double scale, int rank, const int64_t *shape, const char *fmt, .
     t->rank = rank;
     t->scale = scale;
 }
-#define SHAPE(...) (const int64_t[]){ __VA_ARGS__ }
+#define SHAPE(...)                                                                                 \
+    (const int64_t[])                                                                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 static int64_t count(const tensor *t)
 {
@@ -195,11 +199,13 @@ static int make_vae(const char *dir, int64_t base)
     }
     add(0, 4, SHAPE(C, 1, 1, 1), "decoder.norm_out.gamma");
     conv("decoder.conv_out", C, 3, 3, 3, 5);
-    snprintf(text, sizeof text,
-             "{\"base_dim\": %d, \"z_dim\": 16, \"num_res_blocks\": 2, \"dim_mult\": [1, 2, 4, 4],\n"
-             " \"temperal_downsample\": [false, true, true], \"attn_scales\": [],\n"
-             " \"latents_mean\": [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],\n"
-             " \"latents_std\": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}\n", (int)base);
+    snprintf(
+        text, sizeof text,
+        "{\"base_dim\": %d, \"z_dim\": 16, \"num_res_blocks\": 2, \"dim_mult\": [1, 2, 4, 4],\n"
+        " \"temperal_downsample\": [false, true, true], \"attn_scales\": [],\n"
+        " \"latents_mean\": [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],\n"
+        " \"latents_std\": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}\n",
+        (int)base);
     WAN_TRY(write_config(dir, text));
     return write_file(dir, "diffusion_pytorch_model.safetensors", 0, n_all, WAN_F32);
 }
@@ -213,8 +219,10 @@ static void umt5_layer(int i, int64_t D, int64_t heads, int64_t F)
     for (int k = 0; k < 4; k++)
         add(k < 2 ? s / 3 : s, 2, SHAPE(D, D), "encoder.block.%d.layer.0.SelfAttention.%c.weight",
             i, qkvo[k]);
-    add(1, 2, SHAPE(32, heads), "encoder.block.%d.layer.0.SelfAttention.relative_attention_bias."
-        "weight", i);
+    add(1, 2, SHAPE(32, heads),
+        "encoder.block.%d.layer.0.SelfAttention.relative_attention_bias."
+        "weight",
+        i);
     add(0, 1, SHAPE(D), "encoder.block.%d.layer.0.layer_norm.weight", i);
     add(s, 2, SHAPE(F, D), "encoder.block.%d.layer.1.DenseReluDense.wi_0.weight", i);
     add(s, 2, SHAPE(F, D), "encoder.block.%d.layer.1.DenseReluDense.wi_1.weight", i);
@@ -252,8 +260,8 @@ static int make_umt5(const char *dir, int64_t D, int64_t heads, int64_t F, int l
     snprintf(text, sizeof text,
              "{\"model_type\": \"umt5\", \"d_model\": %d, \"d_kv\": %d, \"num_heads\": %d, "
              "\"d_ff\": %d, \"num_layers\": %d, \"vocab_size\": %d, "
-             "\"feed_forward_proj\": \"gated-gelu\", \"dense_act_fn\": \"gelu_new\"}\n", (int)D,
-             (int)(D / heads), (int)heads, (int)F, layers, (int)V);
+             "\"feed_forward_proj\": \"gated-gelu\", \"dense_act_fn\": \"gelu_new\"}\n",
+             (int)D, (int)(D / heads), (int)heads, (int)F, layers, (int)V);
     return write_config(dir, text);
 }
 

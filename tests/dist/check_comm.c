@@ -89,8 +89,8 @@ static int broadcasts(void)
         draw(want, n, root, 5);
         if (c->rank == root)
             memcpy(x, want, n * sizeof *x);
-        good &= wan_comm_broadcast(c, x, n * sizeof *x, root) == 0 &&
-                !memcmp(x, want, n * sizeof *x);
+        good &=
+            wan_comm_broadcast(c, x, n * sizeof *x, root) == 0 && !memcmp(x, want, n * sizeof *x);
         free(x);
         free(want);
     }
@@ -105,8 +105,8 @@ static void meshes(void)
     ok(wan_mesh_new(&m, dp, 2, 3) == 0 && m.dp == 3 && m.dp_rank == 2, "a mesh of 3 replicas");
     ok(wan_mesh_new(&m, tp, 0, 2) < 0 && strstr(wan_err_text(), "tensor parallel size 2"),
        "an axis without code is refused: %s", wan_err_text());
-    ok(wan_mesh_new(&m, five, 0, 3) < 0 && strstr(wan_err_text(), "5 places"),
-       "too few ranks: %s", wan_err_text());
+    ok(wan_mesh_new(&m, five, 0, 3) < 0 && strstr(wan_err_text(), "5 places"), "too few ranks: %s",
+       wan_err_text());
 }
 
 int main(void)

@@ -23,8 +23,8 @@ static void reseal(uint8_t *p, size_t n)
                                    64);
         if (length >= WAN_HEAD_BYTES && length <= room && front <= length - WAN_HEAD_BYTES) {
             wan_le_put32(h + 48, wan_crc32c(0, h + WAN_HEAD_BYTES, front));
-            wan_le_put32(h + 52, wan_crc32c(0, h + WAN_HEAD_BYTES + front,
-                                            length - WAN_HEAD_BYTES - front));
+            wan_le_put32(
+                h + 52, wan_crc32c(0, h + WAN_HEAD_BYTES + front, length - WAN_HEAD_BYTES - front));
         }
         wan_le_put32(h + 60, wan_crc32c(0, h, 60));
         if (length < WAN_HEAD_BYTES || length > room)

@@ -69,10 +69,10 @@ static struct bench {
     int64_t adam;
 } B;
 
-#define OP(name, call) \
-    static int name(void) \
-    { \
-        return op->call; \
+#define OP(name, call)                                                                             \
+    static int name(void)                                                                          \
+    {                                                                                              \
+        return op->call;                                                                           \
     }
 static const wan_buf none = { NULL, WAN_F32 };
 OP(ln_f, ln_mod_forward(dev, B.x, B.mean, B.rstd, B.res, B.mod, B.mod + D, 6 * D, &B.pack, D, 1e-6))
@@ -82,8 +82,8 @@ OP(rms_f, rmsnorm_forward(dev, B.x2, B.rstd, B.x, B.weight, B.rope, S, D, HD, 1e
 OP(rms_b, rmsnorm_backward(dev, B.h, B.wgrad, B.x2, B.x, B.rstd, B.weight, B.rope, S, D, HD))
 OP(res_f, residual_forward(dev, B.res, B.res, B.x, B.mod, 6 * D, &B.pack, D))
 OP(res_b, residual_backward(dev, B.h, B.dmod, 6 * D, B.dres, B.x, B.mod, 6 * D, &B.pack, D))
-OP(act_f, act_forward(dev, B.big2, B.big, S * FFN, WAN_ACT_GELU_TANH))
-OP(act_b, act_backward(dev, B.big2, B.big2, B.big, S * FFN, WAN_ACT_GELU_TANH))
+OP(act_f, act_forward(dev, B.big2, B.big, S *FFN, WAN_ACT_GELU_TANH))
+OP(act_b, act_backward(dev, B.big2, B.big2, B.big, S *FFN, WAN_ACT_GELU_TANH))
 OP(lin_f, linear_forward(dev, B.h, none, B.x, B.w1, B.weight, S, D, D, WAN_ACT_NONE))
 OP(lin_d, linear_dgrad(dev, B.h, B.x, B.w1, S, D, D, 0))
 OP(lin_w, linear_wgrad(dev, B.wgrad, B.weight, B.h, B.x, S, D, D, 1))
@@ -225,7 +225,11 @@ static int64_t need(const wan_net_config *c, const wan_net_capacity *cap)
 
 static void step(const char *name, int layers)
 {
-    static const struct { const char *name; int heads, ffn, layers; int64_t grid[3]; } sizes[] = {
+    static const struct {
+        const char *name;
+        int heads, ffn, layers;
+        int64_t grid[3];
+    } sizes[] = {
         { "1.3B", 12, 8960, 30, { 21, 30, 52 } },
         { "14B", 40, 13824, 40, { 24, 30, 52 } },
         { "tiny", 1, 256, 2, { 2, 3, 4 } },
@@ -233,8 +237,18 @@ static void step(const char *name, int layers)
     int k = 0;
     while (k < 2 && strcmp(name, sizes[k].name))
         k++;
-    wan_net_config c = { sizes[k].heads, 128, layers ? layers : sizes[k].layers, sizes[k].ffn, 16,
-                         16, 4096, 512, 256, 2, 2, 1e-6 };
+    wan_net_config c = { sizes[k].heads,
+                         128,
+                         layers ? layers : sizes[k].layers,
+                         sizes[k].ffn,
+                         16,
+                         16,
+                         4096,
+                         512,
+                         256,
+                         2,
+                         2,
+                         1e-6 };
     const int64_t *g = sizes[k].grid;
     int64_t tokens = g[0] * g[1] * g[2], rows = TEXT - 1;
     wan_net_capacity cap = { tokens, 1, TEXT, WAN_RECOMPUTE_FULL };
@@ -261,8 +275,13 @@ static void step(const char *name, int layers)
     for (int64_t i = 0; i < hn; i++)
         hw[i] *= 0.02f;
     must(wan_net_set(m, head, hw));
-    wan_step_sample v = { .latent = { 16, g[0], 2 * g[1], 2 * g[2] }, .x0 = x0, .text = text,
-                          .text_rows = rows, .sigma = 0.6f, .t = 600, .coef = 1,
+    wan_step_sample v = { .latent = { 16, g[0], 2 * g[1], 2 * g[2] },
+                          .x0 = x0,
+                          .text = text,
+                          .text_rows = rows,
+                          .sigma = 0.6f,
+                          .t = 600,
+                          .coef = 1,
                           .stream = wan_rng_stream(2, WAN_RNG_NOISE, 0, 0) };
     double best = 1e30, norm, flops = 3 * wan_net_flops(&c, 1, &tokens);
     for (int i = 0; i < 4; i++) {
@@ -276,9 +295,10 @@ static void step(const char *name, int layers)
         best = i && t < best ? t : best;
     }
     printf("| %s, %d layers, %lld tokens, %s backward | wan-tools | %.3f | %.0f | %.1f GB | "
-           "loss %.4f |\n", name, c.layers, (long long)tokens,
-           dev->flags & WAN_DEV_NONDETERMINISTIC ? "any-order" : "deterministic",
-           best, flops / best / 1e12, (double)dev->peak / 1e9, loss);
+           "loss %.4f |\n",
+           name, c.layers, (long long)tokens,
+           dev->flags & WAN_DEV_NONDETERMINISTIC ? "any-order" : "deterministic", best,
+           flops / best / 1e12, (double)dev->peak / 1e9, loss);
     printf("layers %d\n", c.layers);
     free(x0);
     free(text);

@@ -55,9 +55,14 @@ static batch batch_new(int text_dim, int small)
         b.x0[i] = normal(100 + (uint64_t)i, n, 1);
         b.text[i] = normal(200 + (uint64_t)i, rows[i] * text_dim, 1);
         b.v[i] = (wan_step_sample){
-            .latent = { CHANNELS, g[0], g[1], g[2] }, .x0 = b.x0[i], .text = b.text[i],
-            .text_rows = rows[i], .stream = wan_rng_stream(7, WAN_RNG_NOISE, 0, (uint64_t)i),
-            .sigma = 0.2f + 0.3f * (float)i, .t = 200.0f + 300.0f * (float)i, .coef = 1.0 / SAMPLES,
+            .latent = { CHANNELS, g[0], g[1], g[2] },
+            .x0 = b.x0[i],
+            .text = b.text[i],
+            .text_rows = rows[i],
+            .stream = wan_rng_stream(7, WAN_RNG_NOISE, 0, (uint64_t)i),
+            .sigma = 0.2f + 0.3f * (float)i,
+            .t = 200.0f + 300.0f * (float)i,
+            .coef = 1.0 / SAMPLES,
         };
         b.tokens += g[0] * g[1] * g[2] / 4;
         b.rows += rows[i] + 1;

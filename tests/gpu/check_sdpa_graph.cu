@@ -9,7 +9,12 @@ extern "C" {
 }
 
 /* What cuDNN asks of a device (9.19), with the values of an H100 SXM and of a B200. */
-static const struct { const char *name; int sm, processors; long l2; double memory; } known[] = {
+static const struct {
+    const char *name;
+    int sm, processors;
+    long l2;
+    double memory;
+} known[] = {
     { "NVIDIA H100 80GB HBM3", 90, 132, 52428800, 85e9 },
     { "NVIDIA B200", 100, 148, 132644864, 191e9 },
 };
@@ -25,7 +30,10 @@ static const char words[] =
     "\"totalGlobalMem\": %.0f, \"deviceName\": \"%s\"}";
 
 /* The device that is planned for: in words, or device 0. */
-static struct { cudnnBackendDescriptor_t d; int sm; } device;
+static struct {
+    cudnnBackendDescriptor_t d;
+    int sm;
+} device;
 
 static char message[512];
 
@@ -79,7 +87,8 @@ static int describe_device(void)
              known[k].memory, known[k].name);
     if (!sm && (cudaGetDeviceCount(&n) != cudaSuccess || n < 1))
         return -1;
-    if (!sm && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&
+    if (!sm &&
+        cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&
         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0) == cudaSuccess)
         device.sm = 10 * major + minor;
     printf("# cuDNN %zu, plans for %s\n", cudnnGetVersion(), sm ? known[k].name : "device 0");
@@ -88,11 +97,11 @@ static int describe_device(void)
         return -1;
     cudnnStatus_t s =
         sm ? cudnnBackendSetAttribute(device.d, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
-                                      CUDNN_TYPE_CHAR, (int64_t)strlen(json) + 1, json) :
-             cudnnBackendSetAttribute(device.d, CUDNN_ATTR_DEVICEPROP_DEVICE_ID, CUDNN_TYPE_INT32,
+                                      CUDNN_TYPE_CHAR, (int64_t)strlen(json) + 1, json)
+           : cudnnBackendSetAttribute(device.d, CUDNN_ATTR_DEVICEPROP_DEVICE_ID, CUDNN_TYPE_INT32,
                                       1, &first);
-    return s == CUDNN_STATUS_SUCCESS && cudnnBackendFinalize(device.d) == CUDNN_STATUS_SUCCESS ? 0 :
-                                                                                                -1;
+    return s == CUDNN_STATUS_SUCCESS && cudnnBackendFinalize(device.d) == CUDNN_STATUS_SUCCESS ? 0
+                                                                                               : -1;
 }
 
 int main(void)

@@ -10,8 +10,15 @@ enum { NOT_FOUND = 500, UNSUPPORTED = 801 };
 
 static char object[1 << 16];
 
-int cuDriverGetVersion(int *v) { *v = 13000; return 0; }
-int cuGetExportTable(void) { return UNSUPPORTED; }
+int cuDriverGetVersion(int *v)
+{
+    *v = 13000;
+    return 0;
+}
+int cuGetExportTable(void)
+{
+    return UNSUPPORTED;
+}
 
 int cuGetProcAddress_v2(const char *name, void **p, int version, unsigned long long flags,
                         int *found)
@@ -24,16 +31,18 @@ int cuGetProcAddress_v2(const char *name, void **p, int version, unsigned long l
 }
 
 /* Calls that hand out an object or a number. */
+/* clang-format off */
 #define OBJECT(name) int name(void **p) { *p = object; return 0; }
 #define NUMBER(name) int name(int *p) { *p = 1; return 0; }
 OBJECT(cuLibraryLoadData) OBJECT(cuLibraryGetKernel) OBJECT(cuKernelGetFunction)
 OBJECT(cuModuleLoadData) OBJECT(cuModuleLoadDataEx) OBJECT(cuModuleGetFunction)
 OBJECT(cuLibraryGetModule) OBJECT(cuCtxGetCurrent)
-NUMBER(cuCtxGetDevice) NUMBER(cuFuncGetAttribute) NUMBER(cuKernelGetAttribute)
-NUMBER(cuDeviceGetAttribute) NUMBER(cuDeviceGetCount) NUMBER(cuDeviceGet)
-NUMBER(cuOccupancyMaxActiveBlocksPerMultiprocessor) NUMBER(cuOccupancyMaxActiveClusters)
+    /* clang-format on */
+    NUMBER(cuCtxGetDevice) NUMBER(cuFuncGetAttribute) NUMBER(cuKernelGetAttribute)
+        NUMBER(cuDeviceGetAttribute) NUMBER(cuDeviceGetCount) NUMBER(cuDeviceGet)
+            NUMBER(cuOccupancyMaxActiveBlocksPerMultiprocessor) NUMBER(cuOccupancyMaxActiveClusters)
 
-int cuLibraryGetGlobal(void **p, unsigned long *n)
+                int cuLibraryGetGlobal(void **p, unsigned long *n)
 {
     if (p)
         *p = object;
@@ -41,4 +50,3 @@ int cuLibraryGetGlobal(void **p, unsigned long *n)
         *n = 64;
     return 0;
 }
-

@@ -29,8 +29,8 @@ static void run(const shape *s, wan_dtype t)
     vec *dv = vec_new(t, (size_t)(Sk * ld), 0, 1);
     wan_attn a[2];
     for (int i = 0; i < 2; i++)
-        a[i] = (wan_attn){ pq[i], pk[i], s->H, s->hd, scale, ld, ld, ld, W,
-                           s->biased ? vec_p(bias, i) : NULL };
+        a[i] = (wan_attn){ pq[i], pk[i], s->H, s->hd, scale,
+                           ld,    ld,    ld,   W,     s->biased ? vec_p(bias, i) : NULL };
     CMP_BOTH(attention_forward(d, &a[i], o_->b[i], vec_p(lse, i), q->b[i], k->b[i], v->b[i]));
     vec_ok(o_, bound, "n=%d q=%lld k=%lld H=%d hd=%lld pad %d bias %d sd %g %s", s->n,
            (long long)pq[0]->max_len, (long long)pk[0]->max_len, s->H, (long long)s->hd, s->pad,

@@ -43,16 +43,22 @@ static double formula(const ctx *c)
     return worst;
 }
 
-static void run(wan_dev *d, const int64_t *lq, const int64_t *lk, int n, int H, int64_t hd,
-                int pad, int biased)
+static void run(wan_dev *d, const int64_t *lq, const int64_t *lk, int n, int H, int64_t hd, int pad,
+                int biased)
 {
     wan_pack pq, pk;
     pq = fd_pack(lq, n);
     pk = fd_pack(lk, n);
     int64_t ldq = H * hd + pad, ldk = H * hd + 2 * pad, ldv = H * hd + 3 * pad, ldo = ldq + pad;
-    ctx c = { { &pq, &pk, H, hd, 0.37, ldq, ldk, ldv, ldo, NULL }, d, fd_rand(pq.S * ldq, 0, 1),
-              fd_rand(pk.S * ldk, 0, 1), fd_rand(pk.S * ldv, 0, 1), fd_rand(pk.S, 0, 1),
-              fd_rand(pq.S * ldo, 0, 1), fd_rand(pq.S * H, 0, 1), fd_rand(pq.S * ldo, 0, 1) };
+    ctx c = { { &pq, &pk, H, hd, 0.37, ldq, ldk, ldv, ldo, NULL },
+              d,
+              fd_rand(pq.S * ldq, 0, 1),
+              fd_rand(pk.S * ldk, 0, 1),
+              fd_rand(pk.S * ldv, 0, 1),
+              fd_rand(pk.S, 0, 1),
+              fd_rand(pq.S * ldo, 0, 1),
+              fd_rand(pq.S * H, 0, 1),
+              fd_rand(pq.S * ldo, 0, 1) };
     c.a.kbias = biased ? c.bias : NULL;
     wan_real *dq = fd_rand(pq.S * ldq, 0, 0), *dk = fd_rand(pk.S * ldk, 0, 0);
     wan_real *dv = fd_rand(pk.S * ldv, 0, 0);

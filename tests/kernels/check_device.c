@@ -46,7 +46,8 @@ static void packs(wan_dev *d)
     wan_pack p;
     ok(wan_pack_new(d, &p, len, 3) == 0 && p.n == 3 && p.S == 7 && p.max_len == 4, "pack sizes");
     ok(!memcmp(p.cu_host, cu, sizeof cu) && !memcmp(p.cu, cu, sizeof cu) &&
-           !memcmp(p.seg, seg, sizeof seg), "pack offsets and samples of tokens");
+           !memcmp(p.seg, seg, sizeof seg),
+       "pack offsets and samples of tokens");
     wan_pack_free(d, &p);
     ok(wan_pack_new(d, &p, bad, 2) < 0 && strstr(wan_err_text(), "sample 1 has 0 tokens"),
        "an empty sample is refused");

@@ -37,8 +37,8 @@ static void gather(int64_t S, int64_t V, int64_t D, wan_dtype from, wan_dtype to
     vec *table = vec_new(from, (size_t)(V * D), 0, 1), *y = vec_new(to, (size_t)(S * D), 7, 1);
     vec *ids = vec_of(WAN_I32, (size_t)S, id);
     CMP_BOTH(gather(d, y->b[i], table->b[i], (const int32_t *)ids->b[i].p, S, D));
-    vec_ok(y, exact, "gather S=%lld V=%lld D=%lld %s->%s", (long long)S, (long long)V,
-           (long long)D, CMP_NAME(from), CMP_NAME(to));
+    vec_ok(y, exact, "gather S=%lld V=%lld D=%lld %s->%s", (long long)S, (long long)V, (long long)D,
+           CMP_NAME(from), CMP_NAME(to));
     cmp_reset();
 }
 

@@ -17,8 +17,15 @@ static double loss(void *arg)
 
 static void modulation(wan_dev *d, int64_t n, int64_t R, int64_t D, int64_t rows)
 {
-    ctx c = { d, n, R, D, rows, fd_rand(R * D, 0, 1), fd_rand(n * rows * D, 0, 1),
-              fd_rand(n * R * D, 0, 1), fd_rand(n * R * D, 0, 1) };
+    ctx c = { d,
+              n,
+              R,
+              D,
+              rows,
+              fd_rand(R * D, 0, 1),
+              fd_rand(n * rows * D, 0, 1),
+              fd_rand(n * R * D, 0, 1),
+              fd_rand(n * R * D, 0, 1) };
     wan_real *dt = fd_rand(R * D, 0, 0), *de = fd_rand(n * rows * D, 0, 0);
     for (int twice = 0; twice < 2; twice++)
         fd_must(d->ops->modulation_backward(d, dt, de, c.dout, n, R, D, rows));

@@ -26,7 +26,13 @@ static void run(wan_dev *d, const int64_t *len, int n, int64_t F)
     wan_pack p;
     p = fd_pack(len, n);
     int64_t N = p.S * F;
-    ctx c = { d, &p, F, fd_rand(N, 0, 1), fd_rand(N, 0, 1), fd_rand(N, 0, 1), fd_rand(n, 1, 0.3),
+    ctx c = { d,
+              &p,
+              F,
+              fd_rand(N, 0, 1),
+              fd_rand(N, 0, 1),
+              fd_rand(N, 0, 1),
+              fd_rand(n, 1, 0.3),
               fd_rand(n, 0, 1) };
     wan_real *dp = fd_rand(N, 0, 1), *xt = fd_rand(N, 0, 1), worst = 0;
     fd_must(d->ops->flow_loss(d, c.loss, WAN_RBUF(dp), c.pred, c.x0, c.eps, c.coef, &p, F));

@@ -28,8 +28,17 @@ static void run(wan_dev *d, const int64_t *len, int n, int64_t D, int affine)
     wan_pack p;
     p = fd_pack(len, n);
     int64_t S = p.S, stride = affine ? 0 : 2 * D + 3, rows = affine ? D : n * stride;
-    ctx c = { d, &p, D, stride, affine, fd_rand(S * D, 0.3, 1), fd_rand(rows, 0, 1),
-              fd_rand(rows, 0, 1), fd_rand(S, 0, 1), fd_rand(S, 0, 1), fd_rand(S * D, 0, 1),
+    ctx c = { d,
+              &p,
+              D,
+              stride,
+              affine,
+              fd_rand(S * D, 0.3, 1),
+              fd_rand(rows, 0, 1),
+              fd_rand(rows, 0, 1),
+              fd_rand(S, 0, 1),
+              fd_rand(S, 0, 1),
+              fd_rand(S * D, 0, 1),
               fd_rand(S * D, 0, 1) };
     wan_real *dx = fd_rand(S * D, 0, 0), *dg = fd_rand(rows, 0, 0), *ds = fd_rand(rows, 0, 0);
     const wan_ops *o = d->ops;

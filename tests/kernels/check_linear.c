@@ -26,8 +26,8 @@ static void forward(int64_t M, int64_t N, int64_t K, wan_dtype in, wan_dtype out
     CMP_BOTH(linear_forward(d, y->b[i], act ? z->b[i] : none, x->b[i], w->b[i],
                             bias ? vec_p(b, i) : NULL, M, N, K, act));
     vec_ok(y, act && pre == WAN_BF16 ? bound_act : bound(in, out),
-           "forward %lldx%lldx%lld %s->%s act %d bias %d", (long long)M,
-           (long long)N, (long long)K, CMP_NAME(in), CMP_NAME(out), act, bias);
+           "forward %lldx%lldx%lld %s->%s act %d bias %d", (long long)M, (long long)N, (long long)K,
+           CMP_NAME(in), CMP_NAME(out), act, bias);
     if (act)
         vec_ok(z, bound(in, pre), "  pre-activation %s", CMP_NAME(pre));
     cmp_reset();

@@ -19,8 +19,15 @@ static double loss(void *arg)
 
 static void run(wan_dev *d, int64_t M, int64_t N, int64_t K)
 {
-    ctx c = { d, M, N, K, fd_rand(M * K, 0, 1), fd_rand(N * K, 0, 1), fd_rand(N, 0, 1),
-              fd_rand(M * N, 0, 1), fd_rand(M * N, 0, 1) };
+    ctx c = { d,
+              M,
+              N,
+              K,
+              fd_rand(M * K, 0, 1),
+              fd_rand(N * K, 0, 1),
+              fd_rand(N, 0, 1),
+              fd_rand(M * N, 0, 1),
+              fd_rand(M * N, 0, 1) };
     wan_real *dx = fd_rand(M * K, 0, 1), *dw = fd_rand(N * K, 0, 1), *db = fd_rand(N, 0, 1);
     wan_real *dx2 = (wan_real *)fd_keep(malloc((size_t)(M * K) * sizeof *dx2));
     const wan_ops *o = d->ops;

@@ -50,8 +50,8 @@ static void round_of_ops(wan_dev *d, data *a)
     cmp_must(o->linear_dgrad(d, a->dq, a->y, a->w, S, N, D, 0));
     cmp_must(o->linear_wgrad(d, a->dw, a->db, a->y, a->x, S, N, D, 0));
     cmp_must(o->attention_forward(d, &at, a->o, a->lse, a->q, a->k, a->v));
-    cmp_must(o->attention_backward(d, &at, a->dq, a->dk, a->dv, a->g, a->o, a->lse, a->q, a->k,
-                                   a->v));
+    cmp_must(
+        o->attention_backward(d, &at, a->dq, a->dk, a->dv, a->g, a->o, a->lse, a->q, a->k, a->v));
     cmp_must(o->fill(d, WAN_RBUF(a->dmod), 0, 4 * D));
     cmp_must(o->fill(d, WAN_RBUF(a->dx), 0, S * D));
     cmp_must(o->ln_mod_forward(d, a->y, a->mean, a->rstd, a->xr, a->mod, a->mod + D, 2 * D, &a->p,
@@ -65,7 +65,10 @@ static void round_of_ops(wan_dev *d, data *a)
 static char *outputs(wan_dev *d, const data *a, size_t *size)
 {
     size_t e = wan_dtype_size(a->x.t), r = sizeof(wan_real), at = 0;
-    const struct { const void *p; size_t bytes; } out[] = {
+    const struct {
+        const void *p;
+        size_t bytes;
+    } out[] = {
         { a->o.p, S * D * e },  { a->dq.p, S * D * e }, { a->dk.p, S * D * e },
         { a->dv.p, S * D * e }, { a->lse, S * H * r },  { a->dw, N * D * r },
         { a->db, N * r },       { a->dx, S * D * r },   { a->dmod, 4 * D * r },

@@ -22,8 +22,14 @@ static void run(wan_dev *d, const int64_t *len, int n, int64_t D, int gated)
     wan_pack p;
     p = fd_pack(len, n);
     int64_t S = p.S, stride = D + 2;
-    ctx c = { d, &p, D, stride, fd_rand(S * D, 0, 1), fd_rand(S * D, 0, 1),
-              gated ? fd_rand(n * stride, 0, 1) : NULL, fd_rand(S * D, 0, 1),
+    ctx c = { d,
+              &p,
+              D,
+              stride,
+              fd_rand(S * D, 0, 1),
+              fd_rand(S * D, 0, 1),
+              gated ? fd_rand(n * stride, 0, 1) : NULL,
+              fd_rand(S * D, 0, 1),
               fd_rand(S * D, 0, 1) };
     wan_real *dy = fd_rand(S * D, 0, 1), *dg = fd_rand(n * stride, 0, 0);
     for (int twice = 0; twice < 2; twice++)

@@ -18,8 +18,16 @@ static double loss(void *arg)
 
 static void run(wan_dev *d, int64_t S, int64_t D, int64_t hd)
 {
-    ctx c = { d, S, D, hd, fd_rand(S * D, 0, 1), fd_rand(D, 1, 0.3), NULL, fd_rand(S, 0, 1),
-              fd_rand(S * D, 0, 1), fd_rand(S * D, 0, 1) };
+    ctx c = { d,
+              S,
+              D,
+              hd,
+              fd_rand(S * D, 0, 1),
+              fd_rand(D, 1, 0.3),
+              NULL,
+              fd_rand(S, 0, 1),
+              fd_rand(S * D, 0, 1),
+              fd_rand(S * D, 0, 1) };
     if (hd) {
         c.rope = fd_rand(S * hd, 0, 1);
         for (int64_t i = 0; i < S * hd; i += 2) {

@@ -63,7 +63,8 @@ static void run_moves(int64_t T, int64_t H, int64_t W, int64_t C, wan_dtype t)
     int intact = 1, good = 1;
     float *a = vec_read(y, 0, &intact), *b = vec_read(x, 0, &intact);
     for (size_t k = 0; k < 4 * n; k++) {
-        size_t c = k % C, j = k / C % (2 * W), i = k / C / (2 * W) % (2 * H), f = k / C / (4 * H * W);
+        size_t c = k % C, j = k / C % (2 * W), i = k / C / (2 * W) % (2 * H),
+               f = k / C / (4 * H * W);
         good &= a[k] == b[((f * H + i / 2) * W + j / 2) * C + c];
     }
     ok(good, "  against the formula");
@@ -76,8 +77,8 @@ static void run_moves(int64_t T, int64_t H, int64_t W, int64_t C, wan_dtype t)
     for (int64_t f = 0; f < 2 * T; f++)
         for (int64_t p = 0; p < H * W; p++)
             for (int64_t c = 0; c < C; c++)
-                good &= a[(f * H * W + p) * C + c] ==
-                        b[(f / 2 * H * W + p) * 2 * C + f % 2 * C + c];
+                good &=
+                    a[(f * H * W + p) * C + c] == b[(f / 2 * H * W + p) * 2 * C + f % 2 * C + c];
     ok(good, "  against the formula");
     free(a), free(b);
     cmp_reset();

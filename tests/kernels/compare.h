@@ -133,7 +133,7 @@ __attribute__((unused)) static double cmp_peak(const float *a, const float *b, s
 
 /* One TAP line: relative L2 error within `bound`, no element further off than 16 bounds. */
 __attribute__((format(printf, 3, 4), unused)) static void vec_ok(const vec *v, double bound,
-                                                                const char *fmt, ...)
+                                                                 const char *fmt, ...)
 {
     char name[200];
     va_list ap;

@@ -36,8 +36,8 @@ static void check_names(void)
     check_name("a.b/t2v_n_videoindex1_size48x32_x_y-z.mp4", "a.b/n", &c, 1, 2, "x/y-z");
     check_name("t2v_.png_videoindex0_size48x32_.png", ".png", &one, 0, 1, "");
     /* 50 bytes of the prompt, none of them half a character */
-    check_name("t2v_n_videoindex0_size48x32_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.mp4", "n",
-               &c, 0, 1, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9");
+    check_name("t2v_n_videoindex0_size48x32_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.mp4",
+               "n", &c, 0, 1, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9");
 }
 
 static int save(const wan_save_clip *c, int64_t frames)
@@ -53,19 +53,24 @@ static int save(const wan_save_clip *c, int64_t frames)
     return rc;
 }
 
-static int exists(const char *path) { return access(path, F_OK) == 0; }
+static int exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
 
 static void check_files(void)
 {
-    wan_save_clip c = { .path = "v.mp4", .frames = T, .height = H, .width = W, .fps = 16,
-                        .crf = 10 };
+    wan_save_clip c = {
+        .path = "v.mp4", .frames = T, .height = H, .width = W, .fps = 16, .crf = 10
+    };
     wan_video v;
     wan_video_options whole = { 0 };
     ok(wan_save_probe(&c) == 0 && !exists("v.mp4"), "a probe leaves nothing");
     ok(save(&c, T - 1) < 0 && !exists("v.mp4"), "a frame too few: %s", wan_err_text());
     ok(save(&c, T + 1) < 0 && !exists("v.mp4"), "a frame too many: %s", wan_err_text());
     ok(save(&c, T) == 0 && wan_video_read(&v, "v.mp4", &whole) == 0 && v.frames == T &&
-           v.height == H && v.width == W, "an mp4 of %d frames", T);
+           v.height == H && v.width == W,
+       "an mp4 of %d frames", T);
     wan_video_free(&v);
     c.path = "v.png";
     ok(save(&c, T) < 0 && !exists("v.png"), "%s", wan_err_text());

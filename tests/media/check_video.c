@@ -72,9 +72,10 @@ static void check_source_rate(void)
 {
     wan_video v;
     wan_video_options o = { .skip_frames = 3, .max_frames = 5 };
-    ok(write_greys(in_dir("grey.mp4"), 20, 12.5, 48, 64) == 0 && wan_video_read(&v, path, &o) == 0 &&
-           v.frames == 5 && v.frames_retimed == 20 && v.height == 48 && v.width == 64 &&
-           number(&v, 0) == 3 && number(&v, 4) == 7, "source rate and size, skip 3, keep 5");
+    ok(write_greys(in_dir("grey.mp4"), 20, 12.5, 48, 64) == 0 &&
+           wan_video_read(&v, path, &o) == 0 && v.frames == 5 && v.frames_retimed == 20 &&
+           v.height == 48 && v.width == 64 && number(&v, 0) == 3 && number(&v, 4) == 7,
+       "source rate and size, skip 3, keep 5");
     wan_video_free(&v);
     o = (wan_video_options){ .max_bytes = 4 * 48 * 64 * 3 };
     ok(wan_video_read(&v, path, &o) < 0 && strstr(wan_err_text(), "more than") && !v.rgb, "%s",
@@ -100,7 +101,8 @@ static void check_frames_mode(void)
     wan_video_free(&v);
     rc = write_greys(in_dir("grey.mp4"), 3, 24, 32, 32);
     ok(rc == 0 && wan_video_read_frames(&v, index, 8, path, &o) == 0 && index[1] == 0 &&
-           index[4] == 1 && index[7] == 2 && number(&v, 7) == 2, "8 of 3 repeat");
+           index[4] == 1 && index[7] == 2 && number(&v, 7) == 2,
+       "8 of 3 repeat");
     wan_video_free(&v);
 }
 
@@ -137,7 +139,8 @@ static void check_fit(void)
     gradient(px);
     ok(wan_png_write(in_dir("a.png"), px, 64, 96) == 0, "PNG written");
     ok(wan_video_read(&v, path, &(wan_video_options){ 0 }) == 0 && v.frames == 1 &&
-           !memcmp(v.rgb, px, sizeof px), "PNG read back bit for bit");
+           !memcmp(v.rgb, px, sizeof px),
+       "PNG read back bit for bit");
     wan_video_free(&v);
     wan_video_options o = { .height = 32, .width = 32, .fit = WAN_FIT_CROP };
     ok(wan_video_read(&v, path, &o) == 0 && v.height == 32 && v.width == 32, "cover and crop");
@@ -154,8 +157,9 @@ static void check_fit(void)
     ok(v.source_height == 64 && v.source_width == 96, "source size");
     wan_video_free(&v);
     for (int r = WAN_RESIZE_BILINEAR; r <= WAN_RESIZE_LANCZOS; r++) {
-        o = (wan_video_options){ .height = 48, .width = 64, .fit = WAN_FIT_CROP,
-                                 .resize = (enum wan_resize)r };
+        o = (wan_video_options){
+            .height = 48, .width = 64, .fit = WAN_FIT_CROP, .resize = (enum wan_resize)r
+        };
         ok(wan_video_read(&v, path, &o) == 0 && off(&v, 64.0 / 48, 64.0 / 48, 0, 4) < 6,
            "resize method %d", r);
         wan_video_free(&v);
@@ -187,7 +191,7 @@ static int set_matrix(const char *file, const char *to, const int32_t m[4])
 /* The gradient, shown as each of the eight matrices says: pixel (x, y) at (a x + c y, b x + d y). */
 static void check_matrix(void)
 {
-    static const int32_t all[8][4] = { { 1, 0, 0, 1 },  { -1, 0, 0, 1 }, { 1, 0, 0, -1 },
+    static const int32_t all[8][4] = { { 1, 0, 0, 1 },   { -1, 0, 0, 1 }, { 1, 0, 0, -1 },
                                        { -1, 0, 0, -1 }, { 0, 1, 1, 0 },  { 0, -1, 1, 0 },
                                        { 0, 1, -1, 0 },  { 0, -1, -1, 0 } };
     static uint8_t px[64 * 96 * 3];
@@ -249,9 +253,12 @@ static void check_sheet(void)
     rc = wan_sheet_write(s, in_dir("sheet.png"));
     wan_sheet_close(&s);
     ok(rc == 0 && wan_video_read(&v, path, &(wan_video_options){ 0 }) == 0 && v.height == 32 &&
-           v.width == 96, "34 x 102 pixels, read as 32 x 96");
-    static const struct { int y, x, grey; } want[] = { { 8, 8, 8 }, { 8, 40, 8 + 7 * 4 },
-        { 8, 80, 8 + 7 * 8 }, { 24, 8, 8 }, { 24, 40, 8 + 7 }, { 24, 80, 0 } };
+           v.width == 96,
+       "34 x 102 pixels, read as 32 x 96");
+    static const struct {
+        int y, x, grey;
+    } want[] = { { 8, 8, 8 },  { 8, 40, 8 + 7 * 4 }, { 8, 80, 8 + 7 * 8 },
+                 { 24, 8, 8 }, { 24, 40, 8 + 7 },    { 24, 80, 0 } };
     for (size_t i = 0; v.rgb && i < sizeof want / sizeof *want; i++)
         ok(v.rgb[(want[i].y * 96 + want[i].x) * 3] == want[i].grey, "grey %d at %d, %d (%d there)",
            want[i].grey, want[i].y, want[i].x, v.rgb[(want[i].y * 96 + want[i].x) * 3]);
@@ -274,7 +281,8 @@ static void check_writer(void)
     ok(wan_video_writer_open(&w, in_dir("no/x.mp4"), 32, 32, 16, 10) < 0 && !w, "%s",
        wan_err_text());
     ok(wan_video_writer_open(&w, in_dir("x.mp4"), 32, 32, 16, 10) == 0 &&
-           wan_video_writer_finish(&w) < 0 && access(path, F_OK), "%s", wan_err_text());
+           wan_video_writer_finish(&w) < 0 && access(path, F_OK),
+       "%s", wan_err_text());
     ok(wan_png_write("/dev/full", (uint8_t *)"abc", 1, 1) < 0, "%s", wan_err_text());
 }
 
@@ -310,12 +318,13 @@ static void check_damage(void)
     ok(wan_video_read(&v, in_dir("absent.mp4"), &o) < 0 && strstr(wan_err_text(), "absent.mp4"),
        "%s", wan_err_text());
     ok(wan_spew(in_dir("text.mp4"), "this is no video\n", 17) == 0 &&
-           wan_video_read(&v, path, &o) < 0 && strstr(wan_err_text(), "not a video"), "%s",
-       wan_err_text());
+           wan_video_read(&v, path, &o) < 0 && strstr(wan_err_text(), "not a video"),
+       "%s", wan_err_text());
     int rc = write_greys(in_dir("grey.mp4"), 20, 16, 64, 64);
     rc |= wan_slurp(&a, &n, path, 1 << 20);
     ok(rc == 0 && wan_spew(in_dir("cut.mp4"), a, n * 3 / 4) == 0 &&
-           wan_video_read(&v, path, &o) < 0, "cut: %s", wan_err_text());
+           wan_video_read(&v, path, &o) < 0,
+       "cut: %s", wan_err_text());
     free(a);
 }
 

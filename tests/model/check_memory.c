@@ -33,7 +33,11 @@ static void die(void)
     printf("Bail out! %s\n", wan_err_text());
     exit(1);
 }
-#define MUST(e) do { if ((e) < 0) die(); } while (0)
+#define MUST(e)                                                                                    \
+    do {                                                                                           \
+        if ((e) < 0)                                                                               \
+            die();                                                                                 \
+    } while (0)
 
 /* Runs a shell command in FOLDER; its peak resident MiB, or infinity when it failed. */
 static double peak(const char *fmt, ...)
@@ -108,8 +112,8 @@ static void run_clip(const char *model, int T, int H, int W, double *encode, dou
 static void check_vae(void)
 {
     int large = !refs_small();
-    double e, d, bound[2] = { large ? ENCODE_MIB : SMALL_ENCODE_MIB,
-                              large ? DECODE_MIB : SMALL_DECODE_MIB };
+    double e, d,
+        bound[2] = { large ? ENCODE_MIB : SMALL_ENCODE_MIB, large ? DECODE_MIB : SMALL_DECODE_MIB };
     const char *size = large ? "480x832" : "64x64";
     make_model("wide", "vae", "96");
     if (large)
@@ -137,8 +141,7 @@ static void check_text(void)
     make_model("text", "text_encoder", "4096 64 10240 1 960");
     for (int i = 0; i < 32; i++)
         snprintf(prompts + strlen(prompts), sizeof prompts - strlen(prompts), " 'circle %d'", i);
-    double mib = peak("exec wan-encode -q --device cpu --model text -o t.wan --prompt %s",
-                      prompts);
+    double mib = peak("exec wan-encode -q --device cpu --model text -o t.wan --prompt %s", prompts);
     ok(mib <= TEXT_MIB, "a layer of UMT5-XXL, 32 captions: %.0f MiB of %.0f", mib, TEXT_MIB);
 }
 

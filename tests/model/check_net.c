@@ -38,7 +38,11 @@ static void die(void)
     printf("Bail out! %s\n", wan_err_text());
     exit(1);
 }
-#define MUST(e) do { if ((e) < 0) die(); } while (0)
+#define MUST(e)                                                                                    \
+    do {                                                                                           \
+        if ((e) < 0)                                                                               \
+            die();                                                                                 \
+    } while (0)
 
 static char *in_case(const refcase *k, const char *name)
 {
@@ -181,8 +185,9 @@ static double step(wan_net *m, const refcase *k, int first, int n, float *pred, 
     wan_dev *d = m->d;
     float *rows = up(d, k->rows + s * 64, S * 64), *out = up(d, pred, S * 64);
     float *text = up(d, k->text + r * k->c.text_dim, R * k->c.text_dim);
-    wan_net_input in = { n, k->grid + first, WAN_RBUF(rows), k->t + first, WAN_RBUF(text),
-                         k->text_len + first };
+    wan_net_input in = {
+        n, k->grid + first, WAN_RBUF(rows), k->t + first, WAN_RBUF(text), k->text_len + first
+    };
     float *dpred = malloc((size_t)(S * 64) * sizeof *dpred), *at = dpred, *p = pred;
     const float *target = k->target + s * 64;
     double loss = 0;
@@ -311,8 +316,7 @@ static void check_bf16(const char *dir, wan_dev *d, const char *device)
     step(b, &k, 0, k.n, pb, dx);
     ok_err(rel_l2(pb, pa, n), BOUND_BF16, "%s bf16 %s: prediction", k.dir, device);
     ok(rel_l2(pb, pa, n) > 1e-5, "%s bf16 %s: is not float32", k.dir, device);
-    ok_err(grad_error(b, a), BOUND_BF16, "%s bf16 %s: gradient",
-           k.dir, device);
+    ok_err(grad_error(b, a), BOUND_BF16, "%s bf16 %s: gradient", k.dir, device);
     wan_net_free(&a);
     wan_net_free(&b);
     free(pa);
@@ -348,16 +352,30 @@ static void check_recompute(const char *dir, wan_dev *d, const char *device)
 /* The official initialisation: sizes of the entries, and that a seed is a seed. */
 static void check_init(wan_dev *d)
 {
-    wan_net_config c = { .heads = 2, .head_dim = 32, .layers = 1, .ffn = 96, .in_ch = 16,
-                         .out_ch = 16, .text_dim = 40, .text_len = 512, .freq_dim = 64,
-                         .patch_h = 2, .patch_w = 2, .eps = 1e-6 };
-    static const struct { const char *name; double rms; } want[] = {
+    wan_net_config c = { .heads = 2,
+                         .head_dim = 32,
+                         .layers = 1,
+                         .ffn = 96,
+                         .in_ch = 16,
+                         .out_ch = 16,
+                         .text_dim = 40,
+                         .text_len = 512,
+                         .freq_dim = 64,
+                         .patch_h = 2,
+                         .patch_w = 2,
+                         .eps = 1e-6 };
+    static const struct {
+        const char *name;
+        double rms;
+    } want[] = {
         { "blocks.0.ffn.net.0.proj.weight", 0.11180 }, /* sqrt(6/(64+96)) / sqrt(3) */
         { "condition_embedder.text_embedder.linear_1.weight", 0.02 },
         { "condition_embedder.time_proj.weight", 0.066815 }, /* sqrt(6/(64+384)) / sqrt(3) */
         { "blocks.0.scale_shift_table", 0.125 },             /* 1/sqrt(64) */
-        { "proj_out.weight", 0 }, { "blocks.0.attn1.to_q.bias", 0 },
-        { "blocks.0.attn1.norm_q.weight", 1 }, { "blocks.0.norm2.bias", 0 },
+        { "proj_out.weight", 0 },
+        { "blocks.0.attn1.to_q.bias", 0 },
+        { "blocks.0.attn1.norm_q.weight", 1 },
+        { "blocks.0.norm2.bias", 0 },
     };
     wan_net *m, *again;
     MUST(wan_net_new(&m, d, &c, WAN_F32, WAN_NET_TRAIN));

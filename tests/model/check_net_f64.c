@@ -11,9 +11,18 @@
 enum { N = 3, TEXT_LEN = 9 };
 
 static wan_dev *dev;
-static const wan_net_config config = { .heads = 2, .head_dim = 14, .layers = 2, .ffn = 20,
-                                       .in_ch = 3, .out_ch = 2, .text_dim = 10, .text_len = TEXT_LEN,
-                                       .freq_dim = 16, .patch_h = 2, .patch_w = 2, .eps = 1e-6 };
+static const wan_net_config config = { .heads = 2,
+                                       .head_dim = 14,
+                                       .layers = 2,
+                                       .ffn = 20,
+                                       .in_ch = 3,
+                                       .out_ch = 2,
+                                       .text_dim = 10,
+                                       .text_len = TEXT_LEN,
+                                       .freq_dim = 16,
+                                       .patch_h = 2,
+                                       .patch_w = 2,
+                                       .eps = 1e-6 };
 static const int64_t grids[N][3] = { { 1, 2, 3 }, { 2, 1, 2 }, { 3, 2, 1 } };
 static const int64_t text_len[N] = { 0, 4, TEXT_LEN };
 static const double times[N] = { 7.25, 400, 999.5 };
@@ -23,7 +32,11 @@ static void die(void)
     printf("Bail out! %s\n", wan_err_text());
     exit(1);
 }
-#define MUST(e) do { if ((e) < 0) die(); } while (0)
+#define MUST(e)                                                                                    \
+    do {                                                                                           \
+        if ((e) < 0)                                                                               \
+            die();                                                                                 \
+    } while (0)
 
 static void noise(double *v, int64_t n, uint64_t what, double std)
 {
@@ -70,7 +83,9 @@ typedef struct data {
 static data make_data(int first, int n, int full)
 {
     static int64_t all[N] = { TEXT_LEN, TEXT_LEN, TEXT_LEN };
-    data d = { .in = { .n = n, .grid = grids + first, .t = times + first,
+    data d = { .in = { .n = n,
+                       .grid = grids + first,
+                       .t = times + first,
                        .text_len = full ? all : text_len + first } };
     int64_t s0 = 0, t0 = 0, S = 0, T = 0, fi = 4 * config.in_ch, fo = 4 * config.out_ch;
     for (int i = 0; i < N; i++) {
@@ -300,7 +315,7 @@ static void check_calls(void)
     int64_t big[1][3] = { { 1, 2, 1025 } };
     wan_net_input in = d.in;
     in.n = 1;
-    in.grid = (const int64_t (*)[3])big;
+    in.grid = (const int64_t(*)[3])big;
     int rc = wan_net_forward(m, &in, d.pred);
     ok(rc < 0 && strstr(wan_err_text(), "1x2x1025"), "a grid beyond the RoPE range is refused: %s",
        wan_err_text());

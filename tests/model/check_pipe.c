@@ -26,7 +26,11 @@ static void die(void)
     printf("Bail out! %s\n", wan_err_text());
     exit(1);
 }
-#define MUST(e) do { if ((e) < 0) die(); } while (0)
+#define MUST(e)                                                                                    \
+    do {                                                                                           \
+        if ((e) < 0)                                                                               \
+            die();                                                                                 \
+    } while (0)
 
 static float *tensor(wan_st *st, const char *name, size_t *n)
 {
@@ -117,7 +121,9 @@ static int sample(const char *what, const char *options)
 
 static void check_solvers(void)
 {
-    static const struct { const char *name, *options; } run[] = {
+    static const struct {
+        const char *name, *options;
+    } run[] = {
         { "unipc", "--sample_solver unipc --schedule diffusers" },
         { "dpm++", "--sample_solver dpm++ --schedule diffusers" },
         { "euler", "--sample_solver euler --schedule diffusers" },
@@ -126,8 +132,8 @@ static void check_solvers(void)
     };
     for (size_t i = 0; i < sizeof run / sizeof *run; i++) {
         char options[2048], key[64];
-        snprintf(options, sizeof options,
-                 "%s --noise %s/in.safetensors --text %s/in.safetensors", run[i].options, ref, ref);
+        snprintf(options, sizeof options, "%s --noise %s/in.safetensors --text %s/in.safetensors",
+                 run[i].options, ref, ref);
         if (!sample(run[i].name, options))
             continue;
         snprintf(key, sizeof key, "latents.%s", run[i].name);
@@ -162,7 +168,8 @@ static void compare_text(const wan_record *rec, wan_st *in, const char *ids, con
     const wan_tensor *i = wan_record_find(rec, "token_ids"), *x = wan_record_find(rec, "text");
     const wan_st_tensor *wi = wan_st_find(in, ids);
     ok(i && wi && i->dtype == WAN_I32 && i->bytes == wi->bytes &&
-           !memcmp(i->data, wi->data, wi->bytes), "wan-encode --text-only: %s", ids);
+           !memcmp(i->data, wi->data, wi->bytes),
+       "wan-encode --text-only: %s", ids);
     size_t n;
     float *want_rows = tensor(in, rows, &n);
     ok_err(x && x->dtype == WAN_F32 && x->bytes == n * 4 ? rel_l2(x->data, want_rows, n) : INFINITY,
@@ -182,8 +189,8 @@ static void check_text_only(void)
     wan_st *in;
     snprintf(cmd, sizeof cmd,
              "wan-encode -q --model examples/tiny --prompt '%s' '%s' | wan-encode -q --text-only "
-             "--precision fp32 --device cpu --model %s > %s/t.wan", word("prompt"),
-             word("negative_prompt"), ref, folder);
+             "--precision fp32 --device cpu --model %s > %s/t.wan",
+             word("prompt"), word("negative_prompt"), ref, folder);
     if (!ok(system(cmd) == 0, "wan-encode --text-only"))
         return;
     snprintf(path, sizeof path, "%s/in.safetensors", ref);

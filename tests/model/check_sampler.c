@@ -14,7 +14,11 @@ static void die(void)
     printf("Bail out! %s\n", wan_err_text());
     exit(1);
 }
-#define MUST(e) do { if ((e) < 0) die(); } while (0)
+#define MUST(e)                                                                                    \
+    do {                                                                                           \
+        if ((e) < 0)                                                                               \
+            die();                                                                                 \
+    } while (0)
 
 /* "dpm++-official" -> solver and schedule. */
 static const char *split(const char *name, char *solver, size_t size)
@@ -96,8 +100,9 @@ typedef struct guided {
 
 static void branch(guided *g, const wan_net_context *ctx, wan_real t, float *v)
 {
-    wan_net_input in = { .n = 1, .grid = (const int64_t (*)[3])g->grid, .rows = WAN_RBUF(g->rows),
-                         .t = &t };
+    wan_net_input in = {
+        .n = 1, .grid = (const int64_t(*)[3])g->grid, .rows = WAN_RBUF(g->rows), .t = &t
+    };
     MUST(wan_net_forward_cached(g->m, &in, ctx, g->pred));
     MUST(g->d->ops->unpatchify(g->d, v, WAN_RBUF(g->pred), g->C, g->T, g->h, g->w, WAN_PATCH_HWC));
 }

@@ -67,7 +67,8 @@ static void check_ids(wan_tokenizer *t, const char *text, int64_t max_len, const
     int32_t *ids;
     int64_t n;
     if (!ok(wan_tokenizer_encode(t, &ids, &n, text, max_len) == 0 && n >= 1 && n <= max_len &&
-                ids[n - 1] == 1, "%s", what))
+                ids[n - 1] == 1,
+            "%s", what))
         return;
     free(ids);
 }
@@ -81,7 +82,8 @@ static void check_json(void)
         return;
     check_ids(t, "", 512, "the empty text is </s>");
     check_ids(t, "a red circle moves up", 3, "cut to three ids");
-    int rc = wan_tokenizer_encode(t, &ids, &n, "\xf0\x90\x8d\x88", 512); /* U+10348: byte fallback */
+    int rc =
+        wan_tokenizer_encode(t, &ids, &n, "\xf0\x90\x8d\x88", 512); /* U+10348: byte fallback */
     ok(rc == 0 && n == 6 && ids[1] == 4 + 0xf0 && ids[4] == 4 + 0x88,
        "an unknown character becomes its bytes");
     free(ids);

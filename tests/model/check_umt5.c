@@ -58,8 +58,7 @@ static void check(const char *dir, const char *dev, wan_dtype compute, double bo
         ok_err(rel_l2(p, want, (size_t)n), bound, "%s %s %s: %d tokens", refs_name(dir), dev,
                wan_dtype_name(compute), (int)len[i]);
         rc = wan_umt5_encode(e, alone, &ids[i], &len[i], 1);
-        ok_err(rc < 0 ? INFINITY : rel_l2(alone, p, (size_t)n), bound / 10,
-               "  the same as alone");
+        ok_err(rc < 0 ? INFINITY : rel_l2(alone, p, (size_t)n), bound / 10, "  the same as alone");
         free(want), free(alone);
     }
     int32_t bad = 1 << 20;

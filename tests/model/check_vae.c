@@ -38,7 +38,7 @@ static void *load(wan_st *st, const char *what, int t, wan_dtype dt, int64_t *sh
 typedef struct video {
     float *v; /* [3, T, H, W] as the dump has it */
     int64_t T, H, W, t;
-    int off;  /* worst difference of u8 from trunc((v+1)/2*255) */
+    int off; /* worst difference of u8 from trunc((v+1)/2*255) */
 } video;
 
 static int keep(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H, int64_t W)
@@ -96,13 +96,13 @@ static void check_decode(wan_vae *v, wan_st *in, wan_st *out, int T, double boun
     float *latent = load(in, "z", T, WAN_F32, z), *want = load(out, "video", T, WAN_F32, s);
     size_t n = (size_t)(s[0] * s[1] * s[2] * s[3]);
     video o = { calloc(n, sizeof(float)), s[1], s[2], s[3], 0, 0 };
-    ok(wan_vae_decode(v, latent, z[1], z[2], z[3], keep, &o) == 0, "%s: decode %d frames", who,
-       T);
+    ok(wan_vae_decode(v, latent, z[1], z[2], z[3], keep, &o) == 0, "%s: decode %d frames", who, T);
     ok(o.t == T, "%s: %d frames come out (%d)", who, T, (int)o.t);
     ok_err(rel_l2(o.v, want, n), bound, "%s: video of %d frames", who, T);
     ok(o.off == 0, "%s: u8 frames are the truncated pixels", who);
     ok(wan_vae_decode(v, latent, z[1], z[2], z[3], refuse, NULL) < 0 &&
-           !strcmp(wan_err_text(), "enough"), "%s: the receiver can stop", who);
+           !strcmp(wan_err_text(), "enough"),
+       "%s: the receiver can stop", who);
     free(latent), free(want), free(o.v);
 }
 
@@ -150,7 +150,7 @@ static void check_model(const char *dir, const char *dev, wan_dtype compute, dou
 
 /* ---- bands of rows */
 
-#define BAND_T 2  /* latent frames, of 40x2 */
+#define BAND_T 2 /* latent frames, of 40x2 */
 #define BAND_PX ((4 * BAND_T - 3) * 320 * 16 * 3)
 
 typedef struct band_clip {
@@ -182,13 +182,15 @@ static void check_bands(const char *dir, const char *dev, wan_dtype compute)
         z[i] = (float)((i * 2654435761u >> 8) % 4001) / 1000 - 2;
     whole.n = cut.n = cut.pixels = 0;
     if (!ok(wan_dev_open(&d, dev, 0) == 0 &&
-                wan_vae_open(&v, d, dir, WAN_VAE_DECODER, compute) == 0, "%s: decoder", dir))
+                wan_vae_open(&v, d, dir, WAN_VAE_DECODER, compute) == 0,
+            "%s: decoder", dir))
         return;
     int64_t budget = v->dec.budget;
     ok(d->kind == WAN_DEV_CPU ? budget > 0 : budget == 0, "%s: bands on the CPU alone", dev);
     v->dec.budget = 0;
     ok(wan_vae_decode(v, z, BAND_T, 40, 2, keep_bytes, &whole) == 0 && v->dec.bands == 1 &&
-           whole.n == BAND_PX && whole.pixels, "%s %s: whole frames", dev, wan_dtype_name(compute));
+           whole.n == BAND_PX && whole.pixels,
+       "%s %s: whole frames", dev, wan_dtype_name(compute));
     int rc = wan_vae_decode(v, z, 1, 2, 2, keep_bytes, &cut); /* another size in between */
     cut.n = cut.pixels = 0;
     v->dec.budget = 1;

@@ -58,16 +58,24 @@ static void machine(void)
     ok(!RUN("\x80\x02(."), "an open mark: %s", wan_err_text());
     ok(!RUN("\x80\x02K\1K\2."), "two values: %s", wan_err_text());
     ok(!RUN("\x80\x09N."), "protocol 9: %s", wan_err_text());
-    ok(!RUN("\x80\x02X\xff\xff\xff\x7f" "a."), "a long text: %s", wan_err_text());
-    ok(!RUN("\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\xff" "a."), "bytes: %s", wan_err_text());
+    ok(!RUN("\x80\x02X\xff\xff\xff\x7f"
+            "a."),
+       "a long text: %s", wan_err_text());
+    ok(!RUN("\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\xff"
+            "a."),
+       "bytes: %s", wan_err_text());
     ok(!RUN("\x80\x02Nr\xff\xff\xff\xff."), "a huge memo: %s", wan_err_text());
     ok(!RUN("\x80\x02h\x00."), "an empty memo: %s", wan_err_text());
     ok(!RUN("\x80\x02(K\1u."), "a key without value: %s", wan_err_text());
     ok(!RUN("\x80\x02}K\1a."), "append to a map: %s", wan_err_text());
     ok(!RUN("\x80\x02NR."), "a call of nothing: %s", wan_err_text());
     ok(!RUN("\x80\x02\x8b\xff\xff\xff\xff."), "a giant integer: %s", wan_err_text());
-    ok(!RUN("\x80\x02" "cos\nsystem"), "a cut name: %s", wan_err_text());
-    ok(!RUN("\x80\x02" "I5\n."), "an opcode torch never writes: %s", wan_err_text());
+    ok(!RUN("\x80\x02"
+            "cos\nsystem"),
+       "a cut name: %s", wan_err_text());
+    ok(!RUN("\x80\x02"
+            "I5\n."),
+       "an opcode torch never writes: %s", wan_err_text());
     ok(RUN("\x80\x02]q\0h\0a."), "a list inside itself is no trouble here");
 }
 
@@ -106,7 +114,8 @@ static void walks(void)
 static void memory(void)
 {
     enum { TEXT = 1 << 20, CALLS = 2000 };
-    static const char begin[] = "\x80\x02" "c_codecs\nencode\nq\x01X\x00\x00\x10\x00";
+    static const char begin[] = "\x80\x02"
+                                "c_codecs\nencode\nq\x01X\x00\x00\x10\x00";
     static const char middle[] = "q\x02X\x06\x00\x00\x00latin1q\x03(";
     static const char call[] = "h\x01h\x02h\x03\x86R";
     char *text = calloc(1, TEXT + CALLS * sizeof call + 200), *p = text;

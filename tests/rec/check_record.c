@@ -229,7 +229,8 @@ static bytes filter(const bytes *in, wan_reader_stream_fn *fn)
 static void check_histories(void)
 {
     bytes part[4] = { make_by("one", 1, 1), make_by("two", 2, 1), make_by("none", 0, 1),
-                      make_by("one", 1, 1) }, in;
+                      make_by("one", 1, 1) },
+          in;
     FILE *f = begin(&in);
     for (int i = 0; i < 4; i++)
         fwrite(part[i].p, 1, part[i].n, f);
@@ -306,8 +307,8 @@ static void refuse_entry(const char *what, int at, uint64_t value, const char *s
 {
     bytes b = make(1, 1);
     uint8_t *head = nth(b, 1);
-    size_t table = 64 + wan_align(wan_align(wan_le_get32(head + 32), 8) + wan_le_get32(head + 36),
-                                  8);
+    size_t table =
+        64 + wan_align(wan_align(wan_le_get32(head + 32), 8) + wan_le_get32(head + 36), 8);
     wan_le_put64(head + table + at, value);
     wan_head h;
     if (wan_head_decode(&h, head) < 0)
@@ -401,8 +402,8 @@ static void check_unknown(const char *type, int allowed)
     if (allowed)
         ok(rc == 0 && count(b.p, b.n) == 2, "unknown type %s is passed over", type);
     else
-        ok(rc == 0 && count(b.p, b.n) == -2 && strstr(wan_err_text(), type), "%s refused: %s",
-           type, wan_err_text());
+        ok(rc == 0 && count(b.p, b.n) == -2 && strstr(wan_err_text(), type), "%s refused: %s", type,
+           wan_err_text());
     if (allowed) {
         wan_reader *r;
         wan_record rec = WAN_RECORD_INIT;
@@ -441,7 +442,8 @@ static void check_build(void)
     wan_record r = WAN_RECORD_INIT;
     int64_t shape[1] = { 2 }, bad[1] = { -2 };
     ok(wan_record_set_key(&r, "a.b") < 0 && wan_record_set_key(&r, "") < 0 &&
-           wan_record_set_key(&r, "/a") < 0 && wan_record_set_key(&r, "a//b") < 0, "illegal keys");
+           wan_record_set_key(&r, "/a") < 0 && wan_record_set_key(&r, "a//b") < 0,
+       "illegal keys");
     ok(wan_record_set_key(&r, "a/b-C_9") == 0, "legal key");
     ok(wan_record_add(&r, "x", WAN_F32, shape, 1, malloc(8), WAN_TAKE) == 0, "add");
     ok(wan_record_add(&r, "x", WAN_F32, shape, 1, malloc(8), WAN_TAKE) < 0, "duplicate name");
@@ -460,7 +462,8 @@ static void check_build(void)
     json_t *two = wan_provenance_append(one, "wan-b", NULL);
     char *s = wan_json_dump(two);
     ok(!strstr(s, "/home") && !strstr(s, "/tmp") && strstr(s, "\"model\":\"tiny\"") &&
-           strstr(s, "\"prev\":\"wan-a.1\"") && strstr(s, "\"id\":\"wan-b.2\""), "%s", s);
+           strstr(s, "\"prev\":\"wan-a.1\"") && strstr(s, "\"id\":\"wan-b.2\""),
+       "%s", s);
     free(s);
     json_decref(opts);
     json_decref(one);

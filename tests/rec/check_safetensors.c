@@ -38,7 +38,8 @@ static void refuse(const char *what, int64_t n, const char *header, size_t data,
     wan_st *st;
     make("bad.safetensors", n, header, data);
     ok(wan_st_open(&st, path) < 0 && strstr(wan_err_text(), say) &&
-           strstr(wan_err_text(), "bad.safetensors"), "%s: %s", what, wan_err_text());
+           strstr(wan_err_text(), "bad.safetensors"),
+       "%s: %s", what, wan_err_text());
 }
 
 static void accept(const char *what, const char *header, size_t data, size_t tensors)
@@ -84,8 +85,8 @@ static void check_rules(void)
     refuse("5 hole at the start", -1, "{" T("a", "F32", "[1]", "4", "8") "}", 8, "a hole");
     refuse("5 hole inside", -1,
            "{" T("a", "U8", "[1]", "0", "1") "," T("b", "U8", "[1]", "2", "3") "}", 3, "a hole");
-    refuse("5 overlap", -1,
-           "{" T("a", "U8", "[2]", "0", "2") "," T("b", "U8", "[2]", "1", "3") "}", 3, "overlaps");
+    refuse("5 overlap", -1, "{" T("a", "U8", "[2]", "0", "2") "," T("b", "U8", "[2]", "1", "3") "}",
+           3, "overlaps");
     refuse("5 end before begin", -1, "{" T("a", "U8", "[2]", "2", "0") "}", 2, "begin <= end");
     refuse("6 product overflows", -1,
            "{" T("a", "F32", "[4294967296,4294967296,4294967296]", "0", "4") "}", 4, "tensor a");
@@ -128,7 +129,8 @@ static void check_write(void)
     char *text;
     size_t size;
     ok(wan_slurp(&text, &size, path, 1 << 20) == 0 && wan_le_get64((uint8_t *)text) % 8 == 0 &&
-           text[8] == '{' && strstr(text + 8, "\"format\":\"pt\""), "padded header, pt format");
+           text[8] == '{' && strstr(text + 8, "\"format\":\"pt\""),
+       "padded header, pt format");
     free(text);
     ok(wan_st_open(&st, path) == 0 && wan_st_count(st) == 3, "read back");
     ok(!strcmp(wan_st_at(st, 0)->name, "h") && !strcmp(wan_st_at(st, 2)->name, "w"), "by name");
@@ -136,19 +138,24 @@ static void check_write(void)
        "metadata");
     ok((uintptr_t)wan_st_find(st, "w")->data % 4 == 3, "w is not aligned in the file");
     ok(wan_st_load(st, "w", (int64_t[]){ 2, 3 }, 2, back, WAN_F32) == 0 &&
-           !memcmp(a, back, sizeof a), "F32");
+           !memcmp(a, back, sizeof a),
+       "F32");
     ok(wan_st_load(st, "h", (int64_t[]){ 6 }, 1, back, WAN_F32) == 0 && back[3] == 3.140625f &&
-           back[1] == -2, "BF16 to F32");
+           back[1] == -2,
+       "BF16 to F32");
     ok(wan_st_load(st, "w", (int64_t[]){ 3, 2 }, 2, back, WAN_F32) < 0 &&
-           strstr(wan_err_text(), "[2, 3], expected [3, 2]"), "%s", wan_err_text());
+           strstr(wan_err_text(), "[2, 3], expected [3, 2]"),
+       "%s", wan_err_text());
     ok(wan_st_load(st, "odd", (int64_t[]){ 3 }, 1, back, WAN_F32) < 0, "%s", wan_err_text());
     ok(wan_st_load(st, "no", (int64_t[]){ 3 }, 1, back, WAN_F32) < 0 &&
-           strstr(wan_err_text(), "missing"), "%s", wan_err_text());
+           strstr(wan_err_text(), "missing"),
+       "%s", wan_err_text());
     const char *name = NULL;
     ok(wan_st_unused(st, &name) == 0, "all used");
     wan_st_release(st, wan_st_find(st, "w"));
     ok(wan_st_load(st, "w", (int64_t[]){ 2, 3 }, 2, back, WAN_F32) == 0 &&
-           !memcmp(a, back, sizeof a), "read again after release");
+           !memcmp(a, back, sizeof a),
+       "read again after release");
     wan_st_close(&st);
     ok(wan_st_open(&st, path) == 0 && wan_st_unused(st, &name) == 3 && !strcmp(name, "h"),
        "none used");
@@ -186,18 +193,19 @@ static void check_shards(void)
                "\"b\":\"s1.safetensors\",\"c\":\"s2.safetensors\"}}");
     uint8_t c = 0;
     ok(wan_st_open(&st, path) == 0 && wan_st_count(st) == 3 &&
-           wan_st_load(st, "c", (int64_t[]){ 1 }, 1, &c, WAN_U8) == 0 && c == 1, "two shards");
+           wan_st_load(st, "c", (int64_t[]){ 1 }, 1, &c, WAN_U8) == 0 && c == 1,
+       "two shards");
     wan_st_close(&st);
     refuse_index("{\"weight_map\":{\"a\":\"../m/s2.safetensors\"}}", "leaves the folder");
     refuse_index("{\"weight_map\":{\"a\":\"s2.safetensors\",\"b\":\"s1.safetensors\"}}",
                  "nothing about it");
     refuse_index("{\"weight_map\":{\"a\":\"s2.safetensors\",\"c\":\"s2.safetensors\","
-                 "\"d\":\"s2.safetensors\"}}", "tensor d: not in");
+                 "\"d\":\"s2.safetensors\"}}",
+                 "tensor d: not in");
     refuse_index("{\"weight_map\":{\"a\":\"s3.safetensors\"}}", "No such file");
     refuse_index("{}", "weight_map");
     make("m/s3.safetensors", -1, "{" T("b", "U8", "[1]", "0", "1") "}", 1);
-    refuse_index("{\"weight_map\":{\"b\":\"s1.safetensors\",\"x\":\"s3.safetensors\"}}",
-                 "in both");
+    refuse_index("{\"weight_map\":{\"b\":\"s1.safetensors\",\"x\":\"s3.safetensors\"}}", "in both");
     make("m/model.safetensors", -1, "{}", 0);
     in_dir("m");
     ok(wan_st_open(&st, path) < 0 && strstr(wan_err_text(), "both"), "%s", wan_err_text());
@@ -239,7 +247,8 @@ static void check_python(void)
     int64_t y = 0;
     ok(wan_st_open(&st, in_dir("py.safetensors")) == 0 &&
            wan_st_load(st, "x", (int64_t[]){ 3, 2 }, 2, x, WAN_F32) == 0 && x[5] == 5 &&
-           wan_st_load(st, "y", NULL, 0, &y, WAN_I64) == 0 && y == 5, "we read what Python wrote");
+           wan_st_load(st, "y", NULL, 0, &y, WAN_I64) == 0 && y == 5,
+       "we read what Python wrote");
     wan_st_close(&st);
 }
 

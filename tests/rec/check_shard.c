@@ -27,12 +27,19 @@ static char *in_dir(const char *name)
 
 static void names(void)
 {
-    static const struct { const char *name, *key, *part; } table[] = {
-        { "a.json", "a", "json" },       { "a.img1.jpg", "a", "img1.jpg" },
-        { "d/a.json", "d/a", "json" },   { "d.e/a.json", "d.e/a", "json" },
-        { "./a.json", "./a", "json" },   { "a.", "a", "" },
-        { "a..b", "a", ".b" },           { ".hidden", NULL, NULL },
-        { "README", NULL, NULL },        { "__index__/foo.json", NULL, NULL },
+    static const struct {
+        const char *name, *key, *part;
+    } table[] = {
+        { "a.json", "a", "json" },
+        { "a.img1.jpg", "a", "img1.jpg" },
+        { "d/a.json", "d/a", "json" },
+        { "d.e/a.json", "d.e/a", "json" },
+        { "./a.json", "./a", "json" },
+        { "a.", "a", "" },
+        { "a..b", "a", ".b" },
+        { ".hidden", NULL, NULL },
+        { "README", NULL, NULL },
+        { "__index__/foo.json", NULL, NULL },
         { "__meta__.json", "__meta__", "json" },
         { "x/__m__/y.z", "x/__m__/y", "z" },
         { "v1.5_clip.json", "v1", "5_clip.json" },
@@ -51,8 +58,8 @@ static void names(void)
         good &= same;
     }
     ok(good, "member names split as webdataset splits them");
-    static const char *const unsafe[] = { "/etc/x.json", "../x.json", "a/../b.json", "a\n.json",
-                                          "a/..", "" };
+    static const char *const unsafe[] = { "/etc/x.json", "../x.json", "a/../b.json",
+                                          "a\n.json",    "a/..",      "" };
     for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++) {
         size_t len;
         const char *part;
@@ -68,7 +75,8 @@ static void patterns(void)
     ok(good && !strcmp(l.v[0], "s008/a.tar") && !strcmp(l.v[8], "s010/b2.tar"),
        "braces: ranges, lists, nested");
     wan_names_clear(&l);
-    good = wan_names_expand(&l, "r0-{000..003}.tar") == 0 && wan_names_expand(&l, "r1-000.tar") == 0;
+    good =
+        wan_names_expand(&l, "r0-{000..003}.tar") == 0 && wan_names_expand(&l, "r1-000.tar") == 0;
     ok(good && wan_names_collapse(&back, &l) == 0 && back.n == 2 &&
            !strcmp(back.v[0], "r0-{000..003}.tar") && !strcmp(back.v[1], "r1-000.tar"),
        "runs of numbers collapse (%s)", back.n ? back.v[0] : "");
@@ -143,8 +151,8 @@ static int put(wan_shard_writer *w, int i, wan_dtype t)
 
 static int same_record(const wan_record *a, const wan_record *b)
 {
-    int same = !strcmp(a->key, b->key) && json_equal(a->meta, b->meta) &&
-               a->n_tensors == b->n_tensors;
+    int same =
+        !strcmp(a->key, b->key) && json_equal(a->meta, b->meta) && a->n_tensors == b->n_tensors;
     for (int i = 0; same && i < a->n_tensors; i++) {
         const wan_tensor *x = &a->tensors[i], *y = &b->tensors[i];
         same = !strcmp(x->name, y->name) && x->dtype == y->dtype && x->rank == y->rank &&
@@ -242,7 +250,8 @@ static void reading(void)
     wan_shard_reader *r = NULL;
     wan_shard_sample s;
     wan_record got = WAN_RECORD_INIT;
-    int n = 0, good = wan_shard_reader_open(&r, in_dir("a/shard-rank00-000000.tar"), 0) == 0, rc = 0;
+    int n = 0, good = wan_shard_reader_open(&r, in_dir("a/shard-rank00-000000.tar"), 0) == 0,
+        rc = 0;
     while (good && (rc = wan_shard_reader_next(r, &s)) == 1) {
         wan_record want = WAN_RECORD_INIT;
         make(&want, n, WAN_F32);
@@ -281,7 +290,11 @@ static void bytes(void)
     ok(n % 10240 == 0 && field(t, 0, 100, "__provenance__/header.json"), "provenance comes first");
     ok(field(h, 0, 100, "set/clip_000000.json") && field(h, 100, 8, "000444") &&
            field(h, 108, 8, "000000") && field(h, 116, 8, "000000") &&
-           field(h, 136, 12, "00000000000") && h[156] == '0' && !memcmp(h + 257, "ustar\0" "00", 8) &&
+           field(h, 136, 12, "00000000000") && h[156] == '0' &&
+           !memcmp(h + 257,
+                   "ustar\0"
+                   "00",
+                   8) &&
            field(h, 265, 32, "bigdata") && field(h, 297, 32, "bigdata"),
        "plain ustar, mode 0444, nobody's, time 0");
     size_t refused = 0, tried = 0, cut = n - 512;
@@ -326,7 +339,10 @@ static void tar_header(uint8_t h[512], const char *name, uint64_t size, char typ
     memset(h, 0, 512);
     strcpy((char *)h, name);
     memcpy(h + 100, "0000444", 7);
-    memcpy(h + 257, "ustar\0" "00", 8);
+    memcpy(h + 257,
+           "ustar\0"
+           "00",
+           8);
     memset(h + 148, ' ', 8);
     if (size < 1ull << 33)
         snprintf((char *)h + 124, 12, "%011" PRIo64, size);
@@ -336,7 +352,10 @@ static void tar_header(uint8_t h[512], const char *name, uint64_t size, char typ
     h[156] = (uint8_t)type;
     if (type == 'S') { /* old GNU sparse: one byte at offset 0, of 1024 */
         memcpy(h + 257, "ustar  ", 8);
-        memcpy(h + 386, "00000000000\0" "00000000001", 23);
+        memcpy(h + 386,
+               "00000000000\0"
+               "00000000001",
+               23);
         memcpy(h + 483, "00000002000", 11);
     } else if (type == '1' || type == '2') {
         memcpy(h + 157, "a.json", 6);
@@ -390,7 +409,10 @@ static void members(void)
 /* A sparse shard of 12 GiB: sizes over 8 GiB, offsets over 4 GiB. */
 static void large(void)
 {
-    static const struct { const char *name; uint64_t size, at; } m[] = {
+    static const struct {
+        const char *name;
+        uint64_t size, at;
+    } m[] = {
         { "a.json", 2, 0 },
         { "a.t0.wan", (9ull << 30) + 5, 1024 },
         { "b.json", 3ull << 30, (9ull << 30) + 2048 },
@@ -458,8 +480,9 @@ static int refused(const char *name, wan_dtype t, const int64_t *shape, int rank
 
 static void refusals(void)
 {
-    static const int64_t odd[4] = { 16, 1, 3, 4 }, even[4] = { 16, 1, 2, 4 }, three[3] = { 2, 2, 2 },
-                         rows[2] = { 513, 2 }, none[2] = { 0, 8 }, text[2] = { 4, 8 };
+    static const int64_t odd[4] = { 16, 1, 3, 4 }, even[4] = { 16, 1, 2, 4 },
+                         three[3] = { 2, 2, 2 }, rows[2] = { 513, 2 }, none[2] = { 0, 8 },
+                         text[2] = { 4, 8 };
     ok(!refused("latent", WAN_F32, even, 4, 999, -1), "a good latent");
     ok(refused("latent", WAN_F32, odd, 4, 0, -1), "odd: %s", wan_err_text());
     ok(refused("latent", WAN_F32, even, 4, NAN, -1), "NaN: %s", wan_err_text());

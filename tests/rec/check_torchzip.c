@@ -56,8 +56,8 @@ static void views(void)
     static const int64_t e[12] = { 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2 };
     static const int64_t v[6] = { 6, 7, 14, 15, 22, 23 };
     static const int64_t rows[10] = { 5, 6, 7, 8, 9, 10, 11, 12, 13, 14 };
-    static const int64_t turned[20] = { 0, 5, 10, 15, 1, 6, 11, 16, 2, 7,
-                                        12, 17, 3, 8, 13, 18, 4, 9, 14, 19 };
+    static const int64_t turned[20] = { 0,  5,  10, 15, 1,  6,  11, 16, 2,  7,
+                                        12, 17, 3,  8,  13, 18, 4,  9,  14, 19 };
     wan_torch *w = open_data("strided.pth");
     same(w, "t", t, 24, 3, WAN_F32);
     same(w, "e", e, 12, 2, WAN_F32);
@@ -111,12 +111,26 @@ static void legacy(void)
 /* Before torch 0.4 a storage could be a view of another: (key, offset, elements). */
 static void storage_view(void)
 {
-    static const char head[] =
-        "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." "\x80\x02M\xe9\x03."
-        "\x80\x02}." "\x80\x02" "ctorch._utils\n_rebuild_tensor_v2\n(("
-        "X\7\0\0\0storage" "ctorch\nFloatStorage\n" "X\1\0\0\0a" "X\3\0\0\0cpu" "K\6"
-        "X\1\0\0\0v" "K\2" "K\4\x87" "tQ" "K\1" "K\3\x85" "K\1\x85" "\x89)tR."
-        "\x80\x02]X\1\0\0\0aa." "\6\0\0\0\0\0\0";
+    static const char head[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+                               "\x80\x02M\xe9\x03."
+                               "\x80\x02}."
+                               "\x80\x02"
+                               "ctorch._utils\n_rebuild_tensor_v2\n(("
+                               "X\7\0\0\0storage"
+                               "ctorch\nFloatStorage\n"
+                               "X\1\0\0\0a"
+                               "X\3\0\0\0cpu"
+                               "K\6"
+                               "X\1\0\0\0v"
+                               "K\2"
+                               "K\4\x87"
+                               "tQ"
+                               "K\1"
+                               "K\3\x85"
+                               "K\1\x85"
+                               "\x89)tR."
+                               "\x80\x02]X\1\0\0\0aa."
+                               "\6\0\0\0\0\0\0";
     static const float data[6] = { 0, 1, 2, 3, 4, 5 };
     char file[sizeof head + sizeof data];
     float got[3] = { 0 };
@@ -234,9 +248,12 @@ static size_t zip_header(uint8_t *p, int central, const char *name, size_t at, s
 static int crafted(const struct more *m)
 {
     static const char pkl[] = "\x80\x02K\x05.";
-    const struct { const char *name, *data; size_t n; } e[] = {
-        { "archive/data.pkl", pkl, sizeof pkl - 1 }, { "archive/version", "3\n", 2 },
-        { m->name, "data", 4 } };
+    const struct {
+        const char *name, *data;
+        size_t n;
+    } e[] = { { "archive/data.pkl", pkl, sizeof pkl - 1 },
+              { "archive/version", "3\n", 2 },
+              { m->name, "data", 4 } };
     uint8_t zip[1024];
     size_t n = 0, at[3], dir;
     for (int i = 0; i < 3; i++) {
@@ -263,8 +280,8 @@ static int crafted(const struct more *m)
     wan_torch_close(&w);
     return rc;
 }
-#define REFUSED(say, ...) \
-    ok(crafted(&(struct more){ __VA_ARGS__ }) < 0 && strstr(wan_err_text(), say), "%s", \
+#define REFUSED(say, ...)                                                                          \
+    ok(crafted(&(struct more){ __VA_ARGS__ }) < 0 && strstr(wan_err_text(), say), "%s",            \
        wan_err_text())
 
 static void zips(void)

@@ -27,7 +27,11 @@ static int build(wan_config *c, const char *yaml, const char *const *words, cons
     return mode ? wan_config_finish(c, mode) : 0;
 }
 
-#define WORDS(...) (const char *const[]){ __VA_ARGS__, NULL }
+#define WORDS(...)                                                                                 \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
 
 static void refused(const char *name, const char *yaml, const char *const *words, const char *say)
 {
@@ -42,12 +46,14 @@ static void layers(void)
 {
     wan_config *c = fresh();
     ok(c->v.lr == 9e-5 && c->v.train_iters == 10000 && c->v.global_batch == 4 &&
-       c->v.warmup_iters == 2000 && c->v.beta2 == 0.95 && c->v.clip_grad == 1 && c->v.seed == 1234,
+           c->v.warmup_iters == 2000 && c->v.beta2 == 0.95 && c->v.clip_grad == 1 &&
+           c->v.seed == 1234,
        "the recipe's defaults");
     const char *yaml = "optimizer:\n  lr: 1e-4\n  weight_decay: 0.1\ntrain:\n  train_iters: 100\n";
     int rc = build(c, yaml, WORDS("optimizer.lr=2e-4", "+flow.stratify=true"), "pretrain");
     ok(rc == 0 && c->v.lr == 2e-4 && c->v.weight_decay == 0.1 && c->v.train_iters == 100 &&
-       c->v.stratify, "recipe < YAML < words");
+           c->v.stratify,
+       "recipe < YAML < words");
     ok(c->v.min_lr == 2e-5 && c->v.decay_iters == 100 && c->v.warmup_iters == 20,
        "min_lr, lr_decay_iters and the warm-up follow");
     wan_config *long_run = fresh();
@@ -67,12 +73,14 @@ static void presets(void)
     wan_config *c = fresh();
     int rc = build(c, NULL, NULL, "pretrain");
     ok(rc == 0 && !strcmp(c->v.sampling, "logit_normal") && c->v.logit_std == 1.5 &&
-       c->v.shift == 2.5 && c->v.mix_uniform == 0.2 && c->v.loss_weighting, "pretrain preset");
+           c->v.shift == 2.5 && c->v.mix_uniform == 0.2 && c->v.loss_weighting,
+       "pretrain preset");
     wan_config_free(&c);
     c = fresh();
     rc = build(c, NULL, NULL, "finetune");
     ok(rc == 0 && !strcmp(c->v.sampling, "uniform") && c->v.logit_std == 1 && c->v.shift == 3 &&
-       c->v.mix_uniform == 0.1, "finetune preset");
+           c->v.mix_uniform == 0.1,
+       "finetune preset");
     wan_config_free(&c);
     c = fresh();
     rc = build(c, "flow:\n  shift: 5\n", WORDS("flow.preset=pretrain"), "finetune");
@@ -84,17 +92,21 @@ static void presets(void)
 static void aliases(void)
 {
     wan_config *c = fresh();
-    int rc = build(c, NULL, WORDS("optim.learning_rate=1e-5", "optim.optimizer.betas=[0.8, 0.99]",
-                                  "step_scheduler.global_batch_size=16", "flow_matching.flow_shift=4",
-                                  "fsdp.activation_checkpointing=true", "train.train_iters=1e3"),
+    int rc = build(c, NULL,
+                   WORDS("optim.learning_rate=1e-5", "optim.optimizer.betas=[0.8, 0.99]",
+                         "step_scheduler.global_batch_size=16", "flow_matching.flow_shift=4",
+                         "fsdp.activation_checkpointing=true", "train.train_iters=1e3"),
                    "finetune");
     ok(rc == 0 && c->v.lr == 1e-5 && c->v.beta1 == 0.8 && c->v.beta2 == 0.99 &&
-       c->v.global_batch == 16 && c->v.shift == 4 && !strcmp(c->v.recompute, "full") &&
-       c->v.train_iters == 1000, "Automodel's names");
+           c->v.global_batch == 16 && c->v.shift == 4 && !strcmp(c->v.recompute, "full") &&
+           c->v.train_iters == 1000,
+       "Automodel's names");
     wan_config_free(&c);
     c = fresh();
-    rc = build(c, NULL, WORDS("train.micro_batch_size=1", "ddp.overlap_grad_reduce=false",
-                              "logger.wandb_project=x"), "finetune");
+    rc = build(c, NULL,
+               WORDS("train.micro_batch_size=1", "ddp.overlap_grad_reduce=false",
+                     "logger.wandb_project=x"),
+               "finetune");
     ok(rc == 0 && c->n_noted == 3 && !strcmp(c->noted[0], "ddp.overlap_grad_reduce=false"),
        "keys that DFM needs are accepted and listed");
     wan_config_free(&c);
@@ -103,10 +115,12 @@ static void aliases(void)
 static void unset(void)
 {
     wan_config *c = fresh();
-    int rc = build(c, "train:\nflow:\n  timestep_sampling: null\n  shift: ~\ndataset:\n"
-                      "  global_batch_size: 8\noptimizer:\n  adam_beta1: 0.5\n",
-                   WORDS("train.global_batch_size=2", "train.global_batch_size=3", "~optimizer.betas",
-                         "logger.note=a\nb"), "pretrain");
+    int rc = build(c,
+                   "train:\nflow:\n  timestep_sampling: null\n  shift: ~\ndataset:\n"
+                   "  global_batch_size: 8\noptimizer:\n  adam_beta1: 0.5\n",
+                   WORDS("train.global_batch_size=2", "train.global_batch_size=3",
+                         "~optimizer.betas", "logger.note=a\nb"),
+                   "pretrain");
     ok(rc == 0 && !strcmp(c->v.sampling, "logit_normal") && c->v.shift == 2.5,
        "null leaves a key to the preset, a section may be empty%s%s", rc ? ": " : "",
        rc ? wan_err_text() : "");
@@ -128,8 +142,10 @@ static void errors(void)
     refused("trailing text", NULL, WORDS("train.train_iters=10x"), "10x");
     refused("fraction of a step", NULL, WORDS("train.train_iters=1.5"), "1.5");
     refused("not key=value", NULL, WORDS("dataset.path"), "key=value");
-    refused("one setting, two values", "train:\n  global_batch_size: 2\ndataset:\n"
-            "  global_batch_size: 4\n", NULL, "disagrees");
+    refused("one setting, two values",
+            "train:\n  global_batch_size: 2\ndataset:\n"
+            "  global_batch_size: 4\n",
+            NULL, "disagrees");
     refused("key twice", "train:\n  train_iters: 2\n  train_iters: 2\n", NULL, "stands twice");
     refused("section twice", "train:\n  train_iters: 2\ntrain:\n  epochs: 2\n", NULL,
             "\"train\" stands twice");
@@ -159,8 +175,10 @@ static void environment(void)
 {
     wan_config *c = fresh();
     setenv("WAN_TEST_DIR", "/data/x", 1);
-    int rc = build(c, "dataset:\n  path: ${oc.env:WAN_TEST_DIR}/shards\n"
-                      "checkpoint:\n  save: ${oc.env:WAN_NOT_SET,ck}\n", NULL, "pretrain");
+    int rc = build(c,
+                   "dataset:\n  path: ${oc.env:WAN_TEST_DIR}/shards\n"
+                   "checkpoint:\n  save: ${oc.env:WAN_NOT_SET,ck}\n",
+                   NULL, "pretrain");
     ok(rc == 0 && !strcmp(c->v.data_path, "/data/x/shards") && !strcmp(c->v.save, "ck"),
        "${oc.env:VAR} and its default");
     wan_config_free(&c);
@@ -188,9 +206,9 @@ static void dfm_files(void)
         snprintf(path, sizeof path, "tests/data/yaml/%s.yaml", files[i].file);
         int rc = wan_config_yaml(c, path) < 0 ? -1 : wan_config_finish(c, "finetune");
         ok(rc == 0 && c->v.layers == files[i].layers && c->v.hidden == files[i].hidden &&
-           c->v.global_batch == files[i].batch && c->v.capacity == files[i].capacity &&
-           c->v.lr == files[i].lr, "%s.yaml%s%s", files[i].file, rc ? ": " : "",
-           rc ? wan_err_text() : "");
+               c->v.global_batch == files[i].batch && c->v.capacity == files[i].capacity &&
+               c->v.lr == files[i].lr,
+           "%s.yaml%s%s", files[i].file, rc ? ": " : "", rc ? wan_err_text() : "");
         wan_config_free(&c);
     }
 }
@@ -211,21 +229,25 @@ static void round_trip(void)
     uint64_t *x = calloc((size_t)wan_config_n_keys, sizeof *x);
     uint64_t *y = calloc((size_t)wan_config_n_keys, sizeof *y);
     const size_t marks = (size_t)wan_config_n_keys * sizeof *x;
-    int rc = build(a, NULL, WORDS("optimizer.lr=0.3e-4", "dataset.path=a: b #c\t\"d\\\x01", "train.train_iters=7",
-                                  "scheduler.lr_warmup_iters=1", "checkpoint.save=here",
-                                  "optimizer.betas=0.85,0.975"), "pretrain");
+    int rc = build(a, NULL,
+                   WORDS("optimizer.lr=0.3e-4", "dataset.path=a: b #c\t\"d\\\x01",
+                         "train.train_iters=7", "scheduler.lr_warmup_iters=1",
+                         "checkpoint.save=here", "optimizer.betas=0.85,0.975"),
+                   "pretrain");
     char *text = printed(a, 0);
     rc |= build(b, text, NULL, "finetune");
     char *again = printed(b, 0);
     wan_config_marks(a, x);
     wan_config_marks(b, y);
-    ok(rc == 0 && !strcmp(text, again) && !memcmp(x, y, marks), "the saved configuration reads back%s%s",
-       rc ? ": " : "", rc ? wan_err_text() : "");
+    ok(rc == 0 && !strcmp(text, again) && !memcmp(x, y, marks),
+       "the saved configuration reads back%s%s", rc ? ": " : "", rc ? wan_err_text() : "");
     ok(!strstr(text, "here"), "places are not saved");
     ok(wan_config_set(b, "checkpoint.save", "there", WAN_FROM_WORD) == 0 &&
-       (wan_config_marks(b, y), 1) && !memcmp(x, y, marks), "another place, the same marks");
+           (wan_config_marks(b, y), 1) && !memcmp(x, y, marks),
+       "another place, the same marks");
     ok(wan_config_set(b, "rng.seed", "5", WAN_FROM_WORD) == 0 && (wan_config_marks(b, y), 1) &&
-       memcmp(x, y, marks), "another value, another mark");
+           memcmp(x, y, marks),
+       "another value, another mark");
     free(x);
     free(y);
     free(text);

@@ -108,8 +108,9 @@ static void token_reduction(void)
     if (!ok(tool("tests/data/ref/net_b/in.safetensors",
                  "train.train_iters=1 train.global_batch_size=3 flow.shift=3 --metrics /dev/null "
                  "flow.loss_reduction=token debug.dump=check_debug.tmp.safetensors") == 0 &&
-            wan_st_open(&a, "check_debug.tmp.safetensors") == 0 &&
-            wan_st_open(&in, "tests/data/ref/net_b/in.safetensors") == 0, "token reduction runs"))
+                wan_st_open(&a, "check_debug.tmp.safetensors") == 0 &&
+                wan_st_open(&in, "tests/data/ref/net_b/in.safetensors") == 0,
+            "token reduction runs"))
         return;
     float *each = whole(a, wan_st_find(a, "each")), *loss = whole(a, wan_st_find(a, "loss"));
     float *sigma = whole(in, wan_st_find(in, "sigma"));
@@ -154,19 +155,24 @@ static int write_batch(const char *path, int n, unsigned bad)
 static void skipped(void)
 {
     if (!ok(write_batch("check_debug.a.safetensors", 3, 2) == 0 &&
-            write_batch("check_debug.b.safetensors", 1, 1) == 0, "batch files"))
+                write_batch("check_debug.b.safetensors", 1, 1) == 0,
+            "batch files"))
         return;
-    ok(tool("check_debug.a.safetensors", "train.train_iters=3 train.global_batch_size=1 "
+    ok(tool("check_debug.a.safetensors",
+            "train.train_iters=3 train.global_batch_size=1 "
             "train.max_skipped=1 --metrics check_debug.a.json 2>check_debug.a.err") == 0,
        "one bad step of three is survived");
     ok(system("grep -c skipped check_debug.a.json | grep -qx 1 && grep -q 'step 2 made no update: "
-              "the loss is not finite' check_debug.a.err") == 0, "it is named");
+              "the loss is not finite' check_debug.a.err") == 0,
+       "it is named");
     ok(system("! grep -qi 'nan\\|inf' check_debug.a.json") == 0, "and the metrics stay JSON");
-    ok(tool("check_debug.b.safetensors", "train.train_iters=9 train.global_batch_size=1 "
+    ok(tool("check_debug.b.safetensors",
+            "train.train_iters=9 train.global_batch_size=1 "
             "train.max_skipped=3 --metrics check_debug.b.json 2>check_debug.b.err") == 1,
        "bad steps without end are given up");
     ok(system("grep -q 'step 3: the loss is not finite.*for 4 steps in a row (train.max_skipped)' "
-              "check_debug.b.err") == 0, "after train.max_skipped");
+              "check_debug.b.err") == 0,
+       "after train.max_skipped");
     ok(system("rm -f check_debug.[ab].*") == 0, "clean");
 }
 

@@ -10,8 +10,12 @@
 
 static wan_flow base(void)
 {
-    return (wan_flow){ .dist = WAN_FLOW_UNIFORM, .logit_std = 1, .shift = 3, .sigma_max = 1,
-                       .weighting = 1, .seed = 1234 };
+    return (wan_flow){ .dist = WAN_FLOW_UNIFORM,
+                       .logit_std = 1,
+                       .shift = 3,
+                       .sigma_max = 1,
+                       .weighting = 1,
+                       .seed = 1234 };
 }
 
 static int ascending(const void *a, const void *b)
@@ -140,8 +144,8 @@ static void quantiles(void)
         f.dist = (enum wan_flow_dist)d;
         f.logit_std = 1.5;
         for (int i = 1; i < 1000; i++)
-            worst = fmax(worst, fabs(wan_flow_cdf(&f, wan_flow_quantile(&f, i / 1000.0)) -
-                                     i / 1000.0));
+            worst =
+                fmax(worst, fabs(wan_flow_cdf(&f, wan_flow_quantile(&f, i / 1000.0)) - i / 1000.0));
     }
     ok_err(worst, 1e-12, "the quantile inverts the distribution function");
 }

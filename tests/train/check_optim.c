@@ -19,8 +19,9 @@ static void lr(const char *name, wan_schedule s, const char *style, const char *
 
 static void schedules(void)
 {
-    const wan_schedule s = { .init = 0.5, .max = 2, .min = 1, .warmup = 10, .decay = 110,
-                             .tail = 40 };
+    const wan_schedule s = {
+        .init = 0.5, .max = 2, .min = 1, .warmup = 10, .decay = 110, .tail = 40
+    };
     lr("warm-up", s, "cosine", "linear", 0, 0.5);
     lr("warm-up", s, "constant", "linear", 5, 1.25);
     lr("constant", s, "constant", "linear", 5000, 2);
@@ -44,18 +45,28 @@ typedef struct twin {
     wan_dev *d;
     wan_net *m;
     wan_optim *o;
-    double *p, *mo, *v;  /* the same in double */
+    double *p, *mo, *v; /* the same in double */
     float *g, *host;
     int64_t n;
 } twin;
 
 static int open_twin(twin *t, wan_dtype compute, int no_decay)
 {
-    const wan_net_config c = { .heads = 2, .head_dim = 8, .layers = 1, .ffn = 24, .in_ch = 4,
-                               .out_ch = 4, .text_dim = 8, .text_len = 4, .freq_dim = 8,
-                               .patch_h = 2, .patch_w = 2, .eps = 1e-6 };
-    if (wan_dev_open(&t->d, "cpu", 0) < 0 || wan_net_new(&t->m, t->d, &c, compute, WAN_NET_TRAIN) < 0 ||
-        wan_net_init(t->m, 3) < 0 || wan_optim_new(&t->o, t->m, 0.9, 0.99, 1e-8, no_decay) < 0)
+    const wan_net_config c = { .heads = 2,
+                               .head_dim = 8,
+                               .layers = 1,
+                               .ffn = 24,
+                               .in_ch = 4,
+                               .out_ch = 4,
+                               .text_dim = 8,
+                               .text_len = 4,
+                               .freq_dim = 8,
+                               .patch_h = 2,
+                               .patch_w = 2,
+                               .eps = 1e-6 };
+    if (wan_dev_open(&t->d, "cpu", 0) < 0 ||
+        wan_net_new(&t->m, t->d, &c, compute, WAN_NET_TRAIN) < 0 || wan_net_init(t->m, 3) < 0 ||
+        wan_optim_new(&t->o, t->m, 0.9, 0.99, 1e-8, no_decay) < 0)
         return -1;
     t->n = t->m->params.total;
     t->p = calloc((size_t)t->n, sizeof *t->p);

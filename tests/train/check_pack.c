@@ -58,7 +58,8 @@ static void random_batches(void)
         for (int64_t k = 0; k < p.packs; k++) {
             ranks_ok &= p.rank[k] >= 0 && p.rank[k] < ranks;
             for (int64_t i = p.start[k]; i < p.start[k + 1]; i++)
-                load[p.rank[k]] += (double)tokens[p.item[i]] * (1 + 1e-3 * (double)tokens[p.item[i]]);
+                load[p.rank[k]] +=
+                    (double)tokens[p.item[i]] * (1 + 1e-3 * (double)tokens[p.item[i]]);
         }
         for (int i = 0; i < ranks; i++) {
             most = fmax(most, load[i]);
@@ -104,8 +105,14 @@ static wan_data *mock(wan_feed **s, int64_t batch, int ranks, int rank, int work
     c->v.mock_text = 3;
     c->v.mock_samples = 37;
     c->v.mock_vary = 1;
-    const wan_data_options o = { .seed = 11, .shuffle = 1, .batch = batch, .capacity = 24,
-                                 .text_len = 8, .rank = rank, .ranks = ranks, .workers = workers };
+    const wan_data_options o = { .seed = 11,
+                                 .shuffle = 1,
+                                 .batch = batch,
+                                 .capacity = 24,
+                                 .text_len = 8,
+                                 .rank = rank,
+                                 .ranks = ranks,
+                                 .workers = workers };
     if (wan_feed_open(s, &c->v, "", "train", 16, 8) == 0 && wan_data_new(&d, *s, &o) < 0)
         d = NULL;
     wan_config_free(&c);
@@ -167,8 +174,8 @@ static void ranks_and_resume(void)
                     for (int j = 0; j < p.n; j++) {
                         int64_t i = b.packing.item[b.packing.start[k] + j];
                         got[n][i]++;
-                        texts &= p.sample[j].info.latent[1] ==
-                                 wan_feed_info(s, b.sample[i])->latent[1];
+                        texts &=
+                            p.sample[j].info.latent[1] == wan_feed_info(s, b.sample[i])->latent[1];
                     }
                     wan_loaded_free(&p);
                 }

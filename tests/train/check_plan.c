@@ -31,8 +31,8 @@ static void published(const char *size, int64_t parameters, double pflop)
 {
     char word[32];
     snprintf(word, sizeof word, "model.size=%s", size);
-    wan_config *c = config((const char *const[]){ word, "train.global_batch_size=1",
-                                                  "checkpoint.save=", NULL });
+    wan_config *c = config(
+        (const char *const[]){ word, "train.global_batch_size=1", "checkpoint.save=", NULL });
     wan_comm *comm;
     wan_train *t = NULL;
     const wan_train_options o = { .device = "cpu", .compute = WAN_BF16, .mock = 1 };
@@ -59,8 +59,8 @@ static void memory(const char *recompute, wan_dtype compute)
         word, "model.num_layers=3", "model.hidden_size=128", "model.num_attention_heads=2",
         "model.ffn_hidden_size=256", "model.text_dim=64", "dataset.F_latents=3",
         "dataset.H_latents=16", "dataset.W_latents=16", "dataset.context_seq_len=20",
-        "train.global_batch_size=4", "dataset.seq_length=400", "checkpoint.save=",
-        "train.train_iters=2", "scheduler.lr_warmup_iters=0", NULL });
+        "train.global_batch_size=4", "dataset.seq_length=400",
+        "checkpoint.save=", "train.train_iters=2", "scheduler.lr_warmup_iters=0", NULL });
     wan_comm *comm;
     wan_train *t = NULL;
     const wan_train_options o = { .device = "cpu", .compute = compute, .mock = 1 };
@@ -73,8 +73,8 @@ static void memory(const char *recompute, wan_dtype compute)
     int rc = wan_train_run(t, report, NULL);
     double plan = (double)t->plan.total, peak = (double)t->dev->peak;
     ok(rc == WAN_EXIT_DONE, "recompute %s, %s: two steps", recompute, wan_dtype_name(compute));
-    ok(peak <= plan && peak >= 0.85 * plan, "planned %.0f bytes, %.0f taken (%.3f)", plan,
-       peak, peak / plan);
+    ok(peak <= plan && peak >= 0.85 * plan, "planned %.0f bytes, %.0f taken (%.3f)", plan, peak,
+       peak / plan);
     ok(peak <= (double)(before + t->dev->scratch_bytes) * 1.001,
        "steps take nothing but the ops' scratch (%.3f)", peak / (double)before);
     wan_train_close(&t);

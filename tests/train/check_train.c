@@ -44,7 +44,8 @@ static int open_reference(reference *r)
     wan_st *in, *out;
     int64_t shape[WAN_MAX_RANK];
     char name[32];
-    if (wan_st_open(&in, DIR "/in.safetensors") < 0 || wan_st_open(&out, DIR "/out.safetensors") < 0)
+    if (wan_st_open(&in, DIR "/in.safetensors") < 0 ||
+        wan_st_open(&out, DIR "/out.safetensors") < 0)
         return -1;
     for (int i = 0; i < POOL; i++) {
         snprintf(name, sizeof name, "x0.%d", i);
@@ -67,8 +68,12 @@ static wan_step_sample sample(const reference *r, int step, int k)
 {
     int i = (step * BATCH + k) % POOL, j = (step * 5 + k) % NOISES;
     float sigma = r->sigma[step * BATCH + k];
-    wan_step_sample s = { .x0 = r->x0[i], .noise = r->noise + j * r->width, .text = r->text[i],
-                          .text_rows = r->rows[i], .sigma = sigma, .t = 1000 * sigma,
+    wan_step_sample s = { .x0 = r->x0[i],
+                          .noise = r->noise + j * r->width,
+                          .text = r->text[i],
+                          .text_rows = r->rows[i],
+                          .sigma = sigma,
+                          .t = 1000 * sigma,
                           .coef = (1 + SHIFT * sigma) / BATCH };
     memcpy(s.latent, r->shape[i], sizeof s.latent);
     return s;

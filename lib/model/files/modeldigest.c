@@ -24,8 +24,9 @@ static int ends_with(const char *s, const char *tail)
 
 static int is_model_file(const struct dirent *e)
 {
-    return e->d_name[0] != '.' && (ends_with(e->d_name, ".json") || ends_with(e->d_name, ".model") ||
-                                   ends_with(e->d_name, ".safetensors"));
+    return e->d_name[0] != '.' &&
+           (ends_with(e->d_name, ".json") || ends_with(e->d_name, ".model") ||
+            ends_with(e->d_name, ".safetensors"));
 }
 
 /* Bytes of f that count: all, or a safetensors header with its length in front. */

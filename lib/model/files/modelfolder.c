@@ -87,10 +87,12 @@ int wan_model_transformer(char **out, const char *dir, int64_t step)
         return in_run(out, dir, step);
     if (step >= 0)
         return wan_err("%s: a checkpoint step was given, but this is no training run: it has "
-                       "neither " LATEST " nor iter_*", dir);
+                       "neither " LATEST " nor iter_*",
+                       dir);
     if (!has(dir, "transformer") && !has(dir, "config.json"))
         return wan_err("%s: neither a training run, nor a model folder with transformer/, nor a "
-                       "transformer", dir);
+                       "transformer",
+                       dir);
     *out = wan_model_part(dir, "transformer");
     return *out ? 0 : -1;
 }

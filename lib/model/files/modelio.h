@@ -30,7 +30,6 @@ int wan_net_write(const wan_net_config *c, const wan_params *p, const char *dir,
                   enum wan_naming naming, const wan_dtype *type, int64_t max_shard,
                   wan_weights_fetch *fetch, void *arg) WAN_MUST_CHECK;
 /* The same for the parameters of m, all in type dt, HuggingFace names. */
-int wan_net_save(const wan_net *m, const char *dir, wan_dtype dt, int64_t max_shard)
-    WAN_MUST_CHECK;
+int wan_net_save(const wan_net *m, const char *dir, wan_dtype dt, int64_t max_shard) WAN_MUST_CHECK;
 
 #endif

@@ -13,36 +13,52 @@
 /* What a key may hold. */
 typedef struct key {
     const char *name;
-    size_t field;        /* offset of an int in wan_net_config, or NOWHERE */
+    size_t field; /* offset of an int in wan_net_config, or NOWHERE */
     int64_t def;
-    const char *only;    /* JSON text of the one value that is supported, when there is no field */
-    const char *why;     /* ... and what another value would mean */
+    const char *only; /* JSON text of the one value that is supported, when there is no field */
+    const char *why;  /* ... and what another value would mean */
 } key;
 
 #define NOWHERE ((size_t)-1)
-#define INT(name, field, def) { name, offsetof(wan_net_config, field), def, NULL, NULL }
-#define FIXED(name, only, why) { name, NOWHERE, 0, only, why }
+#define INT(name, field, def)                                                                      \
+    {                                                                                              \
+        name, offsetof(wan_net_config, field), def, NULL, NULL                                     \
+    }
+#define FIXED(name, only, why)                                                                     \
+    {                                                                                              \
+        name, NOWHERE, 0, only, why                                                                \
+    }
 #define I2V "image-to-video models are not supported"
 
 /* Defaults are those of the classes themselves (wan-model.md 1.1). */
 static const key hf_keys[] = {
-    INT("num_attention_heads", heads, 40), INT("attention_head_dim", head_dim, 128),
-    INT("num_layers", layers, 40),         INT("ffn_dim", ffn, 13824),
-    INT("in_channels", in_ch, 16),         INT("out_channels", out_ch, 16),
-    INT("text_dim", text_dim, 4096),       INT("freq_dim", freq_dim, 256),
+    INT("num_attention_heads", heads, 40),
+    INT("attention_head_dim", head_dim, 128),
+    INT("num_layers", layers, 40),
+    INT("ffn_dim", ffn, 13824),
+    INT("in_channels", in_ch, 16),
+    INT("out_channels", out_ch, 16),
+    INT("text_dim", text_dim, 4096),
+    INT("freq_dim", freq_dim, 256),
     INT("text_len", text_len, 512),
     FIXED("patch_size", "[1,2,2]", "only patches of 1x2x2 are supported"),
     FIXED("cross_attn_norm", "true", "models without the cross-attention norm are not supported"),
     FIXED("qk_norm", "\"rms_norm_across_heads\"", "only RMS norm across heads is supported"),
     FIXED("rope_max_seq_len", "1024", "only 1024 positions are supported"),
-    FIXED("added_kv_proj_dim", "null", I2V), FIXED("image_dim", "null", I2V),
+    FIXED("added_kv_proj_dim", "null", I2V),
+    FIXED("image_dim", "null", I2V),
     FIXED("pos_embed_seq_len", "null", I2V),
 };
 
 static const key official_keys[] = {
-    INT("num_heads", heads, 16),   INT("num_layers", layers, 32), INT("ffn_dim", ffn, 8192),
-    INT("in_dim", in_ch, 16),      INT("out_dim", out_ch, 16),    INT("freq_dim", freq_dim, 256),
-    INT("text_len", text_len, 512), INT("text_dim", text_dim, 0),
+    INT("num_heads", heads, 16),
+    INT("num_layers", layers, 32),
+    INT("ffn_dim", ffn, 8192),
+    INT("in_dim", in_ch, 16),
+    INT("out_dim", out_ch, 16),
+    INT("freq_dim", freq_dim, 256),
+    INT("text_len", text_len, 512),
+    INT("text_dim", text_dim, 0),
     INT("dim", head_dim, 2048), /* divided by the heads below */
     FIXED("model_type", "\"t2v\"", I2V),
     FIXED("patch_size", "[1,2,2]", "only patches of 1x2x2 are supported"),
@@ -72,7 +88,8 @@ static int check_keys(json_t *j, const key *keys, size_t n, const char *what)
 {
     const char *name;
     json_t *value;
-    json_object_foreach(j, name, value) {
+    json_object_foreach(j, name, value)
+    {
         const key *k = find(keys, n, name);
         if (name[0] == '_' || strcmp(name, "eps") == 0)
             continue;
@@ -146,7 +163,8 @@ static int read_config(wan_net_config *c, json_t *j, const char *what, const cha
         WAN_TRY(read_keys(c, j, hf_keys, sizeof hf_keys / sizeof *hf_keys, what));
     else
         return wan_err("%s: key \"_class_name\": %s is not a WAN transformer "
-                       "(WanTransformer3DModel or WanModel)", what, class_name);
+                       "(WanTransformer3DModel or WanModel)",
+                       what, class_name);
     if (wan_net_config_check(c) < 0)
         return wan_err_prefix("%s", what);
     return 0;

@@ -187,8 +187,8 @@ static int extent(int64_t *out, const source *s, const char *pth, const char *na
 /* ---- config.json */
 
 /* wan-model.md 4.4 */
-static const double latent_mean[16] = { -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653,
-                                        -0.1517, 1.5508,  0.4134,  -0.0715, 0.5517, -0.3632,
+static const double latent_mean[16] = { -0.7571, -0.7089, -0.9113, 0.1075,  -0.1745, 0.9653,
+                                        -0.1517, 1.5508,  0.4134,  -0.0715, 0.5517,  -0.3632,
                                         -0.1922, -0.9497, 0.2503,  -0.2921 };
 static const double latent_std[16] = { 2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708,
                                        2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579,
@@ -210,11 +210,11 @@ static int vae_config(const source *s, const char *pth, const char *dir)
     if (z != 16)
         return wan_err("%s: %lld latent channels; the latent statistics are known for 16", pth,
                        (long long)z);
-    json_t *j = json_pack("{s:s, s:s, s:[], s:I, s:[iiii], s:f, s:i, s:[bbb], s:I}", "_class_name",
-                          "AutoencoderKLWan", "_diffusers_version", "0.33.0.dev0", "attn_scales",
-                          "base_dim", (json_int_t)base, "dim_mult", 1, 2, 4, 4, "dropout", 0.0,
-                          "num_res_blocks", 2, "temperal_downsample", 0, 1, 1, "z_dim",
-                          (json_int_t)z);
+    json_t *j =
+        json_pack("{s:s, s:s, s:[], s:I, s:[iiii], s:f, s:i, s:[bbb], s:I}", "_class_name",
+                  "AutoencoderKLWan", "_diffusers_version", "0.33.0.dev0", "attn_scales",
+                  "base_dim", (json_int_t)base, "dim_mult", 1, 2, 4, 4, "dropout", 0.0,
+                  "num_res_blocks", 2, "temperal_downsample", 0, 1, 1, "z_dim", (json_int_t)z);
     if (!j)
         return wan_err("%s: out of memory", dir);
     json_object_set_new(j, "latents_mean", reals(latent_mean, 16));
@@ -243,13 +243,12 @@ static int umt5_config(const source *s, const char *pth, const char *dir)
     if (heads < 1 || inner % heads)
         return wan_err("%s: %lld attention features do not divide into %lld heads", pth,
                        (long long)inner, (long long)heads);
-    json_t *j = json_pack("{s:[s], s:I, s:I, s:I, s:i, s:s, s:f, s:i, s:s, s:b, s:b, s:f, s:s}",
-                          "architectures", "UMT5EncoderModel", "d_ff", (json_int_t)ffn, "d_kv",
-                          (json_int_t)(inner / heads), "d_model", (json_int_t)width,
-                          "decoder_start_token_id", 0, "dense_act_fn", "gelu_new", "dropout_rate",
-                          0.1, "eos_token_id", 1, "feed_forward_proj", "gated-gelu",
-                          "is_encoder_decoder", 1, "is_gated_act", 1, "layer_norm_epsilon", 1e-6,
-                          "model_type", "umt5");
+    json_t *j = json_pack(
+        "{s:[s], s:I, s:I, s:I, s:i, s:s, s:f, s:i, s:s, s:b, s:b, s:f, s:s}", "architectures",
+        "UMT5EncoderModel", "d_ff", (json_int_t)ffn, "d_kv", (json_int_t)(inner / heads), "d_model",
+        (json_int_t)width, "decoder_start_token_id", 0, "dense_act_fn", "gelu_new", "dropout_rate",
+        0.1, "eos_token_id", 1, "feed_forward_proj", "gated-gelu", "is_encoder_decoder", 1,
+        "is_gated_act", 1, "layer_norm_epsilon", 1e-6, "model_type", "umt5");
     json_t *more = json_pack("{s:i, s:I, s:i, s:i, s:i, s:i, s:b, s:b, s:I}", "num_decoder_layers",
                              layers, "num_heads", (json_int_t)heads, "num_layers", layers,
                              "pad_token_id", 0, "relative_attention_max_distance", 128,
@@ -268,8 +267,8 @@ int wan_official_vae(const char *pth, const char *dir, int64_t max_shard)
 {
     source s = { 0 };
     WAN_TRY(wan_torch_open(&s.w, pth));
-    int rc = write_weights(&s, pth, dir, "diffusion_pytorch_model", wan_official_vae_name,
-                           max_shard);
+    int rc =
+        write_weights(&s, pth, dir, "diffusion_pytorch_model", wan_official_vae_name, max_shard);
     if (rc == 0)
         rc = vae_config(&s, pth, dir);
     wan_torch_close(&s.w);
@@ -319,12 +318,12 @@ int wan_official_index(const char *dir)
     int rc = scheduler ? write_scheduler(scheduler) : -1;
     free(scheduler);
     WAN_TRY(rc);
-    json_t *j = json_pack("{s:s, s:s, s:[ss], s:[ss], s:[ss], s:[ss], s:[ss]}", "_class_name",
-                          "WanPipeline", "_diffusers_version", "0.33.0.dev0", "scheduler",
-                          "diffusers", "UniPCMultistepScheduler", "text_encoder", "transformers",
-                          "UMT5EncoderModel", "tokenizer", "transformers", "T5TokenizerFast",
-                          "transformer", "diffusers", "WanTransformer3DModel", "vae", "diffusers",
-                          "AutoencoderKLWan");
+    json_t *j =
+        json_pack("{s:s, s:s, s:[ss], s:[ss], s:[ss], s:[ss], s:[ss]}", "_class_name",
+                  "WanPipeline", "_diffusers_version", "0.33.0.dev0", "scheduler", "diffusers",
+                  "UniPCMultistepScheduler", "text_encoder", "transformers", "UMT5EncoderModel",
+                  "tokenizer", "transformers", "T5TokenizerFast", "transformer", "diffusers",
+                  "WanTransformer3DModel", "vae", "diffusers", "AutoencoderKLWan");
     if (!j)
         return wan_err("%s: out of memory", dir);
     return wan_weights_json(dir, "model_index.json", j, 0);

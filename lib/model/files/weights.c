@@ -109,8 +109,8 @@ static int write_index(const char *dir, const char *stem, json_t *map, int64_t t
 {
     char name[128];
     snprintf(name, sizeof name, "%s.safetensors.index.json", stem);
-    json_t *j = json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)total,
-                          "weight_map", map);
+    json_t *j =
+        json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)total, "weight_map", map);
     if (!j)
         wan_err("%s/%s: out of memory", dir, name);
     return wan_weights_json(dir, name, j, 0);

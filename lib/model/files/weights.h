@@ -10,11 +10,11 @@
 
 typedef struct wan_weight {
     char name[128];
-    wan_dtype type;    /* stored as */
+    wan_dtype type; /* stored as */
     int rank;
     int64_t shape[WAN_MAX_RANK];
-    int64_t count;     /* elements */
-    int id;            /* the caller's; handed to fetch */
+    int64_t count; /* elements */
+    int id;        /* the caller's; handed to fetch */
 } wan_weight;
 
 /* The values of weight `id`: *data [count] of type *t, valid until the next call. */

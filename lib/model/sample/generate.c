@@ -33,8 +33,9 @@ static int run_open(run *r, wan_net *m, const wan_generate_options *o, int guide
     if (o->T < 1 || o->h < 2 || o->w < 2 || o->h % 2 || o->w % 2)
         return wan_err("latent of %lldx%lldx%lld: sides must be even", (long long)o->T,
                        (long long)o->h, (long long)o->w);
-    *r = (run){ .m = m, .o = o, .n = c->in_ch * o->T * o->h * o->w,
-                .grid = { { o->T, o->h / 2, o->w / 2 } } };
+    *r = (run){
+        .m = m, .o = o, .n = c->in_ch * o->T * o->h * o->w, .grid = { { o->T, o->h / 2, o->w / 2 } }
+    };
     r->x = take(r);
     r->rows = take(r);
     r->pred = take(r);
@@ -61,8 +62,9 @@ static void run_close(run *r)
 static int velocity(run *r, wan_real *v, wan_real t, const wan_net_context *ctx)
 {
     const wan_generate_options *o = r->o;
-    wan_net_input in = { .n = 1, .grid = (const int64_t (*)[3])r->grid, .rows = WAN_RBUF(r->rows),
-                         .t = &t };
+    wan_net_input in = {
+        .n = 1, .grid = (const int64_t(*)[3])r->grid, .rows = WAN_RBUF(r->rows), .t = &t
+    };
     WAN_TRY(wan_net_forward_cached(r->m, &in, ctx, r->pred));
     return r->m->d->ops->unpatchify(r->m->d, v, WAN_RBUF(r->pred), r->m->c.out_ch, o->T, o->h, o->w,
                                     WAN_PATCH_HWC);

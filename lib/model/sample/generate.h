@@ -18,10 +18,10 @@ typedef struct wan_generate_options {
     const char *solver, *schedule; /* sampler.h */
     int steps;
     double shift, guidance;
-    int64_t T, h, w;               /* latent frames and sides; h and w even */
-    wan_generate_step *on_step;    /* may be NULL */
+    int64_t T, h, w;            /* latent frames and sides; h and w even */
+    wan_generate_step *on_step; /* may be NULL */
     void *arg;
-    int want_latent;               /* on_step gets the latent (else NULL) */
+    int want_latent; /* on_step gets the latent (else NULL) */
 } wan_generate_options;
 
 /* latent: host [in_ch, T, h, w], noise in, result out.  m has been reserved for T*(h/2)*(w/2)

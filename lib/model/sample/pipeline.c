@@ -78,7 +78,8 @@ static int take_videos(wan_pipeline *p, const wan_pipeline_video *v, int n)
         WAN_TRY(wan_shape_count(&count, shape, 4));
         if (count == 0 || v[i].h % 2 || v[i].w % 2)
             return wan_err("video %d: latent of %" PRId64 "x%" PRId64 "x%" PRId64
-                           ": sides must be even and not 0", i + 1, v[i].T, v[i].h, v[i].w);
+                           ": sides must be even and not 0",
+                           i + 1, v[i].T, v[i].h, v[i].w);
         *to = (wan_pipeline_video){ .prompt = v[i].prompt, .T = v[i].T, .h = v[i].h, .w = v[i].w };
         to->latent = wan_malloc((size_t)count, sizeof *to->latent, "latent");
         if (!to->latent)
@@ -140,8 +141,8 @@ static int open_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts)
     char *dir = wan_model_part(p->o.vae ? p->o.vae : p->o.model, "vae");
     int rc = dir ? wan_vae_open(vae, d, dir, parts, WAN_F32) : -1;
     if (rc == 0 && wan_vae_channels(*vae) != p->c.in_ch) {
-        rc = wan_err("%s: %d latent channels, the transformer has %d", dir,
-                     wan_vae_channels(*vae), p->c.in_ch);
+        rc = wan_err("%s: %d latent channels, the transformer has %d", dir, wan_vae_channels(*vae),
+                     p->c.in_ch);
         wan_vae_close(vae);
     }
     free(dir);
@@ -198,9 +199,10 @@ static int check_size(const wan_pipeline *p, wan_dev *d)
     WAN_TRY(d->backend->memory(d, &free_bytes, &total));
     double need = (double)b.weights + (double)b.activations + (double)b.workspace;
     if (need > (double)free_bytes)
-        return wan_err("a video of %" PRId64 " tokens takes %.1f GiB in the transformer, the device "
-                       "has %.1f free of %.1f", cap.tokens, need / 0x1p30,
-                       (double)free_bytes / 0x1p30, (double)total / 0x1p30);
+        return wan_err(
+            "a video of %" PRId64 " tokens takes %.1f GiB in the transformer, the device "
+            "has %.1f free of %.1f",
+            cap.tokens, need / 0x1p30, (double)free_bytes / 0x1p30, (double)total / 0x1p30);
     return 0;
 }
 
@@ -305,9 +307,16 @@ static int generate_one(sampling *s, const wan_net_context *uncond)
     wan_pipeline_video *v = &s->p->v[s->i];
     wan_net_context *cond = NULL;
     s->start = wan_now();
-    wan_generate_options g = { .solver = o->solver, .schedule = o->schedule, .steps = o->steps,
-                               .shift = o->shift, .guidance = o->guidance, .T = v->T, .h = v->h,
-                               .w = v->w, .on_step = s->watch ? on_step : NULL, .arg = s,
+    wan_generate_options g = { .solver = o->solver,
+                               .schedule = o->schedule,
+                               .steps = o->steps,
+                               .shift = o->shift,
+                               .guidance = o->guidance,
+                               .T = v->T,
+                               .h = v->h,
+                               .w = v->w,
+                               .on_step = s->watch ? on_step : NULL,
+                               .arg = s,
                                .want_latent = s->watch && s->watch->want_latent };
     WAN_TRY(make_context(&cond, s->m, v->text, v->rows));
     int rc = wan_generate(s->m, &g, v->latent, cond, uncond);

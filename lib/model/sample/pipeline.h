@@ -26,28 +26,28 @@ typedef struct wan_pipeline_video {
     int64_t T, h, w;    /* latent frames and sides: 4(T-1)+1 frames of 8h x 8w pixels; h, w even */
     float *text;        /* host [rows, text_dim]: encode or exchange; owned by the pipeline */
     int64_t rows;
-    float *latent;      /* host [C, T, h, w]: noise, after generate the result; owned likewise */
+    float *latent; /* host [C, T, h, w]: noise, after generate the result; owned likewise */
 } wan_pipeline_video;
 
 typedef struct wan_pipeline_options { /* strings are borrowed until close */
-    const char *model;             /* folder in HuggingFace layout */
-    const char *transformer;       /* training run, or folder with a transformer; NULL: model */
-    int64_t iteration;             /* of the training run; -1: its latest */
-    const char *text, *vae;        /* folders with text_encoder and tokenizer, with vae; NULL: model */
-    const char *negative;          /* prompt that guidance leads away from */
+    const char *model;                /* folder in HuggingFace layout */
+    const char *transformer;          /* training run, or folder with a transformer; NULL: model */
+    int64_t iteration;                /* of the training run; -1: its latest */
+    const char *text, *vae; /* folders with text_encoder and tokenizer, with vae; NULL: model */
+    const char *negative;   /* prompt that guidance leads away from */
     const char *solver, *schedule; /* sampler.h */
     int steps;
-    double shift, guidance;        /* guidance 1: one pass per step, the negative prompt is unused */
-    wan_dtype compute;             /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
+    double shift, guidance; /* guidance 1: one pass per step, the negative prompt is unused */
+    wan_dtype compute;      /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
 } wan_pipeline_options;
 
 typedef struct wan_pipeline {
     wan_pipeline_options o;
     wan_net_config c;
-    char *transformer;             /* folder found */
-    wan_pipeline_video *v;         /* [n] */
+    char *transformer;     /* folder found */
+    wan_pipeline_video *v; /* [n] */
     int n;
-    float *negative;               /* host [negative_rows, text_dim]; NULL without guidance */
+    float *negative; /* host [negative_rows, text_dim]; NULL without guidance */
     int64_t negative_rows;
 } wan_pipeline;
 
@@ -59,7 +59,7 @@ int wan_pipeline_parse_frames(wan_pipeline_video *v, const char *text) WAN_MUST_
  * one that does not make videos from text alone; impossible sizes; out of memory. */
 int wan_pipeline_open(wan_pipeline **out, const wan_pipeline_options *o,
                       const wan_pipeline_video *v, int n) WAN_MUST_CHECK;
-void wan_pipeline_close(wan_pipeline **p); /* NULL-safe; sets *p NULL */
+void wan_pipeline_close(wan_pipeline **p);                /* NULL-safe; sets *p NULL */
 int64_t wan_pipeline_count(const wan_pipeline *p, int i); /* elements of the latent of video i */
 
 /* Every part of the model is there with the tensors and sizes that it must have, so that what does

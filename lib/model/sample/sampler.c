@@ -20,13 +20,13 @@ typedef enum { UNIPC, DPMPP, EULER } solver_kind;
 struct wan_sampler {
     wan_dev *d;
     solver_kind kind;
-    int steps, next;      /* next: the step that must come now */
-    int last_order;       /* of the predictor before */
+    int steps, next; /* next: the step that must come now */
+    int last_order;  /* of the predictor before */
     int64_t numel;
     float sigma[WAN_SAMPLER_MAX + 1];
     double timestep[WAN_SAMPLER_MAX];
-    wan_real *m[3];       /* data predictions: this step, one before, two before */
-    wan_real *x_last;     /* sample the predictor before started from */
+    wan_real *m[3];   /* data predictions: this step, one before, two before */
+    wan_real *x_last; /* sample the predictor before started from */
 };
 
 /* A sum of scaled vectors under construction. */
@@ -52,7 +52,10 @@ static int store(wan_sampler *s, wan_real *y, const sum *v)
     return s->d->ops->lincomb(s->d, y, v->n, v->c, v->x, s->numel);
 }
 
-static float alpha(const wan_sampler *s, int i) { return 1 - s->sigma[i]; }
+static float alpha(const wan_sampler *s, int i)
+{
+    return 1 - s->sigma[i];
+}
 static float lambda(const wan_sampler *s, int i)
 {
     return logf(alpha(s, i)) - logf(s->sigma[i]);
@@ -205,5 +208,11 @@ void wan_sampler_free(wan_sampler **sp)
     *sp = NULL;
 }
 
-float wan_sampler_sigma(const wan_sampler *s, int i) { return s->sigma[i]; }
-double wan_sampler_timestep(const wan_sampler *s, int i) { return s->timestep[i]; }
+float wan_sampler_sigma(const wan_sampler *s, int i)
+{
+    return s->sigma[i];
+}
+double wan_sampler_timestep(const wan_sampler *s, int i)
+{
+    return s->timestep[i];
+}

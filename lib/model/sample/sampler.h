@@ -21,8 +21,8 @@ typedef struct wan_sampler wan_sampler;
 int wan_sampler_new(wan_sampler **out, wan_dev *d, const char *solver, const char *schedule,
                     int steps, double shift, int64_t numel) WAN_MUST_CHECK;
 void wan_sampler_free(wan_sampler **s);
-float wan_sampler_sigma(const wan_sampler *s, int i);      /* i = 0..steps; [steps] is 0 */
-double wan_sampler_timestep(const wan_sampler *s, int i);  /* what the model is given */
+float wan_sampler_sigma(const wan_sampler *s, int i);     /* i = 0..steps; [steps] is 0 */
+double wan_sampler_timestep(const wan_sampler *s, int i); /* what the model is given */
 /* x [numel] device WAN_REAL: sample at sigma_i in, at sigma_{i+1} out.  v: velocity at x. */
 int wan_sampler_step(wan_sampler *s, int i, wan_real *x, const wan_real *v) WAN_MUST_CHECK;
 /* The lists alone, for tests and --dump: sigma [steps+1], timestep [steps]. */

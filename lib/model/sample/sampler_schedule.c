@@ -83,7 +83,10 @@ static void diffusers_euler(int steps, double shift, float *sigma, double *times
     }
 }
 
-static int is(const char *a, const char *b) { return strcmp(a, b) == 0; }
+static int is(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0;
+}
 
 int wan_sampler_schedule(const char *solver, const char *schedule, int steps, double shift,
                          float *sigma, double *timestep)

@@ -12,16 +12,16 @@
 #define KEPT_BYTES ((size_t)64 << 20)
 
 typedef struct kept {
-    char *text;      /* as given, before cleaning */
+    char *text; /* as given, before cleaning */
     int32_t *ids;
-    float *rows;     /* NULL until encoded */
+    float *rows; /* NULL until encoded */
     int64_t n, dropped;
 } kept;
 
 struct wan_captions {
     wan_tokenizer *tokenizer;
     wan_umt5 *encoder;
-    kept *v;         /* oldest first */
+    kept *v; /* oldest first */
     int n, cap;
     size_t bytes;
 };

@@ -22,7 +22,7 @@ typedef struct wan_caption_rows {
     const int32_t *ids; /* [n], belongs to the wan_captions until its next call */
     const float *rows;  /* [n, width], likewise */
     int64_t n;
-    int64_t dropped;    /* tokens beyond WAN_CAPTION_TOKENS */
+    int64_t dropped; /* tokens beyond WAN_CAPTION_TOKENS */
 } wan_caption_rows;
 
 int wan_captions_open(wan_captions **out, wan_dev *d, const char *model, wan_dtype compute)

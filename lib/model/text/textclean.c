@@ -16,20 +16,21 @@
 
 /* What Windows-1252 has at 0x80..0x9f; its five holes stay what they are. */
 static const uint16_t windows[32] = {
-    0x20ac, 0x81, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039,
-    0x152, 0x8d, 0x17d, 0x8f, 0x90, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
-    0x2dc, 0x2122, 0x161, 0x203a, 0x153, 0x9d, 0x17e, 0x178,
+    0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021, 0x2c6,  0x2030, 0x160,
+    0x2039, 0x152,  0x8d,   0x17d,  0x8f,   0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022,
+    0x2013, 0x2014, 0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,   0x17e,  0x178,
 };
 
 static const struct {
     uint16_t c;
     const char *text;
 } ligatures[] = {
-    { 0x132, "IJ" }, { 0x133, "ij" }, { 0x149, "\xca\xbcn" }, { 0x1f1, "DZ" }, { 0x1f2, "Dz" },
-    { 0x1f3, "dz" }, { 0x1c4, "D\xc5\xbd" }, { 0x1c5, "D\xc5\xbe" }, { 0x1c6, "d\xc5\xbe" },
-    { 0x1c7, "LJ" }, { 0x1c8, "Lj" }, { 0x1c9, "lj" }, { 0x1ca, "NJ" }, { 0x1cb, "Nj" },
-    { 0x1cc, "nj" }, { 0xfb00, "ff" }, { 0xfb01, "fi" }, { 0xfb02, "fl" }, { 0xfb03, "ffi" },
-    { 0xfb04, "ffl" }, { 0xfb05, "\xc5\xbft" }, { 0xfb06, "st" },
+    { 0x132, "IJ" },         { 0x133, "ij" },  { 0x149, "\xca\xbcn" }, { 0x1f1, "DZ" },
+    { 0x1f2, "Dz" },         { 0x1f3, "dz" },  { 0x1c4, "D\xc5\xbd" }, { 0x1c5, "D\xc5\xbe" },
+    { 0x1c6, "d\xc5\xbe" },  { 0x1c7, "LJ" },  { 0x1c8, "Lj" },        { 0x1c9, "lj" },
+    { 0x1ca, "NJ" },         { 0x1cb, "Nj" },  { 0x1cc, "nj" },        { 0xfb00, "ff" },
+    { 0xfb01, "fi" },        { 0xfb02, "fl" }, { 0xfb03, "ffi" },      { 0xfb04, "ffl" },
+    { 0xfb05, "\xc5\xbft" }, { 0xfb06, "st" },
 };
 
 /* ---- entities */
@@ -69,8 +70,10 @@ static int is_digit(char c)
 
 static int hex_value(char c)
 {
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return is_digit(c)            ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* What a numeric reference stands for in HTML: 0xfffd, a Windows character, or nothing (0). */
@@ -266,9 +269,9 @@ static void fix_controls(wan_textbuf *out, const char *s, size_t n)
 static void normalise(wan_textbuf *out, const wan_textbuf *in)
 {
     utf8proc_uint8_t *r = NULL;
-    utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)(in->p ? in->p : ""),
-                                      (utf8proc_ssize_t)in->n, &r,
-                                      UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    utf8proc_ssize_t n =
+        utf8proc_map((const utf8proc_uint8_t *)(in->p ? in->p : ""), (utf8proc_ssize_t)in->n, &r,
+                     UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     if (n >= 0)
         wan_textbuf_put(out, (const char *)r, (size_t)n);
     else

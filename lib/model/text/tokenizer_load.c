@@ -31,7 +31,8 @@ static int add_piece(wan_tokenizer *t, const char *s, size_t n, double score, co
 {
     if (t->n_pieces == t->cap_pieces) {
         int32_t cap = t->cap_pieces ? 2 * t->cap_pieces : 1024;
-        tok_piece *grown = cap > MAX_PIECES ? NULL : realloc(t->pieces, (size_t)cap * sizeof *grown);
+        tok_piece *grown =
+            cap > MAX_PIECES ? NULL : realloc(t->pieces, (size_t)cap * sizeof *grown);
         if (!grown)
             return wan_err("%s: too many pieces", path);
         t->pieces = grown;
@@ -279,9 +280,10 @@ static int read_json_norm(wan_tokenizer *t, const json_t *j, const char *path)
         return 0;
     }
     if (!strcmp(type, "Strip"))
-        return add_norm(t, (tok_norm){ .kind = TOK_STRIP,
-                                       .left = json_is_true(json_object_get(j, "strip_left")),
-                                       .right = json_is_true(json_object_get(j, "strip_right")) },
+        return add_norm(t,
+                        (tok_norm){ .kind = TOK_STRIP,
+                                    .left = json_is_true(json_object_get(j, "strip_left")),
+                                    .right = json_is_true(json_object_get(j, "strip_right")) },
                         NULL, NULL, path);
     if (!strcmp(type, "Replace"))
         return read_replace(t, j, path);
@@ -292,7 +294,8 @@ static int read_json_norm(wan_tokenizer *t, const json_t *j, const char *path)
     int rc = map ? n ? wan_tokenizer_charsmap(t, map, n, path) : 0
                  : wan_err("%s: precompiled_charsmap is not base64", path);
     free(map);
-    return rc < 0 || !t->trie ? rc : add_norm(t, (tok_norm){ .kind = TOK_CHARSMAP }, NULL, NULL, path);
+    return rc < 0 || !t->trie ? rc
+                              : add_norm(t, (tok_norm){ .kind = TOK_CHARSMAP }, NULL, NULL, path);
 }
 
 static int read_json_pre(wan_tokenizer *t, const json_t *j, const char *path)
@@ -312,9 +315,11 @@ static int read_json_pre(wan_tokenizer *t, const json_t *j, const char *path)
         json_is_false(json_object_get(j, "split")))
         return wan_err("%s: pre-tokeniser \"%s\" as it is set up is not supported", path, type);
     t->metaspace = 1;
-    t->prepend = *scheme ? !strcmp(scheme, "always") ? TOK_ALWAYS
-                           : !strcmp(scheme, "first") ? TOK_FIRST : TOK_NEVER
-                 : json_is_false(json_object_get(j, "add_prefix_space")) ? TOK_NEVER : TOK_ALWAYS;
+    t->prepend = *scheme ? !strcmp(scheme, "always")  ? TOK_ALWAYS
+                           : !strcmp(scheme, "first") ? TOK_FIRST
+                                                      : TOK_NEVER
+                 : json_is_false(json_object_get(j, "add_prefix_space")) ? TOK_NEVER
+                                                                         : TOK_ALWAYS;
     return 0;
 }
 
@@ -327,12 +332,13 @@ static int read_json_vocab(wan_tokenizer *t, const json_t *model, const char *pa
         return wan_err("%s: not a Unigram tokenizer", path);
     WAN_TRY(wan_json_int(model, "unk_id", -1, 0, MAX_PIECES, &unk, path));
     WAN_TRY(wan_json_bool(model, "byte_fallback", 0, &t->byte_fallback, path));
-    json_array_foreach((json_t *)vocab, i, e) {
+    json_array_foreach((json_t *)vocab, i, e)
+    {
         const json_t *s = json_array_get(e, 0), *score = json_array_get(e, 1);
         if (!json_is_string(s) || !json_is_number(score))
             return wan_err("%s: piece %zu is not [string, score]", path, i);
-        WAN_TRY(add_piece(t, json_string_value(s), json_string_length(s),
-                          json_number_value(score), path));
+        WAN_TRY(add_piece(t, json_string_value(s), json_string_length(s), json_number_value(score),
+                          path));
     }
     t->unk = (int32_t)unk;
     return 0;
@@ -342,7 +348,8 @@ static int read_json_added(wan_tokenizer *t, const json_t *list, const char *pat
 {
     const json_t *e;
     size_t i;
-    json_array_foreach((json_t *)list, i, e) {
+    json_array_foreach((json_t *)list, i, e)
+    {
         int64_t id;
         WAN_TRY(wan_json_int(e, "id", -1, 0, MAX_PIECES, &id, path));
         if (id < 0 || !*word_of(e, "content"))
@@ -385,8 +392,9 @@ static int make_table(wan_tokenizer *t, const char *path)
         for (size_t k = 0; k < t->pieces[i].n; k++)
             h = (h ^ (uint8_t)t->pieces[i].s[k]) * 16777619u;
         h &= t->mask;
-        while (t->table[h] && (t->pieces[t->table[h] - 1].n != t->pieces[i].n ||
-                               memcmp(t->pieces[t->table[h] - 1].s, t->pieces[i].s, t->pieces[i].n)))
+        while (t->table[h] &&
+               (t->pieces[t->table[h] - 1].n != t->pieces[i].n ||
+                memcmp(t->pieces[t->table[h] - 1].s, t->pieces[i].s, t->pieces[i].n)))
             h = (h + 1) & t->mask;
         t->table[h] = i + 1;
     }

@@ -84,8 +84,8 @@ static void apply_charsmap(const wan_tokenizer *t, wan_textbuf *out, const char 
     while (i < n) {
         uint32_t c;
         size_t len = wan_utf8_next(&c, s + i, n - i);
-        if (i > 0 && utf8proc_grapheme_break_stateful((utf8proc_int32_t)last, (utf8proc_int32_t)c,
-                                                      &state)) {
+        if (i > 0 &&
+            utf8proc_grapheme_break_stateful((utf8proc_int32_t)last, (utf8proc_int32_t)c, &state)) {
             map_cluster(t, out, s + start, i - start);
             start = i;
         }

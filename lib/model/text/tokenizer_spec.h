@@ -10,14 +10,14 @@
 #include "lib/model/text/textbuf.h"
 
 typedef struct tok_piece {
-    char *s;      /* owned, NUL-terminated (a piece holds no NUL) */
+    char *s; /* owned, NUL-terminated (a piece holds no NUL) */
     size_t n;
     double score;
 } tok_piece;
 
 /* A token that is cut out of the raw text before anything else is done to it. */
 typedef struct tok_added {
-    char *s;      /* owned */
+    char *s; /* owned */
     size_t n;
     int32_t id;
     int lstrip, rstrip;
@@ -27,8 +27,8 @@ enum tok_norm_kind { TOK_CHARSMAP, TOK_STRIP, TOK_SPACES, TOK_REPLACE };
 
 typedef struct tok_norm {
     enum tok_norm_kind kind;
-    int left, right;      /* STRIP */
-    char *from, *to;      /* REPLACE; SPACES has only to: for each run of two or more spaces */
+    int left, right; /* STRIP */
+    char *from, *to; /* REPLACE; SPACES has only to: for each run of two or more spaces */
 } tok_norm;
 
 enum tok_prepend { TOK_NEVER, TOK_FIRST, TOK_ALWAYS };
@@ -36,9 +36,9 @@ enum tok_prepend { TOK_NEVER, TOK_FIRST, TOK_ALWAYS };
 struct wan_tokenizer {
     tok_piece *pieces;
     int32_t n_pieces, cap_pieces;
-    int32_t *table;       /* open addressing: piece index + 1, 0 empty */
+    int32_t *table; /* open addressing: piece index + 1, 0 empty */
     uint32_t mask;
-    size_t longest;       /* bytes of the longest piece */
+    size_t longest; /* bytes of the longest piece */
     double min_score;
     int32_t unk, eos;
     int byte_fallback;
@@ -46,12 +46,12 @@ struct wan_tokenizer {
     int n_added, cap_added;
     tok_norm norm[8];
     int n_norm;
-    uint32_t *trie;       /* of the precompiled charsmap (XCDA double array) */
+    uint32_t *trie; /* of the precompiled charsmap (XCDA double array) */
     size_t n_trie;
-    char *replacements;   /* NUL-terminated strings, one after another */
+    char *replacements; /* NUL-terminated strings, one after another */
     size_t n_replacements;
-    int white_split;      /* split at whitespace first */
-    int metaspace;        /* split at U+2581, which goes in front of words */
+    int white_split; /* split at whitespace first */
+    int metaspace;   /* split at U+2581, which goes in front of words */
     enum tok_prepend prepend;
 };
 

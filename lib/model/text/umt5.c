@@ -21,8 +21,8 @@
 enum { W_Q, W_K, W_V, W_O, W_GATE, W_UP, W_DOWN, N_MATRICES };
 
 static const char *const matrix_name[N_MATRICES] = {
-    "layer.0.SelfAttention.q.weight", "layer.0.SelfAttention.k.weight",
-    "layer.0.SelfAttention.v.weight", "layer.0.SelfAttention.o.weight",
+    "layer.0.SelfAttention.q.weight",     "layer.0.SelfAttention.k.weight",
+    "layer.0.SelfAttention.v.weight",     "layer.0.SelfAttention.o.weight",
     "layer.1.DenseReluDense.wi_0.weight", "layer.1.DenseReluDense.wi_1.weight",
     "layer.1.DenseReluDense.wo.weight",
 };
@@ -33,10 +33,10 @@ struct wan_umt5 {
     wan_dtype compute;
     int64_t D, heads, hd, ffn, layers, vocab;
     double eps;
-    const char *embedding;      /* name of its tensor */
-    wan_buf w[N_MATRICES];      /* the layer at work: device, compute type */
+    const char *embedding; /* name of its tensor */
+    wan_buf w[N_MATRICES]; /* the layer at work: device, compute type */
     wan_real *norm1, *norm2, *bias;
-    void *stage;                /* host: one tensor on its way */
+    void *stage; /* host: one tensor on its way */
 };
 
 /* The rows of a window and the work space of a group. */
@@ -44,10 +44,10 @@ typedef struct window {
     wan_umt5 *e;
     const int64_t *len;
     int n;
-    int64_t S, rows;   /* rows in all; in the largest group */
+    int64_t S, rows; /* rows in all; in the largest group */
     wan_real *x, *t, *rstd;
     wan_buf norm, q, k, v, a, b;
-    wan_pack *pack;    /* of the groups */
+    wan_pack *pack; /* of the groups */
     int groups;
 } window;
 
@@ -57,8 +57,9 @@ static int check_word(const json_t *j, const char *key, const char *want, const 
 {
     const char *v;
     WAN_TRY(wan_json_str(j, key, want, &v, path));
-    return strcmp(v, want) ? wan_err("%s: key \"%s\" is \"%s\", expected \"%s\"", path, key, v, want)
-                           : 0;
+    return strcmp(v, want)
+               ? wan_err("%s: key \"%s\" is \"%s\", expected \"%s\"", path, key, v, want)
+               : 0;
 }
 
 static int read_config(wan_umt5 *e, const json_t *j, const char *path)
@@ -77,7 +78,8 @@ static int read_config(wan_umt5 *e, const json_t *j, const char *path)
     WAN_TRY(wan_json_int(j, "vocab_size", 256384, 1, 1 << 24, &e->vocab, path));
     WAN_TRY(wan_json_real(j, "layer_norm_epsilon", 1e-6, &e->eps, path));
     if (!(e->eps > 0 && e->eps < 1))
-        return wan_err("%s: key \"layer_norm_epsilon\" is %g, must be between 0 and 1", path, e->eps);
+        return wan_err("%s: key \"layer_norm_epsilon\" is %g, must be between 0 and 1", path,
+                       e->eps);
     WAN_TRY(wan_json_int(j, "relative_attention_num_buckets", BUCKETS, 1, 1024, &buckets, path));
     WAN_TRY(wan_json_int(j, "relative_attention_max_distance", 128, 1, 4096, &distance, path));
     if (!gated || buckets != BUCKETS || distance != 128)
@@ -134,8 +136,8 @@ static int check_tensors(wan_umt5 *e)
     int64_t shape[2] = { e->vocab, e->D };
     const char *extra;
     int both = wan_st_find(e->st, "shared.weight") && wan_st_find(e->st, alias);
-    e->embedding = wan_st_find(e->st, "shared.weight") || !wan_st_find(e->st, alias)
-                       ? "shared.weight" : alias;
+    e->embedding =
+        wan_st_find(e->st, "shared.weight") || !wan_st_find(e->st, alias) ? "shared.weight" : alias;
     WAN_TRY(wan_st_load(e->st, e->embedding, shape, 2, NULL, WAN_F32));
     if (both) /* the same matrix under a second name */
         WAN_TRY(wan_st_load(e->st, alias, shape, 2, NULL, WAN_F32));
@@ -156,7 +158,8 @@ static int open_buffers(wan_umt5 *e)
         matrix_shape(e, m, s);
         largest = s[0] * s[1] > largest ? s[0] * s[1] : largest;
         e->w[m] = wan_buf_of(wan_dev_alloc(e->d, (size_t)(s[0] * s[1]) * wan_dtype_size(e->compute),
-                                           "text encoder weights"), e->compute);
+                                           "text encoder weights"),
+                             e->compute);
         if (!e->w[m].p)
             return -1;
     }
@@ -262,8 +265,15 @@ static int run_attention(window *w, wan_real *x, const wan_pack *pack)
     WAN_TRY(o->linear_forward(d, w->q, none, w->norm, e->w[W_Q], NULL, S, inner, D, WAN_ACT_NONE));
     WAN_TRY(o->linear_forward(d, w->k, none, w->norm, e->w[W_K], NULL, S, inner, D, WAN_ACT_NONE));
     WAN_TRY(o->linear_forward(d, w->v, none, w->norm, e->w[W_V], NULL, S, inner, D, WAN_ACT_NONE));
-    wan_attn a = { .pq = pack, .pk = pack, .H = (int)e->heads, .hd = e->hd, .scale = 1,
-                   .ldq = inner, .ldk = inner, .ldv = inner, .ldo = inner };
+    wan_attn a = { .pq = pack,
+                   .pk = pack,
+                   .H = (int)e->heads,
+                   .hd = e->hd,
+                   .scale = 1,
+                   .ldq = inner,
+                   .ldk = inner,
+                   .ldv = inner,
+                   .ldo = inner };
     WAN_TRY(o->attention_t5(d, &a, w->a, w->q, w->k, w->v, e->bias));
     WAN_TRY(o->linear_forward(d, WAN_RBUF(w->t), none, w->a, e->w[W_O], NULL, S, D, inner,
                               WAN_ACT_NONE));

@@ -79,7 +79,7 @@ static void gather(float *part, const float *all, int64_t C, int64_t T, int64_t 
 /* What the sink of the encoder needs; host and device blocks for `cap` latent frames. */
 typedef struct encoding {
     wan_vae *v;
-    float *mu, *logvar;  /* results [z, T, P] */
+    float *mu, *logvar; /* results [z, T, P] */
     int64_t T, P, done;
     int normalise;
     wan_real *q, *planes; /* device [cap, P, 2z] and [2z, cap, P] */
@@ -148,18 +148,19 @@ static int encode(wan_vae *v, float *mu, float *logvar, int normalise, const voi
     if (T < 1 || T % 4 != 1)
         return wan_err("%lld frames: the VAE takes 4n+1", (long long)T);
     if (H < 8 || W < 8 || H % 8 || W % 8)
-        return wan_err("frames of %lldx%lld: height and width must be multiples of 8",
-                       (long long)H, (long long)W);
+        return wan_err("frames of %lldx%lld: height and width must be multiples of 8", (long long)H,
+                       (long long)W);
     chunk = chunk <= 0 ? 4 : chunk > MAX_CHUNK ? MAX_CHUNK : chunk;
     WAN_TRY(wan_vae_layout_set(&v->enc, H, W, chunk, 0));
     int64_t cap = v->enc.stages[v->enc.n_stages - 1].cap, z = v->c.z_dim, P = H / 8 * (W / 8);
     size_t bytes = (size_t)(2 * z * cap * P) * sizeof(wan_real);
-    encoding e = { .v = v, .mu = mu, .logvar = logvar, .T = 1 + (T - 1) / 4, .P = P,
-                   .normalise = normalise };
+    encoding e = {
+        .v = v, .mu = mu, .logvar = logvar, .T = 1 + (T - 1) / 4, .P = P, .normalise = normalise
+    };
     e.q = wan_dev_alloc(v->d, bytes, "latents");
     e.planes = wan_dev_alloc(v->d, bytes, "latents");
-    e.pixels = wan_dev_alloc(v->d, (size_t)(v->enc.stages[0].cap * H * W * 3) * sizeof(float),
-                             "frames");
+    e.pixels =
+        wan_dev_alloc(v->d, (size_t)(v->enc.stages[0].cap * H * W * 3) * sizeof(float), "frames");
     e.host = wan_malloc(1, bytes, "latents");
     int rc = e.q && e.planes && e.pixels && e.host ? encode_frames(&e, rgb, is_float, T, H, W) : -1;
     wan_dev_free(v->d, e.q);
@@ -287,7 +288,8 @@ static int decode_band(decoding *e, const float *latent, int64_t Tl, int64_t h, 
     e->host_rgb = wan_malloc(1, (size_t)pixels, "frames");
     e->host = wan_malloc(sizeof *e->host, (size_t)(pixels > latents ? pixels : latents), "frames");
     int rc = e->z && e->mixed && e->rgb && e->host_rgb && e->host
-                 ? decode_latents(e, latent, Tl, h * w) : -1;
+                 ? decode_latents(e, latent, Tl, h * w)
+                 : -1;
     wan_dev_free(v->d, e->z);
     wan_dev_free(v->d, e->mixed);
     wan_dev_free(v->d, e->rgb);

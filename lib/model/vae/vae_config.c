@@ -10,17 +10,34 @@
 #include "lib/model/vae/vae_net.h"
 
 static const char *const known[] = {
-    "_class_name", "_diffusers_version", "_name_or_path", "attn_scales", "base_dim",
-    "decoder_base_dim", "dim_mult", "dropout", "in_channels", "is_residual", "latents_mean",
-    "latents_std", "num_res_blocks", "out_channels", "patch_size", "scale_factor_spatial",
-    "scale_factor_temporal", "temperal_downsample", "z_dim", "clip_output",
+    "_class_name",
+    "_diffusers_version",
+    "_name_or_path",
+    "attn_scales",
+    "base_dim",
+    "decoder_base_dim",
+    "dim_mult",
+    "dropout",
+    "in_channels",
+    "is_residual",
+    "latents_mean",
+    "latents_std",
+    "num_res_blocks",
+    "out_channels",
+    "patch_size",
+    "scale_factor_spatial",
+    "scale_factor_temporal",
+    "temperal_downsample",
+    "z_dim",
+    "clip_output",
 };
 
 static int check_keys(const json_t *j, const char *path)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)j, key, value) {
+    json_object_foreach((json_t *)j, key, value)
+    {
         size_t i = 0, n = sizeof known / sizeof *known;
         while (i < n && strcmp(key, known[i]))
             i++;
@@ -65,7 +82,8 @@ static int check_variant(const json_t *j, const char *path)
     if (residual || (patch && !json_is_null(patch)) || in != 3 || out != 3 || decoder != base ||
         json_array_size(json_object_get(j, "attn_scales")) != 0)
         return wan_err("%s: not a WAN 2.1 VAE (is_residual, patch_size, in_channels, out_channels, "
-                       "decoder_base_dim and attn_scales must have their defaults)", path);
+                       "decoder_base_dim and attn_scales must have their defaults)",
+                       path);
     return 0;
 }
 

@@ -314,8 +314,8 @@ int wan_vae_layout_reset(vae_net *n)
                 WAN_TRY(zero_hist(n, &s->nodes[k].conv2));
             }
         if (s->timed)
-            WAN_TRY(wan_dev_zero(n->d, s->tail, (size_t)(2 * frame_of(&s->time)) *
-                                                    wan_dtype_size(n->compute)));
+            WAN_TRY(wan_dev_zero(n->d, s->tail,
+                                 (size_t)(2 * frame_of(&s->time)) * wan_dtype_size(n->compute)));
     }
     return 0;
 }

@@ -13,7 +13,7 @@
 typedef struct loader {
     wan_vae *v;
     wan_st *st;
-    int keep;          /* 0: check names and shapes only */
+    int keep; /* 0: check names and shapes only */
     wan_dtype compute;
 } loader;
 
@@ -76,8 +76,18 @@ static int load_conv(loader *l, vae_conv *v, const char *prefix, int rank, int64
     char name[160];
     int64_t shape5[5] = { Co, Ci, kt, k, k }, shape4[4] = { Co, Ci, k, k };
     memset(v, 0, sizeof *v);
-    v->c = (wan_conv){ .Ci = Ci, .Co = Co, .kt = kt, .kh = k, .kw = k, .st = 1, .sh = 1, .sw = 1,
-                       .top = k / 2, .bottom = k / 2, .left = k / 2, .right = k / 2 };
+    v->c = (wan_conv){ .Ci = Ci,
+                       .Co = Co,
+                       .kt = kt,
+                       .kh = k,
+                       .kw = k,
+                       .st = 1,
+                       .sh = 1,
+                       .sw = 1,
+                       .top = k / 2,
+                       .bottom = k / 2,
+                       .left = k / 2,
+                       .right = k / 2 };
     snprintf(name, sizeof name, "%s.weight", prefix);
     WAN_TRY(load_matrix(l, &v->w, name, rank == 5 ? shape5 : shape4, rank, (int64_t)kt * k * k, t));
     snprintf(name, sizeof name, "%s.bias", prefix);

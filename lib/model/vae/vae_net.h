@@ -32,10 +32,10 @@ typedef struct wan_vae_config {
 
 /* A convolution with its weights [Co, taps, Ci] (compute type), bias and past frames. */
 typedef struct vae_conv {
-    wan_conv c;      /* T is set at each call; H, W by the layout */
+    wan_conv c; /* T is set at each call; H, W by the layout */
     wan_buf w;
     wan_real *b;
-    void *hist;      /* [kt-1, H, W, Ci] compute type; NULL when kt == 1 or kept elsewhere */
+    void *hist; /* [kt-1, H, W, Ci] compute type; NULL when kt == 1 or kept elsewhere */
 } vae_conv;
 
 enum vae_kind { VAE_RES, VAE_ATTN };
@@ -54,14 +54,14 @@ enum vae_resample { VAE_LAST, VAE_DOWN, VAE_UP };
 typedef struct vae_stage {
     vae_node *nodes; /* owned */
     int n_nodes, cap_nodes;
-    int64_t H, W, row0;    /* rows held, columns, and the row of the picture that is held first */
+    int64_t H, W, row0; /* rows held, columns, and the row of the picture that is held first */
     int64_t C_in, C_out, C_max; /* channels entering, leaving the nodes, and most of all */
     enum vae_resample leave;
-    int timed;             /* the resampler also changes the frame rate */
-    vae_conv space, time;  /* of the resampler */
-    void *tail;            /* frames before and in the time convolution, compute type */
-    int64_t n_tail;        /* DOWN: frames kept in tail */
-    int64_t seen;          /* frames that passed the resampler */
+    int timed;            /* the resampler also changes the frame rate */
+    vae_conv space, time; /* of the resampler */
+    void *tail;           /* frames before and in the time convolution, compute type */
+    int64_t n_tail;       /* DOWN: frames kept in tail */
+    int64_t seen;         /* frames that passed the resampler */
     int64_t cap, fill;
     wan_real *x;
 } vae_stage;
@@ -70,16 +70,16 @@ typedef struct vae_stage {
 typedef struct vae_net {
     wan_dev *d;
     wan_dtype compute;
-    vae_conv first, last;  /* conv_in, conv_out */
+    vae_conv first, last; /* conv_in, conv_out */
     wan_real *gamma_out;
     vae_stage stages[WAN_VAE_MAX_LEVELS];
     int n_stages;
-    void *work, *y;        /* shared: padded input of one convolution; its output */
+    void *work, *y; /* shared: padded input of one convolution; its output */
     wan_real *lse;
-    int64_t H, W, chunk;   /* the layout in place (of the input); 0: none */
-    int bands, band;       /* how many there are, and which one the layout is for */
-    int64_t budget;        /* bytes beyond which there are bands; 0: never */
-    wan_pack pack;         /* of the attention: pack_n frames of pack_len positions */
+    int64_t H, W, chunk; /* the layout in place (of the input); 0: none */
+    int bands, band;     /* how many there are, and which one the layout is for */
+    int64_t budget;      /* bytes beyond which there are bands; 0: never */
+    wan_pack pack;       /* of the attention: pack_n frames of pack_len positions */
     int64_t pack_n, pack_len;
     /* Takes n finished frames: y [n, H, W, last.Co] WAN_REAL, on the device. */
     int (*sink)(void *arg, const wan_real *y, int64_t n);
@@ -92,10 +92,10 @@ struct wan_vae {
     wan_dtype compute;
     int parts;
     vae_net enc, dec;
-    vae_conv quant, post_quant;     /* always WAN_REAL */
-    wan_real *norm_a, *norm_b;      /* [2z] encode: z = mu*a + b */
-    wan_real *denorm_a, *denorm_b;  /* decode: mu = z*a + b */
-    void **blocks;                  /* every device allocation of weights */
+    vae_conv quant, post_quant;    /* always WAN_REAL */
+    wan_real *norm_a, *norm_b;     /* [2z] encode: z = mu*a + b */
+    wan_real *denorm_a, *denorm_b; /* decode: mu = z*a + b */
+    void **blocks;                 /* every device allocation of weights */
     int n_blocks;
 };
 

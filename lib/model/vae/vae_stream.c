@@ -52,15 +52,15 @@ static int run_res(vae_net *n, vae_stage *s, vae_node *e, int64_t m)
     const wan_ops *ops = n->d->ops;
     int64_t P = s->H * s->W;
     wan_buf x = WAN_RBUF(s->x), y = wan_buf_of(n->y, n->compute);
-    WAN_TRY(ops->vae_norm(n->d, work_at(n, 2 * P * e->Ci), x, e->gamma1, m * P, e->Ci,
-                          WAN_ACT_SILU));
+    WAN_TRY(
+        ops->vae_norm(n->d, work_at(n, 2 * P * e->Ci), x, e->gamma1, m * P, e->Ci, WAN_ACT_SILU));
     WAN_TRY(convolve_causal(n, &e->conv1, y, m, 0));
     if (e->has_shortcut) {
         WAN_TRY(ops->cast(n->d, work_at(n, 0), x, m * P * e->Ci));
         WAN_TRY(convolve(n, &e->shortcut, x, work_at(n, 0), m, 0));
     }
-    WAN_TRY(ops->vae_norm(n->d, work_at(n, 2 * P * e->Co), y, e->gamma2, m * P, e->Co,
-                          WAN_ACT_SILU));
+    WAN_TRY(
+        ops->vae_norm(n->d, work_at(n, 2 * P * e->Co), y, e->gamma2, m * P, e->Co, WAN_ACT_SILU));
     return convolve_causal(n, &e->conv2, x, m, 1);
 }
 
@@ -89,8 +89,15 @@ static int run_attn(vae_net *n, vae_stage *s, vae_node *e, int64_t m)
     WAN_TRY(attention_pack(n, m, P));
     WAN_TRY(ops->vae_norm(n->d, work_at(n, 0), x, e->gamma1, m * P, C, WAN_ACT_NONE));
     WAN_TRY(convolve(n, &e->conv1, qkv, work_at(n, 0), m, 0));
-    wan_attn a = { .pq = &n->pack, .pk = &n->pack, .H = 1, .hd = C, .scale = 1 / sqrt((double)C),
-                   .ldq = 3 * C, .ldk = 3 * C, .ldv = 3 * C, .ldo = C };
+    wan_attn a = { .pq = &n->pack,
+                   .pk = &n->pack,
+                   .H = 1,
+                   .hd = C,
+                   .scale = 1 / sqrt((double)C),
+                   .ldq = 3 * C,
+                   .ldk = 3 * C,
+                   .ldv = 3 * C,
+                   .ldo = C };
     WAN_TRY(ops->attention_forward(n->d, &a, work_at(n, 0), n->lse, qkv, wan_buf_at(qkv, C),
                                    wan_buf_at(qkv, 2 * C)));
     return convolve(n, &e->conv2, x, work_at(n, 0), m, 1);
@@ -148,8 +155,8 @@ static int leave_down_timed(vae_net *n, int i, int64_t m)
     int64_t out = (s->n_tail - 1) / 2;
     for (int64_t done = 0, k; done < out; done += k) {
         k = min64(out - done, next->cap - next->fill);
-        WAN_TRY(convolve(n, &s->time, landing(next), wan_buf_at(tail, 2 * done * frame), 2 * k + 1,
-                         0));
+        WAN_TRY(
+            convolve(n, &s->time, landing(next), wan_buf_at(tail, 2 * done * frame), 2 * k + 1, 0));
         WAN_TRY(arrived(n, i + 1, k));
     }
     s->n_tail -= 2 * out; /* 1 or 2 frames stay for the next outputs */

@@ -20,14 +20,14 @@
 #include "lib/model/params.h"
 
 typedef struct wan_net_config {
-    int heads, head_dim;   /* D = heads*head_dim */
+    int heads, head_dim; /* D = heads*head_dim */
     int layers, ffn;
-    int in_ch, out_ch;     /* latent channels */
-    int text_dim;          /* width of the text encoder's rows */
-    int text_len;          /* rows the context is zero-padded to: 512 */
-    int freq_dim;          /* sinusoid width: 256 */
-    int patch_h, patch_w;  /* 2, 2 (time patch is 1) */
-    double eps;            /* 1e-6 */
+    int in_ch, out_ch;    /* latent channels */
+    int text_dim;         /* width of the text encoder's rows */
+    int text_len;         /* rows the context is zero-padded to: 512 */
+    int freq_dim;         /* sinusoid width: 256 */
+    int patch_h, patch_w; /* 2, 2 (time patch is 1) */
+    double eps;           /* 1e-6 */
 } wan_net_config;
 
 enum wan_net_flags { WAN_NET_TRAIN = 1 /* masters and gradients exist */ };
@@ -35,19 +35,20 @@ enum wan_recompute { WAN_RECOMPUTE_NONE, WAN_RECOMPUTE_SELECTIVE, WAN_RECOMPUTE_
 
 /* Largest pack that will be run. */
 typedef struct wan_net_capacity {
-    int64_t tokens;        /* S */
-    int64_t samples;       /* n */
-    int64_t text_rows;     /* sum over samples of the context rows kept (true rows + 1) */
+    int64_t tokens;               /* S */
+    int64_t samples;              /* n */
+    int64_t text_rows;            /* sum over samples of the context rows kept (true rows + 1) */
     enum wan_recompute recompute; /* training only */
 } wan_net_capacity;
 
 typedef struct wan_net_input {
     int n;
-    const int64_t (*grid)[3]; /* host: [n] patch grids (T', h/2, w/2); tokens per sample = product */
-    wan_buf rows;             /* device [S, 4*in_ch], features (c, ph, pw): embed.h WAN_PATCH_CHW */
-    const wan_real *t;        /* host [n]: timesteps in [0, 1000] */
-    wan_buf text;             /* device [sum text_len, text_dim]: true rows of all samples */
-    const int64_t *text_len;  /* host [n]: true rows, 0..config.text_len */
+    const int64_t (
+        *grid)[3];           /* host: [n] patch grids (T', h/2, w/2); tokens per sample = product */
+    wan_buf rows;            /* device [S, 4*in_ch], features (c, ph, pw): embed.h WAN_PATCH_CHW */
+    const wan_real *t;       /* host [n]: timesteps in [0, 1000] */
+    wan_buf text;            /* device [sum text_len, text_dim]: true rows of all samples */
+    const int64_t *text_len; /* host [n]: true rows, 0..config.text_len */
 } wan_net_input;
 
 typedef struct wan_net {
@@ -56,10 +57,10 @@ typedef struct wan_net {
     wan_dtype compute;
     int flags;
     wan_params params;
-    wan_real *master;   /* device [params.total] when wan_net_full(), else the last
+    wan_real *master; /* device [params.total] when wan_net_full(), else the last
                            [total - n_gemm] only: what GEMMs read exists as bf16 alone */
-    uint16_t *shadow;   /* device [params.n_gemm] bf16, when compute == WAN_BF16 */
-    wan_real *grad;     /* device [params.total], TRAIN */
+    uint16_t *shadow; /* device [params.n_gemm] bf16, when compute == WAN_BF16 */
+    wan_real *grad;   /* device [params.total], TRAIN */
     void *priv;
 } wan_net;
 

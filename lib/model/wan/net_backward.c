@@ -11,7 +11,10 @@
 #define C(s) wan_net_slot_buf(m, l, WAN_NET_##s)
 #define RL(s) wan_net_slot_real(m, l, WAN_NET_##s)
 
-static int64_t tokens(const wan_net *m) { return wan_net_p(m)->tok.pack.S; }
+static int64_t tokens(const wan_net *m)
+{
+    return wan_net_p(m)->tok.pack.S;
+}
 
 /* Weight and bias gradient of w from its output gradient dy and its input x. */
 static int back_w(wan_net *m, const wan_net_linear *w, wan_buf dy, wan_buf x, int64_t M)
@@ -125,9 +128,7 @@ static int restore(wan_net *m, int l)
 {
     switch (wan_net_p(m)->cap.recompute) {
     case WAN_RECOMPUTE_FULL: return wan_net_block_forward(m, l, NULL, NULL);
-    case WAN_RECOMPUTE_SELECTIVE:
-        WAN_TRY(wan_net_block_mod(m, l));
-        return wan_net_block_redo(m, l);
+    case WAN_RECOMPUTE_SELECTIVE: WAN_TRY(wan_net_block_mod(m, l)); return wan_net_block_redo(m, l);
     default: return wan_net_block_mod(m, l);
     }
 }

@@ -10,10 +10,13 @@
 
 int wan_net_config_check(const wan_net_config *c)
 {
-    const struct { const char *name; int64_t value, hi; } size[] = {
-        { "heads", c->heads, 1024 },      { "head_dim", c->head_dim, 1024 },
-        { "layers", c->layers, 1024 },    { "ffn", c->ffn, 1 << 20 },
-        { "in_ch", c->in_ch, 4096 },      { "out_ch", c->out_ch, 4096 },
+    const struct {
+        const char *name;
+        int64_t value, hi;
+    } size[] = {
+        { "heads", c->heads, 1024 },          { "head_dim", c->head_dim, 1024 },
+        { "layers", c->layers, 1024 },        { "ffn", c->ffn, 1 << 20 },
+        { "in_ch", c->in_ch, 4096 },          { "out_ch", c->out_ch, 4096 },
         { "text_dim", c->text_dim, 1 << 20 }, { "text_len", c->text_len, 1 << 16 },
         { "freq_dim", c->freq_dim, 1 << 16 },
     };

@@ -83,8 +83,8 @@ static int build(wan_net_context *c, int64_t *len, wan_buf text, const int64_t *
 {
     wan_net *m = c->m;
     WAN_TRY(lengths(c, len, text_len, n));
-    size_t bytes = (size_t)(2 * m->c.layers * c->R * wan_net_width(&m->c)) *
-                   wan_dtype_size(m->compute);
+    size_t bytes =
+        (size_t)(2 * m->c.layers * c->R * wan_net_width(&m->c)) * wan_dtype_size(m->compute);
     c->mem = wan_dev_alloc(m->d, bytes, "keys and values of the text");
     c->kbias = wan_dev_alloc(m->d, (size_t)c->R * sizeof(wan_real), "text rows");
     if (!c->mem || !c->kbias)

@@ -9,7 +9,10 @@
 
 static const wan_buf nothing = { NULL, WAN_REAL };
 
-static int64_t tokens(const wan_net *m) { return wan_net_p(m)->tok.pack.S; }
+static int64_t tokens(const wan_net *m)
+{
+    return wan_net_p(m)->tok.pack.S;
+}
 
 int wan_net_apply(wan_net *m, const wan_net_linear *w, wan_buf y, wan_buf x, int64_t M)
 {
@@ -62,8 +65,8 @@ wan_attn wan_net_attn_self(const wan_net *m)
 {
     const wan_pack *k = &wan_net_p(m)->tok.pack;
     int64_t D = wan_net_width(&m->c);
-    return (wan_attn){ k, k, m->c.heads, m->c.head_dim, 1 / sqrt((double)m->c.head_dim),
-                       D, D, D, D, NULL };
+    return (wan_attn){ k, k, m->c.heads, m->c.head_dim, 1 / sqrt((double)m->c.head_dim), D,
+                       D, D, D,          NULL };
 }
 
 wan_attn wan_net_attn_cross(const wan_net *m, const wan_net_kv *kv)

@@ -13,7 +13,7 @@
 enum { ALIGN = 256 };
 
 typedef struct arena {
-    char *base;             /* NULL: only count */
+    char *base; /* NULL: only count */
     int64_t used;
 } arena;
 
@@ -59,7 +59,7 @@ typedef struct slot_info {
 } slot_info;
 
 static const slot_info slots[WAN_NET_N_SLOTS] = {
-#define X(name, rows, width, type, keep, alias) \
+#define X(name, rows, width, type, keep, alias)                                                    \
     [WAN_NET_##name] = { #rows[0], #width[0], #type[0], keep, WAN_NET_##alias },
     WAN_NET_SLOTS(X)
 #undef X
@@ -144,8 +144,8 @@ static int check(const wan_net_config *c, const wan_net_capacity *cap)
     WAN_TRY(wan_net_config_check(c));
     if (cap->tokens < 1 || cap->samples < 1 || cap->text_rows < 1)
         return wan_err("transformer: room for %lld tokens, %lld samples, %lld text rows: each must "
-                       "be at least 1", (long long)cap->tokens, (long long)cap->samples,
-                       (long long)cap->text_rows);
+                       "be at least 1",
+                       (long long)cap->tokens, (long long)cap->samples, (long long)cap->text_rows);
     if (cap->tokens > INT32_MAX || cap->text_rows > INT32_MAX || cap->samples > INT32_MAX - 1)
         return wan_err("transformer: a pack of more than 2^31 tokens");
     return 0;

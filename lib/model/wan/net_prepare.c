@@ -107,8 +107,8 @@ static int check_grids(wan_net_priv *p, const wan_net_input *in)
         for (int a = 0; a < 3; a++)
             if (g[a] < 1 || g[a] > ROPE_MAX)
                 return wan_err("transformer: sample %d has a grid of %lldx%lldx%lld, each side "
-                               "must be 1..%d", i, (long long)g[0], (long long)g[1],
-                               (long long)g[2], ROPE_MAX);
+                               "must be 1..%d",
+                               i, (long long)g[0], (long long)g[1], (long long)g[2], ROPE_MAX);
         S += g[0] * g[1] * g[2];
     }
     if (S > p->cap.tokens)
@@ -152,8 +152,8 @@ int wan_net_text_lay(wan_net *m, wan_buf x, wan_real *kbias, const wan_pack *pac
     for (int i = 0; i < pack->n; i++) {
         int64_t n = text_len[i], at = pack->cu_host[i], zeros = m->c.text_len - n;
         if (n > 0)
-            WAN_TRY(m->d->ops->cast(m->d, wan_buf_at(x, at * T), wan_buf_at(text, from * T),
-                                    n * T));
+            WAN_TRY(
+                m->d->ops->cast(m->d, wan_buf_at(x, at * T), wan_buf_at(text, from * T), n * T));
         for (int64_t j = 0; j < n; j++)
             staging[at + j] = 0;
         if (zeros > 0) {

@@ -38,6 +38,7 @@ typedef struct wan_net_ends {
  *   keep 0: one per block in every recompute mode; 1: unless `full`; 2: only with `none`;
  *        3: never (a temporary)
  *   alias: when the model is not trained all blocks share one set, and this slot is that one. */
+/* clang-format off */
 #define WAN_NET_SLOTS(X)                                                                           \
     X(XIN, S, D, r, 0, XIN)  /* residual stream: block input */                                    \
     X(X1, S, D, r, 2, XIN)   /* ... after self-attention */                                        \
@@ -57,16 +58,18 @@ typedef struct wan_net_ends {
     X(YC, S, D, c, 3, Q0)                                                                          \
     X(Z, S, F, c, 1, HID) X(HID, S, F, c, 2, HID) /* before and after GELU */                      \
     X(Y2, S, D, c, 1, Q0)
+/* clang-format on */
 
 enum wan_net_slot {
 #define X(name, rows, width, type, keep, alias) WAN_NET_##name,
     WAN_NET_SLOTS(X)
 #undef X
-    WAN_NET_N_SLOTS
+        WAN_NET_N_SLOTS
 };
 
 /* Buffers that exist once.  X(field, rows, width, type, train): rows S|R|N(samples);
  * width D|E(6D)|B(2D)|F|T(text_dim)|Q(freq_dim)|P(patch features)|1; train: only with gradients. */
+/* clang-format off */
 #define WAN_NET_ONCE(X)                                                                            \
     X(t, N, 1, r, 0) X(emb, N, Q, r, 0) X(tz, N, D, r, 0) X(th, N, D, r, 0)                        \
     X(e, N, D, r, 0) X(es, N, D, r, 0) X(e0, N, E, r, 0)                                           \
@@ -79,11 +82,12 @@ enum wan_net_slot {
     X(dck, R, D, c, 1) X(dcv, R, D, c, 1) X(dctx, R, D, r, 1) X(dctxc, R, D, c, 1)                 \
     X(dmod, N, E, r, 1) X(dmodh, N, B, r, 1) X(de0, N, E, r, 1) X(de, N, D, r, 1)                  \
     X(des, N, D, r, 1)
+/* clang-format on */
 
 /* A pack in reserved memory, with what it was made from. */
 typedef struct wan_net_pack {
     wan_pack pack;
-    int32_t *cu, *seg;           /* device [samples+1], [rows] */
+    int32_t *cu, *seg; /* device [samples+1], [rows] */
     int32_t *cu_host, *seg_host;
 } wan_net_pack;
 
@@ -98,30 +102,33 @@ struct wan_net_context {
     wan_net *m;
     wan_net_pack pack;
     wan_real *kbias;
-    void *mem;      /* device: keys and values of all blocks */
+    void *mem; /* device: keys and values of all blocks */
     int64_t R;
 };
 
 typedef struct wan_net_priv {
     wan_net_ends ends;
-    wan_net_block *block;    /* [layers] */
+    wan_net_block *block; /* [layers] */
     wan_net_capacity cap;
-    void *mem;               /* device: everything wan_net_reserve laid out */
-    void **slot;             /* [(layers+1) * N_SLOTS]; row `layers` has only XIN */
+    void *mem;   /* device: everything wan_net_reserve laid out */
+    void **slot; /* [(layers+1) * N_SLOTS]; row `layers` has only XIN */
 #define X(field, rows, width, type, train) wan_buf field;
     WAN_NET_ONCE(X)
 #undef X
     wan_net_pack tok, txt;
     wan_real *rope, *rope_host; /* [S, head_dim/2, 2] */
-    wan_real *host;          /* staging: kbias, timesteps */
-    int64_t *len;            /* staging: lengths of the samples of a pack */
-    int64_t (*grid)[3];      /* grids of the tokens now laid out */
+    wan_real *host;             /* staging: kbias, timesteps */
+    int64_t *len;               /* staging: lengths of the samples of a pack */
+    int64_t (*grid)[3];         /* grids of the tokens now laid out */
     int n_grid;
-    wan_buf x_rows;          /* the forward's patch rows in compute type */
+    wan_buf x_rows; /* the forward's patch rows in compute type */
     int forward_done;
 } wan_net_priv;
 
-static inline wan_net_priv *wan_net_p(const wan_net *m) { return m->priv; }
+static inline wan_net_priv *wan_net_p(const wan_net *m)
+{
+    return m->priv;
+}
 static inline int64_t wan_net_width(const wan_net_config *c)
 {
     return (int64_t)c->heads * c->head_dim;

@@ -24,9 +24,9 @@ static json_t *tensor_json(const wan_tensor *t, int digest)
     json_t *shape = json_array();
     for (int i = 0; i < t->rank; i++)
         json_array_append_new(shape, json_integer(t->shape[i]));
-    json_t *line = json_pack("{s:s, s:s, s:o, s:I}", "name", t->name, "dtype",
-                             wan_dtype_name(t->dtype), "shape", shape, "bytes",
-                             (json_int_t)t->bytes);
+    json_t *line =
+        json_pack("{s:s, s:s, s:o, s:I}", "name", t->name, "dtype", wan_dtype_name(t->dtype),
+                  "shape", shape, "bytes", (json_int_t)t->bytes);
     if (digest)
         json_object_set_new(line, "sha256", digest_of(t));
     return line;

@@ -13,8 +13,8 @@
 
 static int key_char(char c)
 {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '-' || c == '/';
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '/';
 }
 
 int wan_key_check(const char *key, size_t n)
@@ -181,10 +181,10 @@ json_t *wan_provenance_append(const json_t *from, const char *program, const jso
     json_t *value;
     json_object_foreach((json_t *)options, key, value)
         json_object_set_new(opts, key, portable(value));
-    json_t *entry = json_pack("{s:o, s:o, s:s, s:s, s:o}", "id",
-                              json_sprintf("%s.%zu", program, n + 1), "prev",
-                              json_is_string(last) ? json_incref(last) : json_null(), "program",
-                              program, "version", wan_version(), "options", opts);
+    json_t *entry =
+        json_pack("{s:o, s:o, s:s, s:s, s:o}", "id", json_sprintf("%s.%zu", program, n + 1), "prev",
+                  json_is_string(last) ? json_incref(last) : json_null(), "program", program,
+                  "version", wan_version(), "options", opts);
     json_array_append_new(chain, entry);
     return head;
 }

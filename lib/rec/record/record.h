@@ -39,31 +39,34 @@
 #define WAN_MAX_RECORD (1ull << 36)
 
 typedef struct wan_tensor {
-    char *name;     /* owned */
+    char *name; /* owned */
     wan_dtype dtype;
     int rank;
     int64_t shape[WAN_MAX_RANK];
     size_t bytes;
-    void *data;     /* 64-byte aligned when the reader made it */
-    int owned;      /* data is free()d with the record */
+    void *data; /* 64-byte aligned when the reader made it */
+    int owned;  /* data is free()d with the record */
 } wan_tensor;
 
 typedef struct wan_record {
-    char *key;      /* owned; [A-Za-z0-9_/-]+, at most 255 bytes, no '.' (tar keys) */
-    json_t *meta;   /* owned; a JSON object */
+    char *key;           /* owned; [A-Za-z0-9_/-]+, at most 255 bytes, no '.' (tar keys) */
+    json_t *meta;        /* owned; a JSON object */
     wan_tensor *tensors; /* owned */
     int n_tensors;
 } wan_record;
 
-#define WAN_RECORD_INIT { 0, 0, 0, 0 }
+#define WAN_RECORD_INIT                                                                            \
+    {                                                                                              \
+        0, 0, 0, 0                                                                                 \
+    }
 
 enum wan_own { WAN_BORROW = 0, WAN_TAKE = 1 }; /* TAKE: record frees data, also on error */
 
 int wan_record_set_key(wan_record *r, const char *key) WAN_MUST_CHECK; /* checks; makes meta {} */
 int wan_record_add(wan_record *r, const char *name, wan_dtype t, const int64_t *shape, int rank,
-                   void *data, enum wan_own own) WAN_MUST_CHECK;       /* duplicate name: error */
-wan_tensor *wan_record_find(const wan_record *r, const char *name);    /* NULL when absent */
-void wan_record_drop(wan_record *r, const char *name);                 /* removes, frees; no-op */
+                   void *data, enum wan_own own) WAN_MUST_CHECK;    /* duplicate name: error */
+wan_tensor *wan_record_find(const wan_record *r, const char *name); /* NULL when absent */
+void wan_record_drop(wan_record *r, const char *name);              /* removes, frees; no-op */
 void wan_record_clear(wan_record *r);
 
 /* Turns any text into a legal key: other characters become '_', cut to 200 bytes. Caller frees. */

@@ -25,10 +25,10 @@ enum wan_record_type { WAN_T_HEAD, WAN_T_DATA, WAN_T_DONE, WAN_T_IGNORE };
 
 typedef struct wan_head {
     enum wan_record_type type;
-    char name[4];          /* the type as written */
+    char name[4]; /* the type as written */
     uint32_t flags;
-    uint64_t length;       /* of the whole record */
-    uint64_t ordinal;      /* records before this one in its stream */
+    uint64_t length;  /* of the whole record */
+    uint64_t ordinal; /* records before this one in its stream */
     uint32_t key_len, meta_len, table_len, tensors;
     uint32_t front_crc, payload_crc;
 } wan_head;

@@ -26,7 +26,7 @@ struct wan_reader {
     uint64_t ordinal;  /* records of any type of the current stream */
     uint64_t payload;  /* tensor bytes of the current stream */
     wan_sha256 digest;
-    int open;          /* between a stream header and its end record */
+    int open; /* between a stream header and its end record */
     int failed;
 };
 
@@ -103,8 +103,8 @@ fail:
 /* Parses the JSON of a front; keys that start with '!' must not be ignored, and none is known. */
 static json_t *parse_meta(const wan_head *h, const uint8_t *front)
 {
-    json_t *meta = wan_json_parse((const char *)front + wan_align(h->key_len, 8), h->meta_len,
-                                  "metadata");
+    json_t *meta =
+        wan_json_parse((const char *)front + wan_align(h->key_len, 8), h->meta_len, "metadata");
     if (!meta)
         return NULL;
     const char *key = NULL;
@@ -113,11 +113,11 @@ static json_t *parse_meta(const wan_head *h, const uint8_t *front)
         wan_err("metadata is not a JSON object");
         goto fail;
     }
-    json_object_foreach(meta, key, value)
-        if (key[0] == '!') {
-            wan_err("unknown metadata key \"%s\" that must not be ignored", key);
-            goto fail;
-        }
+    json_object_foreach(meta, key, value) if (key[0] == '!')
+    {
+        wan_err("unknown metadata key \"%s\" that must not be ignored", key);
+        goto fail;
+    }
     return meta;
 fail:
     json_decref(meta);
@@ -254,7 +254,8 @@ static int read_end(wan_reader *r, const wan_head *h)
     WAN_GOTO(wan_json_str(meta, "digest", "", &said, "end record"), done);
     if ((uint64_t)records != r->records || (uint64_t)bytes != r->payload) {
         wan_err("end record promises %" PRId64 " records with %" PRId64 " bytes, %" PRIu64
-                " with %" PRIu64 " came", records, bytes, r->records, r->payload);
+                " with %" PRIu64 " came",
+                records, bytes, r->records, r->payload);
         goto done;
     }
     rc = strcmp(said, digest) ? wan_err("end record has another digest than the records") : 0;
@@ -302,12 +303,9 @@ static int next(wan_reader *r, wan_record *rec)
         r->records++;
         r->returned++;
         return 1;
-    case WAN_T_DONE:
-        return read_end(r, &h) < 0 ? -1 : 2;
-    case WAN_T_IGNORE:
-        return read_ignorable(r, &h) < 0 ? -1 : 2;
-    default:
-        return wan_err("a stream header before the end record of the stream before it");
+    case WAN_T_DONE: return read_end(r, &h) < 0 ? -1 : 2;
+    case WAN_T_IGNORE: return read_ignorable(r, &h) < 0 ? -1 : 2;
+    default: return wan_err("a stream header before the end record of the stream before it");
     }
 }
 

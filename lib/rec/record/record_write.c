@@ -14,9 +14,9 @@
 struct wan_writer {
     FILE *f;
     char *name;
-    uint64_t ordinal; /* records written, of any type */
-    uint64_t records; /* data records written */
-    uint64_t payload; /* tensor bytes written, without padding */
+    uint64_t ordinal;  /* records written, of any type */
+    uint64_t records;  /* data records written */
+    uint64_t payload;  /* tensor bytes written, without padding */
     wan_sha256 digest; /* over all heads so far */
 };
 
@@ -133,8 +133,8 @@ static int put_header(wan_writer *w, const json_t *header)
     w->ordinal = w->records = w->payload = 0;
     wan_sha256_init(&w->digest);
     json_t *empty = header ? NULL : json_object();
-    int rc = put_record(w, &(wan_head){ .type = WAN_T_HEAD }, NULL, header ? header : empty, NULL,
-                        0);
+    int rc =
+        put_record(w, &(wan_head){ .type = WAN_T_HEAD }, NULL, header ? header : empty, NULL, 0);
     json_decref(empty);
     return rc;
 }

@@ -41,7 +41,8 @@ int wan_dataset_load_idx(uint64_t **offset, size_t n, const char *tar)
     }
     if (rc == 0 && (st.st_size < 1024 || v[n] > (uint64_t)st.st_size - 1024))
         rc = wan_err("%s: has %" PRId64 " bytes, its index ends at %" PRIu64
-                     "; truncated, or run wan-index again", tar, (int64_t)st.st_size, v[n]);
+                     "; truncated, or run wan-index again",
+                     tar, (int64_t)st.st_size, v[n]);
     free(path);
     free(data);
     if (rc < 0) {
@@ -163,8 +164,9 @@ int wan_dataset_meta(json_t **counts, wan_split *s, const char *dir)
         return -1;
     char *yaml = wan_path_join(dir, ".nv-meta/split.yaml");
     char *json = wan_path_join(dir, ".nv-meta/split.json");
-    int rc = !yaml || !json ? -1
-             : wan_split_load(s, access(yaml, F_OK) && !access(json, F_OK) ? json : yaml);
+    int rc = !yaml || !json
+                 ? -1
+                 : wan_split_load(s, access(yaml, F_OK) && !access(json, F_OK) ? json : yaml);
     if (rc < 0)
         json_decref(*counts);
     free(yaml);

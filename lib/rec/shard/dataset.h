@@ -31,14 +31,17 @@ typedef struct wan_sample_info {
 } wan_sample_info;
 
 typedef struct wan_sample {
-    char *key;            /* owned */
+    char *key; /* owned */
     wan_sample_info info;
-    float *latent;        /* owned, [C, T', h, w] */
-    float *text;          /* owned, [S, D] */
-    json_t *json;         /* owned: the json member as stored (caption, ...) */
+    float *latent; /* owned, [C, T', h, w] */
+    float *text;   /* owned, [S, D] */
+    json_t *json;  /* owned: the json member as stored (caption, ...) */
 } wan_sample;
 
-#define WAN_SAMPLE_INIT { 0, { { 0 }, 0, 0 }, 0, 0, 0 }
+#define WAN_SAMPLE_INIT                                                                            \
+    {                                                                                              \
+        0, { { 0 }, 0, 0 }, 0, 0, 0                                                                \
+    }
 
 /* dir: folder with .nv-meta/.info.json, .nv-meta/split.yaml and a .tar.idx beside each shard.
  * split: "train", "val", "test" or another part of split.yaml.  Index files are checked against

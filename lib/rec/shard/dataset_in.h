@@ -11,11 +11,11 @@
 
 struct wan_dataset_shard {
     char *name, *path;
-    size_t n;           /* samples in the file */
-    uint64_t *offset;   /* [n + 1] */
-    size_t *keep;       /* [kept] numbers of the samples left, or NULL: all */
+    size_t n;         /* samples in the file */
+    uint64_t *offset; /* [n + 1] */
+    size_t *keep;     /* [kept] numbers of the samples left, or NULL: all */
     size_t kept;
-    int64_t first;      /* index of its first sample in the split */
+    int64_t first; /* index of its first sample in the split */
 };
 
 struct wan_dataset {

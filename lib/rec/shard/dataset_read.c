@@ -38,8 +38,8 @@ static const struct wan_dataset_shard *locate(const wan_dataset *d, int64_t i, s
 }
 
 /* Opens the range of one sample and reads it as far as asked. */
-static int open_sample(wan_shard_reader **r, wan_shard_sample *x,
-                       const struct wan_dataset_shard *s, size_t at, int headers)
+static int open_sample(wan_shard_reader **r, wan_shard_sample *x, const struct wan_dataset_shard *s,
+                       size_t at, int headers)
 {
     WAN_TRY(wan_shard_reader_open_range(r, s->path, headers, s->offset[at], s->offset[at + 1]));
     int rc = wan_shard_reader_next(*r, x);

@@ -122,8 +122,8 @@ static int add_part(struct build *b, const char *text, uint8_t *used)
     if (!colon || colon == text)
         return wan_err("--split-parts %s: NAME:PATTERN is expected", text);
     char *name = strndup(text, (size_t)(colon - text));
-    struct wan_split_part *p = name ? (struct wan_split_part *)wan_split_find(&b->split, name)
-                                    : NULL;
+    struct wan_split_part *p =
+        name ? (struct wan_split_part *)wan_split_find(&b->split, name) : NULL;
     if (!p)
         p = wan_split_add(&b->split, text, (size_t)(colon - text));
     free(name);
@@ -226,8 +226,8 @@ static int write_all(struct build *b, const char *meta)
     int rc = split ? wan_split_save(&b->split, split) : -1;
     free(split);
     WAN_TRY(rc);
-    WAN_TRY(spew(meta, "dataset.yaml",
-                 "__module__: megatron.energon\n__class__: CrudeWebdataset\n"));
+    WAN_TRY(
+        spew(meta, "dataset.yaml", "__module__: megatron.energon\n__class__: CrudeWebdataset\n"));
     WAN_TRY(refresh_old_info(b, meta));
     return write_info(b, meta);
 }
@@ -253,8 +253,8 @@ static void fill_report(struct build *b, wan_index_report *rep)
             samples += at_name ? b->shard[at_name - b->names.v].n : 0;
         }
         at += (size_t)snprintf(rep->lines + at, sizeof rep->lines - at,
-                               "%s%s %zu shard%s %" PRIu64 " sample%s", k ? ", " : "",
-                               p->name, p->shards.n, p->shards.n == 1 ? "" : "s", samples,
+                               "%s%s %zu shard%s %" PRIu64 " sample%s", k ? ", " : "", p->name,
+                               p->shards.n, p->shards.n == 1 ? "" : "s", samples,
                                samples == 1 ? "" : "s");
     }
     for (size_t i = 0; i < b->names.n; i++)

@@ -18,17 +18,17 @@ typedef struct wan_index_options {
     uint64_t weight[3];       /* of train, val, test; their sum > 0 */
     const char *const *parts; /* "NAME:PATTERN", n_parts > 0: instead of the weights */
     size_t n_parts;
-    const char *exclude;      /* POSIX extended expression: matching shards are left out, or NULL */
-    int shuffle;              /* shuffle shards (seed 42) before they are divided */
+    const char *exclude; /* POSIX extended expression: matching shards are left out, or NULL */
+    int shuffle;         /* shuffle shards (seed 42) before they are divided */
     void (*progress)(size_t done, size_t all); /* or NULL */
 } wan_index_options;
 
 typedef struct wan_index_report {
     uint64_t shards, samples, bytes;
-    uint64_t excluded;        /* shards left out by `exclude` */
-    uint64_t ignored;         /* members that belong to no sample */
-    uint64_t incomplete;      /* samples without one of json, pth, pickle */
-    char lines[512];          /* "train 8 shards 64 samples, ..." */
+    uint64_t excluded;   /* shards left out by `exclude` */
+    uint64_t ignored;    /* members that belong to no sample */
+    uint64_t incomplete; /* samples without one of json, pth, pickle */
+    char lines[512];     /* "train 8 shards 64 samples, ..." */
 } wan_index_report;
 
 /* Reads all shards below dir first; nothing is written when one of them is bad, a key occurs

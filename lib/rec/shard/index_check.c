@@ -174,7 +174,8 @@ static int check_all(struct check *c)
     json_t *count;
     size_t i = 0;
     WAN_TRY(check_lists(c));
-    json_object_foreach((json_t *)c->counts, name, count) {
+    json_object_foreach((json_t *)c->counts, name, count)
+    {
         if (c->progress)
             c->progress(i, json_object_size(c->counts));
         check_shard(c, name, i++);
@@ -188,8 +189,9 @@ static int check_all(struct check *c)
 int64_t wan_index_check(wan_index_report *rep, const char *dir, void (*problem)(const char *),
                         void (*progress)(size_t, size_t))
 {
-    struct check c = { .dir = dir, .problem = problem, .progress = progress, .rep = rep,
-                       .latent = -1, .text = -1 };
+    struct check c = {
+        .dir = dir, .problem = problem, .progress = progress, .rep = rep, .latent = -1, .text = -1
+    };
     json_t *counts;
     memset(rep, 0, sizeof *rep);
     wan_sha256_init(&c.scan.digest);

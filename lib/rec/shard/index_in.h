@@ -26,8 +26,8 @@ struct wan_index_shard {
 
 struct wan_index_scan {
     wan_keyset keys;
-    wan_sha256 digest;  /* of names, keys and offsets */
-    wan_index_db *db;   /* rows go there, or NULL */
+    wan_sha256 digest; /* of names, keys and offsets */
+    wan_index_db *db;  /* rows go there, or NULL */
     uint64_t bytes, ignored, incomplete;
 };
 

@@ -32,8 +32,8 @@ static int add_sample(struct wan_index_scan *scan, const wan_shard_sample *s, co
     WAN_TRY(rc);
     wan_sha256_add(&scan->digest, s->key, strlen(s->key) + 1);
     wan_sha256_add(&scan->digest, &s->begin, sizeof s->begin);
-    scan->incomplete += !wan_shard_find(s, "json") || !wan_shard_find(s, "pth") ||
-                        !wan_shard_find(s, "pickle");
+    scan->incomplete +=
+        !wan_shard_find(s, "json") || !wan_shard_find(s, "pth") || !wan_shard_find(s, "pickle");
     return scan->db ? wan_index_db_add(scan->db, shard, number, s) : 0;
 }
 

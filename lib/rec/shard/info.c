@@ -100,7 +100,8 @@ static int check(const json_t *counts, const char *path)
     size_t len;
     if (!json_is_object(counts))
         return wan_err("%s: shard_counts must be a map", path);
-    json_object_foreach((json_t *)counts, name, n) {
+    json_object_foreach((json_t *)counts, name, n)
+    {
         if (!json_is_integer(n) || json_integer_value(n) < 1 || json_integer_value(n) > INT32_MAX)
             return wan_err("%s: the count of %s is damaged", path, name);
         if (wan_shard_split(name, &len, &part) < 0)

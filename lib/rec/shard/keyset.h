@@ -14,7 +14,10 @@ typedef struct wan_keyset {
     size_t n, cap;
 } wan_keyset;
 
-#define WAN_KEYSET_INIT { 0, 0, 0 }
+#define WAN_KEYSET_INIT                                                                            \
+    {                                                                                              \
+        0, 0, 0                                                                                    \
+    }
 
 /* 1 added, 0 was there already, -1 out of memory. */
 int wan_keyset_add(wan_keyset *s, const char *key) WAN_MUST_CHECK;

@@ -171,7 +171,7 @@ int wan_names_collapse(wan_names *l, const wan_names *names)
         }
         char text[MAX_PATTERN];
         int chars = snprintf(text, sizeof text, "%.*s{%.*s..%.*s}%s", (int)at, a, (int)n, a + at,
-                           (int)n, b + at, a + at + n);
+                             (int)n, b + at, a + at + n);
         if (chars < 0 || (size_t)chars >= sizeof text)
             return wan_err("a shard name longer than %d bytes", MAX_PATTERN);
         WAN_TRY(wan_names_add(l, text, (size_t)chars));

@@ -169,8 +169,8 @@ static int pack_tensors(wan_samplemap *m, json_t *table, const wan_record *r,
 static void set(json_t *to, const json_t *meta, const char *key, json_t *ours)
 {
     json_t *v = json_object_get(meta, key);
-    if (v && (json_typeof(v) == json_typeof(ours) ||
-              (json_is_boolean(v) && json_is_boolean(ours)))) {
+    if (v &&
+        (json_typeof(v) == json_typeof(ours) || (json_is_boolean(v) && json_is_boolean(ours)))) {
         json_object_set(to, key, v);
         json_decref(ours);
     } else {

@@ -40,8 +40,7 @@ void wan_samplemap_clear(wan_samplemap *m);
 /* Fills *r (cleared first) from a sample read with payload; verifies shapes and digests where the
  * json member has them.  A sample made by DFM: meta is its json, padding rows of the text go.
  * what names the shard. */
-int wan_samplemap_unpack(wan_record *r, const wan_shard_sample *s, const char *what)
-    WAN_MUST_CHECK;
+int wan_samplemap_unpack(wan_record *r, const wan_shard_sample *s, const char *what) WAN_MUST_CHECK;
 
 /* -1 with a sentence when a value is not finite or |x| > limit (0: none). */
 int wan_samplemap_finite(const float *x, int64_t n, float limit, const char *what) WAN_MUST_CHECK;

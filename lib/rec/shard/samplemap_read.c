@@ -106,8 +106,7 @@ static int unpack_own(wan_record *r, const wan_shard_sample *s, const json_t *ow
     if (!json_is_object(meta) || !json_is_array(table))
         return wan_err("json: the \"wan\" member is damaged");
     json_object_update(r->meta, meta);
-    json_array_foreach(table, i, line)
-        WAN_TRY(unpack_line(r, s, line));
+    json_array_foreach(table, i, line) WAN_TRY(unpack_line(r, s, line));
     if (json_array_size(table) + 1 != (size_t)s->n)
         return wan_err("%d parts, the json member names %zu", s->n, json_array_size(table) + 1);
     return 0;

@@ -14,23 +14,23 @@
 
 #include "lib/base/err.h"
 
-#define WAN_SHARD_PARTS 4200     /* json, pickle, pth and one per unknown tensor */
+#define WAN_SHARD_PARTS 4200 /* json, pickle, pth and one per unknown tensor */
 
 typedef struct wan_shard_part {
-    char *name;          /* "json", "pth", ...; owned when the reader made it */
-    void *data;          /* owned likewise; NULL when the reader was asked for headers only */
+    char *name; /* "json", "pth", ...; owned when the reader made it */
+    void *data; /* owned likewise; NULL when the reader was asked for headers only */
     uint64_t size;
-    uint64_t at;         /* reader: offset of the payload in the tar */
+    uint64_t at; /* reader: offset of the payload in the tar */
 } wan_shard_part;
 
 /* ---- writing */
 
 typedef struct wan_shard_options {
-    const char *dir;         /* made when absent */
-    int rank;                /* 0..99, part of the names */
-    int64_t max_count;       /* samples per shard */
-    int64_t max_bytes;       /* a shard that has this much payload takes no more samples */
-    int force;               /* replace this rank's shards */
+    const char *dir;   /* made when absent */
+    int rank;          /* 0..99, part of the names */
+    int64_t max_count; /* samples per shard */
+    int64_t max_bytes; /* a shard that has this much payload takes no more samples */
+    int force;         /* replace this rank's shards */
 } wan_shard_options;
 
 typedef struct wan_shard_writer wan_shard_writer;
@@ -42,11 +42,11 @@ int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt) 
 int wan_shard_writer_provenance(wan_shard_writer *w, const char *text) WAN_MUST_CHECK;
 /* Appends one sample; parts are borrowed and written in the order of their names.  A key that was
  * written before is an error. */
-int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_part *part,
-                         int n) WAN_MUST_CHECK;
+int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_part *part, int n)
+    WAN_MUST_CHECK;
 uint64_t wan_shard_writer_samples(const wan_shard_writer *w);
-uint64_t wan_shard_writer_shards(const wan_shard_writer *w);   /* finished ones */
-uint64_t wan_shard_writer_bytes(const wan_shard_writer *w);    /* payload so far */
+uint64_t wan_shard_writer_shards(const wan_shard_writer *w); /* finished ones */
+uint64_t wan_shard_writer_bytes(const wan_shard_writer *w);  /* payload so far */
 /* Finishes the last shard; with force, removes this rank's leftover shards of higher number.
  * Frees w also on failure. */
 int wan_shard_writer_finish(wan_shard_writer **w) WAN_MUST_CHECK;
@@ -61,7 +61,7 @@ typedef struct wan_shard_sample {
     const char *key;
     const wan_shard_part *part; /* in file order */
     int n;
-    uint64_t begin, end;        /* headers included: what .tar.idx holds */
+    uint64_t begin, end; /* headers included: what .tar.idx holds */
 } wan_shard_sample;
 
 /* headers: payloads are skipped (part.data is NULL). */

@@ -31,9 +31,9 @@ struct wan_shard_reader {
     uint8_t *buf;
     wan_shard_part part[WAN_SHARD_PARTS];
     int n;
-    char *key;                    /* of the sample being gathered */
+    char *key; /* of the sample being gathered */
     uint64_t begin;
-    struct archive_entry *ahead;  /* first member of the next sample, header read */
+    struct archive_entry *ahead; /* first member of the next sample, header read */
     char *ahead_key;
     const char *ahead_part;
     uint64_t ahead_at;

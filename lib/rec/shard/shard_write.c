@@ -21,16 +21,16 @@ enum { RECORD = 10240 }; /* a tar file is a multiple of 20 blocks, as everybody'
 struct wan_shard_writer {
     wan_shard_options opt;
     char *dir;
-    char *provenance;            /* of the samples that follow, or NULL */
-    int histories;               /* provenance members in the open shard */
-    int told;                    /* the last of them is this provenance */
+    char *provenance; /* of the samples that follow, or NULL */
+    int histories;    /* provenance members in the open shard */
+    int told;         /* the last of them is this provenance */
     wan_keyset keys;
     uint64_t samples, shards, bytes;
     uint64_t in_count, in_bytes; /* of the open shard */
     wan_out *lock;               /* a file that only one writer of this rank can have open */
     wan_out *out;
     struct archive *tar;
-    int dropped;                 /* the open shard is given up: nothing more is written */
+    int dropped; /* the open shard is given up: nothing more is written */
 };
 
 static char *shard_path(const wan_shard_writer *w, uint64_t number, const char *suffix)
@@ -259,8 +259,8 @@ int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_p
     WAN_TRY(added);
     if (!added)
         return wan_err("sample %s: this key was written before", key);
-    if (w->tar && (w->in_count >= (uint64_t)w->opt.max_count ||
-                   w->in_bytes >= (uint64_t)w->opt.max_bytes))
+    if (w->tar &&
+        (w->in_count >= (uint64_t)w->opt.max_count || w->in_bytes >= (uint64_t)w->opt.max_bytes))
         WAN_TRY(close_shard(w));
     if (!w->tar)
         WAN_TRY(open_shard(w));

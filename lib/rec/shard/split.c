@@ -132,8 +132,8 @@ void wan_split_put_name(FILE *f, const char *s)
     for (const char *p = s; *p; p++)
         plain &= strchr("_-./{},", *p) || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
                  (*p >= '0' && *p <= '9');
-    static const char *const word[] = { "null", "true", "false", "yes", "no", "on", "off", "y",
-                                        "n", "nan", "inf" };
+    static const char *const word[] = { "null", "true", "false", "yes", "no", "on",
+                                        "off",  "y",    "n",     "nan", "inf" };
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         plain &= strcasecmp(s, word[i]) != 0;
     if (plain) {

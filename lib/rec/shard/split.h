@@ -16,7 +16,7 @@ typedef struct wan_split {
     struct wan_split_part {
         char *name;
         wan_names shards; /* expanded */
-    } *part;
+    } * part;
     size_t n;
     wan_names exclude; /* expanded: SHARD or SHARD/KEY */
 } wan_split;

@@ -394,21 +394,26 @@ static int op_pop(wan_pickle *p)
 /* Opcodes with a number behind them. */
 static int step_number(wan_pickle *p, uint8_t op)
 {
-    static const struct { uint8_t op, width; } table[] = {
-        { 'q', 1 }, { 'r', 4 }, { 'h', 1 }, { 'j', 4 }, { 'K', 1 }, { 'M', 2 }, { 'J', 4 },
-        { 0x8a, 1 }, { 0x8b, 4 }, { 0x95, 8 }, { 0x80, 1 },
+    static const struct {
+        uint8_t op, width;
+    } table[] = {
+        { 'q', 1 }, { 'r', 4 },  { 'h', 1 },  { 'j', 4 },  { 'K', 1 },  { 'M', 2 },
+        { 'J', 4 }, { 0x8a, 1 }, { 0x8b, 4 }, { 0x95, 8 }, { 0x80, 1 },
     };
     uint64_t u = 0;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].op == op)
             WAN_TRY(take_uint(p, table[i].width, &u));
     switch (op) {
-    case 'q': case 'r': return memo_put(p, u);
-    case 'h': case 'j': return memo_get(p, u);
-    case 'K': case 'M': return push_int(p, (int64_t)u);
+    case 'q':
+    case 'r': return memo_put(p, u);
+    case 'h':
+    case 'j': return memo_get(p, u);
+    case 'K':
+    case 'M': return push_int(p, (int64_t)u);
     case 'J': return push_int(p, (int32_t)(uint32_t)u);
-    case 0x8a: case 0x8b:
-        return u > 1024 ? wan_err("an integer of %" PRIu64 " bytes", u) : push_long(p, u);
+    case 0x8a:
+    case 0x8b: return u > 1024 ? wan_err("an integer of %" PRIu64 " bytes", u) : push_long(p, u);
     case 0x80: return u > 5 ? wan_err("pickle protocol %" PRIu64, u) : 0;
     case 0x95: return 0; /* FRAME: only a hint */
     default: return wan_err("unknown opcode 0x%02x", op);
@@ -424,33 +429,38 @@ static int step(wan_pickle *p, uint8_t op)
     case '2': return push(p, top(p));
     case 'N': return push(p, wan_pickle_make(p, WAN_PK_NONE));
     case 'G': return push_real(p);
-    case 'U': return push_text(p, WAN_PK_STR, 1);   /* SHORT_BINSTRING */
-    case 'T': return push_text(p, WAN_PK_STR, 4);   /* BINSTRING */
+    case 'U': return push_text(p, WAN_PK_STR, 1); /* SHORT_BINSTRING */
+    case 'T': return push_text(p, WAN_PK_STR, 4); /* BINSTRING */
     case 0x8c: return push_text(p, WAN_PK_STR, 1);
     case 'X': return push_text(p, WAN_PK_STR, 4);
     case 0x8d: return push_text(p, WAN_PK_STR, 8);
     case 'C': return push_text(p, WAN_PK_BYTES, 1);
     case 'B': return push_text(p, WAN_PK_BYTES, 4);
-    case 0x8e: case 0x96: return push_text(p, WAN_PK_BYTES, 8);
+    case 0x8e:
+    case 0x96: return push_text(p, WAN_PK_BYTES, 8);
     case 0x88: return push_bool(p, 1);
     case 0x89: return push_bool(p, 0);
     case ')': return push_items(p, WAN_PK_TUPLE, p->n);
-    case ']': case 0x8f: return push_items(p, WAN_PK_LIST, p->n);
+    case ']':
+    case 0x8f: return push_items(p, WAN_PK_LIST, p->n);
     case '}': return push_items(p, WAN_PK_DICT, p->n);
     case 't': return push_marked(p, WAN_PK_TUPLE);
-    case 'l': case 0x91: return push_marked(p, WAN_PK_LIST);
+    case 'l':
+    case 0x91: return push_marked(p, WAN_PK_LIST);
     case 'd': return push_marked(p, WAN_PK_DICT);
     case 0x85: return push_tuple(p, 1);
     case 0x86: return push_tuple(p, 2);
     case 0x87: return push_tuple(p, 3);
     case 'a': return extend_last(p, 1, WAN_PK_LIST);
     case 's': return extend_last(p, 2, WAN_PK_DICT);
-    case 'e': case 0x90: return extend_marked(p, WAN_PK_LIST);
+    case 'e':
+    case 0x90: return extend_marked(p, WAN_PK_LIST);
     case 'u': return extend_marked(p, WAN_PK_DICT);
     case 'c': return push_global(p);
     case 0x93: return push_stack_global(p);
     case 0x94: return memo_put(p, p->next_memo);
-    case 'R': case 0x81: return reduce(p);
+    case 'R':
+    case 0x81: return reduce(p);
     case 'Q': return persistent(p);
     case 'b': return pop(p) && top(p) ? 0 : -1; /* BUILD: the state is dropped */
     default: return step_number(p, op);

@@ -36,20 +36,20 @@ enum wan_pickle_kind {
 typedef struct wan_pickle_value wan_pickle_value;
 struct wan_pickle_value {
     enum wan_pickle_kind kind;
-    int dtype;              /* wan_dtype; -1 untyped, -2 a type we have no name for */
+    int dtype; /* wan_dtype; -1 untyped, -2 a type we have no name for */
     size_t len, cap;
     union {
         int64_t i;
         double d;
-        const char *name;   /* GLOBAL */
+        const char *name; /* GLOBAL */
     };
     union {
         const char *str;
         wan_pickle_value **item;
     };
     union {
-        int64_t view;       /* STORAGE: first element of the view */
-        size_t name_len;    /* GLOBAL */
+        int64_t view;    /* STORAGE: first element of the view */
+        size_t name_len; /* GLOBAL */
     };
 };
 

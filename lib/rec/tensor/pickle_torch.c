@@ -21,12 +21,12 @@ static int dtype_of(const wan_pickle_value *v)
         const char *storage, *name;
         wan_dtype t;
     } table[] = {
-        { "FloatStorage", "float32", WAN_F32 },    { "HalfStorage", "float16", WAN_F16 },
+        { "FloatStorage", "float32", WAN_F32 },      { "HalfStorage", "float16", WAN_F16 },
         { "BFloat16Storage", "bfloat16", WAN_BF16 }, { "DoubleStorage", "float64", WAN_F64 },
-        { "LongStorage", "int64", WAN_I64 },       { "IntStorage", "int32", WAN_I32 },
-        { "ShortStorage", "int16", WAN_I16 },      { "CharStorage", "int8", WAN_I8 },
-        { "ByteStorage", "uint8", WAN_U8 },        { "BoolStorage", "bool", WAN_BOOL },
-        { "UInt16Storage", "uint16", WAN_U16 },    { "UInt32Storage", "uint32", WAN_U32 },
+        { "LongStorage", "int64", WAN_I64 },         { "IntStorage", "int32", WAN_I32 },
+        { "ShortStorage", "int16", WAN_I16 },        { "CharStorage", "int8", WAN_I8 },
+        { "ByteStorage", "uint8", WAN_U8 },          { "BoolStorage", "bool", WAN_BOOL },
+        { "UInt16Storage", "uint16", WAN_U16 },      { "UInt32Storage", "uint32", WAN_U32 },
         { "UInt64Storage", "uint64", WAN_U64 },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)

@@ -69,9 +69,9 @@ static int read_meta(json_t **meta, wan_st *st, const char *file)
     WAN_TRY(parse_entry(meta, st, "wan_meta", file));
     if (!*meta && !(*meta = json_object()))
         return wan_err("%s: out of memory", file);
-    json_object_foreach((json_t *)wan_st_metadata(st), key, v)
-        if (strcmp(key, "format") && strncmp(key, "wan_", 4))
-            json_object_set(*meta, key, v);
+    json_object_foreach((json_t *)wan_st_metadata(st), key,
+                        v) if (strcmp(key, "format") && strncmp(key, "wan_", 4))
+        json_object_set(*meta, key, v);
     return 0;
 }
 
@@ -94,8 +94,8 @@ static int add_tensors(wan_record *rec, wan_st *st)
 {
     for (size_t i = 0; i < wan_st_count(st); i++) {
         const wan_st_tensor *t = wan_st_at(st, i);
-        WAN_TRY(wan_record_add(rec, t->name, t->dtype, t->shape, t->rank, (void *)t->data,
-                               WAN_BORROW));
+        WAN_TRY(
+            wan_record_add(rec, t->name, t->dtype, t->shape, t->rank, (void *)t->data, WAN_BORROW));
     }
     return 0;
 }

@@ -81,9 +81,8 @@ static int parse_header(st_file *f)
     json_t *v;
     if (meta && !json_is_object(meta))
         return wan_err("%s: __metadata__ is not an object", f->path);
-    json_object_foreach((json_t *)meta, key, v)
-        if (!json_is_string(v))
-            return wan_err("%s: __metadata__ \"%s\" is not a string", f->path, key);
+    json_object_foreach((json_t *)meta, key, v) if (!json_is_string(v)) return wan_err(
+        "%s: __metadata__ \"%s\" is not a string", f->path, key);
     return 0;
 }
 
@@ -145,8 +144,8 @@ static int check_places(const st_file *f, wan_st_tensor *t, size_t n, const uint
     for (size_t i = 0; i < n; i++) {
         if (t[i].data != data)
             return wan_err("%s: tensor %s: %s", f->path, t[i].name,
-                           (const uint8_t *)t[i].data < data ? "overlaps the one before it" :
-                                                               "a hole before its data");
+                           (const uint8_t *)t[i].data < data ? "overlaps the one before it"
+                                                             : "a hole before its data");
         data += t[i].bytes;
     }
     size_t rest = (size_t)(f->map + f->size - data);
@@ -167,7 +166,8 @@ static int add_tensors(wan_st *st, const st_file *f)
     size_t n = 0;
     const char *name;
     json_t *e;
-    json_object_foreach(f->header, name, e) {
+    json_object_foreach(f->header, name, e)
+    {
         if (!strcmp(name, "__metadata__"))
             continue;
         first[n] = (wan_st_tensor){ .name = name, .file = f->path, .data = f->map + header };
@@ -211,7 +211,8 @@ static int add_shards(wan_st *st, const char *path, json_t *map)
     char *dir = slash ? strndup(path, (size_t)(slash + 1 - path)) : NULL;
     json_t *done = json_object(), *file;
     int rc = 0;
-    json_object_foreach(map, name, file) {
+    json_object_foreach(map, name, file)
+    {
         WAN_GOTO(rc = check_shard_name(path, name, file), out);
         if (json_object_get(done, json_string_value(file)))
             continue;
@@ -239,9 +240,8 @@ static int check_index(wan_st *st, const char *path, json_t *map)
     }
     const char *name;
     json_t *file;
-    json_object_foreach(map, name, file)
-        if (!wan_st_find(st, name))
-            return wan_err("%s: tensor %s: not in %s", path, name, json_string_value(file));
+    json_object_foreach(map, name, file) if (!wan_st_find(st, name)) return wan_err(
+        "%s: tensor %s: not in %s", path, name, json_string_value(file));
     return 0;
 }
 
@@ -279,10 +279,9 @@ static int ends_with(const char *s, const char *end)
 /* The one weights file of a model folder, malloc'ed; none or several is an error. */
 static char *find_in_folder(const char *dir)
 {
-    static const char *const names[] = {
-        "diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors",
-        "model.safetensors.index.json", "model.safetensors"
-    };
+    static const char *const names[] = { "diffusion_pytorch_model.safetensors.index.json",
+                                         "diffusion_pytorch_model.safetensors",
+                                         "model.safetensors.index.json", "model.safetensors" };
     char *found = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = wan_path_join(dir, names[i]);

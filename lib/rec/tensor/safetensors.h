@@ -24,20 +24,20 @@ typedef struct wan_st_tensor {
     wan_dtype dtype;
     int rank;
     int64_t shape[WAN_MAX_RANK];
-    int64_t count;      /* elements */
+    int64_t count; /* elements */
     size_t bytes;
-    const void *data;   /* into the mapping; element-aligned not guaranteed */
-    const char *file;   /* which file, for messages */
-    int used;           /* set by wan_st_load: see wan_st_unused */
+    const void *data; /* into the mapping; element-aligned not guaranteed */
+    const char *file; /* which file, for messages */
+    int used;         /* set by wan_st_load: see wan_st_unused */
 } wan_st_tensor;
 
 /* path: FILE.safetensors, NAME.safetensors.index.json, or a folder that holds
  * diffusion_pytorch_model[.safetensors(.index.json)] or model.safetensors[.index.json]. */
 int wan_st_open(wan_st **out, const char *path) WAN_MUST_CHECK;
 size_t wan_st_count(const wan_st *st);
-wan_st_tensor *wan_st_at(wan_st *st, size_t i);              /* sorted by name */
-wan_st_tensor *wan_st_find(wan_st *st, const char *name);    /* NULL when absent */
-const json_t *wan_st_metadata(const wan_st *st);             /* __metadata__ or NULL */
+wan_st_tensor *wan_st_at(wan_st *st, size_t i);           /* sorted by name */
+wan_st_tensor *wan_st_find(wan_st *st, const char *name); /* NULL when absent */
+const json_t *wan_st_metadata(const wan_st *st);          /* __metadata__ or NULL */
 /* Finds, checks the shape exactly, converts into dst (dst may be NULL: only checks and marks used).
  * -1 "FILE: tensor NAME: missing | has shape [..], expected [..] | dtype I64 is not floating". */
 int wan_st_load(wan_st *st, const char *name, const int64_t *shape, int rank, void *dst,

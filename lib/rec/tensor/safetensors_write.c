@@ -21,11 +21,11 @@ typedef struct declared {
 
 struct wan_st_writer {
     wan_out *out;
-    json_t *header;   /* "__metadata__" first, then the tensors as declared */
+    json_t *header; /* "__metadata__" first, then the tensors as declared */
     declared *t;
     size_t n, put;
-    uint64_t bytes;   /* of data declared */
-    int started;      /* header written */
+    uint64_t bytes; /* of data declared */
+    int started;    /* header written */
 };
 
 int wan_st_create(wan_st_writer **out, const char *path)
@@ -111,7 +111,7 @@ static int start(wan_st_writer *w)
     } else {
         wan_le_put64(length, padded);
         rc = put(w, length, 8) < 0 || put(w, text, n) < 0 || put(w, "       ", padded - n) < 0 ? -1
-                                                                                              : 0;
+                                                                                               : 0;
     }
     free(text);
     return rc;

@@ -16,8 +16,7 @@
 #include "lib/base/file.h"
 #include "lib/rec/tensor/torch_in.h"
 
-enum { MAX_DEPTH = 64, MAX_NESTED = 3, MAX_SOURCES = 4096, MAX_VISITS = 1 << 20,
-       MAX_NAME = 1023 };
+enum { MAX_DEPTH = 64, MAX_NESTED = 3, MAX_SOURCES = 4096, MAX_VISITS = 1 << 20, MAX_NAME = 1023 };
 
 static const uint64_t MAX_BYTES = 1ull << 40; /* of one tensor, expanded */
 
@@ -175,8 +174,8 @@ static int walk(wan_torch *w, wan_torch_source *s, const wan_pickle_value *v, ch
                 int depth);
 
 /* Walks one member of a map or list under name.key. */
-static int walk_member(wan_torch *w, wan_torch_source *s, const wan_pickle_value *key,
-                       size_t index, const wan_pickle_value *v, char *name, int depth)
+static int walk_member(wan_torch *w, wan_torch_source *s, const wan_pickle_value *key, size_t index,
+                       const wan_pickle_value *v, char *name, int depth)
 {
     size_t len = strlen(name), room = MAX_NAME - len;
     char number[24];
@@ -202,8 +201,7 @@ static int walk_member(wan_torch *w, wan_torch_source *s, const wan_pickle_value
     return rc;
 }
 
-static int walk(wan_torch *w, wan_torch_source *s, const wan_pickle_value *v, char *name,
-                int depth)
+static int walk(wan_torch *w, wan_torch_source *s, const wan_pickle_value *v, char *name, int depth)
 {
     if (depth > MAX_DEPTH || ++w->visits > MAX_VISITS)
         return wan_err("nested too deeply");
@@ -381,7 +379,7 @@ int wan_torch_read(wan_torch *w, wan_torch_tensor *t, void *dst, wan_dtype dt)
         return read_err(w, t);
     s->entry = NULL;
     t->used = 1;
-    int rc = !t->count ? 0
+    int rc = !t->count       ? 0
              : t->contiguous ? read_row(t, t->data, t->count, 1, dst, dt)
                              : read_strided(t, dst, dt);
     return rc < 0 ? read_err(w, t) : 0;

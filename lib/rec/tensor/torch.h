@@ -30,12 +30,12 @@ typedef struct wan_torch_tensor {
     wan_dtype dtype;
     int rank;
     int64_t shape[WAN_TORCH_RANK];
-    int64_t stride[WAN_TORCH_RANK];  /* in elements; may be 0 (expanded) or transposed */
-    int64_t count;                   /* elements */
+    int64_t stride[WAN_TORCH_RANK]; /* in elements; may be 0 (expanded) or transposed */
+    int64_t count;                  /* elements */
     int contiguous;
-    const void *data;                /* element 0; alignment is not guaranteed */
-    size_t storage;                  /* number of its storage, for the reader itself */
-    int used;                        /* set by wan_torch_read */
+    const void *data; /* element 0; alignment is not guaranteed */
+    size_t storage;   /* number of its storage, for the reader itself */
+    int used;         /* set by wan_torch_read */
 } wan_torch_tensor;
 
 /* path: a .pth/.pt file, or a pickled tensor. */
@@ -52,7 +52,7 @@ size_t wan_torch_skipped(const wan_torch *w);
 int wan_torch_read(wan_torch *w, wan_torch_tensor *t, void *dst, wan_dtype dt) WAN_MUST_CHECK;
 /* Lets go of the pages that hold t, after it has been read. */
 void wan_torch_release(wan_torch *w, const wan_torch_tensor *t);
-size_t wan_torch_unused(const wan_torch *w, const char **name);   /* as wan_st_unused */
+size_t wan_torch_unused(const wan_torch *w, const char **name); /* as wan_st_unused */
 void wan_torch_close(wan_torch **w);
 
 /* A whole .pth of one contiguous tensor: *out is malloc'ed, *n its size.  Loads with

@@ -20,8 +20,8 @@ typedef struct wan_torch_blob {
 typedef struct wan_torch_source {
     struct wan_torch_source *next;
     int depth;
-    wan_torchzip zip;        /* n = 0: not a zip */
-    wan_torch_blob *blob;    /* legacy, sorted by key */
+    wan_torchzip zip;     /* n = 0: not a zip */
+    wan_torch_blob *blob; /* legacy, sorted by key */
     size_t n_blob;
     wan_pickle *vm;
     const wan_pickle_value *root;
@@ -31,8 +31,8 @@ typedef struct wan_torch_source {
 int wan_torch_source_open(wan_torch_source **out, const uint8_t *data, size_t n) WAN_MUST_CHECK;
 /* The bytes of a storage; *entry is its zip entry or NULL. */
 int wan_torch_source_find(const wan_torch_source *s, const wan_pickle_value *storage,
-                          const uint8_t **data, size_t *bytes,
-                          const wan_torchzip_entry **entry) WAN_MUST_CHECK;
+                          const uint8_t **data, size_t *bytes, const wan_torchzip_entry **entry)
+    WAN_MUST_CHECK;
 void wan_torch_source_free(wan_torch_source *s);
 
 #endif

@@ -10,7 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/rec/tensor/torch_in.h"
 
-static const uint8_t LEGACY[15] = { 0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46,
+static const uint8_t LEGACY[15] = { 0x80, 2,    0x8a, 10,   0x6c, 0xfc, 0x9c, 0x46,
                                     0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, '.' };
 enum { PICKLE_MAX = 64 << 20 };
 

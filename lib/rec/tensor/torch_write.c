@@ -71,9 +71,9 @@ static void put_tuple(struct out *o, const int64_t *v, int n)
 static const char *storage_class(wan_dtype t)
 {
     static const char *const name[WAN_DTYPES] = {
-        [WAN_F32] = "FloatStorage", [WAN_BF16] = "BFloat16Storage", [WAN_F16] = "HalfStorage",
-        [WAN_F64] = "DoubleStorage", [WAN_U8] = "ByteStorage", [WAN_I8] = "CharStorage",
-        [WAN_BOOL] = "BoolStorage", [WAN_I16] = "ShortStorage", [WAN_I32] = "IntStorage",
+        [WAN_F32] = "FloatStorage",  [WAN_BF16] = "BFloat16Storage", [WAN_F16] = "HalfStorage",
+        [WAN_F64] = "DoubleStorage", [WAN_U8] = "ByteStorage",       [WAN_I8] = "CharStorage",
+        [WAN_BOOL] = "BoolStorage",  [WAN_I16] = "ShortStorage",     [WAN_I32] = "IntStorage",
         [WAN_I64] = "LongStorage",
     };
     return name[t];
@@ -93,7 +93,8 @@ static void put_pickle(struct out *o, wan_dtype t, const int64_t *shape, int ran
         stride[i] = step;
         step *= shape[i] > 1 ? shape[i] : 1;
     }
-    put_str(o, "\x80\x02" "ctorch._utils\n_rebuild_tensor_v2\n((");
+    put_str(o, "\x80\x02"
+               "ctorch._utils\n_rebuild_tensor_v2\n((");
     put_key(o, "storage");
     put_str(o, "ctorch\n");
     put_str(o, storage_class(t));
@@ -105,7 +106,8 @@ static void put_pickle(struct out *o, wan_dtype t, const int64_t *shape, int ran
     put_int(o, 0);
     put_tuple(o, shape, rank);
     put_tuple(o, stride, rank);
-    put_str(o, "\x89" "ccollections\nOrderedDict\n)RtR.");
+    put_str(o, "\x89"
+               "ccollections\nOrderedDict\n)RtR.");
 }
 
 struct entry {
@@ -121,9 +123,9 @@ static void put_header(struct out *o, const struct entry *e, int central)
     if (central)
         put_le(o, 20, 2);
     put_le(o, 20, 2);
-    put_le(o, 0x0800, 2);          /* names are UTF-8 */
-    put_le(o, 0, 2);               /* stored */
-    put_le(o, 0x00210000, 4);      /* 1980-01-01 */
+    put_le(o, 0x0800, 2);     /* names are UTF-8 */
+    put_le(o, 0, 2);          /* stored */
+    put_le(o, 0x00210000, 4); /* 1980-01-01 */
     put_le(o, e->crc, 4);
     put_le(o, e->n, 4);
     put_le(o, e->n, 4);
@@ -150,7 +152,7 @@ static void put_directory(struct out *o, const struct entry *e, int n)
     size_t at = o->n;
     for (int i = 0; i < n; i++) {
         put_header(o, &e[i], 1);
-        put_le(o, 0, 2 + 2 + 2 + 2);   /* extra, comment, disk, internal attributes */
+        put_le(o, 0, 2 + 2 + 2 + 2); /* extra, comment, disk, internal attributes */
         put_le(o, 0, 4);
         put_le(o, e[i].at, 4);
         put_str(o, e[i].name);
@@ -213,7 +215,8 @@ int wan_torch_save(void **out, size_t *n, const void *data, wan_dtype t, const i
 int wan_torch_pickle(void **out, size_t *n, const void *data, wan_dtype t, const int64_t *shape,
                      int rank)
 {
-    static const char call[] = "\x80\x03" "ctorch.storage\n_load_from_bytes\nB";
+    static const char call[] = "\x80\x03"
+                               "ctorch.storage\n_load_from_bytes\nB";
     size_t head = sizeof call - 1 + 4, image;
     WAN_TRY(save(out, &image, data, t, shape, rank, head, 3));
     struct out o = { *out, 0 };

@@ -15,11 +15,11 @@
 #include "lib/base/err.h"
 
 typedef struct wan_torchzip_entry {
-    const char *name;     /* behind the archive prefix; not NUL-terminated */
+    const char *name; /* behind the archive prefix; not NUL-terminated */
     size_t name_len;
     const uint8_t *data;
     size_t size;
-    uint32_t crc;         /* 0: not computed by the writer */
+    uint32_t crc; /* 0: not computed by the writer */
 } wan_torchzip_entry;
 
 typedef struct wan_torchzip {

@@ -230,8 +230,7 @@ static int list_steps(int64_t **steps, size_t *n, const char *dir)
     for (struct dirent *e; (e = readdir(d));) {
         int64_t step;
         int end = 0;
-        if (sscanf(e->d_name, "iter_%" SCNd64 "%n", &step, &end) != 1 || e->d_name[end] ||
-            step < 0)
+        if (sscanf(e->d_name, "iter_%" SCNd64 "%n", &step, &end) != 1 || e->d_name[end] || step < 0)
             continue;
         int64_t *grown = realloc(*steps, (*n + 1) * sizeof **steps);
         if (!grown) {
@@ -385,8 +384,9 @@ int wan_checkpoint_has_state(const char *path)
 
 int wan_checkpoint_verify(const char *path)
 {
-    return wan_checkpoint_has_state(path) || is_file(path, "manifest.json") ? wan_manifest_check(path)
-                                                                            : 0;
+    return wan_checkpoint_has_state(path) || is_file(path, "manifest.json")
+               ? wan_manifest_check(path)
+               : 0;
 }
 
 int wan_checkpoint_load(const char *path, wan_net *m, wan_optim *o)

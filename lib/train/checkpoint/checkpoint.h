@@ -20,13 +20,13 @@
 #include "lib/train/optim.h"
 
 typedef struct wan_train_state {
-    int64_t step;      /* finished steps, skipped ones included */
-    int64_t updates;   /* optimizer updates */
-    int64_t position;  /* samples consumed: where the data go on (data.h) */
-    int64_t skipped;   /* steps without an update */
+    int64_t step;     /* finished steps, skipped ones included */
+    int64_t updates;  /* optimizer updates */
+    int64_t position; /* samples consumed: where the data go on (data.h) */
+    int64_t skipped;  /* steps without an update */
     int64_t seed;
-    int64_t samples;   /* in the dataset */
-    char digest[65];   /* of the dataset */
+    int64_t samples; /* in the dataset */
+    char digest[65]; /* of the dataset */
 } wan_train_state;
 
 /* Writes the checkpoint of st->step and removes those older than the `keep` newest (0: none). */

@@ -118,9 +118,7 @@ int wan_manifest_check(const char *dir)
     if (rc == 0 && !json_is_object(files = json_object_get(top, "files")))
         rc = wan_err("%s: no list of files", path);
     if (rc == 0)
-        json_object_foreach(files, rel, entry)
-            if ((rc = check_file(dir, rel, entry)) < 0)
-                break;
+        json_object_foreach(files, rel, entry) if ((rc = check_file(dir, rel, entry)) < 0) break;
     json_decref(top);
     free(path);
     return rc;

@@ -191,10 +191,8 @@ static int key_store(wan_config *c, int i, const char *value, const char *what, 
         WAN_TRY(parse_bool(at, value, what));
         snprintf(text, size, "%s", *(int *)at ? "true" : "false");
         return 0;
-    case WAN_KEY_ENUM:
-        return parse_enum(text, size, k->words, value, what);
-    case WAN_KEY_BETAS:
-        return parse_betas(at, value, what);
+    case WAN_KEY_ENUM: return parse_enum(text, size, k->words, value, what);
+    case WAN_KEY_BETAS: return parse_betas(at, value, what);
     case WAN_KEY_STR:
     case WAN_KEY_ANY:
         if (strlen(value) >= size)
@@ -271,9 +269,9 @@ int wan_config_set(wan_config *c, const char *key, const char *value, enum wan_k
     if (k->class == WAN_KEY_NOTED)
         return noted_add(c, key, value);
     const wan_key_value *old = &c->value[i];
-    int again = old->source == from && old->text &&
-                (from == WAN_FROM_YAML ||
-                 (from == WAN_FROM_WORD && strcmp(old->by, key_spelling(i, key))));
+    int again =
+        old->source == from && old->text &&
+        (from == WAN_FROM_YAML || (from == WAN_FROM_WORD && strcmp(old->by, key_spelling(i, key))));
     if (!value && k->kind != WAN_KEY_STR)
         return again ? 0 : key_reset(c, i); /* null under one name leaves what another one says */
     if (!value)
@@ -325,7 +323,8 @@ int wan_config_new(wan_config **out)
     for (int i = 0; i < wan_config_n_keys; i++)
         if (wan_config_keys[i].def)
             WAN_GOTO(wan_config_set(c, wan_config_keys[i].name, wan_config_keys[i].def,
-                                    WAN_FROM_DEFAULT), fail);
+                                    WAN_FROM_DEFAULT),
+                     fail);
     *out = c;
     return 0;
 fail:
@@ -433,7 +432,8 @@ int wan_config_finish(wan_config *c, const char *mode)
         WAN_TRY(derive_int(c, "scheduler.lr_warmup_iters",
                            (int64_t)llround(v->warmup_fraction * (double)v->decay_iters)));
     else if (wan_config_source(c, "scheduler.lr_warmup_iters") == WAN_FROM_DEFAULT &&
-             v->warmup_iters * 5 > v->decay_iters) /* the recipe's 2000 of 10000, kept in proportion */
+             v->warmup_iters * 5 >
+                 v->decay_iters) /* the recipe's 2000 of 10000, kept in proportion */
         WAN_TRY(derive_int(c, "scheduler.lr_warmup_iters", v->decay_iters / 5));
     return check_together(v);
 }
@@ -455,9 +455,9 @@ static void print_scalar(FILE *f, const wan_key *k, const char *text)
         fputs(text, f);
         return;
     }
-    int plain = *text != 0 && !strpbrk(text, "\"'\\:#{}[],&*!|>%@`") && is_print(text) && text[0] != '-' &&
-                text[0] != '?' && text[0] != ' ' && text[strlen(text) - 1] != ' ' &&
-                strcmp(text, "null") && strcmp(text, "~");
+    int plain = *text != 0 && !strpbrk(text, "\"'\\:#{}[],&*!|>%@`") && is_print(text) &&
+                text[0] != '-' && text[0] != '?' && text[0] != ' ' &&
+                text[strlen(text) - 1] != ' ' && strcmp(text, "null") && strcmp(text, "~");
     if (plain) {
         fputs(text, f);
         return;
@@ -523,8 +523,8 @@ void wan_config_marks(const wan_config *c, uint64_t *h)
 
 static void mdoc_range(FILE *f, const wan_key *k)
 {
-    static const char *const kinds[] = { "integer", "number", "boolean", "text", "word", "pair",
-                                         "any" };
+    static const char *const kinds[] = { "integer", "number", "boolean", "text",
+                                         "word",    "pair",   "any" };
     if (k->kind == WAN_KEY_ENUM)
         fprintf(f, "%s", k->words);
     else

@@ -42,7 +42,8 @@ typedef struct wan_train_config {
     int64_t mock_t, mock_h, mock_w, mock_packed, mock_text, mock_samples;
     int mock_vary;
     /* train */
-    int64_t train_iters, epochs, global_batch, exit_interval, max_skipped, eval_interval, eval_iters;
+    int64_t train_iters, epochs, global_batch, exit_interval, max_skipped, eval_interval,
+        eval_iters;
     /* optimizer, scheduler */
     double lr, min_lr, beta1, beta2, adam_eps, weight_decay, clip_grad;
     int no_decay_1d;
@@ -62,8 +63,15 @@ typedef struct wan_train_config {
     const char *debug_batch, *debug_dump;
 } wan_train_config;
 
-enum wan_key_kind { WAN_KEY_INT, WAN_KEY_REAL, WAN_KEY_BOOL, WAN_KEY_STR, WAN_KEY_ENUM,
-                    WAN_KEY_BETAS, WAN_KEY_ANY };
+enum wan_key_kind {
+    WAN_KEY_INT,
+    WAN_KEY_REAL,
+    WAN_KEY_BOOL,
+    WAN_KEY_STR,
+    WAN_KEY_ENUM,
+    WAN_KEY_BETAS,
+    WAN_KEY_ANY
+};
 enum wan_key_class {
     WAN_KEY_USED,
     WAN_KEY_PLACE, /* used, but says where or for how long: not in run_config.yaml nor the digest */
@@ -76,26 +84,26 @@ typedef struct wan_key {
     const char *aliases; /* separated by spaces, or NULL */
     enum wan_key_kind kind;
     enum wan_key_class class;
-    size_t offset;       /* in wan_train_config */
-    const char *def;     /* as text */
-    double lo, hi;       /* INT, REAL */
-    const char *words;   /* ENUM: a|b|c; true and false mean the last and the first */
-    const char *help;    /* NOTED: why it has no effect */
+    size_t offset;     /* in wan_train_config */
+    const char *def;   /* as text */
+    double lo, hi;     /* INT, REAL */
+    const char *words; /* ENUM: a|b|c; true and false mean the last and the first */
+    const char *help;  /* NOTED: why it has no effect */
 } wan_key;
 
 extern const wan_key wan_config_keys[];
 extern const int wan_config_n_keys;
 
 typedef struct wan_key_value {
-    char *text;              /* canonical */
+    char *text; /* canonical */
     enum wan_key_source source;
-    const char *by;          /* the name it was last set by */
+    const char *by; /* the name it was last set by */
 } wan_key_value;
 
 typedef struct wan_config {
     wan_train_config v;
-    wan_key_value *value;    /* [wan_config_n_keys] */
-    char **noted;            /* "name=value" of accepted keys without effect, sorted */
+    wan_key_value *value; /* [wan_config_n_keys] */
+    char **noted;         /* "name=value" of accepted keys without effect, sorted */
     int n_noted;
 } wan_config;
 

@@ -8,22 +8,45 @@
 #include "lib/train/config/config.h"
 
 #define AT(field) offsetof(wan_train_config, field)
-#define INT(n, al, f, d, lo, hi, h) { n, al, WAN_KEY_INT, WAN_KEY_USED, AT(f), d, lo, hi, 0, h }
-#define REAL(n, al, f, d, lo, hi, h) { n, al, WAN_KEY_REAL, WAN_KEY_USED, AT(f), d, lo, hi, 0, h }
-#define BOOL(n, al, f, d, h) { n, al, WAN_KEY_BOOL, WAN_KEY_USED, AT(f), d, 0, 1, 0, h }
-#define STR(n, al, f, d, h) { n, al, WAN_KEY_STR, WAN_KEY_USED, AT(f), d, 0, 0, 0, h }
-#define PLACE(n, al, f, d, h) { n, al, WAN_KEY_STR, WAN_KEY_PLACE, AT(f), d, 0, 0, 0, h }
-#define ENUM(n, al, f, d, w, h) { n, al, WAN_KEY_ENUM, WAN_KEY_USED, AT(f), d, 0, 0, w, h }
-#define NOTED(n, h) { n, 0, WAN_KEY_ANY, WAN_KEY_NOTED, 0, 0, 0, 0, 0, h }
+#define INT(n, al, f, d, lo, hi, h)                                                                \
+    {                                                                                              \
+        n, al, WAN_KEY_INT, WAN_KEY_USED, AT(f), d, lo, hi, 0, h                                   \
+    }
+#define REAL(n, al, f, d, lo, hi, h)                                                               \
+    {                                                                                              \
+        n, al, WAN_KEY_REAL, WAN_KEY_USED, AT(f), d, lo, hi, 0, h                                  \
+    }
+#define BOOL(n, al, f, d, h)                                                                       \
+    {                                                                                              \
+        n, al, WAN_KEY_BOOL, WAN_KEY_USED, AT(f), d, 0, 1, 0, h                                    \
+    }
+#define STR(n, al, f, d, h)                                                                        \
+    {                                                                                              \
+        n, al, WAN_KEY_STR, WAN_KEY_USED, AT(f), d, 0, 0, 0, h                                     \
+    }
+#define PLACE(n, al, f, d, h)                                                                      \
+    {                                                                                              \
+        n, al, WAN_KEY_STR, WAN_KEY_PLACE, AT(f), d, 0, 0, 0, h                                    \
+    }
+#define ENUM(n, al, f, d, w, h)                                                                    \
+    {                                                                                              \
+        n, al, WAN_KEY_ENUM, WAN_KEY_USED, AT(f), d, 0, 0, w, h                                    \
+    }
+#define NOTED(n, h)                                                                                \
+    {                                                                                              \
+        n, 0, WAN_KEY_ANY, WAN_KEY_NOTED, 0, 0, 0, 0, 0, h                                         \
+    }
 /* how this process runs, not what it computes: not saved with the run */
-#define RUN(n, al, f, d, lo, hi, h) { n, al, WAN_KEY_INT, WAN_KEY_PLACE, AT(f), d, lo, hi, 0, h }
+#define RUN(n, al, f, d, lo, hi, h)                                                                \
+    {                                                                                              \
+        n, al, WAN_KEY_INT, WAN_KEY_PLACE, AT(f), d, lo, hi, 0, h                                  \
+    }
 #define MANY 1e15
 
 const wan_key wan_config_keys[] = {
     ENUM("model.size", 0, model_size, "1.3B", "1.3B|14B",
          "published geometry that the keys below start from"),
-    STR("model.config", 0, model_config, "",
-        "folder whose config.json gives the geometry instead"),
+    STR("model.config", 0, model_config, "", "folder whose config.json gives the geometry instead"),
     ENUM("model.mode", 0, model_mode, "auto", "auto|pretrain|finetune",
          "pretrain: random weights, of the geometry of pretrained_model_name_or_path where given; "
          "finetune: weights are required; auto: weights where given"),
@@ -32,7 +55,8 @@ const wan_key wan_config_keys[] = {
         "on this machine, nothing is downloaded"),
     INT("model.num_layers", 0, layers, "0", 0, 1000, "blocks (0: from the size or the weights)"),
     INT("model.hidden_size", 0, hidden, "0", 0, 1 << 20, "width (0: as above)"),
-    INT("model.ffn_hidden_size", 0, ffn, "0", 0, 1 << 20, "width of the feed-forward (0: as above)"),
+    INT("model.ffn_hidden_size", 0, ffn, "0", 0, 1 << 20,
+        "width of the feed-forward (0: as above)"),
     INT("model.num_attention_heads", 0, heads, "0", 0, 1024, "heads (0: as above)"),
     INT("model.kv_channels", 0, head_dim, "0", 0, 4096, "width of a head (0: hidden / heads)"),
     INT("model.crossattn_emb_size", 0, cross_width, "0", 0, 1 << 20,
@@ -106,14 +130,16 @@ const wan_key wan_config_keys[] = {
          "smallest learning rate (-1: a tenth of lr)"),
     REAL("optimizer.adam_beta1", 0, beta1, "0.9", 0, 0.9999999, "decay of the first moment"),
     REAL("optimizer.adam_beta2", 0, beta2, "0.95", 0, 0.9999999, "decay of the second moment"),
-    { "optimizer.betas", "optim.optimizer.betas", WAN_KEY_BETAS, WAN_KEY_USED, AT(beta1), 0, 0, 1, 0,
-      "both, as [a, b]" },
-    REAL("optimizer.adam_eps", "optim.optimizer.eps", adam_eps, "1e-08", 1e-30, 1, "Adam's epsilon"),
-    REAL("optimizer.weight_decay",
-         "scheduler.start_weight_decay scheduler.end_weight_decay optim.optimizer.weight_decay",
-         weight_decay, "0.033", 0, 1e3,
-         "decoupled weight decay of every parameter (0.033 is what DFM's recipe applies; its 0.1 is "
-         "overwritten)"),
+    { "optimizer.betas", "optim.optimizer.betas", WAN_KEY_BETAS, WAN_KEY_USED, AT(beta1), 0, 0, 1,
+      0, "both, as [a, b]" },
+    REAL("optimizer.adam_eps", "optim.optimizer.eps", adam_eps, "1e-08", 1e-30, 1,
+         "Adam's epsilon"),
+    REAL(
+        "optimizer.weight_decay",
+        "scheduler.start_weight_decay scheduler.end_weight_decay optim.optimizer.weight_decay",
+        weight_decay, "0.033", 0, 1e3,
+        "decoupled weight decay of every parameter (0.033 is what DFM's recipe applies; its 0.1 is "
+        "overwritten)"),
     BOOL("optimizer.no_decay_1d", 0, no_decay_1d, "false",
          "no weight decay on norms, biases and modulation tables"),
     REAL("optimizer.clip_grad", "clip_grad_norm.max_norm optim.clip_grad", clip_grad, "1", 0, 1e9,

@@ -19,7 +19,7 @@ typedef struct reader {
     yaml_parser_t parser;
     wan_config *c;
     const char *name;
-    char **seen;   /* keys so far, to find duplicates */
+    char **seen; /* keys so far, to find duplicates */
     size_t n_seen;
 } reader;
 
@@ -65,7 +65,8 @@ static int expand(reader *r, const yaml_event_t *e, char *out, size_t size)
         if (!strncmp(s, "${", 2)) {
             const char *end = strchr(s, '}');
             if (!end || strncmp(s, "${oc.env:", 9))
-                return bad(r, e, "of ${...} only ${oc.env:VAR} and ${oc.env:VAR,default} are known");
+                return bad(r, e,
+                           "of ${...} only ${oc.env:VAR} and ${oc.env:VAR,default} are known");
             size_t name = strcspn(s + 9, ",}");
             if (name >= sizeof var)
                 return bad(r, e, "the name of the environment variable is too long");
@@ -77,7 +78,8 @@ static int expand(reader *r, const yaml_event_t *e, char *out, size_t size)
             piece = getenv(var);
             if (!piece && !def)
                 return wan_err("%s: line %zu: the environment variable %s is not set and has no "
-                               "default", r->name, e->start_mark.line + 1, var);
+                               "default",
+                               r->name, e->start_mark.line + 1, var);
             len = piece ? strlen(piece) : (size_t)(end - def);
             piece = piece ? piece : def;
             s = end + 1;
@@ -96,8 +98,8 @@ static int seen(reader *r, const yaml_event_t *e, const char *key)
 {
     for (size_t i = 0; i < r->n_seen; i++)
         if (!strcmp(r->seen[i], key))
-            return wan_err("%s: line %zu: key \"%s\" stands twice", r->name,
-                           e->start_mark.line + 1, key);
+            return wan_err("%s: line %zu: key \"%s\" stands twice", r->name, e->start_mark.line + 1,
+                           key);
     char **list = realloc(r->seen, (r->n_seen + 1) * sizeof *list);
     if (!list)
         return wan_err("out of memory");
@@ -203,8 +205,7 @@ static int read_document(reader *r)
         int rc = 0;
         if (type == YAML_DOCUMENT_START_EVENT && documents++)
             rc = bad(r, &e, "more than one document");
-        else if (type == YAML_SEQUENCE_START_EVENT ||
-                 (type == YAML_SCALAR_EVENT && !is_null(&e)))
+        else if (type == YAML_SEQUENCE_START_EVENT || (type == YAML_SCALAR_EVENT && !is_null(&e)))
             rc = bad(r, &e, "the top level must be a mapping of sections");
         yaml_event_delete(&e);
         if (rc < 0 || type == YAML_STREAM_END_EVENT)

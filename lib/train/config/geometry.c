@@ -31,16 +31,24 @@ static const struct {
 static void published(wan_net_config *g, const char *size)
 {
     int big = !strcmp(size, "14B");
-    *g = (wan_net_config){ .heads = big ? 40 : 12, .head_dim = 128, .layers = big ? 40 : 30,
-                           .ffn = big ? 13824 : 8960, .in_ch = 16, .out_ch = 16, .text_dim = 4096,
-                           .text_len = 512, .freq_dim = 256, .patch_h = 2, .patch_w = 2,
+    *g = (wan_net_config){ .heads = big ? 40 : 12,
+                           .head_dim = 128,
+                           .layers = big ? 40 : 30,
+                           .ffn = big ? 13824 : 8960,
+                           .in_ch = 16,
+                           .out_ch = 16,
+                           .text_dim = 4096,
+                           .text_len = 512,
+                           .freq_dim = 256,
+                           .patch_h = 2,
+                           .patch_w = 2,
                            .eps = 1e-6 };
 }
 
 static int64_t given(const wan_train_config *v, size_t i)
 {
-    const int64_t values[FIELDS] = { v->layers, v->heads, v->head_dim, v->ffn, v->in_ch, v->out_ch,
-                                     v->text_dim, v->text_len, v->freq_dim };
+    const int64_t values[FIELDS] = { v->layers, v->heads,    v->head_dim, v->ffn,     v->in_ch,
+                                     v->out_ch, v->text_dim, v->text_len, v->freq_dim };
     return values[i];
 }
 
@@ -87,14 +95,15 @@ int wan_geometry(wan_net_config *out, wan_config *c, const char *weights)
     wan_net_config base;
     WAN_TRY(start_from(&base, &c->v, weights));
     *out = base;
-    out->eps = wan_config_source(c, "model.layernorm_epsilon") == WAN_FROM_DEFAULT ? base.eps
-                                                                                     : c->v.eps;
+    out->eps =
+        wan_config_source(c, "model.layernorm_epsilon") == WAN_FROM_DEFAULT ? base.eps : c->v.eps;
     for (size_t i = 0; i < FIELDS; i++)
         if (given(&c->v, i))
             *(int *)((char *)out + fields[i].at) = (int)given(&c->v, i);
     WAN_TRY(split_hidden(out, &c->v));
     for (size_t i = 0; weights && i < FIELDS; i++) {
-        int mine = *(int *)((char *)out + fields[i].at), its = *(int *)((char *)&base + fields[i].at);
+        int mine = *(int *)((char *)out + fields[i].at),
+            its = *(int *)((char *)&base + fields[i].at);
         if (mine != its)
             return wan_err("%s is %d, but the weights in %s have %d", fields[i].key, mine, weights,
                            its);

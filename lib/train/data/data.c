@@ -23,9 +23,9 @@ struct wan_data {
     wan_feed *s;
     wan_data_options o;
     int64_t n, max_tokens, min_tokens, max_text;
-    order order;       /* of the training thread */
-    int64_t position;  /* of the next batch */
-    int64_t left;      /* batches that may still be taken */
+    order order;      /* of the training thread */
+    int64_t position; /* of the next batch */
+    int64_t left;     /* batches that may still be taken */
     /* sequential reading (workers 0) */
     wan_batch own;
     int64_t own_pack;
@@ -60,8 +60,8 @@ int wan_data_new(wan_data **out, wan_feed *s, const wan_data_options *o)
     pthread_cond_init(&d->changed, NULL);
     for (int64_t i = 0; i < d->n; i++) {
         const wan_sample_info *f = wan_feed_info(s, i);
-        int64_t t = wan_data_tokens(f), rows = f->text_rows < o->text_len ? f->text_rows
-                                                                          : o->text_len;
+        int64_t t = wan_data_tokens(f),
+                rows = f->text_rows < o->text_len ? f->text_rows : o->text_len;
         if (t > d->max_tokens)
             d->max_tokens = t;
         if (!d->min_tokens || t < d->min_tokens)
@@ -190,8 +190,8 @@ static void load_pack(const wan_data *d, const wan_batch *b, int64_t k, wan_load
         return;
     }
     for (p->n = 0; p->n < n; p->n++)
-        if (wan_feed_read(d->s, b->sample[q->item[first + p->n]], d->o.text_len,
-                            &p->sample[p->n]) < 0) {
+        if (wan_feed_read(d->s, b->sample[q->item[first + p->n]], d->o.text_len, &p->sample[p->n]) <
+            0) {
             p->error = strdup(wan_err_text());
             p->n++;
             return;

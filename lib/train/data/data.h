@@ -27,22 +27,22 @@ typedef struct wan_data_options {
     int64_t text_len;                /* rows of the model's context */
     int64_t empty_text;              /* rows that stand in for a dropped caption */
     int rank, ranks;
-    int workers;                     /* 0: read in the calling thread */
-    double quad;                     /* see pack.h */
+    int workers; /* 0: read in the calling thread */
+    double quad; /* see pack.h */
 } wan_data_options;
 
 typedef struct wan_batch {
-    int64_t position;   /* of its first sample */
-    int64_t n;          /* samples */
-    int64_t *sample;    /* [n] numbers in the source */
-    int64_t *tokens;    /* [n] */
-    int64_t total;      /* tokens of the batch */
+    int64_t position; /* of its first sample */
+    int64_t n;        /* samples */
+    int64_t *sample;  /* [n] numbers in the source */
+    int64_t *tokens;  /* [n] */
+    int64_t total;    /* tokens of the batch */
     wan_packing packing;
 } wan_batch;
 
 /* The samples of one pack, in the order of packing.item. */
 typedef struct wan_loaded {
-    int64_t pack;       /* number in the batch */
+    int64_t pack; /* number in the batch */
     int n;
     wan_sample *sample; /* [n] */
     char *error;        /* a sentence when reading failed */

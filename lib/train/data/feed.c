@@ -57,13 +57,14 @@ static int measure(wan_feed *s, const wan_train_config *c, int64_t channels, int
                            (long long)i, (long long)f->latent[0], (long long)channels);
         if (f->text_dim != text_dim)
             return wan_err("dataset: sample %lld has text rows of width %lld, the model's text_dim "
-                           "is %lld", (long long)i, (long long)f->text_dim, (long long)text_dim);
+                           "is %lld",
+                           (long long)i, (long long)f->text_dim, (long long)text_dim);
     }
     return 0;
 }
 
-int wan_feed_open(wan_feed **out, const wan_train_config *c, const char *path,
-                    const char *split, int64_t channels, int64_t text_dim)
+int wan_feed_open(wan_feed **out, const wan_train_config *c, const char *path, const char *split,
+                  int64_t channels, int64_t text_dim)
 {
     wan_feed *s = wan_calloc(1, sizeof *s, "source of samples");
     *out = NULL;
@@ -262,8 +263,9 @@ static int64_t true_rows(const float *text, int64_t rows, int64_t width)
 
 int wan_feed_read(wan_feed *s, int64_t i, int64_t text_len, wan_sample *out)
 {
-    WAN_TRY(s->data ? wan_dataset_read(s->data, i, out)
-                    : s->batch ? batch_read(s, i, out) : mock_read(s, i, out));
+    WAN_TRY(s->data    ? wan_dataset_read(s->data, i, out)
+            : s->batch ? batch_read(s, i, out)
+                       : mock_read(s, i, out));
     const wan_sample_info *f = &s->info[i];
     if (memcmp(out->info.latent, f->latent, sizeof f->latent) || out->info.text_dim != f->text_dim)
         return wan_err("sample %lld (%s) is not the shape that it was measured with", (long long)i,

@@ -12,8 +12,8 @@ typedef struct wan_feed wan_feed;
 
 /* path "": mock data of the dataset.* keys of c, with `channels` and `text_dim`.  split: a part of
  * split.yaml.  All samples are measured here. */
-int wan_feed_open(wan_feed **out, const wan_train_config *c, const char *path,
-                    const char *split, int64_t channels, int64_t text_dim) WAN_MUST_CHECK;
+int wan_feed_open(wan_feed **out, const wan_train_config *c, const char *path, const char *split,
+                  int64_t channels, int64_t text_dim) WAN_MUST_CHECK;
 /* debug.batch: a safetensors file with x0.K [C, T', h, w], text.K [rows, text_dim] and, where
  * given, noise.K (as x0.K) and sigma [n], K = 0..n-1; samples come in this order, unshuffled. */
 int wan_feed_open_batch(wan_feed **out, const char *path, int64_t channels, int64_t text_dim)

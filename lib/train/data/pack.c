@@ -12,9 +12,9 @@
 typedef struct work {
     const int64_t *tokens;
     double quad;
-    int64_t *bin;    /* [n] pack of each sample */
-    int64_t *fill;   /* [packs] tokens */
-    double *cost;    /* [packs] */
+    int64_t *bin;  /* [n] pack of each sample */
+    int64_t *fill; /* [packs] tokens */
+    double *cost;  /* [packs] */
     int64_t packs;
 } work;
 

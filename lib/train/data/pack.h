@@ -16,11 +16,11 @@
 #include "lib/base/err.h"
 
 typedef struct wan_packing {
-    int64_t n;        /* samples */
+    int64_t n; /* samples */
     int64_t packs;
-    int64_t *item;    /* [n] indices into the batch, pack by pack, ascending inside a pack */
-    int64_t *start;   /* [packs+1] */
-    int *rank;        /* [packs] */
+    int64_t *item;  /* [n] indices into the batch, pack by pack, ascending inside a pack */
+    int64_t *start; /* [packs+1] */
+    int *rank;      /* [packs] */
 } wan_packing;
 
 /* tokens [n]: each >= 1 and <= capacity.  window 0: the whole batch.  cost of a sample of S tokens:

@@ -20,13 +20,13 @@ typedef struct bucket {
 struct wan_dp {
     wan_net *m;
     wan_comm *c;
-    int64_t bucket;  /* elements */
-    range *part[2];  /* [layers]: gradients of each block among the GEMM weights, and the others */
-    range open[2];   /* complete, not sent */
-    range outer[2];  /* extent of each half of the vector */
-    range sent[2];   /* what the blocks have sent of it */
-    int next;        /* block expected next */
-    float *host;     /* copy of the gradients where they are not in host memory */
+    int64_t bucket; /* elements */
+    range *part[2]; /* [layers]: gradients of each block among the GEMM weights, and the others */
+    range open[2];  /* complete, not sent */
+    range outer[2]; /* extent of each half of the vector */
+    range sent[2];  /* what the blocks have sent of it */
+    int next;       /* block expected next */
+    float *host;    /* copy of the gradients where they are not in host memory */
     bucket *flight;
     int64_t n_flight, cap_flight;
 };

@@ -63,7 +63,8 @@ int wan_place_device(wan_dev **out, wan_comm *c, const char *spec, int flags)
         return -1;
     if (owner != c->rank && !automatic)
         return wan_err("ranks %d and %d have the same GPU (%s): start one rank for each, or say "
-                       "--device cuda:0 to share it", owner, c->rank, text);
+                       "--device cuda:0 to share it",
+                       owner, c->rank, text);
     double without = !*out || owner != c->rank;
     if (!automatic)
         return 0;

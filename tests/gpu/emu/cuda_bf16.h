@@ -9,7 +9,9 @@ extern "C" {
 #include "lib/base/dtype.h"
 }
 
-struct __nv_bfloat16 { uint16_t bits; };
+struct __nv_bfloat16 {
+    uint16_t bits;
+};
 
 static inline __nv_bfloat16 __float2bfloat16_rn(float f)
 {

@@ -29,9 +29,15 @@ struct dim3 {
     unsigned x, y, z;
     dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
 };
-struct uint3 { unsigned x, y, z; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(16) float4 { float x, y, z, w; };
+struct uint3 {
+    unsigned x, y, z;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 static inline float4 make_float4(float x, float y, float z, float w)
@@ -50,7 +56,10 @@ static inline float __uint_as_float(unsigned u)
 /* ---- inside a kernel */
 void __syncthreads(void);
 void emu_warp_barrier(void);
-static inline void __syncwarp(void) { emu_warp_barrier(); }
+static inline void __syncwarp(void)
+{
+    emu_warp_barrier();
+}
 uint64_t *emu_lane_slot(int lane); /* of the running thread's warp */
 
 template <typename T> static inline T emu_shuffle(T v, int from)
@@ -84,8 +93,12 @@ static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long 
 
 /* ---- the host side */
 typedef enum {
-    cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35,
-    cudaErrorInvalidDeviceFunction = 98, cudaErrorNoDevice = 100,
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorInvalidDeviceFunction = 98,
+    cudaErrorNoDevice = 100,
     cudaErrorNoKernelImageForDevice = 209
 } cudaError_t;
 typedef struct emu_stream *cudaStream_t;
@@ -94,14 +107,20 @@ typedef struct emu_graph *cudaGraph_t;
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum cudaDeviceAttr {
-    cudaDevAttrComputeCapabilityMajor, cudaDevAttrComputeCapabilityMinor,
-    cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin
+    cudaDevAttrComputeCapabilityMajor,
+    cudaDevAttrComputeCapabilityMinor,
+    cudaDevAttrMultiProcessorCount,
+    cudaDevAttrMaxSharedMemoryPerBlockOptin
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
-struct cudaFuncAttributes { int maxThreadsPerBlock; };
+struct cudaFuncAttributes {
+    int maxThreadsPerBlock;
+};
 struct cudaDeviceProp {
     char name[256];
-    struct { char bytes[16]; } uuid;
+    struct {
+        char bytes[16];
+    } uuid;
     int major, minor, multiProcessorCount;
     size_t totalGlobalMem;
 };

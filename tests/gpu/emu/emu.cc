@@ -151,12 +151,13 @@ static size_t shared_limit(const void *f)
 static void launch_check(const cudaLaunchConfig_t *c, const void *f)
 {
     const dim3 *g = &c->gridDim, *b = &c->blockDim;
-    const char *bad = b->x < 1 || b->x > 1024 || b->y != 1 || b->z != 1 ? "threads" :
-                      b->x % 32 && b->x > 1                             ? "part of a warp" :
-                      g->x < 1 || g->x > 2147483647u                    ? "grid x" :
-                      g->y < 1 || g->y > 65535                          ? "grid y" :
-                      g->z < 1 || g->z > 65535                          ? "grid z" :
-                      c->dynamicSmemBytes > shared_limit(f)             ? "shared memory" : NULL;
+    const char *bad = b->x < 1 || b->x > 1024 || b->y != 1 || b->z != 1 ? "threads"
+                      : b->x % 32 && b->x > 1                           ? "part of a warp"
+                      : g->x < 1 || g->x > 2147483647u                  ? "grid x"
+                      : g->y < 1 || g->y > 65535                        ? "grid y"
+                      : g->z < 1 || g->z > 65535                        ? "grid z"
+                      : c->dynamicSmemBytes > shared_limit(f)           ? "shared memory"
+                                                                        : NULL;
     if (!bad)
         return;
     fprintf(stderr, "emulated kernel: %s: grid %u x %u x %u, %u threads, %zu bytes shared\n", bad,
@@ -185,15 +186,42 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
 
 /* ---- runtime */
 
-const char *cudaGetErrorString(cudaError_t) { return "emulated error"; }
-const char *cudaGetErrorName(cudaError_t) { return "emulated"; }
-cudaError_t cudaGetLastError(void) { return cudaSuccess; }
-cudaError_t cudaSetDevice(int) { return cudaSuccess; }
-cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+const char *cudaGetErrorString(cudaError_t)
+{
+    return "emulated error";
+}
+const char *cudaGetErrorName(cudaError_t)
+{
+    return "emulated";
+}
+cudaError_t cudaGetLastError(void)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+{
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t)
+{
+    return cudaSuccess;
+}
 
 cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute, int v)
 {
@@ -313,8 +341,14 @@ struct emu_layout {
     int64_t ld;
 };
 
-const char *cublasLtGetStatusString(cublasStatus_t) { return "emulated status"; }
-cublasStatus_t cublasLtDestroy(cublasLtHandle_t) { return CUBLAS_STATUS_SUCCESS; }
+const char *cublasLtGetStatusString(cublasStatus_t)
+{
+    return "emulated status";
+}
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t)
+{
+    return CUBLAS_STATUS_SUCCESS;
+}
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t)
 {
     return CUBLAS_STATUS_SUCCESS;

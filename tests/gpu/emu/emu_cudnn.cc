@@ -28,8 +28,11 @@ static size_t size_of(cudnnBackendAttributeType_t t)
 {
     switch (t) {
     case CUDNN_TYPE_BOOLEAN: return sizeof(bool);
-    case CUDNN_TYPE_INT64: case CUDNN_TYPE_HANDLE: case CUDNN_TYPE_VOID_PTR:
-    case CUDNN_TYPE_BACKEND_DESCRIPTOR: case CUDNN_TYPE_DOUBLE: return 8;
+    case CUDNN_TYPE_INT64:
+    case CUDNN_TYPE_HANDLE:
+    case CUDNN_TYPE_VOID_PTR:
+    case CUDNN_TYPE_BACKEND_DESCRIPTOR:
+    case CUDNN_TYPE_DOUBLE: return 8;
     default: return 4;
     }
 }
@@ -132,8 +135,9 @@ static const value &load(machine *m, emu_desc *t)
         int64_t at = place(m, t, x, k);
         if (at < 0)
             continue;
-        x.v[k] = type == CUDNN_DATA_BFLOAT16 ? wan_bf16_to_f32(((uint16_t *)p)[at]) :
-                 type == CUDNN_DATA_INT32 ? (float)((int32_t *)p)[at] : ((float *)p)[at];
+        x.v[k] = type == CUDNN_DATA_BFLOAT16 ? wan_bf16_to_f32(((uint16_t *)p)[at])
+                 : type == CUDNN_DATA_INT32  ? (float)((int32_t *)p)[at]
+                                             : ((float *)p)[at];
     }
     return m->done[id] = x;
 }
@@ -304,11 +308,26 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t *h)
     return CUDNN_STATUS_SUCCESS;
 }
 
-cudnnStatus_t cudnnDestroy(cudnnHandle_t) { return CUDNN_STATUS_SUCCESS; }
-cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; }
-size_t cudnnGetVersion(void) { return CUDNN_VERSION; }
-const char *cudnnGetErrorString(cudnnStatus_t) { return "emulated status"; }
-void cudnnGetLastErrorString(char *text, size_t n) { snprintf(text, n, "emulated cuDNN"); }
+cudnnStatus_t cudnnDestroy(cudnnHandle_t)
+{
+    return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t)
+{
+    return CUDNN_STATUS_SUCCESS;
+}
+size_t cudnnGetVersion(void)
+{
+    return CUDNN_VERSION;
+}
+const char *cudnnGetErrorString(cudnnStatus_t)
+{
+    return "emulated status";
+}
+void cudnnGetLastErrorString(char *text, size_t n)
+{
+    snprintf(text, n, "emulated cuDNN");
+}
 
 cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t t,
                                            cudnnBackendDescriptor_t *d)

@@ -61,8 +61,10 @@ static void emu_cpuid(greg_t *g)
     if (leaf == 7 && sub == 0)
         d |= 1u << 22 | 1u << 24 | 1u << 25;
     if (leaf == 0x1d)
-        a = sub == 0 ? 1 : sub == 1 ? 8192 | 1024 << 16 : 0, b = sub == 1 ? 64 | 8 << 16 : 0,
-        c = sub == 1 ? 16 : 0, d = 0;
+        a = sub == 0   ? 1
+            : sub == 1 ? 8192 | 1024 << 16
+                       : 0,
+        b = sub == 1 ? 64 | 8 << 16 : 0, c = sub == 1 ? 16 : 0, d = 0;
     if (leaf == 0x1e)
         a = c = d = 0, b = sub == 0 ? 16 | 64 << 8 : 0;
     g[REG_RAX] = a, g[REG_RBX] = b, g[REG_RCX] = c, g[REG_RDX] = d;
@@ -87,10 +89,12 @@ long syscall(long n, ...)
     if (n == SYS_arch_prctl && a[0] == 0x1023) /* ARCH_REQ_XCOMP_PERM */
         return a[1] == 18 ? atomic_store(&permitted, 1), 0 : -1;
     if (n == SYS_arch_prctl && (a[0] == 0x1021 || a[0] == 0x1022)) /* supported, permitted */
-        return *(uint64_t *)a[1] = 0xe7 | 1 << 17 |
-                                   (a[0] == 0x1021 || atomic_load(&permitted) ? 1 << 18 : 0), 0;
+        return *(uint64_t *)a[1] =
+                   0xe7 | 1 << 17 | (a[0] == 0x1021 || atomic_load(&permitted) ? 1 << 18 : 0),
+                          0;
     register long r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];
-    __asm__ volatile("syscall" : "=a"(r)
+    __asm__ volatile("syscall"
+                     : "=a"(r)
                      : "a"(n), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
     if (r < 0 && r > -4096) {
@@ -181,8 +185,10 @@ static void store(int t, char *p, int64_t stride)
 /* ---- instructions */
 
 /* gregs of registers 0..15 */
-static const int reg[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                             REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+static const int reg[16] = {
+    REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+    REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15
+};
 
 /* A memory operand: *base its address without the index, *index scaled; returns its end. */
 static const uint8_t *operand(const uint8_t *p, const uint8_t *vex, const greg_t *g, int64_t *base,
@@ -348,6 +354,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 __attribute__((destructor)) static void report(void)
 {
     if (count[0])
-        fprintf(stderr, "# amx trap: %lu configurations, %lu releases, %lu loads, %lu stores, "
-                "%lu products\n", count[0], count[4], count[1], count[2], count[3]);
+        fprintf(stderr,
+                "# amx trap: %lu configurations, %lu releases, %lu loads, %lu stores, "
+                "%lu products\n",
+                count[0], count[4], count[1], count[2], count[3]);
 }
