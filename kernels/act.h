@@ -11,11 +11,12 @@
 
 #include "kernels/device.h"
 
-typedef int wan_act_forward_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_act act);
+typedef int wan_act_forward_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_act act)
+    WAN_MUST_CHECK;
 typedef int wan_act_backward_fn(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf x, int64_t n,
-                                enum wan_act act);
+                                enum wan_act act) WAN_MUST_CHECK;
 typedef int wan_act_gated_fn(wan_dev *d, wan_buf y, wan_buf a, wan_buf b, int64_t n,
-                             enum wan_act act);
+                             enum wan_act act) WAN_MUST_CHECK;
 
 wan_act_forward_fn wan_act_forward_c, wan_act_forward_simd, wan_act_forward_cuda;
 wan_act_backward_fn wan_act_backward_c, wan_act_backward_simd, wan_act_backward_cuda;

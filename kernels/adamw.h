@@ -20,8 +20,10 @@ typedef struct wan_adamw {
 } wan_adamw;
 
 typedef int wan_adamw_step_fn(wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, wan_real *v,
-                              const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n);
-typedef int wan_clip_coef_fn(wan_dev *d, wan_real *coef, const double *sumsq, double max_norm);
+                              const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n)
+    WAN_MUST_CHECK;
+typedef int wan_clip_coef_fn(wan_dev *d, wan_real *coef, const double *sumsq, double max_norm)
+    WAN_MUST_CHECK;
 
 wan_adamw_step_fn wan_adamw_step_c, wan_adamw_step_cuda;
 wan_clip_coef_fn wan_clip_coef_c, wan_clip_coef_cuda;

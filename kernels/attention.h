@@ -31,12 +31,12 @@ typedef struct wan_attn {
 } wan_attn;
 
 typedef int wan_attention_forward_fn(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse,
-                                     wan_buf q, wan_buf k, wan_buf v);
+                                     wan_buf q, wan_buf k, wan_buf v) WAN_MUST_CHECK;
 typedef int wan_attention_backward_fn(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk,
                                       wan_buf dv, wan_buf dout, wan_buf o, const wan_real *lse,
-                                      wan_buf q, wan_buf k, wan_buf v);
+                                      wan_buf q, wan_buf k, wan_buf v) WAN_MUST_CHECK;
 typedef int wan_attention_t5_fn(wan_dev *d, const wan_attn *a, wan_buf o, wan_buf q, wan_buf k,
-                                wan_buf v, const wan_real *table /* [32, H] */);
+                                wan_buf v, const wan_real *table /* [32, H] */) WAN_MUST_CHECK;
 /* The relative position bucket 0..31 of key_pos - query_pos. */
 int wan_t5_bucket(int64_t rel);
 

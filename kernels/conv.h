@@ -24,7 +24,7 @@ typedef struct wan_conv {
 } wan_conv;
 
 typedef int wan_conv_forward_fn(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
-                                const wan_real *b, int add);
+                                const wan_real *b, int add) WAN_MUST_CHECK;
 
 wan_conv_forward_fn wan_conv_forward_c, wan_conv_forward_dnnl, wan_conv_forward_cuda;
 

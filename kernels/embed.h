@@ -20,19 +20,20 @@
 
 enum wan_patch_order { WAN_PATCH_CHW = 0, WAN_PATCH_HWC = 1 };
 
-typedef int wan_sinusoid_fn(wan_dev *d, wan_real *y, const wan_real *t, int64_t n, int64_t dim);
+typedef int wan_sinusoid_fn(wan_dev *d, wan_real *y, const wan_real *t, int64_t n, int64_t dim)
+    WAN_MUST_CHECK;
 typedef int wan_modulation_forward_fn(wan_dev *d, wan_real *out, const wan_real *table,
                                       const wan_real *e, int64_t n, int64_t R, int64_t D,
-                                      int64_t e_rows);
+                                      int64_t e_rows) WAN_MUST_CHECK;
 typedef int wan_modulation_backward_fn(wan_dev *d, wan_real *dtable, wan_real *de,
                                        const wan_real *dout, int64_t n, int64_t R, int64_t D,
-                                       int64_t e_rows);
+                                       int64_t e_rows) WAN_MUST_CHECK;
 typedef int wan_gather_fn(wan_dev *d, wan_buf y, wan_buf table, const int32_t *id, int64_t S,
-                          int64_t D);
+                          int64_t D) WAN_MUST_CHECK;
 typedef int wan_patchify_fn(wan_dev *d, wan_buf rows, const wan_real *latent, int64_t C, int64_t T,
-                            int64_t h, int64_t w, enum wan_patch_order order);
+                            int64_t h, int64_t w, enum wan_patch_order order) WAN_MUST_CHECK;
 typedef int wan_unpatchify_fn(wan_dev *d, wan_real *latent, wan_buf rows, int64_t C, int64_t T,
-                              int64_t h, int64_t w, enum wan_patch_order order);
+                              int64_t h, int64_t w, enum wan_patch_order order) WAN_MUST_CHECK;
 
 wan_sinusoid_fn wan_sinusoid_c, wan_sinusoid_cuda;
 wan_modulation_forward_fn wan_modulation_forward_c, wan_modulation_forward_cuda;

@@ -15,10 +15,11 @@
 #include "kernels/device.h"
 
 typedef int wan_flow_noise_fn(wan_dev *d, wan_buf xt, const wan_real *x0, const wan_real *eps,
-                              const wan_real *sigma, const wan_pack *pack, int64_t F);
+                              const wan_real *sigma, const wan_pack *pack, int64_t F)
+    WAN_MUST_CHECK;
 typedef int wan_flow_loss_fn(wan_dev *d, wan_real *loss, wan_buf dpred, const wan_real *pred,
                              const wan_real *x0, const wan_real *eps, const wan_real *coef,
-                             const wan_pack *pack, int64_t F);
+                             const wan_pack *pack, int64_t F) WAN_MUST_CHECK;
 
 wan_flow_noise_fn wan_flow_noise_c, wan_flow_noise_cuda;
 wan_flow_loss_fn wan_flow_loss_c, wan_flow_loss_cuda;

@@ -20,19 +20,20 @@
 
 typedef int wan_ln_mod_forward_fn(wan_dev *d, wan_buf y, wan_real *mean, wan_real *rstd,
                                   const wan_real *x, const wan_real *scale, const wan_real *shift,
-                                  int64_t stride, const wan_pack *pack, int64_t D, double eps);
+                                  int64_t stride, const wan_pack *pack, int64_t D, double eps)
+    WAN_MUST_CHECK;
 typedef int wan_ln_mod_backward_fn(wan_dev *d, wan_real *dx, wan_real *dscale, wan_real *dshift,
                                    int64_t dstride, wan_buf dy, const wan_real *x,
                                    const wan_real *mean, const wan_real *rstd,
                                    const wan_real *scale, int64_t stride, const wan_pack *pack,
-                                   int64_t D);
+                                   int64_t D) WAN_MUST_CHECK;
 typedef int wan_ln_affine_forward_fn(wan_dev *d, wan_buf y, wan_real *mean, wan_real *rstd,
                                      const wan_real *x, const wan_real *w, const wan_real *b,
-                                     int64_t S, int64_t D, double eps);
+                                     int64_t S, int64_t D, double eps) WAN_MUST_CHECK;
 typedef int wan_ln_affine_backward_fn(wan_dev *d, wan_real *dx, wan_real *dw, wan_real *db,
                                       wan_buf dy, const wan_real *x, const wan_real *mean,
-                                      const wan_real *rstd, const wan_real *w, int64_t S,
-                                      int64_t D);
+                                      const wan_real *rstd, const wan_real *w, int64_t S, int64_t D)
+    WAN_MUST_CHECK;
 
 wan_ln_mod_forward_fn wan_ln_mod_forward_c, wan_ln_mod_forward_cuda;
 wan_ln_mod_backward_fn wan_ln_mod_backward_c, wan_ln_mod_backward_cuda;

@@ -17,11 +17,11 @@
 
 typedef int wan_linear_forward_fn(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
                                   const wan_real *b, int64_t M, int64_t N, int64_t K,
-                                  enum wan_act act);
+                                  enum wan_act act) WAN_MUST_CHECK;
 typedef int wan_linear_dgrad_fn(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t M, int64_t N,
-                                int64_t K, int accumulate);
+                                int64_t K, int accumulate) WAN_MUST_CHECK;
 typedef int wan_linear_wgrad_fn(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wan_buf x,
-                                int64_t M, int64_t N, int64_t K, int accumulate);
+                                int64_t M, int64_t N, int64_t K, int accumulate) WAN_MUST_CHECK;
 
 wan_linear_forward_fn wan_linear_forward_c, wan_linear_forward_dnnl, wan_linear_forward_cuda;
 wan_linear_dgrad_fn wan_linear_dgrad_c, wan_linear_dgrad_dnnl, wan_linear_dgrad_cuda;

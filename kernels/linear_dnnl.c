@@ -197,15 +197,15 @@ static size_t room(int64_t n) /* bytes of n floats, kept on cache lines */
     return ((size_t)n * sizeof(float) + 63) / 64 * 64;
 }
 
-/* b as fp32: itself, or a widened copy at *space. */
-static wan_buf widen(wan_buf b, int64_t n, char **space)
+/* *b becomes fp32: itself, or a widened copy at *space, which then moves on. */
+static int widen(wan_dev *d, wan_buf *b, int64_t n, char **space)
 {
-    if (b.t == WAN_F32)
-        return b;
-    wan_buf f = { *space, WAN_F32 };
+    if (b->t == WAN_F32)
+        return 0;
+    wan_buf narrow = *b;
+    *b = wan_buf_of(*space, WAN_F32);
     *space += room(n);
-    (void)wan_cast_c(NULL, f, b, n);
-    return f;
+    return wan_cast_c(d, *b, narrow, n);
 }
 
 /* C = (C +) A B with operands of any type: sizes na, nb, nc in elements.  An output that oneDNN
@@ -231,12 +231,12 @@ static int product(wan_dev *d, spec s, wan_buf a, wan_buf b, wan_buf c, const fl
         return -1;
     space += (e->scratch_bytes + 63) / 64 * 64;
     if (!half) {
-        a = widen(a, na, &space);
-        b = widen(b, nb, &space);
+        WAN_TRY(widen(d, &a, na, &space));
+        WAN_TRY(widen(d, &b, nb, &space));
     }
     wan_buf out = narrow ? wan_buf_of(space, WAN_F32) : c;
     if (narrow && s.add)
-        (void)wan_cast_c(d, out, c, nc);
+        WAN_TRY(wan_cast_c(d, out, c, nc));
     WAN_TRY(execute(e, a.p, b.p, out.p, bias, pad));
     return narrow ? wan_cast_c(d, c, out, nc) : 0;
 }

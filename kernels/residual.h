@@ -16,10 +16,11 @@
 
 typedef int wan_residual_forward_fn(wan_dev *d, wan_real *out, const wan_real *x, wan_buf y,
                                     const wan_real *gate, int64_t stride, const wan_pack *pack,
-                                    int64_t D);
+                                    int64_t D) WAN_MUST_CHECK;
 typedef int wan_residual_backward_fn(wan_dev *d, wan_buf dy, wan_real *dgate, int64_t dstride,
                                      const wan_real *dout, wan_buf y, const wan_real *gate,
-                                     int64_t stride, const wan_pack *pack, int64_t D);
+                                     int64_t stride, const wan_pack *pack, int64_t D)
+    WAN_MUST_CHECK;
 
 wan_residual_forward_fn wan_residual_forward_c, wan_residual_forward_cuda;
 wan_residual_backward_fn wan_residual_backward_c, wan_residual_backward_cuda;

@@ -18,10 +18,10 @@
 
 typedef int wan_rmsnorm_forward_fn(wan_dev *d, wan_buf y, wan_real *rstd, wan_buf x,
                                    const wan_real *w, const wan_real *rope, int64_t S, int64_t D,
-                                   int64_t head_dim, double eps);
+                                   int64_t head_dim, double eps) WAN_MUST_CHECK;
 typedef int wan_rmsnorm_backward_fn(wan_dev *d, wan_buf dx, wan_real *dw, wan_buf dy, wan_buf x,
                                     const wan_real *rstd, const wan_real *w, const wan_real *rope,
-                                    int64_t S, int64_t D, int64_t head_dim);
+                                    int64_t S, int64_t D, int64_t head_dim) WAN_MUST_CHECK;
 
 wan_rmsnorm_forward_fn wan_rmsnorm_forward_c, wan_rmsnorm_forward_cuda;
 wan_rmsnorm_backward_fn wan_rmsnorm_backward_c, wan_rmsnorm_backward_cuda;

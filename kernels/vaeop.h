@@ -17,17 +17,18 @@
 #include "kernels/device.h"
 
 typedef int wan_vae_norm_fn(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma, int64_t P,
-                            int64_t C, enum wan_act act);
+                            int64_t C, enum wan_act act) WAN_MUST_CHECK;
 typedef int wan_vae_upsample_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t H, int64_t W,
-                                int64_t C);
-typedef int wan_vae_interleave_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P,
-                                  int64_t C);
-typedef int wan_vae_from_rgb_fn(wan_dev *d, wan_buf y, const uint8_t *rgb, int64_t P);
-typedef int wan_vae_to_rgb_fn(wan_dev *d, uint8_t *rgb, wan_buf x, int64_t P);
+                                int64_t C) WAN_MUST_CHECK;
+typedef int wan_vae_interleave_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P, int64_t C)
+    WAN_MUST_CHECK;
+typedef int wan_vae_from_rgb_fn(wan_dev *d, wan_buf y, const uint8_t *rgb, int64_t P)
+    WAN_MUST_CHECK;
+typedef int wan_vae_to_rgb_fn(wan_dev *d, uint8_t *rgb, wan_buf x, int64_t P) WAN_MUST_CHECK;
 typedef int wan_vae_to_cfirst_fn(wan_dev *d, wan_real *y, wan_buf x, const wan_real *a,
-                                 const wan_real *b, int64_t T, int64_t P, int64_t C);
+                                 const wan_real *b, int64_t T, int64_t P, int64_t C) WAN_MUST_CHECK;
 typedef int wan_vae_to_clast_fn(wan_dev *d, wan_buf y, const wan_real *x, const wan_real *a,
-                                const wan_real *b, int64_t T, int64_t P, int64_t C);
+                                const wan_real *b, int64_t T, int64_t P, int64_t C) WAN_MUST_CHECK;
 
 wan_vae_norm_fn wan_vae_norm_c, wan_vae_norm_cuda;
 wan_vae_upsample_fn wan_vae_upsample_c, wan_vae_upsample_cuda;

@@ -17,15 +17,17 @@
 
 #define WAN_LINCOMB_MAX 8
 
-typedef int wan_cast_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t n);
-typedef int wan_axpy_fn(wan_dev *d, wan_buf y, double a, wan_buf x, int64_t n);
-typedef int wan_scale_fn(wan_dev *d, wan_buf y, double a, int64_t n);
-typedef int wan_fill_fn(wan_dev *d, wan_buf y, double a, int64_t n);
+typedef int wan_cast_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t n) WAN_MUST_CHECK;
+typedef int wan_axpy_fn(wan_dev *d, wan_buf y, double a, wan_buf x, int64_t n) WAN_MUST_CHECK;
+typedef int wan_scale_fn(wan_dev *d, wan_buf y, double a, int64_t n) WAN_MUST_CHECK;
+typedef int wan_fill_fn(wan_dev *d, wan_buf y, double a, int64_t n) WAN_MUST_CHECK;
 typedef int wan_lincomb_fn(wan_dev *d, wan_real *y, int k, const double *c,
-                           const wan_real *const *x, int64_t n);
-typedef int wan_sumsq_fn(wan_dev *d, double *out, wan_buf x, int64_t n, int accumulate);
-typedef int wan_finite_fn(wan_dev *d, int64_t *out, wan_buf x, int64_t n);
-typedef int wan_randn_fn(wan_dev *d, wan_buf y, const wan_rng *stream, uint64_t first, int64_t n);
+                           const wan_real *const *x, int64_t n) WAN_MUST_CHECK;
+typedef int wan_sumsq_fn(wan_dev *d, double *out, wan_buf x, int64_t n, int accumulate)
+    WAN_MUST_CHECK;
+typedef int wan_finite_fn(wan_dev *d, int64_t *out, wan_buf x, int64_t n) WAN_MUST_CHECK;
+typedef int wan_randn_fn(wan_dev *d, wan_buf y, const wan_rng *stream, uint64_t first, int64_t n)
+    WAN_MUST_CHECK;
 
 wan_cast_fn wan_cast_c, wan_cast_cuda;
 wan_axpy_fn wan_axpy_c, wan_axpy_cuda;

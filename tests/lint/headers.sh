@@ -19,10 +19,19 @@ spdx() {
     done
     return $bad
 }
+must_check() { # an op whose result is dropped draws a warning, through the table too
+    local bad
+    bad=$(perl -0ne 'while (/typedef int (wan_\w+_fn)\([^;]*\)( WAN_MUST_CHECK)?;/g) { print "$ARGV: $1\n" if !$2 }' \
+        kernels/*.h)
+    [ -z "$bad" ] || { echo "$bad" >&2; return 1; }
+    ! printf '#include "kernels/ops.h"\nvoid f(wan_dev *d, wan_buf b) { d->ops->fill(d, b, 0, 1); }\n' |
+        gcc -std=gnu11 -Werror=unused-result -I. -fopenmp -c -o /dev/null -x c - 2>/dev/null
+}
 unfinished() { ! git grep -nwE 'TODO|FIXME|XXX' -- '*.c' '*.h' '*.cu' '*.cuh' '*.cc' '*.sh' ':!tests/lint' >&2; }
 tabs() { ! git grep -nP '\t| +$' -- '*.c' '*.h' '*.cu' '*.cuh' '*.cc' >&2; }
 ok "every header compiles alone" alone
 ok "every source has its SPDX line" spdx
+ok "the result of an op must be looked at" must_check
 ok "nothing is marked unfinished" unfinished
 ok "no tabs, no trailing blanks" tabs
 done_testing
