@@ -109,7 +109,7 @@ static void configure(wan_config *c, int argc, char **argv, int from)
 /* Every rank must train the same thing: marks of all keys side by side. */
 static void compare(wan_comm *comm, const wan_config *c)
 {
-    size_t n = (size_t)wan_config_n_keys + 2;
+    size_t n = (size_t)wan_config_n_keys() + 2;
     uint64_t *mine = wan_calloc(n, sizeof *mine, "marks");
     uint64_t *all = wan_calloc(n * (size_t)comm->size, sizeof *all, "marks");
     if (!mine || !all)
@@ -125,7 +125,7 @@ static void compare(wan_comm *comm, const wan_config *c)
                     i / n,
                     i % n == n - 1   ? "--mock"
                     : i % n == n - 2 ? "--precision"
-                                     : wan_config_keys[i % n].name);
+                                     : wan_config_key((int)(i % n))->name);
             wan_die_usage();
         }
     free(mine);

@@ -12,23 +12,6 @@
 
 #define MODE_SCALE 1.29 /* spec training.md 1.2 */
 
-int wan_flow_parse_dist(enum wan_flow_dist *out, const char *name)
-{
-    static const struct {
-        const char *name;
-        enum wan_flow_dist dist;
-    } names[] = { { "uniform", WAN_FLOW_UNIFORM },
-                  { "logit_normal", WAN_FLOW_LOGIT_NORMAL },
-                  { "lognorm", WAN_FLOW_LOGNORM },
-                  { "mode", WAN_FLOW_MODE },
-                  { "mix", WAN_FLOW_LOGNORM } };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (!strcmp(names[i].name, name))
-            return *out = names[i].dist, 0;
-    return wan_err("timestep sampling \"%s\" is none of uniform, logit_normal, lognorm, mode, mix",
-                   name);
-}
-
 double wan_flow_sigma(const wan_flow *f, double u)
 {
     return f->shift * u / (1 + (f->shift - 1) * u);

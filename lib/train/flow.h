@@ -19,9 +19,7 @@
 #include <stdint.h>
 
 #include "lib/base/err.h"
-
-enum wan_flow_dist { WAN_FLOW_UNIFORM, WAN_FLOW_LOGIT_NORMAL, WAN_FLOW_LOGNORM, WAN_FLOW_MODE };
-enum wan_flow_reduction { WAN_FLOW_SAMPLE, WAN_FLOW_TOKEN };
+#include "lib/train/config/choices.h"
 
 typedef struct wan_flow {
     enum wan_flow_dist dist;
@@ -43,8 +41,6 @@ typedef struct wan_flow_draw {
     int drop; /* train this sample without its caption */
 } wan_flow_draw;
 
-/* name: uniform, logit_normal, lognorm, mode, or mix (= lognorm with mix_uniform). */
-int wan_flow_parse_dist(enum wan_flow_dist *out, const char *name) WAN_MUST_CHECK;
 /* -1 when the numbers are out of range or the cut leaves no probability. */
 int wan_flow_check(const wan_flow *f) WAN_MUST_CHECK;
 /* position: global position of the sample in the run (step * batch + index); index: its place in

@@ -5,30 +5,6 @@
 #include "lib/train/schedule.h"
 
 #include <math.h>
-#include <string.h>
-
-static int word(const char *const *words, int n, const char *name)
-{
-    for (int i = 0; i < n; i++)
-        if (!strcmp(words[i], name))
-            return i;
-    return -1;
-}
-
-int wan_schedule_parse(wan_schedule *s, const char *style, const char *wsd)
-{
-    static const char *const styles[] = { "constant", "linear", "cosine", "inverse-square-root",
-                                          "WSD" };
-    static const char *const tails[] = { "minus_sqrt", "linear", "cosine", "exponential" };
-    int a = word(styles, 5, style), b = word(tails, 4, wsd);
-    if (a < 0)
-        return wan_err("unknown learning rate schedule \"%s\"", style);
-    if (b < 0)
-        return wan_err("unknown WSD tail \"%s\"", wsd);
-    s->style = (enum wan_lr_style)a;
-    s->wsd = (enum wan_wsd_style)b;
-    return 0;
-}
 
 static double wsd_factor(const wan_schedule *s, int64_t n)
 {

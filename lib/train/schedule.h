@@ -18,16 +18,7 @@
 
 #include <stdint.h>
 
-#include "lib/base/err.h"
-
-enum wan_lr_style {
-    WAN_LR_CONSTANT,
-    WAN_LR_LINEAR,
-    WAN_LR_COSINE,
-    WAN_LR_INVERSE_SQRT,
-    WAN_LR_WSD
-};
-enum wan_wsd_style { WAN_WSD_MINUS_SQRT, WAN_WSD_LINEAR, WAN_WSD_COSINE, WAN_WSD_EXPONENTIAL };
+#include "lib/train/config/choices.h"
 
 typedef struct wan_schedule {
     enum wan_lr_style style;
@@ -36,7 +27,6 @@ typedef struct wan_schedule {
     int64_t warmup, decay, tail; /* W, D, E */
 } wan_schedule;
 
-int wan_schedule_parse(wan_schedule *s, const char *style, const char *wsd) WAN_MUST_CHECK;
 /* Rate of the step that follows n finished steps. */
 double wan_schedule_lr(const wan_schedule *s, int64_t n);
 

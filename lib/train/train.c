@@ -54,9 +54,9 @@ static int find_weights(wan_train *t)
         return wan_model_transformer(&t->weights, t->resume, -1);
     if (*v->pretrained)
         return wan_model_transformer(&t->weights, v->pretrained, -1);
-    if (*v->model_path && strcmp(v->model_mode, "pretrain"))
+    if (*v->model_path && v->model_mode != WAN_START_PRETRAIN)
         return wan_model_transformer(&t->weights, v->model_path, -1);
-    if (!strcmp(v->model_mode, "finetune"))
+    if (v->model_mode == WAN_START_FINETUNE)
         return wan_err("model.mode=finetune needs weights: checkpoint.pretrained_checkpoint or "
                        "model.pretrained_model_name_or_path");
     return 0;
@@ -73,26 +73,26 @@ static int open_mesh(wan_train *t)
 static int open_flow(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    t->flow =
-        (wan_flow){ .reduction = !strcmp(v->reduction, "token") ? WAN_FLOW_TOKEN : WAN_FLOW_SAMPLE,
-                    .logit_mean = v->logit_mean,
-                    .logit_std = v->logit_std,
-                    .shift = v->shift,
-                    .sigma_min = v->sigma_min,
-                    .sigma_max = v->sigma_max,
-                    .dropout = v->cfg_dropout,
-                    .weighting = v->loss_weighting,
-                    .stratify = v->stratify,
-                    .seed = (uint64_t)v->seed };
-    WAN_TRY(wan_flow_parse_dist(&t->flow.dist, v->sampling));
+    t->flow = (wan_flow){ .dist = v->sampling,
+                          .reduction = v->reduction,
+                          .logit_mean = v->logit_mean,
+                          .logit_std = v->logit_std,
+                          .shift = v->shift,
+                          .sigma_min = v->sigma_min,
+                          .sigma_max = v->sigma_max,
+                          .dropout = v->cfg_dropout,
+                          .weighting = v->loss_weighting,
+                          .stratify = v->stratify,
+                          .seed = (uint64_t)v->seed };
     t->flow.mix_uniform = t->flow.dist == WAN_FLOW_UNIFORM ? 0 : v->mix_uniform;
-    t->schedule = (wan_schedule){ .init = v->warmup_init,
+    t->schedule = (wan_schedule){ .style = v->lr_style,
+                                  .wsd = v->wsd_style,
+                                  .init = v->warmup_init,
                                   .max = v->lr,
                                   .min = v->min_lr,
                                   .warmup = v->warmup_iters,
                                   .decay = v->decay_iters,
                                   .tail = v->wsd_iters };
-    WAN_TRY(wan_schedule_parse(&t->schedule, v->lr_style, v->wsd_style));
     return wan_flow_check(&t->flow);
 }
 
@@ -171,13 +171,6 @@ static int open_data(wan_train *t)
     return 0;
 }
 
-static enum wan_recompute recompute_of(const char *word)
-{
-    return !strcmp(word, "full")        ? WAN_RECOMPUTE_FULL
-           : !strcmp(word, "selective") ? WAN_RECOMPUTE_SELECTIVE
-                                        : WAN_RECOMPUTE_NONE;
-}
-
 /* Where the run goes on: the state of the resume point, or step 0. */
 static int open_state(wan_train *t)
 {
@@ -218,7 +211,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(open_data(t), fail);
     WAN_GOTO(open_state(t), fail);
     wan_net_capacity cap = t->plan.cap;
-    cap.recompute = recompute_of(c->v.recompute);
+    cap.recompute = c->v.recompute;
     WAN_GOTO(wan_plan_make(&t->plan, &t->geometry, o->compute, &cap, t->data, t->source,
                            c->v.global_batch, t->st.position, comm->size),
              fail);

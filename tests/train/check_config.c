@@ -72,13 +72,13 @@ static void presets(void)
 {
     wan_config *c = fresh();
     int rc = build(c, NULL, NULL, "pretrain");
-    ok(rc == 0 && !strcmp(c->v.sampling, "logit_normal") && c->v.logit_std == 1.5 &&
+    ok(rc == 0 && c->v.sampling == WAN_FLOW_LOGIT_NORMAL && c->v.logit_std == 1.5 &&
            c->v.shift == 2.5 && c->v.mix_uniform == 0.2 && c->v.loss_weighting,
        "pretrain preset");
     wan_config_free(&c);
     c = fresh();
     rc = build(c, NULL, NULL, "finetune");
-    ok(rc == 0 && !strcmp(c->v.sampling, "uniform") && c->v.logit_std == 1 && c->v.shift == 3 &&
+    ok(rc == 0 && c->v.sampling == WAN_FLOW_UNIFORM && c->v.logit_std == 1 && c->v.shift == 3 &&
            c->v.mix_uniform == 0.1,
        "finetune preset");
     wan_config_free(&c);
@@ -98,7 +98,7 @@ static void aliases(void)
                          "fsdp.activation_checkpointing=true", "train.train_iters=1e3"),
                    "finetune");
     ok(rc == 0 && c->v.lr == 1e-5 && c->v.beta1 == 0.8 && c->v.beta2 == 0.99 &&
-           c->v.global_batch == 16 && c->v.shift == 4 && !strcmp(c->v.recompute, "full") &&
+           c->v.global_batch == 16 && c->v.shift == 4 && c->v.recompute == WAN_RECOMPUTE_FULL &&
            c->v.train_iters == 1000,
        "Automodel's names");
     wan_config_free(&c);
@@ -121,7 +121,7 @@ static void unset(void)
                    WORDS("train.global_batch_size=2", "train.global_batch_size=3",
                          "~optimizer.betas", "logger.note=a\nb"),
                    "pretrain");
-    ok(rc == 0 && !strcmp(c->v.sampling, "logit_normal") && c->v.shift == 2.5,
+    ok(rc == 0 && c->v.sampling == WAN_FLOW_LOGIT_NORMAL && c->v.shift == 2.5,
        "null leaves a key to the preset, a section may be empty%s%s", rc ? ": " : "",
        rc ? wan_err_text() : "");
     ok(c->v.global_batch == 3 && c->v.beta1 == 0.9, "the last word counts; ~ takes back");
@@ -166,9 +166,48 @@ static void errors(void)
     refused("a missing variable", "dataset:\n  path: ${oc.env:WAN_NOT_SET}\n", NULL,
             "WAN_NOT_SET is not set");
     refused("another resolver", "dataset:\n  path: ${now:%Y}\n", NULL, "oc.env");
+    refused("a number for a word", NULL, WORDS("flow.loss_reduction=1"), "not one of sample|token");
+    refused("a boolean for a word", "model:\n  mode: true\n", NULL, "auto|pretrain|finetune");
+    refused("junk after betas", NULL, WORDS("optimizer.betas=[0.9, 0.99)junk 0.5"), "not a pair");
+    refused("an open bracket", NULL, WORDS("optimizer.betas=[0.9, 0.99"), "not a pair");
+    refused("another model", NULL, WORDS("model.type=dit"), "model.type dit: not supported yet");
+    refused("a third", NULL, WORDS("data.dataloader.model_type=hunyuan"), "not one of wan|dit");
+    refused("DiT's key", NULL, WORDS("model.vae_cache_folder=x"), "DiT recipe; model.type dit");
+    refused("DiT's key in a WAN", NULL, WORDS("model.type=wan", "model.vae_cache_folder=x"),
+            "no key of the model");
     refused("min_lr above lr", NULL, WORDS("optimizer.lr=1e-5", "optimizer.min_lr=1e-4"), "min_lr");
     refused("an empty sigma range", NULL, WORDS("flow.sigma_min=0.5", "flow.sigma_max=0.5"),
             "sigma_min");
+}
+
+/* As OmegaConf reads them: YAML 1.1. */
+static void booleans(void)
+{
+    static const char *const yes[] = { "TRUE", "Yes", "on", "1", "true" };
+    static const char *const no[] = { "False", "NO", "Off", "0" };
+    wan_config *c = fresh();
+    char word[64];
+    int good = 1;
+    for (int i = 0; i < 5; i++) {
+        snprintf(word, sizeof word, "flow.stratify=%s", yes[i]);
+        good &= wan_config_word(c, word) == 0 && c->v.stratify == 1;
+        snprintf(word, sizeof word, "fsdp.activation_checkpointing=%s", yes[i]);
+        good &= wan_config_word(c, word) == 0 && c->v.recompute == WAN_RECOMPUTE_FULL;
+    }
+    for (int i = 0; i < 4; i++) {
+        snprintf(word, sizeof word, "flow.stratify=%s", no[i]);
+        good &= wan_config_word(c, word) == 0 && c->v.stratify == 0;
+        snprintf(word, sizeof word, "fsdp.activation_checkpointing=%s", no[i]);
+        good &= wan_config_word(c, word) == 0 && c->v.recompute == WAN_RECOMPUTE_NONE;
+    }
+    ok(good, "booleans in YAML's spellings, also for recompute%s%s", good ? "" : ": ",
+       good ? "" : wan_err_text());
+    ok(wan_config_word(c, "model.size=14b") == 0 && c->v.model_size == WAN_SIZE_14B &&
+           wan_config_word(c, "checkpoint.dtype=BF16") == 0 && c->v.ckpt_dtype == WAN_BF16 &&
+           wan_config_word(c, "flow.timestep_sampling=mix") == 0 &&
+           c->v.sampling == WAN_FLOW_LOGNORM,
+       "words become numbers");
+    wan_config_free(&c);
 }
 
 static void environment(void)
@@ -211,6 +250,11 @@ static void dfm_files(void)
            "%s.yaml%s%s", files[i].file, rc ? ": " : "", rc ? wan_err_text() : "");
         wan_config_free(&c);
     }
+    wan_config *c = fresh();
+    ok(wan_config_yaml(c, "tests/data/yaml/dit_pretrain.yaml") == 0 &&
+           wan_config_finish(c, "finetune") < 0 && strstr(wan_err_text(), "not supported yet"),
+       "DFM's DiT recipe trains no WAN: %s", wan_err_text());
+    wan_config_free(&c);
 }
 
 static char *printed(const wan_config *c, int places)
@@ -226,9 +270,9 @@ static char *printed(const wan_config *c, int places)
 static void round_trip(void)
 {
     wan_config *a = fresh(), *b = fresh();
-    uint64_t *x = calloc((size_t)wan_config_n_keys, sizeof *x);
-    uint64_t *y = calloc((size_t)wan_config_n_keys, sizeof *y);
-    const size_t marks = (size_t)wan_config_n_keys * sizeof *x;
+    uint64_t *x = calloc((size_t)wan_config_n_keys(), sizeof *x);
+    uint64_t *y = calloc((size_t)wan_config_n_keys(), sizeof *y);
+    const size_t marks = (size_t)wan_config_n_keys() * sizeof *x;
     int rc = build(a, NULL,
                    WORDS("optimizer.lr=0.3e-4", "dataset.path=a: b #c\t\"d\\\x01",
                          "train.train_iters=7", "scheduler.lr_warmup_iters=1",
@@ -263,6 +307,7 @@ int main(void)
     aliases();
     unset();
     errors();
+    booleans();
     environment();
     dfm_files();
     round_trip();

@@ -174,13 +174,13 @@ static int save_config(const char *dir, const wan_config *c)
 static int fill(const char *tmp, const wan_train_state *st, const wan_net *m, const wan_optim *o,
                 const wan_config *c)
 {
-    int bf16 = !strcmp(c->v.ckpt_dtype, "bf16"), rc = -1;
+    int bf16 = c->v.ckpt_dtype == WAN_BF16, rc = -1;
     char *weights = wan_path_join(tmp, "transformer"), *optim = wan_path_join(tmp, "optimizer");
     if (!weights || !optim)
         goto done;
     WAN_GOTO(wan_mkdirs(weights), done);
     WAN_GOTO(wan_mkdirs(optim), done);
-    WAN_GOTO(wan_net_save(m, weights, bf16 ? WAN_BF16 : WAN_F32, c->v.max_shard), done);
+    WAN_GOTO(wan_net_save(m, weights, c->v.ckpt_dtype, c->v.max_shard), done);
     WAN_GOTO(save_vector(optim, "exp_avg.safetensors", m, o->exp_avg), done);
     WAN_GOTO(save_vector(optim, "exp_avg_sq.safetensors", m, o->exp_avg_sq), done);
     if (bf16)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * config.c - setting, checking and printing the keys of config_table.c.
+ * config.c - setting, checking and printing the keys of the keys_*.c.
  */
 #include "lib/train/config/config.h"
 
@@ -12,7 +12,7 @@
 #include "lib/base/file.h"
 #include "lib/base/opt.h"
 
-/* One row per key of the flow presets, spec training.md 1.3 (Megatron path). */
+/* One row per key of the flow presets, with the numbers of DFM's Megatron scripts. */
 static const struct {
     const char *key, *pretrain, *finetune;
 } presets[] = {
@@ -41,12 +41,16 @@ static int word_in(const char *list, const char *word)
 /* Exact names first, then "section.*" rows; -1 when unknown. */
 static int key_find(const char *name)
 {
-    for (int i = 0; i < wan_config_n_keys; i++)
-        if (!strcmp(wan_config_keys[i].name, name) || word_in(wan_config_keys[i].aliases, name))
+    const int n = wan_config_n_keys();
+    for (int i = 0; i < n; i++) {
+        const wan_key *k = wan_config_key(i);
+        if (!strcmp(k->name, name) || word_in(k->aliases, name))
             return i;
-    for (int i = 0; i < wan_config_n_keys; i++) {
-        size_t n = strlen(wan_config_keys[i].name);
-        if (wan_config_keys[i].name[n - 1] == '*' && !strncmp(wan_config_keys[i].name, name, n - 1))
+    }
+    for (int i = 0; i < n; i++) {
+        const char *row = wan_config_key(i)->name;
+        size_t len = strlen(row);
+        if (row[len - 1] == '*' && !strncmp(row, name, len - 1))
             return i;
     }
     return -1;
@@ -55,9 +59,11 @@ static int key_find(const char *name)
 static int is_section(const char *name)
 {
     size_t n = strlen(name);
-    for (int i = 0; i < wan_config_n_keys; i++)
-        if (!strncmp(wan_config_keys[i].name, name, n) && wan_config_keys[i].name[n] == '.')
+    for (int i = 0; i < wan_config_n_keys(); i++) {
+        const char *key = wan_config_key(i)->name;
+        if (!strncmp(key, name, n) && key[n] == '.')
             return 1;
+    }
     return 0;
 }
 
@@ -66,7 +72,7 @@ static int key_unknown(const char *name)
 {
     if (is_section(name))
         return wan_err("\"%s\" is a section of keys, not a key", name);
-    size_t n = 0, cap = (size_t)wan_config_n_keys * 4;
+    size_t n = 0, cap = (size_t)wan_config_n_keys() * 4;
     const char **names = wan_calloc(cap, sizeof *names, "key names");
     char *copies = wan_calloc(cap, 80, "key names");
     const char *near = NULL;
@@ -75,9 +81,9 @@ static int key_unknown(const char *name)
         free(copies);
         return -1;
     }
-    for (int i = 0; i < wan_config_n_keys; i++) {
-        names[n++] = wan_config_keys[i].name;
-        for (const char *p = wan_config_keys[i].aliases; p && *p && n < cap;) {
+    for (int i = 0; i < wan_config_n_keys(); i++) {
+        names[n++] = wan_config_key(i)->name;
+        for (const char *p = wan_config_key(i)->aliases; p && *p && n < cap;) {
             size_t len = strcspn(p, " ");
             char *copy = copies + n * 80;
             memcpy(copy, p, len < 79 ? len : 79);
@@ -115,42 +121,62 @@ static void real_text(char *s, size_t size, double x)
 
 static int parse_bool(int *out, const char *value, const char *what)
 {
-    static const char *const yes[] = { "true", "True", "1", "yes", "on" };
-    static const char *const no[] = { "false", "False", "0", "no", "off" };
-    for (int i = 0; i < 5; i++) {
-        if (!strcmp(value, yes[i]))
-            return *out = 1, 0;
-        if (!strcmp(value, no[i]))
-            return *out = 0, 0;
-    }
+    static const char *const words[] = { "false", "no", "off", "0", "true", "yes", "on", "1" };
+    for (int i = 0; i < 8; i++)
+        if (!strcasecmp(value, words[i]))
+            return *out = i >= 4, 0;
     return wan_err("key %s: \"%s\" is neither true nor false", what, value);
 }
 
-/* words "a|b|c": copies the word that value means. */
-static int parse_enum(char *out, size_t size, const char *words, const char *value,
-                      const char *what)
+/* The word's row; where the list knows true and false, also YAML's other names for them. */
+static const wan_word *find_word(const wan_word *words, const char *value)
 {
-    const char *first = words, *last = strrchr(words, '|') + 1;
-    if (!strcasecmp(value, "true"))
-        return snprintf(out, size, "%s", last), 0;
-    if (!strcasecmp(value, "false") || !strcasecmp(value, "null"))
-        return snprintf(out, size, "%.*s", (int)strcspn(first, "|"), first), 0;
-    for (const char *p = words; *p;) {
-        size_t len = strcspn(p, "|");
-        if (strlen(value) == len && !strncasecmp(p, value, len))
-            return snprintf(out, size, "%.*s", (int)len, p), 0;
-        p += len + (p[len] == '|');
-    }
-    return wan_err("key %s: \"%s\" is not one of %s", what, value, words);
+    int truth;
+    for (const wan_word *w = words; w->name; w++)
+        if (!strcasecmp(value, w->name))
+            return w;
+    const wan_word *yes = strcmp(value, "true") ? find_word(words, "true") : NULL;
+    if (!yes || parse_bool(&truth, value, "") < 0)
+        return NULL;
+    return truth ? yes : find_word(words, "false");
+}
+
+/* The first name of a value: the canonical one. */
+static const char *word_name(const wan_word *words, int value)
+{
+    while (words->value != value)
+        words++;
+    return words->name;
+}
+
+/* "a|b|c": every value's name once. */
+static void word_list(const wan_word *words, char *out, size_t size)
+{
+    size_t n = 0;
+    out[0] = 0;
+    for (const wan_word *w = words; w->name && n < size; w++)
+        if (word_name(words, w->value) == w->name)
+            n += (size_t)snprintf(out + n, size - n, "%s%s", n ? "|" : "", w->name);
+}
+
+static int parse_enum(int *out, const wan_word *words, const char *value, const char *what)
+{
+    char list[256];
+    const wan_word *w = find_word(words, value);
+    if (w)
+        return *out = w->value, 0;
+    word_list(words, list, sizeof list);
+    return wan_err("key %s: \"%s\" is not one of %s", what, value, list);
 }
 
 /* Two numbers in brackets or without. */
 static int parse_betas(double out[2], const char *value, const char *what)
 {
     double a, b;
-    char end = 0;
-    const char *p = value + strspn(value, "[( ");
-    if (sscanf(p, "%lf , %lf %c", &a, &b, &end) < 2 || (end && end != ']' && end != ')'))
+    int n = 0, brackets = *value == '[' || *value == '(';
+    char close = *value == '(' ? ')' : ']';
+    if (sscanf(value + brackets, "%lf , %lf %n", &a, &b, &n) < 2 ||
+        value[brackets + n] != (brackets ? close : 0) || (brackets && value[brackets + n + 1]))
         return wan_err("key %s: \"%s\" is not a pair [a, b]", what, value);
     if (!(a >= 0 && a < 1 && b >= 0 && b < 1))
         return wan_err("key %s: \"%s\": both must be in [0, 1)", what, value);
@@ -163,7 +189,7 @@ static int parse_betas(double out[2], const char *value, const char *what)
 static int key_store(wan_config *c, int i, const char *value, const char *what, char *text,
                      size_t size)
 {
-    const wan_key *k = &wan_config_keys[i];
+    const wan_key *k = wan_config_key(i);
     void *at = (char *)&c->v + k->offset;
     switch (k->kind) {
     case WAN_KEY_INT: {
@@ -191,7 +217,10 @@ static int key_store(wan_config *c, int i, const char *value, const char *what, 
         WAN_TRY(parse_bool(at, value, what));
         snprintf(text, size, "%s", *(int *)at ? "true" : "false");
         return 0;
-    case WAN_KEY_ENUM: return parse_enum(text, size, k->words, value, what);
+    case WAN_KEY_ENUM:
+        WAN_TRY(parse_enum(at, k->words, value, what));
+        snprintf(text, size, "%s", word_name(k->words, *(int *)at));
+        return 0;
     case WAN_KEY_BETAS: return parse_betas(at, value, what);
     case WAN_KEY_STR:
     case WAN_KEY_ANY:
@@ -236,8 +265,8 @@ static int value_set(wan_config *c, int i, const char *text, enum wan_key_source
     v->text = copy;
     v->source = from;
     v->by = by;
-    const wan_key *k = &wan_config_keys[i];
-    if (k->kind == WAN_KEY_STR || k->kind == WAN_KEY_ENUM)
+    const wan_key *k = wan_config_key(i);
+    if (k->kind == WAN_KEY_STR)
         *(const char **)((char *)&c->v + k->offset) = copy;
     return 0;
 }
@@ -245,13 +274,13 @@ static int value_set(wan_config *c, int i, const char *text, enum wan_key_source
 /* The name as the table holds it, so that it outlives the caller's string. */
 static const char *key_spelling(int i, const char *key)
 {
-    return strcmp(wan_config_keys[i].name, key) ? "one of its aliases" : wan_config_keys[i].name;
+    return strcmp(wan_config_key(i)->name, key) ? "one of its aliases" : wan_config_key(i)->name;
 }
 
 /* Back to the default, as if nobody had given it. */
 static int key_reset(wan_config *c, int i)
 {
-    const wan_key *k = &wan_config_keys[i];
+    const wan_key *k = wan_config_key(i);
     if (k->kind == WAN_KEY_BETAS) {
         WAN_TRY(key_reset(c, key_find("optimizer.adam_beta1")));
         return key_reset(c, key_find("optimizer.adam_beta2"));
@@ -265,9 +294,11 @@ int wan_config_set(wan_config *c, const char *key, const char *value, enum wan_k
     int i = key_find(key);
     if (i < 0)
         return !value && is_section(key) ? 0 : key_unknown(key); /* null: a section without keys */
-    const wan_key *k = &wan_config_keys[i];
-    if (k->class == WAN_KEY_NOTED)
+    const wan_key *k = wan_config_key(i);
+    if (k->class == WAN_KEY_NOTED) {
+        c->value[i].source = from;
         return noted_add(c, key, value);
+    }
     const wan_key_value *old = &c->value[i];
     int again =
         old->source == from && old->text &&
@@ -317,12 +348,12 @@ int wan_config_new(wan_config **out)
     *out = NULL;
     if (!c)
         return -1;
-    c->value = wan_calloc((size_t)wan_config_n_keys, sizeof *c->value, "configuration");
+    c->value = wan_calloc((size_t)wan_config_n_keys(), sizeof *c->value, "configuration");
     if (!c->value)
         goto fail;
-    for (int i = 0; i < wan_config_n_keys; i++)
-        if (wan_config_keys[i].def)
-            WAN_GOTO(wan_config_set(c, wan_config_keys[i].name, wan_config_keys[i].def,
+    for (int i = 0; i < wan_config_n_keys(); i++)
+        if (wan_config_key(i)->def)
+            WAN_GOTO(wan_config_set(c, wan_config_key(i)->name, wan_config_key(i)->def,
                                     WAN_FROM_DEFAULT),
                      fail);
     *out = c;
@@ -337,7 +368,7 @@ void wan_config_free(wan_config **pc)
     wan_config *c = *pc;
     if (!c)
         return;
-    for (int i = 0; c->value && i < wan_config_n_keys; i++)
+    for (int i = 0; c->value && i < wan_config_n_keys(); i++)
         free(c->value[i].text);
     for (int i = 0; i < c->n_noted; i++)
         free(c->noted[i]);
@@ -362,9 +393,9 @@ static int derive_int(wan_config *c, const char *key, int64_t value)
 
 static int apply_preset(wan_config *c, const char *mode)
 {
-    if (!strcmp(c->v.preset, "auto"))
+    if (c->v.preset == WAN_START_AUTO)
         WAN_TRY(wan_config_set(c, "flow.preset", mode, WAN_FROM_PRESET));
-    int pretrain = !strcmp(c->v.preset, "pretrain");
+    int pretrain = c->v.preset == WAN_START_PRETRAIN;
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++)
         if (wan_config_source(c, presets[i].key) <= WAN_FROM_PRESET)
             WAN_TRY(wan_config_set(c, presets[i].key,
@@ -407,7 +438,7 @@ static int check_together(const wan_train_config *v)
     if (v->wsd_iters > v->decay_iters)
         return wan_err("scheduler.lr_wsd_decay_iters %lld exceeds scheduler.lr_decay_iters %lld",
                        (long long)v->wsd_iters, (long long)v->decay_iters);
-    if (!strcmp(v->lr_style, "WSD") && v->wsd_iters == 0)
+    if (v->lr_style == WAN_LR_WSD && v->wsd_iters == 0)
         return wan_err("scheduler.lr_decay_style WSD needs scheduler.lr_wsd_decay_iters");
     if (v->cross_width && v->hidden && v->cross_width != v->hidden)
         return wan_err("model.crossattn_emb_size %lld is not model.hidden_size %lld",
@@ -417,9 +448,29 @@ static int check_together(const wan_train_config *v)
     return 0;
 }
 
+/* Keys that only one model has name the model, where nobody does; another model refuses them. */
+static int check_model(wan_config *c)
+{
+    int said = wan_config_source(c, "model.type") > WAN_FROM_PRESET;
+    for (int i = 0; i < wan_config_n_keys(); i++) {
+        const enum wan_model_type only = wan_config_key_model(i);
+        if (only == WAN_MODEL_ANY || only == c->v.model_type ||
+            c->value[i].source <= WAN_FROM_PRESET)
+            continue;
+        const char *key = wan_config_key(i)->name;
+        if (said || only != WAN_MODEL_DIT)
+            return wan_err("%s is no key of the model that model.type names", key);
+        return wan_err("%s is a key of DFM's DiT recipe; model.type dit: not supported yet", key);
+    }
+    if (c->v.model_type == WAN_MODEL_DIT)
+        return wan_err("model.type dit: not supported yet");
+    return 0;
+}
+
 int wan_config_finish(wan_config *c, const char *mode)
 {
     wan_train_config *v = &c->v;
+    WAN_TRY(check_model(c));
     WAN_TRY(apply_preset(c, mode));
     if (v->min_lr < 0) {
         char text[40];
@@ -451,7 +502,7 @@ static int is_print(const char *text)
 /* A scalar that YAML reads back as the same string. */
 static void print_scalar(FILE *f, const wan_key *k, const char *text)
 {
-    if (k->kind != WAN_KEY_STR && k->kind != WAN_KEY_ENUM) {
+    if (k->kind != WAN_KEY_STR) {
         fputs(text, f);
         return;
     }
@@ -478,7 +529,7 @@ static void print_scalar(FILE *f, const wan_key *k, const char *text)
 /* The section of key i's name when its value is printed, else 0 bytes. */
 static size_t section_of(int i, int places)
 {
-    const wan_key *k = &wan_config_keys[i];
+    const wan_key *k = wan_config_key(i);
     int hidden = k->class == WAN_KEY_NOTED || k->kind == WAN_KEY_BETAS ||
                  (k->class == WAN_KEY_PLACE && !places);
     return hidden ? 0 : strcspn(k->name, ".") + 1;
@@ -487,23 +538,23 @@ static size_t section_of(int i, int places)
 /* The first key at or after i in the section of name (n bytes with the dot), or the table's end. */
 static int next_in(const char *name, size_t n, int i, int places)
 {
-    while (i < wan_config_n_keys &&
-           (section_of(i, places) != n || memcmp(wan_config_keys[i].name, name, n)))
+    while (i < wan_config_n_keys() &&
+           (section_of(i, places) != n || memcmp(wan_config_key(i)->name, name, n)))
         i++;
     return i;
 }
 
 void wan_config_print(const wan_config *c, FILE *f, int places)
 {
-    for (int i = 0; i < wan_config_n_keys; i++) {
-        const char *name = wan_config_keys[i].name;
+    for (int i = 0; i < wan_config_n_keys(); i++) {
+        const char *name = wan_config_key(i)->name;
         size_t n = section_of(i, places);
         if (!n || next_in(name, n, 0, places) < i) /* a section may stand twice in the table */
             continue;
         fprintf(f, "%.*s:\n", (int)n - 1, name);
-        for (int j = i; j < wan_config_n_keys; j = next_in(name, n, j + 1, places)) {
-            fprintf(f, "  %s: ", wan_config_keys[j].name + n);
-            print_scalar(f, &wan_config_keys[j], c->value[j].text ? c->value[j].text : "");
+        for (int j = i; j < wan_config_n_keys(); j = next_in(name, n, j + 1, places)) {
+            fprintf(f, "  %s: ", wan_config_key(j)->name + n);
+            print_scalar(f, wan_config_key(j), c->value[j].text ? c->value[j].text : "");
             putc('\n', f);
         }
     }
@@ -511,9 +562,9 @@ void wan_config_print(const wan_config *c, FILE *f, int places)
 
 void wan_config_marks(const wan_config *c, uint64_t *h)
 {
-    for (int i = 0; i < wan_config_n_keys; i++) {
+    for (int i = 0; i < wan_config_n_keys(); i++) {
         h[i] = 0;
-        if (wan_config_keys[i].class != WAN_KEY_USED)
+        if (wan_config_key(i)->class != WAN_KEY_USED)
             continue;
         h[i] = 14695981039346656037u; /* FNV-1a */
         for (const char *p = c->value[i].text ? c->value[i].text : ""; *p; p++)
@@ -525,9 +576,11 @@ static void mdoc_range(FILE *f, const wan_key *k)
 {
     static const char *const kinds[] = { "integer", "number", "boolean", "text",
                                          "word",    "pair",   "any" };
-    if (k->kind == WAN_KEY_ENUM)
-        fprintf(f, "%s", k->words);
-    else
+    char list[256];
+    if (k->kind == WAN_KEY_ENUM) {
+        word_list(k->words, list, sizeof list);
+        fprintf(f, "%s", list);
+    } else
         fprintf(f, "%s", kinds[k->kind]);
     if (k->def && *k->def)
         fprintf(f, "; default %s", k->def);
@@ -536,8 +589,8 @@ static void mdoc_range(FILE *f, const wan_key *k)
 void wan_config_mdoc(FILE *f)
 {
     fprintf(f, ".Bl -tag -width Ds\n");
-    for (int i = 0; i < wan_config_n_keys; i++) {
-        const wan_key *k = &wan_config_keys[i];
+    for (int i = 0; i < wan_config_n_keys(); i++) {
+        const wan_key *k = wan_config_key(i);
         if (k->class == WAN_KEY_NOTED)
             continue;
         fprintf(f, ".It Va %s Pq ", k->name);
@@ -547,8 +600,8 @@ void wan_config_mdoc(FILE *f)
             fprintf(f, "Also %s.\n", k->aliases);
     }
     fprintf(f, ".El\n.Pp\nAccepted, reported and without effect:\n.Bl -tag -width Ds -compact\n");
-    for (int i = 0; i < wan_config_n_keys; i++)
-        if (wan_config_keys[i].class == WAN_KEY_NOTED)
-            fprintf(f, ".It Va %s\n%s.\n", wan_config_keys[i].name, wan_config_keys[i].help);
+    for (int i = 0; i < wan_config_n_keys(); i++)
+        if (wan_config_key(i)->class == WAN_KEY_NOTED)
+            fprintf(f, ".It Va %s\n%s.\n", wan_config_key(i)->name, wan_config_key(i)->help);
     fprintf(f, ".El\n");
 }

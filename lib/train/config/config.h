@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * config.h - the configuration of a training run: one table of keys (config_table.c) drives YAML,
+ * config.h - the configuration of a training run: one table of keys (keys_*.c) drives YAML,
  * key=value words, the printed and saved effective configuration, and the key table of
  * wan-train(1).
  *
@@ -23,16 +23,23 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "lib/base/dtype.h"
 #include "lib/base/err.h"
+#include "lib/model/wan/net.h"
+#include "lib/train/config/choices.h"
 
-/* The values, named after the keys.  Strings are never NULL ("" is unset) and owned by the table. */
+/* The values, named after the keys, which stand in the keys_*.c of their owner.  Strings are never
+ * NULL ("" is unset) and owned by the table. */
 typedef struct wan_train_config {
     /* model */
-    const char *model_size, *model_config, *model_mode, *model_path;
-    int64_t layers, hidden, ffn, heads, head_dim, in_ch, out_ch, text_dim, text_len, freq_dim;
-    int64_t cross_width;
+    enum wan_model_type model_type;
+    enum wan_model_size model_size;
+    enum wan_start model_mode;
+    const char *model_config, *model_path;
+    int64_t layers, hidden, ffn, heads, head_dim, in_ch, out_ch, cross_width; /* 0: not given */
+    int64_t text_dim, text_len, freq_dim;
     double eps;
-    const char *recompute;
+    enum wan_recompute recompute;
     int64_t tp, pp, cp, dp_shard, dp_replicate;
     int sequence_parallel;
     /* dataset */
@@ -47,15 +54,19 @@ typedef struct wan_train_config {
     /* optimizer, scheduler */
     double lr, min_lr, beta1, beta2, adam_eps, weight_decay, clip_grad;
     int no_decay_1d;
-    const char *lr_style, *wsd_style;
+    enum wan_lr_style lr_style;
+    enum wan_wsd_style wsd_style;
     int64_t warmup_iters, decay_iters, wsd_iters;
     double warmup_fraction, warmup_init;
     /* flow */
-    const char *preset, *sampling, *reduction;
+    enum wan_start preset;
+    enum wan_flow_dist sampling;
+    enum wan_flow_reduction reduction;
     double logit_mean, logit_std, shift, mix_uniform, sigma_min, sigma_max, cfg_dropout;
     int loss_weighting, stratify;
     /* checkpoint */
-    const char *save, *load, *pretrained, *ckpt_dtype;
+    const char *save, *load, *pretrained;
+    wan_dtype ckpt_dtype;
     int64_t save_interval, keep, ckpt_step, max_shard;
     int load_optim, ckpt_enabled, verify;
     /* the rest */
@@ -79,20 +90,34 @@ enum wan_key_class {
 };
 enum wan_key_source { WAN_FROM_DEFAULT, WAN_FROM_PRESET, WAN_FROM_YAML, WAN_FROM_WORD };
 
+typedef struct wan_word {
+    const char *name;
+    int value;
+} wan_word;
+
 typedef struct wan_key {
     const char *name;
     const char *aliases; /* separated by spaces, or NULL */
     enum wan_key_kind kind;
     enum wan_key_class class;
-    size_t offset;     /* in wan_train_config */
-    const char *def;   /* as text */
-    double lo, hi;     /* INT, REAL */
-    const char *words; /* ENUM: a|b|c; true and false mean the last and the first */
-    const char *help;  /* NOTED: why it has no effect */
+    size_t offset;   /* in wan_train_config */
+    const char *def; /* as text */
+    double lo, hi;   /* INT, REAL */
+    /* ENUM, up to a name NULL; later names of one value are other spellings of it */
+    const wan_word *words;
+    const char *help; /* NOTED: why it has no effect */
 } wan_key;
 
-extern const wan_key wan_config_keys[];
-extern const int wan_config_n_keys;
+/* The keys of one owner (keys_*.c). */
+typedef struct wan_key_section {
+    const wan_key *key;
+    int n;
+    enum wan_model_type model; /* ANY, or the only model that has them */
+} wan_key_section;
+
+int wan_config_n_keys(void);
+const wan_key *wan_config_key(int i);
+enum wan_model_type wan_config_key_model(int i);
 
 typedef struct wan_key_value {
     char *text; /* canonical */
@@ -102,7 +127,7 @@ typedef struct wan_key_value {
 
 typedef struct wan_config {
     wan_train_config v;
-    wan_key_value *value; /* [wan_config_n_keys] */
+    wan_key_value *value; /* [wan_config_n_keys()] */
     char **noted;         /* "name=value" of accepted keys without effect, sorted */
     int n_noted;
 } wan_config;
@@ -130,7 +155,7 @@ enum wan_key_source wan_config_source(const wan_config *c, const char *key);
 /* "section:\n  key: value" for every used key, in table order; places only when asked. */
 void wan_config_print(const wan_config *c, FILE *f, int places);
 /* One number per key of the table that its value determines; 0 for places and keys without effect.
- * h [wan_config_n_keys].  Ranks compare them to name the key in which they differ. */
+ * h [wan_config_n_keys()].  Ranks compare them to name the key in which they differ. */
 void wan_config_marks(const wan_config *c, uint64_t *h);
 /* The key table of the man page, mdoc. */
 void wan_config_mdoc(FILE *f);

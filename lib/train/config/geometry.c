@@ -28,9 +28,9 @@ static const struct {
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 
-static void published(wan_net_config *g, const char *size)
+static void published(wan_net_config *g, enum wan_model_size size)
 {
-    int big = !strcmp(size, "14B");
+    int big = size == WAN_SIZE_14B;
     *g = (wan_net_config){ .heads = big ? 40 : 12,
                            .head_dim = 128,
                            .layers = big ? 40 : 30,

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * choices.h - what the configuration's words mean: one enum per kind of choice.
+ */
+#ifndef WAN_TRAIN_CHOICES_H
+#define WAN_TRAIN_CHOICES_H
+
+enum wan_model_type { WAN_MODEL_ANY = -1, WAN_MODEL_WAN, WAN_MODEL_DIT };
+enum wan_model_size { WAN_SIZE_1_3B, WAN_SIZE_14B };
+/* model.mode: what the weights start from; flow.preset: whose numbers the objective takes */
+enum wan_start { WAN_START_AUTO, WAN_START_PRETRAIN, WAN_START_FINETUNE };
+
+enum wan_lr_style {
+    WAN_LR_CONSTANT,
+    WAN_LR_LINEAR,
+    WAN_LR_COSINE,
+    WAN_LR_INVERSE_SQRT,
+    WAN_LR_WSD
+};
+enum wan_wsd_style { WAN_WSD_MINUS_SQRT, WAN_WSD_LINEAR, WAN_WSD_COSINE, WAN_WSD_EXPONENTIAL };
+
+/* distribution of u (flow.h) */
+enum wan_flow_dist { WAN_FLOW_UNIFORM, WAN_FLOW_LOGIT_NORMAL, WAN_FLOW_LOGNORM, WAN_FLOW_MODE };
+enum wan_flow_reduction { WAN_FLOW_SAMPLE, WAN_FLOW_TOKEN };
+
+#endif

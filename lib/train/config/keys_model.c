@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * keys_model.c - the transformer, whichever it is: what it starts from, its size, precision and recompute.
+ */
+#include "lib/train/config/keys.h"
+
+static const wan_word types[] = { { "wan", WAN_MODEL_WAN }, { "dit", WAN_MODEL_DIT }, { 0, 0 } };
+static const wan_word starts[] = { { "auto", WAN_START_AUTO },
+                                   { "pretrain", WAN_START_PRETRAIN },
+                                   { "finetune", WAN_START_FINETUNE },
+                                   { 0, 0 } };
+/* booleans come from the names of the other systems */
+static const wan_word recomputes[] = {
+    { "none", WAN_RECOMPUTE_NONE }, { "selective", WAN_RECOMPUTE_SELECTIVE },
+    { "full", WAN_RECOMPUTE_FULL }, { "false", WAN_RECOMPUTE_NONE },
+    { "true", WAN_RECOMPUTE_FULL }, { 0, 0 }
+};
+
+static const wan_key keys[] = {
+    ENUM("model.type", "model.model_type data.dataloader.model_type", model_type, "wan", types,
+         "the transformer; dit where a key is given that only DFM's DiT has"),
+    STR("model.config", 0, model_config, "", "folder whose config.json gives the geometry instead"),
+    ENUM("model.mode", 0, model_mode, "auto", starts,
+         "pretrain: random weights, of the geometry of pretrained_model_name_or_path where given; "
+         "finetune: weights are required; auto: weights where given"),
+    STR("model.pretrained_model_name_or_path", "model.hf_model", model_path, "",
+        "HuggingFace folder (with transformer/ or config.json) to take the weights from; a folder "
+        "on this machine, nothing is downloaded"),
+    INT("model.num_layers", 0, layers, "0", 0, 1000, "blocks (0: from the size or the weights)"),
+    INT("model.hidden_size", 0, hidden, "0", 0, 1 << 20, "width (0: as above)"),
+    INT("model.ffn_hidden_size", 0, ffn, "0", 0, 1 << 20,
+        "width of the feed-forward (0: as above)"),
+    INT("model.num_attention_heads", 0, heads, "0", 0, 1024, "heads (0: as above)"),
+    INT("model.kv_channels", 0, head_dim, "0", 0, 4096, "width of a head (0: hidden / heads)"),
+    INT("model.crossattn_emb_size", 0, cross_width, "0", 0, 1 << 20,
+        "width of the text after projection; must equal hidden_size where given"),
+    INT("model.in_channels", 0, in_ch, "0", 0, 1024, "latent channels in (0: as above)"),
+    INT("model.out_channels", 0, out_ch, "0", 0, 1024, "latent channels out (0: as above)"),
+    REAL("model.layernorm_epsilon", 0, eps, "1e-06", 1e-12, 1e-2, "epsilon of all norms"),
+    ENUM("model.recompute_granularity",
+         "fsdp.activation_checkpointing ddp.activation_checkpointing "
+         "model.pipeline_spec.enable_gradient_checkpointing",
+         recompute, "none", recomputes,
+         "activations recomputed in the backward pass, in every block"),
+
+    NOTED("model.pipeline_dtype", "--precision decides"),
+    NOTED("model.params_dtype", "--precision decides"),
+    NOTED("model.bf16", "--precision decides"),
+    NOTED("model.fp16", "--precision decides"),
+    NOTED("model.torch_dtype", "masters are fp32"),
+    NOTED("model.compute_dtype", "--precision decides"),
+    NOTED("mixed_precision", "--precision decides"),
+    NOTED("model.qkv_format", "tokens are always packed"),
+    NOTED("model.seq_length", "dataset.seq_length is the capacity"),
+    NOTED("model.vocab_size", "the transformer has no vocabulary"),
+    NOTED("model.recompute_method", "recompute applies to every block"),
+    NOTED("model.recompute_num_layers", "recompute applies to every block"),
+    NOTED("model.bias_activation_fusion", "the activation is tanh-GELU either way"),
+    NOTED("model.apply_rope_fusion", "kernels are always fused"),
+    NOTED("model.attention_backend", "the device decides"),
+    NOTED("model.attention_dropout", "the model has no dropout"),
+    NOTED("model.hidden_dropout", "the model has no dropout"),
+    NOTED("model.cache_dir", "nothing is downloaded"),
+    NOTED("model.pipeline_spec.*", "the model is WAN 2.1"),
+    NOTED("model.fuse_qkv_projections", "the kernels decide"),
+};
+WAN_KEYS(wan_keys_model, keys, WAN_MODEL_ANY);

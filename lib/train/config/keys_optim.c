@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * keys_optim.c - AdamW and the learning rate.
+ */
+#include "lib/train/config/keys.h"
+
+static const wan_word styles[] = {
+    { "constant", WAN_LR_CONSTANT }, { "linear", WAN_LR_LINEAR },
+    { "cosine", WAN_LR_COSINE },     { "inverse-square-root", WAN_LR_INVERSE_SQRT },
+    { "WSD", WAN_LR_WSD },           { 0, 0 }
+};
+static const wan_word tails[] = { { "minus_sqrt", WAN_WSD_MINUS_SQRT },
+                                  { "linear", WAN_WSD_LINEAR },
+                                  { "cosine", WAN_WSD_COSINE },
+                                  { "exponential", WAN_WSD_EXPONENTIAL },
+                                  { 0, 0 } };
+
+static const wan_key keys[] = {
+    REAL("optimizer.lr", "optim.learning_rate", lr, "9e-05", 0, 1e3, "largest learning rate"),
+    REAL("optimizer.min_lr", "lr_scheduler.min_lr", min_lr, "-1", -1, 1e3,
+         "smallest learning rate (-1: a tenth of lr)"),
+    REAL("optimizer.adam_beta1", 0, beta1, "0.9", 0, 0.9999999, "decay of the first moment"),
+    REAL("optimizer.adam_beta2", 0, beta2, "0.95", 0, 0.9999999, "decay of the second moment"),
+    { ROW("optimizer.betas", "optim.optimizer.betas", WAN_KEY_BETAS, beta1, 0, "both, as [a, b]") },
+    REAL("optimizer.adam_eps", "optim.optimizer.eps", adam_eps, "1e-08", 1e-30, 1,
+         "Adam's epsilon"),
+    REAL(
+        "optimizer.weight_decay",
+        "scheduler.start_weight_decay scheduler.end_weight_decay optim.optimizer.weight_decay",
+        weight_decay, "0.033", 0, 1e3,
+        "decoupled weight decay of every parameter (0.033 is what DFM's recipe applies; its 0.1 is "
+        "overwritten)"),
+    BOOL("optimizer.no_decay_1d", 0, no_decay_1d, "false",
+         "no weight decay on norms, biases and modulation tables"),
+    REAL("optimizer.clip_grad", "clip_grad_norm.max_norm optim.clip_grad", clip_grad, "1", 0, 1e9,
+         "largest norm of the gradient (0: not clipped)"),
+    ENUM("scheduler.lr_decay_style", "lr_scheduler.lr_decay_style", lr_style, "cosine", styles,
+         "course of the learning rate"),
+    INT("scheduler.lr_warmup_iters", "lr_scheduler.lr_warmup_steps", warmup_iters, "2000", 0, MANY,
+        "steps of linear warm-up"),
+    REAL("scheduler.lr_warmup_fraction", 0, warmup_fraction, "0", 0, 1,
+         "warm-up as a part of lr_decay_iters, where not 0"),
+    REAL("scheduler.lr_warmup_init", "lr_scheduler.init_lr", warmup_init, "0", 0, 1e3,
+         "learning rate that the warm-up starts from"),
+    INT("scheduler.lr_decay_iters", "lr_scheduler.lr_decay_steps", decay_iters, "0", 0, MANY,
+        "step at which min_lr is reached (0: train_iters)"),
+    INT("scheduler.lr_wsd_decay_iters", 0, wsd_iters, "0", 0, MANY, "WSD: steps of the tail"),
+    ENUM("scheduler.lr_wsd_decay_style", 0, wsd_style, "exponential", tails,
+         "WSD: shape of the tail"),
+
+    NOTED("optimizer.optimizer", "the optimizer is AdamW"),
+    NOTED("optimizer.decoupled_weight_decay", "weight decay is decoupled"),
+    NOTED("optimizer.bf16", "masters and moments are fp32"),
+    NOTED("optimizer.fp16", "masters and moments are fp32"),
+    NOTED("optimizer.use_precision_aware_optimizer", "masters and moments are fp32"),
+    NOTED("optim.optimizer._target_", "the optimizer is AdamW"),
+    NOTED("scheduler.override_opt_param_scheduler", "the configuration always decides"),
+    NOTED("scheduler.use_checkpoint_opt_param_scheduler", "the configuration always decides"),
+    NOTED("scheduler.weight_decay_incr_style", "weight decay is constant"),
+    NOTED("lr_scheduler._target_", "see scheduler.lr_decay_style"),
+};
+WAN_KEYS(wan_keys_optim, keys, WAN_MODEL_ANY);

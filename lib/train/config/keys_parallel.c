@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * keys_parallel.c - how ranks divide the work.
+ */
+#include "lib/train/config/keys.h"
+
+static const wan_key keys[] = {
+    INT("model.tensor_model_parallel_size", "fsdp.tp_size", tp, "1", 1, 4096, "tensor parallel"),
+    INT("model.pipeline_model_parallel_size", "fsdp.pp_size", pp, "1", 1, 4096,
+        "pipeline parallel"),
+    INT("model.context_parallel_size", "fsdp.cp_size", cp, "1", 1, 4096, "context parallel"),
+    BOOL("model.sequence_parallel", 0, sequence_parallel, "false",
+         "norms sharded along tokens (needs tensor parallel)"),
+    INT("dist.dp_shard_size", 0, dp_shard, "1", 1, 65536,
+        "ranks that share one copy of the optimizer state"),
+    INT("dist.dp_replicate_size", "fsdp.dp_replicate_size", dp_replicate, "0", 0, 65536,
+        "copies (0: as many as there are ranks)"),
+    RUN("dist.dead_seconds", 0, dead_seconds, "30", 1, 3600,
+        "give up a rank that gives no sign of life for this long"),
+    RUN("dist.timeout_minutes", "dist_env.timeout_minutes", timeout_minutes, "30", 1, 1 << 20,
+        "wait this long for a rank that is alive but late"),
+    INT("dist.bucket_bytes", 0, bucket_bytes, "8388608", 1 << 10, 1 << 30,
+        "gradients are reduced in pieces of this size"),
+
+    NOTED("model.cp_comm_type", "context parallel is not used"),
+    NOTED("optimizer.use_distributed_optimizer", "see dist.dp_shard_size"),
+    NOTED("ddp.*", "gradients are summed in fp32, in buckets, during the backward pass"),
+    NOTED("dist.use_megatron_fsdp", "see dist.dp_shard_size"),
+    NOTED("dist.use_torch_fsdp2", "see dist.dp_shard_size"),
+    NOTED("dist.distributed_backend", "the device decides"),
+    NOTED("fsdp.*", "data parallel size follows from the number of ranks"),
+    NOTED("dist_env.*", "mpirun or srun starts the ranks"),
+};
+WAN_KEYS(wan_keys_parallel, keys, WAN_MODEL_ANY);
