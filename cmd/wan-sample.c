@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * wan-sample - prompts to videos: options to a pipeline (lib/model/pipeline.h), frames to files.
+ * wan-sample - prompts to videos: options to a pipeline (lib/model/sample/pipeline.h), frames to files.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  *
  *   gelu_tanh(z) = z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)));  silu(z) = z / (1 + e^-z)
  *   backward      dx = dy * act'(x)      x is the input (pre-activation); dx may equal dy
- *   gated         y = act(a) * b         (wan-model.md 5.1: wi_0 is the gated branch); y may equal a
+ *   gated         y = act(a) * b         (wan-model(7), UMT5: a from wi_0); y may equal a
  */
 #ifndef WAN_KERNELS_ACT_H
 #define WAN_KERNELS_ACT_H

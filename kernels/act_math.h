@@ -21,7 +21,7 @@ static inline wan_real wan_act_value(wan_real z, enum wan_act act)
     }
 }
 
-/* d act / d z (wan-model.md 3.1) */
+/* d act / d z (wan-model(7), Backward) */
 static inline wan_real wan_act_slope(wan_real z, enum wan_act act)
 {
     wan_real t;

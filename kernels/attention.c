@@ -8,7 +8,7 @@
 
 int wan_t5_bucket(int64_t rel)
 {
-    static const uint8_t from[8] = { 8, 12, 16, 23, 32, 46, 64, 91 }; /* wan-model.md 5.1 */
+    static const uint8_t from[8] = { 8, 12, 16, 23, 32, 46, 64, 91 }; /* wan-model(7), Buckets */
     int64_t a = rel < 0 ? -rel : rel;
     int b = rel > 0 ? 16 : 0;
     if (a < 8)

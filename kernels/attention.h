@@ -14,7 +14,7 @@
  * they have the strides of their operands.
  *
  * bias form (T5): adds table[bucket(key - query), h] instead of kbias; scale is usually 1; the
- * buckets are those of wan-model.md 5.1 with 32 buckets and distance 128.  Forward only.
+ * buckets are those of wan-model(7), Buckets, with 32 buckets and distance 128.  Forward only.
  */
 #ifndef WAN_KERNELS_ATTENTION_H
 #define WAN_KERNELS_ATTENTION_H

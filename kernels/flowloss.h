@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * flowloss.h - flow matching on rows (training.md 1.1): noise, target, loss.
+ * flowloss.h - flow matching on rows (wan-model(7), Objective): noise, target, loss.
  *
  *   noise:  xt = (1 - sigma[i]) x0 + sigma[i] eps
  *   loss:   v = eps - x0;  loss[i] = mean over the tokens and features of sample i of (pred - v)^2

@@ -5,7 +5,7 @@
  *   xhat = (x - mean) * rstd,  rstd = 1/sqrt(var + eps)  (biased variance, two passes)
  *   mod:    y = xhat * (1 + scale[i]) + shift[i],   i = sample of the token
  *   affine: y = xhat * w + b
- * backward (wan-model.md 3.1): g = dy*(1+scale) or dy*w
+ * backward (wan-model(7), Backward): g = dy*(1+scale) or dy*w
  *   dx += rstd (g - <g> - xhat <g*xhat>)   always accumulates: dx is the residual's gradient
  *   dscale[i] += sum_tokens dy*xhat, dshift[i] += sum_tokens dy;  dw, db likewise over all tokens
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * vaeop.h - the small ops of the video VAE (wan-model.md 4.1), channels last.
+ * vaeop.h - the small ops of the video VAE (wan-model(7), VAE layers), channels last.
  *
  *   norm:     y = act(x / max(|x|_2, 1e-12) * sqrt(C) * gamma), |.| over the C channels of one
  *             position; x, y [P, C]; act NONE or SILU; y may equal x

@@ -103,7 +103,7 @@ def downsample(p, name, x):
 def upsample(p, name, x):
     tw = p.get(name + ".time_conv.weight")
     if tw is not None and x.dim() == 5 and x.shape[2] > 1:
-        # Frame 0 is neither doubled nor used as history (wan-model.md 4.3).
+        # Frame 0 is neither doubled nor used as history (wan-model(7), VAE time).
         y = F.pad(x[:, :, 1:], (0, 0, 0, 0, 2, 0))
         y = F.conv3d(y, tw, p[name + ".time_conv.bias"])
         b, c, t, h, w = y.shape

@@ -2,7 +2,7 @@
  *
  * video_fit.c - one decoded frame to RGB of the wanted size: scale, centre crop, quarter turns.
  *
- * The sizes follow spec/training.md 2.1, except that no result ever has a side that is no multiple
+ * The sizes follow wan-data(7), Resizing, except that no result ever has a side that is no multiple
  * of 16, and that the cover size is never smaller than the target.
  */
 #include <libavutil/imgutils.h>

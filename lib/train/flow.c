@@ -10,7 +10,7 @@
 
 #include "lib/base/rng.h"
 
-#define MODE_SCALE 1.29 /* spec training.md 1.2 */
+#define MODE_SCALE 1.29 /* wan-model(7), Sigma */
 
 double wan_flow_sigma(const wan_flow *f, double u)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * flow.h - what flow matching draws for a training sample: sigma, loss weight, caption dropout
- * (spec training.md 1.1-1.3, with the corrections of 1.6 and 10: T1, T6, T8, T16, T17).
+ * (wan-model(7), Sigma and Corrections).
  *
  * Every draw is a function of (seed, step, global position of the sample) alone, so the same sample
  * gets the same numbers on any number of ranks, in any pack, and after any resume.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * schedule.h - learning rate over steps (spec training.md 4.7).
+ * schedule.h - learning rate over steps (wan-data(7), Learning rate).
  *
  * With n steps done, W warm-up steps, D decay steps, x = (n - W) / (D - W):
  *   n < W                 init + (max - init) n / W

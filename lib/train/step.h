@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * step.h - forward and backward of one pack: from clean latents, text rows and sigmas to losses and
- * gradients (spec training.md 1.1).  Free of files, JSON and MPI.
+ * gradients (wan-model(7), Objective).  Free of files, JSON and MPI.
  *
  *     wan_step *s;
  *     wan_step_new(&s, model, &capacity, batch);

@@ -19,7 +19,7 @@
 
 /* ---- before the device ---- */
 
-/* Attention's part of a sample's cost grows with the square of its tokens (wan-model.md 7). */
+/* Attention's part of a sample's cost grows with the square of its tokens (wan-model(7), FLOPs). */
 static double quadratic(const wan_net_config *g)
 {
     double d = (double)g->heads * g->head_dim;

@@ -113,7 +113,7 @@ static int write_config(const char *dir, const char *text)
     return rc;
 }
 
-/* ---- VAE: names and shapes of wan-model.md 4.6 */
+/* ---- VAE: names and shapes of wan-model(7), VAE names */
 
 static void conv(const char *name, int64_t Ci, int64_t Co, int kt, int k, int rank)
 {
@@ -210,7 +210,7 @@ static int make_vae(const char *dir, int64_t base)
     return write_file(dir, "diffusion_pytorch_model.safetensors", 0, n_all, WAN_F32);
 }
 
-/* ---- UMT5: names and shapes of wan-model.md 5.1 */
+/* ---- UMT5: names and shapes of wan-model(7), UMT5 names */
 
 static void umt5_layer(int i, int64_t D, int64_t heads, int64_t F)
 {

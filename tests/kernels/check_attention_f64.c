@@ -75,7 +75,7 @@ static void run(wan_dev *d, const int64_t *lq, const int64_t *lk, int n, int H, 
     }
 }
 
-/* The T5 form is a bias per pair, looked up by bucket; buckets of wan-model.md 5.1. */
+/* The T5 form is a bias per pair, looked up by bucket; wan-model(7), Buckets. */
 static void t5(wan_dev *d)
 {
     static const int at[] = { 0, 1, 7, 8, 11, 12, 16, 22, 23, 31, 32, 45, 46, 63, 64, 90, 91, 500 };

@@ -18,6 +18,10 @@ for f in "$TOP"/cmd/*.c; do
     ok "$t is listed in wan(7)" grep -q "$t" "$TOP/man/wan.7"
     fails 2 'unknown option' "$t: unknown option is a usage error" "$t" --no-such-option
 done
+for p in "$TOP"/man/*.[57]; do
+    t=$(basename "$p")
+    [ "$t" = wan.7 ] || ok "$t is listed in wan(7)" grep -q "^\.It Xr ${t%.*} ${t##*.}" "$TOP/man/wan.7"
+done
 for p in "$TOP"/man/*.[157]; do
     if command -v mandoc >/dev/null; then ok "$(basename "$p") is valid mdoc" valid "$p"
     else skip "$(basename "$p") is valid mdoc" "mandoc is not installed"; fi

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The layering of design.md 3: an include points to the same folder or a lower rank, vendor headers
+# The layering of CONTRIBUTING.md, "The shape": an include points to the same folder or a lower rank, vendor headers
 # stay in their place, the library neither prints nor exits.
 . "$TOP/tests/lib.sh"
 cd "$TOP" || exit 1

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * check_safetensors.c - one bad file per rule of spec/data-formats.md 5.2, sharded folders, what
- * we write read back, and Python's own reader and writer where they are installed.
+ * check_safetensors.c - one bad file per rule of wan-data(7), Safetensors rules, sharded folders,
+ * what we write read back, and Python's own reader and writer where they are installed.
  */
 #include <sys/stat.h>
 #include <unistd.h>

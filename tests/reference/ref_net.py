@@ -11,7 +11,7 @@ from diffusers import WanTransformer3DModel
 
 TEXT_LEN = 512
 
-# HF -> official names: spec/wan-model.md 2.4. Order matters: the norms are swapped through a marker.
+# HF -> official names: wan-model(7), Parameters. Order matters: the norms are swapped through a marker.
 OFFICIAL = [
     ("condition_embedder.text_embedder.linear_1", "text_embedding.0"),
     ("condition_embedder.text_embedder.linear_2", "text_embedding.2"),

@@ -58,7 +58,7 @@ def make_unipc_official(shift):
 
 
 class dpmpp_official:
-    """DPM++ 2M midpoint on the official schedule, sigma_0 = 1: spec/wan-model.md 6.3 with the infinities taken out.
+    """DPM++ 2M midpoint on the official schedule, sigma_0 = 1: wan-model(7), DPM++ 2M, with the infinities taken out.
 
     The coefficients are formed in float32, as the original does.
     """

@@ -34,7 +34,7 @@ def shifted(u, s):
 
 
 def official_unipc(steps, shift):
-    """spec/wan-model.md 6.1: 0.999 rounded to float32, down to 0, the last point dropped."""
+    """wan-model(7), Schedules: 0.999 rounded to float32, down to 0, the last point dropped."""
     top = float(np.float32(1.0 - 1.0 / 1000))
     return official(shifted(np.linspace(top, 0.0, steps + 1)[:-1], shift))
 

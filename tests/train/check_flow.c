@@ -45,7 +45,7 @@ static double distance(const float *s, double (*F)(const wan_flow *f, double sig
     return worst;
 }
 
-/* The distribution functions of sigma, written from the definitions of spec training.md 1.2. */
+/* The distribution functions of sigma, written from the definitions of wan-model(7), Sigma. */
 static double unshift(const wan_flow *f, double sigma)
 {
     return 1 / (1 + f->shift * (1 / sigma - 1));

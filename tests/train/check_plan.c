@@ -26,7 +26,7 @@ static int report(void *arg, const wan_report *r)
     return 0;
 }
 
-/* Spec training.md 4.1 and 6.8; the mock video has 37,440 tokens. */
+/* wan-model(7), Sizes and FLOPs; the mock video has 37,440 tokens. */
 static void published(const char *size, int64_t parameters, double pflop)
 {
     char word[32];

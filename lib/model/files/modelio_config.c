@@ -30,7 +30,7 @@ typedef struct key {
     }
 #define I2V "image-to-video models are not supported"
 
-/* Defaults are those of the classes themselves (wan-model.md 1.1). */
+/* Defaults are those of the classes themselves (wan-model(7), Sizes). */
 static const key hf_keys[] = {
     INT("num_attention_heads", heads, 40),
     INT("attention_head_dim", head_dim, 128),

@@ -186,7 +186,7 @@ static int extent(int64_t *out, const source *s, const char *pth, const char *na
 
 /* ---- config.json */
 
-/* wan-model.md 4.4 */
+/* wan-model(7), Latent statistics */
 static const double latent_mean[16] = { -0.7571, -0.7089, -0.9113, 0.1075,  -0.1745, 0.9653,
                                         -0.1517, 1.5508,  0.4134,  -0.0715, 0.5517,  -0.3632,
                                         -0.1922, -0.9497, 0.2503,  -0.2921 };

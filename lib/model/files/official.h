@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * official.h - VAE and text encoder of the official repository (torch files) as HuggingFace
- * folders.  Names: wan-model.md 4.6 and 5.1.
+ * folders.  Names: wan-model(7), VAE names and UMT5 names.
  */
 #ifndef WAN_MODEL_OFFICIAL_H
 #define WAN_MODEL_OFFICIAL_H

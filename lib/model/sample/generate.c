@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * generate.c - the sampling loop (wan-model.md 6.5): two passes per step, guidance and solver steps
- * in float32 on the device.
+ * generate.c - the sampling loop (wan-model(7), Guidance): two passes per step, guidance and
+ * solver steps in float32 on the device.
  */
 #include "lib/model/sample/generate.h"
 

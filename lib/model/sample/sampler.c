@@ -2,7 +2,7 @@
  *
  * sampler.c - solvers of the flow-matching ODE: UniPC (bh2, order 2, with corrector), DPM++ 2M
  * (midpoint), Euler.  Zhao et al. 2023 (arXiv 2302.04867), Lu et al. 2022 (arXiv 2211.01095);
- * reduced forms: wan-model.md 6.2-6.4.
+ * reduced forms: wan-model(7), UniPC and DPM++ 2M.
  *
  * The references hold their scalars as float32 tensors, and alpha = 1 - sigma loses digits there,
  * so the scalars here are float too: the coefficients are theirs.

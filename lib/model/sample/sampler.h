@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sampler.h - sigma schedules and flow-matching ODE solvers (wan-model.md 6).  Host scalars only;
- * vectors live on the device and are combined by the op `lincomb`.
+ * sampler.h - sigma schedules and flow-matching ODE solvers (wan-model(7), Sampling).  Host
+ * scalars only; vectors live on the device and are combined by the op `lincomb`.
  *
  *     wan_sampler_new(&s, dev, "unipc", "diffusers", 50, 5.0, numel);
  *     for (i = 0; i < 50; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sampler_schedule.c - sigma and timestep lists (wan-model.md 6.1), to the last bit of float32.
+ * sampler_schedule.c - sigma and timestep lists (wan-model(7), Schedules), to the last bit of
+ * float32.
  *
  *   sigma_i = shift(u_i) = s u_i / (1 + (s-1) u_i);  a final 0 follows
  *   official   unipc  u from float32(0.999) down to 0, the last point dropped; dpm++: from 1

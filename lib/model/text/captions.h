@@ -14,7 +14,7 @@
 
 #include "lib/model/text/text.h"
 
-#define WAN_CAPTION_TOKENS 512 /* more are cut off, </s> stays last (wan-model.md 5.4) */
+#define WAN_CAPTION_TOKENS 512 /* more are cut off, </s> stays last (wan-model(7), Text length) */
 
 typedef struct wan_captions wan_captions;
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes entities.h, the HTML5 named character references of Python's html.entities, to stdout.
 
-    python3 lib/model/entities.py > lib/model/entities.h
+    python3 lib/model/text/entities.py > lib/model/text/entities.h
 
 Names that exist only in lower case get a second, upper-case entry as ftfy gives them; these are
 known to the first pass of cleaning only and are marked with a leading '^'."""

@@ -7,7 +7,7 @@
 
 #include "kernels/ops.h"
 
-/* sample_neg_prompt of the official code (wan-model.md 6.6). */
+/* sample_neg_prompt of the official code (wan-model(7), Negative prompt). */
 #define WAN_PROMPT_NEGATIVE                                                                                                                             \
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"        \
     "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，" \

@@ -7,8 +7,8 @@
 
 #include "kernels/ops.h"
 
-/* ftfy-like fixes, html.unescape twice, whitespace collapse, strip (wan-model.md 5.3; what is left
- * out is listed in wan-numerics(7)).  UTF-8 in and out; invalid UTF-8 is an error.  Caller frees. */
+/* ftfy-like fixes, html.unescape twice, whitespace collapse, strip (wan-model(7), Cleaning; what is
+ * left out is listed in wan-numerics(7)).  UTF-8 in and out; invalid UTF-8 is an error.  Caller frees. */
 int wan_text_clean(char **out, const char *text) WAN_MUST_CHECK;
 
 typedef struct wan_tokenizer wan_tokenizer;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * textclean.c - prompt cleaning as the reference pipelines do it (wan-model.md 5.3): ftfy's default
- * fixes, html.unescape twice, runs of whitespace to one space, strip.
+ * textclean.c - prompt cleaning as the reference pipelines do it (wan-model(7), Cleaning): ftfy's
+ * default fixes, html.unescape twice, runs of whitespace to one space, strip.
  *
  * Left out: ftfy's repair of text decoded with the wrong codec (mojibake), and digits other than
  * ASCII inside terminal escapes.

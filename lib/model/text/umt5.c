@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * umt5.c - the UMT5 encoder (wan-model.md 5.1), one layer's weights in memory at a time.
+ * umt5.c - the UMT5 encoder (wan-model(7), UMT5), one layer's weights in memory at a time.
  *
  * The captions of a window go through the layers together: layer 0 of all, layer 1 of all ..., so
  * that the file is read once per window.  Inside a layer they are taken in groups of about

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * vae.h - the WAN video VAE (AutoencoderKLWan), streamed in time: memory does not depend on the
- * number of frames.  Formulas and closed forms of the temporal resamplers: wan-model.md 4.
+ * number of frames.  Formulas and closed forms of the temporal resamplers: wan-model(7), VAE.
  *
  *     wan_vae *v;  wan_vae_open(&v, dev, "model/vae", WAN_VAE_ENCODER, WAN_F32);
  *     wan_vae_encode(v, latent, rgb, T, H, W);
@@ -23,8 +23,8 @@ void wan_vae_close(wan_vae **v);
 int wan_vae_channels(const wan_vae *v); /* z_dim */
 
 /* rgb: host U8 [T, H, W, 3], T = 4n+1, H and W multiples of 8.  latent: host F32
- * [z, 1+(T-1)/4, H/8, W/8], the posterior mean, normalised by latents_mean/std (4.4).  chunk: frames
- * per pass after the first (multiple of 4; 0: 4); any chunk gives the same latent. */
+ * [z, 1+(T-1)/4, H/8, W/8], the posterior mean, normalised (wan-model(7), Latent statistics).
+ * chunk: frames per pass after the first (multiple of 4; 0: 4); any chunk gives the same latent. */
 int wan_vae_encode(wan_vae *v, float *latent, const uint8_t *rgb, int64_t T, int64_t H, int64_t W,
                    int chunk) WAN_MUST_CHECK;
 /* As above but from float pixels in [-1, 1] and returning mean and logvar un-normalised: mu and

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * vae_load.c - builds encoder and decoder from the config and the tensors of a model folder
- * (diffusers' names, wan-model.md 4.6).  Every tensor of the file is used exactly once.
+ * (diffusers' names, wan-model(7), VAE names).  Every tensor of the file is used exactly once.
  */
 #include <stdio.h>
 #include <stdlib.h>

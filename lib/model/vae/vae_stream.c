@@ -2,7 +2,7 @@
  *
  * vae_stream.c - frames through the stages of one direction of the VAE (vae_net.h).
  *
- * The temporal resamplers follow the closed forms of wan-model.md 4.3, which do not know chunks:
+ * The temporal resamplers follow the closed forms of wan-model(7), VAE time, which know no chunks:
  *   down:  out[0] = y[0];  out[k] = conv(y[2k-2], y[2k-1], y[2k])
  *   up:    out[0] = x[0];  (out[2k-1], out[2k]) = conv(z[k-2], z[k-1], x[k]), z[0] = z[-1] = 0
  * so the result is the same however the frames are cut into pieces.

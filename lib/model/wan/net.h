@@ -9,7 +9,7 @@
  *     wan_net_forward(m, &in, pred);            // pred [S, 4*out_ch] WAN_REAL, order (ph, pw, c)
  *     wan_net_backward(m, &in, dpred);          // adds to m->grad
  *
- * Formulas: spec wan-model.md 2 and 3; paper: "Wan: Open and Advanced Large-Scale Video Generative
+ * Formulas: wan-model(7), Transformer; paper: "Wan: Open and Advanced Large-Scale Video Generative
  * Models" (2025).  Precision: residual stream, norms, modulation, RoPE, time path and head in
  * WAN_REAL; GEMM and attention operands in `compute` (WAN_REAL or WAN_BF16).
  */
@@ -84,7 +84,7 @@ int wan_net_full(const wan_net *m);
 int wan_net_set(wan_net *m, int i, const float *host) WAN_MUST_CHECK;
 int wan_net_get(const wan_net *m, int i, float *host) WAN_MUST_CHECK;
 int wan_net_get_grad(const wan_net *m, int i, float *host) WAN_MUST_CHECK;
-/* Random initialisation of the official code (wan-model.md 2.4), keyed by seed. */
+/* Random initialisation of the official code (wan-model(7), Initialisation), keyed by seed. */
 int wan_net_init(wan_net *m, uint64_t seed) WAN_MUST_CHECK;
 int wan_net_refresh_shadow(wan_net *m) WAN_MUST_CHECK; /* after master changed */
 int wan_net_zero_grad(wan_net *m) WAN_MUST_CHECK;
@@ -110,8 +110,8 @@ void wan_net_context_free(wan_net_context **c);
 int wan_net_forward_cached(wan_net *m, const wan_net_input *in, const wan_net_context *ctx,
                            wan_real *pred) WAN_MUST_CHECK;
 
-/* Model FLOPs of one forward for these samples (training.md 6.8, text counted as text_len rows);
- * a training step is three times that. */
+/* Model FLOPs of one forward for these samples (wan-model(7), FLOPs; text counted as text_len
+ * rows); a training step is three times that. */
 double wan_net_flops(const wan_net_config *c, int n, const int64_t *tokens);
 
 #endif

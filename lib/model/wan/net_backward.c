@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net_backward.c - gradients of the transformer (wan-model.md 3.1), block by block from the end.
+ * net_backward.c - gradients of the transformer (wan-model(7), Backward), block by block from
+ * the end.
  *
  * p->dx is the gradient of the residual stream; every branch adds to it.  p->dmod collects the
  * gradient of the block's modulation rows, p->de0 that of e0 over all blocks, p->dctx that of the

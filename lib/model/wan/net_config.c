@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net_config.c - the transformer's sizes, its parameter table under both namings (wan-model.md 2.4)
- * and its FLOPs.
+ * net_config.c - the transformer's sizes, its parameter table under both namings (wan-model(7),
+ * Parameters) and its FLOPs.
  */
 #include <stdio.h>
 #include <string.h>

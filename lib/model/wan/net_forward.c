@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net_forward.c - the transformer forward (wan-model.md 2.2), and its parts again for recompute.
+ * net_forward.c - the transformer forward (wan-model(7), Transformer), and its parts again for
+ * recompute.
  */
 #include "lib/model/wan/net_priv.h"
 

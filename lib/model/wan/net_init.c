@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net_init.c - random parameters as the official code makes them (wan-model.md 2.4): Xavier-uniform
- * dense layers, N(0, 0.02^2) text and time embeddings, N(0, 1/D) modulation tables, zero head.
+ * net_init.c - random parameters as the official code makes them (wan-model(7), Initialisation):
+ * Xavier-uniform dense layers, N(0, 0.02^2) text and time embeddings, N(0, 1/D) modulation tables,
+ * zero head.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -12,7 +12,7 @@
  *     wan_dataset_close(&d);
  *
  * Sample i is the i-th of the split: shards in the order split.yaml lists them, samples in file
- * order, excluded ones left out (spec/data-formats.md 2.4, 2.8), so the index stays valid as long
+ * order, excluded ones left out (wan-data(7), Parts), so the index stays valid as long
  * as the digest does.  info and read may be called from several threads at once.
  */
 #ifndef WAN_REC_DATASET_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * index.h - the side files Energon trains from (spec/data-formats.md 2): NAME.tar.idx beside each
+ * index.h - the side files Energon trains from (wan-data(7), Index): NAME.tar.idx beside each
  * shard and .nv-meta/{.info.json,split.yaml,dataset.yaml,index.sqlite,index.uuid}; and the check
  * that they, the shards and the payload agree.
  *

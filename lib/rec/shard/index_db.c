@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * index_db.c - index.sqlite, for energon mount and random access (spec/data-formats.md 2.6).
+ * index_db.c - index.sqlite, for energon mount and random access (wan-data(7), Sqlite).
  */
 #include <sqlite3.h>
 #include <stdlib.h>

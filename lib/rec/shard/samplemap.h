@@ -5,7 +5,7 @@
  *     latent        KEY.pth      one tensor [C, T', h, w]
  *     text          KEY.pickle   one tensor [S, D], true length
  *     others        KEY.tN.wan   raw little-endian bytes of tensor N; DFM and Energon pass them by
- *     meta          KEY.json     DFM's keys (spec/data-formats.md 3.1), and below "wan": the
+ *     meta          KEY.json     DFM's keys (wan-data(7), Keys of the json), and below "wan": the
  *                                record's own metadata, the table of tensors with CRC32C digests,
  *                                and the id of the program that wrote the record
  *

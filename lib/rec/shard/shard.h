@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * shard.h - WebDataset tar shards through libarchive: what DFM's webdataset writes and Energon
- * reads (spec/data-formats.md 1), without time stamps.
+ * reads (wan-data(7), Shards), without time stamps.
  *
  * A sample is a run of members KEY.PART with equal KEY; key and part are split at the first dot
  * behind the last slash.  Members whose first path component is __x__ are metadata.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * shard_name.c - member names (spec/data-formats.md 1.1, 1.2) and the shards below a folder.
+ * shard_name.c - member names (wan-data(7), Member names) and the shards below a folder.
  */
 #include <dirent.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * split.h - .nv-meta/split.yaml: which shards belong to train, val, test (spec/data-formats.md
- * 2.4), and the rule that divides shards by ratio.
+ * split.h - .nv-meta/split.yaml: which shards belong to train, val, test (wan-data(7),
+ * Parts), and the rule that divides shards by ratio.
  */
 #ifndef WAN_REC_SPLIT_H
 #define WAN_REC_SPLIT_H

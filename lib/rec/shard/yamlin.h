@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * yamlin.h - the part of YAML that Energon's small files need: maps, lists and scalars; anchors,
- * aliases and tags are errors (spec/data-formats.md 6).
+ * aliases and tags are errors (wan-data(7), Untrusted input).
  */
 #ifndef WAN_REC_YAMLIN_H
 #define WAN_REC_YAMLIN_H

@@ -4,7 +4,7 @@
  * resolves anything: GLOBAL yields a (module, name) pair, REDUCE is a switch over a closed table,
  * and whatever is not in the table becomes an opaque value.
  *
- * Source of the format: spec/data-formats.md 4.3-4.8, Python's pickletools documentation.
+ * Source of the format: wan-data(7), Torch files, Python's pickletools documentation.
  * Limits: 4 Mi values, 1 Mi stack entries, integers of 64 bits; every length is compared with the
  * bytes that are left before it is used.
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * safetensors.c - reading: one file, a sharded model by its index, or a model folder.
- * The rules are those of huggingface/safetensors (tensor.rs), see spec/data-formats.md 5.2.
+ * The rules are those of huggingface/safetensors (tensor.rs), numbered as in wan-data(7),
+ * Safetensors rules.
  */
 #include "lib/rec/tensor/safetensors.h"
 

@@ -8,7 +8,7 @@
  *     wan_st_load(st, t->name, t->shape, t->rank, dst, WAN_F32);  // converts
  *     wan_st_close(&st);
  *
- * Every rule of spec/data-formats.md 5.2 is enforced; duplicate names are refused.
+ * Every rule of wan-data(7), Safetensors rules, is enforced; duplicate names are refused.
  */
 #ifndef WAN_REC_SAFETENSORS_H
 #define WAN_REC_SAFETENSORS_H

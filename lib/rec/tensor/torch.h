@@ -13,7 +13,7 @@
  *     wan_torch_close(&w);
  *
  * The tensors of maps and lists inside the root are named by their path, joined with '.'; a root
- * that is itself a tensor has the name "".  Formats: spec/data-formats.md 4.
+ * that is itself a tensor has the name "".  Formats: wan-data(7), Torch files.
  */
 #ifndef WAN_REC_TORCH_H
 #define WAN_REC_TORCH_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * torch_source.c - the three forms: zip (4.1), legacy (4.7), bare pickle (4.8 of
- * spec/data-formats.md), and how each names its storages.
+ * torch_source.c - the three forms: zip, legacy, bare pickle (wan-data(7), Archive, Legacy form and
+ * Pickled tensor), and how each names its storages.
  */
 #include <inttypes.h>
 #include <stdlib.h>

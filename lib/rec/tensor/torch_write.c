@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * torch_write.c - the smallest archive torch.load(weights_only=True) takes for one tensor, and
- * the smallest pickle around it (spec/data-formats.md 4.5, 4.8).  Same tensor, same bytes.
+ * the smallest pickle around it (wan-data(7), Smallest archive and Pickled tensor).  Same tensor,
+ * same bytes.
  */
 #include <stdlib.h>
 #include <string.h>

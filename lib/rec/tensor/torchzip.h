@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * torchzip.h - the container torch.save writes: a zip archive of stored entries, each payload at
- * a multiple of 64 bytes (spec/data-formats.md 4.1, 4.2, 4.6).
+ * a multiple of 64 bytes (wan-data(7), Archive and Zip headers).
  *
  * Only the central directory is believed; entries must be disjoint, in front of it, stored, and
  * named alike in both headers.  Nothing is copied: entries point into the caller's bytes.

@@ -12,7 +12,7 @@
 #include "lib/base/file.h"
 #include "lib/base/opt.h"
 
-/* One row per key of the flow presets, with the numbers of DFM's Megatron scripts. */
+/* One row per key of the flow presets, wan-data(7), Flow presets. */
 static const struct {
     const char *key, *pretrain, *finetune;
 } presets[] = {

@@ -12,8 +12,8 @@
  *     c->v.lr ...
  *     wan_config_free(&c);
  *
- * Layers: defaults of the recipe (spec training.md 4.7) < flow preset of the training mode (1.3) <
- * YAML < words.  Keys are DFM's (6.3); Automodel's (6.4) are aliases.  A key that DFM needs and this
+ * Layers: defaults of the recipe (wan-data(7), Recipe defaults) < flow preset of the training mode
+ * (Flow presets) < YAML < words.  Keys are DFM's; Automodel's are aliases.  A key that DFM needs and this
  * program does not is accepted and reported; any other unknown key is an error that names the
  * nearest known one.  Two names of one setting that disagree within a layer are an error.
  */

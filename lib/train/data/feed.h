@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * feed.h - where samples come from: an indexed shard folder, or mock data (spec training.md 3.3).
+ * feed.h - where samples come from: an indexed shard folder, or mock data (wan-data(7), Mock data).
  */
 #ifndef WAN_TRAIN_FEED_H
 #define WAN_TRAIN_FEED_H
