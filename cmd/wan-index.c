@@ -117,5 +117,8 @@ int main(int argc, char **argv)
     if (rep.incomplete)
         wan_warn("%" PRIu64 " samples lack json, pth or pickle and cannot be trained on",
                  rep.incomplete);
+    if (rep.unreadable)
+        wan_warn("%" PRIu64 " samples cannot be trained on; the first: %s", rep.unreadable,
+                 rep.why);
     return WAN_EXIT_DONE;
 }

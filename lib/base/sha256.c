@@ -75,7 +75,7 @@ void wan_sha256_add(wan_sha256 *s, const void *data, size_t n)
     memcpy(s->buf, p, n);
 }
 
-void wan_sha256_hex(wan_sha256 *s, char hex[65])
+static void sha_finish(wan_sha256 *s)
 {
     uint64_t bits = s->bytes * 8;
     uint8_t pad[72] = { 0x80 };
@@ -83,6 +83,18 @@ void wan_sha256_hex(wan_sha256 *s, char hex[65])
     for (int i = 0; i < 8; i++)
         pad[n + i] = (uint8_t)(bits >> (56 - 8 * i));
     wan_sha256_add(s, pad, n + 8);
+}
+
+void wan_sha256_hex(wan_sha256 *s, char hex[65])
+{
+    sha_finish(s);
     for (int i = 0; i < 8; i++)
         sprintf(hex + 8 * i, "%08x", s->h[i]);
+}
+
+void wan_sha256_bytes(wan_sha256 *s, uint8_t out[32])
+{
+    sha_finish(s);
+    for (int i = 0; i < 32; i++)
+        out[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
 }

@@ -15,6 +15,8 @@ typedef struct wan_sha256 {
 } wan_sha256;
 void wan_sha256_init(wan_sha256 *s);
 void wan_sha256_add(wan_sha256 *s, const void *data, size_t n);
-void wan_sha256_hex(wan_sha256 *s, char hex[65]); /* finishes s */
+/* Either of these finishes s. */
+void wan_sha256_hex(wan_sha256 *s, char hex[65]);
+void wan_sha256_bytes(wan_sha256 *s, uint8_t out[32]);
 
 #endif

@@ -64,6 +64,14 @@ broken 'does not know this shard' "a shard that is new" 'cp ../dfm/*.tar new.tar
 broken 'in no part' "a shard in no part" 'sed -i "/000004/d" .nv-meta/split.yaml'
 broken '2 times' "a shard in two parts" 'sed -i "s/000005/000004/" .nv-meta/split.yaml'
 broken 'digest|checksum' "a flipped byte" 'printf "\377" | dd of=shard-rank00-000001.tar bs=1 seek=5200 conv=notrunc 2>/dev/null'
+broken 'json is not what it was' "a changed caption" 'sed -i "s/clip 3/clip 7/" shard-rank00-000003.tar'
+broken 'samples.bin.*damaged' "a flipped size" 'printf "\7" | dd of=.nv-meta/samples.bin bs=1 seek=100 conv=notrunc 2>/dev/null'
+broken 'another shard of this name' "sizes of another index" 'wan-shard -q -x ../ds | wan-shard -q --shard_maxcount 1 --text-dtype f32 -o o; cp o/shard-rank00-000001.tar .; rm -r o'
+rm -rf f; cp -r "$dfm" f; wan-index -q f
+ok "DFM's shard brings no digests: ours show a flipped byte of its text" sh -c \
+    'at=$(tar tRf f/*.tar | sed -n "s/^block \([0-9]*\): 000002.pickle/\1/p") &&
+     cp -r f g && printf "\1" | dd of="$(echo g/*.tar)" bs=1 seek=$((at * 512 + 900)) conv=notrunc 2>/dev/null &&
+     ! wan-index --check g 2>err && grep -q "parts are not what" err && wan-index --check f'
 broken 'info.json says 2' "a wrong count" 'sed -i "s/000003.tar\": 1/000003.tar\": 2/" .nv-meta/.info.json'
 broken 'idx' "a wrong offset" 'printf "\2\2" | dd of=shard-rank00-000001.tar.idx bs=1 conv=notrunc 2>/dev/null'
 broken 'index ends at' "an offset beyond all files" 'printf "\0\376\377\377\377\377\377\377" | dd of=shard-rank00-000001.tar.idx bs=1 seek=8 conv=notrunc 2>/dev/null'

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * dataset.c - opens a split: .info.json, split.yaml and every .tar.idx must agree.
+ * dataset.c - opens a split: .info.json, split.yaml and the offsets of every shard must agree.
  */
 #include "lib/rec/shard/dataset.h"
 
@@ -118,7 +118,7 @@ static int add_shard(wan_dataset *d, const char *dir, const char *name, const js
     d->n_shards++;
     if (!sh->name || !sh->path)
         return wan_err("out of memory (shards)");
-    WAN_TRY(wan_dataset_load_idx(&sh->offset, sh->n, sh->path));
+    WAN_TRY(wan_dataset_sizes(d, sh));
     if (out)
         WAN_TRY(keep_some(sh, s));
     sh->first = d->count;
@@ -135,7 +135,7 @@ static void make_digest(wan_dataset *d)
         uint64_t kept = s->kept;
         wan_sha256_add(&h, s->name, strlen(s->name) + 1);
         wan_sha256_add(&h, &kept, sizeof kept);
-        wan_sha256_add(&h, s->offset, (s->n + 1) * sizeof *s->offset);
+        wan_sha256_add(&h, s->digest, sizeof s->digest);
         if (s->keep)
             wan_sha256_add(&h, s->keep, s->kept * sizeof *s->keep);
     }
@@ -149,10 +149,16 @@ static int open_split(wan_dataset *d, const char *dir, const char *name, const j
     if (!p)
         return wan_err("split.yaml has no part \"%s\"", name);
     d->shard = wan_calloc(p->shards.n + 1, sizeof *d->shard, "shards");
-    if (!d->shard)
-        return -1;
+    char *path = wan_path_join(dir, ".nv-meta/samples.bin");
+    d->dir = strdup(dir);
+    int rc = !d->shard || !path ? -1
+             : !d->dir          ? wan_err("out of memory (dataset)")
+                                : wan_sizes_open(&d->sizes, path);
+    free(path);
+    WAN_TRY(rc);
     for (size_t i = 0; i < p->shards.n; i++)
         WAN_TRY(add_shard(d, dir, p->shards.v[i], counts, s));
+    wan_dataset_keep(d);
     make_digest(d);
     return 0;
 }
@@ -215,10 +221,13 @@ void wan_dataset_close(wan_dataset **pd)
     for (size_t i = 0; i < d->n_shards; i++) {
         free(d->shard[i].name);
         free(d->shard[i].path);
-        free(d->shard[i].offset);
+        free(d->shard[i].own_offset);
+        free(d->shard[i].own_row);
         free(d->shard[i].keep);
     }
+    wan_sizes_close(&d->sizes);
     free(d->shard);
+    free(d->dir);
     free(d);
     *pd = NULL;
 }

@@ -5,7 +5,7 @@
  *     wan_dataset *d;
  *     WAN_TRY(wan_dataset_open(&d, "ds1", "train"));
  *     for (int64_t i = 0; i < wan_dataset_count(d); i++)
- *         WAN_TRY(wan_dataset_info(d, i, &info));         // shapes only: a few pages of the file
+ *         WAN_TRY(wan_dataset_info(d, i, &info));         // from the index
  *     wan_sample s = WAN_SAMPLE_INIT;
  *     WAN_TRY(wan_dataset_read(d, 7, &s));                // tensors as float, checked
  *     wan_sample_clear(&s);
@@ -22,13 +22,9 @@
 
 #include "lib/base/err.h"
 #include "lib/base/json.h"
+#include "lib/rec/shard/measure.h"
 
 typedef struct wan_dataset wan_dataset;
-
-typedef struct wan_sample_info {
-    int64_t latent[4];           /* [C, T', h, w]; h and w even */
-    int64_t text_rows, text_dim; /* [S, D] as stored; DFM's shards include zero padding rows */
-} wan_sample_info;
 
 typedef struct wan_sample {
     char *key; /* owned */
@@ -45,16 +41,22 @@ typedef struct wan_sample {
 
 /* dir: folder with .nv-meta/.info.json, .nv-meta/split.yaml and a .tar.idx beside each shard.
  * split: "train", "val", "test" or another part of split.yaml.  Index files are checked against
- * each other and the shards' sizes.  An empty split opens with count 0. */
+ * each other and the shards' sizes.  An empty split opens with count 0.
+ *
+ * The sizes of samples come from .nv-meta/samples.bin (sizes.h), so that no shard is opened.  Shards
+ * that it does not know are measured, once: the result is written there, or where that is not
+ * possible kept in memory, which is logged. */
 int wan_dataset_open(wan_dataset **out, const char *dir, const char *split) WAN_MUST_CHECK;
 int64_t wan_dataset_count(const wan_dataset *d);
 /* SHA-256 (64 hex digits) over shard names, counts, offsets and exclusions of this split: equal
  * digests mean that sample numbers mean the same thing.  Owned by d. */
 const char *wan_dataset_digest(const wan_dataset *d);
-/* Shapes of sample i from the headers of its members, without reading the payload. */
+/* Sizes of sample i; -1: it cannot be read as a sample. */
 int wan_dataset_info(const wan_dataset *d, int64_t i, wan_sample_info *info) WAN_MUST_CHECK;
-/* Reads and checks sample i: checksums, shapes, finite values, |latent| <= 1000.  Clears and
- * fills *s.  The sentence names shard and key. */
+/* The same for all samples: info [count]. */
+int wan_dataset_infos(const wan_dataset *d, wan_sample_info *info) WAN_MUST_CHECK;
+/* Reads and checks sample i: checksums, shapes, finite values, |latent| <= 1000.  Padding rows of
+ * the text are cut off.  Clears and fills *s.  The sentence names shard and key. */
 int wan_dataset_read(const wan_dataset *d, int64_t i, wan_sample *s) WAN_MUST_CHECK;
 void wan_sample_clear(wan_sample *s);
 void wan_dataset_close(wan_dataset **d);

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * dataset_read.c - one sample: its shapes from mapped headers, or all of it, checked.
+ * dataset_read.c - one sample: its sizes from the index, or all of it, checked.
  */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/rec/shard/dataset_in.h"
 #include "lib/rec/shard/samplemap.h"
@@ -59,84 +56,52 @@ static int need(const wan_shard_sample *x, const char *name, const wan_shard_par
     return *p ? 0 : wan_err("part %s is missing", name);
 }
 
-/* Shapes; a batch of one in front of the text is dropped (old DFM shards). */
-static int set_latent(wan_sample_info *info, const wan_torch_tensor *t)
+/* Sizes of a sample that the index could not measure: this gives the reason. */
+static int measure(wan_sample_info *info, const struct wan_dataset_shard *s, size_t at)
 {
-    if (!t || t->rank != 4 || !t->count)
-        return wan_err("pth: no tensor of four dimensions");
-    memcpy(info->latent, t->shape, sizeof info->latent);
-    return info->latent[2] % 2 || info->latent[3] % 2
-               ? wan_err("pth: height %" PRId64 " and width %" PRId64 " must be even",
-                         info->latent[2], info->latent[3])
-               : 0;
+    wan_shard_reader *r;
+    wan_shard_sample x;
+    wan_shard_map m;
+    WAN_TRY(open_sample(&r, &x, s, at, 1));
+    int rc = wan_measure_map(&m, s->path);
+    if (rc == 0 && (rc = wan_measure_sizes(info, &x, &m)) < 0)
+        wan_err_prefix("%s: sample %s", s->path, x.key);
+    wan_measure_unmap(&m);
+    wan_shard_reader_close(&r);
+    return rc;
 }
 
-static int set_text(wan_sample_info *info, const wan_torch_tensor *t)
+static int info_at(wan_sample_info *info, const struct wan_dataset_shard *s, size_t at)
 {
-    int skip = t && t->rank == 3 && t->shape[0] == 1;
-    if (!t || t->rank - skip != 2 || !t->count)
-        return wan_err("pickle: no tensor of two dimensions");
-    info->text_rows = t->shape[skip];
-    info->text_dim = t->shape[skip + 1];
+    const wan_sizes_row *row = &s->row[at];
+    if (!row->latent[0])
+        return measure(info, s, at);
+    for (int i = 0; i < 4; i++)
+        info->latent[i] = row->latent[i];
+    info->text_rows = row->text_rows;
+    info->text_dim = row->text_dim;
     return 0;
-}
-
-static int set_shape(wan_sample_info *info, const char *part, wan_torch *w)
-{
-    const wan_torch_tensor *t = wan_torch_find(w, "");
-    return !strcmp(part, "pth") ? set_latent(info, t) : set_text(info, t);
-}
-
-/* The headers of a torch part, mapped: only the pages at its ends are touched. */
-static int map_shape(wan_sample_info *info, const wan_shard_part *p, int fd)
-{
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = p->at & ~(page - 1);
-    size_t n = (size_t)(p->at - from + p->size);
-    uint8_t *map = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, (off_t)from);
-    wan_torch *w;
-    if (map == MAP_FAILED)
-        return wan_err_errno("cannot map");
-    int rc = wan_torch_parse(&w, map + (p->at - from), p->size, p->name);
-    if (rc == 0) {
-        rc = set_shape(info, p->name, w);
-        wan_torch_close(&w);
-    }
-    munmap(map, n);
-    return rc;
-}
-
-static int read_info(wan_sample_info *info, const wan_shard_sample *x, const char *path)
-{
-    const wan_shard_part *pth, *text;
-    WAN_TRY(need(x, "pth", &pth));
-    WAN_TRY(need(x, "pickle", &text));
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return wan_err_errno("cannot open");
-    int rc = map_shape(info, pth, fd);
-    if (rc == 0)
-        rc = map_shape(info, text, fd);
-    close(fd);
-    return rc;
 }
 
 int wan_dataset_info(const wan_dataset *d, int64_t i, wan_sample_info *info)
 {
     size_t at;
     const struct wan_dataset_shard *s = locate(d, i, &at);
-    wan_shard_reader *r;
-    wan_shard_sample x;
-    if (!s)
-        return -1;
-    WAN_TRY(open_sample(&r, &x, s, at, 1));
-    int rc = read_info(info, &x, s->path);
-    if (rc < 0)
-        wan_err_prefix("%s: sample %s", s->path, x.key);
-    wan_shard_reader_close(&r);
-    return rc;
+    return s ? info_at(info, s, at) : -1;
 }
 
-static int read_tensor(float **out, wan_sample_info *info, const wan_shard_sample *x,
+int wan_dataset_infos(const wan_dataset *d, wan_sample_info *info)
+{
+    for (size_t i = 0; i < d->n_shards; i++) {
+        const struct wan_dataset_shard *s = &d->shard[i];
+        for (size_t k = 0; k < s->kept; k++)
+            WAN_TRY(info_at(info++, s, s->keep ? s->keep[k] : k));
+    }
+    return 0;
+}
+
+/* One part as float; t gives the shape. */
+static int read_tensor(float **out, wan_torch_tensor *shape, const wan_shard_sample *x,
                        const char *part, float limit)
 {
     const wan_shard_part *p;
@@ -144,29 +109,55 @@ static int read_tensor(float **out, wan_sample_info *info, const wan_shard_sampl
     WAN_TRY(need(x, part, &p));
     WAN_TRY(wan_torch_parse(&w, p->data, p->size, part));
     wan_torch_tensor *t = wan_torch_find(w, "");
-    int rc = set_shape(info, part, w);
-    if (rc == 0 && (uint64_t)t->count > p->size) /* an expanded view */
-        rc = wan_err("%s: its tensor is larger than the file", part);
+    int rc = !t ? wan_err("%s: holds no single tensor", part)
+             : (uint64_t)t->count > p->size
+                 ? wan_err("%s: its tensor is larger than the file", part)
+                 : 0; /* an expanded view */
     if (rc == 0)
         rc = (*out = wan_malloc((size_t)t->count, sizeof **out, part)) ? 0 : -1;
     if (rc == 0)
         rc = wan_torch_read(w, t, *out, WAN_F32);
     if (rc == 0)
         rc = wan_samplemap_finite(*out, t->count, limit, part);
+    if (rc == 0)
+        *shape = *t;
     wan_torch_close(&w);
     return rc;
 }
 
-static int read_sample(wan_sample *s, const wan_shard_sample *x)
+/* What the index has digests of is what it was when it was indexed. */
+static int check_digests(const wan_shard_sample *x, const wan_sizes_row *row)
+{
+    uint32_t json = 0, rest = 0;
+    for (int i = 0; i < x->n; i++) {
+        const wan_shard_part *p = &x->part[i];
+        if (!strcmp(p->name, "json"))
+            json = wan_crc32c(0, p->data, p->size);
+        else if (row->rest)
+            rest = wan_crc32c(rest, p->data, p->size);
+    }
+    if (json != row->json)
+        return wan_err("json: its digest is not that of the index");
+    return rest == row->rest ? 0 : wan_err("its digest is not that of the index");
+}
+
+static int read_sample(wan_sample *s, const wan_shard_sample *x, const wan_sizes_row *row)
 {
     const wan_shard_part *p;
+    wan_torch_tensor latent, text;
     if (!(s->key = strdup(x->key)))
         return wan_err("out of memory (key)");
     WAN_TRY(need(x, "json", &p));
+    WAN_TRY(check_digests(x, row));
     if (!(s->json = wan_json_parse(p->data, p->size, "json")))
         return -1;
-    WAN_TRY(read_tensor(&s->latent, &s->info, x, "pth", WAN_SAMPLE_LATENT_MAX));
-    return read_tensor(&s->text, &s->info, x, "pickle", 0);
+    WAN_TRY(read_tensor(&s->latent, &latent, x, "pth", WAN_SAMPLE_LATENT_MAX));
+    WAN_TRY(wan_measure_latent(&s->info, &latent));
+    WAN_TRY(read_tensor(&s->text, &text, x, "pickle", 0));
+    text.data = s->text;
+    text.dtype = WAN_F32;
+    text.contiguous = 1;
+    return wan_measure_text(&s->info, &text);
 }
 
 int wan_dataset_read(const wan_dataset *d, int64_t i, wan_sample *s)
@@ -179,7 +170,7 @@ int wan_dataset_read(const wan_dataset *d, int64_t i, wan_sample *s)
     if (!sh)
         return -1;
     WAN_TRY(open_sample(&r, &x, sh, at, 0));
-    int rc = read_sample(s, &x);
+    int rc = read_sample(s, &x, &sh->row[at]);
     if (rc < 0) {
         wan_err_prefix("%s: sample %s", sh->path, x.key);
         wan_sample_clear(s);

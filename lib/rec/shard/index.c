@@ -167,6 +167,25 @@ static int write_idx(struct build *b, size_t i)
     return rc;
 }
 
+static int write_sizes(struct build *b, const char *meta)
+{
+    wan_sizes_writer *w = NULL;
+    char *path = wan_path_join(meta, "samples.bin");
+    int rc = path ? wan_sizes_writer_open(&w, path) : -1;
+    free(path);
+    for (size_t i = 0; rc == 0 && i < b->names.n; i++) {
+        const struct wan_index_shard *x = &b->shard[i];
+        wan_sizes_shard s = {
+            .name = b->names.v[i], .n = x->n, .bytes = x->bytes, .offset = x->offset, .row = x->row
+        };
+        rc = wan_sizes_writer_put(w, &s);
+    }
+    if (rc == 0)
+        rc = wan_sizes_writer_finish(&w);
+    wan_sizes_writer_abandon(&w);
+    return rc;
+}
+
 static int spew(const char *meta, const char *name, const char *text)
 {
     char *path = wan_path_join(meta, name);
@@ -220,6 +239,7 @@ static int write_all(struct build *b, const char *meta)
 {
     for (size_t i = 0; i < b->names.n; i++)
         WAN_TRY(write_idx(b, i));
+    WAN_TRY(write_sizes(b, meta));
     WAN_TRY(wan_index_db_finish(&b->scan.db));
     WAN_TRY(write_uuid(b, meta));
     char *split = wan_path_join(meta, "split.yaml");
@@ -243,6 +263,8 @@ static void fill_report(struct build *b, wan_index_report *rep)
     rep->bytes = b->scan.bytes;
     rep->ignored = b->scan.ignored;
     rep->incomplete = b->scan.incomplete;
+    rep->unreadable = b->scan.unreadable;
+    snprintf(rep->why, sizeof rep->why, "%s", b->scan.why ? b->scan.why : "");
     size_t at = 0;
     for (size_t k = 0; k < b->split.n && at < sizeof rep->lines; k++) {
         const struct wan_split_part *p = &b->split.part[k];
@@ -294,9 +316,9 @@ int wan_index_build(wan_index_report *rep, const char *dir, const wan_index_opti
     wan_sha256_init(&b.scan.digest);
     int rc = build(&b, rep);
     for (size_t i = 0; b.shard && i < b.names.n; i++)
-        free(b.shard[i].offset);
+        wan_index_shard_clear(&b.shard[i]);
     free(b.shard);
-    wan_keyset_clear(&b.scan.keys);
+    wan_index_scan_clear(&b.scan);
     wan_split_clear(&b.split);
     wan_names_clear(&b.names);
     return rc;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * index.h - the side files Energon trains from (wan-data(7), Index): NAME.tar.idx beside each
- * shard and .nv-meta/{.info.json,split.yaml,dataset.yaml,index.sqlite,index.uuid}; and the check
- * that they, the shards and the payload agree.
+ * shard and .nv-meta/{.info.json,split.yaml,dataset.yaml,index.sqlite,index.uuid}, beside them our
+ * samples.bin (sizes.h); and the check that they, the shards and the payload agree.
  *
  * Everything is derived from the shards: the same shards and options give the same bytes.
  */
@@ -28,6 +28,8 @@ typedef struct wan_index_report {
     uint64_t excluded;   /* shards left out by `exclude` */
     uint64_t ignored;    /* members that belong to no sample */
     uint64_t incomplete; /* samples without one of json, pth, pickle */
+    uint64_t unreadable; /* complete ones whose sizes cannot be told */
+    char why[512];       /* of the first of them */
     char lines[512];     /* "train 8 shards 64 samples, ..." */
 } wan_index_report;
 

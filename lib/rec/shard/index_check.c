@@ -19,6 +19,7 @@ struct check {
     wan_index_report *rep;
     const json_t *counts;
     wan_split split;
+    wan_sizes *sizes; /* samples.bin, or NULL */
     struct wan_index_scan scan;
     int64_t bad;
     int latent, text; /* element types of the first sample, -1 before it */
@@ -74,6 +75,31 @@ static void check_offsets(struct check *c, const char *name, const char *path,
         tell(c, "%s.idx: entry %zu is %" PRIu64 ", the shard says %" PRIu64, name, i, idx[i],
              s->offset[i]);
     free(idx);
+}
+
+/* What samples.bin says of the shard against what is there. */
+static void check_sizes(struct check *c, const char *name, const struct wan_index_shard *s)
+{
+    wan_sizes_shard t;
+    int rc = c->sizes ? wan_sizes_find(c->sizes, name, &t) : -1;
+    if (!c->sizes)
+        return; /* Energon's own index; the trainer measures */
+    if (rc <= 0) {
+        tell(c, "%s: %s", name, rc < 0 ? wan_err_text() : "samples.bin does not know this shard");
+        return;
+    }
+    if (t.n != s->n || t.bytes != s->bytes || memcmp(t.offset, s->offset, 8 * (s->n + 1))) {
+        tell(c, "%s: samples.bin knows another shard of this name", name);
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        const wan_sizes_row *is = &s->row[i], *was = &t.row[i];
+        if (is->json != was->json || is->rest != was->rest)
+            tell(c, "%s: sample %zu: %s not what it was when it was indexed", name, i,
+                 is->json != was->json ? "json is" : "its parts are");
+        else if (memcmp(is, was, sizeof *is))
+            tell(c, "%s: sample %zu: samples.bin says another size", name, i);
+    }
 }
 
 /* One tensor as a training run would take it. */
@@ -134,16 +160,17 @@ static void check_payload(struct check *c, const char *name, const char *path)
 
 static void check_shard(struct check *c, const char *name, size_t number)
 {
-    struct wan_index_shard s = { 0, NULL };
+    struct wan_index_shard s = { 0, 0, NULL, NULL };
     char *path = wan_path_join(c->dir, name);
     check_membership(c, name);
     if (!path || wan_index_scan_shard(&c->scan, &s, c->dir, name, number) < 0) {
         tell(c, "%s", wan_err_text());
     } else {
         check_offsets(c, name, path, &s);
+        check_sizes(c, name, &s);
         check_payload(c, name, path);
     }
-    free(s.offset);
+    wan_index_shard_clear(&s);
     free(path);
 }
 
@@ -197,9 +224,18 @@ int64_t wan_index_check(wan_index_report *rep, const char *dir, void (*problem)(
     wan_sha256_init(&c.scan.digest);
     WAN_TRY(wan_dataset_meta(&counts, &c.split, dir));
     c.counts = counts;
-    int rc = check_all(&c);
+    char *path = wan_path_join(dir, ".nv-meta/samples.bin");
+    int rc = path ? wan_sizes_open(&c.sizes, path) : -1;
+    free(path);
+    if (rc < 0 && path) {
+        tell(&c, "%s", wan_err_text());
+        rc = 0;
+    }
+    if (rc == 0)
+        rc = check_all(&c);
     json_decref(counts);
     wan_split_clear(&c.split);
-    wan_keyset_clear(&c.scan.keys);
+    wan_index_scan_clear(&c.scan);
+    wan_sizes_close(&c.sizes);
     return rc < 0 ? -1 : c.bad;
 }

@@ -8,6 +8,7 @@
 #include "lib/base/sha256.h"
 #include "lib/rec/shard/index.h"
 #include "lib/rec/shard/keyset.h"
+#include "lib/rec/shard/measure.h"
 #include "lib/rec/shard/shard.h"
 
 typedef struct wan_index_db wan_index_db;
@@ -21,7 +22,9 @@ void wan_index_db_abandon(wan_index_db **db);
 
 struct wan_index_shard {
     size_t n;
-    uint64_t *offset; /* [n + 1], owned */
+    uint64_t bytes;     /* of the tar */
+    uint64_t *offset;   /* [n + 1], owned */
+    wan_sizes_row *row; /* [n], owned */
 };
 
 struct wan_index_scan {
@@ -29,10 +32,14 @@ struct wan_index_scan {
     wan_sha256 digest; /* of names, keys and offsets */
     wan_index_db *db;  /* rows go there, or NULL */
     uint64_t bytes, ignored, incomplete;
+    uint64_t unreadable; /* complete samples whose sizes cannot be told */
+    char *why;           /* of the first of them; owned */
 };
 
-/* Headers of one shard: number is its place in .info.json. */
+/* Headers of one shard, and the sizes of its samples: number is its place in .info.json. */
 int wan_index_scan_shard(struct wan_index_scan *scan, struct wan_index_shard *out, const char *dir,
                          const char *name, size_t number) WAN_MUST_CHECK;
+void wan_index_shard_clear(struct wan_index_shard *s);
+void wan_index_scan_clear(struct wan_index_scan *scan);
 
 #endif

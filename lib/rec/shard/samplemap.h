@@ -42,6 +42,9 @@ void wan_samplemap_clear(wan_samplemap *m);
  * what names the shard. */
 int wan_samplemap_unpack(wan_record *r, const wan_shard_sample *s, const char *what) WAN_MUST_CHECK;
 
+/* Whether a json member is ours: it then holds a digest of every other part. */
+int wan_samplemap_own(const void *json, size_t n);
+
 /* -1 with a sentence when a value is not finite or |x| > limit (0: none). */
 int wan_samplemap_finite(const float *x, int64_t n, float limit, const char *what) WAN_MUST_CHECK;
 

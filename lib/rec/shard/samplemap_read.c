@@ -8,6 +8,7 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/rec/shard/measure.h"
 #include "lib/rec/shard/samplemap.h"
 #include "lib/rec/tensor/torch.h"
 
@@ -112,23 +113,6 @@ static int unpack_own(wan_record *r, const wan_shard_sample *s, const json_t *ow
     return 0;
 }
 
-/* Rows of the text in front of the zero rows it was padded with; at least 1. */
-static int64_t true_rows(const wan_tensor *t)
-{
-    size_t row = t->bytes / (size_t)t->shape[0];
-    const uint8_t *data = t->data;
-    int64_t n = t->shape[0];
-    for (; n > 1; n--) {
-        const uint8_t *p = data + (size_t)(n - 1) * row;
-        size_t i = 0;
-        while (i < row && !p[i])
-            i++;
-        if (i < row)
-            break;
-    }
-    return n;
-}
-
 /* A sample made by DFM's script. */
 static int unpack_foreign(wan_record *r, const wan_shard_sample *s, json_t *root)
 {
@@ -145,7 +129,7 @@ static int unpack_foreign(wan_record *r, const wan_shard_sample *s, json_t *root
             t.rank = 2;
         }
         if (i == 1 && t.rank == 2 && t.shape[0] > 1)
-            t.shape[0] = true_rows(&t);
+            t.shape[0] = wan_measure_rows(t.data, t.shape[0], t.bytes / (uint64_t)t.shape[0]);
         WAN_TRY(wan_record_add(r, name[i], t.dtype, t.shape, t.rank, t.data, WAN_TAKE));
     }
     if (s->n != 3)
@@ -173,4 +157,12 @@ int wan_samplemap_unpack(wan_record *r, const wan_shard_sample *s, const char *w
     wan_err_prefix("%s: sample %s", what, s->key);
     wan_record_clear(r);
     return -1;
+}
+
+int wan_samplemap_own(const void *json, size_t n)
+{
+    json_t *root = json_loadb(json, n, 0, NULL);
+    int own = json_is_object(json_object_get(root, "wan"));
+    json_decref(root);
+    return own;
 }

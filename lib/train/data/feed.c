@@ -43,6 +43,8 @@ static int measure(wan_feed *s, const wan_train_config *c, int64_t channels, int
     s->info = wan_calloc((size_t)s->n, sizeof *s->info, "sample shapes");
     if (!s->info)
         return -1;
+    if (s->data)
+        WAN_TRY(wan_dataset_infos(s->data, s->info));
     for (int64_t i = 0; i < s->n; i++) {
         wan_sample_info *f = &s->info[i];
         if (!s->data) {
@@ -51,7 +53,6 @@ static int measure(wan_feed *s, const wan_train_config *c, int64_t channels, int
                 return wan_err("dataset.H_latents and dataset.W_latents must be even");
             continue;
         }
-        WAN_TRY(wan_dataset_info(s->data, i, f));
         if (f->latent[0] != channels)
             return wan_err("dataset: sample %lld has %lld latent channels, the model %lld",
                            (long long)i, (long long)f->latent[0], (long long)channels);
