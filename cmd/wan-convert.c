@@ -16,6 +16,7 @@
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/official.h"
+#include "lib/model/files/rundir.h"
 #include "lib/model/text/text.h"
 #include "lib/model/vae/vae.h"
 
@@ -41,7 +42,7 @@ static const wan_opt table[] = {
     WAN_OPT_ENUM("torch-dtype", 0, DTYPES, &o.dtype, "the same"),
     WAN_OPT_SIZE("max-shard-size", 0, "BYTES", &o.max_shard, 1024, 1e15,
                  "begin another file when one would grow beyond this"),
-    WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 9999999,
+    WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 999999999999999,
                 "export: iteration of the training run; -1: its latest"),
     WAN_OPT_FLAG("copy-components", 'c', &o.copy,
                  "export: bring vae, text_encoder, tokenizer, scheduler and model_index.json too"),
@@ -219,53 +220,24 @@ static int refuse_existing(const char *path, int depth)
     return other ? -1 : 0;
 }
 
-/* Puts the finished tmp in the place of path, which is moved aside first. */
+/* Puts the finished tmp in the place of path. */
 static int replace(const char *tmp, const char *path)
 {
-    if (!exists(path))
-        return wan_rename_dir(tmp, path);
+    if (wan_is_dir(tmp) == 0) /* a single file */
+        return rename(tmp, path) < 0 ? wan_err_errno("%s: cannot be replaced", path) : 0;
     size_t n = strlen(tmp) + 5;
     char *old = wan_malloc(n, 1, "path");
     if (!old)
         return -1;
     snprintf(old, n, "%s.old", tmp);
     wan_remove_tree(old);
-    int rc = rename(path, old) < 0 ? wan_err_errno("%s: cannot be replaced", path)
-                                   : wan_rename_dir(tmp, path);
-    if (rc == 0)
-        wan_remove_tree(old);
-    else if (!exists(path) && rename(old, path) < 0)
-        rc = wan_err_prefix("what was there is %s now", old);
+    int rc = wan_replace_dir(tmp, path, old);
     free(old);
     return rc;
 }
 
-/* Makes the folder path, whole or not at all: fill makes it under another name.  What stands there
- * is replaced with --force, when it holds folders at most `depth` deep. */
-typedef int fill_fn(void *arg, const char *dir);
-static int make_folder(const char *path, int depth, fill_fn *fill, void *arg)
+static int fill_transformer(source *s, const char *dir)
 {
-    WAN_TRY(refuse_existing(path, depth));
-    char *tmp = temporary(path);
-    if (!tmp)
-        return -1;
-    wan_remove_tree(tmp);
-    int rc = fill(arg, tmp);
-    if (rc == 0)
-        rc = replace(tmp, path);
-    if (rc < 0) {
-        char reason[1024];
-        snprintf(reason, sizeof reason, "%s", wan_err_text());
-        wan_remove_tree(tmp);
-        wan_err("%s", reason);
-    }
-    free(tmp);
-    return rc;
-}
-
-static int fill_transformer(void *arg, const char *dir)
-{
-    source *s = arg;
     char *inner = *s->sub ? wan_path_join(dir, s->sub) : strdup(dir);
     int rc =
         inner ? wan_net_write(&s->c, &s->params, inner, s->naming, s->type, o.max_shard, fetch, s)
@@ -309,7 +281,13 @@ static int copy_folder(const char *from, const char *to)
     if (!d)
         return wan_err_errno("%s", from);
     int rc = wan_mkdirs(to);
-    for (struct dirent *e; rc == 0 && (e = readdir(d));) {
+    while (rc == 0) {
+        errno = 0;
+        struct dirent *e = readdir(d);
+        if (!e) {
+            rc = errno ? wan_err_errno("%s: cannot be read to its end", from) : 0;
+            break;
+        }
         if (e->d_name[0] == '.')
             continue;
         char *a = wan_path_join(from, e->d_name), *b = wan_path_join(to, e->d_name);
@@ -319,13 +297,6 @@ static int copy_folder(const char *from, const char *to)
     }
     closedir(d);
     return rc;
-}
-
-static int copy_component(const char *from, const char *to)
-{
-    if (exists(to) && !o.force)
-        return wan_err("%s: is there already; --force replaces it", to);
-    return is_dir(from) ? copy_folder(from, to) : copy_file(from, to);
 }
 
 /* ---- parts of the official repository: torch files, converted and then opened to see that nothing
@@ -363,6 +334,7 @@ static int fill_copy(void *arg, const char *dir)
 }
 
 /* A part, where the official repository has it, and how it becomes ours. */
+typedef int fill_fn(void *arg, const char *dir);
 typedef struct component {
     const char *name, *official;
     fill_fn *fill;
@@ -372,62 +344,159 @@ static const component components[] = {
     { "vae", WAN_OFFICIAL_VAE, fill_vae },
     { "text_encoder", WAN_OFFICIAL_UMT5, fill_umt5 },
     { "tokenizer", WAN_OFFICIAL_TOKENIZER, fill_copy },
-    { "scheduler", NULL, NULL },
+    { "scheduler", NULL, NULL }, /* written where the others are official */
     { "model_index.json", NULL, NULL },
 };
+enum { COMPONENTS = sizeof components / sizeof *components };
 
-static int bring(const component *c, const char *from, const char *to, int *official)
+/* Where a component comes from, malloc'ed; *official: it is to be converted.  NULL: it is not there. */
+static char *component_of(const component *c, const char *from, int *official)
 {
-    char *a = wan_path_join(from, c->name), *b = wan_path_join(to, c->name);
-    char *pth = c->official ? wan_path_join(from, c->official) : NULL;
-    int rc = a && b ? 0 : -1;
-    if (rc == 0 && exists(a)) {
-        rc = copy_component(a, b);
-    } else if (rc == 0 && pth && exists(pth)) {
-        rc = make_folder(b, 0, c->fill, pth);
-        *official = 1;
-    } else if (rc == 0 && !*official) {
-        wan_warn("%s: not there, not copied", a);
+    char *path = wan_path_join(from, c->name);
+    *official = path && !exists(path) && c->official;
+    if (path && !exists(path)) {
+        free(path);
+        path = c->official ? wan_path_join(from, c->official) : NULL;
+        if (path && exists(path))
+            return path;
+        free(path);
+        path = NULL;
+        wan_err("%s: has no %s%s%s, which --copy-components would bring", from, c->name,
+                c->official ? ", nor " : "", c->official ? c->official : "");
     }
-    free(a);
-    free(b);
-    free(pth);
-    return rc;
+    return path;
 }
 
-static int copy_components(const char *from, const char *to)
+static int is_official(const char *from)
 {
     int official = 0;
-    for (size_t i = 0; i < sizeof components / sizeof *components; i++)
-        WAN_TRY(bring(&components[i], from, to, &official));
-    return official ? wan_official_index(to) : 0;
+    char *vae = component_of(&components[0], from, &official);
+    free(vae);
+    return vae && official;
+}
+
+/* Brings every component into dir; dir NULL: only looks whether all are there. */
+static int bring(const char *from, const char *dir)
+{
+    int written = is_official(from), official, rc = 0;
+    for (int i = 0; i < COMPONENTS && rc == 0; i++) {
+        const component *c = &components[i];
+        if (written && !c->official)
+            continue;
+        char *a = component_of(c, from, &official), *b = dir ? wan_path_join(dir, c->name) : NULL;
+        if (!a || (dir && !b))
+            rc = -1;
+        else if (dir && official)
+            rc = c->fill(a, b);
+        else if (dir)
+            rc = is_dir(a) ? copy_folder(a, b) : copy_file(a, b);
+        free(a);
+        free(b);
+    }
+    return rc == 0 && dir && written ? wan_official_index(dir) : rc;
 }
 
 /* ---- the two directions */
+
+/* A folder that trains or has trained: only --force sets it back. */
+static int refuse_run(const char *run)
+{
+    int64_t *steps;
+    size_t n;
+    if (o.force)
+        return 0;
+    WAN_TRY(wan_rundir_list(&steps, &n, run));
+    int64_t newest = n ? steps[n - 1] : 0;
+    free(steps);
+    if (newest > 0)
+        return wan_err("%s: holds a training run of %" PRId64 " steps; --force sets it back to "
+                       "step 0",
+                       run, newest);
+    return 0;
+}
 
 /* FROM (a model folder, or its transformer) -> TO/iter_0000000/transformer */
 static int import(const char *from, const char *to)
 {
     source s = { 0 };
-    char *dir = NULL, *iter = wan_path_join(to, "iter_0000000");
-    char *pointer = wan_path_join(to, "latest_checkpointed_iteration.txt");
-    int rc = iter && pointer ? wan_model_transformer(&dir, from, -1) : -1;
+    char *dir = NULL, *tmp = NULL, *iter = wan_rundir_name(to, 0);
+    int rc = iter ? wan_model_transformer(&dir, from, -1) : -1;
     if (rc == 0)
         rc = source_open(&s, dir);
     if (rc == 0)
-        rc = wan_mkdirs(to);
+        rc = refuse_run(to);
+    if (rc == 0)
+        rc = refuse_existing(iter, 1);
+    if (rc == 0)
+        rc = wan_rundir_next(&tmp, to, 0);
     s.sub = "transformer";
     if (rc == 0)
-        rc = make_folder(iter, 1, fill_transformer, &s);
+        rc = fill_transformer(&s, tmp);
     if (rc == 0)
-        rc = wan_spew(pointer, "0\n", 2);
+        rc = wan_rundir_replace(to, 0);
+    if (tmp)
+        wan_remove_tree(tmp);
+    if (rc == 0)
+        rc = wan_rundir_point(to, 0);
     if (rc == 0)
         wan_info("%s: %d tensors, %" PRId64 " parameters", iter, s.params.n, s.params.count);
     source_close(&s);
     free(dir);
+    free(tmp);
     free(iter);
-    free(pointer);
     return rc;
+}
+
+/* What an export makes in a folder: the whole of it, or these entries. */
+static int official_layout(void)
+{
+    return strcmp(o.naming, "official") == 0;
+}
+
+static const char *entry(int i)
+{
+    return i == 0 ? "transformer" : components[i - 1].name;
+}
+
+static int entries(void)
+{
+    return o.copy ? 1 + COMPONENTS : 1;
+}
+
+/* Asked before anything is made. */
+static int refuse_entries(const char *to)
+{
+    if (official_layout())
+        return refuse_existing(to, o.copy);
+    for (int i = 0; i < entries(); i++) {
+        char *path = wan_path_join(to, entry(i));
+        int rc = !path ? -1 : is_dir(path) || !o.force ? refuse_existing(path, 0) : 0;
+        free(path);
+        WAN_TRY(rc);
+    }
+    return 0;
+}
+
+static int fill_export(source *s, const char *from, const char *tmp)
+{
+    s->sub = official_layout() ? "" : "transformer";
+    WAN_TRY(fill_transformer(s, tmp));
+    return o.copy ? bring(o.hf_model ? o.hf_model : from, tmp) : 0;
+}
+
+/* tmp is complete: it becomes `to`, or where that is there its entries go into it. */
+static int settle(const char *tmp, const char *to)
+{
+    if (official_layout() || !exists(to))
+        return replace(tmp, to);
+    for (int i = 0; i < entries(); i++) {
+        char *a = wan_path_join(tmp, entry(i)), *b = wan_path_join(to, entry(i));
+        int rc = a && b ? replace(a, b) : -1;
+        free(a);
+        free(b);
+        WAN_TRY(rc);
+    }
+    return 0;
 }
 
 /* FROM (a training run, one iteration, or a model folder) -> TO/transformer, or in the official
@@ -435,23 +504,30 @@ static int import(const char *from, const char *to)
 static int export(const char *from, const char *to)
 {
     source s = { 0 };
-    int official = strcmp(o.naming, "official") == 0;
-    char *dir = NULL, *out = official ? strdup(to) : wan_path_join(to, "transformer");
-    int rc = out ? wan_model_transformer(&dir, from, o.step) : -1;
+    char *dir = NULL, *tmp = temporary(to);
+    int rc = tmp ? wan_model_transformer(&dir, from, o.step) : -1;
     if (rc == 0)
         rc = source_open(&s, dir);
-    if (rc == 0 && !official)
-        rc = wan_mkdirs(to);
-    s.naming = official ? WAN_NAMING_OFFICIAL : WAN_NAMING_HF;
-    if (rc == 0)
-        rc = make_folder(out, 0, fill_transformer, &s);
+    s.naming = official_layout() ? WAN_NAMING_OFFICIAL : WAN_NAMING_HF;
     if (rc == 0 && o.copy)
-        rc = copy_components(o.hf_model ? o.hf_model : from, to);
+        rc = bring(o.hf_model ? o.hf_model : from, NULL);
     if (rc == 0)
-        wan_info("%s: %d tensors, %" PRId64 " parameters", out, s.params.n, s.params.count);
+        rc = refuse_entries(to);
+    if (rc == 0) {
+        wan_remove_tree(tmp);
+        rc = wan_mkdirs(tmp);
+        if (rc == 0)
+            rc = fill_export(&s, from, tmp);
+        if (rc == 0)
+            rc = settle(tmp, to);
+        wan_remove_tree(tmp);
+    }
+    if (rc == 0)
+        wan_info("%s%s: %d tensors, %" PRId64 " parameters", to,
+                 official_layout() ? "" : "/transformer", s.params.n, s.params.count);
     source_close(&s);
     free(dir);
-    free(out);
+    free(tmp);
     return rc;
 }
 

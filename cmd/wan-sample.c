@@ -48,7 +48,7 @@ static const wan_opt table[] = {
                 "is given, transformer"),
     WAN_OPT_STR("checkpoint_dir", 0, "DIR", &o.checkpoint,
                 "transformer: a training run of wan-train, or a folder with transformer"),
-    WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 9999999,
+    WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 999999999999999,
                 "iteration of the training run; -1: its latest"),
     WAN_OPT_STR("t5_checkpoint_dir", 0, "DIR", &o.t5_dir, "text_encoder and tokenizer from here"),
     WAN_OPT_STR("vae_checkpoint_dir", 0, "DIR", &o.vae_dir, "vae from here"),

@@ -12,11 +12,13 @@ bench: $(BENCH) ## time every op and a training step, beside the machine's peak 
 	@if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) tests/bench/step_torch.py; \
 	else echo 'no PyTorch here: make bench PYTHON=.../python puts the same step beside it'; fi
 
-# a plugin that calls the CPU a GPU, for tests/dist/place.sh
-$(OBJ)/tests/dist/fake_gpu.so: $(OBJ)/tests/dist/fake_gpu.o
+# for tests/dist/place.sh a plugin that calls the CPU a GPU, for tests/cmd/rundir.sh a process that
+# ends at its k-th change to the file system
+PRELOAD := $(OBJ)/tests/dist/fake_gpu.so $(OBJ)/tests/cmd/killpoint.so
+$(PRELOAD): %.so: %.o
 	$(SAY) LINK $@
-	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL))
-tests: $(OBJ)/tests/dist/fake_gpu.so
+	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL)) -ldl
+tests: $(PRELOAD)
 
 # the same checks as in `make check`, on larger models and 81 frames; the dumps take 700 MB
 REF_DIR ?= $(BUILD)/ref

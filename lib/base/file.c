@@ -373,6 +373,43 @@ int wan_rename_dir(const char *tmp, const char *final)
     return parent_fsync(final);
 }
 
+int wan_is_dir(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode) != 0;
+    return errno == ENOENT || errno == ENOTDIR ? 0 : wan_err_errno("%s", path);
+}
+
+static int replace_in_two(const char *tmp, const char *final, const char *aside)
+{
+    if (rename(final, aside) != 0)
+        return wan_err_errno("%s: cannot rename to %s", final, aside);
+    if (wan_rename_dir(tmp, final) == 0) {
+        wan_remove_tree(aside);
+        return 0;
+    }
+    if (wan_is_dir(final) == 0 && rename(aside, final) != 0)
+        return wan_err_prefix("%s is %s now", final, aside);
+    return -1;
+}
+
+int wan_replace_dir(const char *tmp, const char *final, const char *aside)
+{
+    int there = wan_is_dir(final);
+    if (there <= 0)
+        return there < 0 ? -1 : wan_rename_dir(tmp, final);
+    WAN_TRY(wan_fsync_dir(tmp));
+    if (renameat2(AT_FDCWD, tmp, AT_FDCWD, final, RENAME_EXCHANGE) == 0) {
+        WAN_TRY(parent_fsync(final));
+        wan_remove_tree(tmp);
+        return 0;
+    }
+    if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)
+        return replace_in_two(tmp, final, aside);
+    return wan_err_errno("%s: cannot exchange %s with it", final, tmp);
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st, (void)type, (void)ftw;

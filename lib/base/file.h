@@ -46,6 +46,12 @@ int wan_mkdirs(const char *path) WAN_MUST_CHECK; /* mkdir -p */
 int wan_fsync_dir(const char *path) WAN_MUST_CHECK;
 /* Renames a finished temporary directory into place and fsyncs its parent. */
 int wan_rename_dir(const char *tmp, const char *final) WAN_MUST_CHECK;
+/* The same where final may exist: what it was is removed afterwards.  The two names are exchanged, so
+ * that final is there at every moment; a file system that cannot do this has it as `aside` between
+ * two renames, where it stays when the second fails and the way back too. */
+int wan_replace_dir(const char *tmp, const char *final, const char *aside) WAN_MUST_CHECK;
+/* 1 when path is a folder, 0 when nothing is there or something else, -1 when that cannot be seen. */
+int wan_is_dir(const char *path) WAN_MUST_CHECK;
 int wan_remove_tree(const char *path); /* rm -rf, best effort */
 /* malloc'ed "dir/name" ("name" when dir is NULL or name is absolute). */
 char *wan_path_join(const char *dir, const char *name);

@@ -8,6 +8,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/model/files/rundir.h"
 #include "lib/train/train_priv.h"
 
 void wan_train_draw(wan_train *t, const wan_batch *b, uint64_t step)
@@ -194,40 +195,57 @@ int wan_train_validate(wan_train *t, double *loss)
     return rc;
 }
 
-/* Rank 0 writes; the others learn whether it worked. */
+int wan_train_settle(wan_train *t, int rc)
+{
+    double failed = rc < 0;
+    char *why = rc < 0 ? strdup(wan_err_text()) : NULL;
+    rc = wan_comm_sum_f64(t->comm, &failed, 1);
+    if (rc == 0 && failed > 0)
+        rc = wan_err("%s", why ? why : "rank 0 has failed: see what it says");
+    free(why);
+    return rc;
+}
+
+int wan_train_saves(const wan_train *t)
+{
+    return *t->c->v.save && t->c->v.ckpt_enabled;
+}
+
 static int save(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    double failed = 0;
-    if (!*v->save || !v->ckpt_enabled || t->saved == t->st.step)
+    int rc = 0;
+    if (!wan_train_saves(t) || t->saved == t->st.step)
         return 0;
     if (t->comm->rank == 0)
-        failed = wan_checkpoint_save(v->save, &t->st, t->m, t->optim, t->c) < 0;
-    char *why = failed > 0 ? strdup(wan_err_text()) : NULL;
-    int rc = wan_comm_sum_f64(t->comm, &failed, 1);
-    if (rc == 0 && failed > 0)
-        rc = wan_err("%s", why ? why : "rank 0 could not write the checkpoint");
-    free(why);
-    if (rc < 0)
-        return -1;
+        rc = wan_checkpoint_save(v->save, &t->st, t->m, t->optim, t->c);
+    WAN_TRY(wan_train_settle(t, rc));
     t->saved = t->st.step;
     if (t->comm->rank == 0)
         wan_info("checkpoint of step %lld in %s", (long long)t->st.step, v->save);
     return 0;
 }
 
-/* Steps of the run: train.train_iters, or what train.epochs leaves of them. */
+/* Every rank has read what it goes on from: rank 0 may clear up after a killed run. */
+static int sweep(wan_train *t)
+{
+    int rc = 0;
+    if (!wan_train_saves(t))
+        return 0;
+    if (t->comm->rank == 0)
+        rc = wan_rundir_sweep(t->c->v.save);
+    return wan_train_settle(t, rc);
+}
+
+/* Steps of the run: train.train_iters, or as many as train.epochs leaves samples for. */
 static int64_t last_step(const wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    int64_t n = v->train_iters;
-    if (v->epochs > 0) {
-        int64_t total; /* more than can be counted is no limit */
-        if (!__builtin_mul_overflow(v->epochs, t->st.samples, &total) &&
-            (total - 1) / v->global_batch + 1 < n)
-            n = (total - 1) / v->global_batch + 1;
-    }
-    return n;
+    int64_t total, left;
+    if (v->epochs == 0 || __builtin_mul_overflow(v->epochs, t->st.samples, &total))
+        return v->train_iters; /* more than can be counted is no limit */
+    left = total > t->st.position ? (total - t->st.position - 1) / v->global_batch + 1 : 0;
+    return v->train_iters - t->st.step < left ? v->train_iters : t->st.step + left;
 }
 
 static int due(int64_t step, int64_t interval)
@@ -251,6 +269,7 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
     int64_t end = last_step(t);
     if (t->st.step >= end && t->comm->rank == 0)
         wan_info("step %lld of %lld: nothing left to do", (long long)t->st.step, (long long)end);
+    WAN_TRY(sweep(t));
     if (t->st.step < end)
         WAN_TRY(wan_data_start(t->data, t->st.position, end - t->st.step));
     while (t->st.step < end) {

@@ -12,6 +12,7 @@
 #include "lib/base/log.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
+#include "lib/model/files/rundir.h"
 #include "lib/rec/tensor/safetensors.h"
 #include "lib/train/config/geometry.h"
 #include "lib/train/parallel/place.h"
@@ -41,6 +42,10 @@ static int find_resume(wan_train *t)
     if (!found && v->ckpt_step >= 0)
         return wan_err("checkpoint.ckpt_step %lld: no checkpoint in \"%s\"",
                        (long long)v->ckpt_step, dir);
+    if (!found && !same && *dir)
+        return wan_err("checkpoint.load: %s: no checkpoint there (the weights of a model folder "
+                       "are for checkpoint.pretrained_checkpoint)",
+                       dir);
     t->at_home = found && same;
     return 0;
 }
@@ -370,9 +375,23 @@ static void say_capacity(const wan_train *t)
                  (long long)t->c->v.global_batch, t->comm->size);
 }
 
+/* What would fail hours later, at the first checkpoint. */
+static int try_save(wan_train *t)
+{
+    int rc = 0;
+    if (!wan_train_saves(t))
+        return 0;
+    if (t->comm->rank == 0)
+        rc = wan_rundir_probe(t->c->v.save, wan_checkpoint_bytes(t->plan.parameters, t->c));
+    if (rc < 0)
+        wan_err_prefix("checkpoint.save");
+    return wan_train_settle(t, rc);
+}
+
 int wan_train_start(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
+    WAN_TRY(try_save(t));
     WAN_TRY(wan_place_device(&t->dev, t->comm, t->opt.device, t->opt.device_flags));
     WAN_TRY(check_memory(t));
     if (t->comm->rank == 0) {

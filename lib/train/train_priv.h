@@ -58,6 +58,11 @@ int wan_train_packs(wan_train *t, wan_data *d, const wan_batch *b, uint64_t step
 /* Mean unweighted loss over train.eval_iters batches of the val split at fixed sigmas. */
 int wan_train_validate(wan_train *t, double *loss) WAN_MUST_CHECK;
 
+/* Makes the outcome of what rank 0 did alone (rc, 0 on the others) that of all ranks. */
+int wan_train_settle(wan_train *t, int rc) WAN_MUST_CHECK;
+/* Whether the run writes checkpoints. */
+int wan_train_saves(const wan_train *t);
+
 /* debug.dump */
 typedef struct wan_debug_dump wan_debug_dump;
 int wan_debug_open(wan_train *t) WAN_MUST_CHECK;

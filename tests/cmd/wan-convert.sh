@@ -55,6 +55,41 @@ ok "leaves no VAE" no test -e whole2/vae
 fails 1 'ck/iter_0000000: is there already; --force' "does not replace" wan-convert import "$R/net_b" ck
 ok "--force does" wan-convert import --force "$R/net_b" ck
 ok "and leaves nothing aside" sh -c 'test "$(ls -A ck | tr "\n" " ")" = "iter_0000000 latest_checkpointed_iteration.txt "'
+cp -r ck trained && mv trained/iter_0000000 trained/iter_12345678 && echo 12345678 >trained/latest_checkpointed_iteration.txt
+ok "a step beyond seven digits is exported" wan-convert export trained eight
+same "with its weights" eight/transformer/$W "$R/net_b/transformer/$W"
+fails 1 'trained: holds a training run of 12345678 steps' "an import into a run" wan-convert import "$R/net_b" trained
+ok "leaves it as it was" sh -c 'test "$(ls trained)" = "$(printf "iter_12345678\nlatest_checkpointed_iteration.txt")" &&
+    grep -qx 12345678 trained/latest*'
+ok "unless told so" wan-convert import --force "$R/net_b" trained
+ok "then it begins anew" grep -qx 0 trained/latest_checkpointed_iteration.txt
+
+# components are looked for before anything is made, and nothing is half there
+mkdir -p none
+fails 1 'none: has no vae, nor Wan2.1_VAE.pth' "components that are not there" wan-convert export -c --hf-model none ck noc
+ok "leave nothing" no test -e noc
+mkdir -p noc/vae
+fails 1 'noc/vae: is there already' "components where one is already" wan-convert export -c --hf-model "$R/pipe" ck noc
+ok "leave it at that" test "$(ls -A noc)" = vae
+ok "--force replaces it" wan-convert export -fc --hf-model "$R/pipe" ck noc
+ok "all is there, and nothing aside" test "$(ls -A noc | tr '\n' ' ')" = "model_index.json scheduler text_encoder tokenizer transformer vae "
+ok "nor beside" no ls -d .noc.tmp
+
+# WAN 2.2 is named and refused
+two() { rm -rf two; cp -rL "$R/pipe" two; chmod -R u+w two; }
+two; cp -r two/transformer two/transformer_2
+fails 1 'two: a WAN 2.2 model of two experts' "a second transformer" wan-convert export two y
+two; sed -i 's/{/{"boundary_ratio": 0.875,/' two/model_index.json
+fails 1 'two: a WAN 2.2 model of two experts' "a boundary between experts" wan-convert import two y
+two; sed -i 's/{/{"transformer_2": ["diffusers", "WanTransformer3DModel"],/' two/model_index.json
+fails 1 'two: a WAN 2.2 model of two experts' "an expert named, but not there" wan-convert import two y
+two; sed -i '0,/{/s/{/{"expand_timesteps": true,/' two/model_index.json
+fails 1 'timestep for every token' "timesteps per token" wan-convert import two y
+rm -rf two; mkdir -p two/high_noise_model two/low_noise_model
+fails 1 'two: a WAN 2.2 model of two experts' "the official layout" wan-convert import two y
+two; sed -i '0,/{/s/{/{"transformer_2": [null, null], "boundary_ratio": null, "expand_timesteps": false,/' two/model_index.json
+ok "keys that say nothing" wan-convert import two y2
+
 mkdir -p home/own && : >home/own/thesis.tex
 fails 1 'home: not replaced: home/own' "--force takes no folder of folders" \
     wan-convert export --force --naming official ck home
@@ -95,7 +130,7 @@ fails 1 'scaled FP8 weights are not supported' "FP8 repack" wan-convert import b
 broken 's/x/x/'; sed -i 's/model.*//' bad/$W; truncate -s 1000 bad/$W
 fails 1 "$W: " "truncated weights" wan-convert import bad x
 fails 1 'nowhere' "no such folder" wan-convert import nowhere x
-fails 1 'iter_0000007/transformer' "no such iteration" wan-convert export --checkpoint_step 7 ck y
+fails 1 'iter_0000007: no such checkpoint' "no such iteration" wan-convert export --checkpoint_step 7 ck y
 fails 1 'no training run' "an iteration of no training run" wan-convert export --checkpoint_step 7 "$R/net_b" y
 ok "nothing was left behind" no ls -d x/iter_0000000 x/.iter_0000000.tmp y/transformer 2>/dev/null
 fails 2 'say import or export' "no verb" wan-convert ck hf

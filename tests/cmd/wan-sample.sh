@@ -33,6 +33,12 @@ fails 1 'iter_0000005' "an iteration it lacks" S --checkpoint_dir run --checkpoi
 mv run/iter_0000000 run/iter_12345678 && rm -f run/latest*
 ok "a step of eight digits, without the pointer file" S --checkpoint_dir run --prompts "a lovely cat" --base_seed 1 --save_file ck8.mp4
 same "is found" ck8.mp4 cat.mp4
+echo 12345678 >run/latest_checkpointed_iteration.txt
+ok "and with it" S --checkpoint_dir run --prompts "a lovely cat" --base_seed 1 --save_file ck9.mp4
+same "is found too" ck9.mp4 cat.mp4
+cp -rL "$M" two && chmod -R u+w two && cp -r two/transformer two/transformer_2
+fails 1 'two: a WAN 2.2 model of two experts' "a model of two experts" wan-sample --model two --sample_steps 1 \
+    --sizes 32*32 --frame_nums 1 --prompts x --base_seed 1 --save_file two.png
 fails 1 'nowhere' "no such checkpoint" S --checkpoint_dir nowhere --prompts x
 
 fails 2 'multiples of 16' "width 40" G --frame_nums 5 --sizes 40*32 --prompts x

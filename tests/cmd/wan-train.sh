@@ -97,6 +97,41 @@ ok "a checkpoint without state, as wan-convert imports it" train train.train_ite
 ok "starts at step 0 from its weights" [ "$(jq .loss i.json)" = "$(jq .loss p.json)" ]
 ok "two passes over the data" train train.epochs=2 dataset.mock_samples=15 --metrics e.json
 ok "end after 5 steps of 6" [ "$(wc -l <e.json)" = 5 ]
+# passes are counted by samples, whatever the batch was
+last() { tail -n 1 "$1" | jq -c '[.step,.consumed_samples,.epoch]'; }
+ok "one pass over 28 samples" train train.epochs=1 dataset.mock_samples=28 train.global_batch_size=4 checkpoint.save=pass --metrics pass.json
+ok "is 7 steps" [ "$(last pass.json)" = "[7,28,1]" ]
+cp -r pass pass7
+ok "a second with half the batch" train train.epochs=2 dataset.mock_samples=28 train.global_batch_size=2 checkpoint.save=pass --metrics pass.json
+ok "is 14 more" [ "$(last pass.json)" = "[21,56,2]" ]
+ok "a second with another batch" train train.epochs=2 dataset.mock_samples=28 train.global_batch_size=7 checkpoint.save=pass7 --metrics p7.json
+ok "is 4 more" [ "$(last p7.json)" = "[11,56,2]" ]
+ok "both are done" train train.epochs=2 dataset.mock_samples=28 checkpoint.save=pass7 --metrics done.json
+ok "and make no step more" [ ! -s done.json ]
+
+# where a run goes on from, and where it is kept
+mkdir nothing
+fails 1 'checkpoint.load: nothing: no checkpoint there' "a resume from an empty folder" train train.train_iters=1 checkpoint.load=nothing
+ok "a model folder" cp -r whole/iter_0000010 model
+rm model/train_state.json
+fails 1 'model: no checkpoint there .*pretrained_checkpoint' "is none" train train.train_iters=1 checkpoint.load=model
+ok "LATEST may find nothing" train train.train_iters=1 checkpoint.save=nothing checkpoint.load=LATEST
+for dry in --dry-run --metrics=late.json; do
+    fails 1 'checkpoint.save: /proc/nowhere: cannot create' "a place that cannot be written" \
+        train train.train_iters=3 checkpoint.save=/proc/nowhere/ck $dry
+done
+ok "is found before the first step" [ ! -e late.json ]
+if [ -w /dev/shm ] && room=$(mktemp -d /dev/shm/wan.XXXXXX) && mount -t tmpfs -o size=64k none "$room" 2>/dev/null; then
+    fails 1 'checkpoint takes [0-9.]* MiB, and there is room for 0.1 MiB' "too little space" \
+        train train.train_iters=3 checkpoint.save="$room/ck" --dry-run
+    umount "$room"; rmdir "$room"
+else
+    skip "too little space" "no file system can be mounted here: see check_rundir"
+fi
+ok "a step of eight digits" sh -c 'cp -r whole many && mv many/iter_0000010 many/iter_12345678 &&
+    sed -i "s/\"step\": *10/\"step\": 12345678/" many/iter_12345678/train_state.json && echo 12345678 >many/latest_checkpointed_iteration.txt'
+ok "goes on" train train.train_iters=12345679 checkpoint.save=many checkpoint.verify=false
+ok "to the next" [ -d many/iter_12345679/transformer ]
 ok "keep leaves the newest two" train train.train_iters=5 checkpoint.save=kept checkpoint.save_interval=1 checkpoint.keep=2
 ok "iter 4 and 5" [ "$(ls kept | tr '\n' ' ')" = "iter_0000004 iter_0000005 latest_checkpointed_iteration.txt " ]
 ok "bf16 weights keep fp32 masters" train train.train_iters=3 checkpoint.save=small checkpoint.dtype=bf16

@@ -4,27 +4,16 @@
  */
 #include "lib/train/checkpoint/checkpoint.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "lib/base/file.h"
-#include "lib/base/log.h"
 #include "lib/model/files/modelio.h"
+#include "lib/model/files/rundir.h"
 #include "lib/rec/tensor/safetensors.h"
 #include "lib/train/checkpoint/manifest.h"
-
-#define POINTER "latest_checkpointed_iteration.txt"
-
-static int is_dir(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
 
 static int is_file(const char *dir, const char *name)
 {
@@ -197,184 +186,36 @@ done:
     return rc;
 }
 
-/* Renames tmp to path; a checkpoint of the same step makes room first and is removed last. */
-static int replace(const char *tmp, const char *path, const char *old)
+int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c)
 {
-    int had = is_dir(path);
-    if (had && rename(path, old) < 0)
-        return wan_err_errno("%s: rename to %s", path, old);
-    if (wan_rename_dir(tmp, path) < 0) {
-        if (had && !is_dir(path) && rename(old, path) < 0)
-            return wan_err_prefix("%s stays in %s", path, old);
-        return -1;
-    }
-    if (had)
-        wan_remove_tree(old);
-    return 0;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Steps of the iter_* folders of dir, ascending.  Caller frees *steps. */
-static int list_steps(int64_t **steps, size_t *n, const char *dir)
-{
-    DIR *d = opendir(dir);
-    *steps = NULL;
-    *n = 0;
-    if (!d)
-        return errno == ENOENT ? 0 : wan_err_errno("%s", dir);
-    for (struct dirent *e; (e = readdir(d));) {
-        int64_t step;
-        int end = 0;
-        if (sscanf(e->d_name, "iter_%" SCNd64 "%n", &step, &end) != 1 || e->d_name[end] || step < 0)
-            continue;
-        int64_t *grown = realloc(*steps, (*n + 1) * sizeof **steps);
-        if (!grown) {
-            closedir(d);
-            return wan_err("out of memory");
-        }
-        *steps = grown;
-        grown[(*n)++] = step;
-    }
-    closedir(d);
-    if (*n)
-        qsort(*steps, *n, sizeof **steps, by_number);
-    return 0;
-}
-
-static char *iter_path(const char *dir, int64_t step, const char *before, const char *after)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%siter_%07" PRId64 "%s", before, step, after);
-    return wan_path_join(dir, name);
-}
-
-/* Removes what a killed run left of a checkpoint it was writing. */
-static void sweep(const char *dir)
-{
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        size_t n = strlen(e->d_name);
-        if (strncmp(e->d_name, ".iter_", 6) || n < 10 ||
-            (strcmp(e->d_name + n - 4, ".tmp") && strcmp(e->d_name + n - 4, ".old")))
-            continue;
-        char *path = wan_path_join(dir, e->d_name);
-        if (path)
-            wan_remove_tree(path);
-        free(path);
-    }
-    if (d)
-        closedir(d);
-}
-
-/* Removes all but the keep newest checkpoints up to step.  Half-removed ones must not keep the name. */
-static int prune(const char *dir, int64_t step, int64_t keep)
-{
-    int64_t *steps;
-    size_t n, mine = 0;
-    WAN_TRY(list_steps(&steps, &n, dir));
-    while (mine < n && steps[mine] <= step)
-        mine++;
-    for (size_t i = 0; keep > 0 && i + (size_t)keep < mine; i++) {
-        char *path = iter_path(dir, steps[i], "", ""), *old = iter_path(dir, steps[i], ".", ".old");
-        if (path && old && rename(path, old) == 0)
-            wan_remove_tree(old);
-        free(path);
-        free(old);
-    }
-    free(steps);
-    return 0;
+    const int64_t moments = 8, weights = c->v.ckpt_dtype == WAN_BF16 ? 2 + 4 : 4;
+    return parameters * (moments + weights) + (1 << 20);
 }
 
 int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_net *m,
                         const wan_optim *o, const wan_config *c)
 {
-    char *tmp = iter_path(dir, st->step, ".", ".tmp"), *path = iter_path(dir, st->step, "", "");
-    char *old = iter_path(dir, st->step, ".", ".old"), *pointer = wan_path_join(dir, POINTER);
-    char text[32];
-    int rc = -1;
-    if (!tmp || !path || !old || !pointer)
-        goto done;
-    WAN_GOTO(wan_mkdirs(dir), done);
-    sweep(dir);
-    WAN_GOTO(wan_mkdirs(tmp), done);
-    if (fill(tmp, st, m, o, c) < 0 || replace(tmp, path, old) < 0) {
+    char *tmp;
+    WAN_TRY(wan_rundir_next(&tmp, dir, st->step));
+    int rc = fill(tmp, st, m, o, c);
+    if (rc == 0)
+        rc = wan_rundir_replace(dir, st->step);
+    if (rc < 0)
         wan_remove_tree(tmp);
-        goto done;
-    }
-    int n = snprintf(text, sizeof text, "%" PRId64 "\n", st->step);
-    WAN_GOTO(wan_spew(pointer, text, (size_t)n), done);
-    rc = prune(dir, st->step, c->v.keep);
-done:
     free(tmp);
-    free(path);
-    free(old);
-    free(pointer);
-    return rc;
+    WAN_TRY(rc);
+    WAN_TRY(wan_rundir_point(dir, st->step));
+    return wan_rundir_prune(dir, st->step, c->v.keep);
 }
 
 /* ---- finding and loading ---- */
 
-/* Step named by the pointer file: 1, or 0 when there is none. */
-static int read_pointer(int64_t *step, const char *dir)
-{
-    char *path = wan_path_join(dir, POINTER), *text = NULL;
-    size_t n;
-    int rc;
-    if (!path)
-        return -1;
-    if (access(path, F_OK) < 0) {
-        rc = 0;
-    } else if ((rc = wan_slurp(&text, &n, path, 4096)) == 0) {
-        text[strcspn(text, "\r\n \t")] = 0;
-        rc = wan_parse_step(step, text) < 0 ? wan_err("%s: \"%s\" is not a step", path, text) : 1;
-    }
-    free(text);
-    free(path);
-    return rc;
-}
-
-/* For a run that was killed between its first checkpoint and the pointer: folders are complete. */
-static int newest(int64_t *step, const char *dir)
-{
-    int64_t *steps;
-    size_t n;
-    WAN_TRY(list_steps(&steps, &n, dir));
-    if (n) {
-        *step = steps[n - 1];
-        wan_warn("%s: no " POINTER ": taking the newest step, %" PRId64, dir, *step);
-    }
-    free(steps);
-    return n > 0;
-}
-
 int wan_checkpoint_find(char **path, const char *dir, int64_t step)
 {
-    *path = NULL;
-    if (is_file(dir, "train_state.json")) {
-        *path = strdup(dir);
-        return *path ? 1 : wan_err("out of memory");
-    }
-    if (step < 0) {
-        int found = read_pointer(&step, dir);
-        if (found == 0)
-            found = newest(&step, dir);
-        if (found <= 0)
-            return found;
-    }
-    *path = iter_path(dir, step, "", "");
-    if (!*path)
-        return -1;
-    if (is_dir(*path))
-        return 1;
-    wan_err("%s: no such checkpoint", *path);
-    free(*path);
-    *path = NULL;
-    return -1;
+    if (!is_file(dir, "train_state.json"))
+        return wan_rundir_find(path, dir, step);
+    *path = strdup(dir);
+    return *path ? 1 : wan_err("out of memory");
 }
 
 int wan_checkpoint_has_state(const char *path)

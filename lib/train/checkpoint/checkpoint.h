@@ -9,8 +9,8 @@
  *                                                         when transformer/ is bf16
  *     DIR/iter_0000010/{train_state.json, run_config.yaml, manifest.json}
  *
- * Everything is written to DIR/.iter_0000010.tmp, fsynced and renamed; the pointer file follows.  The
- * bytes depend on the run alone: no time, host or absolute path, and not on the number of ranks.
+ * Everything is written beside its place, fsynced and renamed; the pointer file follows (rundir.h).
+ * The bytes depend on the run alone: no time, host or absolute path, and not on the number of ranks.
  */
 #ifndef WAN_TRAIN_CHECKPOINT_H
 #define WAN_TRAIN_CHECKPOINT_H
@@ -32,6 +32,8 @@ typedef struct wan_train_state {
 /* Writes the checkpoint of st->step and removes those older than the `keep` newest (0: none). */
 int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_net *m,
                         const wan_optim *o, const wan_config *c) WAN_MUST_CHECK;
+/* Bytes that a checkpoint of so many parameters takes on the disk, nearly. */
+int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c);
 /* The checkpoint of a step (-1: the newest) in dir; dir may be an iter_* folder itself.  Returns 1
  * with a malloc'ed *path, 0 when dir does not exist or holds none, -1 on trouble (a step that was
  * asked for and is not there, a pointer to a checkpoint that is gone). */

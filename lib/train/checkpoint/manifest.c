@@ -5,6 +5,8 @@
 #include "lib/train/checkpoint/manifest.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,9 +60,15 @@ static int walk(json_t *files, const char *dir, const char *rel)
     int rc = 0;
     if (!d)
         return wan_err_errno("%s", dir);
-    for (struct dirent *e; rc == 0 && (e = readdir(d));) {
+    while (rc == 0) {
         struct stat st;
         char name[1024];
+        errno = 0;
+        struct dirent *e = readdir(d);
+        if (!e) {
+            rc = errno ? wan_err_errno("%s: cannot be read to its end", dir) : 0;
+            break;
+        }
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
         char *path = wan_path_join(dir, e->d_name);
@@ -122,15 +130,4 @@ int wan_manifest_check(const char *dir)
     json_decref(top);
     free(path);
     return rc;
-}
-
-int wan_parse_step(int64_t *step, const char *text)
-{
-    int64_t n = 0;
-    if (!*text || strlen(text) > 15 || text[strspn(text, "0123456789")])
-        return -1;
-    for (; *text; text++)
-        n = n * 10 + (*text - '0');
-    *step = n;
-    return 0;
 }

@@ -5,15 +5,11 @@
 #ifndef WAN_TRAIN_MANIFEST_H
 #define WAN_TRAIN_MANIFEST_H
 
-#include <stdint.h>
-
 #include "lib/base/err.h"
 
 /* Writes DIR/manifest.json over all regular files below DIR. */
 int wan_manifest_save(const char *dir) WAN_MUST_CHECK;
 /* Reads the files again; -1 names the first that is missing or differs. */
 int wan_manifest_check(const char *dir) WAN_MUST_CHECK;
-/* A whole non-negative decimal number. */
-int wan_parse_step(int64_t *step, const char *text) WAN_MUST_CHECK;
 
 #endif
