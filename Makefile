@@ -113,7 +113,7 @@ NCCL_PLUGIN := $(if $(filter 10,$(NCCL)$(CORE)),$(BUILD)/lib/libwan-nccl.so)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all tools cuda tests examples demo check check-run check-amx check-asan check-gpu check-reference check-mutations bench bench-gpu \
+.PHONY: all tools cuda tests examples demo check check-run plan check-amx check-asan check-gpu check-reference check-mutations bench bench-gpu \
 	man lint install clean help deps fuzz FORCE
 
 all: $(BIN) $(PLUGIN) $(NCCL_PLUGIN) ## build the tools into build/bin (and the CUDA plugin where nvcc is)
@@ -227,6 +227,8 @@ check: deps ## run all tests that need no GPU (K=name runs one)
 check-run:
 	@BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) \
 		tests/run $(CHECKS) $(CHECKS64) $(SCRIPTS)
+plan: tools tests examples ## count the results of the tests (of K) into tests/plan.txt
+	@PLAN_WRITE=1 $(MAKE) --no-print-directory check-run
 check-asan: ## the same under AddressSanitizer and UBSan
 	$(MAKE) check ASAN=1 CUDA=0 BUILD=$(BUILD)/asan
 

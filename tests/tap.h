@@ -60,7 +60,7 @@ __attribute__((format(printf, 3, 4), unused)) static int ok_err(double err, doub
     return ok(err <= bound, "%s: error %.3g (bound %.3g)", name, err, bound);
 }
 
-/* Ends the program: the plan, and 0 or 1. */
+/* Ends the program: how many results there were (as many as tests/plan.txt says), and 0 or 1. */
 __attribute__((unused)) static int tap_done(void)
 {
     printf("1..%d\n", tap_n);

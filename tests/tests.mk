@@ -26,7 +26,7 @@ REF_CHECKS := $(foreach k,net vae umt5 tokenizer sampler pipe memory,$(OBJ)/test
 check-reference: ## make the large dumps with PYTHON (see tests/reference/README.md) and compare with them
 	@$(MAKE) --no-print-directory tools tests -j2
 	$(PYTHON) tests/reference/make.py --large $(REF_DIR)
-	@WAN_REF=$(abspath $(REF_DIR)) BIN=$(abspath $(BUILD)/bin) tests/run $(REF_CHECKS)
+	@PLAN=none WAN_REF=$(abspath $(REF_DIR)) BIN=$(abspath $(BUILD)/bin) tests/run $(REF_CHECKS)
 
 # every tests/fuzz/fuzz_*.c holds LLVMFuzzerTestOneInput; parsers are in lib/base, lib/rec, lib/train/config
 FUZZCC ?= clang
