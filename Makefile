@@ -258,7 +258,7 @@ man: tools ## splice the tools' option tables into the man pages
 	@t=man/wan-train.1; { sed '/^\.\\" BEGIN KEYS/q' $$t; $(BUILD)/bin/wan-train --help-keys-mdoc; \
 		sed -n '/^\.\\" END KEYS/,$$p' $$t; } > $(BUILD)/keys.1 && { cmp -s $(BUILD)/keys.1 $$t || cp $(BUILD)/keys.1 $$t; }
 lint: tools ## layers, headers, man pages
-	@BIN=$(abspath $(BUILD)/bin) tests/run $(sort $(wildcard tests/lint/*.sh))
+	@BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) tests/run $(sort $(wildcard tests/lint/*.sh))
 
 install: all ## install into DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)

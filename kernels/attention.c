@@ -6,7 +6,7 @@
 
 #include "kernels/rows.h"
 
-int wan_t5_bucket(int64_t rel)
+int wan_attention_bucket(int64_t rel)
 {
     static const uint8_t from[8] = { 8, 12, 16, 23, 32, 46, 64, 91 }; /* wan-model(7), Buckets */
     int64_t a = rel < 0 ? -rel : rel;
@@ -82,7 +82,7 @@ static void head_forward(const wan_attn *a, task t, wan_buf o, wan_real *lse, wa
         for (int64_t j = 0; j < t.nk; j++) {
             p[j] = WAN_C(a->scale) * wan_row_dot(qs, K + j * hd, hd);
             if (table)
-                p[j] += table[wan_t5_bucket(j - i) * a->H + t.h];
+                p[j] += table[wan_attention_bucket(j - i) * a->H + t.h];
             else if (a->kbias)
                 p[j] += a->kbias[t.k0 + j];
         }

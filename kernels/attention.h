@@ -38,7 +38,7 @@ typedef int wan_attention_backward_fn(wan_dev *d, const wan_attn *a, wan_buf dq,
 typedef int wan_attention_t5_fn(wan_dev *d, const wan_attn *a, wan_buf o, wan_buf q, wan_buf k,
                                 wan_buf v, const wan_real *table /* [32, H] */) WAN_MUST_CHECK;
 /* The relative position bucket 0..31 of key_pos - query_pos. */
-int wan_t5_bucket(int64_t rel);
+int wan_attention_bucket(int64_t rel);
 
 wan_attention_forward_fn wan_attention_forward_c, wan_attention_forward_simd,
     wan_attention_forward_cuda;

@@ -224,7 +224,7 @@ int wan_attention_t5_simd(wan_dev *d, const wan_attn *a, wan_buf o, wan_buf q, w
     float *rel = (float *)more;
     for (int64_t r = 0; r < f.nrel; r++)
         for (int h = 0; h < a->H; h++)
-            rel[h * f.nrel + r] = table[wan_t5_bucket(r - a->pq->max_len + 1) * a->H + h];
+            rel[h * f.nrel + r] = table[wan_attention_bucket(r - a->pq->max_len + 1) * a->H + h];
     f.rel = rel;
     run(&f);
     return 0;

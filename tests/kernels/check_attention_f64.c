@@ -82,7 +82,8 @@ static void t5(wan_dev *d)
     static const int is[] = { 0, 1, 7, 8, 8, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15 };
     int good = 1;
     for (size_t i = 0; i < sizeof at / sizeof *at; i++)
-        good &= wan_t5_bucket(-at[i]) == is[i] && wan_t5_bucket(at[i]) == is[i] + (at[i] ? 16 : 0);
+        good &= wan_attention_bucket(-at[i]) == is[i] &&
+                wan_attention_bucket(at[i]) == is[i] + (at[i] ? 16 : 0);
     ok(good, "t5 buckets");
     enum { N = 37, H = 2, HD = 3 };
     int64_t len[1] = { N };
@@ -98,7 +99,7 @@ static void t5(wan_dev *d)
             double z = 0, s = 0;
             for (int j = 0; j < N; j++) {
                 double e = exp(fd_dot(q + (i * H + h) * HD, k + (j * H + h) * HD, HD) +
-                               table[wan_t5_bucket(j - i) * H + h]);
+                               table[wan_attention_bucket(j - i) * H + h]);
                 z += e;
                 s += e * v[(j * H + h) * HD + 1];
             }
