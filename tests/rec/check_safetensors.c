@@ -55,7 +55,8 @@ static void accept(const char *what, const char *header, size_t data, size_t ten
 #define T(name, type, shape, begin, end)                                                           \
     "\"" name "\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":[" begin "," end "]}"
 
-static void check_rules(void)
+/* Rules 1 to 4 of wan-data(7), Safetensors rules: the header. */
+static void check_header_rules(void)
 {
     FILE *f = fopen(in_dir("short.safetensors"), "wb");
     fwrite("\1\0\0", 1, 3, f);
@@ -82,6 +83,11 @@ static void check_rules(void)
     refuse("4 unknown field", -1,
            "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":0}}", 4,
            "exactly");
+}
+
+/* Rules 5 to 10: places, sizes, names. */
+static void check_place_rules(void)
+{
     refuse("5 hole at the start", -1, "{" T("a", "F32", "[1]", "4", "8") "}", 8, "a hole");
     refuse("5 hole inside", -1,
            "{" T("a", "U8", "[1]", "0", "1") "," T("b", "U8", "[1]", "2", "3") "}", 3, "a hole");
@@ -107,11 +113,11 @@ static void check_rules(void)
            "at most 16");
 }
 
+static const float written[6] = { 1, -2, 0.5f, 3.14159f, 0, 1e-3f };
+
 static void check_write(void)
 {
     wan_st_writer *w;
-    wan_st *st;
-    float a[6] = { 1, -2, 0.5f, 3.14159f, 0, 1e-3f }, back[6];
     uint8_t b[3] = { 7, 8, 9 };
     int rc = wan_st_create(&w, in_dir("out.safetensors"));
     rc |= wan_st_declare(w, "odd", WAN_U8, (int64_t[]){ 3 }, 1);
@@ -120,10 +126,10 @@ static void check_write(void)
     ok(wan_st_declare(w, "w", WAN_F32, NULL, 0) < 0, "declared twice: %s", wan_err_text());
     wan_st_set_metadata(w, "made_by", "check");
     rc |= wan_st_put(w, "odd", b, WAN_U8);
-    ok(wan_st_put(w, "h", a, WAN_F32) < 0, "wrong order: %s", wan_err_text());
+    ok(wan_st_put(w, "h", written, WAN_F32) < 0, "wrong order: %s", wan_err_text());
     ok(wan_st_declare(w, "late", WAN_F32, NULL, 0) < 0, "declared late: %s", wan_err_text());
-    rc |= wan_st_put(w, "w", a, WAN_F32);
-    rc |= wan_st_put(w, "h", a, WAN_F32);
+    rc |= wan_st_put(w, "w", written, WAN_F32);
+    rc |= wan_st_put(w, "h", written, WAN_F32);
     rc |= wan_st_finish(&w);
     ok(rc == 0 && !w, "written");
     char *text;
@@ -132,13 +138,21 @@ static void check_write(void)
            text[8] == '{' && strstr(text + 8, "\"format\":\"pt\""),
        "padded header, pt format");
     free(text);
-    ok(wan_st_open(&st, path) == 0 && wan_st_count(st) == 3, "read back");
+}
+
+/* What check_write has made. */
+static void check_read(void)
+{
+    wan_st *st;
+    float back[6];
+    const char *name = NULL;
+    ok(wan_st_open(&st, in_dir("out.safetensors")) == 0 && wan_st_count(st) == 3, "read back");
     ok(!strcmp(wan_st_at(st, 0)->name, "h") && !strcmp(wan_st_at(st, 2)->name, "w"), "by name");
     ok(!strcmp(json_string_value(json_object_get(wan_st_metadata(st), "made_by")), "check"),
        "metadata");
     ok((uintptr_t)wan_st_find(st, "w")->data % 4 == 3, "w is not aligned in the file");
     ok(wan_st_load(st, "w", (int64_t[]){ 2, 3 }, 2, back, WAN_F32) == 0 &&
-           !memcmp(a, back, sizeof a),
+           !memcmp(written, back, sizeof back),
        "F32");
     ok(wan_st_load(st, "h", (int64_t[]){ 6 }, 1, back, WAN_F32) == 0 && back[3] == 3.140625f &&
            back[1] == -2,
@@ -150,17 +164,21 @@ static void check_write(void)
     ok(wan_st_load(st, "no", (int64_t[]){ 3 }, 1, back, WAN_F32) < 0 &&
            strstr(wan_err_text(), "missing"),
        "%s", wan_err_text());
-    const char *name = NULL;
     ok(wan_st_unused(st, &name) == 0, "all used");
     wan_st_release(st, wan_st_find(st, "w"));
     ok(wan_st_load(st, "w", (int64_t[]){ 2, 3 }, 2, back, WAN_F32) == 0 &&
-           !memcmp(a, back, sizeof a),
+           !memcmp(written, back, sizeof back),
        "read again after release");
     wan_st_close(&st);
     ok(wan_st_open(&st, path) == 0 && wan_st_unused(st, &name) == 3 && !strcmp(name, "h"),
        "none used");
     wan_st_close(&st);
-    rc = wan_st_create(&w, in_dir("half.safetensors"));
+}
+
+static void check_unfinished(void)
+{
+    wan_st_writer *w;
+    int rc = wan_st_create(&w, in_dir("half.safetensors"));
     rc |= wan_st_declare(w, "x", WAN_F32, NULL, 0);
     ok(rc == 0 && wan_st_finish(&w) < 0 && access(path, F_OK), "unfinished: %s, no file",
        wan_err_text());
@@ -256,8 +274,11 @@ int main(void)
 {
     if (!mkdtemp(dir))
         return 1;
-    check_rules();
+    check_header_rules();
+    check_place_rules();
     check_write();
+    check_read();
+    check_unfinished();
     check_shards();
     check_dumps();
     check_python();

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# Functions stay under 50 lines, from the first line of their head to the closing brace.
+. "$TOP/tests/lib.sh"
+cd "$TOP" || exit 1
+
+# Still longer, until somebody has work in them: FILE FUNCTION.  A row that is not true is an error.
+longer='tests/gpu/bench_gpu.c step
+tests/rec/check_shard.c bytes
+tests/rec/check_shard.c dataset
+tests/rec/check_shard.c sizes
+tests/train/check_config.c errors
+tests/train/check_pack.c ranks_and_resume'
+
+# "LINES FILE FUNCTION" of every function, in the form that clang-format gives: { and } alone in column 0.
+functions() {
+    git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cc' | xargs awk '
+        FNR == 1 { head = open = 0 }
+        /^[A-Za-z_]/ && !(head && prev ~ /[,(]$/) { head = FNR; text = $0 }
+        /^\{$/ && prev !~ /^(struct|union|enum|extern)/ { open = head }
+        /^\}$/ && open {
+            name = text
+            sub(/\(.*/, "", name); sub(/.*[ *]/, "", name)
+            print FNR - open + 1, FILENAME, name
+            open = head = 0
+        }
+        { prev = $0 }'
+}
+long() { functions | awk '$1 >= 50 { print $2, $3 }' | sort; }
+short() {
+    local more
+    more=$(comm -23 <(long) <(sort <<<"$longer"))
+    [ -z "$more" ] || { echo "50 lines or more: $more" >&2; return 1; }
+}
+rows_true() {
+    local gone
+    gone=$(comm -13 <(long) <(sort <<<"$longer"))
+    [ -z "$gone" ] || { echo "no longer so: $gone" >&2; return 1; }
+}
+ok "functions are found" test "$(functions | wc -l)" -gt 2000
+ok "every function is under 50 lines" short
+ok "those that are not yet are listed" rows_true
+done_testing
