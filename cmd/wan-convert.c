@@ -64,7 +64,7 @@ typedef struct source {
     wan_st *st;
     wan_st_tensor **t; /* [params.n] */
     wan_params params;
-    wan_net_config c;
+    wan_arch arch;
     wan_dtype *type; /* to store */
     void *buf;       /* one tensor */
     enum wan_naming naming;
@@ -95,15 +95,15 @@ static void source_close(source *s)
 static int source_open(source *s, const char *dir)
 {
     *s = (source){ .sub = "" };
-    WAN_TRY(wan_net_config_load(&s->c, dir));
-    WAN_TRY(wan_net_params(&s->params, &s->c));
+    WAN_TRY(wan_modelio_config(&s->arch, dir));
+    WAN_TRY(s->arch.model->params(&s->params, s->arch.c));
     WAN_TRY(wan_st_open(&s->st, dir));
     size_t n = (size_t)s->params.n, largest = 0;
     s->t = wan_calloc(n, sizeof *s->t, "tensor list");
     s->type = wan_calloc(n, sizeof *s->type, "tensor list");
     if (!s->t || !s->type)
         return -1;
-    WAN_TRY(wan_net_match(s->t, &s->params, s->st, dir));
+    WAN_TRY(wan_modelio_match(s->t, &s->params, s->st, dir));
     int type = wanted_type();
     for (size_t i = 0; i < n; i++) {
         const wan_st_tensor *t = s->t[i];
@@ -239,9 +239,9 @@ static int replace(const char *tmp, const char *path)
 static int fill_transformer(source *s, const char *dir)
 {
     char *inner = *s->sub ? wan_path_join(dir, s->sub) : strdup(dir);
-    int rc =
-        inner ? wan_net_write(&s->c, &s->params, inner, s->naming, s->type, o.max_shard, fetch, s)
-              : -1;
+    int rc = inner ? wan_modelio_write(&s->arch, &s->params, inner, s->naming, s->type, o.max_shard,
+                                       fetch, s)
+                   : -1;
     wan_progress(1, "%d tensors", s->done);
     free(inner);
     return rc;

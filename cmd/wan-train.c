@@ -78,7 +78,7 @@ static int report(void *arg, const wan_report *r)
             return wan_err_errno("%s: cannot write the metrics", metrics_name());
         }
     }
-    if (r->skipped)
+    if (*r->skipped)
         wan_warn("step %lld made no update: %s", (long long)r->step, r->skipped);
     int end = r->step == r->steps;
     wan_progress(end, "step %lld/%lld  loss %.4f  %.3g s/step", (long long)r->step,
@@ -88,7 +88,7 @@ static int report(void *arg, const wan_report *r)
                  "%.4g tokens/s  %.3g TFLOP/s%s",
                  (long long)r->step, (long long)r->steps, r->loss, r->loss_unweighted, r->lr,
                  r->grad_norm, r->seconds, (double)r->tokens / r->seconds,
-                 r->flops / r->seconds * 1e-12, r->skipped ? "  (skipped)" : "");
+                 r->flops / r->seconds * 1e-12, *r->skipped ? "  (skipped)" : "");
     return 0;
 }
 
@@ -178,7 +178,7 @@ static int train(wan_config *c, wan_comm *comm)
         print_config(c);
     if (o.plan) {
         if (comm->rank == 0)
-            wan_plan_print(wan_train_plan(t), wan_train_geometry(t), stdout);
+            wan_plan_print(wan_train_plan(t), stdout);
         int fits = wan_train_fits(t); /* the plan is printed first, also where it does not fit */
         if (comm->rank == 0 && fits == 0)
             close_stdout();

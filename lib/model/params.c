@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * params.c - building, laying out and searching a parameter table.
+ * params.c - see params.h.
  */
 #include "lib/model/params.h"
 
-#include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64 }; /* elements: a cache line of bf16, and 256 bytes of float */
+#include "lib/base/rng.h"
 
 int wan_params_add(wan_params *p, const wan_param *one)
 {
@@ -19,46 +19,26 @@ int wan_params_add(wan_params *p, const wan_param *one)
             return wan_err("out of memory (parameter table of %d entries)", p->n + 1);
         p->v = v;
     }
+    if (one->part < 0 || (p->n && one->part < p->v[p->n - 1].part))
+        WAN_BUG("parameter %s of part %d comes after part %d", one->name, one->part,
+                p->n ? p->v[p->n - 1].part : 0);
     wan_param *q = &p->v[p->n++];
     *q = *one;
     q->count = 1;
     for (int i = 0; i < q->rank; i++)
         q->count *= q->shape[i];
+    if (q->unit < 1)
+        q->unit = 1;
+    p->count += q->count;
+    if (q->part >= p->parts)
+        p->parts = q->part + 1;
     return 0;
 }
 
-/* Gives every tensor of one class its offset, in table order. */
-static int64_t lay(wan_params *p, int is_gemm, int64_t at)
-{
-    for (int i = 0; i < p->n; i++) {
-        wan_param *q = &p->v[i];
-        if (q->is_gemm != is_gemm)
-            continue;
-        q->offset = at;
-        p->count += q->count;
-        at += (q->count + ALIGN - 1) / ALIGN * ALIGN;
-    }
-    return at;
-}
-
-static int by_offset(const void *a, const void *b)
-{
-    int64_t x = ((const wan_param *)a)->offset, y = ((const wan_param *)b)->offset;
-    return x < y ? -1 : x > y;
-}
-
-void wan_params_layout(wan_params *p)
-{
-    p->count = 0;
-    p->n_gemm = lay(p, 1, 0);
-    p->total = lay(p, 0, p->n_gemm);
-    qsort(p->v, (size_t)p->n, sizeof *p->v, by_offset);
-}
-
-int wan_params_find(const wan_params *p, const char *hf_name)
+int wan_params_find(const wan_params *p, const char *name)
 {
     for (int i = 0; i < p->n; i++)
-        if (strcmp(p->v[i].name, hf_name) == 0)
+        if (strcmp(p->v[i].name, name) == 0)
             return i;
     return -1;
 }
@@ -67,4 +47,54 @@ void wan_params_free(wan_params *p)
 {
     free(p->v);
     *p = (wan_params){ 0 };
+}
+
+/* ---- initial values */
+
+enum { CHUNK = 1 << 14 }; /* elements per task; numbers are named by index, so any cut will do */
+
+static void normal(const wan_rng *r, float *v, int64_t n, double std)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t end = i + CHUNK < n ? i + CHUNK : n;
+        wan_rng_normal(r, v + i, (uint64_t)i, (size_t)(end - i));
+        for (int64_t j = i; j < end; j++)
+            v[j] = (float)(v[j] * std);
+    }
+}
+
+static void uniform(const wan_rng *r, float *v, int64_t n, double bound)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++)
+        v[i] = (float)((2 * wan_rng_uniform(r, (uint64_t)i) - 1) * bound);
+}
+
+static void constant(float *v, int64_t n, float value)
+{
+    for (int64_t i = 0; i < n; i++)
+        v[i] = value;
+}
+
+/* FNV-1a: a stream of its own for every name. */
+static uint64_t hash(const char *s)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    while (*s)
+        h = (h ^ (unsigned char)*s++) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+void wan_params_init(const wan_param *q, uint64_t seed, float *v)
+{
+    wan_rng r = wan_rng_stream(seed, WAN_RNG_INIT, hash(q->name), 0);
+    double fan_out = (double)q->shape[0], fan_in = (double)q->count / fan_out;
+    switch (q->init) {
+    case WAN_INIT_ZERO: constant(v, q->count, 0); break;
+    case WAN_INIT_ONE: constant(v, q->count, 1); break;
+    case WAN_INIT_NORMAL: normal(&r, v, q->count, q->scale); break;
+    case WAN_INIT_UNIFORM: uniform(&r, v, q->count, q->scale); break;
+    case WAN_INIT_XAVIER: uniform(&r, v, q->count, sqrt(6 / (fan_in + fan_out))); break;
+    }
 }

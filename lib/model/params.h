@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * params.h - the parameters of a model as one flat vector of named tensors.
+ * params.h - the parameters that a model declares: a table of names, shapes and roles.  What anyone
+ * wants to know of a parameter stands in its row; nothing is guessed from its name.
  *
- * Order: all tensors that GEMMs read (is_gemm), block by block, then all others (norms, biases,
- * modulation tables), block by block; so the bf16 copy is one contiguous prefix [0, n_gemm), and the
- * optimizer, the gradient buckets and a sharded layout walk one vector.  Every offset is a multiple
- * of 64 elements; the gaps are zero and stay zero.
+ * A model is cut into parts: 0 is everything before the blocks (embeddings, conditioning), 1..L are
+ * the blocks, L+1 is the head.  A part is what a pipeline stage, a flat shard or a hook deals with.
  */
 #ifndef WAN_MODEL_PARAMS_H
 #define WAN_MODEL_PARAMS_H
@@ -14,30 +13,54 @@
 
 #include "lib/base/err.h"
 
+enum wan_role {
+    WAN_ROLE_COLUMN,     /* matrix [N, K] whose outputs N tensor parallel ranks share out */
+    WAN_ROLE_ROW,        /* matrix [N, K] whose inputs K they share out: products are summed */
+    WAN_ROLE_REPLICATED, /* matrix that every rank holds */
+    WAN_ROLE_NORM,       /* weight or bias of a norm */
+    WAN_ROLE_BIAS,
+    WAN_ROLE_MODULATION, /* table added to the conditioning rows */
+    WAN_ROLE_EMBEDDING   /* matrix that brings something into the model's width */
+};
+
+enum wan_init {
+    WAN_INIT_ZERO,
+    WAN_INIT_ONE,
+    WAN_INIT_NORMAL,  /* N(0, scale^2) */
+    WAN_INIT_UNIFORM, /* U(-scale, scale) */
+    WAN_INIT_XAVIER   /* U(-a, a), a = sqrt(6 / (fan in + fan out)) of the whole tensor */
+};
+
 typedef struct wan_param {
     char name[96];     /* HuggingFace name */
-    char official[64]; /* name in the official repository */
+    char official[64]; /* name in the authors' own repository, "" where there is none */
     int rank;
-    int64_t shape[5];
-    int64_t count;  /* elements */
-    int64_t offset; /* in the flat vector, elements */
-    int is_gemm;
-    int block; /* -1: outside the blocks */
+    int64_t shape[5]; /* of the whole tensor */
+    int64_t count;    /* elements of it */
+    int part;
+    enum wan_role role;
+    int cut;      /* the dimension that tensor parallel ranks share out, -1: each holds all of it */
+    int64_t unit; /* elements along it that stay together (a head), >= 1 */
+    enum wan_init init;
+    double scale;
+    int gemm;   /* a GEMM reads it, in the type it computes in */
+    int decays; /* weight decay applies under optimizer.no_decay_1d */
+    int frozen; /* never updated */
 } wan_param;
 
 typedef struct wan_params {
-    wan_param *v; /* owned */
+    wan_param *v; /* owned; parts in ascending order */
     int n;
-    int64_t n_gemm; /* length of the GEMM prefix, elements (padded) */
-    int64_t total;  /* length of the whole vector, elements (padded) */
-    int64_t count;  /* parameters, without padding */
+    int parts;     /* L + 2 */
+    int64_t count; /* elements in all */
 } wan_params;
 
-/* Appends a tensor (name, official, rank, shape, is_gemm, block given; count is computed).  After
- * the last one wan_params_layout gives the offsets and sorts the table by offset. */
+/* Appends a row (count is computed; unit 0 becomes 1).  Parts must not descend. */
 int wan_params_add(wan_params *p, const wan_param *one) WAN_MUST_CHECK;
-void wan_params_layout(wan_params *p);
-int wan_params_find(const wan_params *p, const char *hf_name); /* index or -1 (no error recorded) */
+int wan_params_find(const wan_params *p, const char *name); /* index or -1 (no error recorded) */
 void wan_params_free(wan_params *p);
+
+/* The initial values of the whole tensor, drawn from seed and the name alone.  v: host [count]. */
+void wan_params_init(const wan_param *q, uint64_t seed, float *v);
 
 #endif

@@ -50,7 +50,7 @@ int wan_debug_pack(wan_train *t, const wan_step_sample *v, const int64_t *index,
         if (!one)
             return -1;
         WAN_TRY(wan_step_pred(t->step, one, l, row));
-        row += l[1] * (l[2] / 2) * (l[3] / 2);
+        row += t->step->tokens[i];
     }
     return 0;
 }
@@ -60,7 +60,7 @@ static int each_tensor(wan_train *t, const wan_batch *b, wan_st_writer *w, int p
                        const float *loss, const float *objective)
 {
     const int64_t one[1] = { 1 }, batch[1] = { b->n };
-    const wan_params *ps = &t->m->params;
+    const wan_params *ps = &t->store->params;
     char name[128];
     for (int64_t i = 0; i < b->n; i++) {
         if (!t->dump->pred[i])
@@ -80,7 +80,7 @@ static int each_tensor(wan_train *t, const wan_batch *b, wan_st_writer *w, int p
             WAN_TRY(wan_st_declare(w, name, WAN_F32, p->shape, p->rank));
             continue;
         }
-        WAN_TRY(wan_net_get_grad(t->m, i, host));
+        WAN_TRY(wan_store_get_grad(t->store, i, host));
         WAN_TRY(wan_st_put(w, name, host, WAN_F32));
     }
     return 0;
@@ -93,7 +93,7 @@ int wan_debug_write(wan_train *t, const wan_batch *b, double objective)
     int rc = -1;
     if (t->comm->rank == 0) {
         loss = wan_malloc((size_t)b->n, sizeof *loss, "losses");
-        host = wan_malloc((size_t)t->m->params.total, sizeof *host, "gradients");
+        host = wan_malloc((size_t)wan_store_largest(t->store), sizeof *host, "gradients");
         if (!loss || !host)
             goto done;
         for (int64_t i = 0; i < b->n; i++)

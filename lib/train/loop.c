@@ -11,43 +11,50 @@
 #include "lib/model/files/rundir.h"
 #include "lib/train/train_priv.h"
 
-void wan_train_draw(wan_train *t, const wan_batch *b, uint64_t step)
+void wan_train_draw(wan_train *t, const wan_feed *f, const wan_batch *b, uint64_t step, int eval)
 {
     for (int64_t i = 0; i < b->n; i++) {
+        wan_draw_at at = { .seed = (uint64_t)t->c->v.seed,
+                           .step = step,
+                           .position = (uint64_t)(b->position + i),
+                           .index = i,
+                           .batch = b->n,
+                           .eval = eval };
         float sigma;
-        t->draw[i] = wan_flow_sample(&t->flow, step, (uint64_t)(b->position + i), i, b->n);
-        if (!wan_feed_sigma(t->source, b->sample[i], &sigma))
-            continue;
-        t->draw[i] = (wan_flow_draw){ sigma, 1000 * sigma, wan_flow_weight(&t->flow, sigma), 0 };
+        t->draw[i] = wan_feed_sigma(f, b->sample[i], &sigma)
+                         ? t->objective->at_sigma(t->settings, sigma)
+                         : t->objective->draw(t->settings, &at);
     }
 }
 
 /* Factor of sample i's loss in the objective. */
 static double factor(const wan_train *t, const wan_batch *b, int64_t i)
 {
-    return t->flow.reduction == WAN_FLOW_TOKEN ? (double)b->tokens[i] / (double)b->total
+    return t->c->v.reduction == WAN_MEAN_TOKEN ? (double)b->tokens[i] / (double)b->total
                                                : 1 / (double)b->n;
 }
 
-static wan_step_sample make_sample(const wan_train *t, const wan_batch *b, int64_t i,
-                                   const wan_sample *s, uint64_t step)
+static wan_step_sample make_sample(const wan_train *t, const wan_feed *f, const wan_batch *b,
+                                   int64_t i, const wan_sample *s, uint64_t step)
 {
-    const wan_flow_draw *d = &t->draw[i];
+    const wan_draw *d = &t->draw[i];
     wan_step_sample v = { .x0 = s->latent,
                           .text = d->drop ? t->empty : s->text,
                           .text_rows = d->drop ? t->empty_rows : s->info.text_rows,
-                          .sigma = d->sigma,
-                          .t = d->t,
+                          .draw = *d,
                           .coef = d->weight * factor(t, b, i) };
     memcpy(v.latent, s->info.latent, sizeof v.latent);
-    v.noise = wan_feed_noise(t->source, b->sample[i]);
-    v.stream = wan_rng_stream(t->flow.seed, WAN_RNG_NOISE, step, (uint64_t)(b->position + i));
+    v.noise = wan_feed_noise(f, b->sample[i]);
+    v.stream =
+        wan_rng_stream((uint64_t)t->c->v.seed, WAN_RNG_NOISE, step, (uint64_t)(b->position + i));
     return v;
 }
 
-int wan_train_packs(wan_train *t, wan_data *d, const wan_batch *b, uint64_t step, int train)
+int wan_train_packs(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b, uint64_t step,
+                    int train)
 {
     const wan_packing *q = &b->packing;
+    const wan_hooks sum = { .arg = t->dp, .back_after = wan_dp_part };
     int64_t at = 0, last = -1;
     for (int64_t k = 0; k < q->packs; k++)
         if (q->rank[k] == t->mesh.dp_rank)
@@ -59,10 +66,9 @@ int wan_train_packs(wan_train *t, wan_data *d, const wan_batch *b, uint64_t step
         WAN_TRY(wan_data_pack(d, &p));
         for (int j = 0; j < p.n; j++) {
             t->own_index[at + j] = q->item[q->start[k] + j];
-            t->samples[j] = make_sample(t, b, t->own_index[at + j], &p.sample[j], step);
+            t->samples[j] = make_sample(t, f, b, t->own_index[at + j], &p.sample[j], step);
         }
-        int rc = wan_step_run(t->step, t->samples, p.n, at, train,
-                              k == last ? wan_dp_on_grad : NULL, t->dp);
+        int rc = wan_step_run(t->step, t->samples, p.n, at, train, k == last ? &sum : NULL);
         if (rc == 0 && train && t->dump)
             rc = wan_debug_pack(t, t->samples, t->own_index + at, p.n);
         at += p.n;
@@ -80,9 +86,8 @@ int wan_train_packs(wan_train *t, wan_data *d, const wan_batch *b, uint64_t step
 static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
 {
     for (int64_t i = 0; i < b->n; i++) {
-        double f = factor(t, b, i), sigma = t->draw[i].sigma;
-        int bin = (int)(sigma * WAN_SIGMA_BINS);
-        bin = bin < WAN_SIGMA_BINS ? bin : WAN_SIGMA_BINS - 1;
+        double f = factor(t, b, i);
+        int bin = t->draw[i].bin;
         r->loss += t->draw[i].weight * f * t->losses[i];
         r->loss_unweighted += f * t->losses[i];
         r->bin_loss[bin] += t->losses[i];
@@ -96,14 +101,13 @@ static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
     r->tokens = b->total;
     r->packs = b->packing.packs;
     r->padding = 1 - (double)b->total / ((double)r->packs * (double)t->plan.cap.tokens);
-    r->flops = 3 * wan_net_flops(&t->geometry, (int)b->n, b->tokens);
+    r->flops = 3 * t->arch.model->flops(t->arch.c, (int)b->n, b->tokens);
     r->ranks = t->comm->size;
 }
 
 /* The update, or the reason why there is none. */
 static int update(wan_train *t, wan_report *r)
 {
-    static char why[256];
     WAN_TRY(wan_optim_norm(t->optim, &r->grad_norm));
     if (isfinite(r->grad_norm) && isfinite(r->loss)) {
         t->row = 0;
@@ -112,14 +116,13 @@ static int update(wan_train *t, wan_report *r)
         return 0;
     }
     const char *name = isfinite(r->grad_norm) ? NULL : wan_optim_find_bad(t->optim);
-    snprintf(why, sizeof why, "%s is not finite%s%s",
+    snprintf(r->skipped, sizeof r->skipped, "%s is not finite%s%s",
              isfinite(r->loss) ? "the gradient" : "the loss",
              name ? ", first in the gradient of " : "", name ? name : "");
-    r->skipped = why;
     t->st.skipped++;
     if (++t->row > t->c->v.max_skipped)
         return wan_err("step %lld: %s, for %lld steps in a row (train.max_skipped)",
-                       (long long)t->st.step, why, (long long)t->row);
+                       (long long)t->st.step, r->skipped, (long long)t->row);
     return 0;
 }
 
@@ -132,10 +135,10 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     WAN_TRY(wan_data_batch(t->data, &b));
     uint64_t step = (uint64_t)t->st.step;
     r->lr = wan_schedule_lr(&t->schedule, t->st.step);
-    wan_train_draw(t, &b, step);
-    int rc = wan_net_zero_grad(t->m);
+    wan_train_draw(t, t->source, &b, step, 0);
+    int rc = wan_store_zero_grad(t->store);
     if (rc == 0)
-        rc = wan_train_packs(t, t->data, &b, step, 1);
+        rc = wan_train_packs(t, t->data, t->source, &b, step, 1);
     if (rc == 0)
         rc = wan_dp_finish(t->dp);
     if (rc == 0) {
@@ -165,23 +168,16 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
 int wan_train_validate(wan_train *t, double *loss)
 {
     const int64_t n = t->c->v.eval_iters;
-    wan_feed *train = t->source;
-    wan_flow flow = t->flow;
     int64_t count = 0;
     double sum = 0;
     int rc = wan_data_start(t->val, 0, n);
-    /* one sigma from each of B strata of the uniform distribution, the same at every validation */
-    t->flow.dist = WAN_FLOW_UNIFORM;
-    t->flow.mix_uniform = t->flow.dropout = 0;
-    t->flow.stratify = 1;
-    t->source = t->val_source;
     for (int64_t i = 0; i < n && rc == 0; i++) {
         wan_batch b;
         rc = wan_data_batch(t->val, &b);
         if (rc < 0)
             break;
-        wan_train_draw(t, &b, UINT64_MAX);
-        rc = wan_train_packs(t, t->val, &b, UINT64_MAX, 0);
+        wan_train_draw(t, t->val_source, &b, UINT64_MAX, 1);
+        rc = wan_train_packs(t, t->val, t->val_source, &b, UINT64_MAX, 0);
         if (rc == 0)
             rc = wan_comm_sum_f64(t->comm, t->losses, (size_t)b.n);
         for (int64_t k = 0; k < b.n && rc == 0; k++, count++)
@@ -189,8 +185,6 @@ int wan_train_validate(wan_train *t, double *loss)
         wan_batch_free(&b);
     }
     wan_data_stop(t->val);
-    t->flow = flow;
-    t->source = train;
     *loss = sum / (double)(count ? count : 1);
     return rc;
 }
@@ -211,6 +205,14 @@ int wan_train_saves(const wan_train *t)
     return *t->c->v.save && t->c->v.ckpt_enabled;
 }
 
+static int save_all(wan_train *t)
+{
+    const wan_checkpoint_vector v[] = { { "exp_avg", t->optim->exp_avg },
+                                        { "exp_avg_sq", t->optim->exp_avg_sq },
+                                        { NULL, NULL } };
+    return wan_checkpoint_save(t->c->v.save, &t->st, &t->arch, t->store, v, t->c);
+}
+
 static int save(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
@@ -218,7 +220,7 @@ static int save(wan_train *t)
     if (!wan_train_saves(t) || t->saved == t->st.step)
         return 0;
     if (t->comm->rank == 0)
-        rc = wan_checkpoint_save(v->save, &t->st, t->m, t->optim, t->c);
+        rc = save_all(t);
     WAN_TRY(wan_train_settle(t, rc));
     t->saved = t->st.step;
     if (t->comm->rank == 0)

@@ -117,7 +117,7 @@ void wan_metrics_write(FILE *f, const wan_report *r)
     number(f, "tokens_per_s", (double)r->tokens / r->seconds);
     number(f, "samples_per_s", (double)r->samples / r->seconds);
     number(f, "model_tflops", r->flops / r->seconds * 1e-12 / r->ranks);
-    if (r->skipped)
+    if (*r->skipped)
         fprintf(f, ",\"skipped\":\"%s\"", r->skipped);
     if (r->has_val)
         number(f, "val_loss", r->val_loss);

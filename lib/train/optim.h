@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * optim.h - AdamW over the flat parameter vector of a transformer, with the clip by global norm.
+ * optim.h - AdamW over the flat vector of a parameter store, with the clip by global norm.
  *
  *     wan_optim *o;
- *     wan_optim_new(&o, model, beta1, beta2, eps, no_decay_1d);
+ *     wan_optim_new(&o, store, beta1, beta2, eps, no_decay_1d);
  *     wan_optim_norm(o, &norm);                     // sqrt(sum g^2), waits for the device
  *     wan_optim_step(o, lr, weight_decay, max_norm);
  *
@@ -12,11 +12,11 @@
 #ifndef WAN_TRAIN_OPTIM_H
 #define WAN_TRAIN_OPTIM_H
 
-#include "lib/model/wan/net.h"
+#include "lib/model/store.h"
 
 typedef struct wan_optim {
-    wan_net *m;
-    wan_real *exp_avg, *exp_avg_sq; /* device [params.total] */
+    wan_store *s;
+    wan_real *exp_avg, *exp_avg_sq; /* device [store->total] */
     double *sumsq;                  /* device [1] */
     wan_real *coef;                 /* device [1] */
     int64_t step;                   /* updates made */
@@ -24,10 +24,10 @@ typedef struct wan_optim {
     int no_decay_1d; /* norms, biases and modulation tables keep their size */
 } wan_optim;
 
-int wan_optim_new(wan_optim **out, wan_net *m, double beta1, double beta2, double eps,
+int wan_optim_new(wan_optim **out, wan_store *s, double beta1, double beta2, double eps,
                   int no_decay_1d) WAN_MUST_CHECK;
 void wan_optim_free(wan_optim **o);
-/* Bytes of device memory for a model of n elements (params.total). */
+/* Bytes of device memory for a store whose flat vector has n elements. */
 int64_t wan_optim_bytes(int64_t n);
 /* Norm of the gradient; not finite when any element is not. */
 int wan_optim_norm(wan_optim *o, double *norm) WAN_MUST_CHECK;

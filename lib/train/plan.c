@@ -12,48 +12,66 @@
 #define MIB(x) ((double)(x) / (1 << 20))
 
 /* What providers ask for inside one op: packed keys and values, a packed weight, partial sums. */
-static int64_t scratch(const wan_net_config *c, const wan_net_capacity *cap)
+static int64_t scratch(const wan_arch *arch, const wan_capacity *cap, int64_t largest)
 {
-    int64_t width = (int64_t)c->heads * c->head_dim, real = sizeof(wan_real);
-    return 2 * cap->tokens * width * real + width * c->ffn * real + (2 << 20);
+    wan_sizes z;
+    wan_model_sizes(&z, arch);
+    return (2 * cap->tokens * z.width + largest) * (int64_t)sizeof(wan_real) + (2 << 20);
 }
 
-int wan_plan_make(wan_plan *p, const wan_net_config *c, wan_dtype compute,
-                  const wan_net_capacity *cap, wan_data *data, const wan_feed *source,
-                  int64_t batch, int64_t position, int ranks)
+/* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
+static int measure_store(wan_plan *p, wan_dtype compute, int64_t *largest)
 {
     wan_params params;
+    int64_t total;
+    WAN_TRY(p->arch.model->params(&params, p->arch.c));
+    p->parameters = params.count;
+    *largest = 0;
+    for (int i = 0; i < params.n; i++)
+        if (params.v[i].gemm && params.v[i].count > *largest)
+            *largest = params.v[i].count;
+    int rc = wan_store_plan(&p->store, &total, &params, NULL, compute, 1);
+    p->optimizer = wan_optim_bytes(total);
+    wan_params_free(&params);
+    return rc;
+}
+
+int wan_plan_make(wan_plan *p, const wan_arch *arch, wan_dtype compute, const wan_capacity *cap,
+                  wan_data *data, const wan_feed *source, int64_t batch, int64_t position,
+                  int ranks)
+{
+    const wan_acts_options o = { .compute = compute, .train = 1, .cap = *cap };
+    int64_t largest;
     wan_batch b;
     memset(p, 0, sizeof *p);
+    p->arch = *arch;
     p->cap = *cap;
     p->ranks = ranks;
     p->batch = batch;
     p->samples = wan_feed_count(source);
-    WAN_TRY(wan_net_params(&params, c));
-    p->parameters = params.count;
-    p->optimizer = wan_optim_bytes(params.total);
-    wan_params_free(&params);
-    WAN_TRY(wan_net_plan(&p->model, c, compute, WAN_NET_TRAIN, cap));
-    p->rows = wan_step_bytes(c, compute, cap) + scratch(c, cap);
-    p->total = p->model.weights + p->model.grads + p->model.activations + p->model.workspace +
-               p->optimizer + p->rows;
+    WAN_TRY(measure_store(p, compute, &largest));
+    WAN_TRY(arch->model->acts_plan(&p->acts, arch->c, &o));
+    p->rows = wan_step_bytes(arch, compute, cap) + scratch(arch, cap, largest);
+    p->total =
+        p->store.weights + p->store.grads + p->acts.kept + p->acts.work + p->optimizer + p->rows;
     for (int64_t i = 0; i < p->samples; i++) {
-        int64_t t = wan_data_tokens(wan_feed_info(source, i));
+        int64_t t = wan_data_tokens(data, wan_feed_info(source, i));
         if (t > p->longest)
             p->longest = t;
     }
     WAN_TRY(wan_data_batch_at(data, &b, position));
     p->tokens = b.total;
     p->packs = b.packing.packs;
-    p->flops = 3 * wan_net_flops(c, (int)b.n, b.tokens);
+    p->flops = 3 * arch->model->flops(arch->c, (int)b.n, b.tokens);
     wan_batch_free(&b);
     return 0;
 }
 
-void wan_plan_print(const wan_plan *p, const wan_net_config *c, FILE *f)
+void wan_plan_print(const wan_plan *p, FILE *f)
 {
-    fprintf(f, "model        %d blocks, width %d, %d heads, ffn %d: %lld parameters\n", c->layers,
-            c->heads * c->head_dim, c->heads, c->ffn, (long long)p->parameters);
+    char text[256];
+    p->arch.model->describe(p->arch.c, text, sizeof text);
+    fprintf(f, "model        %s: %lld parameters\n", text, (long long)p->parameters);
     fprintf(f, "data         %lld samples, the longest of %lld tokens\n", (long long)p->samples,
             (long long)p->longest);
     fprintf(f, "step         %lld samples, %lld tokens in %lld packs, on %d rank%s\n",
@@ -64,11 +82,11 @@ void wan_plan_print(const wan_plan *p, const wan_net_config *c, FILE *f)
     fprintf(f, "compute      %.4g TFLOP a step (forward and backward, without recompute)\n",
             p->flops * 1e-12);
     fprintf(f, "memory of a rank, MiB:\n");
-    fprintf(f, "  weights      %12.1f\n", MIB(p->model.weights));
-    fprintf(f, "  gradients    %12.1f\n", MIB(p->model.grads));
+    fprintf(f, "  weights      %12.1f\n", MIB(p->store.weights));
+    fprintf(f, "  gradients    %12.1f\n", MIB(p->store.grads));
     fprintf(f, "  optimizer    %12.1f\n", MIB(p->optimizer));
-    fprintf(f, "  activations  %12.1f\n", MIB(p->model.activations));
-    fprintf(f, "  workspace    %12.1f\n", MIB(p->model.workspace + p->rows));
+    fprintf(f, "  activations  %12.1f\n", MIB(p->acts.kept));
+    fprintf(f, "  workspace    %12.1f\n", MIB(p->acts.work + p->rows));
     fprintf(f, "  total        %12.1f\n", MIB(p->total));
 }
 

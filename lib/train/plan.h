@@ -7,13 +7,15 @@
 
 #include <stdio.h>
 
-#include "lib/model/wan/net.h"
+#include "lib/model/model.h"
 #include "lib/train/data/data.h"
 
 typedef struct wan_plan {
-    wan_net_capacity cap;
+    wan_arch arch;
+    wan_capacity cap;
     int64_t parameters;
-    wan_net_bytes model;     /* weights, gradients, activations, workspace */
+    wan_store_bytes store;   /* weights, gradients */
+    wan_acts_bytes acts;     /* kept for the backward; work space */
     int64_t optimizer, rows; /* moments; latents, noise and text of a pack, scratch of the ops */
     int64_t total;           /* on the device */
     int64_t samples, batch;  /* in the dataset, per step */
@@ -23,10 +25,10 @@ typedef struct wan_plan {
     int ranks;
 } wan_plan;
 
-int wan_plan_make(wan_plan *p, const wan_net_config *c, wan_dtype compute,
-                  const wan_net_capacity *cap, wan_data *data, const wan_feed *source,
-                  int64_t batch, int64_t position, int ranks) WAN_MUST_CHECK;
-void wan_plan_print(const wan_plan *p, const wan_net_config *c, FILE *f);
+int wan_plan_make(wan_plan *p, const wan_arch *arch, wan_dtype compute, const wan_capacity *cap,
+                  wan_data *data, const wan_feed *source, int64_t batch, int64_t position,
+                  int ranks) WAN_MUST_CHECK;
+void wan_plan_print(const wan_plan *p, FILE *f);
 /* -1 with a sentence when `share` ranks that use one memory of `bytes` do not fit. */
 int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where) WAN_MUST_CHECK;
 

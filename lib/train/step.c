@@ -8,54 +8,78 @@
 
 #include "lib/base/file.h"
 
-static int64_t features(const wan_net_config *c)
+int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_capacity *cap)
 {
-    return (int64_t)c->in_ch * c->patch_h * c->patch_w;
+    wan_sizes z;
+    int64_t real = (int64_t)sizeof(wan_real), e = (int64_t)wan_dtype_size(compute);
+    wan_model_sizes(&z, arch);
+    return cap->tokens * (z.in_width * (3 * real + e) + z.out_width * 4 * real) +
+           cap->text_rows * z.text_dim * e;
 }
 
-int64_t wan_step_bytes(const wan_net_config *c, wan_dtype compute, const wan_net_capacity *cap)
+static int take(wan_step *s, wan_real **p, int64_t width)
 {
-    int64_t row = features(c), e = (int64_t)wan_dtype_size(compute);
-    return cap->tokens * row * (7 * (int64_t)sizeof(wan_real) + e) +
-           cap->text_rows * c->text_dim * e;
+    *p = wan_dev_alloc(s->d, (size_t)(s->cap.tokens * width) * sizeof **p, "rows of a pack");
+    return *p ? 0 : -1;
 }
 
 static int alloc_device(wan_step *s)
 {
-    wan_dev *d = s->m->d;
-    size_t one = (size_t)(s->cap.tokens * s->F) * sizeof(wan_real);
-    size_t e = wan_dtype_size(s->m->compute);
-    wan_real **bufs[] = { &s->latent, &s->noise, &s->noisy, &s->x0, &s->eps, &s->pred, &s->dpred };
-    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
-        if (!(*bufs[i] = wan_dev_alloc(d, one, "rows of a pack")))
-            return -1;
-    size_t text = (size_t)((s->cap.text_rows + 1) * s->m->c.text_dim);
-    s->rows = wan_dev_alloc(d, (size_t)(s->cap.tokens * s->F) * e, "rows of a pack");
-    s->text = wan_dev_alloc(d, text * e, "text of a pack");
+    wan_real **in[] = { &s->latent, &s->noise, &s->mixed };
+    wan_real **out[] = { &s->target, &s->zero, &s->pred, &s->dpred };
+    size_t e = wan_dtype_size(s->store->compute);
+    for (size_t i = 0; i < sizeof in / sizeof *in; i++)
+        WAN_TRY(take(s, in[i], s->z.in_width));
+    for (size_t i = 0; i < sizeof out / sizeof *out; i++)
+        WAN_TRY(take(s, out[i], s->z.out_width));
+    size_t text = (size_t)((s->cap.text_rows + 1) * s->z.text_dim);
+    s->rows = wan_dev_alloc(s->d, (size_t)(s->cap.tokens * s->z.in_width) * e, "rows of a pack");
+    s->text = wan_dev_alloc(s->d, text * e, "text of a pack");
     s->text_host = wan_calloc(text, e, "text of a pack");
-    s->coef = wan_dev_alloc(d, (size_t)s->cap.samples * sizeof(wan_real), "loss factors");
-    s->loss = wan_dev_alloc(d, (size_t)s->batch * sizeof(wan_real), "losses");
-    return s->rows && s->text && s->text_host && s->coef && s->loss ? 0 : -1;
+    s->coef = wan_dev_alloc(s->d, (size_t)s->cap.samples * sizeof(wan_real), "loss factors");
+    s->loss = wan_dev_alloc(s->d, (size_t)s->batch * sizeof(wan_real), "losses");
+    if (!s->rows || !s->text || !s->text_host || !s->coef || !s->loss)
+        return -1;
+    return wan_dev_zero(s->d, s->zero, (size_t)(s->cap.tokens * s->z.out_width) * sizeof *s->zero);
 }
 
-int wan_step_new(wan_step **out, wan_net *m, const wan_net_capacity *cap, int64_t batch)
+static int alloc_host(wan_step *s)
 {
-    wan_step *s = wan_calloc(1, sizeof *s, "training step");
-    size_t n = (size_t)cap->samples;
-    *out = NULL;
-    if (!s)
-        return -1;
-    s->m = m;
-    s->cap = *cap;
-    s->F = features(&m->c);
-    s->batch = batch;
+    size_t n = (size_t)s->cap.samples;
     s->grid = wan_calloc(n, sizeof *s->grid, "grids");
     s->text_len = wan_calloc(n, sizeof *s->text_len, "text lengths");
     s->tokens = wan_calloc(n, sizeof *s->tokens, "lengths");
     s->t = wan_calloc(n, sizeof *s->t, "timesteps");
     s->coef_host = wan_calloc(n, sizeof *s->coef_host, "loss factors");
-    if (!s->grid || !s->text_len || !s->tokens || !s->t || !s->coef_host ||
-        wan_net_reserve(m, cap) < 0 || alloc_device(s) < 0) {
+    return s->grid && s->text_len && s->tokens && s->t && s->coef_host ? 0 : -1;
+}
+
+static int build(wan_step *s)
+{
+    wan_acts_options o = { .compute = s->store->compute, .train = s->store->train, .cap = s->cap };
+    if (s->z.in_channels != s->z.out_channels || s->z.in_width != s->z.out_width)
+        return wan_err("the model makes %d channels of %d: it must answer with as many as it is "
+                       "given (model.in_channels, model.out_channels)",
+                       s->z.out_channels, s->z.in_channels);
+    WAN_TRY(wan_model_acts(&s->acts, s->d, &s->arch, &o, NULL));
+    WAN_TRY(alloc_host(s));
+    return alloc_device(s);
+}
+
+int wan_step_new(wan_step **out, wan_dev *d, const wan_arch *arch, wan_store *store,
+                 const wan_capacity *cap, int64_t batch)
+{
+    wan_step *s = wan_calloc(1, sizeof *s, "training step");
+    *out = NULL;
+    if (!s)
+        return -1;
+    s->arch = *arch;
+    wan_model_sizes(&s->z, arch);
+    s->d = d;
+    s->store = store;
+    s->cap = *cap;
+    s->batch = batch;
+    if (build(s) < 0) {
         wan_step_free(&s);
         return -1;
     }
@@ -68,10 +92,11 @@ void wan_step_free(wan_step **ps)
     wan_step *s = *ps;
     if (!s)
         return;
-    void *device[] = { s->latent, s->noise, s->noisy, s->x0,   s->eps, s->pred,
-                       s->dpred,  s->rows,  s->text,  s->coef, s->loss };
+    void *device[] = { s->latent, s->noise, s->mixed, s->target, s->zero, s->pred,
+                       s->dpred,  s->rows,  s->text,  s->coef,   s->loss };
     for (size_t i = 0; i < sizeof device / sizeof device[0]; i++)
-        wan_dev_free(s->m->d, device[i]);
+        wan_dev_free(s->d, device[i]);
+    wan_model_acts_free(&s->acts);
     free(s->text_host);
     free(s->grid);
     free(s->text_len);
@@ -85,24 +110,15 @@ void wan_step_free(wan_step **ps)
 /* Checks the shapes of a pack against the model and the reserve; totals into tokens and text. */
 static int measure(wan_step *s, const wan_step_sample *v, int n, int64_t *tokens, int64_t *text)
 {
-    const wan_net_config *c = &s->m->c;
     *tokens = *text = 0;
     if (n < 1 || n > s->cap.samples)
         return wan_err("a pack of %d samples; room for %lld", n, (long long)s->cap.samples);
     for (int i = 0; i < n; i++) {
-        const int64_t *l = v[i].latent;
-        if (l[0] != c->in_ch || l[1] < 1 || l[2] % c->patch_h || l[3] % c->patch_w)
-            return wan_err("latent [%lld, %lld, %lld, %lld] does not fit a model of %d channels "
-                           "with patches 1x%dx%d",
-                           (long long)l[0], (long long)l[1], (long long)l[2], (long long)l[3],
-                           c->in_ch, c->patch_h, c->patch_w);
-        s->grid[i][0] = l[1];
-        s->grid[i][1] = l[2] / c->patch_h;
-        s->grid[i][2] = l[3] / c->patch_w;
-        s->tokens[i] = s->grid[i][0] * s->grid[i][1] * s->grid[i][2];
+        s->tokens[i] = wan_model_grid(s->grid[i], &s->z, v[i].latent);
+        WAN_TRY(s->tokens[i]);
         s->text_len[i] = v[i].text_rows;
-        s->t[i] = (wan_real)v[i].t;
-        s->coef_host[i] = (wan_real)(v[i].coef / ((double)s->tokens[i] * (double)s->F));
+        s->t[i] = (wan_real)v[i].draw.t;
+        s->coef_host[i] = (wan_real)(v[i].coef / ((double)s->tokens[i] * (double)s->z.out_width));
         *tokens += s->tokens[i];
         *text += v[i].text_rows;
     }
@@ -113,33 +129,31 @@ static int measure(wan_step *s, const wan_step_sample *v, int n, int64_t *tokens
     return 0;
 }
 
-/* One sample onto the device: its rows of x0, eps and the noisy input. */
+/* One sample onto the device: its rows of the input and of the target. */
 static int put_sample(wan_step *s, const wan_step_sample *v, int64_t row)
 {
-    wan_dev *d = s->m->d;
+    wan_dev *d = s->d;
     const int64_t *l = v->latent;
     int64_t n = l[0] * l[1] * l[2] * l[3];
     size_t bytes = (size_t)n * sizeof(wan_real);
-    double c[2] = { 1.0f - v->sigma, v->sigma };
     const wan_real *x[2] = { s->latent, s->noise };
-    wan_buf rows = wan_buf_at(wan_buf_of(s->rows, s->m->compute), row * s->F);
+    wan_buf rows = wan_buf_at(wan_buf_of(s->rows, s->store->compute), row * s->z.in_width);
+    wan_buf target = WAN_RBUF(s->target + row * s->z.out_width);
     WAN_TRY(wan_dev_write(d, s->latent, v->x0, bytes));
     if (v->noise)
         WAN_TRY(wan_dev_write(d, s->noise, v->noise, bytes));
     else
         WAN_TRY(d->ops->randn(d, WAN_RBUF(s->noise), &v->stream, 0, n));
-    WAN_TRY(d->ops->lincomb(d, s->noisy, 2, c, x, n));
-    WAN_TRY(d->ops->patchify(d, rows, s->noisy, l[0], l[1], l[2], l[3], WAN_PATCH_CHW));
-    WAN_TRY(d->ops->patchify(d, WAN_RBUF(s->x0 + row * s->F), s->latent, l[0], l[1], l[2], l[3],
-                             WAN_PATCH_HWC));
-    return d->ops->patchify(d, WAN_RBUF(s->eps + row * s->F), s->noise, l[0], l[1], l[2], l[3],
-                            WAN_PATCH_HWC);
+    WAN_TRY(d->ops->lincomb(d, s->mixed, 2, v->draw.in, x, n));
+    WAN_TRY(d->ops->patchify(d, rows, s->mixed, l[0], l[1], l[2], l[3], s->z.in_order));
+    WAN_TRY(d->ops->lincomb(d, s->mixed, 2, v->draw.target, x, n));
+    return d->ops->patchify(d, target, s->mixed, l[0], l[1], l[2], l[3], s->z.out_order);
 }
 
 static int put_pack(wan_step *s, const wan_step_sample *v, int n)
 {
-    wan_dtype type = s->m->compute;
-    int64_t row = 0, text = 0, width = s->m->c.text_dim;
+    wan_dtype type = s->store->compute;
+    int64_t row = 0, text = 0, width = s->z.text_dim;
     for (int i = 0; i < n; i++) {
         WAN_TRY(put_sample(s, &v[i], row));
         if (v[i].text_rows)
@@ -149,48 +163,45 @@ static int put_pack(wan_step *s, const wan_step_sample *v, int n)
         text += v[i].text_rows;
     }
     if (text)
-        WAN_TRY(wan_dev_write(s->m->d, s->text, s->text_host,
+        WAN_TRY(wan_dev_write(s->d, s->text, s->text_host,
                               (size_t)(text * width) * wan_dtype_size(type)));
-    return wan_dev_write(s->m->d, s->coef, s->coef_host, (size_t)n * sizeof(wan_real));
+    return wan_dev_write(s->d, s->coef, s->coef_host, (size_t)n * sizeof(wan_real));
 }
 
 int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int train,
-                 wan_net_on_grad *on_grad, void *arg)
+                 const wan_hooks *hooks)
 {
-    wan_dev *d = s->m->d;
+    wan_dev *d = s->d;
     int64_t tokens, text;
-    wan_pack pack;
     WAN_TRY(measure(s, v, n, &tokens, &text));
     if (at < 0 || at + n > s->batch)
         WAN_BUG("losses %lld..%lld of %lld", (long long)at, (long long)at + n, (long long)s->batch);
     WAN_TRY(put_pack(s, v, n));
-    wan_net_input in = { .n = n,
-                         .grid = (const int64_t(*)[3])s->grid,
-                         .rows = wan_buf_of(s->rows, s->m->compute),
-                         .t = s->t,
-                         .text = wan_buf_of(s->text, s->m->compute),
-                         .text_len = s->text_len };
-    WAN_TRY(wan_net_forward(s->m, &in, s->pred));
-    WAN_TRY(wan_pack_new(d, &pack, s->tokens, n));
-    wan_buf dpred = WAN_RBUF(train ? s->dpred : NULL);
-    int rc =
-        d->ops->flow_loss(d, s->loss + at, dpred, s->pred, s->x0, s->eps, s->coef, &pack, s->F);
-    if (rc == 0 && train)
-        rc = wan_net_backward(s->m, &in, dpred, on_grad, arg);
-    wan_pack_free(d, &pack);
-    return rc;
+    wan_micro in = { .n = n,
+                     .grid = (const int64_t(*)[3])s->grid,
+                     .rows = wan_buf_of(s->rows, s->store->compute),
+                     .t = s->t,
+                     .text = wan_buf_of(s->text, s->store->compute),
+                     .text_len = s->text_len };
+    WAN_TRY(wan_model_fill(s->acts, &in, NULL));
+    s->acts->pred = s->pred;
+    s->acts->dpred = WAN_RBUF(train ? s->dpred : NULL);
+    WAN_TRY(wan_model_forward(s->acts, s->store, 0, s->z.parts, hooks));
+    WAN_TRY(d->ops->flow_loss(d, s->loss + at, s->acts->dpred, s->pred, s->zero, s->target, s->coef,
+                              &s->acts->held, s->z.out_width));
+    return train ? wan_model_backward(s->acts, s->store, 0, s->z.parts, hooks) : 0;
 }
 
 int wan_step_losses(wan_step *s, float *loss, int64_t n)
 {
-    return n ? wan_dev_read(s->m->d, loss, s->loss, (size_t)n * sizeof *loss) : 0;
+    return n ? wan_dev_read(s->d, loss, s->loss, (size_t)n * sizeof *loss) : 0;
 }
 
 int wan_step_pred(wan_step *s, float *pred, const int64_t l[4], int64_t row)
 {
-    wan_dev *d = s->m->d;
+    wan_dev *d = s->d;
     int64_t n = l[0] * l[1] * l[2] * l[3];
-    WAN_TRY(d->ops->unpatchify(d, s->noisy, WAN_RBUF(s->pred + row * s->F), l[0], l[1], l[2], l[3],
-                               WAN_PATCH_HWC));
-    return wan_dev_read(d, pred, s->noisy, (size_t)n * sizeof *pred);
+    WAN_TRY(d->ops->unpatchify(d, s->mixed, WAN_RBUF(s->pred + row * s->z.out_width), l[0], l[1],
+                               l[2], l[3], s->z.out_order));
+    return wan_dev_read(d, pred, s->mixed, (size_t)n * sizeof *pred);
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * step.h - forward and backward of one pack: from clean latents, text rows and sigmas to losses and
- * gradients (wan-model(7), Objective).  Free of files, JSON and MPI.
+ * step.h - forward and backward of one micro-batch: from clean latents, text rows and draws to
+ * losses and gradients, for any model and objective.  Free of files, JSON and MPI.
  *
  *     wan_step *s;
- *     wan_step_new(&s, model, &capacity, batch);
- *     wan_net_zero_grad(model);
- *     for each pack: wan_step_run(s, samples, n, at, 1, NULL, NULL);
+ *     wan_step_new(&s, dev, &arch, store, &capacity, batch);
+ *     wan_store_zero_grad(store);
+ *     for each pack: wan_step_run(s, samples, n, at, 1, NULL);
  *     wan_step_losses(s, loss, batch);
  *
- *   xt = (1 - sigma) x0 + sigma eps;   v = eps - x0;   loss[i] = mean over sample i of (pred - v)^2
+ *   input  = in[0] x0 + in[1] eps;   target = target[0] x0 + target[1] eps       (objective.h)
+ *   loss[i] = mean over sample i of (pred - target)^2
  *   objective = sum over packs and samples of coef[i] loss[i]
  *
  * With coef = weight / B (mean over the B samples of the global batch), or weight S_i / S (mean over
@@ -19,29 +20,34 @@
 #define WAN_TRAIN_STEP_H
 
 #include "lib/base/rng.h"
-#include "lib/model/wan/net.h"
+#include "lib/model/model.h"
+#include "lib/model/objective.h"
 
 typedef struct wan_step_sample {
-    int64_t latent[4];  /* C, T', h, w; h and w even */
+    int64_t latent[4];  /* C, T', h, w: whole patches */
     const float *x0;    /* host [C, T', h, w], normalised latent */
     const float *noise; /* host, same shape; NULL: elements 0.. of `stream`, in latent order */
     wan_rng stream;
     const float *text; /* host [text_rows, text_dim] */
     int64_t text_rows; /* 0: no caption */
-    float sigma, t;    /* t = 1000 sigma */
-    double coef;       /* factor of this sample's loss in the objective */
+    wan_draw draw;
+    double coef; /* factor of this sample's loss in the objective */
 } wan_step_sample;
 
 typedef struct wan_step {
-    wan_net *m;
-    wan_net_capacity cap;
-    int64_t F, batch;
+    wan_arch arch;
+    wan_sizes z;
+    wan_dev *d;
+    wan_store *store; /* caller's */
+    wan_acts *acts;
+    wan_capacity cap;
+    int64_t batch;
     /* device */
-    wan_real *latent, *noise, *noisy;  /* one sample, latent order */
-    wan_real *x0, *eps, *pred, *dpred; /* [S, F], order (ph, pw, c) */
-    void *rows;                        /* [S, F] in the model's compute type, order (c, ph, pw) */
-    void *text;                        /* [text_rows, text_dim] in the compute type */
-    wan_real *coef, *loss;             /* [samples], [batch] */
+    wan_real *latent, *noise, *mixed; /* one sample, latent order */
+    void *rows;                       /* [S, in_width] in the compute type, the model's order */
+    wan_real *target, *zero, *pred, *dpred; /* [S, out_width], the model's order; zero is 0 */
+    void *text;                             /* [text_rows, text_dim] in the compute type */
+    wan_real *coef, *loss;                  /* [samples], [batch] */
     /* host */
     void *text_host;
     int64_t (*grid)[3];
@@ -49,16 +55,17 @@ typedef struct wan_step {
     wan_real *t, *coef_host;
 } wan_step;
 
-/* batch: losses that are kept until they are read.  Reserves the model's memory too. */
-int wan_step_new(wan_step **out, wan_net *m, const wan_net_capacity *cap, int64_t batch)
-    WAN_MUST_CHECK;
+/* batch: losses that are kept until they are read.  Reserves the activations too.  A model whose
+ * answer has not the shape of what it is given is refused: the objectives compare the two. */
+int wan_step_new(wan_step **out, wan_dev *d, const wan_arch *arch, wan_store *store,
+                 const wan_capacity *cap, int64_t batch) WAN_MUST_CHECK;
 void wan_step_free(wan_step **s);
 /* Bytes of device memory beside the model's. */
-int64_t wan_step_bytes(const wan_net_config *c, wan_dtype compute, const wan_net_capacity *cap);
-/* Runs a pack; its losses become number at.. of those kept.  train: adds to the gradients and calls
- * on_grad (may be NULL) as wan_net_backward does. */
+int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_capacity *cap);
+/* Runs a pack; its losses become number at.. of those kept.  train: adds to the gradients; hooks
+ * (may be NULL) are called around every part. */
 int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int train,
-                 wan_net_on_grad *on_grad, void *arg) WAN_MUST_CHECK;
+                 const wan_hooks *hooks) WAN_MUST_CHECK;
 /* Waits for the device; loss: host [n], unweighted. */
 int wan_step_losses(wan_step *s, float *loss, int64_t n) WAN_MUST_CHECK;
 /* Prediction for a sample of the last pack, whose first row is `row`, to host [C, T', h, w]. */

@@ -20,13 +20,6 @@
 
 /* ---- before the device ---- */
 
-/* Attention's part of a sample's cost grows with the square of its tokens (wan-model(7), FLOPs). */
-static double quadratic(const wan_net_config *g)
-{
-    double d = (double)g->heads * g->head_dim;
-    return 4 * d / (12 * d * d + 4 * d * g->ffn + 4 * d * g->text_len);
-}
-
 static int find_resume(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
@@ -75,21 +68,11 @@ static int open_mesh(wan_train *t)
     return wan_mesh_new(&t->mesh, size, t->comm->rank, t->comm->size);
 }
 
-static int open_flow(wan_train *t)
+static int open_objective(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    t->flow = (wan_flow){ .dist = v->sampling,
-                          .reduction = v->reduction,
-                          .logit_mean = v->logit_mean,
-                          .logit_std = v->logit_std,
-                          .shift = v->shift,
-                          .sigma_min = v->sigma_min,
-                          .sigma_max = v->sigma_max,
-                          .dropout = v->cfg_dropout,
-                          .weighting = v->loss_weighting,
-                          .stratify = v->stratify,
-                          .seed = (uint64_t)v->seed };
-    t->flow.mix_uniform = t->flow.dist == WAN_FLOW_UNIFORM ? 0 : v->mix_uniform;
+    t->objective = &wan_flow_objective;
+    wan_config_fields(t->c, t->objective->fields, t->settings, 0);
     t->schedule = (wan_schedule){ .style = v->lr_style,
                                   .wsd = v->wsd_style,
                                   .init = v->warmup_init,
@@ -98,7 +81,7 @@ static int open_flow(wan_train *t)
                                   .warmup = v->warmup_iters,
                                   .decay = v->decay_iters,
                                   .tail = v->wsd_iters };
-    return wan_flow_check(&t->flow);
+    return t->objective->check(t->settings);
 }
 
 /* The encoded empty prompt: dataset.empty_text, or empty_text.safetensors beside the shards. */
@@ -117,10 +100,10 @@ static int open_empty(wan_train *t)
     }
     int rc = wan_st_open(&st, path);
     const wan_st_tensor *x = rc == 0 ? wan_st_find(st, "text") : NULL;
-    if (rc == 0 && (!x || x->rank != 2 || x->shape[1] != t->geometry.text_dim ||
-                    x->shape[0] > t->geometry.text_len))
-        rc = wan_err("%s: no tensor \"text\" of [rows <= %d, %d]", path, t->geometry.text_len,
-                     t->geometry.text_dim);
+    if (rc == 0 &&
+        (!x || x->rank != 2 || x->shape[1] != t->z.text_dim || x->shape[0] > t->z.text_len))
+        rc = wan_err("%s: no tensor \"text\" of [rows <= %lld, %lld]", path,
+                     (long long)t->z.text_len, (long long)t->z.text_dim);
     if (rc == 0) {
         t->empty_rows = x->shape[0];
         t->empty = wan_malloc((size_t)(x->count + 1), sizeof *t->empty, "empty prompt");
@@ -132,48 +115,78 @@ static int open_empty(wan_train *t)
     return rc;
 }
 
+/* Tokens of sample 0 of a source. */
+static int64_t first_tokens(const wan_train *t)
+{
+    int64_t grid[3];
+    return wan_model_grid(grid, &t->z, wan_feed_info(t->source, 0)->latent);
+}
+
+static int open_source(wan_train *t, const char *path)
+{
+    const wan_train_config *v = &t->c->v;
+    if (*v->debug_batch)
+        return wan_feed_open_batch(&t->source, v->debug_batch, t->z.in_channels, t->z.text_dim);
+    if (!*path && !t->opt.mock)
+        return wan_err("no data: give dataset.path=DIR, or --mock");
+    return wan_feed_open(&t->source, v, path, v->split, t->z.in_channels, t->z.text_dim);
+}
+
+/* The val split, read in order and without a thread. */
+static int open_val(wan_train *t, const char *path, const wan_data_options *o)
+{
+    wan_data_options own = *o;
+    own.shuffle = own.workers = 0;
+    WAN_TRY(wan_feed_open(&t->val_source, &t->c->v, path, "val", t->z.in_channels, t->z.text_dim));
+    return wan_data_new(&t->val, t->val_source, &own);
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Room for every pack that training and validation can bring. */
+static wan_capacity capacity(const wan_train *t)
+{
+    wan_capacity cap, val;
+    wan_data_capacity(t->data, &cap);
+    cap.recompute = t->c->v.recompute;
+    if (!t->val)
+        return cap;
+    wan_data_capacity(t->val, &val);
+    cap.tokens = larger(cap.tokens, val.tokens);
+    cap.samples = larger(cap.samples, val.samples);
+    cap.text_rows = larger(cap.text_rows, val.text_rows);
+    return cap;
+}
+
 static int open_data(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    const wan_net_config *g = &t->geometry;
+    const wan_sizes *z = &t->z;
     const char *path = t->opt.mock ? "" : v->data_path;
     wan_data_options o = { .seed = (uint64_t)v->seed,
                            .shuffle = v->shuffle && !*v->debug_batch,
                            .batch = v->global_batch,
                            .capacity = v->capacity,
                            .window = v->window,
-                           .text_len = g->text_len,
+                           .text_len = z->text_len,
                            .empty_text = t->empty_rows,
                            .rank = t->mesh.dp_rank,
                            .ranks = t->mesh.dp,
                            .workers = (int)v->workers,
-                           .quad = quadratic(g) };
-    if (*v->debug_batch)
-        WAN_TRY(wan_feed_open_batch(&t->source, v->debug_batch, g->in_ch, g->text_dim));
-    else if (!*path && !t->opt.mock)
-        return wan_err("no data: give dataset.path=DIR, or --mock");
-    else
-        WAN_TRY(wan_feed_open(&t->source, v, path, v->split, g->in_ch, g->text_dim));
-    if (t->opt.mock && o.capacity < v->mock_packed * wan_data_tokens(wan_feed_info(t->source, 0)))
-        o.capacity = v->mock_packed * wan_data_tokens(wan_feed_info(t->source, 0));
-    WAN_TRY(wan_data_new(&t->data, t->source, &o));
-    wan_data_capacity(t->data, &t->plan.cap);
-    if (v->eval_interval > 0 && v->eval_iters > 0 && *path && !*v->debug_batch &&
-        wan_feed_has(path, "val")) {
-        wan_net_capacity cap;
-        WAN_TRY(wan_feed_open(&t->val_source, v, path, "val", g->in_ch, g->text_dim));
-        o.shuffle = 0;
-        o.workers = 0;
-        WAN_TRY(wan_data_new(&t->val, t->val_source, &o));
-        wan_data_capacity(t->val, &cap);
-        if (cap.tokens > t->plan.cap.tokens)
-            t->plan.cap.tokens = cap.tokens;
-        if (cap.samples > t->plan.cap.samples)
-            t->plan.cap.samples = cap.samples;
-        if (cap.text_rows > t->plan.cap.text_rows)
-            t->plan.cap.text_rows = cap.text_rows;
+                           .quad = z->quad,
+                           .patch = { z->patch[0], z->patch[1], z->patch[2] } };
+    WAN_TRY(open_source(t, path));
+    if (t->opt.mock) {
+        int64_t tokens = first_tokens(t);
+        WAN_TRY(tokens);
+        o.capacity = larger(o.capacity, v->mock_packed * tokens);
     }
-    return 0;
+    WAN_TRY(wan_data_new(&t->data, t->source, &o));
+    int eval = v->eval_interval > 0 && v->eval_iters > 0 && *path && !*v->debug_batch;
+    return eval && wan_feed_has(path, "val") ? open_val(t, path, &o) : 0;
 }
 
 /* Where the run goes on: the state of the resume point, or step 0. */
@@ -210,14 +223,14 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(open_mesh(t), fail);
     WAN_GOTO(wan_comm_local(comm, &local, &t->local_ranks), fail);
     WAN_GOTO(find_weights(t), fail);
-    WAN_GOTO(wan_geometry(&t->geometry, c, t->weights), fail);
-    WAN_GOTO(open_flow(t), fail);
+    WAN_GOTO(wan_geometry(&t->arch, c, t->weights), fail);
+    wan_model_sizes(&t->z, &t->arch);
+    WAN_GOTO(open_objective(t), fail);
     WAN_GOTO(open_empty(t), fail);
     WAN_GOTO(open_data(t), fail);
     WAN_GOTO(open_state(t), fail);
-    wan_net_capacity cap = t->plan.cap;
-    cap.recompute = c->v.recompute;
-    WAN_GOTO(wan_plan_make(&t->plan, &t->geometry, o->compute, &cap, t->data, t->source,
+    wan_capacity cap = capacity(t);
+    WAN_GOTO(wan_plan_make(&t->plan, &t->arch, o->compute, &cap, t->data, t->source,
                            c->v.global_batch, t->st.position, comm->size),
              fail);
     *out = t;
@@ -230,11 +243,6 @@ fail:
 const wan_plan *wan_train_plan(const wan_train *t)
 {
     return &t->plan;
-}
-
-const wan_net_config *wan_train_geometry(const wan_train *t)
-{
-    return &t->geometry;
 }
 
 int64_t wan_train_step(const wan_train *t)
@@ -282,11 +290,14 @@ static int verify(const wan_train *t)
 static int load_weights(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
+    const wan_checkpoint_vector moments[] = { { "exp_avg", t->optim->exp_avg },
+                                              { "exp_avg_sq", t->optim->exp_avg_sq },
+                                              { NULL, NULL } };
     if (v->verify && t->comm->rank == 0)
         WAN_TRY(verify(t));
     if (t->resume) {
         int state = wan_checkpoint_has_state(t->resume);
-        WAN_TRY(wan_checkpoint_load(t->resume, t->m, v->load_optim && state ? t->optim : NULL));
+        WAN_TRY(wan_checkpoint_load(t->resume, t->store, v->load_optim && state ? moments : NULL));
         t->optim->step = t->st.updates = v->load_optim && state ? t->st.updates : 0;
         wan_info("going on from %s at step %lld%s", t->resume, (long long)t->st.step,
                  t->optim->step ? "" : ", with a new optimizer");
@@ -294,10 +305,10 @@ static int load_weights(wan_train *t)
     }
     if (t->weights) {
         wan_info("weights from %s", t->weights);
-        return wan_net_load(t->m, t->weights);
+        return wan_modelio_load(t->store, t->weights);
     }
     wan_info("random weights from seed %lld", (long long)v->seed);
-    return wan_net_init(t->m, (uint64_t)v->seed);
+    return wan_store_init(t->store, (uint64_t)v->seed);
 }
 
 /* What every rank has read on its own. */
@@ -316,8 +327,8 @@ static int same_origin(wan_train *t)
     mine.step = t->st.step;
     memcpy(mine.data, t->st.digest, sizeof mine.data);
     if (rc == 0)
-        rc = t->dev->ops->sumsq(t->dev, t->optim->sumsq, WAN_RBUF(t->m->master), t->m->params.total,
-                                0);
+        rc = t->dev->ops->sumsq(t->dev, t->optim->sumsq, WAN_RBUF(t->store->master),
+                                t->store->total, 0);
     if (rc == 0)
         rc = wan_dev_read(t->dev, &mine.weights, t->optim->sumsq, sizeof mine.weights);
     if (rc == 0)
@@ -362,8 +373,9 @@ static void say_capacity(const wan_train *t)
     if (t->plan.longest > t->c->v.capacity)
         wan_info("dataset.seq_length=%lld is less than the longest sample: packs hold %lld tokens",
                  (long long)t->c->v.capacity, (long long)t->plan.longest);
-    if (t->flow.dropout > 0)
-        wan_info("a dropped caption (flow.cfg_dropout_prob=%g) is replaced by %s", t->flow.dropout,
+    if (t->c->v.cfg_dropout > 0)
+        wan_info("a dropped caption (flow.cfg_dropout_prob=%g) is replaced by %s",
+                 t->c->v.cfg_dropout,
                  t->empty ? "the encoded empty prompt"
                           : "no text rows, which the model sees as "
                             "zeros");
@@ -398,10 +410,10 @@ int wan_train_start(wan_train *t)
         WAN_TRY(say_device(t));
         say_capacity(t);
     }
-    WAN_TRY(wan_net_new(&t->m, t->dev, &t->geometry, t->opt.compute, WAN_NET_TRAIN));
-    WAN_TRY(wan_optim_new(&t->optim, t->m, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
-    WAN_TRY(wan_step_new(&t->step, t->m, &t->plan.cap, v->global_batch));
-    WAN_TRY(wan_dp_new(&t->dp, t->m, t->comm, v->bucket_bytes));
+    WAN_TRY(wan_model_store(&t->store, t->dev, &t->arch, NULL, t->opt.compute, 1));
+    WAN_TRY(wan_optim_new(&t->optim, t->store, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
+    WAN_TRY(wan_step_new(&t->step, t->dev, &t->arch, t->store, &t->plan.cap, v->global_batch));
+    WAN_TRY(wan_dp_new(&t->dp, t->store, t->comm, v->bucket_bytes));
     WAN_TRY(alloc_step(t));
     WAN_TRY(load_weights(t));
     WAN_TRY(same_origin(t));
@@ -421,8 +433,7 @@ void wan_train_close(wan_train **pt)
     wan_dp_free(&t->dp);
     wan_step_free(&t->step);
     wan_optim_free(&t->optim);
-    if (t->m)
-        wan_net_free(&t->m);
+    wan_store_free(&t->store);
     wan_dev_close(&t->dev);
     free(t->draw);
     free(t->losses);

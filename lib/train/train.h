@@ -16,8 +16,6 @@
 #include "lib/train/config/config.h"
 #include "lib/train/plan.h"
 
-#define WAN_SIGMA_BINS 10
-
 typedef struct wan_train_options {
     const char *device; /* wan_dev_open */
     int device_flags;
@@ -38,7 +36,7 @@ typedef struct wan_report {
     double seconds, flops; /* of the step; forward and backward of all ranks */
     int64_t dropped;       /* samples trained without caption */
     int ranks;
-    const char *skipped;             /* why the step made no update, or NULL */
+    char skipped[256];               /* why the step made no update, or "" */
     double bin_loss[WAN_SIGMA_BINS]; /* unweighted, mean over the step's samples in sigma bins */
     int64_t bin_count[WAN_SIGMA_BINS];
     int has_val;
@@ -53,7 +51,6 @@ typedef int wan_report_fn(void *arg, const wan_report *r);
 int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_train_options *o)
     WAN_MUST_CHECK;
 const wan_plan *wan_train_plan(const wan_train *t);
-const wan_net_config *wan_train_geometry(const wan_train *t);
 /* -1 when the plan does not fit into the memory allowed, or of this machine (device cpu). */
 int wan_train_fits(const wan_train *t) WAN_MUST_CHECK;
 int wan_train_start(wan_train *t) WAN_MUST_CHECK;

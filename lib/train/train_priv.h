@@ -8,7 +8,7 @@
 #include "lib/dist/mesh.h"
 #include "lib/train/checkpoint/checkpoint.h"
 #include "lib/train/parallel/dp.h"
-#include "lib/train/flow.h"
+#include "lib/model/flow.h"
 #include "lib/train/optim.h"
 #include "lib/train/schedule.h"
 #include "lib/train/step.h"
@@ -20,11 +20,13 @@ struct wan_train {
     int local_ranks; /* on this machine */
     wan_train_options opt;
     wan_mesh mesh;
-    wan_net_config geometry;
+    wan_arch arch;
+    wan_sizes z;
     char *resume;  /* iter_* folder, or NULL */
     int at_home;   /* resume lies in checkpoint.save */
     char *weights; /* folder with weights to start from, or NULL */
-    wan_flow flow;
+    const wan_objective *objective;
+    _Alignas(16) unsigned char settings[WAN_OBJECTIVE_BYTES]; /* of the objective */
     wan_schedule schedule;
     wan_feed *source, *val_source;
     wan_data *data, *val;
@@ -36,25 +38,26 @@ struct wan_train {
     int64_t row;   /* skipped steps in a row */
     /* on the device */
     wan_dev *dev;
-    wan_net *m;
+    wan_store *store;
     wan_optim *optim;
     wan_step *step;
     wan_dp *dp;
     /* per step */
-    wan_flow_draw *draw; /* [batch] */
-    double *losses;      /* [batch + 2]: unweighted loss of each sample, stop and failure flags */
-    float *own;          /* [batch] */
+    wan_draw *draw; /* [batch] */
+    double *losses; /* [batch + 2]: unweighted loss of each sample, stop and failure flags */
+    float *own;     /* [batch] */
     wan_step_sample *samples;    /* [cap.samples] */
     int64_t *own_index;          /* [batch]: place in the batch of this rank's k-th loss */
     struct wan_debug_dump *dump; /* NULL: none */
 };
 
-/* Draws of the batch that starts at `position`, as training step `step`. */
-void wan_train_draw(wan_train *t, const wan_batch *b, uint64_t step);
-/* Forward (and backward) of this rank's packs of b, read from d; fills t->losses[0..n) with zeros for
+/* Draws of the batch, whose samples are those of f, as training step `step`; eval: at the fixed noise
+ * levels of a validation. */
+void wan_train_draw(wan_train *t, const wan_feed *f, const wan_batch *b, uint64_t step, int eval);
+/* Forward (and backward) of this rank's packs of b, read from d and f; fills t->losses[0..n) with zeros for
  * the samples of other ranks. */
-int wan_train_packs(wan_train *t, wan_data *d, const wan_batch *b, uint64_t step, int train)
-    WAN_MUST_CHECK;
+int wan_train_packs(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b, uint64_t step,
+                    int train) WAN_MUST_CHECK;
 /* Mean unweighted loss over train.eval_iters batches of the val split at fixed sigmas. */
 int wan_train_validate(wan_train *t, double *loss) WAN_MUST_CHECK;
 

@@ -3,6 +3,8 @@
  * "bf16" or "fp32" pick a precision, a number then one of the models. */
 #include <math.h>
 
+#include "lib/model/flow.h"
+#include "lib/model/wan/net.h"
 #include "lib/train/optim.h"
 #include "lib/train/step.h"
 #include "tests/bench/bench.h"
@@ -25,8 +27,8 @@ static int step(void *arg)
 {
     ctx *c = (ctx *)arg;
     double norm, t = bench_now();
-    WAN_TRY(wan_net_zero_grad(c->s->m));
-    WAN_TRY(wan_step_run(c->s, &c->v, 1, 0, 1, NULL, NULL));
+    WAN_TRY(wan_store_zero_grad(c->s->store));
+    WAN_TRY(wan_step_run(c->s, &c->v, 1, 0, 1, NULL));
     c->passes = bench_now() - t;
     WAN_TRY(wan_optim_norm(c->o, &norm));
     if (!isfinite(norm))
@@ -44,26 +46,29 @@ static float *noise(int64_t n, uint64_t seed)
     return x;
 }
 
+static const wan_flow flow = { .shift = 3 };
+
 static void run(const job *j, wan_dtype t)
 {
     const int64_t *l = j->latent;
     int64_t tokens = l[1] * (l[2] / 2) * (l[3] / 2), rows = j->c.text_len;
-    wan_net_capacity cap = { tokens, 1, rows + 1, WAN_RECOMPUTE_NONE };
+    wan_capacity cap = { tokens, 1, rows + 1, WAN_RECOMPUTE_NONE };
     wan_dev *d;
-    wan_net *m;
+    wan_arch arch;
+    wan_store *m;
     ctx c = { .passes = 0 };
     bench_must(wan_dev_open(&d, "cpu", 0));
-    bench_must(wan_net_new(&m, d, &j->c, t, WAN_NET_TRAIN));
-    bench_must(wan_net_init(m, 1));
-    bench_must(wan_step_new(&c.s, m, &cap, 1));
+    wan_model_arch(&arch, &wan_net_model, &j->c);
+    bench_must(wan_model_store(&m, d, &arch, NULL, t, 1));
+    bench_must(wan_store_init(m, 1));
+    bench_must(wan_step_new(&c.s, d, &arch, m, &cap, 1));
     bench_must(wan_optim_new(&c.o, m, 0.9, 0.95, 1e-8, 1));
     float *x0 = noise(l[0] * l[1] * l[2] * l[3], 1), *text = noise(rows * j->c.text_dim, 2);
     c.v = (wan_step_sample){ .latent = { l[0], l[1], l[2], l[3] },
                              .x0 = x0,
                              .text = text,
                              .text_rows = rows,
-                             .sigma = 0.6f,
-                             .t = 600,
+                             .draw = wan_flow_objective.at_sigma(&flow, 0.6f),
                              .coef = 1,
                              .stream = wan_rng_stream(3, WAN_RNG_TEST, 0, 0) };
     double s = bench_best(step, &c, j->budget);
@@ -74,7 +79,7 @@ static void run(const job *j, wan_dtype t)
     fflush(stdout);
     wan_optim_free(&c.o);
     wan_step_free(&c.s);
-    wan_net_free(&m);
+    wan_store_free(&m);
     wan_dev_close(&d);
     free(x0);
     free(text);

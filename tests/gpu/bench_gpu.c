@@ -10,6 +10,8 @@
  * ceiling measured in the same run: of the copy for bytes, of the square product for FLOPs.  The last
  * line of a step is "layers N", for step_torch.py.
  */
+#include "lib/model/flow.h"
+#include "lib/model/wan/net.h"
 #include "lib/train/optim.h"
 #include "lib/train/step.h"
 
@@ -210,18 +212,23 @@ static void ops(void)
 
 /* ---- whole steps */
 
-static int64_t need(const wan_net_config *c, const wan_net_capacity *cap)
+static int64_t need(const wan_arch *arch, const wan_capacity *cap)
 {
-    wan_net_bytes b;
+    const wan_acts_options o = { .compute = WAN_BF16, .train = 1, .cap = *cap };
+    wan_store_bytes w;
+    wan_acts_bytes a;
     wan_params p;
-    must(wan_net_plan(&b, c, WAN_BF16, WAN_NET_TRAIN, cap));
-    must(wan_net_params(&p, c));
-    int64_t n = wan_optim_bytes(p.total);
+    int64_t total;
+    must(arch->model->params(&p, arch->c));
+    must(wan_store_plan(&w, &total, &p, NULL, WAN_BF16, 1));
+    must(arch->model->acts_plan(&a, arch->c, &o));
     wan_params_free(&p);
     /* attention's workspace and cuDNN and cuBLASLt themselves: at most 5 GB */
-    return b.weights + b.grads + b.activations + b.workspace + n +
-           wan_step_bytes(c, WAN_BF16, cap) + ((int64_t)5 << 30);
+    return w.weights + w.grads + a.kept + a.work + wan_optim_bytes(total) +
+           wan_step_bytes(arch, WAN_BF16, cap) + ((int64_t)5 << 30);
 }
+
+static const wan_flow flow = { .shift = 3 };
 
 static void step(const char *name, int layers)
 {
@@ -251,17 +258,21 @@ static void step(const char *name, int layers)
                          1e-6 };
     const int64_t *g = sizes[k].grid;
     int64_t tokens = g[0] * g[1] * g[2], rows = TEXT - 1;
-    wan_net_capacity cap = { tokens, 1, TEXT, WAN_RECOMPUTE_FULL };
+    wan_capacity cap = { tokens, 1, TEXT, WAN_RECOMPUTE_FULL };
     size_t has, total;
     must(dev->backend->memory(dev, &has, &total));
-    while (!layers && k < 2 && c.layers > 1 && need(&c, &cap) > (int64_t)has)
+    wan_arch arch;
+    wan_model_arch(&arch, &wan_net_model, &c);
+    while (!layers && k < 2 && c.layers > 1 && need(&arch, &cap) > (int64_t)has) {
         c.layers--;
-    wan_net *m;
+        wan_model_arch(&arch, &wan_net_model, &c);
+    }
+    wan_store *m;
     wan_step *s;
     wan_optim *o;
-    must(wan_net_new(&m, dev, &c, WAN_BF16, WAN_NET_TRAIN));
-    must(wan_net_init(m, 1));
-    must(wan_step_new(&s, m, &cap, 1));
+    must(wan_model_store(&m, dev, &arch, NULL, WAN_BF16, 1));
+    must(wan_store_init(m, 1));
+    must(wan_step_new(&s, dev, &arch, m, &cap, 1));
     must(wan_optim_new(&o, m, 0.9, 0.95, 1e-8, 1));
     /* its zeros would make all gradients zero, and zeros draw less power */
     int head = wan_params_find(&m->params, "proj_out.weight");
@@ -274,20 +285,19 @@ static void step(const char *name, int layers)
     wan_rng_normal(&r, hw, 7, (size_t)hn);
     for (int64_t i = 0; i < hn; i++)
         hw[i] *= 0.02f;
-    must(wan_net_set(m, head, hw));
+    must(wan_store_set(m, head, hw));
     wan_step_sample v = { .latent = { 16, g[0], 2 * g[1], 2 * g[2] },
                           .x0 = x0,
                           .text = text,
                           .text_rows = rows,
-                          .sigma = 0.6f,
-                          .t = 600,
+                          .draw = wan_flow_objective.at_sigma(&flow, 0.6f),
                           .coef = 1,
                           .stream = wan_rng_stream(2, WAN_RNG_NOISE, 0, 0) };
     double best = 1e30, norm, flops = 3 * wan_net_flops(&c, 1, &tokens);
     for (int i = 0; i < 4; i++) {
         double t = wan_now();
-        must(wan_net_zero_grad(m));
-        must(wan_step_run(s, &v, 1, 0, 1, NULL, NULL));
+        must(wan_store_zero_grad(m));
+        must(wan_step_run(s, &v, 1, 0, 1, NULL));
         must(wan_optim_norm(o, &norm));
         must(wan_optim_step(o, 1e-5, 0.01, 1));
         must(wan_step_losses(s, &loss, 1));
@@ -305,7 +315,7 @@ static void step(const char *name, int layers)
     free(hw);
     wan_optim_free(&o);
     wan_step_free(&s);
-    wan_net_free(&m);
+    wan_store_free(&m);
 }
 
 int main(int argc, char **argv)

@@ -5,6 +5,8 @@
  * 50 training steps twice with the same bytes.  Needs nothing but the kernels, the model and the
  * step.
  */
+#include "lib/model/flow.h"
+#include "lib/model/wan/net.h"
 #include "lib/train/optim.h"
 #include "lib/train/step.h"
 #include "tests/tap.h"
@@ -44,6 +46,8 @@ static float *normal(uint64_t key, int64_t n, double sd)
 }
 
 /* Three samples of unlike sizes; the last has no caption. */
+static const wan_flow flow = { .shift = 3 };
+
 static batch batch_new(int text_dim, int small)
 {
     static const int64_t size[2][SAMPLES][3] = { { { 2, 8, 12 }, { 1, 6, 10 }, { 3, 4, 8 } },
@@ -60,8 +64,7 @@ static batch batch_new(int text_dim, int small)
             .text = b.text[i],
             .text_rows = rows[i],
             .stream = wan_rng_stream(7, WAN_RNG_NOISE, 0, (uint64_t)i),
-            .sigma = 0.2f + 0.3f * (float)i,
-            .t = 200.0f + 300.0f * (float)i,
+            .draw = wan_flow_objective.at_sigma(&flow, 0.2f + 0.3f * (float)i),
             .coef = 1.0 / SAMPLES,
         };
         b.tokens += g[0] * g[1] * g[2] / 4;
@@ -80,7 +83,7 @@ static void batch_free(batch *b)
 
 typedef struct run {
     wan_dev *d;
-    wan_net *m;
+    wan_store *m;
     wan_step *s;
 } run;
 
@@ -90,35 +93,37 @@ static run run_open(const char *device, const wan_net_config *c, wan_dtype compu
                     enum wan_recompute recompute)
 {
     run r = { NULL, NULL, NULL };
-    wan_net_capacity cap = { b->tokens, SAMPLES, b->rows, recompute };
+    wan_capacity cap = { b->tokens, SAMPLES, b->rows, recompute };
     must(wan_dev_open(&r.d, device, WAN_DEV_STRICT));
-    must(wan_net_new(&r.m, r.d, c, compute, WAN_NET_TRAIN));
-    must(wan_net_init(r.m, 3));
+    wan_arch arch;
+    wan_model_arch(&arch, &wan_net_model, c);
+    must(wan_model_store(&r.m, r.d, &arch, NULL, compute, 1));
+    must(wan_store_init(r.m, 3));
     for (int i = 0; i < r.m->params.n; i++) {
         int64_t n = r.m->params.v[i].count;
         float *p = malloc((size_t)n * sizeof *p), *e = normal(1000 + (uint64_t)i, n, 0.05);
-        must(wan_net_get(r.m, i, p));
+        must(wan_store_get(r.m, i, p));
         for (int64_t k = 0; k < n; k++)
             p[k] += e[k];
-        must(wan_net_set(r.m, i, p));
+        must(wan_store_set(r.m, i, p));
         free(p);
         free(e);
     }
-    must(wan_step_new(&r.s, r.m, &cap, SAMPLES));
+    must(wan_step_new(&r.s, r.d, &arch, r.m, &cap, SAMPLES));
     return r;
 }
 
 static void run_close(run *r)
 {
     wan_step_free(&r->s);
-    wan_net_free(&r->m);
+    wan_store_free(&r->m);
     wan_dev_close(&r->d);
 }
 
 static void run_once(run *r, const batch *b, float *loss, float *pred)
 {
-    must(wan_net_zero_grad(r->m));
-    must(wan_step_run(r->s, b->v, SAMPLES, 0, 1, NULL, NULL));
+    must(wan_store_zero_grad(r->m));
+    must(wan_step_run(r->s, b->v, SAMPLES, 0, 1, NULL));
     must(wan_step_losses(r->s, loss, SAMPLES));
     for (int64_t i = 0, row = 0; i < SAMPLES; i++) {
         const int64_t *l = b->v[i].latent, tokens = l[1] * l[2] * l[3] / 4;
@@ -136,7 +141,7 @@ static double grads_differ(const run *a, const run *b, double *all, const char *
     for (int i = 0; i < a->m->params.n; i++) {
         size_t n = (size_t)a->m->params.v[i].count;
         float *y = malloc(n * sizeof *y);
-        must(wan_net_get_grad(b->m, i, y));
+        must(wan_store_get_grad(b->m, i, y));
         for (size_t k = 0; k < n; k++)
             floor_rms += (double)y[k] * y[k];
         free(y);
@@ -145,8 +150,8 @@ static double grads_differ(const run *a, const run *b, double *all, const char *
     for (int i = 0; i < a->m->params.n; i++) {
         size_t n = (size_t)a->m->params.v[i].count;
         float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
-        must(wan_net_get_grad(a->m, i, x));
-        must(wan_net_get_grad(b->m, i, y));
+        must(wan_store_get_grad(a->m, i, x));
+        must(wan_store_get_grad(b->m, i, y));
         double dd = 0, ss = 0;
         for (size_t k = 0; k < n; k++) {
             dd += ((double)x[k] - y[k]) * ((double)x[k] - y[k]);
@@ -206,8 +211,8 @@ static float *train(const char *device, const wan_net_config *c, wan_dtype compu
     for (int k = 0; k < steps; k++) {
         for (int i = 0; i < SAMPLES; i++)
             b.v[i].stream = wan_rng_stream(7, WAN_RNG_NOISE, (uint64_t)k % 4, (uint64_t)i);
-        must(wan_net_zero_grad(r.m));
-        must(wan_step_run(r.s, b.v, SAMPLES, 0, 1, NULL, NULL));
+        must(wan_store_zero_grad(r.m));
+        must(wan_step_run(r.s, b.v, SAMPLES, 0, 1, NULL));
         must(wan_step_losses(r.s, loss, SAMPLES));
         must(wan_optim_norm(o, &norm));
         must(wan_optim_step(o, 2e-3, 0.01, 1.0));
@@ -215,8 +220,8 @@ static float *train(const char *device, const wan_net_config *c, wan_dtype compu
         if (k == 0)
             *first = *last;
     }
-    float *p = malloc((size_t)r.m->params.total * sizeof *p);
-    must(wan_dev_read(r.d, p, r.m->master, (size_t)r.m->params.total * sizeof *p));
+    float *p = malloc((size_t)r.m->total * sizeof *p);
+    must(wan_dev_read(r.d, p, r.m->master, (size_t)r.m->total * sizeof *p));
     wan_optim_free(&o);
     run_close(&r);
     batch_free(&b);
@@ -227,11 +232,14 @@ static void twice(const char *device, const wan_net_config *c, wan_dtype compute
 {
     wan_params ps;
     double first, last, again;
+    wan_store_bytes bytes;
+    int64_t total;
     must(wan_net_params(&ps, c));
+    must(wan_store_plan(&bytes, &total, &ps, NULL, compute, 1));
     float *a = train(device, c, compute, &first, &last);
     float *b = train(device, c, compute, &first, &again);
     const char *type = compute == WAN_BF16 ? "bf16" : "fp32";
-    ok(!memcmp(a, b, (size_t)ps.total * sizeof *a) && last == again,
+    ok(!memcmp(a, b, (size_t)total * sizeof *a) && last == again,
        "%s: %d steps twice give the same bytes", type, steps);
     ok(last < 0.8 * first, "%s: the loss falls: %.4f to %.4f", type, first, last);
     free(a);

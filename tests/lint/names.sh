@@ -21,7 +21,6 @@ image        png
 log          debug info warn die now progress verbose
 loop         train                           # the trainer's own steps
 modelfolder  model
-modelio      net                             # the transformer in and out of files
 opt          nearest parse version
 pack         packing                         # its type; wan_pack is the device's
 record       key provenance tensor entry head reader writer # parts of a record; its two ends

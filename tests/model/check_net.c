@@ -9,6 +9,7 @@
 #include "lib/model/files/modelio.h"
 #include "tests/refs.h"
 #include "tests/tap.h"
+#include "tests/netrun.h"
 
 /* Prediction: issue 3.  Gradients: 1e-4 per tensor, but never less than 8 times the reference's own
  * float32 error, which case.json states. */
@@ -82,11 +83,21 @@ static float *load_rows(const refcase *k, wan_st *st, const char *name, enum wan
     return rows;
 }
 
+static wan_net_config load_config(const refcase *k, const char *sub)
+{
+    wan_arch arch;
+    wan_net_config c;
+    MUST(wan_modelio_config(&arch, in_case(k, sub)));
+    ok(arch.model == &wan_net_model, "%s: %s is a WAN transformer", k->dir, sub);
+    memcpy(&c, arch.c, sizeof c);
+    return c;
+}
+
 static refcase open_case(const char *dir)
 {
     refcase k = { 0 };
     snprintf(k.dir, sizeof k.dir, "%s", dir);
-    MUST(wan_net_config_load(&k.c, in_case(&k, "transformer")));
+    k.c = load_config(&k, "transformer");
     MUST(wan_st_open(&k.in, in_case(&k, "in.safetensors")));
     MUST(wan_st_open(&k.out, in_case(&k, "out.safetensors")));
     if (!(k.json = wan_json_load(in_case(&k, "case.json"))))
@@ -131,16 +142,15 @@ static void close_case(refcase *k)
     free(k->sigma);
 }
 
-static wan_net *load_model(const refcase *k, wan_dev *d, const char *sub, wan_dtype compute)
+static netrun load_model(const refcase *k, wan_dev *d, const char *sub, wan_dtype compute,
+                         enum wan_recompute mode)
 {
-    wan_net *m;
-    wan_net_config c;
-    wan_net_capacity cap = { k->S, k->n, k->R + k->n, WAN_RECOMPUTE_NONE };
-    MUST(wan_net_config_load(&c, in_case(k, sub)));
+    netrun m;
+    wan_net_config c = load_config(k, sub);
+    wan_capacity cap = { k->S, k->n, k->R + k->n, mode };
     ok(memcmp(&c, &k->c, sizeof c) == 0, "%s: %s/config.json says the same sizes", k->dir, sub);
-    MUST(wan_net_new(&m, d, &c, compute, WAN_NET_TRAIN));
-    MUST(wan_net_load(m, in_case(k, sub)));
-    MUST(wan_net_reserve(m, &cap));
+    MUST(netrun_open(&m, d, &c, compute, 1, &cap));
+    MUST(wan_modelio_load(m.s, in_case(k, sub)));
     return m;
 }
 
@@ -154,25 +164,25 @@ static float *up(wan_dev *d, const float *v, int64_t n)
 }
 
 /* All gradients of m, in host memory. */
-static float *gradients(wan_net *m)
+static float *gradients(const netrun *m)
 {
-    float *g = malloc((size_t)m->params.total * 4);
-    MUST(wan_dev_read(m->d, g, m->grad, (size_t)m->params.total * 4));
+    float *g = malloc((size_t)m->s->total * 4);
+    MUST(wan_dev_read(m->d, g, m->s->grad, (size_t)m->s->total * 4));
     return g;
 }
 
 /* Distance of the gradients of two models. */
-static double grad_error(wan_net *a, wan_net *b)
+static double grad_error(const netrun *a, const netrun *b)
 {
     float *x = gradients(a), *y = gradients(b);
-    double e = rel_l2(x, y, (size_t)a->params.total);
+    double e = rel_l2(x, y, (size_t)a->s->total);
     free(x);
     free(y);
     return e;
 }
 
 /* Samples [first, first+n) forward and backward; the loss is that of case.json over all samples. */
-static double step(wan_net *m, const refcase *k, int first, int n, float *pred, float *drows)
+static double step(netrun *m, const refcase *k, int first, int n, float *pred, float *drows)
 {
     int64_t s = 0, r = 0, S = 0, R = 0;
     for (int i = 0; i < first + n; i++) {
@@ -185,13 +195,16 @@ static double step(wan_net *m, const refcase *k, int first, int n, float *pred, 
     wan_dev *d = m->d;
     float *rows = up(d, k->rows + s * 64, S * 64), *out = up(d, pred, S * 64);
     float *text = up(d, k->text + r * k->c.text_dim, R * k->c.text_dim);
-    wan_net_input in = {
-        n, k->grid + first, WAN_RBUF(rows), k->t + first, WAN_RBUF(text), k->text_len + first
-    };
+    wan_micro in = { .n = n,
+                     .grid = k->grid + first,
+                     .rows = WAN_RBUF(rows),
+                     .t = k->t + first,
+                     .text = WAN_RBUF(text),
+                     .text_len = k->text_len + first };
     float *dpred = malloc((size_t)(S * 64) * sizeof *dpred), *at = dpred, *p = pred;
     const float *target = k->target + s * 64;
     double loss = 0;
-    MUST(wan_net_forward(m, &in, out));
+    MUST(netrun_forward(m, &in, NULL, out));
     MUST(wan_dev_read(d, pred, out, (size_t)(S * 64) * 4));
     for (int i = first; i < first + n; i++) {
         int64_t count = k->grid[i][0] * k->grid[i][1] * k->grid[i][2] * 64;
@@ -203,8 +216,8 @@ static double step(wan_net *m, const refcase *k, int first, int n, float *pred, 
         }
     }
     MUST(wan_dev_write(d, out, dpred, (size_t)(S * 64) * 4));
-    MUST(wan_net_backward(m, &in, WAN_RBUF(out), NULL, NULL));
-    MUST(wan_net_input_grad(m, rows));
+    MUST(netrun_backward(m, out, NULL));
+    MUST(netrun_input_grad(m, rows));
     MUST(wan_dev_read(d, drows, rows, (size_t)(S * 64) * 4));
     wan_dev_free(d, rows);
     wan_dev_free(d, out);
@@ -236,16 +249,16 @@ static void check_tensors(const refcase *k, const char *what, const float *rows,
 }
 
 /* All gradients of m; one line for the worst, and one for each that fails. */
-static void check_grads(const refcase *k, wan_net *m, const char *what, double bound)
+static void check_grads(const refcase *k, netrun *m, const char *what, double bound)
 {
     double worst = 0;
     int compared = 0;
-    for (int i = 0; i < m->params.n; i++) {
-        const wan_param *q = &m->params.v[i];
+    for (int i = 0; i < m->s->params.n; i++) {
+        const wan_param *q = &m->s->params.v[i];
         char name[128];
         snprintf(name, sizeof name, "grad.%s", q->name);
         float *want = tensor(k->out, name, -1, NULL), *have = malloc((size_t)q->count * 4);
-        MUST(wan_net_get_grad(m, i, have));
+        MUST(wan_store_get_grad(m->s, i, have));
         if (want) {
             double e = rel_l2(have, want, (size_t)q->count), floor = 8 * own_error(k, name);
             double b = bound > floor ? bound : floor;
@@ -258,16 +271,16 @@ static void check_grads(const refcase *k, wan_net *m, const char *what, double b
         free(have);
     }
     ok(compared > 0, "%s %s: %d of %d gradients compared, worst %.2g (bound %.2g)", k->dir, what,
-       compared, m->params.n, worst, bound);
+       compared, m->s->params.n, worst, bound);
 }
 
 /* The samples one by one give the pack's prediction and, summed, its gradient. */
-static void check_pack(const refcase *k, wan_net *m, const char *what, const float *pred)
+static void check_pack(const refcase *k, netrun *m, const char *what, const float *pred)
 {
-    size_t total = (size_t)m->params.total;
+    size_t total = (size_t)m->s->total;
     size_t rows = (size_t)(k->S * 64);
     float *grad = gradients(m), *one = calloc(rows, 4), *dx = malloc(rows * 4), *sum;
-    MUST(wan_net_zero_grad(m));
+    MUST(wan_store_zero_grad(m->s));
     int64_t s = 0;
     for (int i = 0; i < k->n; i++) {
         step(m, k, i, 1, one + s * 64, dx);
@@ -287,17 +300,17 @@ static void check_case(const char *dir, const char *sub, wan_dev *d, const char 
     refcase k = open_case(dir);
     char what[64];
     snprintf(what, sizeof what, "%s %s", sub, device);
-    wan_net *m = load_model(&k, d, sub, WAN_F32);
+    netrun m = load_model(&k, d, sub, WAN_F32, WAN_RECOMPUTE_NONE);
     float *pred = calloc((size_t)(k.S * 64), 4), *dx = malloc((size_t)(k.S * 64) * 4);
-    double loss = step(m, &k, 0, k.n, pred, dx);
+    double loss = step(&m, &k, 0, k.n, pred, dx);
     float *want = tensor(k.out, "loss", -1, NULL);
     ok_err(fabs(loss / (double)*want - 1), 1e-6, "%s %s: loss", k.dir, what);
     check_tensors(&k, what, pred, "pred", WAN_PATCH_HWC, BOUND_FORWARD);
     check_tensors(&k, what, dx, "dx", WAN_PATCH_CHW, BOUND_GRAD);
-    check_grads(&k, m, what, BOUND_GRAD);
+    check_grads(&k, &m, what, BOUND_GRAD);
     if (k.n > 1)
-        check_pack(&k, m, what, pred);
-    wan_net_free(&m);
+        check_pack(&k, &m, what, pred);
+    netrun_close(&m);
     free(want);
     free(pred);
     free(dx);
@@ -308,17 +321,17 @@ static void check_case(const char *dir, const char *sub, wan_dev *d, const char 
 static void check_bf16(const char *dir, wan_dev *d, const char *device)
 {
     refcase k = open_case(dir);
-    wan_net *a = load_model(&k, d, "transformer", WAN_F32);
-    wan_net *b = load_model(&k, d, "transformer", WAN_BF16);
+    netrun a = load_model(&k, d, "transformer", WAN_F32, WAN_RECOMPUTE_NONE);
+    netrun b = load_model(&k, d, "transformer", WAN_BF16, WAN_RECOMPUTE_NONE);
     size_t n = (size_t)(k.S * 64);
     float *pa = calloc(n, 4), *pb = calloc(n, 4), *dx = malloc(n * 4);
-    step(a, &k, 0, k.n, pa, dx);
-    step(b, &k, 0, k.n, pb, dx);
+    step(&a, &k, 0, k.n, pa, dx);
+    step(&b, &k, 0, k.n, pb, dx);
     ok_err(rel_l2(pb, pa, n), BOUND_BF16, "%s bf16 %s: prediction", k.dir, device);
     ok(rel_l2(pb, pa, n) > 1e-5, "%s bf16 %s: is not float32", k.dir, device);
-    ok_err(grad_error(b, a), BOUND_BF16, "%s bf16 %s: gradient", k.dir, device);
-    wan_net_free(&a);
-    wan_net_free(&b);
+    ok_err(grad_error(&b, &a), BOUND_BF16, "%s bf16 %s: gradient", k.dir, device);
+    netrun_close(&a);
+    netrun_close(&b);
     free(pa);
     free(pb);
     free(dx);
@@ -331,72 +344,67 @@ static void check_recompute(const char *dir, wan_dev *d, const char *device)
 {
     static const char *const modes[] = { "none", "selective", "full" };
     refcase k = open_case(dir);
-    wan_net *m[3];
+    netrun m[3];
     float *pred = calloc((size_t)(k.S * 64), 4), *dx = malloc((size_t)(k.S * 64) * 4);
     for (int i = 0; i < 3; i++) {
-        wan_net_capacity cap = { k.S, k.n, k.R + k.n, (enum wan_recompute)i };
-        m[i] = load_model(&k, d, "transformer", WAN_BF16);
-        MUST(wan_net_reserve(m[i], &cap));
-        step(m[i], &k, 0, k.n, pred, dx);
+        m[i] = load_model(&k, d, "transformer", WAN_BF16, (enum wan_recompute)i);
+        step(&m[i], &k, 0, k.n, pred, dx);
         if (i)
-            ok_err(grad_error(m[i], m[0]), i == 1 ? 2e-3 : 0,
+            ok_err(grad_error(&m[i], &m[0]), i == 1 ? 2e-3 : 0,
                    "%s bf16 %s: gradient under recompute %s", k.dir, device, modes[i]);
     }
     for (int i = 0; i < 3; i++)
-        wan_net_free(&m[i]);
+        netrun_close(&m[i]);
     free(pred);
     free(dx);
     close_case(&k);
 }
 
 /* The official initialisation: sizes of the entries, and that a seed is a seed. */
+static const struct {
+    const char *name;
+    double rms;
+} init_sizes[] = {
+    { "blocks.0.ffn.net.0.proj.weight", 0.11180 }, /* sqrt(6/(64+96)) / sqrt(3) */
+    { "condition_embedder.text_embedder.linear_1.weight", 0.02 },
+    { "condition_embedder.time_proj.weight", 0.066815 }, /* sqrt(6/(64+384)) / sqrt(3) */
+    { "blocks.0.scale_shift_table", 0.125 },             /* 1/sqrt(64) */
+    { "proj_out.weight", 0 },
+    { "blocks.0.attn1.to_q.bias", 0 },
+    { "blocks.0.attn1.norm_q.weight", 1 },
+    { "blocks.0.norm2.bias", 0 },
+};
+
+static double rms_of(const wan_store *s, const char *name)
+{
+    int at = wan_params_find(&s->params, name);
+    const float *v = wan_store_master(s, at);
+    double sum = 0;
+    for (int64_t j = 0; j < s->item[at].count; j++)
+        sum += (double)v[j] * (double)v[j];
+    return sqrt(sum / (double)s->item[at].count);
+}
+
 static void check_init(wan_dev *d)
 {
-    wan_net_config c = { .heads = 2,
-                         .head_dim = 32,
-                         .layers = 1,
-                         .ffn = 96,
-                         .in_ch = 16,
-                         .out_ch = 16,
-                         .text_dim = 40,
-                         .text_len = 512,
-                         .freq_dim = 64,
-                         .patch_h = 2,
-                         .patch_w = 2,
-                         .eps = 1e-6 };
-    static const struct {
-        const char *name;
-        double rms;
-    } want[] = {
-        { "blocks.0.ffn.net.0.proj.weight", 0.11180 }, /* sqrt(6/(64+96)) / sqrt(3) */
-        { "condition_embedder.text_embedder.linear_1.weight", 0.02 },
-        { "condition_embedder.time_proj.weight", 0.066815 }, /* sqrt(6/(64+384)) / sqrt(3) */
-        { "blocks.0.scale_shift_table", 0.125 },             /* 1/sqrt(64) */
-        { "proj_out.weight", 0 },
-        { "blocks.0.attn1.to_q.bias", 0 },
-        { "blocks.0.attn1.norm_q.weight", 1 },
-        { "blocks.0.norm2.bias", 0 },
-    };
-    wan_net *m, *again;
-    MUST(wan_net_new(&m, d, &c, WAN_F32, WAN_NET_TRAIN));
-    MUST(wan_net_new(&again, d, &c, WAN_F32, WAN_NET_TRAIN));
-    MUST(wan_net_init(m, 7));
-    MUST(wan_net_init(again, 7));
-    size_t bytes = (size_t)m->params.total * 4;
-    ok(memcmp(m->master, again->master, bytes) == 0, "init: the same seed");
-    MUST(wan_net_init(again, 8));
-    ok(memcmp(m->master, again->master, bytes) != 0, "init: another seed");
-    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        const wan_param *q = &m->params.v[wan_params_find(&m->params, want[i].name)];
-        double sum = 0;
-        for (int64_t j = 0; j < q->count; j++)
-            sum += (double)m->master[q->offset + j] * (double)m->master[q->offset + j];
-        double rms = sqrt(sum / (double)q->count);
-        ok(fabs(rms - want[i].rms) <= 0.1 * want[i].rms, "init: %s is of size %.4f, expected %.4f",
-           want[i].name, rms, want[i].rms);
+    const wan_net_config c = { 2, 32, 1, 96, 16, 16, 40, 512, 64, 2, 2, 1e-6 };
+    netrun m, again;
+    const wan_capacity cap = { 1, 1, 1, WAN_RECOMPUTE_NONE };
+    MUST(netrun_open(&m, d, &c, WAN_F32, 1, &cap));
+    MUST(netrun_open(&again, d, &c, WAN_F32, 1, &cap));
+    MUST(wan_store_init(m.s, 7));
+    MUST(wan_store_init(again.s, 7));
+    size_t bytes = (size_t)m.s->total * 4;
+    ok(memcmp(m.s->master, again.s->master, bytes) == 0, "init: the same seed");
+    MUST(wan_store_init(again.s, 8));
+    ok(memcmp(m.s->master, again.s->master, bytes) != 0, "init: another seed");
+    for (size_t i = 0; i < sizeof init_sizes / sizeof *init_sizes; i++) {
+        double want = init_sizes[i].rms, rms = rms_of(m.s, init_sizes[i].name);
+        ok(fabs(rms - want) <= 0.1 * want, "init: %s is of size %.4f, expected %.4f",
+           init_sizes[i].name, rms, want);
     }
-    wan_net_free(&m);
-    wan_net_free(&again);
+    netrun_close(&m);
+    netrun_close(&again);
 }
 
 static void check_device(const refs *cases, wan_dev *d, const char *device)

@@ -5,8 +5,8 @@
  * them, and cached against computed context.
  */
 #include "lib/base/rng.h"
-#include "lib/model/wan/net.h"
 #include "tests/tap.h"
+#include "tests/netrun.h"
 
 enum { N = 3, TEXT_LEN = 9 };
 
@@ -59,22 +59,22 @@ static double rel(const double *a, const double *b, int64_t n)
 }
 
 /* Every parameter random and of a size that keeps all gates open. */
-static void randomise(wan_net *m)
+static void randomise(wan_store *s)
 {
-    for (int i = 0; i < m->params.n; i++) {
-        const wan_param *q = &m->params.v[i];
-        double *p = m->master + q->offset;
-        int matrix = q->rank > 1 && !strstr(q->name, "table");
+    for (int i = 0; i < s->params.n; i++) {
+        const wan_param *q = &s->params.v[i];
+        double *p = wan_store_master(s, i);
+        int matrix = q->rank > 1 && q->role != WAN_ROLE_MODULATION;
         noise(p, q->count, 100 + (uint64_t)i,
               matrix ? 1 / sqrt((double)q->count / (double)q->shape[0]) : 0.4);
-        if (strstr(q->name, "norm") && strstr(q->name, "weight"))
+        if (q->init == WAN_INIT_ONE)
             for (int64_t j = 0; j < q->count; j++)
                 p[j] += 1;
     }
 }
 
 typedef struct data {
-    wan_net_input in;
+    wan_micro in;
     int64_t S, rows;
     double *x, *text, *r, *pred; /* r: the loss is <r, pred> */
 } data;
@@ -134,33 +134,32 @@ static void free_data(data *d)
     free(d->pred);
 }
 
-static wan_net *make_model(enum wan_recompute mode)
+static netrun make_model(enum wan_recompute mode)
 {
-    wan_net *m;
-    wan_net_capacity cap = { 40, N, N * TEXT_LEN, mode };
-    MUST(wan_net_new(&m, dev, &config, WAN_REAL, WAN_NET_TRAIN));
-    MUST(wan_net_reserve(m, &cap));
-    randomise(m);
+    netrun m;
+    wan_capacity cap = { 40, N, N * TEXT_LEN, mode };
+    MUST(netrun_open(&m, dev, &config, WAN_REAL, 1, &cap));
+    randomise(m.s);
     return m;
 }
 
-static double loss(wan_net *m, data *d)
+static double loss(netrun *m, data *d)
 {
     double sum = 0;
-    MUST(wan_net_forward(m, &d->in, d->pred));
+    MUST(netrun_forward(m, &d->in, NULL, d->pred));
     for (int64_t i = 0; i < d->S * 4 * config.out_ch; i++)
         sum += d->r[i] * d->pred[i];
     return sum;
 }
 
-static void gradient(wan_net *m, data *d)
+static void gradient(netrun *m, data *d)
 {
     loss(m, d);
-    MUST(wan_net_backward(m, &d->in, WAN_RBUF(d->r), NULL, NULL));
+    MUST(netrun_backward(m, d->r, NULL));
 }
 
 /* Slope of the loss along a random direction of p [n], against <g, direction>. */
-static double slope_error(wan_net *m, data *d, double *p, const double *g, int64_t n)
+static double slope_error(netrun *m, data *d, double *p, const double *g, int64_t n)
 {
     const double h = 1e-5;
     double *dir = malloc((size_t)n * 8), *keep = malloc((size_t)n * 8);
@@ -184,149 +183,202 @@ static double slope_error(wan_net *m, data *d, double *p, const double *g, int64
 
 static void check_slopes(void)
 {
-    wan_net *m = make_model(WAN_RECOMPUTE_NONE);
+    netrun m = make_model(WAN_RECOMPUTE_NONE);
     data d = make_data(0, N, 0);
     double *gx = malloc((size_t)d.S * 4 * (size_t)config.in_ch * 8);
-    gradient(m, &d);
-    MUST(wan_net_input_grad(m, gx));
-    ok_err(slope_error(m, &d, d.x, gx, d.S * 4 * config.in_ch), 1e-7, "slope of the input");
+    gradient(&m, &d);
+    MUST(netrun_input_grad(&m, gx));
+    ok_err(slope_error(&m, &d, d.x, gx, d.S * 4 * config.in_ch), 1e-7, "slope of the input");
     double worst = 0;
-    for (int i = 0; i < m->params.n; i++) {
-        const wan_param *q = &m->params.v[i];
-        double e = slope_error(m, &d, m->master + q->offset, m->grad + q->offset, q->count);
+    for (int i = 0; i < m.s->params.n; i++) {
+        const wan_param *q = &m.s->params.v[i];
+        double e = slope_error(&m, &d, wan_store_master(m.s, i), wan_store_g(m.s, i), q->count);
         if (!(e <= 1e-7))
             ok_err(e, 1e-7, "slope of %s", q->name);
         worst = e > worst ? e : worst;
     }
-    ok_err(worst, 1e-7, "slopes of all %d parameters", m->params.n);
+    ok_err(worst, 1e-7, "slopes of all %d parameters", m.s->params.n);
     free(gx);
     free_data(&d);
-    wan_net_free(&m);
+    netrun_close(&m);
 }
 
 static void check_recompute(void)
 {
     static const char *const name[] = { "none", "selective", "full" };
     data d = make_data(0, N, 0);
-    wan_net *m[3];
+    netrun m[3];
     for (int i = 0; i < 3; i++) {
         m[i] = make_model((enum wan_recompute)i);
         size_t before;
-        gradient(m[i], &d);
-        MUST(wan_net_zero_grad(m[i]));
+        gradient(&m[i], &d);
+        MUST(wan_store_zero_grad(m[i].s));
         before = dev->allocated;
-        gradient(m[i], &d);
+        gradient(&m[i], &d);
         ok(dev->allocated == before, "recompute %s: a step allocates nothing", name[i]);
         if (i)
-            ok(!memcmp(m[i]->grad, m[0]->grad, (size_t)m[0]->params.total * 8),
+            ok(!memcmp(m[i].s->grad, m[0].s->grad, (size_t)m[0].s->total * 8),
                "recompute %s: gradients identical", name[i]);
     }
     for (int i = 0; i < 3; i++)
-        wan_net_free(&m[i]);
+        netrun_close(&m[i]);
     free_data(&d);
 }
 
 /* One zero row weighted log(m) is the same as m zero rows. */
 static void check_text(void)
 {
-    wan_net *a = make_model(WAN_RECOMPUTE_NONE), *b = make_model(WAN_RECOMPUTE_NONE);
+    netrun a = make_model(WAN_RECOMPUTE_NONE), b = make_model(WAN_RECOMPUTE_NONE);
     data d = make_data(0, N, 0), full = make_data(0, N, 1);
-    gradient(a, &d);
-    gradient(b, &full);
+    gradient(&a, &d);
+    gradient(&b, &full);
     ok_err(rel(d.pred, full.pred, d.S * 4 * config.out_ch), 1e-12, "one zero text row: prediction");
     double worst = 0;
-    for (int i = 0; i < a->params.n; i++) {
-        const wan_param *q = &a->params.v[i];
-        double e = rel(a->grad + q->offset, b->grad + q->offset, q->count);
+    for (int i = 0; i < a.s->params.n; i++) {
+        double e = rel(wan_store_g(a.s, i), wan_store_g(b.s, i), a.s->item[i].count);
         worst = e > worst ? e : worst;
     }
     ok_err(worst, 1e-11, "one zero text row: gradients");
-    wan_net_free(&a);
-    wan_net_free(&b);
+    netrun_close(&a);
+    netrun_close(&b);
     free_data(&d);
     free_data(&full);
 }
 
 static void check_pack(void)
 {
-    wan_net *a = make_model(WAN_RECOMPUTE_NONE), *b = make_model(WAN_RECOMPUTE_NONE);
+    netrun a = make_model(WAN_RECOMPUTE_NONE), b = make_model(WAN_RECOMPUTE_NONE);
     data d = make_data(0, N, 0);
     double worst = 0;
     const double *at = d.pred;
-    gradient(a, &d);
+    gradient(&a, &d);
     for (int i = 0; i < N; i++) {
         data one = make_data(i, 1, 0);
-        gradient(b, &one);
+        gradient(&b, &one);
         double e = rel(one.pred, at, one.S * 4 * config.out_ch);
         worst = e > worst ? e : worst;
         at += one.S * 4 * config.out_ch;
         free_data(&one);
     }
     ok_err(worst, 1e-12, "a pack predicts what its samples predict alone");
-    ok_err(rel(a->grad, b->grad, a->params.total), 1e-12, "a pack's gradient is the sum of theirs");
-    wan_net_free(&a);
-    wan_net_free(&b);
+    ok_err(rel(a.s->grad, b.s->grad, a.s->total), 1e-12, "a pack's gradient is the sum of theirs");
+    netrun_close(&a);
+    netrun_close(&b);
     free_data(&d);
+}
+
+/* Two micro-batches alive at once, backward in the other order, in one shared work space. */
+static void check_alive(void)
+{
+    netrun a = make_model(WAN_RECOMPUTE_SELECTIVE), b = make_model(WAN_RECOMPUTE_SELECTIVE);
+    data one = make_data(0, 1, 0), two = make_data(1, 2, 0);
+    wan_acts_options o = { .compute = WAN_REAL, .train = 1, .cap = b.a->cap };
+    wan_acts *second;
+    gradient(&a, &two);
+    gradient(&a, &one);
+    MUST(wan_model_acts(&second, dev, &b.arch, &o, b.a));
+    netrun c = b;
+    c.a = second;
+    loss(&b, &one);
+    loss(&c, &two);
+    MUST(netrun_backward(&c, two.r, NULL));
+    MUST(netrun_backward(&b, one.r, NULL));
+    ok_err(rel(b.s->grad, a.s->grad, a.s->total), 1e-15,
+           "two micro-batches at once: the gradient of one after the other");
+    wan_model_acts_free(&second);
+    netrun_close(&a);
+    netrun_close(&b);
+    free_data(&one);
+    free_data(&two);
 }
 
 static void check_context(void)
 {
     data d = make_data(0, N, 0);
-    wan_net *a = make_model(WAN_RECOMPUTE_NONE), *m;
-    wan_net_capacity cap = { 40, N, N * TEXT_LEN, WAN_RECOMPUTE_NONE };
+    netrun a = make_model(WAN_RECOMPUTE_NONE), m;
+    wan_capacity cap = { 40, N, N * TEXT_LEN, WAN_RECOMPUTE_NONE };
     double *pred = malloc((size_t)d.S * 4 * (size_t)config.out_ch * 8);
-    wan_net_context *c;
-    loss(a, &d);
-    MUST(wan_net_new(&m, dev, &config, WAN_REAL, 0));
-    MUST(wan_net_reserve(m, &cap));
-    randomise(m);
-    MUST(wan_net_forward(m, &d.in, pred));
+    wan_context *c;
+    loss(&a, &d);
+    MUST(netrun_open(&m, dev, &config, WAN_REAL, 0, &cap));
+    randomise(m.s);
+    MUST(netrun_forward(&m, &d.in, NULL, pred));
     ok_err(rel(pred, d.pred, d.S * 4 * config.out_ch), 1e-14, "forward without training");
-    MUST(wan_net_context_new(&c, m, d.in.text, d.in.text_len, N));
+    MUST(wan_model_context(&c, m.s, &m.arch, d.in.text, d.in.text_len, N));
     for (int twice = 0; twice < 2; twice++) {
         memset(pred, 0, (size_t)d.S * 4 * (size_t)config.out_ch * 8);
-        MUST(wan_net_forward_cached(m, &d.in, c, pred));
+        MUST(netrun_forward(&m, &d.in, c, pred));
     }
     ok_err(rel(pred, d.pred, d.S * 4 * config.out_ch), 1e-14, "forward with cached context");
-    wan_net_context_free(&c);
-    wan_net_free(&m);
-    wan_net_free(&a);
+    wan_model_context_free(m.arch.model, &c);
+    netrun_close(&m);
+    netrun_close(&a);
     free(pred);
     free_data(&d);
 }
 
-static int hits[8];
-static int count_hits(void *arg, int block)
+/* Blocks of a stage alone: parts in two calls are parts in one. */
+static void check_range(void)
+{
+    netrun a = make_model(WAN_RECOMPUTE_NONE), b = make_model(WAN_RECOMPUTE_NONE);
+    data d = make_data(0, N, 0);
+    gradient(&a, &d);
+    MUST(wan_model_fill(b.a, &d.in, NULL));
+    b.a->pred = d.pred;
+    b.a->dpred = WAN_RBUF(d.r);
+    MUST(wan_model_forward(b.a, b.s, 0, 2, NULL));
+    MUST(wan_model_forward(b.a, b.s, 2, b.z.parts, NULL));
+    MUST(wan_model_backward(b.a, b.s, 0, b.z.parts, NULL));
+    ok(!memcmp(a.s->grad, b.s->grad, (size_t)a.s->total * 8), "a range of parts, then the rest");
+    netrun_close(&a);
+    netrun_close(&b);
+    free_data(&d);
+}
+
+static int hits[16];
+static int count_hits(void *arg, int part)
 {
     int *at = arg;
-    hits[(*at)++] = block;
+    hits[(*at)++] = part;
     return 0;
+}
+
+static void check_hooks(netrun *m, data *d)
+{
+    int at = 0;
+    wan_hooks h = { &at, count_hits, count_hits, count_hits, count_hits };
+    MUST(wan_model_fill(m->a, &d->in, NULL));
+    m->a->pred = d->pred;
+    MUST(wan_model_forward(m->a, m->s, 0, m->z.parts, &h));
+    MUST(netrun_backward(m, d->r, &h));
+    static const int want[16] = { 0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 2, 2, 1, 1, 0, 0 };
+    ok(at == 16 && !memcmp(hits, want, sizeof want),
+       "hooks: before and after every part, backward from the head");
 }
 
 static void check_calls(void)
 {
-    wan_net *m = make_model(WAN_RECOMPUTE_FULL);
+    netrun m = make_model(WAN_RECOMPUTE_FULL);
     data d = make_data(0, N, 0);
-    int at = 0;
-    loss(m, &d);
-    MUST(wan_net_backward(m, &d.in, WAN_RBUF(d.r), count_hits, &at));
-    ok(at == 3 && hits[0] == 1 && hits[1] == 0 && hits[2] == -1,
-       "on_grad: blocks from the end, then -1");
+    check_hooks(&m, &d);
     int64_t big[1][3] = { { 1, 2, 1025 } };
-    wan_net_input in = d.in;
+    wan_micro in = d.in;
     in.n = 1;
     in.grid = (const int64_t(*)[3])big;
-    int rc = wan_net_forward(m, &in, d.pred);
+    int rc = netrun_forward(&m, &in, NULL, d.pred);
     ok(rc < 0 && strstr(wan_err_text(), "1x2x1025"), "a grid beyond the RoPE range is refused: %s",
        wan_err_text());
-    ok(wan_net_backward(m, &d.in, WAN_RBUF(d.r), NULL, NULL) < 0,
-       "backward after a failed forward: refused");
-    wan_net_bytes bytes;
-    wan_net_capacity cap = { 40, N, N * TEXT_LEN, WAN_RECOMPUTE_FULL };
+    ok(netrun_backward(&m, d.r, NULL) < 0, "backward after a failed forward: refused");
+    wan_acts_options o = { .compute = WAN_REAL, .train = 1, .cap = m.a->cap };
+    wan_store_bytes weights;
+    wan_acts_bytes acts;
+    int64_t length;
     size_t before = dev->allocated;
-    MUST(wan_net_plan(&bytes, &config, WAN_REAL, WAN_NET_TRAIN, &cap));
-    wan_net_free(&m);
-    int64_t planned = bytes.weights + bytes.grads + bytes.activations + bytes.workspace;
+    MUST(wan_store_plan(&weights, &length, &m.s->params, NULL, WAN_REAL, 1));
+    MUST(m.arch.model->acts_plan(&acts, m.arch.c, &o));
+    ok(length == m.s->total, "planned length of the flat vector");
+    netrun_close(&m);
+    int64_t planned = weights.weights + weights.grads + acts.kept + acts.work;
     int64_t real = (int64_t)(before - dev->allocated);
     ok(real >= planned && real < planned + 4096, "planned %lld bytes, taken %lld",
        (long long)planned, (long long)real);
@@ -340,6 +392,8 @@ int main(void)
     check_recompute();
     check_text();
     check_pack();
+    check_alive();
+    check_range();
     check_context();
     check_calls();
     wan_dev_close(&dev);

@@ -8,6 +8,7 @@
 #include "lib/model/sample/sampler.h"
 #include "tests/refs.h"
 #include "tests/tap.h"
+#include "tests/netrun.h"
 
 static void die(void)
 {
@@ -91,19 +92,19 @@ static float *tensor(wan_st *st, const char *name, int64_t *rows, int64_t *count
 
 typedef struct guided {
     wan_dev *d;
-    wan_net *m;
-    wan_net_context *cond, *uncond;
+    netrun m;
+    wan_context *cond, *uncond;
     int64_t C, T, h, w, grid[1][3];
     float *rows, *pred, *v[2];
     double scale;
 } guided;
 
-static void branch(guided *g, const wan_net_context *ctx, wan_real t, float *v)
+static void branch(guided *g, const wan_context *ctx, wan_real t, float *v)
 {
-    wan_net_input in = {
+    wan_micro in = {
         .n = 1, .grid = (const int64_t(*)[3])g->grid, .rows = WAN_RBUF(g->rows), .t = &t
     };
-    MUST(wan_net_forward_cached(g->m, &in, ctx, g->pred));
+    MUST(netrun_forward(&g->m, &in, ctx, g->pred));
     MUST(g->d->ops->unpatchify(g->d, v, WAN_RBUF(g->pred), g->C, g->T, g->h, g->w, WAN_PATCH_HWC));
 }
 
@@ -163,15 +164,16 @@ static void *open_in(const char *dir, const char *name, wan_st **st)
     return NULL;
 }
 
-static void open_model(guided *g, const char *dir, const char *device)
+static void open_model(guided *g, const char *dir, const char *device, int64_t tokens)
 {
-    wan_net_config c;
+    wan_arch arch;
+    const wan_capacity cap = { tokens, 1, 1, WAN_RECOMPUTE_NONE };
     char path[640];
     snprintf(path, sizeof path, "%s/transformer", dir);
     MUST(wan_dev_open(&g->d, device, 0));
-    MUST(wan_net_config_load(&c, path));
-    MUST(wan_net_new(&g->m, g->d, &c, WAN_F32, 0));
-    MUST(wan_net_load(g->m, path));
+    MUST(wan_modelio_config(&arch, path));
+    MUST(netrun_open(&g->m, g->d, (const wan_net_config *)(const void *)arch.c, WAN_F32, 0, &cap));
+    MUST(wan_modelio_load(g->m.s, path));
 }
 
 static void check_pipe(const char *dir, const char *device)
@@ -185,16 +187,15 @@ static void check_pipe(const char *dir, const char *device)
     snprintf(who, sizeof who, "%.40s %s", refs_name(dir), device);
     open_in(dir, "in.safetensors", &in);
     open_in(dir, "out.safetensors", &out);
-    open_model(&g, dir, device);
     const int64_t *shape = wan_st_find(in, "noise")->shape;
     g.C = shape[0], g.T = shape[1], g.h = shape[2], g.w = shape[3];
     memcpy(g.grid[0], (int64_t[]){ g.T, g.h / 2, g.w / 2 }, sizeof g.grid[0]);
     int64_t rows[2], n = g.C * g.T * g.h * g.w;
     float *text = tensor(in, "text", &rows[0], NULL);
     float *negative = tensor(in, "negative", &rows[1], NULL);
-    MUST(wan_net_reserve(g.m, &(wan_net_capacity){ n / 64, 1, 1, WAN_RECOMPUTE_NONE }));
-    MUST(wan_net_context_new(&g.cond, g.m, WAN_RBUF(text), &rows[0], 1));
-    MUST(wan_net_context_new(&g.uncond, g.m, WAN_RBUF(negative), &rows[1], 1));
+    open_model(&g, dir, device, n / 64);
+    MUST(wan_model_context(&g.cond, g.m.s, &g.m.arch, WAN_RBUF(text), &rows[0], 1));
+    MUST(wan_model_context(&g.uncond, g.m.s, &g.m.arch, WAN_RBUF(negative), &rows[1], 1));
     float **buffers[] = { &g.rows, &g.pred, &g.v[0], &g.v[1] };
     for (int i = 0; i < 4; i++)
         *buffers[i] = malloc((size_t)n * 4);
@@ -205,9 +206,9 @@ static void check_pipe(const char *dir, const char *device)
                      json_number_value(json_object_get(j, "flow_shift")));
     for (int i = 0; i < 4; i++)
         free(*buffers[i]);
-    wan_net_context_free(&g.cond);
-    wan_net_context_free(&g.uncond);
-    wan_net_free(&g.m);
+    wan_model_context_free(g.m.arch.model, &g.cond);
+    wan_model_context_free(g.m.arch.model, &g.uncond);
+    netrun_close(&g.m);
     wan_dev_close(&g.d);
     wan_st_close(&in);
     wan_st_close(&out);

@@ -44,14 +44,14 @@ mutate() { # mutate NAME CHECKS FILE PERL-EXPRESSION [FILE EXPRESSION]...
 
 only="$*"
 mutate norms-swapped "net" lib/model/wan/net_forward.c \
-    's/WAN_TRY\(norm_affine\(m, l\)\);/WAN_TRY(norm_mod(m, C(U2), RL(M2), RL(R2), RL(X1), 3));/;
-     s/WAN_TRY\(norm_mod\(m, C\(U3\), RL\(M3\), RL\(R3\), RL\(X2\), 3\)\);/WAN_TRY(m->d->ops->ln_affine_forward(m->d, C(U3), RL(M3), RL(R3), RL(X2), b->lnw.p, b->lnb.p, tokens(m), wan_net_width(&m->c), m->c.eps));/;
+    's/WAN_TRY\(norm_affine\(r\)\);/WAN_TRY(norm_mod(r, C(U2), RL(M2), RL(R2), RL(X1), 3));/;
+     s/WAN_TRY\(norm_mod\(r, C\(U3\), RL\(M3\), RL\(R3\), RL\(X2\), 3\)\);/WAN_TRY(r->op->ln_affine_forward(r->d, C(U3), RL(M3), RL(R3), RL(X2), r->b.lnw.p, r->b.lnb.p, tokens(r), r->a->z.D, r->a->c.eps));/;
      s/static int norm_affine/__attribute__((unused)) static int norm_affine/'
 mutate qk-norm-per-head "net" kernels/rmsnorm.c \
     's/wan_row_dot\(a, a, D\) \/ \(wan_real\)D \+ WAN_C\(eps\)/wan_row_dot(a, a, head_dim) \/ (wan_real)head_dim + WAN_C(eps)/'
 mutate sinusoid-sine-first "net" kernels/embed.c \
     's/(y\[i \* dim \+ j\] = \(wan_real\))cos/${1}sin/; s/(y\[i \* dim \+ h \+ j\] = \(wan_real\))sin/${1}cos/'
-mutate gelu-erf-for-tanh "net" lib/model/wan/net_forward.c 's/(b->f1.*)WAN_ACT_GELU_TANH/${1}WAN_ACT_GELU_ERF/'
+mutate gelu-erf-for-tanh "net" lib/model/wan/net_forward.c 's/(r->b.f1.*)WAN_ACT_GELU_TANH/${1}WAN_ACT_GELU_ERF/'
 mutate gate-plus-one "net" kernels/residual.c 's/xs\[j\] \+ a\[j\] \* g\[j\]/xs[j] + a[j] * (1 + g[j])/'
 mutate uint8-rounded "sampler vae" kernels/vaeop.c 's/\(v \+ 1\) \/ 2 \* 255\)/(v + 1) \/ 2 * 255 + WAN_C(0.5))/'
 mutate vae-first-frame-in-time-conv "vae" lib/model/vae/vae_stream.c \
@@ -61,7 +61,7 @@ mutate text-padding-masked "net" lib/model/wan/net_prepare.c 's/\(wan_real\)log\
 mutate corrector-of-next-order "sampler" lib/model/sample/sampler.c \
     's/if \(s->last_order == 1\)/if ((i + 1 < 2 || s->steps - i < 2 ? 1 : 2) == 1)/'
 mutate timestep-bf16 "net" lib/model/wan/net_prepare.c \
-    's/(memcpy\(p->host, in->t, \(size_t\)in->n \* sizeof \*p->host\);)/$1\n    for (int i = 0; i < in->n; i++)\n        p->host[i] = wan_bf16_to_f32(wan_f32_to_bf16((float)p->host[i]));/'
+    's/(memcpy\(a->host, in->t, \(size_t\)in->n \* sizeof \*a->host\);)/$1\n    for (int i = 0; i < in->n; i++)\n        a->host[i] = wan_bf16_to_f32(wan_f32_to_bf16((float)a->host[i]));/'
 echo "1..$n"
 echo "$((n - bad)) of $n mutations were caught"
 [ $bad -eq 0 ]

@@ -3,19 +3,23 @@
  * check_flow.c - the draws of flow matching: distributions against quantiles computed here, the cut,
  * the mixture, strata, dropout, and that every sample has its own numbers.
  */
-#include "lib/train/flow.h"
+#include "lib/model/flow.h"
 #include "tests/tap.h"
 
 #define N 40000
 
 static wan_flow base(void)
 {
-    return (wan_flow){ .dist = WAN_FLOW_UNIFORM,
-                       .logit_std = 1,
-                       .shift = 3,
-                       .sigma_max = 1,
-                       .weighting = 1,
-                       .seed = 1234 };
+    return (wan_flow){
+        .dist = WAN_FLOW_UNIFORM, .logit_std = 1, .shift = 3, .sigma_max = 1, .weighting = 1
+    };
+}
+
+static wan_draw draw(const wan_flow *f, uint64_t step, uint64_t position, int64_t index,
+                     int64_t batch)
+{
+    const wan_draw_at at = { 1234, step, position, index, batch, 0 };
+    return wan_flow_draw(f, &at);
 }
 
 static int ascending(const void *a, const void *b)
@@ -29,7 +33,7 @@ static float *draws(const wan_flow *f)
 {
     float *s = malloc(N * sizeof *s);
     for (int i = 0; i < N; i++)
-        s[i] = wan_flow_sample(f, (uint64_t)i / 100, (uint64_t)i, i % 100, 100).sigma;
+        s[i] = draw(f, (uint64_t)i / 100, (uint64_t)i, i % 100, 100).sigma;
     qsort(s, N, sizeof *s, ascending);
     return s;
 }
@@ -157,9 +161,9 @@ static void independence(void)
     double sx = 0, sy = 0, sxx = 0, syy = 0, sxy = 0;
     int drops = 0, same = 0;
     for (int i = 0; i < N; i++) {
-        wan_flow_draw a = wan_flow_sample(&f, 7, (uint64_t)i, 0, 1);
-        wan_flow_draw b = wan_flow_sample(&f, 7, (uint64_t)i + 1, 0, 1);
-        wan_flow_draw c = wan_flow_sample(&f, 8, (uint64_t)i, 0, 1);
+        wan_draw a = draw(&f, 7, (uint64_t)i, 0, 1);
+        wan_draw b = draw(&f, 7, (uint64_t)i + 1, 0, 1);
+        wan_draw c = draw(&f, 8, (uint64_t)i, 0, 1);
         sx += a.sigma;
         sy += b.sigma;
         sxx += (double)a.sigma * a.sigma;
@@ -172,11 +176,10 @@ static void independence(void)
     ok(same < 3, "neighbours and steps do not share sigmas (%d do)", same);
     ok_err(fabs(r), 0.0165, "neighbours are not correlated");
     ok_err(fabs(drops / (double)N - 0.1), 0.005, "captions dropped in 1 of 10");
-    wan_flow g = f;
-    g.seed = 99;
-    ok(wan_flow_sample(&f, 3, 17, 1, 8).sigma != wan_flow_sample(&g, 3, 17, 1, 8).sigma,
+    const wan_draw_at other = { 99, 3, 17, 1, 8, 0 };
+    ok(draw(&f, 3, 17, 1, 8).sigma != wan_flow_draw(&f, &other).sigma,
        "another seed, another sigma");
-    wan_flow_draw a = wan_flow_sample(&f, 3, 17, 1, 8), b = wan_flow_sample(&f, 3, 17, 1, 8);
+    wan_draw a = draw(&f, 3, 17, 1, 8), b = draw(&f, 3, 17, 1, 8);
     ok(a.sigma == b.sigma && a.drop == b.drop, "the same sample draws the same again");
 }
 
@@ -186,7 +189,7 @@ static void strata(void)
     int hit[50] = { 0 }, full = 1;
     f.stratify = 1;
     for (int i = 0; i < 50; i++) {
-        double sigma = wan_flow_sample(&f, 4, 200 + (uint64_t)i, i, 50).sigma;
+        double sigma = draw(&f, 4, 200 + (uint64_t)i, i, 50).sigma;
         hit[(int)(F_uniform(&f, sigma) * 50)]++;
     }
     for (int i = 0; i < 50; i++)
@@ -197,11 +200,11 @@ static void strata(void)
 static void numbers(void)
 {
     wan_flow f = base();
-    wan_flow_draw d = wan_flow_sample(&f, 0, 0, 0, 1);
+    wan_draw d = draw(&f, 0, 0, 0, 1);
     ok_err(fabs(d.t - 1000.0 * d.sigma), 1e-4, "timestep = 1000 sigma");
     ok_err(fabs(d.weight - (1 + 3.0 * d.sigma)), 1e-6, "weight = 1 + shift sigma");
     f.weighting = 0;
-    ok(wan_flow_sample(&f, 0, 0, 0, 1).weight == 1, "weight 1 without weighting");
+    ok(draw(&f, 0, 0, 0, 1).weight == 1, "weight 1 without weighting");
     f.sigma_min = 0.5;
     f.sigma_max = 0.5;
     ok(wan_flow_check(&f) < 0, "an empty range is refused");

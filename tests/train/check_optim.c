@@ -3,6 +3,7 @@
  * check_optim.c - learning rates worked out by hand, and updates of the optimizer against AdamW
  * written out in double: decay on all or on matrices only, the clip, the bf16 copy, bad gradients.
  */
+#include "lib/model/wan/net.h"
 #include "lib/train/optim.h"
 #include "lib/train/schedule.h"
 #include "tests/tap.h"
@@ -42,7 +43,7 @@ static void schedules(void)
 
 typedef struct twin {
     wan_dev *d;
-    wan_net *m;
+    wan_store *s;
     wan_optim *o;
     double *p, *mo, *v; /* the same in double */
     float *g, *host;
@@ -63,17 +64,19 @@ static int open_twin(twin *t, wan_dtype compute, int no_decay)
                                .patch_h = 2,
                                .patch_w = 2,
                                .eps = 1e-6 };
+    wan_arch arch;
+    wan_model_arch(&arch, &wan_net_model, &c);
     if (wan_dev_open(&t->d, "cpu", 0) < 0 ||
-        wan_net_new(&t->m, t->d, &c, compute, WAN_NET_TRAIN) < 0 || wan_net_init(t->m, 3) < 0 ||
-        wan_optim_new(&t->o, t->m, 0.9, 0.99, 1e-8, no_decay) < 0)
+        wan_model_store(&t->s, t->d, &arch, NULL, compute, 1) < 0 || wan_store_init(t->s, 3) < 0 ||
+        wan_optim_new(&t->o, t->s, 0.9, 0.99, 1e-8, no_decay) < 0)
         return -1;
-    t->n = t->m->params.total;
+    t->n = t->s->total;
     t->p = calloc((size_t)t->n, sizeof *t->p);
     t->mo = calloc((size_t)t->n, sizeof *t->mo);
     t->v = calloc((size_t)t->n, sizeof *t->v);
     t->g = calloc((size_t)t->n, sizeof *t->g);
     t->host = calloc((size_t)t->n, sizeof *t->host);
-    if (wan_dev_read(t->d, t->host, t->m->master, (size_t)t->n * sizeof *t->host) < 0)
+    if (wan_dev_read(t->d, t->host, t->s->master, (size_t)t->n * sizeof *t->host) < 0)
         return -1;
     for (int64_t i = 0; i < t->n; i++)
         t->p[i] = t->host[i];
@@ -88,16 +91,21 @@ static void close_twin(twin *t)
     free(t->g);
     free(t->host);
     wan_optim_free(&t->o);
-    wan_net_free(&t->m);
+    wan_store_free(&t->s);
     wan_dev_close(&t->d);
+}
+
+/* Where parameter i lies in the flat vector. */
+static int64_t place(const twin *t, int i)
+{
+    return wan_store_master(t->s, i) - t->s->master;
 }
 
 static void draw_gradient(twin *t, int step)
 {
-    for (int i = 0; i < t->m->params.n; i++) {
-        const wan_param *p = &t->m->params.v[i];
+    for (int i = 0; i < t->s->params.n; i++) {
         wan_rng r = wan_rng_stream(1, WAN_RNG_TEST, (uint64_t)step, (uint64_t)i);
-        wan_rng_normal(&r, t->g + p->offset, 0, (size_t)p->count);
+        wan_rng_normal(&r, t->g + place(t, i), 0, (size_t)t->s->item[i].count);
     }
 }
 
@@ -109,10 +117,11 @@ static double by_hand(twin *t, int step, double rate, double decay, double max_n
         norm += (double)t->g[i] * t->g[i];
     norm = sqrt(norm);
     double clip = max_norm > 0 && norm > max_norm ? max_norm / norm : 1;
-    for (int k = 0; k < t->m->params.n; k++) {
-        const wan_param *q = &t->m->params.v[k];
+    for (int k = 0; k < t->s->params.n; k++) {
+        const wan_param *q = &t->s->params.v[k];
         int matrix = strstr(q->name, "weight") && !strstr(q->name, "norm");
-        for (int64_t i = q->offset; i < q->offset + q->count; i++) {
+        int64_t from = place(t, k);
+        for (int64_t i = from; i < from + q->count; i++) {
             double g = clip * t->g[i];
             t->mo[i] = 0.9 * t->mo[i] + 0.1 * g;
             t->v[i] = 0.99 * t->v[i] + 0.01 * g * g;
@@ -135,7 +144,7 @@ static void updates(const char *name, double max_norm, int no_decay, wan_dtype c
     for (int step = 1; step <= 10; step++) {
         double norm;
         draw_gradient(&t, step);
-        if (wan_dev_write(t.d, t.m->grad, t.g, (size_t)t.n * sizeof *t.g) < 0 ||
+        if (wan_dev_write(t.d, t.s->grad, t.g, (size_t)t.n * sizeof *t.g) < 0 ||
             wan_optim_norm(t.o, &norm) < 0 || wan_optim_step(t.o, 1e-2, 0.5, max_norm) < 0) {
             ok(0, "%s: %s", name, wan_err_text());
             return;
@@ -143,7 +152,7 @@ static void updates(const char *name, double max_norm, int no_decay, wan_dtype c
         worst = fmax(worst, fabs(norm / by_hand(&t, step, 1e-2, 0.5, max_norm, no_decay) - 1));
     }
     ok_err(worst, 1e-6, "%s: gradient norm", name);
-    if (wan_dev_read(t.d, t.host, t.m->master, (size_t)t.n * sizeof *t.host) < 0)
+    if (wan_dev_read(t.d, t.host, t.s->master, (size_t)t.n * sizeof *t.host) < 0)
         return;
     double e = 0, n = 0;
     for (int64_t i = 0; i < t.n; i++) {
@@ -154,8 +163,11 @@ static void updates(const char *name, double max_norm, int no_decay, wan_dtype c
     ok_err(sqrt(e / n), 1e-5, "%s: weights after 10 updates (moved %.2g)", name, moved);
     if (compute == WAN_BF16) {
         int same = 1;
-        for (int64_t i = 0; i < t.m->params.n_gemm; i++)
-            same &= t.m->shadow[i] == wan_f32_to_bf16(t.host[i]);
+        for (int k = 0; k < t.s->params.parts; k++) {
+            const wan_part *p = &t.s->part[k];
+            for (int64_t i = 0; i < p->gemm; i++)
+                same &= t.s->shadow[p->at_gemm + i] == wan_f32_to_bf16(t.host[p->at + i]);
+        }
         ok(same, "%s: the bf16 copy is the rounded master", name);
     }
     close_twin(&t);
@@ -168,9 +180,10 @@ static void bad_gradient(void)
     if (!ok(open_twin(&t, WAN_F32, 0) == 0, "opens"))
         return;
     draw_gradient(&t, 1);
-    const wan_param *p = &t.m->params.v[t.m->params.n / 2];
-    t.g[p->offset] = NAN;
-    int rc = wan_dev_write(t.d, t.m->grad, t.g, (size_t)t.n * sizeof *t.g);
+    int middle = t.s->params.n / 2;
+    const wan_param *p = &t.s->params.v[middle];
+    t.g[place(&t, middle)] = NAN;
+    int rc = wan_dev_write(t.d, t.s->grad, t.g, (size_t)t.n * sizeof *t.g);
     rc |= wan_optim_norm(t.o, &norm);
     const char *name = wan_optim_find_bad(t.o);
     ok(rc == 0 && !isfinite(norm), "a NaN makes the norm not finite");

@@ -105,7 +105,8 @@ static wan_data *mock(wan_feed **s, int64_t batch, int ranks, int rank, int work
     c->v.mock_text = 3;
     c->v.mock_samples = 37;
     c->v.mock_vary = 1;
-    const wan_data_options o = { .seed = 11,
+    const wan_data_options o = { .patch = { 1, 2, 2 },
+                                 .seed = 11,
                                  .shuffle = 1,
                                  .batch = batch,
                                  .capacity = 24,

@@ -4,6 +4,7 @@
  * noise, sigmas and text; AdamW, clip, warm-up, loss weights, accumulation over two packs.
  */
 #include "lib/model/files/modelio.h"
+#include "lib/model/flow.h"
 #include "lib/train/optim.h"
 #include "lib/train/schedule.h"
 #include "lib/train/step.h"
@@ -64,6 +65,8 @@ static int open_reference(reference *r)
     return 0;
 }
 
+static const wan_flow flow = { .shift = SHIFT, .weighting = 1 };
+
 static wan_step_sample sample(const reference *r, int step, int k)
 {
     int i = (step * BATCH + k) % POOL, j = (step * 5 + k) % NOISES;
@@ -72,8 +75,7 @@ static wan_step_sample sample(const reference *r, int step, int k)
                           .noise = r->noise + j * r->width,
                           .text = r->text[i],
                           .text_rows = r->rows[i],
-                          .sigma = sigma,
-                          .t = 1000 * sigma,
+                          .draw = wan_flow_objective.at_sigma(&flow, sigma),
                           .coef = (1 + SHIFT * sigma) / BATCH };
     memcpy(s.latent, r->shape[i], sizeof s.latent);
     return s;
@@ -85,12 +87,12 @@ static int step(const reference *r, wan_step *s, wan_optim *o, int n, int micro,
 {
     const wan_schedule warm = { .style = WAN_LR_CONSTANT, .max = 1e-3, .warmup = 20 };
     float each[BATCH];
-    WAN_TRY(wan_net_zero_grad(s->m));
+    WAN_TRY(wan_store_zero_grad(s->store));
     for (int at = 0; at < BATCH; at += micro) {
         wan_step_sample v[BATCH];
         for (int k = 0; k < micro; k++)
             v[k] = sample(r, n, at + k);
-        WAN_TRY(wan_step_run(s, v, micro, at, 1, NULL, NULL));
+        WAN_TRY(wan_step_run(s, v, micro, at, 1, NULL));
     }
     WAN_TRY(wan_step_losses(s, each, BATCH));
     *loss = 0;
@@ -100,19 +102,19 @@ static int step(const reference *r, wan_step *s, wan_optim *o, int n, int micro,
     return wan_optim_step(o, wan_schedule_lr(&warm, n), 0.1, 1.0);
 }
 
-static int open_model(const char *device, wan_dev **d, wan_net **m, wan_optim **o, wan_step **s)
+static int open_model(const char *device, wan_dev **d, wan_store **m, wan_optim **o, wan_step **s)
 {
-    wan_net_config c;
-    const wan_net_capacity cap = { .tokens = 64, .samples = BATCH, .text_rows = 128 };
+    wan_arch arch;
+    const wan_capacity cap = { .tokens = 64, .samples = BATCH, .text_rows = 128 };
     WAN_TRY(wan_dev_open(d, device, 0));
-    WAN_TRY(wan_net_config_load(&c, DIR "/transformer"));
-    WAN_TRY(wan_net_new(m, *d, &c, WAN_F32, WAN_NET_TRAIN));
-    WAN_TRY(wan_net_load(*m, DIR "/transformer"));
+    WAN_TRY(wan_modelio_config(&arch, DIR "/transformer"));
+    WAN_TRY(wan_model_store(m, *d, &arch, NULL, WAN_F32, 1));
+    WAN_TRY(wan_modelio_load(*m, DIR "/transformer"));
     WAN_TRY(wan_optim_new(o, *m, 0.9, 0.95, 1e-8, 0));
-    return wan_step_new(s, *m, &cap, BATCH);
+    return wan_step_new(s, *d, &arch, *m, &cap, BATCH);
 }
 
-static double final_error(wan_net *m)
+static double final_error(wan_store *m)
 {
     double d = 0, n = 0;
     wan_st *out;
@@ -124,7 +126,7 @@ static double final_error(wan_net *m)
         char name[128];
         snprintf(name, sizeof name, "final.%s", p->name);
         float *want = whole(out, name, shape), *have = malloc((size_t)p->count * sizeof *have);
-        if (wan_net_get(m, i, have) < 0)
+        if (wan_store_get(m, i, have) < 0)
             return INFINITY;
         for (int64_t j = 0; j < p->count; j++) {
             d += ((double)have[j] - want[j]) * ((double)have[j] - want[j]);
@@ -140,7 +142,7 @@ static double final_error(wan_net *m)
 static void against_torch(const reference *r, const char *device)
 {
     wan_dev *d = NULL;
-    wan_net *m = NULL;
+    wan_store *m = NULL;
     wan_optim *o = NULL;
     wan_step *s = NULL;
     double e20 = 0, e200 = 0, en = 0;
@@ -167,7 +169,7 @@ static void against_torch(const reference *r, const char *device)
     ok_err(final_error(m), 1e-3, "%s: weights after 200 steps against PyTorch", device);
     wan_step_free(&s);
     wan_optim_free(&o);
-    wan_net_free(&m);
+    wan_store_free(&m);
     wan_dev_close(&d);
 }
 
@@ -175,7 +177,7 @@ static void against_torch(const reference *r, const char *device)
 static void pack_sizes(const reference *r)
 {
     wan_dev *d;
-    wan_net *m;
+    wan_store *m;
     wan_optim *o;
     wan_step *s;
     float *grad[3];
@@ -184,19 +186,19 @@ static void pack_sizes(const reference *r)
         return;
     for (int i = 0; i < 3; i++) {
         double loss, norm;
-        grad[i] = malloc((size_t)m->params.total * sizeof **grad);
+        grad[i] = malloc((size_t)m->total * sizeof **grad);
         o->step = 0;
         if (step(r, s, o, 0, micro[i], &loss, &norm) < 0 || /* learning rate 0: nothing moves */
-            wan_dev_read(d, grad[i], m->grad, (size_t)m->params.total * sizeof **grad) < 0)
+            wan_dev_read(d, grad[i], m->grad, (size_t)m->total * sizeof **grad) < 0)
             ok(0, "packs of %d: %s", micro[i], wan_err_text());
     }
-    ok_err(rel_l2(grad[1], grad[0], (size_t)m->params.total), 1e-6, "packs of 2 = packs of 1");
-    ok_err(rel_l2(grad[2], grad[0], (size_t)m->params.total), 1e-6, "a pack of 4 = packs of 1");
+    ok_err(rel_l2(grad[1], grad[0], (size_t)m->total), 1e-6, "packs of 2 = packs of 1");
+    ok_err(rel_l2(grad[2], grad[0], (size_t)m->total), 1e-6, "a pack of 4 = packs of 1");
     for (int i = 0; i < 3; i++)
         free(grad[i]);
     wan_step_free(&s);
     wan_optim_free(&o);
-    wan_net_free(&m);
+    wan_store_free(&m);
     wan_dev_close(&d);
 }
 

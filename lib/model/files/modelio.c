@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * modelio.c - a transformer's weights from and to safetensors, one tensor in memory at a time.
+ * modelio.c - a model's weights from and to safetensors, one tensor in memory at a time.
  */
 #include "lib/model/files/modelio.h"
 
@@ -50,7 +50,7 @@ static int refuse_scaled(wan_st *st)
     return 0;
 }
 
-int wan_net_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const char *dir)
+int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const char *dir)
 {
     const char *prefix = "", *extra = NULL;
     enum wan_naming naming = WAN_NAMING_HF;
@@ -72,27 +72,29 @@ int wan_net_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const
     return 0;
 }
 
-static int load_one(wan_net *m, int i, wan_st *st, const wan_st_tensor *t)
+static int load_one(wan_store *s, int i, wan_st *st, const wan_st_tensor *t)
 {
+    if (!s->item[i].count)
+        return 0;
     float *v = wan_malloc((size_t)t->count, sizeof *v, t->name);
     if (!v)
         return -1;
     int rc = wan_st_load(st, t->name, t->shape, t->rank, v, WAN_F32);
     if (rc == 0)
-        rc = wan_net_set(m, i, v);
+        rc = wan_store_set(s, i, v);
     wan_st_release(st, t);
     free(v);
     return rc;
 }
 
-int wan_net_load(wan_net *m, const char *dir)
+int wan_modelio_load(wan_store *s, const char *dir)
 {
     wan_st *st;
     WAN_TRY(wan_st_open(&st, dir));
-    wan_st_tensor **t = wan_calloc((size_t)m->params.n, sizeof *t, "tensor list");
-    int rc = t ? wan_net_match(t, &m->params, st, dir) : -1;
-    for (int i = 0; i < m->params.n && rc == 0; i++)
-        rc = load_one(m, i, st, t[i]);
+    wan_st_tensor **t = wan_calloc((size_t)s->params.n, sizeof *t, "tensor list");
+    int rc = t ? wan_modelio_match(t, &s->params, st, dir) : -1;
+    for (int i = 0; i < s->params.n && rc == 0; i++)
+        rc = load_one(s, i, st, t[i]);
     free(t);
     wan_st_close(&st);
     return rc;
@@ -100,10 +102,14 @@ int wan_net_load(wan_net *m, const char *dir)
 
 /* ---- writing */
 
-int wan_net_write(const wan_net_config *c, const wan_params *p, const char *dir,
-                  enum wan_naming naming, const wan_dtype *type, int64_t max_shard,
-                  wan_weights_fetch *fetch, void *arg)
+int wan_modelio_write(const wan_arch *arch, const wan_params *p, const char *dir,
+                      enum wan_naming naming, const wan_dtype *type, int64_t max_shard,
+                      wan_weights_fetch *fetch, void *arg)
 {
+    const wan_model *m = arch->model;
+    int digits;
+    if (!m->layout[naming])
+        return wan_err("a model of type %s has no official naming", m->type);
     wan_weight *w = wan_calloc((size_t)p->n, sizeof *w, "tensor list");
     if (!w)
         return -1;
@@ -113,40 +119,38 @@ int wan_net_write(const wan_net_config *c, const wan_params *p, const char *dir,
         memcpy(w[i].shape, q->shape, sizeof q->shape);
         snprintf(w[i].name, sizeof w[i].name, "%s", name_of(q, naming));
     }
-    int rc = wan_weights_write(dir, "diffusion_pytorch_model", w, p->n, max_shard, fetch, arg);
+    int rc = wan_weights_write(dir, m->files[1], w, p->n, max_shard, fetch, arg);
     free(w);
     WAN_TRY(rc);
-    return wan_weights_json(dir, "config.json", wan_net_config_json(c, naming),
-                            wan_weights_digits(c->eps));
+    json_t *j = wan_modelio_json(arch, naming, &digits);
+    return wan_weights_json(dir, "config.json", j, digits);
 }
 
-/* A model as a source of tensors: one host buffer, as large as the largest. */
-typedef struct model_source {
-    const wan_net *m;
+/* A store as a source of tensors: one host buffer, as large as the largest. */
+typedef struct stored {
+    const wan_store *s;
     float *v;
-} model_source;
+} stored;
 
 static int fetch_param(void *arg, int i, const void **data, wan_dtype *t)
 {
-    model_source *s = arg;
+    stored *s = arg;
     *data = s->v;
     *t = WAN_F32;
-    return wan_net_get(s->m, i, s->v);
+    return wan_store_get(s->s, i, s->v);
 }
 
-int wan_net_save(const wan_net *m, const char *dir, wan_dtype dt, int64_t max_shard)
+int wan_modelio_save(const wan_store *st, const wan_arch *arch, const char *dir, wan_dtype dt,
+                     int64_t max_shard)
 {
-    int64_t largest = 0;
-    for (int i = 0; i < m->params.n; i++)
-        if (m->params.v[i].count > largest)
-            largest = m->params.v[i].count;
-    model_source s = { m, wan_malloc((size_t)largest, sizeof *s.v, "a tensor") };
-    wan_dtype *type = wan_calloc((size_t)m->params.n, sizeof *type, "tensor types");
+    stored s = { st, wan_malloc((size_t)wan_store_largest(st), sizeof *s.v, "a tensor") };
+    wan_dtype *type = wan_calloc((size_t)st->params.n, sizeof *type, "tensor types");
     int rc = -1;
     if (s.v && type) {
-        for (int i = 0; i < m->params.n; i++)
+        for (int i = 0; i < st->params.n; i++)
             type[i] = dt;
-        rc = wan_net_write(&m->c, &m->params, dir, WAN_NAMING_HF, type, max_shard, fetch_param, &s);
+        rc = wan_modelio_write(arch, &st->params, dir, WAN_NAMING_HF, type, max_shard, fetch_param,
+                               &s);
     }
     free(s.v);
     free(type);

@@ -42,7 +42,7 @@ int wan_exchange_noise(wan_pipeline *p, const char *path)
     WAN_TRY(wan_st_open(&st, path));
     for (int i = 0; i < p->n && rc == 0; i++) {
         wan_pipeline_video *v = &p->v[i];
-        const int64_t shape[4] = { p->c.in_ch, v->T, v->h, v->w };
+        const int64_t shape[4] = { p->z.in_channels, v->T, v->h, v->w };
         indexed(name, sizeof name, p, "noise", i);
         rc = wan_st_load(st, name, shape, 4, v->latent, WAN_F32);
     }
@@ -54,11 +54,12 @@ static int read_rows(float **rows, int64_t *n, const wan_pipeline *p, const char
                      const char *name)
 {
     const wan_st_tensor *t = wan_st_find(st, name);
-    if (!t || t->rank != 2 || t->shape[0] < 1 || t->shape[1] != p->c.text_dim)
-        return wan_err("%s: tensor %s: missing or not [rows, %d]", path, name, p->c.text_dim);
-    if (t->shape[0] > p->c.text_len)
-        return wan_err("%s: tensor %s: %" PRId64 " rows, at most %d", path, name, t->shape[0],
-                       p->c.text_len);
+    if (!t || t->rank != 2 || t->shape[0] < 1 || t->shape[1] != p->z.text_dim)
+        return wan_err("%s: tensor %s: missing or not [rows, %" PRId64 "]", path, name,
+                       p->z.text_dim);
+    if (t->shape[0] > p->z.text_len)
+        return wan_err("%s: tensor %s: %" PRId64 " rows, at most %" PRId64, path, name, t->shape[0],
+                       p->z.text_len);
     *n = t->shape[0];
     *rows = wan_malloc((size_t)t->count, sizeof **rows, name);
     return *rows ? wan_st_load(st, name, t->shape, 2, *rows, WAN_F32) : -1;
@@ -83,7 +84,7 @@ int wan_exchange_text(wan_pipeline *p, const char *path)
 static int declare_latent(wan_st_writer *w, const char *name, const wan_pipeline *p, int i)
 {
     const wan_pipeline_video *v = &p->v[i];
-    const int64_t shape[4] = { p->c.in_ch, v->T, v->h, v->w };
+    const int64_t shape[4] = { p->z.in_channels, v->T, v->h, v->w };
     return wan_st_declare(w, name, WAN_F32, shape, 4);
 }
 

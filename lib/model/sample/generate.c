@@ -6,36 +6,40 @@
 #include "lib/model/sample/generate.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/file.h"
 #include "lib/model/sample/sampler.h"
 
 /* Device buffers of one run; n elements each. */
 typedef struct run {
-    wan_net *m;
+    wan_store *w;
+    wan_acts *a;
+    wan_dev *d;
+    wan_sizes z;
     const wan_generate_options *o;
-    int64_t n, grid[1][3];
+    int64_t n, latent[4], grid[1][3];
     wan_real *x, *rows, *pred, *v, *vu;
     wan_sampler *s;
 } run;
 
 static wan_real *take(run *r)
 {
-    return wan_dev_alloc(r->m->d, (size_t)r->n * sizeof *r->x, "latent");
+    return wan_dev_alloc(r->d, (size_t)r->n * sizeof *r->x, "latent");
 }
 
-static int run_open(run *r, wan_net *m, const wan_generate_options *o, int guided)
+static int run_open(run *r, const wan_arch *arch, const wan_generate_options *o, int guided)
 {
-    const wan_net_config *c = &m->c;
-    if (c->in_ch != c->out_ch)
-        return wan_err("transformer: %d channels in, %d out: not a text-to-video model", c->in_ch,
-                       c->out_ch);
-    if (o->T < 1 || o->h < 2 || o->w < 2 || o->h % 2 || o->w % 2)
-        return wan_err("latent of %lldx%lldx%lld: sides must be even", (long long)o->T,
-                       (long long)o->h, (long long)o->w);
-    *r = (run){
-        .m = m, .o = o, .n = c->in_ch * o->T * o->h * o->w, .grid = { { o->T, o->h / 2, o->w / 2 } }
-    };
+    wan_model_sizes(&r->z, arch);
+    if (r->z.in_channels != r->z.out_channels)
+        return wan_err("transformer: %d channels in, %d out: not a text-to-video model",
+                       r->z.in_channels, r->z.out_channels);
+    const int64_t latent[4] = { r->z.in_channels, o->T, o->h, o->w };
+    int64_t tokens = wan_model_grid(r->grid[0], &r->z, latent);
+    WAN_TRY(tokens);
+    memcpy(r->latent, latent, sizeof latent);
+    r->o = o;
+    r->n = tokens * r->z.in_width;
     r->x = take(r);
     r->rows = take(r);
     r->pred = take(r);
@@ -44,12 +48,12 @@ static int run_open(run *r, wan_net *m, const wan_generate_options *o, int guide
         r->vu = take(r);
     if (!r->x || !r->rows || !r->pred || !r->v || (guided && !r->vu))
         return -1;
-    return wan_sampler_new(&r->s, m->d, o->solver, o->schedule, o->steps, o->shift, r->n);
+    return wan_sampler_new(&r->s, r->d, o->solver, o->schedule, o->steps, o->shift, r->n);
 }
 
 static void run_close(run *r)
 {
-    wan_dev *d = r->m->d;
+    wan_dev *d = r->d;
     wan_sampler_free(&r->s);
     wan_dev_free(d, r->x);
     wan_dev_free(d, r->rows);
@@ -59,27 +63,28 @@ static void run_close(run *r)
 }
 
 /* v = velocity at r->rows and time t under one prompt. */
-static int velocity(run *r, wan_real *v, wan_real t, const wan_net_context *ctx)
+static int velocity(run *r, wan_real *v, wan_real t, const wan_context *ctx)
 {
-    const wan_generate_options *o = r->o;
-    wan_net_input in = {
+    const int64_t *l = r->latent;
+    wan_micro in = {
         .n = 1, .grid = (const int64_t(*)[3])r->grid, .rows = WAN_RBUF(r->rows), .t = &t
     };
-    WAN_TRY(wan_net_forward_cached(r->m, &in, ctx, r->pred));
-    return r->m->d->ops->unpatchify(r->m->d, v, WAN_RBUF(r->pred), r->m->c.out_ch, o->T, o->h, o->w,
-                                    WAN_PATCH_HWC);
+    WAN_TRY(wan_model_fill(r->a, &in, ctx));
+    r->a->pred = r->pred;
+    WAN_TRY(wan_model_forward(r->a, r->w, 0, r->z.parts, NULL));
+    return r->d->ops->unpatchify(r->d, v, WAN_RBUF(r->pred), l[0], l[1], l[2], l[3],
+                                 r->z.out_order);
 }
 
-static int one_step(run *r, int i, const wan_net_context *cond, const wan_net_context *uncond)
+static int one_step(run *r, int i, const wan_context *cond, const wan_context *uncond)
 {
-    const wan_generate_options *o = r->o;
-    wan_dev *d = r->m->d;
+    const int64_t *l = r->latent;
+    wan_dev *d = r->d;
     wan_real t = (wan_real)wan_sampler_timestep(r->s, i);
-    WAN_TRY(d->ops->patchify(d, WAN_RBUF(r->rows), r->x, r->m->c.in_ch, o->T, o->h, o->w,
-                             WAN_PATCH_CHW));
+    WAN_TRY(d->ops->patchify(d, WAN_RBUF(r->rows), r->x, l[0], l[1], l[2], l[3], r->z.in_order));
     WAN_TRY(velocity(r, r->v, t, cond));
     if (uncond) {
-        const double c[2] = { o->guidance, 1 - o->guidance };
+        const double c[2] = { r->o->guidance, 1 - r->o->guidance };
         const wan_real *both[2] = { r->v, r->vu };
         WAN_TRY(velocity(r, r->vu, t, uncond));
         WAN_TRY(d->ops->lincomb(d, r->v, 2, c, both, r->n));
@@ -92,7 +97,7 @@ static int fetch(run *r, float *latent)
 {
     if (sizeof(wan_real) != sizeof(float))
         return wan_err("sampling is done in float");
-    return wan_dev_read(r->m->d, latent, r->x, (size_t)r->n * sizeof(float));
+    return wan_dev_read(r->d, latent, r->x, (size_t)r->n * sizeof(float));
 }
 
 static int check_finite(const run *r, const float *latent, int step)
@@ -103,10 +108,10 @@ static int check_finite(const run *r, const float *latent, int step)
     return 0;
 }
 
-static int loop(run *r, float *latent, const wan_net_context *cond, const wan_net_context *uncond)
+static int loop(run *r, float *latent, const wan_context *cond, const wan_context *uncond)
 {
     const wan_generate_options *o = r->o;
-    WAN_TRY(wan_dev_write(r->m->d, r->x, latent, (size_t)r->n * sizeof(float)));
+    WAN_TRY(wan_dev_write(r->d, r->x, latent, (size_t)r->n * sizeof(float)));
     for (int i = 0; i < o->steps; i++) {
         WAN_TRY(one_step(r, i, cond, uncond));
         if (o->want_latent || i == 0)
@@ -120,11 +125,11 @@ static int loop(run *r, float *latent, const wan_net_context *cond, const wan_ne
     return check_finite(r, latent, o->steps);
 }
 
-int wan_generate(wan_net *m, const wan_generate_options *o, float *latent,
-                 const wan_net_context *cond, const wan_net_context *uncond)
+int wan_generate(wan_store *w, wan_acts *a, const wan_arch *arch, const wan_generate_options *o,
+                 float *latent, const wan_context *cond, const wan_context *uncond)
 {
-    run r = { .m = m };
-    int rc = run_open(&r, m, o, uncond != NULL);
+    run r = { .w = w, .a = a, .d = w->d };
+    int rc = run_open(&r, arch, o, uncond != NULL);
     if (rc == 0)
         rc = loop(&r, latent, cond, uncond);
     run_close(&r);

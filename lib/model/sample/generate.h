@@ -2,13 +2,13 @@
  *
  * generate.h - one latent video from noise: the solver's loop with classifier-free guidance.
  *
- *     wan_net_context_new(&cond, m, ...);  wan_net_context_new(&uncond, m, ...);
- *     wan_generate(m, &options, latent, cond, uncond);   // noise in, latent out
+ *     wan_model_context(&cond, ...);  wan_model_context(&uncond, ...);
+ *     wan_generate(store, acts, arch, &options, latent, cond, uncond);   // noise in, latent out
  */
 #ifndef WAN_MODEL_GENERATE_H
 #define WAN_MODEL_GENERATE_H
 
-#include "lib/model/wan/net.h"
+#include "lib/model/model.h"
 
 /* After step i (from 0): latent host [C, T, h, w], only while want_latent says so.  A negative
  * return stops. */
@@ -24,10 +24,9 @@ typedef struct wan_generate_options {
     int want_latent; /* on_step gets the latent (else NULL) */
 } wan_generate_options;
 
-/* latent: host [in_ch, T, h, w], noise in, result out.  m has been reserved for T*(h/2)*(w/2)
- * tokens.  uncond may be NULL: then guidance plays no part and one pass is made per step, else
+/* latent: host [channels, T, h, w], noise in, result out.  a has room for its tokens.  uncond may be NULL: then guidance plays no part and one pass is made per step, else
  * v = uncond + guidance (cond - uncond) from two.  A result that is not finite is an error. */
-int wan_generate(wan_net *m, const wan_generate_options *o, float *latent,
-                 const wan_net_context *cond, const wan_net_context *uncond) WAN_MUST_CHECK;
+int wan_generate(wan_store *s, wan_acts *a, const wan_arch *arch, const wan_generate_options *o,
+                 float *latent, const wan_context *cond, const wan_context *uncond) WAN_MUST_CHECK;
 
 #endif

@@ -53,17 +53,18 @@ static int find_transformer(wan_pipeline *p)
     const wan_pipeline_options *o = &p->o;
     WAN_TRY(wan_model_transformer(&p->transformer, o->transformer ? o->transformer : o->model,
                                   o->iteration));
-    WAN_TRY(wan_net_config_load(&p->c, p->transformer));
-    if (p->c.in_ch != p->c.out_ch)
+    WAN_TRY(wan_modelio_config(&p->arch, p->transformer));
+    wan_model_sizes(&p->z, &p->arch);
+    if (p->z.in_channels != p->z.out_channels)
         return wan_err("%s: %d channels in, %d out: not a text-to-video model", p->transformer,
-                       p->c.in_ch, p->c.out_ch);
+                       p->z.in_channels, p->z.out_channels);
     return 0;
 }
 
 int64_t wan_pipeline_count(const wan_pipeline *p, int i)
 {
     const wan_pipeline_video *v = &p->v[i];
-    return p->c.in_ch * v->T * v->h * v->w;
+    return p->z.in_channels * v->T * v->h * v->w;
 }
 
 static int take_videos(wan_pipeline *p, const wan_pipeline_video *v, int n)
@@ -74,7 +75,7 @@ static int take_videos(wan_pipeline *p, const wan_pipeline_video *v, int n)
     p->n = n;
     for (int i = 0; i < n; i++) {
         wan_pipeline_video *to = &p->v[i];
-        int64_t count, shape[4] = { p->c.in_ch, v[i].T, v[i].h, v[i].w };
+        int64_t count, shape[4] = { p->z.in_channels, v[i].T, v[i].h, v[i].w };
         WAN_TRY(wan_shape_count(&count, shape, 4));
         if (count == 0 || v[i].h % 2 || v[i].w % 2)
             return wan_err("video %d: latent of %" PRId64 "x%" PRId64 "x%" PRId64
@@ -124,11 +125,11 @@ static int check_transformer(const wan_pipeline *p)
 {
     wan_params params;
     wan_st *st = NULL;
-    WAN_TRY(wan_net_params(&params, &p->c));
+    WAN_TRY(p->arch.model->params(&params, p->arch.c));
     wan_st_tensor **t = wan_calloc((size_t)params.n, sizeof *t, "tensor list");
     int rc = t ? wan_st_open(&st, p->transformer) : -1;
     if (rc == 0)
-        rc = wan_net_match(t, &params, st, p->transformer);
+        rc = wan_modelio_match(t, &params, st, p->transformer);
     wan_st_close(&st);
     free(t);
     wan_params_free(&params);
@@ -140,9 +141,9 @@ static int open_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts)
 {
     char *dir = wan_model_part(p->o.vae ? p->o.vae : p->o.model, "vae");
     int rc = dir ? wan_vae_open(vae, d, dir, parts, WAN_F32) : -1;
-    if (rc == 0 && wan_vae_channels(*vae) != p->c.in_ch) {
+    if (rc == 0 && wan_vae_channels(*vae) != p->z.in_channels) {
         rc = wan_err("%s: %d latent channels, the transformer has %d", dir, wan_vae_channels(*vae),
-                     p->c.in_ch);
+                     p->z.in_channels);
         wan_vae_close(vae);
     }
     free(dir);
@@ -168,9 +169,9 @@ static int check_text(const wan_pipeline *p, wan_dev *d)
         rc = wan_tokenizer_open(&t, tokenizer);
     if (rc == 0)
         rc = wan_umt5_open(&e, d, encoder, p->o.compute);
-    if (rc == 0 && wan_umt5_width(e) != p->c.text_dim)
-        rc = wan_err("%s: text rows %" PRId64 " wide, the transformer takes %d", encoder,
-                     wan_umt5_width(e), p->c.text_dim);
+    if (rc == 0 && wan_umt5_width(e) != p->z.text_dim)
+        rc = wan_err("%s: text rows %" PRId64 " wide, the transformer takes %" PRId64, encoder,
+                     wan_umt5_width(e), p->z.text_dim);
     wan_umt5_close(&e);
     wan_tokenizer_close(&t);
     free(encoder);
@@ -179,9 +180,9 @@ static int check_text(const wan_pipeline *p, wan_dev *d)
 }
 
 /* The largest of the videos. */
-static wan_net_capacity capacity(const wan_pipeline *p)
+static wan_capacity capacity(const wan_pipeline *p)
 {
-    wan_net_capacity cap = { 0, 1, 1, WAN_RECOMPUTE_NONE };
+    wan_capacity cap = { 0, 1, 1, WAN_RECOMPUTE_NONE };
     for (int i = 0; i < p->n; i++) {
         int64_t S = p->v[i].T * (p->v[i].h / 2) * (p->v[i].w / 2);
         cap.tokens = S > cap.tokens ? S : cap.tokens;
@@ -192,12 +193,20 @@ static wan_net_capacity capacity(const wan_pipeline *p)
 /* A video that the device cannot hold now. */
 static int check_size(const wan_pipeline *p, wan_dev *d)
 {
-    wan_net_capacity cap = capacity(p);
-    wan_net_bytes b;
+    wan_capacity cap = capacity(p);
+    wan_acts_options o = { .compute = p->o.compute, .cap = cap };
+    wan_store_bytes b;
+    wan_acts_bytes a;
+    wan_params params;
+    int64_t length;
     size_t free_bytes, total;
-    WAN_TRY(wan_net_plan(&b, &p->c, p->o.compute, 0, &cap));
+    WAN_TRY(p->arch.model->params(&params, p->arch.c));
+    int rc = wan_store_plan(&b, &length, &params, NULL, p->o.compute, 0);
+    wan_params_free(&params);
+    WAN_TRY(rc);
+    WAN_TRY(p->arch.model->acts_plan(&a, p->arch.c, &o));
     WAN_TRY(d->backend->memory(d, &free_bytes, &total));
-    double need = (double)b.weights + (double)b.activations + (double)b.workspace;
+    double need = (double)b.weights + (double)a.kept + (double)a.work;
     if (need > (double)free_bytes)
         return wan_err(
             "a video of %" PRId64 " tokens takes %.1f GiB in the transformer, the device "
@@ -262,7 +271,7 @@ int wan_pipeline_encode(wan_pipeline *p, wan_dev *d)
     char *enc, *tok;
     double start = wan_now();
     int rc = find_text(p, &enc, &tok);
-    wan_prompt_encoder e = { d, enc, tok, p->o.compute, p->c.text_dim, p->c.text_len };
+    wan_prompt_encoder e = { d, enc, tok, p->o.compute, p->z.text_dim, p->z.text_len };
     if (rc == 0)
         rc = encode_prompts(p, &e);
     if (rc == 0)
@@ -277,7 +286,8 @@ int wan_pipeline_encode(wan_pipeline *p, wan_dev *d)
 /* The loop of one video. */
 typedef struct sampling {
     wan_pipeline *p;
-    wan_net *m;
+    wan_store *w;
+    wan_acts *a;
     const wan_pipeline_watch *watch;
     int i;
     double start;
@@ -290,22 +300,23 @@ static int on_step(void *arg, int step, const float *latent)
 }
 
 /* Keys and values of one prompt. */
-static int make_context(wan_net_context **ctx, wan_net *m, const float *rows, int64_t n)
+static int make_context(wan_context **ctx, sampling *s, const float *rows, int64_t n)
 {
-    size_t bytes = (size_t)(n * m->c.text_dim) * sizeof *rows;
-    void *dev = wan_dev_alloc(m->d, bytes, "text rows");
-    int rc = dev ? wan_dev_write(m->d, dev, rows, bytes) : -1;
+    wan_dev *d = s->w->d;
+    size_t bytes = (size_t)(n * s->p->z.text_dim) * sizeof *rows;
+    void *dev = wan_dev_alloc(d, bytes, "text rows");
+    int rc = dev ? wan_dev_write(d, dev, rows, bytes) : -1;
     if (rc == 0)
-        rc = wan_net_context_new(ctx, m, wan_buf_of(dev, WAN_F32), &n, 1);
-    wan_dev_free(m->d, dev);
+        rc = wan_model_context(ctx, s->w, &s->p->arch, wan_buf_of(dev, WAN_F32), &n, 1);
+    wan_dev_free(d, dev);
     return rc;
 }
 
-static int generate_one(sampling *s, const wan_net_context *uncond)
+static int generate_one(sampling *s, const wan_context *uncond)
 {
     const wan_pipeline_options *o = &s->p->o;
     wan_pipeline_video *v = &s->p->v[s->i];
-    wan_net_context *cond = NULL;
+    wan_context *cond = NULL;
     s->start = wan_now();
     wan_generate_options g = { .solver = o->solver,
                                .schedule = o->schedule,
@@ -318,24 +329,24 @@ static int generate_one(sampling *s, const wan_net_context *uncond)
                                .on_step = s->watch ? on_step : NULL,
                                .arg = s,
                                .want_latent = s->watch && s->watch->want_latent };
-    WAN_TRY(make_context(&cond, s->m, v->text, v->rows));
-    int rc = wan_generate(s->m, &g, v->latent, cond, uncond);
-    wan_net_context_free(&cond);
+    WAN_TRY(make_context(&cond, s, v->text, v->rows));
+    int rc = wan_generate(s->w, s->a, &s->p->arch, &g, v->latent, cond, uncond);
+    wan_model_context_free(s->p->arch.model, &cond);
     return rc;
 }
 
 static int generate_all(sampling *s)
 {
     wan_pipeline *p = s->p;
-    wan_net_capacity cap = capacity(p);
-    WAN_TRY(wan_net_reserve(s->m, &cap));
-    wan_net_context *uncond = NULL;
+    wan_acts_options o = { .compute = p->o.compute, .cap = capacity(p) };
+    WAN_TRY(wan_model_acts(&s->a, s->w->d, &p->arch, &o, NULL));
+    wan_context *uncond = NULL;
     if (p->negative)
-        WAN_TRY(make_context(&uncond, s->m, p->negative, p->negative_rows));
+        WAN_TRY(make_context(&uncond, s, p->negative, p->negative_rows));
     int rc = 0;
     for (s->i = 0; s->i < p->n && rc == 0; s->i++)
         rc = generate_one(s, uncond);
-    wan_net_context_free(&uncond);
+    wan_model_context_free(p->arch.model, &uncond);
     return rc;
 }
 
@@ -353,9 +364,9 @@ static int check_inputs(const wan_pipeline *p)
     for (int i = 0; i < p->n; i++) {
         const wan_pipeline_video *v = &p->v[i];
         WAN_TRY(check_finite(v->latent, wan_pipeline_count(p, i), i, "noise"));
-        WAN_TRY(check_finite(v->text, v->rows * p->c.text_dim, i, "text rows"));
+        WAN_TRY(check_finite(v->text, v->rows * p->z.text_dim, i, "text rows"));
     }
-    return check_finite(p->negative, p->negative_rows * p->c.text_dim, 0, "negative text rows");
+    return check_finite(p->negative, p->negative_rows * p->z.text_dim, 0, "negative text rows");
 }
 
 int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch *watch)
@@ -364,15 +375,16 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
     double start = wan_now();
     int rc = check_inputs(p);
     if (rc == 0)
-        rc = wan_net_new(&s.m, d, &p->c, p->o.compute, 0);
+        rc = wan_model_store(&s.w, d, &p->arch, NULL, p->o.compute, 0);
     if (rc == 0)
-        rc = wan_net_load(s.m, p->transformer);
+        rc = wan_modelio_load(s.w, p->transformer);
     if (rc == 0)
         wan_verbose("transformer %s: %.3f B parameters, loaded in %.1f s", p->transformer,
-                    (double)s.m->params.count / 1e9, wan_now() - start);
+                    (double)s.w->params.count / 1e9, wan_now() - start);
     if (rc == 0)
         rc = generate_all(&s);
-    wan_net_free(&s.m);
+    wan_model_acts_free(&s.a);
+    wan_store_free(&s.w);
     return rc;
 }
 

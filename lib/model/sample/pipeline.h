@@ -19,7 +19,7 @@
 #ifndef WAN_MODEL_PIPELINE_H
 #define WAN_MODEL_PIPELINE_H
 
-#include "lib/model/wan/net.h"
+#include "lib/model/model.h"
 
 typedef struct wan_pipeline_video {
     const char *prompt; /* borrowed, UTF-8 */
@@ -43,7 +43,8 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
 
 typedef struct wan_pipeline {
     wan_pipeline_options o;
-    wan_net_config c;
+    wan_arch arch;
+    wan_sizes z;
     char *transformer;     /* folder found */
     wan_pipeline_video *v; /* [n] */
     int n;

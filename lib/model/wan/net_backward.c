@@ -1,226 +1,241 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net_backward.c - gradients of the transformer (wan-model(7), Backward), block by block from
- * the end.
+ * net_backward.c - gradients of the WAN transformer (wan-model(7)), part by part from the end.
  *
- * p->dx is the gradient of the residual stream; every branch adds to it.  p->dmod collects the
- * gradient of the block's modulation rows, p->de0 that of e0 over all blocks, p->dctx that of the
+ * a->dx is the gradient of the residual stream; every branch adds to it.  a->dmod collects the
+ * gradient of the block's modulation rows, a->de0 that of e0 over all blocks, a->dctx that of the
  * context rows over all blocks.
  */
 #include "lib/model/wan/net_priv.h"
 
-#define C(s) wan_net_slot_buf(m, l, WAN_NET_##s)
-#define RL(s) wan_net_slot_real(m, l, WAN_NET_##s)
+#define C(s) wan_net_slot_buf(r->a, r->l, WAN_NET_##s)
+#define RL(s) wan_net_slot_real(r->a, r->l, WAN_NET_##s)
 
-static int64_t tokens(const wan_net *m)
+static int64_t tokens(const wan_net_run *r)
 {
-    return wan_net_p(m)->tok.pack.S;
+    return r->a->tok.pack.S;
 }
 
 /* Weight and bias gradient of w from its output gradient dy and its input x. */
-static int back_w(wan_net *m, const wan_net_linear *w, wan_buf dy, wan_buf x, int64_t M)
+static int back_w(wan_dev *d, const wan_net_linear *w, wan_buf dy, wan_buf x, int64_t M)
 {
-    return m->d->ops->linear_wgrad(m->d, w->dw, w->db, dy, x, M, w->N, w->K, 1);
+    return d->ops->linear_wgrad(d, w->dw, w->db, dy, x, M, w->N, w->K, 1);
 }
 
-static int back_x(wan_net *m, const wan_net_linear *w, wan_buf dx, wan_buf dy, int64_t M, int add)
+static int back_x(wan_dev *d, const wan_net_linear *w, wan_buf dx, wan_buf dy, int64_t M, int add)
 {
-    return m->d->ops->linear_dgrad(m->d, dx, dy, w->w, M, w->N, w->K, add);
+    return d->ops->linear_dgrad(d, dx, dy, w->w, M, w->N, w->K, add);
 }
 
-static int back_both(wan_net *m, const wan_net_linear *w, wan_buf dx, wan_buf dy, wan_buf x,
+static int back_both(wan_dev *d, const wan_net_linear *w, wan_buf dx, wan_buf dy, wan_buf x,
                      int64_t M, int add)
 {
-    WAN_TRY(back_w(m, w, dy, x, M));
-    return back_x(m, w, dx, dy, M, add);
+    WAN_TRY(back_w(d, w, dy, x, M));
+    return back_x(d, w, dx, dy, M, add);
 }
 
 /* Modulated LayerNorm, rows shift, scale = `row`, `row`+1. */
-static int back_norm_mod(wan_net *m, wan_buf du, const wan_real *x, const wan_real *mean,
+static int back_norm_mod(const wan_net_run *r, wan_buf du, const wan_real *x, const wan_real *mean,
                          const wan_real *rstd, int row)
 {
-    wan_net_priv *p = wan_net_p(m);
-    int64_t D = wan_net_width(&m->c);
-    wan_real *dshift = (wan_real *)p->dmod.p + row * D;
-    const wan_real *scale = (wan_real *)p->mod.p + (row + 1) * D;
-    return m->d->ops->ln_mod_backward(m->d, p->dx.p, dshift + D, dshift, 6 * D, du, x, mean, rstd,
-                                      scale, 6 * D, &p->tok.pack, D);
+    wan_net_acts *a = r->a;
+    int64_t D = a->z.D;
+    wan_real *dshift = (wan_real *)a->dmod.p + row * D;
+    const wan_real *scale = (wan_real *)a->mod.p + (row + 1) * D;
+    return r->op->ln_mod_backward(r->d, a->dx.p, dshift + D, dshift, 6 * D, du, x, mean, rstd,
+                                  scale, 6 * D, &a->tok.pack, D);
 }
 
-/* Gated sum: p->dy from p->dx, gate row `row`. */
-static int back_residual(wan_net *m, wan_buf y, int row)
+/* Gated sum: a->dy from a->dx, gate row `row`. */
+static int back_residual(const wan_net_run *r, wan_buf y, int row)
 {
-    wan_net_priv *p = wan_net_p(m);
-    int64_t D = wan_net_width(&m->c);
-    return m->d->ops->residual_backward(m->d, p->dy, (wan_real *)p->dmod.p + row * D, 6 * D,
-                                        p->dx.p, y, (wan_real *)p->mod.p + row * D, 6 * D,
-                                        &p->tok.pack, D);
+    wan_net_acts *a = r->a;
+    int64_t D = a->z.D;
+    return r->op->residual_backward(r->d, a->dy, (wan_real *)a->dmod.p + row * D, 6 * D, a->dx.p, y,
+                                    (wan_real *)a->mod.p + row * D, 6 * D, &a->tok.pack, D);
 }
 
 /* RMSNorm in place on g: gradient of the normalised rows becomes that of the projection. */
-static int back_rms(wan_net *m, wan_buf g, const wan_net_vector *w, wan_buf x, const wan_real *rstd,
-                    const wan_real *rope, int64_t rows)
+static int back_rms(const wan_net_run *r, wan_buf g, const wan_net_vector *w, wan_buf x,
+                    const wan_real *rstd, const wan_real *rope, int64_t rows)
 {
-    return m->d->ops->rmsnorm_backward(m->d, g, w->g, g, x, rstd, w->p, rope, rows,
-                                       wan_net_width(&m->c), m->c.head_dim);
+    return r->op->rmsnorm_backward(r->d, g, w->g, g, x, rstd, w->p, rope, rows, r->a->z.A,
+                                   r->a->c.head_dim);
 }
 
-static int back_feed_forward(wan_net *m, int l)
+static int back_feed_forward(const wan_net_run *r)
 {
-    wan_net_priv *p = wan_net_p(m);
-    const wan_net_block *b = &p->block[l];
-    int64_t S = tokens(m);
-    WAN_TRY(back_residual(m, C(Y2), 5));
-    WAN_TRY(back_both(m, &b->f2, p->dhid, p->dy, C(HID), S, 0));
-    WAN_TRY(m->d->ops->act_backward(m->d, p->dhid, p->dhid, C(Z), S * m->c.ffn, WAN_ACT_GELU_TANH));
-    WAN_TRY(back_both(m, &b->f1, p->da, p->dhid, C(U3), S, 0));
-    return back_norm_mod(m, p->da, RL(X2), RL(M3), RL(R3), 3);
+    wan_net_acts *a = r->a;
+    const wan_net_block *b = &r->b;
+    int64_t S = tokens(r);
+    WAN_TRY(back_residual(r, C(Y2), 5));
+    WAN_TRY(back_both(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
+    WAN_TRY(r->op->act_backward(r->d, a->dhid, a->dhid, C(Z), S * a->z.F, WAN_ACT_GELU_TANH));
+    WAN_TRY(back_both(r->d, &b->f1, a->da, a->dhid, C(U3), S, 0));
+    return back_norm_mod(r, a->da, RL(X2), RL(M3), RL(R3), 3);
 }
 
 /* The context's share: keys and values of this block. */
-static int back_text_kv(wan_net *m, int l)
+static int back_text_kv(const wan_net_run *r)
 {
-    wan_net_priv *p = wan_net_p(m);
-    const wan_net_block *b = &p->block[l];
-    int64_t R = p->txt.pack.S;
-    WAN_TRY(back_rms(m, p->dck, &b->cnk, C(CK0), RL(RCK), NULL, R));
-    WAN_TRY(back_both(m, &b->ck, p->dctx, p->dck, p->ctx, R, 1));
-    return back_both(m, &b->cv, p->dctx, p->dcv, p->ctx, R, 1);
+    wan_net_acts *a = r->a;
+    const wan_net_block *b = &r->b;
+    int64_t R = a->txt.pack.S;
+    WAN_TRY(back_rms(r, a->dck, &b->cnk, C(CK0), RL(RCK), NULL, R));
+    WAN_TRY(back_both(r->d, &b->ck, a->dctx, a->dck, a->ctx_rows, R, 1));
+    return back_both(r->d, &b->cv, a->dctx, a->dcv, a->ctx_rows, R, 1);
 }
 
-static int back_cross_attention(wan_net *m, int l)
+static int back_cross_attention(const wan_net_run *r)
 {
-    wan_net_priv *p = wan_net_p(m);
-    const wan_net_block *b = &p->block[l];
-    int64_t S = tokens(m), D = wan_net_width(&m->c);
-    wan_net_kv kv = wan_net_own_kv(m, l);
-    wan_attn a = wan_net_attn_cross(m, &kv);
-    WAN_TRY(m->d->ops->cast(m->d, p->dy, p->dx, S * D));
-    WAN_TRY(back_both(m, &b->co, p->da, p->dy, C(CO), S, 0));
-    WAN_TRY(m->d->ops->attention_backward(m->d, &a, p->dq, p->dck, p->dcv, p->da, C(CO), RL(CLSE),
-                                          C(CQ), kv.k, kv.v));
-    WAN_TRY(back_text_kv(m, l));
-    WAN_TRY(back_rms(m, p->dq, &b->cnq, C(CQ0), RL(RCQ), NULL, S));
-    WAN_TRY(back_both(m, &b->cq, p->da, p->dq, C(U2), S, 0));
-    return m->d->ops->ln_affine_backward(m->d, p->dx.p, b->lnw.g, b->lnb.g, p->da, RL(X1), RL(M2),
-                                         RL(R2), b->lnw.p, S, D);
+    wan_net_acts *a = r->a;
+    const wan_net_block *b = &r->b;
+    int64_t S = tokens(r), D = a->z.D;
+    wan_net_kv kv = wan_net_own_kv(r);
+    wan_attn at = wan_net_attn_cross(r, &kv);
+    WAN_TRY(r->op->cast(r->d, a->dy, a->dx, S * D));
+    WAN_TRY(back_both(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
+    WAN_TRY(r->op->attention_backward(r->d, &at, a->dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE),
+                                      C(CQ), kv.k, kv.v));
+    WAN_TRY(back_text_kv(r));
+    WAN_TRY(back_rms(r, a->dq, &b->cnq, C(CQ0), RL(RCQ), NULL, S));
+    WAN_TRY(back_both(r->d, &b->cq, a->da, a->dq, C(U2), S, 0));
+    return r->op->ln_affine_backward(r->d, a->dx.p, b->lnw.g, b->lnb.g, a->da, RL(X1), RL(M2),
+                                     RL(R2), b->lnw.p, S, D);
 }
 
-static int back_self_attention(wan_net *m, int l)
+static int attend_back(const wan_net_run *r)
 {
-    wan_net_priv *p = wan_net_p(m);
-    const wan_net_block *b = &p->block[l];
-    int64_t S = tokens(m);
-    wan_attn a = wan_net_attn_self(m);
-    WAN_TRY(back_residual(m, C(Y1), 2));
-    WAN_TRY(back_both(m, &b->o, p->da, p->dy, C(O), S, 0));
-    WAN_TRY(m->d->ops->attention_backward(m->d, &a, p->dq, p->dk, p->dv, p->da, C(O), RL(LSE), C(Q),
-                                          C(K), C(V)));
-    WAN_TRY(back_rms(m, p->dq, &b->nq, C(Q0), RL(RQ), p->rope, S));
-    WAN_TRY(back_rms(m, p->dk, &b->nk, C(K0), RL(RK), p->rope, S));
-    WAN_TRY(back_both(m, &b->q, p->du, p->dq, C(U1), S, 0));
-    WAN_TRY(back_both(m, &b->k, p->du, p->dk, C(U1), S, 1));
-    WAN_TRY(back_both(m, &b->v, p->du, p->dv, C(U1), S, 1));
-    return back_norm_mod(m, p->du, RL(XIN), RL(M1), RL(R1), 0);
+    wan_net_acts *a = r->a;
+    const wan_wing *w = &a->base.wing;
+    wan_attn at = wan_net_attn_self(r);
+    if (w->attend_back)
+        return w->attend_back(w->arg, r->d, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
+                              C(K), C(V));
+    return r->op->attention_backward(r->d, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
+                                     C(K), C(V));
+}
+
+static int back_self_attention(const wan_net_run *r)
+{
+    wan_net_acts *a = r->a;
+    const wan_net_block *b = &r->b;
+    int64_t S = tokens(r);
+    WAN_TRY(back_residual(r, C(Y1), 2));
+    WAN_TRY(back_both(r->d, &b->o, a->da, a->dy, C(O), S, 0));
+    WAN_TRY(attend_back(r));
+    WAN_TRY(back_rms(r, a->dq, &b->nq, C(Q0), RL(RQ), a->rope, S));
+    WAN_TRY(back_rms(r, a->dk, &b->nk, C(K0), RL(RK), a->rope, S));
+    WAN_TRY(back_both(r->d, &b->q, a->du, a->dq, C(U1), S, 0));
+    WAN_TRY(back_both(r->d, &b->k, a->du, a->dk, C(U1), S, 1));
+    WAN_TRY(back_both(r->d, &b->v, a->du, a->dv, C(U1), S, 1));
+    return back_norm_mod(r, a->du, RL(XIN), RL(M1), RL(R1), 0);
 }
 
 /* Brings back what the block's backward reads and the forward did not keep. */
-static int restore(wan_net *m, int l)
+static int restore(const wan_net_run *r)
 {
-    switch (wan_net_p(m)->cap.recompute) {
-    case WAN_RECOMPUTE_FULL: return wan_net_block_forward(m, l, NULL, NULL);
-    case WAN_RECOMPUTE_SELECTIVE: WAN_TRY(wan_net_block_mod(m, l)); return wan_net_block_redo(m, l);
-    default: return wan_net_block_mod(m, l);
-    }
+    enum wan_recompute mode = r->a->base.cap.recompute;
+    if (mode == WAN_RECOMPUTE_FULL)
+        return wan_net_block_forward(r, NULL);
+    WAN_TRY(wan_net_block_mod(r));
+    return mode == WAN_RECOMPUTE_SELECTIVE ? wan_net_block_redo(r) : 0;
 }
 
-static int back_block(wan_net *m, int l)
+static int back_block(const wan_net_run *r)
 {
-    wan_net_priv *p = wan_net_p(m);
-    int64_t n = p->tok.pack.n, D = wan_net_width(&m->c);
-    WAN_TRY(restore(m, l));
-    WAN_TRY(m->d->ops->fill(m->d, p->dmod, 0, n * 6 * D));
-    WAN_TRY(back_feed_forward(m, l));
-    WAN_TRY(back_cross_attention(m, l));
-    WAN_TRY(back_self_attention(m, l));
-    return m->d->ops->modulation_backward(m->d, p->block[l].mod.g, p->de0.p, p->dmod.p, n, 6, D, 6);
+    wan_net_acts *a = r->a;
+    int64_t n = a->tok.pack.n, D = a->z.D;
+    WAN_TRY(restore(r));
+    WAN_TRY(r->op->fill(r->d, a->dmod, 0, n * 6 * D));
+    WAN_TRY(back_feed_forward(r));
+    WAN_TRY(back_cross_attention(r));
+    WAN_TRY(back_self_attention(r));
+    return r->op->modulation_backward(r->d, r->b.mod.g, a->de0.p, a->dmod.p, n, 6, D, 6);
 }
 
-static int back_head(wan_net *m, wan_buf dpred)
+static int back_head(wan_net_acts *a, const wan_store *s)
 {
-    wan_net_priv *p = wan_net_p(m);
-    const wan_pack *k = &p->tok.pack;
-    int64_t D = wan_net_width(&m->c);
-    wan_real *dshift = p->dmodh.p;
-    const wan_real *scale = (wan_real *)p->modh.p + D;
-    WAN_TRY(m->d->ops->fill(m->d, p->dmodh, 0, k->n * 2 * D));
-    WAN_TRY(back_both(m, &p->ends.head, p->du, dpred, p->zh, k->S, 0));
-    WAN_TRY(m->d->ops->ln_mod_backward(m->d, p->dx.p, dshift + D, dshift, 2 * D, p->du,
-                                       wan_net_slot_real(m, m->c.layers, WAN_NET_XIN), p->mh.p,
-                                       p->rh.p, scale, 2 * D, k, D));
-    return m->d->ops->modulation_backward(m->d, p->ends.mod.g, p->de.p, dshift, k->n, 2, D, 1);
+    wan_dev *d = a->base.d;
+    const wan_pack *k = &a->tok.pack;
+    int64_t D = a->z.D;
+    wan_net_head w;
+    wan_real *dshift = a->dmodh.p;
+    const wan_real *scale = (wan_real *)a->modh.p + D;
+    wan_net_bind_head(&w, s);
+    WAN_TRY(d->ops->fill(d, a->dmodh, 0, k->n * 2 * D));
+    WAN_TRY(back_both(d, &w.out, a->du, a->base.dpred, a->zh, k->S, 0));
+    WAN_TRY(d->ops->ln_mod_backward(d, a->dx.p, dshift + D, dshift, 2 * D, a->du,
+                                    wan_net_slot_real(a, a->c.layers, WAN_NET_XIN), a->mh.p,
+                                    a->rh.p, scale, 2 * D, k, D));
+    return d->ops->modulation_backward(d, w.mod.g, a->de.p, dshift, k->n, 2, D, 1);
 }
 
-/* e gets the head's share (already in p->de) and, through the projection, that of e0. */
-static int back_time(wan_net *m)
+/* e gets the head's share (already in a->de) and, through the projection, that of e0. */
+static int back_time(wan_net_acts *a, const wan_net_embed *w)
 {
-    wan_net_priv *p = wan_net_p(m);
-    const wan_ops *op = m->d->ops;
-    int64_t n = p->tok.pack.n, D = wan_net_width(&m->c);
-    WAN_TRY(back_both(m, &p->ends.proj, p->des, p->de0, p->es, n, 0));
-    WAN_TRY(op->act_backward(m->d, p->des, p->des, p->e, n * D, WAN_ACT_SILU));
-    WAN_TRY(op->axpy(m->d, p->de, 1, p->des, n * D));
-    WAN_TRY(back_both(m, &p->ends.time2, p->des, p->de, p->th, n, 0));
-    WAN_TRY(op->act_backward(m->d, p->des, p->des, p->tz, n * D, WAN_ACT_SILU));
-    return back_w(m, &p->ends.time1, p->des, p->emb, n);
+    wan_dev *d = a->base.d;
+    const wan_ops *op = d->ops;
+    int64_t n = a->tok.pack.n, D = a->z.D;
+    WAN_TRY(back_both(d, &w->proj, a->des, a->de0, a->es, n, 0));
+    WAN_TRY(op->act_backward(d, a->des, a->des, a->e, n * D, WAN_ACT_SILU));
+    WAN_TRY(op->axpy(d, a->de, 1, a->des, n * D));
+    WAN_TRY(back_both(d, &w->time2, a->des, a->de, a->th, n, 0));
+    WAN_TRY(op->act_backward(d, a->des, a->des, a->tz, n * D, WAN_ACT_SILU));
+    return back_w(d, &w->time1, a->des, a->emb, n);
 }
 
-static int back_text(wan_net *m)
+static int back_text(wan_net_acts *a, const wan_net_embed *w)
 {
-    wan_net_priv *p = wan_net_p(m);
-    int64_t R = p->txt.pack.S, D = wan_net_width(&m->c);
-    WAN_TRY(m->d->ops->cast(m->d, p->dctxc, p->dctx, R * D));
-    WAN_TRY(back_both(m, &p->ends.text2, p->dck, p->dctxc, p->ch, R, 0));
-    WAN_TRY(m->d->ops->act_backward(m->d, p->dck, p->dck, p->cz, R * D, WAN_ACT_GELU_TANH));
-    return back_w(m, &p->ends.text1, p->dck, p->tx, R);
+    wan_dev *d = a->base.d;
+    int64_t R = a->txt.pack.S, D = a->z.D;
+    WAN_TRY(d->ops->cast(d, a->dctxc, a->dctx, R * D));
+    WAN_TRY(back_both(d, &w->text2, a->dck, a->dctxc, a->ch, R, 0));
+    WAN_TRY(d->ops->act_backward(d, a->dck, a->dck, a->cz, R * D, WAN_ACT_GELU_TANH));
+    return back_w(d, &w->text1, a->dck, a->tx, R);
 }
 
-static int zero_sums(wan_net *m)
+static int back_embed(wan_net_acts *a, const wan_store *s)
 {
-    wan_net_priv *p = wan_net_p(m);
-    const wan_ops *op = m->d->ops;
-    int64_t n = p->tok.pack.n, D = wan_net_width(&m->c);
-    WAN_TRY(op->fill(m->d, p->dx, 0, tokens(m) * D));
-    WAN_TRY(op->fill(m->d, p->dctx, 0, p->txt.pack.S * D));
-    WAN_TRY(op->fill(m->d, p->de0, 0, n * 6 * D));
-    return op->fill(m->d, p->de, 0, n * D);
+    wan_net_embed w;
+    wan_net_bind_embed(&w, s);
+    WAN_TRY(back_time(a, &w));
+    WAN_TRY(back_text(a, &w));
+    return back_w(a->base.d, &w.patch, a->dx, a->x_rows, a->tok.pack.S);
 }
 
-int wan_net_backward(wan_net *m, const wan_net_input *in, wan_buf dpred, wan_net_on_grad *on_grad,
-                     void *arg)
+int wan_net_backward_begin(wan_acts *base)
 {
-    wan_net_priv *p = wan_net_p(m);
-    if (!(m->flags & WAN_NET_TRAIN))
-        return wan_err("transformer: backward in a model that is not trained");
-    if (!p->forward_done || in->n != p->tok.pack.n)
-        return wan_err("transformer: backward without the forward of the same samples");
-    WAN_TRY(zero_sums(m));
-    WAN_TRY(back_head(m, dpred));
-    for (int l = m->c.layers - 1; l >= 0; l--) {
-        WAN_TRY(back_block(m, l));
-        if (on_grad)
-            WAN_TRY(on_grad(arg, l));
-    }
-    WAN_TRY(back_time(m));
-    WAN_TRY(back_text(m));
-    WAN_TRY(back_w(m, &p->ends.patch, p->dx, p->x_rows, tokens(m)));
-    return on_grad ? on_grad(arg, -1) : 0;
+    wan_net_acts *a = wan_net_of(base);
+    wan_dev *d = base->d;
+    const wan_ops *op = d->ops;
+    int64_t n = a->tok.pack.n, D = a->z.D;
+    if (a->ctx)
+        return wan_err("transformer: a backward with text that was computed elsewhere");
+    WAN_TRY(op->fill(d, a->dx, 0, a->tok.pack.S * D));
+    WAN_TRY(op->fill(d, a->dctx, 0, a->txt.pack.S * D));
+    WAN_TRY(op->fill(d, a->de0, 0, n * 6 * D));
+    return op->fill(d, a->de, 0, n * D);
 }
 
-int wan_net_input_grad(wan_net *m, wan_real *drows)
+int wan_net_backward(wan_acts *base, wan_store *s, int part)
 {
-    wan_net_priv *p = wan_net_p(m);
-    if (!p->forward_done || !p->dx.p)
+    wan_net_acts *a = wan_net_of(base);
+    if (part == 0)
+        return back_embed(a, s);
+    if (part == a->c.layers + 1)
+        return back_head(a, s);
+    wan_net_run r = { .a = a, .d = base->d, .op = base->d->ops, .l = part - 1 };
+    wan_net_bind_block(&r.b, s, r.l);
+    return back_block(&r);
+}
+
+int wan_net_input_grad(wan_acts *base, wan_store *s, wan_real *drows)
+{
+    wan_net_acts *a = wan_net_of(base);
+    wan_net_embed w;
+    if (!base->done || !a->dx.p)
         return wan_err("transformer: gradient of the input before backward");
-    return back_x(m, &p->ends.patch, WAN_RBUF(drows), p->dx, tokens(m), 0);
+    wan_net_bind_embed(&w, s);
+    return back_x(base->d, &w.patch, WAN_RBUF(drows), a->dx, a->tok.pack.S, 0);
 }

@@ -16,9 +16,9 @@
 
 enum { ROPE_MAX = 1024 }; /* positions per axis the model was made for */
 
-int wan_net_pack_reserve(wan_dev *d, wan_net_pack *p, int64_t samples, int64_t rows)
+int wan_net_lengths_reserve(wan_dev *d, wan_net_lengths *p, int64_t samples, int64_t rows)
 {
-    *p = (wan_net_pack){ 0 };
+    *p = (wan_net_lengths){ 0 };
     p->cu_host = wan_malloc((size_t)samples + 1, sizeof *p->cu_host, "pack");
     p->seg_host = wan_malloc((size_t)rows, sizeof *p->seg_host, "pack");
     p->cu = wan_dev_alloc(d, ((size_t)samples + 1) * sizeof *p->cu, "pack");
@@ -26,16 +26,16 @@ int wan_net_pack_reserve(wan_dev *d, wan_net_pack *p, int64_t samples, int64_t r
     return p->cu_host && p->seg_host && p->cu && p->seg ? 0 : -1;
 }
 
-void wan_net_pack_release(wan_dev *d, wan_net_pack *p)
+void wan_net_lengths_release(wan_dev *d, wan_net_lengths *p)
 {
     wan_dev_free(d, p->cu);
     wan_dev_free(d, p->seg);
     free(p->cu_host);
     free(p->seg_host);
-    *p = (wan_net_pack){ 0 };
+    *p = (wan_net_lengths){ 0 };
 }
 
-int wan_net_pack_set(wan_dev *d, wan_net_pack *p, const int64_t *len, int n)
+int wan_net_lengths_set(wan_dev *d, wan_net_lengths *p, const int64_t *len, int n)
 {
     int32_t at = 0;
     wan_pack *k = &p->pack;
@@ -91,52 +91,55 @@ static void rope_sample(wan_real *out, const int64_t g[3], int hd)
             }
 }
 
-static int same_grids(const wan_net_priv *p, const wan_net_input *in)
+static int same_grids(const wan_net_acts *a, const wan_micro *in)
 {
-    return p->n_grid == in->n && memcmp(p->grid, in->grid, (size_t)in->n * sizeof *p->grid) == 0;
+    return a->n_grid == in->n && memcmp(a->grid, in->grid, (size_t)in->n * sizeof *a->grid) == 0;
 }
 
-static int check_grids(wan_net_priv *p, const wan_net_input *in)
+static int check_grids(const wan_net_acts *a, const wan_micro *in)
 {
     int64_t S = 0;
-    if (in->n < 1 || in->n > p->cap.samples)
+    if (in->n < 1 || in->n > a->base.cap.samples)
         return wan_err("transformer: a pack of %d samples, room for %lld", in->n,
-                       (long long)p->cap.samples);
+                       (long long)a->base.cap.samples);
     for (int i = 0; i < in->n; i++) {
         const int64_t *g = in->grid[i];
-        for (int a = 0; a < 3; a++)
-            if (g[a] < 1 || g[a] > ROPE_MAX)
+        for (int k = 0; k < 3; k++)
+            if (g[k] < 1 || g[k] > ROPE_MAX)
                 return wan_err("transformer: sample %d has a grid of %lldx%lldx%lld, each side "
                                "must be 1..%d",
                                i, (long long)g[0], (long long)g[1], (long long)g[2], ROPE_MAX);
         S += g[0] * g[1] * g[2];
     }
-    if (S > p->cap.tokens)
+    if (in->first || in->tokens)
+        return wan_err("transformer: samples in part");
+    if (S > a->base.cap.tokens)
         return wan_err("transformer: a pack of %lld tokens, room for %lld", (long long)S,
-                       (long long)p->cap.tokens);
+                       (long long)a->base.cap.tokens);
     return 0;
 }
 
 /* Token boundaries and RoPE; kept while the grids stay the same (every step of a sampler). */
-static int prepare_tokens(wan_net *m, const wan_net_input *in)
+static int fill_tokens(wan_net_acts *a, const wan_micro *in)
 {
-    wan_net_priv *p = wan_net_p(m);
-    if (same_grids(p, in))
+    wan_dev *d = a->base.d;
+    if (same_grids(a, in))
         return 0;
-    WAN_TRY(check_grids(p, in));
-    p->n_grid = 0;
-    wan_real *at = p->rope_host;
+    WAN_TRY(check_grids(a, in));
+    a->n_grid = 0;
+    wan_real *at = a->rope_host;
     for (int i = 0; i < in->n; i++) {
         const int64_t *g = in->grid[i];
-        rope_sample(at, g, m->c.head_dim);
-        at += g[0] * g[1] * g[2] * m->c.head_dim;
+        rope_sample(at, g, a->c.head_dim);
+        at += g[0] * g[1] * g[2] * a->c.head_dim;
     }
-    WAN_TRY(wan_dev_write(m->d, p->rope, p->rope_host, (size_t)(at - p->rope_host) * sizeof *at));
-    memcpy(p->grid, in->grid, (size_t)in->n * sizeof *p->grid);
+    WAN_TRY(wan_dev_write(d, a->rope, a->rope_host, (size_t)(at - a->rope_host) * sizeof *at));
+    memcpy(a->grid, in->grid, (size_t)in->n * sizeof *a->grid);
     for (int i = 0; i < in->n; i++)
-        p->len[i] = p->grid[i][0] * p->grid[i][1] * p->grid[i][2];
-    WAN_TRY(wan_net_pack_set(m->d, &p->tok, p->len, in->n));
-    p->n_grid = in->n;
+        a->len[i] = a->grid[i][0] * a->grid[i][1] * a->grid[i][2];
+    WAN_TRY(wan_net_lengths_set(d, &a->tok, a->len, in->n));
+    a->base.held = a->tok.pack;
+    a->n_grid = in->n;
     return 0;
 }
 
@@ -145,53 +148,65 @@ int64_t wan_net_text_kept(const wan_net_config *c, int64_t n)
     return n < c->text_len ? n + 1 : n;
 }
 
-int wan_net_text_lay(wan_net *m, wan_buf x, wan_real *kbias, const wan_pack *pack, wan_buf text,
-                     const int64_t *text_len, wan_real *staging)
+int wan_net_text_lay(wan_dev *d, const wan_net_config *c, wan_buf x, wan_real *kbias,
+                     const wan_pack *pack, wan_buf text, const int64_t *text_len, wan_real *staging)
 {
-    int64_t T = m->c.text_dim, from = 0;
+    int64_t T = c->text_dim, from = 0;
     for (int i = 0; i < pack->n; i++) {
-        int64_t n = text_len[i], at = pack->cu_host[i], zeros = m->c.text_len - n;
+        int64_t n = text_len[i], at = pack->cu_host[i], zeros = c->text_len - n;
         if (n > 0)
-            WAN_TRY(
-                m->d->ops->cast(m->d, wan_buf_at(x, at * T), wan_buf_at(text, from * T), n * T));
+            WAN_TRY(d->ops->cast(d, wan_buf_at(x, at * T), wan_buf_at(text, from * T), n * T));
         for (int64_t j = 0; j < n; j++)
             staging[at + j] = 0;
         if (zeros > 0) {
-            WAN_TRY(m->d->ops->fill(m->d, wan_buf_at(x, (at + n) * T), 0, T));
+            WAN_TRY(d->ops->fill(d, wan_buf_at(x, (at + n) * T), 0, T));
             staging[at + n] = (wan_real)log((double)zeros);
         }
         from += n;
     }
-    return wan_dev_write(m->d, kbias, staging, (size_t)pack->S * sizeof *staging);
+    return wan_dev_write(d, kbias, staging, (size_t)pack->S * sizeof *staging);
 }
 
-static int prepare_text(wan_net *m, const wan_net_input *in)
+static int fill_text(wan_net_acts *a, const wan_micro *in)
 {
-    wan_net_priv *p = wan_net_p(m);
+    wan_dev *d = a->base.d;
     int64_t R = 0;
     for (int i = 0; i < in->n; i++) {
-        if (in->text_len[i] < 0 || in->text_len[i] > m->c.text_len)
+        if (in->text_len[i] < 0 || in->text_len[i] > a->c.text_len)
             return wan_err("transformer: sample %d has %lld text rows, must be 0..%d", i,
-                           (long long)in->text_len[i], m->c.text_len);
-        p->len[i] = wan_net_text_kept(&m->c, in->text_len[i]);
-        R += p->len[i];
+                           (long long)in->text_len[i], a->c.text_len);
+        a->len[i] = wan_net_text_kept(&a->c, in->text_len[i]);
+        R += a->len[i];
     }
-    if (R > p->cap.text_rows)
+    if (R > a->base.cap.text_rows)
         return wan_err("transformer: a pack of %lld text rows, room for %lld", (long long)R,
-                       (long long)p->cap.text_rows);
-    WAN_TRY(wan_net_pack_set(m->d, &p->txt, p->len, in->n));
-    return wan_net_text_lay(m, p->tx, p->kbias.p, &p->txt.pack, in->text, in->text_len, p->host);
+                       (long long)a->base.cap.text_rows);
+    WAN_TRY(wan_net_lengths_set(d, &a->txt, a->len, in->n));
+    return wan_net_text_lay(d, &a->c, a->tx, a->kbias.p, &a->txt.pack, in->text, in->text_len,
+                            a->host);
 }
 
-int wan_net_prepare(wan_net *m, const wan_net_input *in, int cached)
+static int fill_rows(wan_net_acts *a, wan_buf rows)
 {
-    wan_net_priv *p = wan_net_p(m);
-    if (!p->mem)
-        return wan_err("transformer: forward before reserve");
-    p->forward_done = 0;
-    WAN_TRY(prepare_tokens(m, in));
-    if (!cached)
-        WAN_TRY(prepare_text(m, in));
-    memcpy(p->host, in->t, (size_t)in->n * sizeof *p->host);
-    return wan_dev_write(m->d, p->t.p, p->host, (size_t)in->n * sizeof *p->host);
+    wan_dev *d = a->base.d;
+    int64_t width = (int64_t)a->c.in_ch * a->c.patch_h * a->c.patch_w;
+    a->x_rows = rows;
+    if (rows.t == a->base.compute)
+        return 0;
+    a->x_rows = a->rows;
+    return d->ops->cast(d, a->rows, rows, a->tok.pack.S * width);
+}
+
+int wan_net_fill(wan_acts *base, const wan_micro *in, const wan_context *ctx)
+{
+    wan_net_acts *a = wan_net_of(base);
+    if (ctx && ctx->pack.pack.n != in->n)
+        return wan_err("transformer: %d samples with the text of %d", in->n, ctx->pack.pack.n);
+    WAN_TRY(fill_tokens(a, in));
+    a->ctx = ctx;
+    if (!ctx)
+        WAN_TRY(fill_text(a, in));
+    WAN_TRY(fill_rows(a, in->rows));
+    memcpy(a->host, in->t, (size_t)in->n * sizeof *a->host);
+    return wan_dev_write(base->d, a->t.p, a->host, (size_t)in->n * sizeof *a->host);
 }

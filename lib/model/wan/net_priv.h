@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net_priv.h - what the net_*.c files share: bound weights, activation slots, the work of a step.
+ * net_priv.h - what the net_*.c files share: weights as one part sees them, activation slots, the
+ * state of a micro-batch.
  *
- * Letters: S tokens, R text rows, n samples, D width, F ffn width, H heads, C the compute type.
+ * Letters: S tokens, R text rows, n samples, D width of the residual stream, A width of attention
+ * and F of the feed-forward as this rank holds them (D and ffn on one rank), H heads held, C the
+ * compute type.
  */
 #ifndef WAN_MODEL_NET_PRIV_H
 #define WAN_MODEL_NET_PRIV_H
@@ -28,13 +31,17 @@ typedef struct wan_net_block {
     wan_net_vector nq, nk, cnq, cnk, lnw, lnb, mod;
 } wan_net_block;
 
-typedef struct wan_net_ends {
-    wan_net_linear patch, text1, text2, time1, time2, proj, head;
+typedef struct wan_net_embed {
+    wan_net_linear patch, text1, text2, time1, time2, proj;
+} wan_net_embed;
+
+typedef struct wan_net_head {
+    wan_net_linear out;
     wan_net_vector mod;
-} wan_net_ends;
+} wan_net_head;
 
 /* Activations of one block.  X(name, rows, width, type, keep, alias):
- *   rows S|R, width D|F|H|1, type r(WAN_REAL)|c(compute)
+ *   rows S|R, width D|A|F|H|1, type r(WAN_REAL)|c(compute)
  *   keep 0: one per block in every recompute mode; 1: unless `full`; 2: only with `none`;
  *        3: never (a temporary)
  *   alias: when the model is not trained all blocks share one set, and this slot is that one. */
@@ -47,14 +54,14 @@ typedef struct wan_net_ends {
     X(M2, S, 1, r, 1, M1) X(R2, S, 1, r, 1, R1)                                                    \
     X(M3, S, 1, r, 1, M1) X(R3, S, 1, r, 1, R1)                                                    \
     X(U1, S, D, c, 2, U1) X(U2, S, D, c, 2, U1) X(U3, S, D, c, 2, U1) /* LayerNorm outputs */      \
-    X(Q0, S, D, c, 1, Q0) X(K0, S, D, c, 1, K0) X(V, S, D, c, 1, V)   /* projections */            \
+    X(Q0, S, A, c, 1, Q0) X(K0, S, A, c, 1, K0) X(V, S, A, c, 1, V)   /* projections */            \
     X(RQ, S, 1, r, 1, RQ) X(RK, S, 1, r, 1, RK) /* RMSNorm statistics */                           \
-    X(Q, S, D, c, 2, Q) X(K, S, D, c, 2, K)     /* normalised and rotated */                       \
-    X(O, S, D, c, 1, K0) X(LSE, S, H, r, 1, LSE)                                                   \
+    X(Q, S, A, c, 2, Q) X(K, S, A, c, 2, K)     /* normalised and rotated */                       \
+    X(O, S, A, c, 1, K0) X(LSE, S, H, r, 1, LSE)                                                   \
     X(Y1, S, D, c, 1, Q0)                                                                          \
-    X(CQ0, S, D, c, 1, Q0) X(RCQ, S, 1, r, 1, RQ) X(CQ, S, D, c, 2, Q)                             \
-    X(CK0, R, D, c, 1, CK0) X(RCK, R, 1, r, 1, RCK) X(CK, R, D, c, 2, CK) X(CV, R, D, c, 1, CV)    \
-    X(CO, S, D, c, 1, K0) X(CLSE, S, H, r, 1, LSE)                                                 \
+    X(CQ0, S, A, c, 1, Q0) X(RCQ, S, 1, r, 1, RQ) X(CQ, S, A, c, 2, Q)                             \
+    X(CK0, R, A, c, 1, CK0) X(RCK, R, 1, r, 1, RCK) X(CK, R, A, c, 2, CK) X(CV, R, A, c, 1, CV)    \
+    X(CO, S, A, c, 1, K0) X(CLSE, S, H, r, 1, LSE)                                                 \
     X(YC, S, D, c, 3, Q0)                                                                          \
     X(Z, S, F, c, 1, HID) X(HID, S, F, c, 2, HID) /* before and after GELU */                      \
     X(Y2, S, D, c, 1, Q0)
@@ -67,29 +74,31 @@ enum wan_net_slot {
         WAN_NET_N_SLOTS
 };
 
-/* Buffers that exist once.  X(field, rows, width, type, train): rows S|R|N(samples);
- * width D|E(6D)|B(2D)|F|T(text_dim)|Q(freq_dim)|P(patch features)|1; train: only with gradients. */
+/* Buffers that exist once.  X(field, rows, width, type, train, kept): rows S|R|N(samples);
+ * width D|E(6D)|B(2D)|A|F|T(text_dim)|Q(freq_dim)|P(patch features)|1; train: only with gradients;
+ * kept: lives from forward to backward, so every acts has its own. */
 /* clang-format off */
 #define WAN_NET_ONCE(X)                                                                            \
-    X(t, N, 1, r, 0) X(emb, N, Q, r, 0) X(tz, N, D, r, 0) X(th, N, D, r, 0)                        \
-    X(e, N, D, r, 0) X(es, N, D, r, 0) X(e0, N, E, r, 0)                                           \
-    X(mod, N, E, r, 0) X(modh, N, B, r, 0)                                                         \
-    X(rows, S, P, c, 0)                                                                            \
-    X(tx, R, T, c, 0) X(cz, R, D, c, 1) X(ch, R, D, c, 0) X(ctx, R, D, c, 0) X(kbias, R, 1, r, 0)  \
-    X(mh, S, 1, r, 0) X(rh, S, 1, r, 0) X(zh, S, D, r, 0)                                          \
-    X(dx, S, D, r, 1) X(du, S, D, r, 1) X(dy, S, D, c, 1) X(da, S, D, c, 1)                        \
-    X(dq, S, D, c, 1) X(dk, S, D, c, 1) X(dv, S, D, c, 1) X(dhid, S, F, c, 1)                      \
-    X(dck, R, D, c, 1) X(dcv, R, D, c, 1) X(dctx, R, D, r, 1) X(dctxc, R, D, c, 1)                 \
-    X(dmod, N, E, r, 1) X(dmodh, N, B, r, 1) X(de0, N, E, r, 1) X(de, N, D, r, 1)                  \
-    X(des, N, D, r, 1)
+    X(t, N, 1, r, 0, 1) X(emb, N, Q, r, 0, 1) X(tz, N, D, r, 0, 1) X(th, N, D, r, 0, 1)            \
+    X(e, N, D, r, 0, 1) X(es, N, D, r, 0, 1) X(e0, N, E, r, 0, 1)                                  \
+    X(mod, N, E, r, 0, 0) X(modh, N, B, r, 0, 1)                                                   \
+    X(rows, S, P, c, 0, 1)                                                                         \
+    X(tx, R, T, c, 0, 1) X(cz, R, D, c, 1, 1) X(ch, R, D, c, 0, 1) X(ctx_rows, R, D, c, 0, 1)          \
+    X(kbias, R, 1, r, 0, 1)                                                                        \
+    X(mh, S, 1, r, 0, 1) X(rh, S, 1, r, 0, 1) X(zh, S, D, r, 0, 1)                                 \
+    X(dx, S, D, r, 1, 0) X(du, S, D, r, 1, 0) X(dy, S, D, c, 1, 0) X(da, S, D, c, 1, 0)            \
+    X(dq, S, A, c, 1, 0) X(dk, S, A, c, 1, 0) X(dv, S, A, c, 1, 0) X(dhid, S, F, c, 1, 0)          \
+    X(dck, R, D, c, 1, 0) X(dcv, R, A, c, 1, 0) X(dctx, R, D, r, 1, 0) X(dctxc, R, D, c, 1, 0)     \
+    X(dmod, N, E, r, 1, 0) X(dmodh, N, B, r, 1, 0) X(de0, N, E, r, 1, 0) X(de, N, D, r, 1, 0)      \
+    X(des, N, D, r, 1, 0)
 /* clang-format on */
 
 /* A pack in reserved memory, with what it was made from. */
-typedef struct wan_net_pack {
+typedef struct wan_net_lengths {
     wan_pack pack;
     int32_t *cu, *seg; /* device [samples+1], [rows] */
     int32_t *cu_host, *seg_host;
-} wan_net_pack;
+} wan_net_lengths;
 
 /* Keys and values of the context for one block, and how they are packed. */
 typedef struct wan_net_kv {
@@ -98,82 +107,127 @@ typedef struct wan_net_kv {
     wan_buf k, v;
 } wan_net_kv;
 
-struct wan_net_context {
-    wan_net *m;
-    wan_net_pack pack;
-    wan_real *kbias;
-    void *mem; /* device: keys and values of all blocks */
-    int64_t R;
-};
+/* The letters of this rank. */
+typedef struct wan_net_widths {
+    int64_t D, A, F, H;
+} wan_net_widths;
 
-typedef struct wan_net_priv {
-    wan_net_ends ends;
-    wan_net_block *block; /* [layers] */
-    wan_net_capacity cap;
-    void *mem;   /* device: everything wan_net_reserve laid out */
-    void **slot; /* [(layers+1) * N_SLOTS]; row `layers` has only XIN */
-#define X(field, rows, width, type, train) wan_buf field;
+typedef struct wan_net_acts {
+    wan_acts base; /* first: acts of every model begin with it */
+    wan_net_config c;
+    wan_net_widths z;
+    int first, end;   /* parts */
+    void *mem, *work; /* device: what is kept; the rest, own or shared */
+    int shared;       /* work belongs to other acts */
+    void **slot;      /* [(layers+1) * N_SLOTS]; row `layers` has only XIN */
+#define X(field, rows, width, type, train, kept) wan_buf field;
     WAN_NET_ONCE(X)
 #undef X
-    wan_net_pack tok, txt;
+    wan_net_lengths tok, txt;
     wan_real *rope, *rope_host; /* [S, head_dim/2, 2] */
     wan_real *host;             /* staging: kbias, timesteps */
     int64_t *len;               /* staging: lengths of the samples of a pack */
     int64_t (*grid)[3];         /* grids of the tokens now laid out */
     int n_grid;
-    wan_buf x_rows; /* the forward's patch rows in compute type */
-    int forward_done;
-} wan_net_priv;
+    wan_buf x_rows;         /* the forward's patch rows in compute type */
+    const wan_context *ctx; /* keys and values made elsewhere, or NULL */
+} wan_net_acts;
 
-static inline wan_net_priv *wan_net_p(const wan_net *m)
+struct wan_context {
+    wan_net_config c;
+    wan_net_widths z;
+    wan_dev *d;
+    wan_dtype compute;
+    wan_net_lengths pack;
+    wan_real *kbias;
+    void *mem; /* device: keys and values of all blocks */
+    int64_t R;
+};
+
+/* One part at work. */
+typedef struct wan_net_run {
+    wan_net_acts *a;
+    wan_dev *d;
+    const wan_ops *op;
+    int l;           /* block */
+    wan_net_block b; /* its weights */
+} wan_net_run;
+
+static inline wan_net_acts *wan_net_of(wan_acts *a)
 {
-    return m->priv;
+    return (wan_net_acts *)a;
 }
 static inline int64_t wan_net_width(const wan_net_config *c)
 {
     return (int64_t)c->heads * c->head_dim;
 }
 /* Slot of block l, as an operand. */
-wan_buf wan_net_slot_buf(const wan_net *m, int l, enum wan_net_slot s);
+wan_buf wan_net_slot_buf(const wan_net_acts *a, int l, enum wan_net_slot s);
 /* The same for WAN_REAL slots. */
-wan_real *wan_net_slot_real(const wan_net *m, int l, enum wan_net_slot s);
+wan_real *wan_net_slot_real(const wan_net_acts *a, int l, enum wan_net_slot s);
 
-/* net_prepare.c */
-int wan_net_pack_reserve(wan_dev *d, wan_net_pack *p, int64_t samples, int64_t rows) WAN_MUST_CHECK;
-void wan_net_pack_release(wan_dev *d, wan_net_pack *p);
-int wan_net_pack_set(wan_dev *d, wan_net_pack *p, const int64_t *len, int n) WAN_MUST_CHECK;
-/* Context rows kept for a prompt of n true rows: n, and one more that stands for all zero rows. */
-int64_t wan_net_text_kept(const wan_net_config *c, int64_t n);
-/* Packs, RoPE tables, timesteps; text too unless cached. */
-int wan_net_prepare(wan_net *m, const wan_net_input *in, int cached) WAN_MUST_CHECK;
-/* Lays the true rows and the zero rows of all samples into x [R, text_dim], log-multiplicities into
- * kbias [R]; pack as wan_net_pack_set has left it. */
-int wan_net_text_lay(wan_net *m, wan_buf x, wan_real *kbias, const wan_pack *pack, wan_buf text,
-                     const int64_t *text_len, wan_real *staging) WAN_MUST_CHECK;
-
-/* net_forward.c */
-int wan_net_apply(wan_net *m, const wan_net_linear *w, wan_buf y, wan_buf x, int64_t M)
+/* net_params.c: weights of a part, as the store has them now. */
+void wan_net_bind_embed(wan_net_embed *e, const wan_store *s);
+void wan_net_bind_block(wan_net_block *b, const wan_store *s, int l);
+void wan_net_bind_head(wan_net_head *h, const wan_store *s);
+/* What a rank with this slice (NULL: all) holds of the widths. */
+int wan_net_widths_of(wan_net_widths *z, const wan_net_config *c, const wan_slice *s)
     WAN_MUST_CHECK;
-int wan_net_text_mlp(wan_net *m, wan_buf ctx, wan_buf h, wan_buf z, wan_buf x, int64_t R)
-    WAN_MUST_CHECK;
-/* Keys and values of block l from the context rows; k0 and rstd are what backward needs. */
-int wan_net_text_kv(wan_net *m, int l, wan_buf k, wan_buf v, wan_buf k0, wan_real *rstd,
-                    wan_buf ctx, int64_t R) WAN_MUST_CHECK;
-/* Block l from slot XIN to x_out (NULL: everything but the last sum, for recompute). */
-int wan_net_block_forward(wan_net *m, int l, wan_real *x_out, const wan_net_kv *kv) WAN_MUST_CHECK;
-/* Fills the shared slots of block l that `selective` does not keep. */
-int wan_net_block_redo(wan_net *m, int l) WAN_MUST_CHECK;
-/* The modulation rows of block l, into p->mod. */
-int wan_net_block_mod(wan_net *m, int l) WAN_MUST_CHECK;
-/* The attention calls of one block. */
-wan_attn wan_net_attn_self(const wan_net *m);
-wan_attn wan_net_attn_cross(const wan_net *m, const wan_net_kv *kv);
-wan_net_kv wan_net_own_kv(const wan_net *m, int l);
 
-/* net_context.c */
-wan_net_kv wan_net_context_kv(const wan_net_context *c, int l);
+/* net_json.c */
+extern const wan_layout wan_net_hf, wan_net_official;
+int wan_net_recast(void *c, enum wan_naming naming, int writing) WAN_MUST_CHECK;
 
 /* net_memory.c */
-void wan_net_release(wan_net *m);
+int wan_net_acts_plan(wan_acts_bytes *out, const void *c, const wan_acts_options *o) WAN_MUST_CHECK;
+int wan_net_acts_new(wan_acts **out, wan_dev *d, const void *c, const wan_acts_options *o,
+                     wan_acts *share) WAN_MUST_CHECK;
+void wan_net_acts_free(wan_acts **a);
+
+/* net_prepare.c */
+int wan_net_lengths_reserve(wan_dev *d, wan_net_lengths *p, int64_t samples, int64_t rows)
+    WAN_MUST_CHECK;
+void wan_net_lengths_release(wan_dev *d, wan_net_lengths *p);
+int wan_net_lengths_set(wan_dev *d, wan_net_lengths *p, const int64_t *len, int n) WAN_MUST_CHECK;
+/* Context rows kept for a prompt of n true rows: n, and one more that stands for all zero rows. */
+int64_t wan_net_text_kept(const wan_net_config *c, int64_t n);
+/* Packs, RoPE tables, timesteps; text too unless ctx has it. */
+int wan_net_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx) WAN_MUST_CHECK;
+/* Lays the true rows and the zero rows of all samples into x [R, text_dim], log-multiplicities into
+ * kbias [R]; pack as wan_net_lengths_set has left it. */
+int wan_net_text_lay(wan_dev *d, const wan_net_config *c, wan_buf x, wan_real *kbias,
+                     const wan_pack *pack, wan_buf text, const int64_t *text_len, wan_real *staging)
+    WAN_MUST_CHECK;
+
+/* net_forward.c */
+int wan_net_forward(wan_acts *a, wan_store *s, int part) WAN_MUST_CHECK;
+int wan_net_apply(wan_dev *d, const wan_net_linear *w, wan_buf y, wan_buf x, int64_t M)
+    WAN_MUST_CHECK;
+int wan_net_text_mlp(wan_dev *d, const wan_net_embed *e, wan_buf ctx, wan_buf h, wan_buf z,
+                     wan_buf x, int64_t R) WAN_MUST_CHECK;
+/* Keys and values of a block from the context rows; k0 and rstd are what backward needs. */
+int wan_net_text_kv(wan_dev *d, const wan_net_config *c, const wan_net_block *b, wan_buf k,
+                    wan_buf v, wan_buf k0, wan_real *rstd, wan_buf ctx, int64_t R) WAN_MUST_CHECK;
+/* The block of r from slot XIN to x_out (NULL: everything but the last sum, for recompute). */
+int wan_net_block_forward(const wan_net_run *r, wan_real *x_out) WAN_MUST_CHECK;
+/* Fills the shared slots of the block that `selective` does not keep. */
+int wan_net_block_redo(const wan_net_run *r) WAN_MUST_CHECK;
+/* The modulation rows of the block, into a->mod. */
+int wan_net_block_mod(const wan_net_run *r) WAN_MUST_CHECK;
+/* The attention calls of one block. */
+wan_attn wan_net_attn_self(const wan_net_run *r);
+wan_attn wan_net_attn_cross(const wan_net_run *r, const wan_net_kv *kv);
+wan_net_kv wan_net_own_kv(const wan_net_run *r);
+
+/* net_backward.c */
+int wan_net_backward_begin(wan_acts *a) WAN_MUST_CHECK;
+int wan_net_backward(wan_acts *a, wan_store *s, int part) WAN_MUST_CHECK;
+int wan_net_input_grad(wan_acts *a, wan_store *s, wan_real *drows) WAN_MUST_CHECK;
+
+/* net_context.c */
+int wan_net_context_new(wan_context **out, wan_store *s, const void *c, wan_buf text,
+                        const int64_t *text_len, int n) WAN_MUST_CHECK;
+void wan_net_context_free(wan_context **ctx);
+wan_net_kv wan_net_context_kv(const wan_context *c, int l);
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/file.h"
+#include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/rundir.h"
 #include "lib/rec/tensor/safetensors.h"
@@ -24,32 +25,38 @@ static int is_file(const char *dir, const char *name)
     return yes;
 }
 
-/* ---- optimizer tensors ---- */
+/* ---- vectors beside the weights ---- */
+
+static char *vector_path(const char *dir, const char *name)
+{
+    char file[80];
+    snprintf(file, sizeof file, "%s.safetensors", name);
+    return wan_path_join(dir, file);
+}
+
+static int put_all(wan_st_writer *w, const wan_store *s, const wan_real *x, float *host)
+{
+    for (int i = 0; i < s->params.n; i++) {
+        const wan_param *p = &s->params.v[i];
+        WAN_TRY(wan_st_declare(w, p->name, WAN_F32, p->shape, p->rank));
+    }
+    for (int i = 0; i < s->params.n; i++) {
+        const wan_real *at = x + s->part[s->params.v[i].part].at + s->item[i].at;
+        WAN_TRY(wan_dev_read(s->d, host, at, (size_t)s->item[i].count * sizeof *host));
+        WAN_TRY(wan_st_put(w, s->params.v[i].name, host, WAN_F32));
+    }
+    return 0;
+}
 
 /* The flat device vector x as one safetensors file of fp32 tensors by HuggingFace name. */
-static int save_vector(const char *dir, const char *name, const wan_net *m, const wan_real *x)
+static int save_vector(const char *dir, const char *name, const wan_store *s, const wan_real *x)
 {
     wan_st_writer *w = NULL;
-    char *path = wan_path_join(dir, name);
-    float *host = NULL;
-    int64_t most = 1;
-    if (!path)
-        return -1;
-    for (int i = 0; i < m->params.n; i++)
-        if (m->params.v[i].count > most)
-            most = m->params.v[i].count;
-    host = wan_malloc((size_t)most, sizeof *host, "a tensor");
-    int rc = host ? wan_st_create(&w, path) : -1;
-    for (int i = 0; i < m->params.n && rc == 0; i++) {
-        const wan_param *p = &m->params.v[i];
-        rc = wan_st_declare(w, p->name, WAN_F32, p->shape, p->rank);
-    }
-    for (int i = 0; i < m->params.n && rc == 0; i++) {
-        const wan_param *p = &m->params.v[i];
-        rc = wan_dev_read(m->d, host, x + p->offset, (size_t)p->count * sizeof *host);
-        if (rc == 0)
-            rc = wan_st_put(w, p->name, host, WAN_F32);
-    }
+    char *path = vector_path(dir, name);
+    float *host = wan_malloc((size_t)wan_store_largest(s), sizeof *host, "a tensor");
+    int rc = path && host ? wan_st_create(&w, path) : -1;
+    if (rc == 0)
+        rc = put_all(w, s, x, host);
     if (rc == 0)
         rc = wan_st_finish(&w);
     else if (w)
@@ -60,28 +67,27 @@ static int save_vector(const char *dir, const char *name, const wan_net *m, cons
 }
 
 /* Tensor i of a loaded vector goes to the device. */
-static int put_tensor(wan_net *m, wan_real *x, int i, const float *host)
+static int put_tensor(wan_store *s, wan_real *x, int i, const float *host)
 {
-    const wan_param *p = &m->params.v[i];
-    return x ? wan_dev_write(m->d, x + p->offset, host, (size_t)p->count * sizeof *host)
-             : wan_net_set(m, i, host);
+    if (!x)
+        return wan_store_set(s, i, host);
+    wan_real *at = x + s->part[s->params.v[i].part].at + s->item[i].at;
+    return wan_dev_write(s->d, at, host, (size_t)s->item[i].count * sizeof *host);
 }
 
-/* x NULL: the masters, through wan_net_set. */
-static int load_vector(const char *dir, const char *name, wan_net *m, wan_real *x)
+/* x NULL: the masters, through wan_store_set. */
+static int load_vector(const char *dir, const char *name, wan_store *s, wan_real *x)
 {
     wan_st *st = NULL;
-    char *path = wan_path_join(dir, name);
+    char *path = vector_path(dir, name);
     const char *extra = NULL;
-    float *host = NULL;
-    int rc = path ? wan_st_open(&st, path) : -1;
-    for (int i = 0; i < m->params.n && rc == 0; i++) {
-        const wan_param *p = &m->params.v[i];
-        free(host);
-        host = wan_malloc((size_t)p->count, sizeof *host, "a tensor");
-        rc = host ? wan_st_load(st, p->name, p->shape, p->rank, host, WAN_F32) : -1;
+    float *host = wan_malloc((size_t)wan_store_largest(s), sizeof *host, "a tensor");
+    int rc = path && host ? wan_st_open(&st, path) : -1;
+    for (int i = 0; i < s->params.n && rc == 0; i++) {
+        const wan_param *p = &s->params.v[i];
+        rc = wan_st_load(st, p->name, p->shape, p->rank, host, WAN_F32);
         if (rc == 0)
-            rc = put_tensor(m, x, i, host);
+            rc = put_tensor(s, x, i, host);
         if (rc == 0)
             wan_st_release(st, wan_st_find(st, p->name));
     }
@@ -160,20 +166,27 @@ static int save_config(const char *dir, const wan_config *c)
 
 /* ---- saving ---- */
 
-static int fill(const char *tmp, const wan_train_state *st, const wan_net *m, const wan_optim *o,
-                const wan_config *c)
+static int save_vectors(const char *dir, const wan_store *s, const wan_checkpoint_vector *v)
+{
+    for (; v->name; v++)
+        WAN_TRY(save_vector(dir, v->name, s, v->x));
+    return 0;
+}
+
+static int fill(const char *tmp, const wan_train_state *st, const wan_arch *arch,
+                const wan_store *s, const wan_checkpoint_vector *v, const wan_config *c)
 {
     int bf16 = c->v.ckpt_dtype == WAN_BF16, rc = -1;
-    char *weights = wan_path_join(tmp, "transformer"), *optim = wan_path_join(tmp, "optimizer");
+    char *weights = wan_path_join(tmp, arch->model->files[0]),
+         *optim = wan_path_join(tmp, "optimizer");
     if (!weights || !optim)
         goto done;
     WAN_GOTO(wan_mkdirs(weights), done);
     WAN_GOTO(wan_mkdirs(optim), done);
-    WAN_GOTO(wan_net_save(m, weights, c->v.ckpt_dtype, c->v.max_shard), done);
-    WAN_GOTO(save_vector(optim, "exp_avg.safetensors", m, o->exp_avg), done);
-    WAN_GOTO(save_vector(optim, "exp_avg_sq.safetensors", m, o->exp_avg_sq), done);
+    WAN_GOTO(wan_modelio_save(s, arch, weights, c->v.ckpt_dtype, c->v.max_shard), done);
+    WAN_GOTO(save_vectors(optim, s, v), done);
     if (bf16)
-        WAN_GOTO(save_vector(optim, "master.safetensors", m, m->master), done);
+        WAN_GOTO(save_vector(optim, "master", s, s->master), done);
     WAN_GOTO(save_state(tmp, st), done);
     WAN_GOTO(save_config(tmp, c), done);
     WAN_GOTO(wan_manifest_save(tmp), done);
@@ -192,12 +205,12 @@ int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c)
     return parameters * (moments + weights) + (1 << 20);
 }
 
-int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_net *m,
-                        const wan_optim *o, const wan_config *c)
+int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_arch *arch,
+                        const wan_store *s, const wan_checkpoint_vector *v, const wan_config *c)
 {
     char *tmp;
     WAN_TRY(wan_rundir_next(&tmp, dir, st->step));
-    int rc = fill(tmp, st, m, o, c);
+    int rc = fill(tmp, st, arch, s, v, c);
     if (rc == 0)
         rc = wan_rundir_replace(dir, st->step);
     if (rc < 0)
@@ -230,17 +243,15 @@ int wan_checkpoint_verify(const char *path)
                : 0;
 }
 
-int wan_checkpoint_load(const char *path, wan_net *m, wan_optim *o)
+int wan_checkpoint_load(const char *path, wan_store *s, const wan_checkpoint_vector *v)
 {
-    char *weights = wan_path_join(path, "transformer"), *optim = wan_path_join(path, "optimizer");
-    int rc = weights && optim ? 0 : -1;
+    char *weights = NULL, *optim = wan_path_join(path, "optimizer");
+    int rc = optim ? wan_model_transformer(&weights, path, -1) : -1;
     int master = rc == 0 && is_file(optim, "master.safetensors");
     if (rc == 0)
-        rc = master ? load_vector(optim, "master.safetensors", m, NULL) : wan_net_load(m, weights);
-    if (rc == 0 && o)
-        rc = load_vector(optim, "exp_avg.safetensors", m, o->exp_avg);
-    if (rc == 0 && o)
-        rc = load_vector(optim, "exp_avg_sq.safetensors", m, o->exp_avg_sq);
+        rc = master ? load_vector(optim, "master", s, NULL) : wan_modelio_load(s, weights);
+    for (; rc == 0 && v && v->name; v++)
+        rc = load_vector(optim, v->name, s, v->x);
     free(weights);
     free(optim);
     return rc;

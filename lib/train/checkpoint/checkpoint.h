@@ -15,9 +15,8 @@
 #ifndef WAN_TRAIN_CHECKPOINT_H
 #define WAN_TRAIN_CHECKPOINT_H
 
-#include "lib/model/wan/net.h"
+#include "lib/model/model.h"
 #include "lib/train/config/config.h"
-#include "lib/train/optim.h"
 
 typedef struct wan_train_state {
     int64_t step;     /* finished steps, skipped ones included */
@@ -29,9 +28,17 @@ typedef struct wan_train_state {
     char digest[65]; /* of the dataset */
 } wan_train_state;
 
-/* Writes the checkpoint of st->step and removes those older than the `keep` newest (0: none). */
-int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_net *m,
-                        const wan_optim *o, const wan_config *c) WAN_MUST_CHECK;
+/* A vector laid out as the store's, kept beside it: "exp_avg". */
+typedef struct wan_checkpoint_vector {
+    const char *name;
+    wan_real *x; /* device [store->total] */
+} wan_checkpoint_vector;
+
+/* Writes the checkpoint of st->step and removes those older than the `keep` newest (0: none).  v: what
+ * stands beside the weights, up to a name NULL. */
+int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_arch *arch,
+                        const wan_store *s, const wan_checkpoint_vector *v, const wan_config *c)
+    WAN_MUST_CHECK;
 /* Bytes that a checkpoint of so many parameters takes on the disk, nearly. */
 int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c);
 /* The checkpoint of a step (-1: the newest) in dir; dir may be an iter_* folder itself.  Returns 1
@@ -43,7 +50,8 @@ int wan_checkpoint_has_state(const char *path);
 /* Compares every file with manifest.json, which only imported weights may lack. */
 int wan_checkpoint_verify(const char *path) WAN_MUST_CHECK;
 int wan_checkpoint_state(wan_train_state *st, const char *path) WAN_MUST_CHECK;
-/* Weights into m, moments into o (NULL: weights alone).  path: an iter_* folder. */
-int wan_checkpoint_load(const char *path, wan_net *m, wan_optim *o) WAN_MUST_CHECK;
+/* Weights into s, vectors into v (NULL: weights alone).  path: an iter_* folder. */
+int wan_checkpoint_load(const char *path, wan_store *s, const wan_checkpoint_vector *v)
+    WAN_MUST_CHECK;
 
 #endif

@@ -19,8 +19,7 @@ enum wan_lr_style {
 };
 enum wan_wsd_style { WAN_WSD_MINUS_SQRT, WAN_WSD_LINEAR, WAN_WSD_COSINE, WAN_WSD_EXPONENTIAL };
 
-/* distribution of u (flow.h) */
-enum wan_flow_dist { WAN_FLOW_UNIFORM, WAN_FLOW_LOGIT_NORMAL, WAN_FLOW_LOGNORM, WAN_FLOW_MODE };
-enum wan_flow_reduction { WAN_FLOW_SAMPLE, WAN_FLOW_TOKEN };
+/* what the loss is the mean of */
+enum wan_reduction { WAN_MEAN_SAMPLE, WAN_MEAN_TOKEN };
 
 #endif

@@ -384,6 +384,31 @@ enum wan_key_source wan_config_source(const wan_config *c, const char *key)
     return i < 0 ? WAN_FROM_DEFAULT : c->value[i].source;
 }
 
+double wan_config_number(const wan_config *c, const char *key)
+{
+    int i = key_find(key);
+    if (i < 0)
+        WAN_BUG("no key %s", key);
+    const wan_key *k = wan_config_key(i);
+    const void *at = (const char *)&c->v + k->offset;
+    return k->kind == WAN_KEY_REAL  ? *(const double *)at
+           : k->kind == WAN_KEY_INT ? (double)*(const int64_t *)at
+                                    : *(const int *)at;
+}
+
+const char *wan_config_text(const wan_config *c, const char *key)
+{
+    int i = key_find(key);
+    return i < 0 ? "" : c->value[i].text;
+}
+
+void wan_config_fields(const wan_config *c, const wan_field *fields, void *settings, int given)
+{
+    for (const wan_field *f = fields; f->key; f++)
+        if (!given || wan_config_source(c, f->key) != WAN_FROM_DEFAULT)
+            wan_field_set(f, settings, wan_config_number(c, f->key));
+}
+
 static int derive_int(wan_config *c, const char *key, int64_t value)
 {
     char text[32];

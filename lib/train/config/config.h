@@ -25,7 +25,8 @@
 
 #include "lib/base/dtype.h"
 #include "lib/base/err.h"
-#include "lib/model/wan/net.h"
+#include "lib/model/acts.h"
+#include "lib/model/flow.h"
 #include "lib/train/config/choices.h"
 
 /* The values, named after the keys, which stand in the keys_*.c of their owner.  Strings are never
@@ -61,7 +62,7 @@ typedef struct wan_train_config {
     /* flow */
     enum wan_start preset;
     enum wan_flow_dist sampling;
-    enum wan_flow_reduction reduction;
+    enum wan_reduction reduction;
     double logit_mean, logit_std, shift, mix_uniform, sigma_min, sigma_max, cfg_dropout;
     int loss_weighting, stratify;
     /* checkpoint */
@@ -151,6 +152,12 @@ int wan_config_finish(wan_config *c, const char *mode) WAN_MUST_CHECK;
  * pack was given, a video of the recipe's proportions that fits it. */
 int wan_config_mock(wan_config *c) WAN_MUST_CHECK;
 enum wan_key_source wan_config_source(const wan_config *c, const char *key);
+/* The value of a key that is a number, flag or enum; its canonical text. */
+double wan_config_number(const wan_config *c, const char *key);
+const char *wan_config_text(const wan_config *c, const char *key);
+/* Settings from the keys that their fields name; where `given` is not 0, only from keys that
+ * somebody set (their default means "from elsewhere"). */
+void wan_config_fields(const wan_config *c, const wan_field *fields, void *settings, int given);
 
 /* "section:\n  key: value" for every used key, in table order; places only when asked. */
 void wan_config_print(const wan_config *c, FILE *f, int places);

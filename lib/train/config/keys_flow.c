@@ -13,8 +13,8 @@ static const wan_word dists[] = {
     { "lognorm", WAN_FLOW_LOGNORM }, { "mode", WAN_FLOW_MODE },
     { "mix", WAN_FLOW_LOGNORM },     { 0, 0 }
 };
-static const wan_word reductions[] = { { "sample", WAN_FLOW_SAMPLE },
-                                       { "token", WAN_FLOW_TOKEN },
+static const wan_word reductions[] = { { "sample", WAN_MEAN_SAMPLE },
+                                       { "token", WAN_MEAN_TOKEN },
                                        { 0, 0 } };
 
 static const wan_key keys[] = {

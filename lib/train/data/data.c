@@ -40,9 +40,10 @@ struct wan_data {
     int64_t made, taken;
 };
 
-int64_t wan_data_tokens(const wan_sample_info *f)
+int64_t wan_data_tokens(const wan_data *d, const wan_sample_info *f)
 {
-    return f->latent[1] * (f->latent[2] / 2) * (f->latent[3] / 2);
+    const int *p = d->o.patch;
+    return f->latent[1] / p[0] * (f->latent[2] / p[1]) * (f->latent[3] / p[2]);
 }
 
 int wan_data_new(wan_data **out, wan_feed *s, const wan_data_options *o)
@@ -60,7 +61,7 @@ int wan_data_new(wan_data **out, wan_feed *s, const wan_data_options *o)
     pthread_cond_init(&d->changed, NULL);
     for (int64_t i = 0; i < d->n; i++) {
         const wan_sample_info *f = wan_feed_info(s, i);
-        int64_t t = wan_data_tokens(f),
+        int64_t t = wan_data_tokens(d, f),
                 rows = f->text_rows < o->text_len ? f->text_rows : o->text_len;
         if (t > d->max_tokens)
             d->max_tokens = t;
@@ -89,7 +90,7 @@ void wan_data_free(wan_data **pd)
     *pd = NULL;
 }
 
-void wan_data_capacity(const wan_data *d, wan_net_capacity *cap)
+void wan_data_capacity(const wan_data *d, wan_capacity *cap)
 {
     int64_t most = d->o.capacity / d->min_tokens;
     int64_t batch = d->o.batch;
@@ -144,7 +145,7 @@ static int batch_fill(const wan_data *d, order *r, wan_batch *b, int64_t positio
             rc = -1;
             break;
         }
-        b->tokens[i] = wan_data_tokens(wan_feed_info(d->s, b->sample[i]));
+        b->tokens[i] = wan_data_tokens(d, wan_feed_info(d->s, b->sample[i]));
         b->total += b->tokens[i];
     }
     if (rc == 0)

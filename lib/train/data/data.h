@@ -16,7 +16,7 @@
 #ifndef WAN_TRAIN_DATA_H
 #define WAN_TRAIN_DATA_H
 
-#include "lib/model/wan/net.h"
+#include "lib/model/model.h"
 #include "lib/train/data/pack.h"
 #include "lib/train/data/feed.h"
 
@@ -27,8 +27,9 @@ typedef struct wan_data_options {
     int64_t text_len;                /* rows of the model's context */
     int64_t empty_text;              /* rows that stand in for a dropped caption */
     int rank, ranks;
-    int workers; /* 0: read in the calling thread */
-    double quad; /* see pack.h */
+    int workers;  /* 0: read in the calling thread */
+    double quad;  /* see pack.h */
+    int patch[3]; /* of a latent in one token: frames, rows, columns */
 } wan_data_options;
 
 typedef struct wan_batch {
@@ -54,8 +55,8 @@ typedef struct wan_data wan_data;
 int wan_data_new(wan_data **out, wan_feed *s, const wan_data_options *o) WAN_MUST_CHECK;
 void wan_data_free(wan_data **d);
 /* Bounds of every pack that can come. */
-void wan_data_capacity(const wan_data *d, wan_net_capacity *cap);
-int64_t wan_data_tokens(const wan_sample_info *f);
+void wan_data_capacity(const wan_data *d, wan_capacity *cap);
+int64_t wan_data_tokens(const wan_data *d, const wan_sample_info *f);
 /* Sample number at a position of the run. */
 int64_t wan_data_at(wan_data *d, int64_t position);
 /* Fills b with the batch at a position, without side effects on the stream of batches. */

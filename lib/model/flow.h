@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * flow.h - what flow matching draws for a training sample: sigma, loss weight, caption dropout
+ * flow.h - flow matching, an objective: sigma, loss weight, caption dropout of a training sample
  * (wan-model(7), Sigma and Corrections).
+ *
+ *   xt = (1 - sigma) x0 + sigma eps;   the model answers the velocity eps - x0
  *
  * Every draw is a function of (seed, step, global position of the sample) alone, so the same sample
  * gets the same numbers on any number of ranks, in any pack, and after any resume.
@@ -13,17 +15,16 @@
  * taken in probability.  With mix_uniform > 0 each sample tosses its own coin between the
  * distribution and the uniform one; the coin's odds are those of the cut mixture.
  */
-#ifndef WAN_TRAIN_FLOW_H
-#define WAN_TRAIN_FLOW_H
+#ifndef WAN_MODEL_FLOW_H
+#define WAN_MODEL_FLOW_H
 
-#include <stdint.h>
+#include "lib/model/objective.h"
 
-#include "lib/base/err.h"
-#include "lib/train/config/choices.h"
+/* distribution of u */
+enum wan_flow_dist { WAN_FLOW_UNIFORM, WAN_FLOW_LOGIT_NORMAL, WAN_FLOW_LOGNORM, WAN_FLOW_MODE };
 
 typedef struct wan_flow {
     enum wan_flow_dist dist;
-    enum wan_flow_reduction reduction;
     double logit_mean, logit_std; /* LOGIT_NORMAL; LOGNORM is (0, 1) */
     double shift;                 /* s > 0 */
     double mix_uniform;           /* [0, 1] */
@@ -31,22 +32,12 @@ typedef struct wan_flow {
     double dropout;               /* part of the samples without their caption */
     int weighting;                /* 0: weight 1 */
     int stratify;                 /* the batch takes one u from each of B equally likely strata */
-    uint64_t seed;
 } wan_flow;
-
-typedef struct wan_flow_draw {
-    float sigma; /* in (0, 1) */
-    float t;     /* 1000 sigma, as the model is given it */
-    double weight;
-    int drop; /* train this sample without its caption */
-} wan_flow_draw;
 
 /* -1 when the numbers are out of range or the cut leaves no probability. */
 int wan_flow_check(const wan_flow *f) WAN_MUST_CHECK;
-/* position: global position of the sample in the run (step * batch + index); index: its place in
- * the global batch of `batch` samples (for the strata). */
-wan_flow_draw wan_flow_sample(const wan_flow *f, uint64_t step, uint64_t position, int64_t index,
-                              int64_t batch);
+/* The draw of a sample (objective.h); t is 1000 sigma. */
+wan_draw wan_flow_draw(const void *flow, const wan_draw_at *at);
 /* Distribution function and its inverse of u before the cut, without the uniform mixture. */
 double wan_flow_cdf(const wan_flow *f, double u);
 double wan_flow_quantile(const wan_flow *f, double q);

@@ -3,7 +3,7 @@
  * flow.c - see flow.h.  The normal quantile is Acklam's rational start refined by one step of
  * Halley's method on erfc, which leaves it exact to double rounding.
  */
-#include "lib/train/flow.h"
+#include "lib/model/flow.h"
 
 #include <math.h>
 #include <string.h>
@@ -140,26 +140,80 @@ int wan_flow_check(const wan_flow *f)
     return 0;
 }
 
-wan_flow_draw wan_flow_sample(const wan_flow *f, uint64_t step, uint64_t position, int64_t index,
-                              int64_t batch)
+static int bin_of(double sigma)
 {
-    wan_rng draw = wan_rng_stream(f->seed, WAN_RNG_SIGMA, step, position);
-    wan_rng coin = wan_rng_stream(f->seed, WAN_RNG_DROPOUT, step, position);
-    wan_flow_draw out;
+    int bin = (int)(sigma * WAN_SIGMA_BINS);
+    return bin < WAN_SIGMA_BINS ? bin : WAN_SIGMA_BINS - 1;
+}
+
+static wan_draw at_sigma(const void *flow, float sigma)
+{
+    return (wan_draw){ .sigma = sigma,
+                       .t = 1000 * sigma,
+                       .in = { (double)(1 - sigma), (double)sigma },
+                       .target = { -1, 1 },
+                       .weight = wan_flow_weight(flow, (double)sigma),
+                       .bin = bin_of((double)sigma) };
+}
+
+wan_draw wan_flow_draw(const void *flow, const wan_draw_at *at)
+{
+    wan_flow f = *(const wan_flow *)flow;
+    wan_rng draw = wan_rng_stream(at->seed, WAN_RNG_SIGMA, at->step, at->position);
+    wan_rng coin = wan_rng_stream(at->seed, WAN_RNG_DROPOUT, at->step, at->position);
     double cut[2], q[2];
-    cut_of(f, cut, q);
-    double mass = (1 - f->mix_uniform) * (q[1] - q[0]), flat = f->mix_uniform * (cut[1] - cut[0]);
+    if (at->eval) { /* one sigma from each of B strata of the uniform distribution */
+        f.dist = WAN_FLOW_UNIFORM;
+        f.mix_uniform = f.dropout = 0;
+        f.stratify = 1;
+    }
+    cut_of(&f, cut, q);
+    double mass = (1 - f.mix_uniform) * (q[1] - q[0]), flat = f.mix_uniform * (cut[1] - cut[0]);
     double p = wan_rng_uniform(&draw, 1);
-    if (f->stratify)
-        p = ((double)index + p) / (double)batch;
+    if (f.stratify)
+        p = ((double)at->index + p) / (double)at->batch;
     double u = wan_rng_uniform(&draw, 0) * (mass + flat) < flat
                    ? cut[0] + p * (cut[1] - cut[0])
-                   : wan_flow_quantile(f, q[0] + p * (q[1] - q[0]));
-    double sigma = wan_flow_sigma(f, fmin(fmax(u, 1e-7), 1 - 1e-7)); /* never the ends exactly */
-    sigma = fmin(fmax(sigma, f->sigma_min), f->sigma_max);           /* rounding only */
-    out.sigma = (float)sigma;
+                   : wan_flow_quantile(&f, q[0] + p * (q[1] - q[0]));
+    double sigma = wan_flow_sigma(&f, fmin(fmax(u, 1e-7), 1 - 1e-7)); /* never the ends exactly */
+    sigma = fmin(fmax(sigma, f.sigma_min), f.sigma_max);              /* rounding only */
+    wan_draw out = at_sigma(&f, (float)sigma);
     out.t = (float)(1000 * sigma);
-    out.weight = wan_flow_weight(f, sigma);
-    out.drop = wan_rng_uniform(&coin, 0) < f->dropout;
+    out.weight = wan_flow_weight(&f, sigma);
+    out.drop = wan_rng_uniform(&coin, 0) < f.dropout;
     return out;
 }
+
+static int check(const void *flow)
+{
+    return wan_flow_check(flow);
+}
+
+#define INT(name, field)                                                                           \
+    {                                                                                              \
+        name, offsetof(wan_flow, field), WAN_FIELD_INT                                             \
+    }
+#define REAL(name, field)                                                                          \
+    {                                                                                              \
+        name, offsetof(wan_flow, field), WAN_FIELD_REAL                                            \
+    }
+static const wan_field fields[] = {
+    INT("flow.timestep_sampling", dist),
+    REAL("flow.logit_mean", logit_mean),
+    REAL("flow.logit_std", logit_std),
+    REAL("flow.shift", shift),
+    REAL("flow.mix_uniform_ratio", mix_uniform),
+    REAL("flow.sigma_min", sigma_min),
+    REAL("flow.sigma_max", sigma_max),
+    REAL("flow.cfg_dropout_prob", dropout),
+    INT("flow.use_loss_weighting", weighting),
+    INT("flow.stratify", stratify),
+    { NULL, 0, WAN_FIELD_INT },
+};
+
+const wan_objective wan_flow_objective = { .name = "flow",
+                                           .size = sizeof(wan_flow),
+                                           .fields = fields,
+                                           .check = check,
+                                           .draw = wan_flow_draw,
+                                           .at_sigma = at_sigma };

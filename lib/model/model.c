@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * model.c - see model.h.
+ */
+#include "lib/model/model.h"
+
+#include <string.h>
+
+enum { MOST = 16 };
+static const wan_model *table[MOST] = { &wan_net_model };
+
+const wan_model *wan_model_at(int i)
+{
+    return i >= 0 && i < MOST ? table[i] : NULL;
+}
+
+const wan_model *wan_model_find(const char *type)
+{
+    for (int i = 0; wan_model_at(i); i++)
+        if (!strcmp(table[i]->type, type))
+            return table[i];
+    return NULL;
+}
+
+int wan_model_register(const wan_model *m)
+{
+    int n = 0;
+    if (wan_model_find(m->type))
+        return wan_err("model type \"%s\" is there already", m->type);
+    if (m->config_size > WAN_ARCH_BYTES)
+        return wan_err("model type \"%s\": a configuration of %zu bytes, at most %d", m->type,
+                       m->config_size, WAN_ARCH_BYTES);
+    while (n < MOST && table[n])
+        n++;
+    if (n == MOST)
+        return wan_err("more than %d model types", MOST);
+    table[n] = m;
+    return 0;
+}
+
+void wan_model_arch(wan_arch *out, const wan_model *m, const void *c)
+{
+    if (m->config_size > sizeof out->c)
+        WAN_BUG("configuration of model type %s", m->type);
+    memset(out, 0, sizeof *out);
+    out->model = m;
+    memcpy(out->c, c, m->config_size);
+}
+
+void wan_model_sizes(wan_sizes *out, const wan_arch *arch)
+{
+    memset(out, 0, sizeof *out);
+    arch->model->sizes(out, arch->c);
+}
+
+int64_t wan_model_grid(int64_t grid[3], const wan_sizes *z, const int64_t latent[4])
+{
+    int fits = latent[0] == z->in_channels;
+    for (int k = 0; k < 3; k++) {
+        grid[k] = latent[k + 1] / z->patch[k];
+        fits = fits && latent[k + 1] >= z->patch[k] && latent[k + 1] % z->patch[k] == 0;
+    }
+    if (!fits)
+        return wan_err("a latent of [%lld, %lld, %lld, %lld] does not fit a model of %d channels "
+                       "with patches of %dx%dx%d",
+                       (long long)latent[0], (long long)latent[1], (long long)latent[2],
+                       (long long)latent[3], z->in_channels, z->patch[0], z->patch[1], z->patch[2]);
+    return grid[0] * grid[1] * grid[2];
+}
+
+int wan_model_store(wan_store **out, wan_dev *d, const wan_arch *arch, const wan_slice *slice,
+                    wan_dtype compute, int train)
+{
+    wan_params p;
+    *out = NULL;
+    WAN_TRY(arch->model->params(&p, arch->c));
+    return wan_store_new(out, d, &p, slice, compute, train);
+}
+
+int wan_model_acts(wan_acts **out, wan_dev *d, const wan_arch *arch, const wan_acts_options *o,
+                   wan_acts *share)
+{
+    const wan_capacity *cap = &o->cap;
+    *out = NULL;
+    if (cap->tokens < 1 || cap->samples < 1 || cap->text_rows < 1)
+        return wan_err("room for %lld tokens, %lld samples, %lld text rows: each must be at least "
+                       "1",
+                       (long long)cap->tokens, (long long)cap->samples, (long long)cap->text_rows);
+    return arch->model->acts_new(out, d, arch->c, o, share);
+}
+
+void wan_model_acts_free(wan_acts **a)
+{
+    if (*a)
+        (*a)->model->acts_free(a);
+}
+
+int wan_model_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx)
+{
+    a->filled = a->done = 0;
+    WAN_TRY(a->model->fill(a, in, ctx));
+    a->seen = &a->held;
+    a->filled = 1;
+    return 0;
+}
+
+int wan_model_context(wan_context **out, wan_store *s, const wan_arch *arch, wan_buf text,
+                      const int64_t *text_len, int n)
+{
+    return arch->model->context_new(out, s, arch->c, text, text_len, n);
+}
+
+void wan_model_context_free(const wan_model *m, wan_context **ctx)
+{
+    if (*ctx)
+        m->context_free(ctx);
+}
+
+static int call(wan_hook *hook, void *arg, int part)
+{
+    return hook ? hook(arg, part) : 0;
+}
+
+int wan_model_forward(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)
+{
+    static const wan_hooks none = { 0 };
+    const wan_hooks *h = hooks ? hooks : &none;
+    if (!a->filled)
+        return wan_err("a forward of acts that were not filled");
+    for (int k = first; k < end; k++) {
+        WAN_TRY(call(h->before, h->arg, k));
+        WAN_TRY(a->model->forward(a, s, k));
+        WAN_TRY(call(h->after, h->arg, k));
+        a->done++;
+    }
+    return 0;
+}
+
+int wan_model_backward(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)
+{
+    static const wan_hooks none = { 0 };
+    const wan_hooks *h = hooks ? hooks : &none;
+    if (!a->train || !s->train)
+        return wan_err("a backward in a model that is not trained");
+    if (a->done < end - first)
+        return wan_err("a backward without the forward of the same micro-batch");
+    WAN_TRY(a->model->backward_begin(a));
+    for (int k = end - 1; k >= first; k--) {
+        WAN_TRY(call(h->back_before, h->arg, k));
+        WAN_TRY(a->model->backward(a, s, k));
+        WAN_TRY(call(h->back_after, h->arg, k));
+    }
+    return 0;
+}

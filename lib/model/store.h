@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * store.h - the parameters of one model that this rank holds: values, the copy that GEMMs read,
+ * gradients.  Optimizer, data parallel, checkpoint, debugging and plan take a store and never ask
+ * which model it is of.
+ *
+ *     wan_store *s;
+ *     wan_store_new(&s, dev, &params, NULL, WAN_BF16, 1);     // params move into the store
+ *     wan_store_init(s, seed);
+ *
+ * One flat vector, part by part; in a part first what GEMMs read, then the rest, so that a part, its
+ * operands, and all else are one range each.  Every tensor begins at a multiple of 64 elements; the
+ * gaps are zero and stay zero.
+ *
+ *     part 0: [gemm | rest]   part 1: [gemm | rest]   ...
+ */
+#ifndef WAN_MODEL_STORE_H
+#define WAN_MODEL_STORE_H
+
+#include "kernels/ops.h"
+#include "lib/model/params.h"
+
+/* Which of the parameters: the parts [first, end), and of what is cut among `ranks` the share of
+ * `rank`, whole units, uneven where they do not divide. */
+typedef struct wan_slice {
+    int rank, ranks;
+    int first, end;
+} wan_slice;
+
+/* What is held of one parameter. */
+typedef struct wan_item {
+    int64_t from,
+        len;       /* along its dimension `cut`; the whole extent of dimension 0 where not cut */
+    int64_t count; /* elements; 0: nothing, it belongs to another stage */
+    int64_t at;    /* in the range of its part */
+} wan_item;
+
+typedef struct wan_part {
+    int first, n;     /* parameters [first, first + n) */
+    int64_t at, size; /* range of the flat vector, elements; size 0: not held */
+    int64_t gemm;     /* the first `gemm` elements are what GEMMs read */
+    int64_t at_gemm;  /* where those begin in the vector of all such (shadow) */
+    int64_t at_rest;  /* where the rest begins in the vector of all rests */
+    /* Where the values are while the part runs.  An axis that gathers weights sets these. */
+    wan_buf w;   /* [gemm] in the compute type */
+    wan_real *r; /* [size - gemm] */
+    wan_real *g; /* [size] gradients; NULL: none */
+} wan_part;
+
+typedef struct wan_store {
+    wan_params params;
+    wan_slice slice;
+    wan_item *item; /* [params.n] */
+    wan_part *part; /* [params.parts] */
+    int64_t total;  /* length of the flat vector */
+    int64_t gemm;   /* ... and of its operands alone */
+    wan_dev *d;
+    wan_dtype compute; /* WAN_REAL or WAN_BF16: what GEMMs read */
+    int train;
+    wan_real *master; /* device [total], or where GEMMs read bf16 and nothing is trained, only the
+                           rests [total - gemm] */
+    uint16_t *shadow; /* device [gemm] bf16; NULL when compute == WAN_REAL */
+    wan_real *grad;   /* device [total]; NULL: not trained */
+} wan_store;
+
+typedef struct wan_store_bytes {
+    int64_t weights, grads;
+} wan_store_bytes;
+
+/* The share of extent elements that a slice holds, in whole units; the first ranks hold one unit
+ * more where they do not divide.  from (may be NULL): where it begins. */
+int64_t wan_store_share(int64_t *from, const wan_slice *s, int64_t extent, int64_t unit);
+
+/* params is taken over (also on failure) and emptied.  slice NULL: everything. */
+int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
+                  wan_dtype compute, int train) WAN_MUST_CHECK;
+void wan_store_free(wan_store **s); /* NULL-safe */
+/* Bytes of device memory and length of the flat vector; nothing is allocated. */
+int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *params,
+                   const wan_slice *slice, wan_dtype compute, int train) WAN_MUST_CHECK;
+
+/* Whether master holds every parameter: trained, or compute == WAN_REAL. */
+int wan_store_full(const wan_store *s);
+/* Parameter i where the running part has it: an operand, a vector in full precision, a gradient. */
+wan_buf wan_store_w(const wan_store *s, int i);
+wan_real *wan_store_r(const wan_store *s, int i);
+wan_real *wan_store_g(const wan_store *s, int i);
+/* Its full-precision value (needs wan_store_full or a parameter outside GEMMs). */
+wan_real *wan_store_master(const wan_store *s, int i);
+
+/* The whole tensor i from host floats [params.v[i].count]: what is held of it, and its copies. */
+int wan_store_set(wan_store *s, int i, const float *whole) WAN_MUST_CHECK;
+/* What is held of tensor i, or of its gradient, to host floats [item[i].count]. */
+int wan_store_get(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
+int wan_store_get_grad(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
+/* The elements held of a whole tensor, gathered into held [item[i].count], and put back. */
+void wan_store_gather(const wan_store *s, int i, float *held, const float *whole);
+void wan_store_scatter(const wan_store *s, int i, float *whole, const float *held);
+
+/* Random values, by seed and name: the same for every slice. */
+int wan_store_init(wan_store *s, uint64_t seed) WAN_MUST_CHECK;
+int wan_store_refresh(wan_store *s) WAN_MUST_CHECK; /* the shadow, after master changed */
+int wan_store_zero_grad(wan_store *s) WAN_MUST_CHECK;
+/* Elements of the largest tensor held. */
+int64_t wan_store_largest(const wan_store *s);
+
+#endif
