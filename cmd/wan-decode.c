@@ -16,10 +16,13 @@
 
 static struct {
     int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;
-    const char *fps, *mode, *resize_mode, *output, *report, *key_prefix;
+    const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *damaged;
+    double max_gap;
     int center_crop, no_aspect_ratio, force;
 } o = { .num_frames = 10,
         .max_clip = 4ll << 30,
+        .damaged = "skip",
+        .max_gap = 10,
         .fps = "16",
         .mode = "video",
         .resize_mode = "bilinear",
@@ -44,6 +47,11 @@ static const wan_opt table[] = {
                 "keep at most the first N frames of a clip (mode video; 0: all)"),
     WAN_OPT_INT("num-frames", 0, "N", &o.num_frames, 1, 1000000,
                 "frames to choose, evenly over the clip (mode frames)"),
+    WAN_OPT_GROUP("Damage"),
+    WAN_OPT_ENUM("damaged", 0, "skip|keep|stop", &o.damaged,
+                 "leave out clips with damaged frames, keep what could be decoded, or end there"),
+    WAN_OPT_REAL("max-gap", 0, "SECONDS", &o.max_gap, 0, 1e9,
+                 "frames farther apart than this are damage (0: never)"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("output", 'o', "FILE", &o.output, "where the records go (\"-\": standard output)"),
     WAN_OPT_STR("key-prefix", 0, "TEXT", &o.key_prefix,
@@ -65,9 +73,11 @@ static const wan_tool tool = { "wan-decode", "decode video files and captions to
                                "[options] FILE|DIR...", table };
 
 static struct {
-    size_t clips, bad, records;
-    int64_t kept, trimmed, capped;
+    size_t clips, bad, strange, records;
+    int64_t kept, trimmed, capped, damaged;
 } total;
+
+static int stopped; /* by --damaged stop */
 
 static wan_writer *writer;
 static wan_out *report;
@@ -103,16 +113,17 @@ static int video_options(wan_video_options *v)
                                                        : WAN_FIT_INSIDE,
                               .max_frames = o.frames,
                               .threads = (int)o.threads,
+                              .max_gap = o.max_gap,
                               .max_bytes = o.max_clip };
     return 0;
 }
 
 static json_t *provenance(void)
 {
-    json_t *opts =
-        json_pack("{s:I, s:I, s:b, s:b, s:s, s:s}", "height", (json_int_t)o.height, "width",
-                  (json_int_t)o.width, "center_crop", o.center_crop, "no_aspect_ratio",
-                  o.no_aspect_ratio, "resize_mode", o.resize_mode, "mode", o.mode);
+    json_t *opts = json_pack(
+        "{s:I, s:I, s:b, s:b, s:s, s:s, s:s, s:f}", "height", (json_int_t)o.height, "width",
+        (json_int_t)o.width, "center_crop", o.center_crop, "no_aspect_ratio", o.no_aspect_ratio,
+        "resize_mode", o.resize_mode, "mode", o.mode, "damaged", o.damaged, "max_gap", o.max_gap);
     if (!strcmp(o.mode, "frames")) {
         json_object_set_new(opts, "num_frames", json_integer(o.num_frames));
     } else {
@@ -137,6 +148,8 @@ static void set_meta(json_t *m, const wan_clip *clip, const char *caption, const
     json_object_set_new(m, "fps", json_real(v->fps));
     json_object_set_new(m, "fps_in", json_real(v->fps_in));
     json_object_set_new(m, "frames_in", json_integer(v->frames_in));
+    json_object_set_new(m, "frames_damaged", json_integer(v->damaged));
+    json_object_set_new(m, "stamps_repeated", json_integer(v->repeated));
     json_object_set_new(m, "height", json_integer(v->height));
     json_object_set_new(m, "width", json_integer(v->width));
     json_object_set_new(m, "source_height", json_integer(v->source_height));
@@ -188,25 +201,37 @@ static int report_clip(const wan_clip *clip, json_t *entry)
         return 0;
     }
     if (!entry)
-        entry =
-            json_pack("{s:s, s:o}", "status", "left out", "error", wan_json_text(wan_err_text()));
+        entry = json_pack("{s:s, s:o}", "status", clip->strange ? "passed over" : "left out",
+                          "error", wan_json_text(wan_err_text()));
     json_object_set_new(entry, "file", wan_json_text(clip->path));
     return wan_json_line(wan_out_file(report), wan_out_name(report), entry);
 }
 
 static json_t *report_entry(const char *key, const wan_video *v, int64_t kept, json_t *lost)
 {
-    return json_pack("{s:s, s:s, s:I, s:f, s:I, s:I, s:f, s:[i, i], s:o}", "status", "ok", "key",
-                     key, "frames_in", (json_int_t)v->frames_in, "fps_in", v->fps_in,
-                     "frames_retimed", (json_int_t)v->frames_retimed, "frames_kept",
-                     (json_int_t)kept, "fps", v->fps, "size", v->height, v->width, "lost", lost);
+    return json_pack("{s:s, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:f, s:[i, i], s:o}", "status", "ok",
+                     "key", key, "frames_in", (json_int_t)v->frames_in, "fps_in", v->fps_in,
+                     "frames_damaged", (json_int_t)v->damaged, "stamps_repeated",
+                     (json_int_t)v->repeated, "frames_retimed", (json_int_t)v->frames_retimed,
+                     "frames_kept", (json_int_t)kept, "fps", v->fps, "size", v->height, v->width,
+                     "lost", lost);
+}
+
+/* The clip's key, or that of its frame from 1 on; two clips of one name are told of. */
+static char *new_key(wan_clips *c, const wan_clip *clip, int64_t frame)
+{
+    char *key = wan_clips_key(c, clip->stem, frame);
+    const char *again = key && frame < 2 ? strstr(key, "_-n") : NULL;
+    if (again)
+        wan_warn("%s: another clip has its key; it becomes %s", clip->path, key);
+    return key;
 }
 
 static int put_video(wan_clips *c, const wan_clip *clip, const char *caption, const wan_video *v)
 {
     int64_t kept = 1 + (v->frames - 1) / 4 * 4, capped = v->frames_retimed - v->frames;
     int64_t trimmed = v->frames - kept;
-    char *key = wan_clips_key(c, clip->stem);
+    char *key = new_key(c, clip, 0);
     if (!key || put_record(key, clip, caption, v, 0, kept, 0) < 0) {
         free(key);
         return -1;
@@ -228,11 +253,10 @@ static int put_video(wan_clips *c, const wan_clip *clip, const char *caption, co
 
 static int put_frames(wan_clips *c, const wan_clip *clip, const char *caption, const wan_video *v)
 {
-    char name[256], *base = wan_key_from(clip->stem), *first = NULL;
-    int rc = base ? 0 : -1;
+    char *first = NULL;
+    int rc = 0;
     for (int64_t i = 0; !rc && i < v->frames; i++) {
-        snprintf(name, sizeof name, "%.180s_%02" PRId64, base, i + 1);
-        char *key = wan_clips_key(c, name);
+        char *key = new_key(c, clip, i + 1);
         rc = key ? put_record(key, clip, caption, v, i, 1, i + 1) : -1;
         if (i)
             free(key);
@@ -244,9 +268,27 @@ static int put_frames(wan_clips *c, const wan_clip *clip, const char *caption, c
         total.kept += v->frames;
         rc = report_clip(clip, report_entry(first, v, v->frames, json_array()));
     }
-    free(base);
     free(first);
     return rc;
+}
+
+/* Damage by --damaged: -1 the clip is left out. */
+static int judge(const wan_clip *clip, const wan_video *v)
+{
+    if (v->repeated)
+        wan_info("%s: %" PRId64 " time stamp%s repeated", clip->path, v->repeated,
+                 v->repeated == 1 ? "" : "s");
+    if (!v->damaged)
+        return 0;
+    wan_err("%s: damaged or truncated: %" PRId64 " of %" PRId64 " frames (%s)", clip->path,
+            v->damaged, v->frames_in, v->damage);
+    if (strcmp(o.damaged, "keep")) {
+        stopped = !strcmp(o.damaged, "stop");
+        return -1;
+    }
+    wan_warn("%s; this clip is kept", wan_err_text());
+    total.damaged++;
+    return 0;
 }
 
 /* -1: this clip is bad. */
@@ -260,26 +302,38 @@ static int read_clip(wan_video *v, const wan_clip *clip, const wan_video_options
     } else {
         rc = wan_video_read(v, clip->path, opt);
     }
-    if (!rc && v->errors) {
-        rc = wan_err("%s: damaged or truncated: %" PRId64 " decoding error%s, %" PRId64
-                     " frames decoded",
-                     clip->path, v->errors, v->errors == 1 ? "" : "s", v->frames_in);
+    if (!rc && (rc = judge(clip, v)) < 0)
         wan_video_free(v);
-    }
     return rc;
+}
+
+/* A clip that gives nothing, for the recorded reason. */
+static int leave_out(const wan_clip *clip)
+{
+    if (clip->strange)
+        total.strange++;
+    else
+        total.bad++;
+    wan_warn("%s; %s", wan_err_text(),
+             stopped         ? "the run ends here"
+             : clip->strange ? "it is passed over"
+                             : "this clip is left out");
+    return report_clip(clip, NULL);
 }
 
 /* -1: the output failed. */
 static int do_clip(wan_clips *c, const wan_clip *clip, const wan_video_options *opt)
 {
     wan_video v = { 0 };
+    total.clips += !clip->strange;
+    if (clip->why) {
+        wan_err("%s", clip->why);
+        return leave_out(clip);
+    }
     char *caption = wan_clip_caption(clip);
-    total.clips++;
     if (!caption || read_clip(&v, clip, opt) < 0) {
-        total.bad++;
-        wan_warn("%s; this clip is left out", wan_err_text());
         free(caption);
-        return report_clip(clip, NULL);
+        return leave_out(clip);
     }
     int rc = strcmp(o.mode, "frames") ? put_video(c, clip, caption, &v)
                                       : put_frames(c, clip, caption, &v);
@@ -293,6 +347,11 @@ static void summary(void)
     wan_info("%zu clips, %zu records, %" PRId64 " frames kept; %" PRId64
              " trimmed to 4n+1, %" PRId64 " behind --frames; %zu bad clips left out",
              total.clips, total.records, total.kept, total.trimmed, total.capped, total.bad);
+    if (total.damaged)
+        wan_info("%" PRId64 " damaged clips are among the records", total.damaged);
+    if (total.strange)
+        wan_info("%zu files have a caption but no video's name and were passed over",
+                 total.strange);
 }
 
 int main(int argc, char **argv)
@@ -319,7 +378,7 @@ int main(int argc, char **argv)
     if (wan_writer_open(&writer, wan_out_file(out), wan_out_name(out), head) < 0)
         wan_die();
     json_decref(head);
-    for (size_t i = 0; i < clips.n; i++) {
+    for (size_t i = 0; i < clips.n && !stopped; i++) {
         wan_progress(0, "%zu of %zu clips, %" PRId64 " frames, %s", i, clips.n, total.kept,
                      clips.v[i].name);
         if (do_clip(&clips, &clips.v[i], &opt) < 0)
@@ -331,5 +390,5 @@ int main(int argc, char **argv)
         wan_die();
     wan_clips_free(&clips);
     summary();
-    return total.bad > (size_t)o.allow_bad ? WAN_EXIT_FAILED : WAN_EXIT_DONE;
+    return stopped || total.bad > (size_t)o.allow_bad ? WAN_EXIT_FAILED : WAN_EXIT_DONE;
 }

@@ -126,9 +126,9 @@ static int emit(clip *c, const AVFrame *f, int64_t from, int64_t to)
 static int64_t slot_of(const clip *c, int64_t stamp, AVRational rate)
 {
     if (c->opt->fps <= 0)
-        return c->src.frames - 1; /* every source frame is an output frame */
-    return av_rescale_q_rnd(av_sat_sub64(stamp, c->src.first), c->src.time_base, av_inv_q(rate),
-                            AV_ROUND_NEAR_INF);
+        return c->src.at.frames - 1; /* every source frame is an output frame */
+    return av_rescale_q_rnd(av_sat_sub64(stamp, c->src.at.first), c->src.stream->time_base,
+                            av_inv_q(rate), AV_ROUND_NEAR_INF);
 }
 
 /* The slot where the clip ends: that of the end of the last frame. */
@@ -136,8 +136,8 @@ static int64_t end_slot(const clip *c, AVRational rate)
 {
     const wan_source *s = &c->src;
     if (c->opt->fps <= 0)
-        return s->frames;
-    int64_t end = slot_of(c, av_sat_add64(s->last, s->duration), rate);
+        return s->at.frames;
+    int64_t end = slot_of(c, av_sat_add64(s->at.last, s->at.duration), rate);
     return end > 0 ? end : 1;
 }
 
@@ -155,7 +155,7 @@ static int read_all(clip *c)
             break;
         next_slot = rc ? slot_of(c, next->pts, rate) : end_slot(c, rate);
         if (next_slot < slot) /* time stamps near the end of their range */
-            rc = wan_err("time stamps out of range at frame %lld", (long long)c->src.frames);
+            rc = wan_err("time stamps out of range at frame %lld", (long long)c->src.at.frames);
         else if (emit(c, now, slot, next_slot) < 0)
             rc = -1;
         if (rc <= 0)
@@ -171,14 +171,12 @@ static int read_all(clip *c)
     return rc;
 }
 
-static void take_facts(clip *c, double fps)
+static void take_facts(clip *c)
 {
-    c->out->frames_in = c->src.frames;
+    c->out->frames_in = c->src.at.frames;
     c->out->fps_in = wan_source_fps(&c->src);
-    c->out->fps = fps > 0 ? fps : c->out->fps_in;
-    c->out->errors = c->src.errors;
-    if (!c->out->errors)
-        c->out->errors = wan_source_cut(&c->src);
+    c->out->fps = c->opt->fps > 0 ? c->opt->fps : c->out->fps_in;
+    wan_source_verdict(&c->src, c->out);
 }
 
 static int check_options(const wan_video_options *o, const char *path)
@@ -190,24 +188,41 @@ static int check_options(const wan_video_options *o, const char *path)
     return o->fps >= 0 && o->fps <= 1000 ? 0 : wan_err("%s: %g frames per second", path, o->fps);
 }
 
-/* Opens path, lets pick() take the frames, closes; errors are prefixed with the path once. */
-static int read_clip(wan_video *out, const char *path, const wan_video_options *opt, double fps,
-                     int (*pick)(clip *c, void *arg), void *arg)
+typedef int pick_fn(clip *c, void *arg);
+
+/* Opens path, lets pick() take the frames, closes; errors are prefixed with the path once.  *again:
+ * what was read is left to chance, and must be read by one thread. */
+static int read_once(wan_video *out, const char *path, const wan_video_options *opt, int threads,
+                     pick_fn *pick, void *arg, int *again)
 {
     clip c = { .opt = opt, .out = out };
     memset(out, 0, sizeof *out);
-    WAN_TRY(check_options(opt, path));
-    WAN_TRY(wan_source_open(&c.src, path, opt->threads));
+    WAN_TRY(wan_source_open(&c.src, path, opt, threads));
     int rc = pick(&c, arg);
+    wan_source_end(&c.src);
+    *again = wan_source_by_chance(&c.src);
     if (rc < 0)
         wan_err_prefix("%s", path);
     else
-        take_facts(&c, fps);
+        take_facts(&c);
     wan_source_close(&c.src);
     wan_fit_end(&c.fit);
     if (rc < 0)
         wan_video_free(out);
     return rc < 0 ? -1 : 0;
+}
+
+static int read_clip(wan_video *out, const char *path, const wan_video_options *opt, pick_fn *pick,
+                     void *arg)
+{
+    int again = 0;
+    memset(out, 0, sizeof *out);
+    WAN_TRY(check_options(opt, path));
+    int rc = read_once(out, path, opt, opt->threads, pick, arg, &again);
+    if (!again)
+        return rc;
+    wan_video_free(out);
+    return read_once(out, path, opt, 1, pick, arg, &again);
 }
 
 /* Output frames of the whole clip, as the container has it. */
@@ -229,7 +244,7 @@ static int pick_all(clip *c, void *arg)
 
 int wan_video_read(wan_video *out, const char *path, const wan_video_options *opt)
 {
-    return read_clip(out, path, opt, opt->fps, pick_all, NULL);
+    return read_clip(out, path, opt, pick_all, NULL);
 }
 
 /* ---- frames mode */
@@ -259,24 +274,24 @@ static int pick_frames(clip *c, void *arg)
     int64_t i = 0;
     c->expected = p->n;
     while (rc > 0 && (rc = wan_source_next(&c->src, f)) > 0) {
-        int64_t at = c->src.frames - 1;
+        int64_t at = c->src.at.frames - 1;
         for (int first = 1; i < p->n && p->index[i] == at && rc > 0; i++, first = 0)
             if ((first ? keep(c, f) : repeat_last(c, f)) < 0)
                 rc = -1;
         av_frame_unref(f);
     }
-    c->out->frames_retimed = c->src.frames;
-    if (!rc && !c->src.frames)
+    c->out->frames_retimed = c->src.at.frames;
+    if (!rc && !c->src.at.frames)
         rc = wan_err("no frame could be decoded");
     av_frame_free(&f);
     return rc;
 }
 
 /* The container's frame count is a guess that saves a second pass when it turns out right. */
-static int64_t guess_total(const char *path)
+static int64_t guess_total(const char *path, const wan_video_options *opt)
 {
     wan_source s;
-    if (wan_source_open(&s, path, 1) < 0)
+    if (wan_source_open(&s, path, opt, 1) < 0)
         return -1;
     int64_t n = wan_source_promised(&s);
     wan_source_close(&s);
@@ -288,17 +303,19 @@ int wan_video_read_frames(wan_video *out, int64_t *index, int64_t n, const char 
 {
     memset(out, 0, sizeof *out);
     choice p = { .index = index, .n = n };
+    wan_video_options plain = *opt;
+    plain.fps = 0;
     if (n < 1)
         return wan_err("%s: %lld frames asked for", path, (long long)n);
-    int64_t guess = guess_total(path);
+    int64_t guess = guess_total(path, opt);
     if (guess < 0)
         return -1;
     choose(&p, guess > 0 ? guess : 1);
-    WAN_TRY(read_clip(out, path, opt, 0, pick_frames, &p));
+    WAN_TRY(read_clip(out, path, &plain, pick_frames, &p));
     if (out->frames_in != p.total) {
         choose(&p, out->frames_in);
         wan_video_free(out);
-        WAN_TRY(read_clip(out, path, opt, 0, pick_frames, &p));
+        WAN_TRY(read_clip(out, path, &plain, pick_frames, &p));
     }
     if (out->frames != n) {
         wan_video_free(out);

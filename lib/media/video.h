@@ -30,6 +30,7 @@ typedef struct wan_video_options {
     int64_t skip_frames; /* drop this many output frames first */
     int threads;         /* decoder threads; 0: one per core, fewer for tiny or large frames */
     int64_t max_bytes;   /* refuse to keep more than this much pixel memory */
+    double max_gap;      /* more seconds than this between two frames are damage; 0: never */
 } wan_video_options;
 
 typedef struct wan_video {
@@ -41,10 +42,14 @@ typedef struct wan_video {
     double fps_in;          /* average source rate, by decoded timestamps */
     double fps;             /* of the kept frames */
     int source_height, source_width;
-    int64_t errors; /* decoding errors met (a truncated file has at least one) */
+    int64_t repeated; /* time stamps equal to the one before */
+    int64_t damaged;  /* frames damaged, missing or at a wild time stamp, as far as libav tells */
+    char damage[256]; /* the first sign of it; "" none */
 } wan_video;
 
-/* Decodes path; memory is bounded by the frames kept.  -1 with "PATH: reason". */
+/* Decodes path; memory is bounded by the frames kept.  The same pixels and the same verdict for any
+ * number of threads: a clip that shows a sign of damage is decoded anew by one.  -1 with "PATH:
+ * reason"; a damaged clip is read, and says so. */
 int wan_video_read(wan_video *out, const char *path, const wan_video_options *opt) WAN_MUST_CHECK;
 /* Exactly the frames of integer-truncated linspace(0, total-1, n) (DFM's frames mode), decoded in
  * order, memory bounded by n; the chosen indices go to index[n]. */

@@ -9,11 +9,16 @@
 #include <libavformat/avformat.h>
 #include <libswscale/swscale.h>
 
+#include "lib/media/stamps.h"
 #include "lib/media/video.h"
 
 /* How the picture stands in the file: its sides change places, and its rows or columns then run
  * backwards (a quarter turn clockwise is ACROSS | ROWS, half a turn ROWS | COLS). */
 enum wan_turn { WAN_TURN_ACROSS = 1, WAN_TURN_ROWS = 2, WAN_TURN_COLS = 4 };
+
+/* ---- canvas: *undrawn counts the frames of which a decoder left blocks undrawn.  Before the decoder
+ * is opened; *undrawn is whole when the decoder and its frames are freed, and lives until then. */
+void wan_video_canvas(AVCodecContext *dec, _Atomic int64_t *undrawn);
 
 /* ---- source: the frames of the first real video stream, in order of display */
 typedef struct wan_source {
@@ -23,26 +28,33 @@ typedef struct wan_source {
     AVCodecContext *dec;
     AVStream *stream;
     AVPacket *pkt;
-    AVRational time_base;
-    int turn; /* for display: enum wan_turn, or'ed */
+    AVFrame *ahead; /* decoded, but not given yet: its stamp is judged by the next one */
+    int turn;       /* for display: enum wan_turn, or'ed */
     int flushing;
-    int64_t frames;  /* given so far */
-    int64_t packets; /* of the stream, read so far */
-    int64_t errors;
-    int said_before;     /* errors the demuxer told about the file's head */
-    int64_t first, last; /* time stamps given to frames, in time_base */
-    int64_t duration;    /* of the last frame, 0 unknown */
+    wan_stamps at;                   /* at.frames: given so far */
+    int64_t packets;                 /* of the stream, read so far */
+    int64_t errors;                  /* signs of damage that libav gave by its return values */
+    int64_t said;                    /* and in its log, as far as it was looked at */
+    int64_t bad_packets, bad_frames; /* with a sign of damage */
+    _Atomic int64_t undrawn;         /* frames with blocks that were not decoded */
+    int threads;                     /* of the decoder */
 } wan_source;
 
-int wan_source_open(wan_source *s, const char *path, int threads) WAN_MUST_CHECK;
-/* 1 a frame (with a usable pts that always grows), 0 end, -1 error. */
+int wan_source_open(wan_source *s, const char *path, const wan_video_options *opt, int threads)
+    WAN_MUST_CHECK;
+/* 1 a frame (with a usable pts that never falls), 0 end, -1 error. */
 int wan_source_next(wan_source *s, AVFrame *frame) WAN_MUST_CHECK;
+/* Whether several decoder threads met damage: that there was some they always log, but which errors
+ * they return, and what they make of the frames, is left to chance. */
+int wan_source_by_chance(const wan_source *s);
+/* Ends the decoder: only then every sign of damage is there. */
+void wan_source_end(wan_source *s);
+/* Behind it: what was wrong, for out's damaged, repeated and damage. */
+void wan_source_verdict(wan_source *s, wan_video *out);
 /* Frames the container says there are; 0 when it does not say.  Only a hint. */
 int64_t wan_source_promised(const wan_source *s);
 /* Its length by the container; 0 when it does not say.  Only a hint. */
 double wan_source_seconds(const wan_source *s);
-/* After the end: an mp4 held fewer packets than its table of contents says. */
-int wan_source_cut(const wan_source *s);
 /* Average rate by the time stamps given so far. */
 double wan_source_fps(const wan_source *s);
 void wan_source_close(wan_source *s);

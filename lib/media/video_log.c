@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * video_log.c - the first error line libav says since wan_video_log_start, from any thread.
+ * video_log.c - the errors libav tells since wan_video_log_start, from any thread.
  */
 #include "lib/media/video_log.h"
 
@@ -18,7 +18,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char first[200];
-static int from_demuxer;
+static int64_t from_demuxer, from_decoder; /* errors told */
 
 static int is_demuxer(void *object)
 {
@@ -27,12 +27,22 @@ static int is_demuxer(void *object)
            (c->get_category ? c->get_category(object) : c->category) == AV_CLASS_CATEGORY_DEMUXER;
 }
 
+/* Pictures that error concealment made up are told of as information. */
+static int is_error(int level, const char *fmt)
+{
+    return level <= AV_LOG_ERROR ||
+           (level <= AV_LOG_INFO && !strncmp(fmt, "concealing ", sizeof "concealing " - 1));
+}
+
 static void keep(void *object, int level, const char *fmt, va_list ap)
 {
-    if (level > AV_LOG_ERROR)
+    if (!is_error(level, fmt))
         return;
     pthread_mutex_lock(&lock);
-    from_demuxer += is_demuxer(object);
+    if (is_demuxer(object))
+        from_demuxer++;
+    else
+        from_decoder++;
     if (!first[0]) {
         vsnprintf(first, sizeof first, fmt, ap);
         first[strcspn(first, "\r\n")] = 0;
@@ -44,26 +54,40 @@ void wan_video_log_start(void)
 {
     pthread_mutex_lock(&lock);
     first[0] = 0;
-    from_demuxer = 0;
+    from_demuxer = from_decoder = 0;
     pthread_mutex_unlock(&lock);
     av_log_set_callback(keep);
 }
 
-int wan_video_log_demuxer(void)
+void wan_video_log_decoding(void)
 {
     pthread_mutex_lock(&lock);
-    int n = from_demuxer;
+    from_decoder = 0;
+    if (!from_demuxer)
+        first[0] = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+int64_t wan_video_log_errors(void)
+{
+    pthread_mutex_lock(&lock);
+    int64_t n = from_demuxer + from_decoder;
     pthread_mutex_unlock(&lock);
     return n;
+}
+
+void wan_video_log_first(char *text, size_t room)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(text, room, "%s", first);
+    pthread_mutex_unlock(&lock);
 }
 
 int wan_video_log_err(const char *path, const char *what, int averror)
 {
     char reason[AV_ERROR_MAX_STRING_SIZE], said[sizeof first];
     av_strerror(averror, reason, sizeof reason);
-    pthread_mutex_lock(&lock);
-    memcpy(said, first, sizeof said);
-    pthread_mutex_unlock(&lock);
+    wan_video_log_first(said, sizeof said);
     if (said[0])
         return wan_err("%s: %s: %s (%s)", path, what, reason, said);
     return wan_err("%s: %s: %s", path, what, reason);

@@ -14,7 +14,7 @@
 /* Containers without references to other files; no playlists, no network. */
 #define CONTAINERS                                                                                 \
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,"                       \
-    "yuv4mpegpipe,ivf,h264,hevc,png_pipe,jpeg_pipe,webp_pipe"
+    "yuv4mpegpipe,ivf,h264,hevc,mpegvideo,m4v,obu,mxf,nut,png_pipe,jpeg_pipe,webp_pipe"
 enum { ERRORS_IN_A_ROW = 1000, MAX_PIXELS = 1 << 26 /* 8K has half of that */ };
 
 /* What the file is, is told by its first bytes alone: an extension like .jpg would make libavformat
@@ -41,7 +41,7 @@ static int open_file(wan_source *s)
     }
     if (rc < 0)
         return wan_video_log_err(s->path, "not a video this program can read", rc);
-    s->said_before = wan_video_log_demuxer();
+    wan_video_log_start(); /* what was told about the head alone is no damage of frames */
     rc = avformat_find_stream_info(s->fmt, NULL);
     return rc < 0 ? wan_video_log_err(s->path, "no usable streams", rc) : 0;
 }
@@ -94,19 +94,24 @@ static int open_decoder(wan_source *s, int threads)
                        i == AVERROR_DECODER_NOT_FOUND ? "no decoder for its video"
                                                       : "no video stream in it");
     s->stream = s->fmt->streams[i];
-    s->time_base = s->stream->time_base;
+    s->at.tick = av_q2d(s->stream->time_base);
     for (unsigned j = 0; j < s->fmt->nb_streams; j++)
         if ((int)j != i)
             s->fmt->streams[j]->discard = AVDISCARD_ALL;
     s->dec = avcodec_alloc_context3(codec);
     s->pkt = av_packet_alloc();
-    int rc = s->dec && s->pkt ? avcodec_parameters_to_context(s->dec, s->stream->codecpar)
-                              : AVERROR(ENOMEM);
+    s->ahead = av_frame_alloc();
+    int rc = s->dec && s->pkt && s->ahead
+                 ? avcodec_parameters_to_context(s->dec, s->stream->codecpar)
+                 : AVERROR(ENOMEM);
     if (rc >= 0) {
         s->dec->thread_count = threads > 0 ? threads : default_threads(s->stream->codecpar);
-        s->dec->pkt_timebase = s->time_base;
+        s->dec->pkt_timebase = s->stream->time_base;
+        s->dec->err_recognition = AV_EF_CRCCHECK;
         s->dec->max_pixels = MAX_PIXELS;
+        wan_video_canvas(s->dec, &s->undrawn);
         rc = avcodec_open2(s->dec, codec, NULL);
+        s->threads = s->dec->thread_count;
     }
     if (rc < 0)
         return wan_video_log_err(s->path, "cannot open the decoder", rc);
@@ -114,15 +119,17 @@ static int open_decoder(wan_source *s, int threads)
     return 0;
 }
 
-int wan_source_open(wan_source *s, const char *path, int threads)
+int wan_source_open(wan_source *s, const char *path, const wan_video_options *opt, int threads)
 {
     memset(s, 0, sizeof *s);
     s->path = path;
+    s->at.max_gap = opt->max_gap;
     wan_video_log_start();
     if (open_file(s) < 0 || open_decoder(s, threads) < 0) {
         wan_source_close(s);
         return -1;
     }
+    wan_video_log_decoding();
     return 0;
 }
 
@@ -144,99 +151,154 @@ static int read_packet(wan_source *s)
     return 0;
 }
 
+/* Looks into the log; whether it, or the caller, has a new sign of damage. */
+static int new_sign(wan_source *s, int returned)
+{
+    int64_t said = wan_video_log_errors();
+    int fresh = returned || said > s->said;
+    s->errors += returned;
+    s->said = said;
+    return fresh;
+}
+
 /* Gives the decoder the next packet, or the sign that there are no more. */
 static int feed(wan_source *s)
 {
     int more = read_packet(s);
-    if (more) {
+    if (more)
         s->packets++;
-        s->errors += (s->pkt->flags & AV_PKT_FLAG_CORRUPT) != 0;
-    } else {
+    else
         s->flushing = 1;
-        if (!s->errors) /* the only sign of a truncated Matroska file is that it is said */
-            s->errors = wan_video_log_demuxer() - s->said_before;
-    }
+    int bad = more && s->pkt->flags & AV_PKT_FLAG_CORRUPT;
     int rc = avcodec_send_packet(s->dec, more ? s->pkt : NULL);
     av_packet_unref(s->pkt);
     if (rc == AVERROR(ENOMEM))
-        return -1;
-    s->errors += rc < 0; /* of this packet, or one before it on another thread */
+        return wan_err("out of memory (decoder)");
+    s->bad_packets += new_sign(s, bad || rc < 0);
     return 0;
 }
 
-/* Gives every frame a time stamp later than the one before it. */
-static void stamp(wan_source *s, AVFrame *f)
+/* The next decoded frame: 1, 0 end, -1. */
+static int decode(wan_source *s, AVFrame *frame)
 {
-    int64_t t = f->best_effort_timestamp;
+    for (;;) {
+        int rc = avcodec_receive_frame(s->dec, frame);
+        if (rc == AVERROR(ENOMEM))
+            return wan_err("out of memory (decoder)");
+        int end = rc == AVERROR_EOF, hungry = rc == AVERROR(EAGAIN);
+        s->bad_packets += new_sign(s, rc < 0 && !end && !hungry);
+        if (rc >= 0) {
+            s->bad_frames += (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
+            frame->sample_aspect_ratio = av_guess_sample_aspect_ratio(s->fmt, s->stream, frame);
+            return 1;
+        }
+        if (end || (hungry && s->flushing))
+            return 0;
+        if (!s->flushing)
+            WAN_TRY(feed(s));
+    }
+}
+
+static int64_t duration_of(const AVFrame *f)
+{
 #if LIBAVUTIL_VERSION_MAJOR >= 58
-    int64_t d = f->duration;
+    return f->duration;
 #else
-    int64_t d = f->pkt_duration;
+    return f->pkt_duration;
 #endif
-    int64_t step = s->duration > 0 ? s->duration : 1;
-    if (s->frames && (t == AV_NOPTS_VALUE || t <= s->last))
-        t = av_sat_add64(s->last, step);
-    else if (t == AV_NOPTS_VALUE)
-        t = 0;
-    if (!s->frames)
-        s->first = t;
-    s->duration = d > 0 ? d : s->frames ? av_sat_sub64(t, s->last) : 0;
-    s->last = f->pts = t;
-    s->frames++;
+}
+
+static int hurt(const wan_source *s)
+{
+    return s->errors || s->bad_frames || s->undrawn || wan_video_log_errors() > 0;
+}
+
+int wan_source_by_chance(const wan_source *s)
+{
+    return s->threads > 1 && hurt(s);
 }
 
 int wan_source_next(wan_source *s, AVFrame *frame)
 {
-    for (;;) {
-        int rc = avcodec_receive_frame(s->dec, frame);
-        if (rc == AVERROR_EOF)
-            return 0;
-        if (rc >= 0) {
-            s->errors += (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
-            stamp(s, frame);
-            return 1;
-        }
-        if (rc == AVERROR(ENOMEM))
-            return wan_err("out of memory (decoder)");
-        if (rc != AVERROR(EAGAIN))
-            s->errors++;
-        else if (s->flushing)
-            return 0;
-        if (!s->flushing && feed(s) < 0)
-            return wan_err("out of memory (decoder)");
-    }
+    int more = 1;
+    if (wan_source_by_chance(s))
+        return wan_err("damaged"); /* one thread will say more */
+    if (!s->at.frames && !s->ahead->buf[0])
+        more = decode(s, s->ahead);
+    if (more < 0 || !s->ahead->buf[0])
+        return more < 0 ? -1 : 0;
+    av_frame_move_ref(frame, s->ahead);
+    WAN_TRY(decode(s, s->ahead));
+    int64_t next = s->ahead->buf[0] ? s->ahead->best_effort_timestamp : AV_NOPTS_VALUE;
+    frame->pts = wan_stamps_next(&s->at, frame->best_effort_timestamp, next, duration_of(frame));
+    return 1;
+}
+
+/* Packets that the table of contents of an mp4 has, behind its edit list, and the file has not. */
+static int64_t missing(const wan_source *s)
+{
+    int64_t n =
+        strstr(s->fmt->iformat->name, "mp4") ? avformat_index_get_entries_count(s->stream) : 0;
+    return n > s->packets ? n - s->packets : 0;
+}
+
+void wan_source_verdict(wan_source *s, wan_video *out)
+{
+    int64_t cut = missing(s), worse = s->undrawn;
+    if (worse < s->bad_packets)
+        worse = s->bad_packets;
+    if (worse < s->bad_frames)
+        worse = s->bad_frames;
+    char said[200];
+    if (s->at.frames)
+        wan_stamps_end(&s->at);
+    if (!worse && hurt(s))
+        worse = 1; /* told by the demuxer alone */
+    out->repeated = s->at.repeated;
+    out->damaged = worse + cut + s->at.wild;
+    wan_video_log_first(said, sizeof said);
+    if (said[0])
+        snprintf(out->damage, sizeof out->damage, "libav: %s", said);
+    else if (s->undrawn)
+        snprintf(out->damage, sizeof out->damage, "parts of them are not there");
+    else if (worse)
+        snprintf(out->damage, sizeof out->damage, "libav marks them so");
+    else if (cut)
+        snprintf(out->damage, sizeof out->damage, "the file ends before them");
+    else if (s->at.wild)
+        snprintf(out->damage, sizeof out->damage, "%s", s->at.first_wild);
 }
 
 int64_t wan_source_promised(const wan_source *s)
 {
-    return s->stream->nb_frames > 0 ? s->stream->nb_frames : 0;
+    int64_t listed =
+        strstr(s->fmt->iformat->name, "mp4") ? avformat_index_get_entries_count(s->stream) : 0;
+    return listed > 0 ? listed : s->stream->nb_frames > 0 ? s->stream->nb_frames : 0;
 }
 
 double wan_source_seconds(const wan_source *s)
 {
-    double seconds = s->stream->duration > 0 ? (double)s->stream->duration * av_q2d(s->time_base)
+    double seconds = s->stream->duration > 0 ? (double)s->stream->duration * s->at.tick
                      : s->fmt->duration > 0  ? (double)s->fmt->duration / AV_TIME_BASE
                                              : 0;
     return isfinite(seconds) ? seconds : 0;
 }
 
-int wan_source_cut(const wan_source *s)
-{
-    return strstr(s->fmt->iformat->name, "mp4") && s->packets < s->stream->nb_frames;
-}
-
 double wan_source_fps(const wan_source *s)
 {
-    double span = (double)(s->last - s->first) * av_q2d(s->time_base);
-    if (s->frames > 1 && span > 0)
-        return (double)(s->frames - 1) / span;
-    double said = av_q2d(s->stream->avg_frame_rate);
-    return isfinite(said) && said > 0 ? said : 1;
+    double fps = wan_stamps_fps(&s->at), said = av_q2d(s->stream->avg_frame_rate);
+    return fps > 0 ? fps : isfinite(said) && said > 0 ? said : 1;
+}
+
+void wan_source_end(wan_source *s)
+{
+    av_frame_free(&s->ahead);
+    avcodec_free_context(&s->dec);
 }
 
 void wan_source_close(wan_source *s)
 {
-    avcodec_free_context(&s->dec);
+    wan_source_end(s);
     avformat_close_input(&s->fmt);
     avio_closep(&s->io);
     av_packet_free(&s->pkt);

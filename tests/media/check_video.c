@@ -63,8 +63,8 @@ static void check_retime(double from, double to, int frames)
        "%g to %g: %lld of %lld frames, %lld expected", from, to, (long long)v.frames,
        (long long)v.frames_in, (long long)want);
     ok(!wrong, "each the latest of its slot (%lld wrong)", (long long)wrong);
-    ok(fabs(v.fps_in - from) < 0.01 && v.fps == to && v.errors == 0, "rates %g %g, %lld errors",
-       v.fps_in, v.fps, (long long)v.errors);
+    ok(fabs(v.fps_in - from) < 0.01 && v.fps == to && v.damaged == 0, "rates %g %g, %lld damaged",
+       v.fps_in, v.fps, (long long)v.damaged);
     wan_video_free(&v);
 }
 

@@ -11,8 +11,10 @@
 #include "lib/model/text/entities.h"
 #include "lib/model/text/text.h"
 #include "lib/model/text/textbuf.h"
+#include "lib/rec/record/record.h"
 
-#define MAX_TEXT (128 << 10) /* the rounds of fix_line are as many as entities can be nested */
+/* the rounds of fix_line are as many as entities can be nested */
+#define MAX_TEXT WAN_MAX_CAPTION
 
 /* What Windows-1252 has at 0x80..0x9f; its five holes stay what they are. */
 static const uint16_t windows[32] = {

@@ -34,6 +34,7 @@
 #define WAN_MAX_RANK 16
 #define WAN_MAX_TENSORS 4096
 #define WAN_MAX_KEY 255
+#define WAN_MAX_CAPTION (128 << 10) /* bytes; a longer text is refused by every tool */
 #define WAN_MAX_NAME 255
 #define WAN_MAX_JSON (16u << 20)
 #define WAN_MAX_RECORD (1ull << 36)
