@@ -5,9 +5,6 @@ cd "$TOP" || exit 1
 
 # Still longer, until somebody has work in them: FILE FUNCTION.  A row that is not true is an error.
 longer='tests/gpu/bench_gpu.c step
-tests/rec/check_shard.c bytes
-tests/rec/check_shard.c dataset
-tests/rec/check_shard.c sizes
 tests/train/check_config.c errors
 tests/train/check_pack.c ranks_and_resume'
 

@@ -280,6 +280,40 @@ static int field(const char *h, int at, int size, const char *s)
     return n == (int)strlen(s) && !memcmp(h + at, s, (size_t)n);
 }
 
+/* 0 when the shard at path reads to a proper end. */
+static int read_all(const char *path, int headers)
+{
+    wan_shard_reader *r = NULL;
+    wan_shard_sample s;
+    int rc = wan_shard_reader_open(&r, path, headers);
+    while (rc >= 0 && (rc = wan_shard_reader_next(r, &s)) == 1)
+        ;
+    wan_shard_reader_close(&r);
+    return rc;
+}
+
+static void cut_anywhere(const char *t, size_t n)
+{
+    size_t refused = 0, tried = 0, cut = n - 512;
+    while (cut && !t[cut - 1])
+        cut--; /* end of the last payload: a file is whole with two more blocks */
+    cut = (cut + 511) / 512 * 512;
+    for (size_t k = 0; k < cut + 1024; k += 512, tried++)
+        refused += wan_spew(in_dir("cut.tar"), t, k) < 0 ||
+                   read_all(in_dir("cut.tar"), (int)(k / 512 % 2)) < 0;
+    ok(refused == tried, "cut at any block it is refused (%zu of %zu)", refused, tried);
+}
+
+static void end_to_end(const char *t, size_t n)
+{
+    char *two = malloc(2 * n);
+    memcpy(two, t, n);
+    memcpy(two + n, t, n);
+    int rc = wan_spew(in_dir("cut.tar"), two, 2 * n);
+    ok(rc == 0 && read_all(in_dir("cut.tar"), 1) < 0, "two tars end to end: %s", wan_err_text());
+    free(two);
+}
+
 static void bytes(void)
 {
     char *t;
@@ -297,39 +331,9 @@ static void bytes(void)
                    8) &&
            field(h, 265, 32, "bigdata") && field(h, 297, 32, "bigdata"),
        "plain ustar, mode 0444, nobody's, time 0");
-    size_t refused = 0, tried = 0, cut = n - 512;
-    while (cut && !t[cut - 1])
-        cut--; /* end of the last payload: a file is whole with two more blocks */
-    cut = (cut + 511) / 512 * 512;
-    for (size_t k = 0; k < cut + 1024; k += 512) {
-        wan_shard_reader *r = NULL;
-        wan_shard_sample s;
-        tried++;
-        if (wan_spew(in_dir("cut.tar"), t, k) < 0 ||
-            wan_shard_reader_open(&r, in_dir("cut.tar"), (int)(k / 512 % 2)) < 0) {
-            refused++;
-            continue;
-        }
-        int rc;
-        while ((rc = wan_shard_reader_next(r, &s)) == 1)
-            ;
-        refused += rc < 0;
-        wan_shard_reader_close(&r);
-    }
-    ok(refused == tried, "cut at any block it is refused (%zu of %zu)", refused, tried);
-    char *two = malloc(2 * n);
-    memcpy(two, t, n);
-    memcpy(two + n, t, n);
-    wan_shard_reader *r = NULL;
-    wan_shard_sample s;
-    int rc = wan_spew(in_dir("cut.tar"), two, 2 * n);
-    rc = rc < 0 ? rc : wan_shard_reader_open(&r, in_dir("cut.tar"), 1);
-    while (rc >= 0 && (rc = wan_shard_reader_next(r, &s)) == 1)
-        ;
-    ok(rc < 0, "two tars end to end: %s", wan_err_text());
-    wan_shard_reader_close(&r);
+    cut_anywhere(t, n);
+    end_to_end(t, n);
     unlink(in_dir("cut.tar"));
-    free(two);
     free(t);
 }
 
@@ -515,39 +519,29 @@ static int copy(const char *from, const char *to)
     return rc;
 }
 
-/* A shard as DFM writes it, indexed and read as the trainer does. */
-static void dataset(void)
+/* Sample i of DFM's shard: shapes without payload, then every value. */
+static int as_made(const wan_dataset *d, int i)
 {
-    wan_index_options opt = { .weight = { 1, 0, 0 } };
-    wan_index_report rep;
-    wan_dataset *d = NULL, *again = NULL;
-    int rc = wan_mkdirs(in_dir("d"));
-    rc |= copy("tests/data/torch/dfm/shard-rank00-000000.tar", in_dir("d/x-0.tar"));
-    rc |= copy(in_dir("b/shard-rank00-000000.tar"), in_dir("d/x-1.tar"));
-    ok(rc == 0 && wan_dataset_open(&d, in_dir("d"), "train") < 0, "no index: %s", wan_err_text());
-    ok(wan_index_build(&rep, in_dir("d"), &opt) == 0 && rep.samples == 7 && rep.shards == 2,
-       "index of DFM's shard and ours (%s)", rep.lines);
-    rc = wan_dataset_open(&d, in_dir("d"), "train");
-    int good = rc == 0 && wan_dataset_count(d) == 7;
-    for (int i = 0; good && i < 6; i++) {
-        wan_sample s = WAN_SAMPLE_INIT;
-        wan_sample_info info;
-        good = wan_dataset_info(d, i, &info) == 0 && wan_dataset_read(d, i, &s) == 0 &&
+    wan_sample s = WAN_SAMPLE_INIT;
+    wan_sample_info info;
+    int good = wan_dataset_info(d, i, &info) == 0 && wan_dataset_read(d, i, &s) == 0 &&
                !memcmp(&info, &s.info, sizeof info) && info.latent[0] == 16 &&
                info.latent[1] == 1 + i % 2 && info.latent[2] == 2 && info.latent[3] == 4 &&
                info.text_rows == i + 2 && info.text_dim == 8 && atoi(s.key) == i;
-        for (int k = 0; good && k < 128 * (1 + i % 2); k++) {
-            float want = ((float)k * 0.5f - 3) / 64 + (float)i;
-            good = s.latent[k] == wan_f16_to_f32(wan_f32_to_f16(want));
-        }
-        for (int k = 0; good && k < 8 * (i + 2); k++)
-            good = s.text[k] == (float)k * 0.5f - 3 + (float)i;
-        wan_sample_clear(&s);
+    for (int k = 0; good && k < 128 * (1 + i % 2); k++) {
+        float want = ((float)k * 0.5f - 3) / 64 + (float)i;
+        good = s.latent[k] == wan_f16_to_f32(wan_f32_to_f16(want));
     }
-    ok(good, "samples of DFM: shapes without payload, then every value (%s)",
-       good ? "" : wan_err_text());
+    for (int k = 0; good && k < 8 * (i + 2); k++)
+        good = s.text[k] == (float)k * 0.5f - 3 + (float)i;
+    wan_sample_clear(&s);
+    return good;
+}
+
+static void dataset_parts(const wan_dataset *d)
+{
+    wan_dataset *again = NULL;
     wan_sample s = WAN_SAMPLE_INIT;
-    ok(d && wan_dataset_read(d, 7, &s) < 0, "behind the end: %s", wan_err_text());
     ok(wan_dataset_open(&again, in_dir("d"), "val") == 0 && wan_dataset_count(again) == 0,
        "an empty part");
     wan_dataset_close(&again);
@@ -568,24 +562,57 @@ static void dataset(void)
        "a shard and a sample excluded, and another digest");
     wan_sample_clear(&s);
     wan_dataset_close(&again);
-    char *idx;
+}
+
+static void dataset_stale(const wan_dataset *d)
+{
+    wan_dataset *again = NULL;
+    wan_sample s = WAN_SAMPLE_INIT;
+    char *idx = NULL;
     size_t len;
-    if (wan_slurp(&idx, &len, in_dir("d/x-0.tar.idx"), 1 << 16) == 0) { /* forgets a sample */
+    static const char less[] = "shard_counts:\n  x-1.tar: 1\n  x-0.tar: 5\n";
+    static const char one[] = "split_parts: {train: ['x-0.tar']}\n";
+    int rc = wan_slurp(&idx, &len, in_dir("d/x-0.tar.idx"), 1 << 16);
+    if (rc == 0) { /* forgets a sample */
         memmove(idx + 16, idx + 24, len - 24);
-        static const char less[] = "shard_counts:\n  x-1.tar: 1\n  x-0.tar: 5\n";
-        static const char one[] = "split_parts: {train: ['x-0.tar']}\n";
         rc = wan_spew(in_dir("d/x-0.tar.idx"), idx, len - 8);
-        rc |= wan_spew(in_dir("d/.nv-meta/.info.yaml"), less, sizeof less - 1);
-        rc |= wan_spew(in_dir("d/.nv-meta/split.yaml"), one, sizeof one - 1);
-        ok(rc == 0 && wan_dataset_open(&again, in_dir("d"), "train") < 0 &&
-               strstr(wan_err_text(), "stale"),
-           "an index of other samples: %s", wan_err_text());
-        free(idx);
     }
+    rc |= wan_spew(in_dir("d/.nv-meta/.info.yaml"), less, sizeof less - 1);
+    rc |= wan_spew(in_dir("d/.nv-meta/split.yaml"), one, sizeof one - 1);
+    ok(rc == 0 && wan_dataset_open(&again, in_dir("d"), "train") < 0 &&
+           strstr(wan_err_text(), "stale"),
+       "an index of other samples: %s", wan_err_text());
+    free(idx);
     ok(truncate(in_dir("d/x-0.tar"), 4096) == 0 &&
            wan_dataset_open(&again, in_dir("d"), "train") < 0,
        "a truncated shard: %s", wan_err_text());
     ok(d && wan_dataset_read(d, 3, &s) < 0, "also when it was open: %s", wan_err_text());
+}
+
+/* A shard as DFM writes it, indexed and read as the trainer does. */
+static void dataset(void)
+{
+    wan_index_options opt = { .weight = { 1, 0, 0 } };
+    wan_index_report rep;
+    wan_dataset *d = NULL;
+    wan_sample s = WAN_SAMPLE_INIT;
+    int rc = wan_mkdirs(in_dir("d"));
+    rc |= copy("tests/data/torch/dfm/shard-rank00-000000.tar", in_dir("d/x-0.tar"));
+    rc |= copy(in_dir("b/shard-rank00-000000.tar"), in_dir("d/x-1.tar"));
+    ok(rc == 0 && wan_dataset_open(&d, in_dir("d"), "train") < 0, "no index: %s", wan_err_text());
+    ok(wan_index_build(&rep, in_dir("d"), &opt) == 0 && rep.samples == 7 && rep.shards == 2,
+       "index of DFM's shard and ours (%s)", rep.lines);
+    rc = wan_dataset_open(&d, in_dir("d"), "train");
+    int good = rc == 0 && wan_dataset_count(d) == 7;
+    for (int i = 0; good && i < 6; i++)
+        good = as_made(d, i);
+    ok(good, "samples of DFM: shapes without payload, then every value (%s)",
+       good ? "" : wan_err_text());
+    ok(d && wan_dataset_read(d, 7, &s) < 0, "behind the end: %s", wan_err_text());
+    if (d) {
+        dataset_parts(d);
+        dataset_stale(d);
+    }
     wan_dataset_close(&d);
 }
 
@@ -612,6 +639,32 @@ static int plain(const char *path, const void *data, size_t n)
     FILE *f = fopen(path, "wb");
     int bad = !f || fwrite(data, 1, n, f) != n;
     return (f && fclose(f)) || bad ? -1 : 0;
+}
+
+/* The n bytes of samples.bin with one flipped, and cut: refused, or the reader says no. */
+static void sizes_damaged(char *was, size_t n)
+{
+    wan_dataset *d = NULL;
+    int silent = 0;
+    for (size_t i = 0; i < n; i++) {
+        was[i] ^= 4;
+        int bad = plain(in_dir("s/.nv-meta/samples.bin"), was, n) < 0;
+        if (!bad && wan_dataset_open(&d, in_dir("s"), "train") == 0) {
+            silent++;
+            wan_dataset_close(&d);
+        }
+        was[i] ^= 4;
+    }
+    ok(n && !silent, "every flip of %zu bytes is noticed (%d were not)", n, silent);
+    silent = 0;
+    for (size_t i = 0; i < n; i++) {
+        int bad = plain(in_dir("s/.nv-meta/samples.bin"), was, i) < 0;
+        if (!bad && wan_dataset_open(&d, in_dir("s"), "train") == 0) {
+            silent++;
+            wan_dataset_close(&d);
+        }
+    }
+    ok(n && !silent, "every cut is noticed (%d were not)", silent);
 }
 
 /* The sizes of samples: from the index, measured and kept, measured and not kept; damaged. */
@@ -645,26 +698,7 @@ static void sizes(void)
        "kept in memory where they cannot be written");
     wan_dataset_close(&d);
     rmdir(in_dir("s/.nv-meta/samples.bin.tmp"));
-    int silent = 0;
-    for (size_t i = 0; was && i < n; i++) { /* every byte: refused, or the reader says no */
-        was[i] ^= 4;
-        int bad = plain(in_dir("s/.nv-meta/samples.bin"), was, n) < 0;
-        if (!bad && wan_dataset_open(&d, in_dir("s"), "train") == 0) {
-            silent++;
-            wan_dataset_close(&d);
-        }
-        was[i] ^= 4;
-    }
-    ok(was && !silent, "every flip of %zu bytes is noticed (%d were not)", was ? n : 0, silent);
-    silent = 0;
-    for (size_t i = 0; was && i < n; i++) {
-        int bad = plain(in_dir("s/.nv-meta/samples.bin"), was, i) < 0;
-        if (!bad && wan_dataset_open(&d, in_dir("s"), "train") == 0) {
-            silent++;
-            wan_dataset_close(&d);
-        }
-    }
-    ok(was && !silent, "every cut is noticed (%d were not)", silent);
+    sizes_damaged(was, was ? n : 0);
     free(was);
 }
 
