@@ -8,63 +8,35 @@
 
 enum { COLS = 128 }; /* columns of dw summed by one task */
 
-/* y = R(s)^dir n for one token: dir 1 forward, -1 the transpose; y may equal n */
-static void rotate(wan_real *y, const wan_real *n, const wan_real *rope, int64_t D, int64_t hd,
-                   wan_real dir)
+/* ---- rotation */
+
+static int64_t head(const wan_rms *a)
+{
+    return a->rope ? wan_rope_width(a->rope->axis) : 0;
+}
+
+/* out [hd] <- cosines and sines of a head, for token s */
+static const wan_real *angles(wan_real *out, const wan_rope *r, int64_t s)
+{
+    int64_t hd = wan_rope_width(r->axis), at = 0;
+    for (int k = 0; k < 3; k++) {
+        const wan_real *from = r->table + r->pos[3 * s + k] * hd + at;
+        for (int j = 0; j < r->axis[k]; j++)
+            out[at + j] = from[j];
+        at += r->axis[k];
+    }
+    return out;
+}
+
+/* y = R(s) n for one token; cs [hd] its cosines and sines; y may equal n */
+static void rotate(wan_real *y, const wan_real *n, const wan_real *cs, int64_t D, int64_t hd)
 {
     for (int64_t h = 0; h < D; h += hd)
         for (int64_t j = 0; j < hd; j += 2) {
-            wan_real c = rope[j], s = dir * rope[j + 1], a = n[h + j], b = n[h + j + 1];
+            wan_real c = cs[j], s = cs[j + 1], a = n[h + j], b = n[h + j + 1];
             y[h + j] = a * c - b * s;
             y[h + j + 1] = a * s + b * c;
         }
-}
-
-static int check(const char *op, const wan_real *rope, int64_t D, int64_t hd)
-{
-    if (rope && (hd < 2 || hd % 2 || D % hd))
-        return wan_err("%s: head_dim %lld does not fit width %lld", op, (long long)hd,
-                       (long long)D);
-    return 0;
-}
-
-int wan_rmsnorm_forward_c(wan_dev *d, wan_buf y, wan_real *rstd, wan_buf x, const wan_real *w,
-                          const wan_real *rope, int64_t S, int64_t D, int64_t head_dim, double eps)
-{
-    WAN_ROWS_CHECK("rmsnorm_forward", y, x);
-    WAN_TRY(check("rmsnorm_forward", rope, D, head_dim));
-    int64_t mine = 2 * D;
-    wan_real *tmp = wan_rows_scratch(d, mine);
-    if (!tmp)
-        return -1;
-#pragma omp parallel for if (S * D > WAN_ROWS_PARALLEL)
-    for (int64_t s = 0; s < S; s++) {
-        wan_real *t = wan_rows_mine(tmp, mine), *o = wan_row_open(y, s * D, t + D);
-        const wan_real *a = wan_row_load(x, s * D, D, t);
-        wan_real r = 1 / wan_r_sqrt(wan_row_dot(a, a, D) / (wan_real)D + WAN_C(eps));
-        rstd[s] = r;
-        for (int64_t j = 0; j < D; j++)
-            o[j] = a[j] * r * w[j];
-        if (rope)
-            rotate(o, o, rope + s * head_dim, D, head_dim, 1);
-        wan_row_close(y, s * D, D, o);
-    }
-    return 0;
-}
-
-/* One token: dx = rstd (h - xhat <h xhat>), h = dn w */
-static void row_backward(wan_real *dx, const wan_real *dn, const wan_real *x, wan_real r,
-                         const wan_real *w, int64_t D)
-{
-    wan_real s[16] = { 0 }, m = 0;
-    for (int64_t i = 0; i < D; i += 16)
-        for (int64_t j = 0; j < (D - i < 16 ? D - i : 16); j++)
-            s[j] += dn[i + j] * w[i + j] * x[i + j];
-    for (int j = 0; j < 16; j++)
-        m += s[j];
-    m *= r * r / (wan_real)D;
-    for (int64_t j = 0; j < D; j++)
-        dx[j] = r * (dn[j] * w[j] - x[j] * m);
 }
 
 /* dn = R^T g for n columns of one head; cs [n] their cosines and sines */
@@ -77,58 +49,209 @@ static void unrotate(wan_real *restrict dn, const wan_real *restrict g, const wa
     }
 }
 
-/* dw[c0..c0+n) += sum_s dn x rstd; with rope the columns lie in one head, and both are even */
-static void columns_backward(wan_real *dw, wan_buf dy, wan_buf x, const wan_real *rstd,
-                             const wan_real *rope, int64_t S, int64_t D, int64_t hd, int64_t c0,
-                             int64_t n)
+/* ---- forward */
+
+static int check(const char *op, const wan_rms *a, int whole)
 {
-    wan_real acc[COLS] = { 0 }, tg[COLS], tx[COLS], dn[COLS];
-    if (rope)
-        rope += c0 % hd;
-    for (int64_t s = 0; s < S; s++) {
-        const wan_real *g = wan_row_load(dy, s * D + c0, n, tg);
-        const wan_real *a = wan_row_load(x, s * D + c0, n, tx);
-        wan_real r = rstd[s];
-        if (rope) {
-            unrotate(dn, g, rope + s * hd, n);
-            g = dn;
-        }
-        for (int64_t j = 0; j < n; j++)
-            acc[j] += g[j] * a[j] * r;
-    }
-    wan_row_axpy(dw + c0, 1, acc, n);
+    if (a->width < a->D || (whole && a->width != a->D))
+        return wan_err("%s: %lld columns of a norm over %lld", op, (long long)a->D,
+                       (long long)a->width);
+    if (!wan_rope_fits(a->rope, a->D))
+        return wan_err("%s: the rotary embedding does not fit a width of %lld", op,
+                       (long long)a->D);
+    return 0;
 }
 
-int wan_rmsnorm_backward_c(wan_dev *d, wan_buf dx, wan_real *dw, wan_buf dy, wan_buf x,
-                           const wan_real *rstd, const wan_real *w, const wan_real *rope, int64_t S,
-                           int64_t D, int64_t head_dim)
+/* How a row comes by its rstd. */
+enum source { OWN_COLUMNS, SUM, GIVEN };
+
+static int forward(wan_dev *d, const wan_rms *a, wan_buf y, wan_real *rstd, const wan_real *sum,
+                   wan_buf x, const wan_real *w, enum source from)
 {
-    WAN_ROWS_CHECK("rmsnorm_backward", dx, dy, x);
-    WAN_TRY(check("rmsnorm_backward", rope, D, head_dim));
-    /* columns go in blocks of a head (rope) or of all, COLS at a time */
-    int64_t mine = 4 * D, span = rope ? head_dim : D, per = (span + COLS - 1) / COLS;
+    int64_t D = a->D, hd = head(a), mine = 2 * D + hd;
     wan_real *tmp = wan_rows_scratch(d, mine);
     if (!tmp)
         return -1;
-#pragma omp parallel if (S * D > WAN_ROWS_PARALLEL)
-    {
-#pragma omp for /* dw first: dx may be written over dy */
-        for (int64_t b = 0; b < D / span * per; b++) {
-            int64_t at = b % per * COLS, n = span - at < COLS ? span - at : COLS;
-            columns_backward(dw, dy, x, rstd, rope, S, D, head_dim, b / per * span + at, n);
+#pragma omp parallel for if (a->S * D > WAN_ROWS_PARALLEL)
+    for (int64_t s = 0; s < a->S; s++) {
+        wan_real *t = wan_rows_mine(tmp, mine), *o = wan_row_open(y, s * a->ldy, t + D);
+        const wan_real *v = wan_row_load(x, s * a->ldx, D, t);
+        if (from != GIVEN) {
+            wan_real q = from == SUM ? sum[s] : wan_row_dot(v, v, D);
+            rstd[s] = 1 / wan_r_sqrt(q / (wan_real)a->width + WAN_C(a->eps));
         }
-#pragma omp for
-        for (int64_t s = 0; s < S; s++) {
-            wan_real *t = wan_rows_mine(tmp, mine), *o = wan_row_open(dx, s * D, t + 3 * D);
-            const wan_real *g = wan_row_load(dy, s * D, D, t);
-            const wan_real *a = wan_row_load(x, s * D, D, t + D);
-            if (rope) {
-                rotate(t + 2 * D, g, rope + s * head_dim, D, head_dim, -1);
-                g = t + 2 * D;
-            }
-            row_backward(o, g, a, rstd[s], w, D);
-            wan_row_close(dx, s * D, D, o);
-        }
+        wan_real r = rstd[s];
+        for (int64_t j = 0; j < D; j++)
+            o[j] = v[j] * r * w[j];
+        if (a->rope)
+            rotate(o, o, angles(t + 2 * D, a->rope, s), D, hd);
+        wan_row_close(y, s * a->ldy, D, o);
     }
     return 0;
+}
+
+int wan_rmsnorm_forward_c(wan_dev *d, const wan_rms *a, wan_buf y, wan_real *rstd, wan_buf x,
+                          const wan_real *w)
+{
+    WAN_ROWS_CHECK("rmsnorm_forward", y, x);
+    WAN_TRY(check("rmsnorm_forward", a, 1));
+    return forward(d, a, y, rstd, NULL, x, w, OWN_COLUMNS);
+}
+
+int wan_rms_apply_c(wan_dev *d, const wan_rms *a, wan_buf y, wan_real *rstd, const wan_real *sum,
+                    wan_buf x, const wan_real *w)
+{
+    WAN_ROWS_CHECK("rms_apply", y, x);
+    WAN_TRY(check("rms_apply", a, 0));
+    return forward(d, a, y, rstd, sum, x, w, sum ? SUM : GIVEN);
+}
+
+int wan_rms_sumsq_c(wan_dev *d, const wan_rms *a, wan_real *sum, wan_buf x)
+{
+    WAN_ROWS_CHECK("rms_sumsq", x);
+    wan_real *tmp = wan_rows_scratch(d, a->D);
+    if (!tmp)
+        return -1;
+#pragma omp parallel for if (a->S * a->D > WAN_ROWS_PARALLEL)
+    for (int64_t s = 0; s < a->S; s++) {
+        const wan_real *v = wan_row_load(x, s * a->ldx, a->D, wan_rows_mine(tmp, a->D));
+        sum[s] = wan_row_dot(v, v, a->D);
+    }
+    return 0;
+}
+
+/* ---- backward */
+
+/* sum_j dn w x in 16 fixed lanes */
+static wan_real row_dot(const wan_real *dn, const wan_real *w, const wan_real *x, int64_t D)
+{
+    wan_real s[16] = { 0 }, m = 0;
+    for (int64_t i = 0; i < D; i += 16)
+        for (int64_t j = 0; j < (D - i < 16 ? D - i : 16); j++)
+            s[j] += dn[i + j] * w[i + j] * x[i + j];
+    for (int j = 0; j < 16; j++)
+        m += s[j];
+    return m;
+}
+
+/* What the passes over the rows share. */
+typedef struct grads {
+    const wan_rms *a;
+    wan_buf dx, dy, x;
+    const wan_real *rstd, *w;
+    wan_real *dw, *dot; /* dot: given (have), or to be written */
+    int have;
+    wan_real *cs, *tmp; /* [S, hd]; per thread */
+} grads;
+
+/* dw[c0..c0+n) += sum_s dn x rstd; with rope the columns lie in one head, and both are even */
+static void columns_backward(const grads *g, int64_t c0, int64_t n)
+{
+    const wan_rms *a = g->a;
+    int64_t hd = head(a);
+    wan_real acc[COLS] = { 0 }, ty[COLS], tx[COLS], turned[COLS];
+    for (int64_t s = 0; s < a->S; s++) {
+        const wan_real *dn = wan_row_load(g->dy, s * a->ldy + c0, n, ty);
+        const wan_real *v = wan_row_load(g->x, s * a->ldx + c0, n, tx);
+        wan_real r = g->rstd[s];
+        if (a->rope) {
+            unrotate(turned, dn, g->cs + s * hd + c0 % hd, n);
+            dn = turned;
+        }
+        for (int64_t j = 0; j < n; j++)
+            acc[j] += dn[j] * v[j] * r;
+    }
+    wan_row_axpy(g->dw + c0, 1, acc, n);
+}
+
+/* Columns go in blocks of a head (rope) or of all, COLS at a time; called by all threads. */
+static void gains(const grads *g)
+{
+    int64_t span = g->a->rope ? head(g->a) : g->a->D, per = (span + COLS - 1) / COLS;
+#pragma omp for
+    for (int64_t b = 0; b < g->a->D / span * per; b++) {
+        int64_t at = b % per * COLS, n = span - at < COLS ? span - at : COLS;
+        columns_backward(g, b / per * span + at, n);
+    }
+}
+
+/* One row of dx, or of dot where there is no dx. */
+static void row_backward(const grads *g, int64_t s)
+{
+    const wan_rms *a = g->a;
+    int64_t D = a->D, hd = head(a);
+    wan_real *t = wan_rows_mine(g->tmp, 4 * D), r = g->rstd[s];
+    const wan_real *dn = wan_row_load(g->dy, s * a->ldy, D, t);
+    const wan_real *v = wan_row_load(g->x, s * a->ldx, D, t + D);
+    for (int64_t h = 0; a->rope && h < D; h += hd)
+        unrotate(t + 3 * D + h, dn + h, g->cs + s * hd, hd);
+    if (a->rope)
+        dn = t + 3 * D;
+    wan_real m = g->have ? g->dot[s] : row_dot(dn, g->w, v, D);
+    if (!g->dx.p) {
+        g->dot[s] = m;
+        return;
+    }
+    wan_real *o = wan_row_open(g->dx, s * a->lddx, t + 2 * D);
+    m *= r * r / (wan_real)a->width;
+    for (int64_t j = 0; j < D; j++)
+        o[j] = r * (dn[j] * g->w[j] - v[j] * m);
+    wan_row_close(g->dx, s * a->lddx, D, o);
+}
+
+static int backward(wan_dev *d, grads g)
+{
+    const wan_rms *a = g.a;
+    int64_t hd = head(a), mine = wan_rows_stride(4 * a->D) * wan_rows_threads();
+    g.tmp = (wan_real *)wan_dev_scratch(d, (size_t)(mine + a->S * hd) * sizeof *g.tmp);
+    if (!g.tmp)
+        return -1;
+    g.cs = g.tmp + mine;
+#pragma omp parallel if (a->S * a->D > WAN_ROWS_PARALLEL)
+    {
+        if (a->rope) {
+#pragma omp for
+            for (int64_t s = 0; s < a->S; s++)
+                angles(g.cs + s * hd, a->rope, s);
+        }
+        if (g.dw) /* first: dx may be written over dy */
+            gains(&g);
+#pragma omp for
+        for (int64_t s = 0; s < a->S; s++)
+            row_backward(&g, s);
+    }
+    return 0;
+}
+
+int wan_rmsnorm_backward_c(wan_dev *d, const wan_rms *a, wan_buf dx, wan_real *dw, wan_buf dy,
+                           wan_buf x, const wan_real *rstd, const wan_real *w)
+{
+    WAN_ROWS_CHECK("rmsnorm_backward", dx, dy, x);
+    WAN_TRY(check("rmsnorm_backward", a, 1));
+    return backward(d,
+                    (grads){ .a = a, .dx = dx, .dw = dw, .dy = dy, .x = x, .rstd = rstd, .w = w });
+}
+
+int wan_rms_dot_c(wan_dev *d, const wan_rms *a, wan_real *dot, wan_real *dw, wan_buf dy, wan_buf x,
+                  const wan_real *rstd, const wan_real *w)
+{
+    WAN_ROWS_CHECK("rms_dot", dy, x);
+    WAN_TRY(check("rms_dot", a, 0));
+    return backward(
+        d, (grads){ .a = a, .dot = dot, .dw = dw, .dy = dy, .x = x, .rstd = rstd, .w = w });
+}
+
+int wan_rms_dx_c(wan_dev *d, const wan_rms *a, wan_buf dx, const wan_real *dot, wan_buf dy,
+                 wan_buf x, const wan_real *rstd, const wan_real *w)
+{
+    WAN_ROWS_CHECK("rms_dx", dx, dy, x);
+    WAN_TRY(check("rms_dx", a, 0));
+    return backward(d, (grads){ .a = a,
+                                .dx = dx,
+                                .dot = (wan_real *)(uintptr_t)dot,
+                                .have = 1,
+                                .dy = dy,
+                                .x = x,
+                                .rstd = rstd,
+                                .w = w });
 }

@@ -15,7 +15,9 @@ typedef struct ctx {
     wan_dtype t;
     wan_pack ps, pt;
     wan_buf x, y, w, z1, dy, q, k, v, o, g;
-    wan_real *xr, *dx, *mean, *rstd, *mod, *dmod, *rope, *lse, *dw, *db, *m, *var, *vec;
+    wan_real *xr, *dx, *mean, *rstd, *mod, *dmod, *lse, *dw, *db, *m, *var, *vec;
+    wan_rms rms;
+    wan_rope rope;
     int64_t N, K;
 } ctx;
 
@@ -65,9 +67,8 @@ OP(ln_mod_forward, c->x, c->mean, c->rstd, c->xr, c->mod, c->mod + c->z.D, 6 * c
    c->z.D, 1e-6)
 OP(ln_mod_backward, c->dx, c->dmod, c->dmod + c->z.D, 6 * c->z.D, c->x, c->xr, c->mean, c->rstd,
    c->mod, 6 * c->z.D, &c->ps, c->z.D)
-OP(rmsnorm_forward, c->q, c->rstd, c->x, c->mod, c->rope, c->z.S, c->z.D, c->z.D / c->z.H, 1e-6)
-OP(rmsnorm_backward, c->g, c->dmod, c->q, c->x, c->rstd, c->mod, c->rope, c->z.S, c->z.D,
-   c->z.D / c->z.H)
+OP(rmsnorm_forward, &c->rms, c->q, c->rstd, c->x, c->mod)
+OP(rmsnorm_backward, &c->rms, c->g, c->dmod, c->q, c->x, c->rstd, c->mod)
 OP(residual_forward, c->xr, c->xr, c->x, c->mod, 6 * c->z.D, &c->ps, c->z.D)
 OP(residual_backward, c->g, c->dmod, 6 * c->z.D, c->xr, c->x, c->mod, 6 * c->z.D, &c->ps, c->z.D)
 OP(sumsq, (double *)c->mean, wan_buf_of(c->dw, WAN_REAL), c->N * c->K, 0)
@@ -147,6 +148,21 @@ static void attention(ctx *c)
     report(c, "cross-attention backward", bench_best(run_cross_bwd, c, 0.08), 2.5 * x, 0);
 }
 
+/* Tokens of a clip of eight rows of eight, heads as in the model. */
+static void rotation(ctx *c)
+{
+    enum { POSITIONS = 1024 };
+    const int64_t grid[3] = { POSITIONS, 8, 8 };
+    int hd = (int)(c->z.D / c->z.H), side = 2 * (hd / 6);
+    wan_real *table = real(c->d, POSITIONS * hd);
+    int32_t *pos = (int32_t *)real(c->d, 3 * c->z.S);
+    c->rope = (wan_rope){ pos, table, POSITIONS, { hd - 2 * side, side, side } };
+    wan_rope_table(table, POSITIONS, c->rope.axis, 10000);
+    wan_rope_positions(pos, grid, 0, c->z.S);
+    c->rms = wan_rms_of(c->z.S, c->z.D, 1e-6);
+    c->rms.rope = &c->rope;
+}
+
 static void all(wan_dev *d, size z, wan_dtype t)
 {
     ctx c = { .d = d, .z = z, .t = t };
@@ -160,8 +176,8 @@ static void all(wan_dev *d, size z, wan_dtype t)
     for (int i = 0; i < 5; i++)
         *h[i] = any(d, t, big * D);
     c.w = any(d, t, F * D);
-    wan_real **r[] = { &c.xr, &c.dx, &c.rope };
-    for (int i = 0; i < 3; i++)
+    wan_real **r[] = { &c.xr, &c.dx };
+    for (int i = 0; i < 2; i++)
         *r[i] = real(d, big * D);
     wan_real **s[] = { &c.mean, &c.rstd, &c.mod, &c.dmod, &c.db };
     for (int i = 0; i < 5; i++)
@@ -170,6 +186,7 @@ static void all(wan_dev *d, size z, wan_dtype t)
     wan_real **p[] = { &c.dw, &c.m, &c.var, &c.vec };
     for (int i = 0; i < 4; i++)
         *p[i] = real(d, F * D);
+    rotation(&c);
     linear(&c, "linear D x D", D, D);
     linear(&c, "linear D -> ffn", z.F, D);
     linear(&c, "linear ffn -> D", D, z.F);

@@ -63,11 +63,13 @@ static wan_buf fill(wan_dtype t, int64_t n, double sd)
 /* ---- ops: each bench has its operands in these */
 static struct bench {
     wan_buf x, x2, h, big, big2, w1, w2, q, k, v, o, dout, dq, dk, dv;
-    wan_real *res, *dres, *mod, *dmod, *mean, *rstd, *weight, *rope, *lse, *clse, *bias, *wgrad;
+    wan_real *res, *dres, *mod, *dmod, *mean, *rstd, *weight, *lse, *clse, *bias, *wgrad;
     wan_real *p, *m, *g;
     double *sum;
     wan_pack pack, text;
     wan_attn self, cross;
+    wan_rms rms;
+    wan_rope rope;
     int64_t adam;
 } B;
 
@@ -80,8 +82,8 @@ static const wan_buf none = { NULL, WAN_F32 };
 OP(ln_f, ln_mod_forward(dev, B.x, B.mean, B.rstd, B.res, B.mod, B.mod + D, 6 * D, &B.pack, D, 1e-6))
 OP(ln_b, ln_mod_backward(dev, B.dres, B.dmod, B.dmod + D, 6 * D, B.x, B.res, B.mean, B.rstd, B.mod,
                          6 * D, &B.pack, D))
-OP(rms_f, rmsnorm_forward(dev, B.x2, B.rstd, B.x, B.weight, B.rope, S, D, HD, 1e-6))
-OP(rms_b, rmsnorm_backward(dev, B.h, B.wgrad, B.x2, B.x, B.rstd, B.weight, B.rope, S, D, HD))
+OP(rms_f, rmsnorm_forward(dev, &B.rms, B.x2, B.rstd, B.x, B.weight))
+OP(rms_b, rmsnorm_backward(dev, &B.rms, B.h, B.wgrad, B.x2, B.x, B.rstd, B.weight))
 OP(res_f, residual_forward(dev, B.res, B.res, B.x, B.mod, 6 * D, &B.pack, D))
 OP(res_b, residual_backward(dev, B.h, B.dmod, 6 * D, B.dres, B.x, B.mod, 6 * D, &B.pack, D))
 OP(act_f, act_forward(dev, B.big2, B.big, S *FFN, WAN_ACT_GELU_TANH))
@@ -146,6 +148,27 @@ static void row(const char *name, int (*f)(void), double bytes, double flops)
         top_flops = rate;
 }
 
+/* Tokens of frames of 40 by 64. */
+static void rotation(void)
+{
+    enum { POSITIONS = 64, SIDE = 2 * (HD / 6) };
+    const int64_t grid[3] = { POSITIONS, 40, 64 };
+    float *table = malloc(sizeof(float) * POSITIONS * HD);
+    int32_t *pos = malloc(sizeof(int32_t) * 3 * S);
+    if (!table || !pos)
+        abort();
+    B.rope = (wan_rope){ NULL, NULL, POSITIONS, { HD - 2 * SIDE, SIDE, SIDE } };
+    wan_rope_table(table, POSITIONS, B.rope.axis, 10000);
+    wan_rope_positions(pos, grid, 0, S);
+    void *t = take(sizeof(float) * POSITIONS * HD), *p = take(sizeof(int32_t) * 3 * S);
+    must(wan_dev_write(dev, t, table, sizeof(float) * POSITIONS * HD));
+    must(wan_dev_write(dev, p, pos, sizeof(int32_t) * 3 * S));
+    B.rope.pos = p, B.rope.table = t;
+    B.rms = wan_rms_of(S, D, 1e-6);
+    B.rms.rope = &B.rope;
+    free(table), free(pos);
+}
+
 static void ops_setup(void)
 {
     int64_t one = S, text = TEXT;
@@ -160,9 +183,10 @@ static void ops_setup(void)
     B.res = fill(WAN_F32, rows, 1).p, B.dres = fill(WAN_F32, rows, 1).p;
     B.mod = fill(WAN_F32, 6 * D, 0.1).p, B.dmod = fill(WAN_F32, 6 * D, 0.1).p;
     B.mean = fill(WAN_F32, S, 1).p, B.rstd = fill(WAN_F32, S, 1).p;
-    B.weight = fill(WAN_F32, D, 1).p, B.rope = fill(WAN_F32, S * HD, 1).p;
+    B.weight = fill(WAN_F32, D, 1).p;
     B.lse = fill(WAN_F32, S * H, 1).p, B.clse = fill(WAN_F32, S * H, 1).p;
     B.bias = fill(WAN_F32, TEXT, 1).p, B.wgrad = fill(WAN_F32, D * FFN, 1).p;
+    rotation();
     B.adam = ADAM;
     B.p = fill(WAN_F32, B.adam, 1).p, B.g = fill(WAN_F32, B.adam, 1).p;
     B.m = take((size_t)B.adam * 8);

@@ -48,7 +48,7 @@ mutate norms-swapped "net" lib/model/wan/net_forward.c \
      s/WAN_TRY\(norm_mod\(r, C\(U3\), RL\(M3\), RL\(R3\), RL\(X2\), 3\)\);/WAN_TRY(r->op->ln_affine_forward(r->d, C(U3), RL(M3), RL(R3), RL(X2), r->b.lnw.p, r->b.lnb.p, tokens(r), r->a->z.D, r->a->c.eps));/;
      s/static int norm_affine/__attribute__((unused)) static int norm_affine/'
 mutate qk-norm-per-head "net" kernels/rmsnorm.c \
-    's/wan_row_dot\(a, a, D\) \/ \(wan_real\)D \+ WAN_C\(eps\)/wan_row_dot(a, a, head_dim) \/ (wan_real)head_dim + WAN_C(eps)/'
+    's/wan_row_dot\(v, v, D\);(.*?)\(wan_real\)a->width/wan_row_dot(v, v, D \/ 2);$1(wan_real)(D \/ 2)/s'
 mutate sinusoid-sine-first "net" kernels/embed.c \
     's/(y\[i \* dim \+ j\] = \(wan_real\))cos/${1}sin/; s/(y\[i \* dim \+ h \+ j\] = \(wan_real\))sin/${1}cos/'
 mutate gelu-erf-for-tanh "net" lib/model/wan/net_forward.c 's/(r->b.f1.*)WAN_ACT_GELU_TANH/${1}WAN_ACT_GELU_ERF/'

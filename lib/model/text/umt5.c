@@ -261,7 +261,8 @@ static int run_attention(window *w, wan_real *x, const wan_pack *pack)
     const wan_ops *o = d->ops;
     int64_t S = pack->S, D = e->D, inner = e->heads * e->hd;
     wan_buf none = wan_buf_of(NULL, WAN_REAL);
-    WAN_TRY(o->rmsnorm_forward(d, w->norm, w->rstd, WAN_RBUF(x), e->norm1, NULL, S, D, D, e->eps));
+    wan_rms rms = wan_rms_of(S, D, e->eps);
+    WAN_TRY(o->rmsnorm_forward(d, &rms, w->norm, w->rstd, WAN_RBUF(x), e->norm1));
     WAN_TRY(o->linear_forward(d, w->q, none, w->norm, e->w[W_Q], NULL, S, inner, D, WAN_ACT_NONE));
     WAN_TRY(o->linear_forward(d, w->k, none, w->norm, e->w[W_K], NULL, S, inner, D, WAN_ACT_NONE));
     WAN_TRY(o->linear_forward(d, w->v, none, w->norm, e->w[W_V], NULL, S, inner, D, WAN_ACT_NONE));
@@ -287,7 +288,8 @@ static int run_ffn(window *w, wan_real *x, const wan_pack *pack)
     const wan_ops *o = d->ops;
     int64_t S = pack->S, D = e->D, F = e->ffn;
     wan_buf none = wan_buf_of(NULL, WAN_REAL);
-    WAN_TRY(o->rmsnorm_forward(d, w->norm, w->rstd, WAN_RBUF(x), e->norm2, NULL, S, D, D, e->eps));
+    wan_rms rms = wan_rms_of(S, D, e->eps);
+    WAN_TRY(o->rmsnorm_forward(d, &rms, w->norm, w->rstd, WAN_RBUF(x), e->norm2));
     WAN_TRY(o->linear_forward(d, w->a, none, w->norm, e->w[W_GATE], NULL, S, F, D, WAN_ACT_NONE));
     WAN_TRY(o->linear_forward(d, w->b, none, w->norm, e->w[W_UP], NULL, S, F, D, WAN_ACT_NONE));
     WAN_TRY(o->act_gated(d, w->a, w->a, w->b, S * F, WAN_ACT_GELU_TANH));
@@ -319,8 +321,9 @@ static int finish(window *w, float *rows)
     WAN_TRY(load_tensor(e, WAN_RBUF(e->norm1), "encoder.final_layer_norm.weight", &e->D, 1));
     for (int g = 0; g < w->groups; g++) {
         int64_t S = w->pack[g].S;
-        WAN_TRY(e->d->ops->rmsnorm_forward(e->d, WAN_RBUF(w->t), w->rstd, WAN_RBUF(x), e->norm1,
-                                           NULL, S, e->D, e->D, e->eps));
+        wan_rms rms = wan_rms_of(S, e->D, e->eps);
+        WAN_TRY(
+            e->d->ops->rmsnorm_forward(e->d, &rms, WAN_RBUF(w->t), w->rstd, WAN_RBUF(x), e->norm1));
         WAN_TRY(wan_dev_read(e->d, rows, w->t, (size_t)(S * e->D) * sizeof *rows));
         x += S * e->D;
         rows += S * e->D;

@@ -57,10 +57,11 @@ static int back_residual(const wan_net_run *r, wan_buf y, int row)
 
 /* RMSNorm in place on g: gradient of the normalised rows becomes that of the projection. */
 static int back_rms(const wan_net_run *r, wan_buf g, const wan_net_vector *w, wan_buf x,
-                    const wan_real *rstd, const wan_real *rope, int64_t rows)
+                    const wan_real *rstd, const wan_rope *rope, int64_t rows)
 {
-    return r->op->rmsnorm_backward(r->d, g, w->g, g, x, rstd, w->p, rope, rows, r->a->z.A,
-                                   r->a->c.head_dim);
+    wan_rms a = wan_rms_of(rows, r->a->z.A, r->a->c.eps);
+    a.rope = rope;
+    return r->op->rmsnorm_backward(r->d, &a, g, w->g, g, x, rstd, w->p);
 }
 
 static int back_feed_forward(const wan_net_run *r)
@@ -124,8 +125,8 @@ static int back_self_attention(const wan_net_run *r)
     WAN_TRY(back_residual(r, C(Y1), 2));
     WAN_TRY(back_both(r->d, &b->o, a->da, a->dy, C(O), S, 0));
     WAN_TRY(attend_back(r));
-    WAN_TRY(back_rms(r, a->dq, &b->nq, C(Q0), RL(RQ), a->rope, S));
-    WAN_TRY(back_rms(r, a->dk, &b->nk, C(K0), RL(RK), a->rope, S));
+    WAN_TRY(back_rms(r, a->dq, &b->nq, C(Q0), RL(RQ), &a->rope, S));
+    WAN_TRY(back_rms(r, a->dk, &b->nk, C(K0), RL(RK), &a->rope, S));
     WAN_TRY(back_both(r->d, &b->q, a->du, a->dq, C(U1), S, 0));
     WAN_TRY(back_both(r->d, &b->k, a->du, a->dk, C(U1), S, 1));
     WAN_TRY(back_both(r->d, &b->v, a->du, a->dv, C(U1), S, 1));

@@ -74,8 +74,8 @@ int wan_net_text_kv(wan_dev *d, const wan_net_config *c, const wan_net_block *b,
                     wan_buf v, wan_buf k0, wan_real *rstd, wan_buf ctx, int64_t R)
 {
     WAN_TRY(wan_net_apply(d, &b->ck, k0, ctx, R));
-    WAN_TRY(
-        d->ops->rmsnorm_forward(d, k, rstd, k0, b->cnk.p, NULL, R, b->ck.N, c->head_dim, c->eps));
+    wan_rms a = wan_rms_of(R, b->ck.N, c->eps);
+    WAN_TRY(d->ops->rmsnorm_forward(d, &a, k, rstd, k0, b->cnk.p));
     return wan_net_apply(d, &b->cv, v, ctx, R);
 }
 
@@ -124,11 +124,13 @@ static int norm_affine(const wan_net_run *r)
                                     tokens(r), r->a->z.D, r->a->c.eps);
 }
 
+/* RMSNorm over all heads of queries or keys. */
 static int norm_q(const wan_net_run *r, wan_buf y, wan_real *rstd, wan_buf x, const wan_real *w,
-                  int rope)
+                  const wan_rope *rope, int64_t rows)
 {
-    return r->op->rmsnorm_forward(r->d, y, rstd, x, w, rope ? r->a->rope : NULL, tokens(r),
-                                  r->a->z.A, r->a->c.head_dim, r->a->c.eps);
+    wan_rms a = wan_rms_of(rows, r->a->z.A, r->a->c.eps);
+    a.rope = rope;
+    return r->op->rmsnorm_forward(r->d, &a, y, rstd, x, w);
 }
 
 /* out = x + y * gate, gate row `row` of the modulation; row < 0: no gate. */
@@ -154,8 +156,8 @@ static int self_attention(const wan_net_run *r)
     WAN_TRY(apply(r, &b->q, C(Q0), C(U1)));
     WAN_TRY(apply(r, &b->k, C(K0), C(U1)));
     WAN_TRY(apply(r, &b->v, C(V), C(U1)));
-    WAN_TRY(norm_q(r, C(Q), RL(RQ), C(Q0), b->nq.p, 1));
-    WAN_TRY(norm_q(r, C(K), RL(RK), C(K0), b->nk.p, 1));
+    WAN_TRY(norm_q(r, C(Q), RL(RQ), C(Q0), b->nq.p, &r->a->rope, tokens(r)));
+    WAN_TRY(norm_q(r, C(K), RL(RK), C(K0), b->nk.p, &r->a->rope, tokens(r)));
     WAN_TRY(attend(r));
     WAN_TRY(apply(r, &b->o, C(Y1), C(O)));
     return residual(r, RL(X1), RL(XIN), C(Y1), 2);
@@ -169,7 +171,7 @@ static int cross_attention(const wan_net_run *r)
     wan_attn at = wan_net_attn_cross(r, &kv);
     WAN_TRY(norm_affine(r));
     WAN_TRY(apply(r, &b->cq, C(CQ0), C(U2)));
-    WAN_TRY(norm_q(r, C(CQ), RL(RCQ), C(CQ0), b->cnq.p, 0));
+    WAN_TRY(norm_q(r, C(CQ), RL(RCQ), C(CQ0), b->cnq.p, NULL, tokens(r)));
     if (!a->ctx)
         WAN_TRY(wan_net_text_kv(r->d, &a->c, b, C(CK), C(CV), C(CK0), RL(RCK), a->ctx_rows,
                                 a->txt.pack.S));
@@ -200,13 +202,12 @@ int wan_net_block_redo(const wan_net_run *r)
     wan_net_acts *a = r->a;
     const wan_net_block *b = &r->b;
     WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), 0));
-    WAN_TRY(norm_q(r, C(Q), RL(RQ), C(Q0), b->nq.p, 1));
-    WAN_TRY(norm_q(r, C(K), RL(RK), C(K0), b->nk.p, 1));
+    WAN_TRY(norm_q(r, C(Q), RL(RQ), C(Q0), b->nq.p, &r->a->rope, tokens(r)));
+    WAN_TRY(norm_q(r, C(K), RL(RK), C(K0), b->nk.p, &r->a->rope, tokens(r)));
     WAN_TRY(residual(r, RL(X1), RL(XIN), C(Y1), 2));
     WAN_TRY(norm_affine(r));
-    WAN_TRY(norm_q(r, C(CQ), RL(RCQ), C(CQ0), b->cnq.p, 0));
-    WAN_TRY(r->op->rmsnorm_forward(r->d, C(CK), RL(RCK), C(CK0), b->cnk.p, NULL, a->txt.pack.S,
-                                   a->z.A, a->c.head_dim, a->c.eps));
+    WAN_TRY(norm_q(r, C(CQ), RL(RCQ), C(CQ0), b->cnq.p, NULL, tokens(r)));
+    WAN_TRY(norm_q(r, C(CK), RL(RCK), C(CK0), b->cnk.p, NULL, a->txt.pack.S));
     WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), 3));
     return r->op->act_forward(r->d, C(HID), C(Z), tokens(r) * a->z.F, WAN_ACT_GELU_TANH);
 }

@@ -165,7 +165,12 @@ static void lay(const shape *s, arena *keep, arena *work, void **slot, wan_net_a
     p->field = once(s, kept ? keep : work, #rows #width #type, train);
     WAN_NET_ONCE(X)
 #undef X
-    p->rope = take(keep, s->cap.tokens, s->c->head_dim, WAN_REAL);
+    int hd = s->c->head_dim, side = 2 * (hd / 6); /* columns of a head for rows, and for columns */
+    p->pos = take(keep, s->cap.tokens, 3, WAN_I32);
+    p->rope = (wan_rope){ .pos = p->pos,
+                          .table = take(keep, WAN_NET_ROPE_MAX, hd, WAN_REAL),
+                          .P = WAN_NET_ROPE_MAX,
+                          .axis = { hd - 2 * side, side, side } };
 }
 
 static int shape_of(shape *s, const wan_net_config *c, const wan_acts_options *o)
@@ -210,12 +215,11 @@ static int reserve_host(wan_net_acts *a, const wan_capacity *cap)
 {
     int64_t stage = cap->text_rows > cap->samples ? cap->text_rows : cap->samples;
     a->slot = wan_calloc((size_t)(a->c.layers + 1) * WAN_NET_N_SLOTS, sizeof *a->slot, "slots");
-    size_t angles = (size_t)(cap->tokens * a->c.head_dim);
-    a->rope_host = wan_malloc(angles, sizeof(wan_real), "RoPE table");
+    a->pos_host = wan_malloc((size_t)cap->tokens, 3 * sizeof *a->pos_host, "positions");
     a->host = wan_malloc((size_t)stage, sizeof(wan_real), "staging");
     a->grid = wan_calloc((size_t)cap->samples, sizeof *a->grid, "grids");
     a->len = wan_calloc((size_t)cap->samples, sizeof *a->len, "lengths");
-    if (!a->slot || !a->rope_host || !a->host || !a->grid || !a->len)
+    if (!a->slot || !a->pos_host || !a->host || !a->grid || !a->len)
         return -1;
     WAN_TRY(wan_net_lengths_reserve(a->base.d, &a->tok, cap->samples, cap->tokens));
     return wan_net_lengths_reserve(a->base.d, &a->txt, cap->samples, cap->text_rows);
@@ -240,7 +244,7 @@ static int build(wan_net_acts *a, const wan_acts_options *o, wan_net_acts *share
     keep = (arena){ a->mem, 0 };
     work = (arena){ a->work, 0 };
     lay(&s, &keep, &work, a->slot, a);
-    return 0;
+    return wan_net_rope_make(a);
 }
 
 int wan_net_acts_new(wan_acts **out, wan_dev *d, const void *c, const wan_acts_options *o,
@@ -273,7 +277,7 @@ void wan_net_acts_free(wan_acts **pa)
     wan_net_lengths_release(d, &a->tok);
     wan_net_lengths_release(d, &a->txt);
     free(a->slot);
-    free(a->rope_host);
+    free(a->pos_host);
     free(a->host);
     free(a->grid);
     free(a->len);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net_prepare.c - what a forward pass needs to know about its pack: sample boundaries, RoPE tables,
+ * net_prepare.c - what a forward pass needs to know about its pack: sample boundaries, positions,
  * timesteps, and the rows of the text context.
  *
  * Text: the model attends to text_len rows per sample, of which all but the true ones are zero and
@@ -13,8 +13,6 @@
 
 #include "lib/base/file.h"
 #include "lib/model/wan/net_priv.h"
-
-enum { ROPE_MAX = 1024 }; /* positions per axis the model was made for */
 
 int wan_net_lengths_reserve(wan_dev *d, wan_net_lengths *p, int64_t samples, int64_t rows)
 {
@@ -53,42 +51,19 @@ int wan_net_lengths_set(wan_dev *d, wan_net_lengths *p, const int64_t *len, int 
     return wan_dev_write(d, p->seg, p->seg_host, (size_t)at * sizeof *p->seg);
 }
 
-/* cos and sin of one axis of one position: pairs j of width w, angle pos * 10000^(-2j/w). */
-static wan_real *rope_axis(wan_real *out, int64_t pos, int width)
+int wan_net_rope_make(wan_net_acts *a)
 {
-    for (int j = 0; j < width / 2; j++) {
-        double a = (double)pos * pow(10000.0, -2.0 * j / width);
-        *out++ = (wan_real)cos(a);
-        *out++ = (wan_real)sin(a);
-    }
-    return out;
-}
-
-/* The rows of one sample: time, height, width, with 2*(head_dim/6) of the dimensions for each of
- * the last two.  The trigonometry of an axis is done once per position, then copied. */
-static void rope_sample(wan_real *out, const int64_t g[3], int hd)
-{
-    int side = 2 * (hd / 6), first = hd - 2 * side;
-    int64_t gh = g[1], gw = g[2];
-    for (int64_t f = 0; f < g[0]; f++)
-        for (int64_t y = 0; y < gh; y++)
-            for (int64_t x = 0; x < gw; x++) {
-                wan_real *row = out + ((f * gh + y) * gw + x) * hd;
-                const wan_real *frame = out + f * gh * gw * hd; /* y = x = 0 of this frame */
-                if (y || x)
-                    memcpy(row, frame, (size_t)first * sizeof *row);
-                else
-                    rope_axis(row, f, first);
-                if (f || x)
-                    memcpy(row + first, out + y * gw * hd + first, (size_t)side * sizeof *row);
-                else
-                    rope_axis(row + first, y, side);
-                if (f || y)
-                    memcpy(row + first + side, out + x * hd + first + side,
-                           (size_t)side * sizeof *row);
-                else
-                    rope_axis(row + first + side, x, side);
-            }
+    const wan_rope *r = &a->rope;
+    size_t n = (size_t)r->P * (size_t)a->c.head_dim;
+    wan_real *host = wan_malloc(n, sizeof *host, "RoPE table");
+    if (!host)
+        return -1;
+    wan_rope_table(host, r->P, r->axis, 10000);
+    int rc = wan_dev_write(a->base.d, (void *)(uintptr_t)r->table, host, n * sizeof *host);
+    if (rc == 0)
+        rc = wan_dev_sync(a->base.d);
+    free(host);
+    return rc;
 }
 
 static int same_grids(const wan_net_acts *a, const wan_micro *in)
@@ -105,10 +80,11 @@ static int check_grids(const wan_net_acts *a, const wan_micro *in)
     for (int i = 0; i < in->n; i++) {
         const int64_t *g = in->grid[i];
         for (int k = 0; k < 3; k++)
-            if (g[k] < 1 || g[k] > ROPE_MAX)
+            if (g[k] < 1 || g[k] > WAN_NET_ROPE_MAX)
                 return wan_err("transformer: sample %d has a grid of %lldx%lldx%lld, each side "
                                "must be 1..%d",
-                               i, (long long)g[0], (long long)g[1], (long long)g[2], ROPE_MAX);
+                               i, (long long)g[0], (long long)g[1], (long long)g[2],
+                               WAN_NET_ROPE_MAX);
         S += g[0] * g[1] * g[2];
     }
     if (in->first || in->tokens)
@@ -119,7 +95,7 @@ static int check_grids(const wan_net_acts *a, const wan_micro *in)
     return 0;
 }
 
-/* Token boundaries and RoPE; kept while the grids stay the same (every step of a sampler). */
+/* Token boundaries and positions; kept while the grids stay the same (every step of a sampler). */
 static int fill_tokens(wan_net_acts *a, const wan_micro *in)
 {
     wan_dev *d = a->base.d;
@@ -127,13 +103,13 @@ static int fill_tokens(wan_net_acts *a, const wan_micro *in)
         return 0;
     WAN_TRY(check_grids(a, in));
     a->n_grid = 0;
-    wan_real *at = a->rope_host;
+    int32_t *at = a->pos_host;
     for (int i = 0; i < in->n; i++) {
         const int64_t *g = in->grid[i];
-        rope_sample(at, g, a->c.head_dim);
-        at += g[0] * g[1] * g[2] * a->c.head_dim;
+        wan_rope_positions(at, g, 0, g[0] * g[1] * g[2]);
+        at += 3 * g[0] * g[1] * g[2];
     }
-    WAN_TRY(wan_dev_write(d, a->rope, a->rope_host, (size_t)(at - a->rope_host) * sizeof *at));
+    WAN_TRY(wan_dev_write(d, a->pos, a->pos_host, (size_t)(at - a->pos_host) * sizeof *at));
     memcpy(a->grid, in->grid, (size_t)in->n * sizeof *a->grid);
     for (int i = 0; i < in->n; i++)
         a->len[i] = a->grid[i][0] * a->grid[i][1] * a->grid[i][2];

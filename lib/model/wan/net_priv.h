@@ -93,6 +93,8 @@ enum wan_net_slot {
     X(des, N, D, r, 1, 0)
 /* clang-format on */
 
+enum { WAN_NET_ROPE_MAX = 1024 }; /* positions per axis the model was made for */
+
 /* A pack in reserved memory, with what it was made from. */
 typedef struct wan_net_lengths {
     wan_pack pack;
@@ -124,10 +126,11 @@ typedef struct wan_net_acts {
     WAN_NET_ONCE(X)
 #undef X
     wan_net_lengths tok, txt;
-    wan_real *rope, *rope_host; /* [S, head_dim/2, 2] */
-    wan_real *host;             /* staging: kbias, timesteps */
-    int64_t *len;               /* staging: lengths of the samples of a pack */
-    int64_t (*grid)[3];         /* grids of the tokens now laid out */
+    wan_rope rope;           /* of the tokens now laid out */
+    int32_t *pos, *pos_host; /* [S, 3] */
+    wan_real *host;          /* staging: kbias, timesteps */
+    int64_t *len;            /* staging: lengths of the samples of a pack */
+    int64_t (*grid)[3];      /* grids of the tokens now laid out */
     int n_grid;
     wan_buf x_rows;         /* the forward's patch rows in compute type */
     const wan_context *ctx; /* keys and values made elsewhere, or NULL */
@@ -191,7 +194,9 @@ void wan_net_lengths_release(wan_dev *d, wan_net_lengths *p);
 int wan_net_lengths_set(wan_dev *d, wan_net_lengths *p, const int64_t *len, int n) WAN_MUST_CHECK;
 /* Context rows kept for a prompt of n true rows: n, and one more that stands for all zero rows. */
 int64_t wan_net_text_kept(const wan_net_config *c, int64_t n);
-/* Packs, RoPE tables, timesteps; text too unless ctx has it. */
+/* The table of rotations, into the memory that is laid out for it. */
+int wan_net_rope_make(wan_net_acts *a) WAN_MUST_CHECK;
+/* Packs, positions, timesteps; text too unless ctx has it. */
 int wan_net_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx) WAN_MUST_CHECK;
 /* Lays the true rows and the zero rows of all samples into x [R, text_dim], log-multiplicities into
  * kbias [R]; pack as wan_net_lengths_set has left it. */
