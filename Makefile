@@ -195,7 +195,7 @@ $(BUILD)/lib/libwan-cuda.so: $(OBJ)/libwan-cuda.so
 	$(Q)cp -f $< $@.new && mv -f $@.new $@
 
 # the NCCL transport: a plugin too, which uses the wan_ functions of the program that opens it
-$(BUILD)/lib/libwan-nccl.so: lib/dist/comm_nccl.c lib/dist/comm_nccl.h lib/dist/comm.h lib/base/file.h
+$(BUILD)/lib/libwan-nccl.so: lib/dist/comm_nccl.c $(wildcard lib/dist/*.h) lib/base/dtype.h lib/base/file.h
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) -isystem $(CUDA_HOME)/include -shared -o $@ $< -L$(CUDA_HOME)/lib64 -lnccl \

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/dist/transport.h"
 
 enum { HOST = 128 };
 
@@ -61,6 +62,10 @@ int wan_comm_open(wan_comm **out, const char *transport, double dead, double lat
         rc = open_nccl(c, dead, late);
     else
         rc = wan_err("transport \"%s\" is none of auto, self, mpi, nccl", transport);
+    if (rc == 0 && wan_group_open_world(c) < 0) {
+        c->t->close(c);
+        rc = -1;
+    }
     if (rc < 0)
         free(c);
     else
@@ -74,42 +79,30 @@ void wan_comm_close(wan_comm **pc)
     if (!c)
         return;
     c->t->close(c);
+    free(c->world);
     free(c);
     *pc = NULL;
 }
 
 int wan_comm_sum_start(wan_comm *c, float *x, size_t n, wan_comm_req *req)
 {
-    return c->t->sum(c, x, n, 0, req);
+    return wan_group_all_reduce_start(c->world, NULL, x, n, WAN_F32, WAN_SUM, req);
 }
 
 int wan_comm_wait(wan_comm *c, wan_comm_req req)
 {
-    return req ? c->t->wait(c, req) : 0;
-}
-
-int wan_comm_sum_f32(wan_comm *c, float *x, size_t n)
-{
-    wan_comm_req req;
-    WAN_TRY(c->t->sum(c, x, n, 0, &req));
-    return wan_comm_wait(c, req);
+    (void)c;
+    return wan_group_wait(&req);
 }
 
 int wan_comm_sum_f64(wan_comm *c, double *x, size_t n)
 {
-    wan_comm_req req;
-    WAN_TRY(c->t->sum(c, x, n, 1, &req));
-    return wan_comm_wait(c, req);
-}
-
-int wan_comm_broadcast(wan_comm *c, void *x, size_t bytes, int root)
-{
-    return c->t->broadcast(c, x, bytes, root);
+    return wan_group_all_reduce(c->world, NULL, x, n, WAN_F64, WAN_SUM);
 }
 
 int wan_comm_gather(wan_comm *c, const void *x, size_t bytes, void *all)
 {
-    return c->t->gather(c, x, bytes, all);
+    return wan_group_all_gather(c->world, NULL, all, x, bytes, WAN_U8);
 }
 
 int wan_comm_local(wan_comm *c, int *rank, int *ranks)
@@ -128,10 +121,4 @@ int wan_comm_local(wan_comm *c, int *rank, int *ranks)
         }
     free(all);
     return rc;
-}
-
-int wan_comm_barrier(wan_comm *c)
-{
-    double one = 1;
-    return wan_comm_sum_f64(c, &one, 1);
 }

@@ -1,62 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * comm_mpi.c - the MPI transport.  One thread of its own makes every MPI call of the process, works
- * off the collectives in the order they were asked for, and answers pings of other ranks meanwhile;
- * so sums progress while the caller computes, and a rank that is gone can be told from a slow one.
+ * comm_mpi.c - the MPI transport: the process, its thread, and how calls are driven.
  *
- * A sum of n elements: rank r owns the r-th part; all send their copy of a part to its owner, the
- * owner adds the copies in the order of ranks and sends the result to all.  Each rank moves
- * 2 n (p-1)/p elements, like a ring, and the order of additions is fixed.
+ * MPI is started with MPI_THREAD_SERIALIZED.  A caller that waits drives all calls of the process
+ * itself, which saves waking anyone; while it computes, the thread does.
  */
-#include <errno.h>
-#include <mpi.h>
-#include <pthread.h>
+#include "lib/dist/comm_mpi.h"
+
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
-#include "lib/dist/comm.h"
+#include "lib/base/opt.h"
+#include "lib/dist/watch.h"
 
-#define TAG_PING 1
-#define TAG_PONG 2
-#define TAG_DATA 3 /* + parity of the collective, so that two in a row cannot mix */
+enum { EAGER_MOST = 8192, EAGER_LEAST = 512, PIECE_MOST = 1 << 20, PIECE_LEAST = 16384 };
 
-enum job_kind { JOB_SUM_F32, JOB_SUM_F64, JOB_BROADCAST, JOB_GATHER, JOB_END };
+/* ---- messages */
 
-typedef struct job {
-    enum job_kind kind;
-    void *x;
-    const void *from;
-    size_t n; /* elements, or bytes */
-    int root;
-    int64_t number;
-    struct job *next;
-} job;
-
-typedef struct mpi {
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    job *first, **last;
-    int64_t asked, done;
-    int ready, failed, rank, size;
-    char why[512]; /* sentence of the first failure */
-    /* owned by the thread */
-    double dead, late; /* a third of `dead` is waited before the late rank is asked */
-    int64_t number;    /* of the collective under way */
-    MPI_Request *req;  /* [2 size] */
-    int *peer;         /* [2 size] */
-    int n_req;
-    void *parts; /* copies of my part from all ranks */
-    size_t parts_bytes;
-    double asked_at, answer_at;
-    char ping, pong;
-} mpi;
-
-static int code(int rc, const char *what)
+int wan_mpi_code(int rc, const char *what)
 {
     char text[MPI_MAX_ERROR_STRING];
     int n;
@@ -66,406 +31,467 @@ static int code(int rc, const char *what)
     return wan_err("MPI: %s: %s", what, text);
 }
 
-/* Answers pings and notes pongs. */
-static int serve(mpi *m)
+int wan_mpi_batch(mpi_batch *b, int n)
 {
-    for (;;) {
-        int flag = 0;
-        MPI_Status st;
-        char byte;
-        WAN_TRY(code(MPI_Iprobe(MPI_ANY_SOURCE, TAG_PING, MPI_COMM_WORLD, &flag, &st), "probe"));
-        if (flag) {
-            MPI_Request r;
-            WAN_TRY(code(MPI_Recv(&byte, 1, MPI_CHAR, st.MPI_SOURCE, TAG_PING, MPI_COMM_WORLD,
-                                  MPI_STATUS_IGNORE),
-                         "receive"));
-            WAN_TRY(
-                code(MPI_Isend(&m->pong, 1, MPI_CHAR, st.MPI_SOURCE, TAG_PONG, MPI_COMM_WORLD, &r),
-                     "send"));
-            MPI_Request_free(&r);
-            continue;
-        }
-        WAN_TRY(code(MPI_Iprobe(MPI_ANY_SOURCE, TAG_PONG, MPI_COMM_WORLD, &flag, &st), "probe"));
-        if (!flag)
+    b->req = wan_calloc((size_t)n, sizeof *b->req, "messages");
+    b->peer = wan_calloc((size_t)n, sizeof *b->peer, "messages");
+    return b->req && b->peer ? 0 : -1;
+}
+
+void wan_mpi_batch_free(mpi_batch *b)
+{
+    free(b->req);
+    free(b->peer);
+}
+
+int wan_mpi_send(mpi_batch *b, MPI_Comm c, const void *x, size_t bytes, const mpi_group *g, int to,
+                 int tag)
+{
+    if (!bytes)
+        return 0;
+    b->peer[b->n] = g->g->member[to];
+    return wan_mpi_code(
+        MPI_Isend(x, (int)bytes, MPI_BYTE, g->g->member[to], tag, c, &b->req[b->n++]), "send");
+}
+
+int wan_mpi_recv(mpi_batch *b, MPI_Comm c, void *x, size_t bytes, const mpi_group *g, int from,
+                 int tag)
+{
+    if (!bytes)
+        return 0;
+    b->peer[b->n] = g->g->member[from];
+    return wan_mpi_code(
+        MPI_Irecv(x, (int)bytes, MPI_BYTE, g->g->member[from], tag, c, &b->req[b->n++]), "receive");
+}
+
+int wan_mpi_test(mpi_batch *b)
+{
+    int done = 1;
+    if (b->n)
+        WAN_TRY(wan_mpi_code(MPI_Testall(b->n, b->req, &done, MPI_STATUSES_IGNORE), "test"));
+    return done;
+}
+
+int wan_mpi_stalled(mpi_group *g, const wan_call *c, double *stalled, const mpi_batch *b)
+{
+    char text[WAN_WATCH_TEXT];
+    int late = -1;
+    *stalled += g->m->tick;
+    if (*stalled <= g->m->late)
+        return 0;
+    for (int i = 0; b && i < b->n && late < 0; i++)
+        if (b->req[i] != MPI_REQUEST_NULL)
+            late = b->peer[i];
+    if (late < 0)
+        return 0;
+    wan_watch_ask(g->m->watch, late, text);
+    return wan_err(
+        "%s of %zu bytes, call %lld of group %s, waits for %.0f seconds (dist.timeout_minutes) "
+        "for rank %d %s",
+        wan_group_kind_name(c->kind), c->bytes, (long long)c->number, g->g->name, *stalled, late,
+        text);
+}
+
+/* ---- heads */
+
+static uint64_t digest(const size_t *start, int size)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (int r = 1; r <= size; r++)
+        h = (h ^ start[r]) * 0x100000001b3u;
+    return h;
+}
+
+void wan_mpi_head(mpi_head *h, const wan_call *c, int to)
+{
+    const int rows = c->kind == WAN_REDUCE_SCATTER || c->kind == WAN_ALL_GATHER;
+    *h = (mpi_head){ .kind = (int16_t)c->kind,
+                     .type = (int16_t)c->type,
+                     .op = (int16_t)c->op,
+                     .check = (int16_t)c->check,
+                     .group = c->g->id,
+                     .peer = c->peer,
+                     .tag = c->tag,
+                     .number = c->number,
+                     .n = c->n,
+                     .parts = rows ? digest(c->part, c->g->size) : 0 };
+    if (c->kind == WAN_ALL_TO_ALL)
+        h->n = c->from[to + 1] - c->from[to];
+}
+
+static void describe(char *text, size_t size, const mpi_head *h, const wan_group *g)
+{
+    int kind = h->kind >= 0 && h->kind < WAN_GROUP_KINDS ? h->kind : WAN_BARRIER;
+    int type = h->type >= 0 && h->type < WAN_DTYPES ? h->type : WAN_U8;
+    int n = snprintf(text, size, "%s of %llu %s", wan_group_kind_name((wan_group_kind)kind),
+                     (unsigned long long)h->n, wan_dtype_name((wan_dtype)type));
+    if (kind == WAN_BROADCAST && h->peer >= 0 && h->peer < g->size)
+        snprintf(text + n, size - (size_t)n, " from rank %d", g->member[h->peer]);
+    else if ((kind == WAN_ALL_REDUCE || kind == WAN_REDUCE_SCATTER) && h->op == WAN_MAX)
+        snprintf(text + n, size - (size_t)n, " (maximum)");
+    else if (h->check)
+        snprintf(text + n, size - (size_t)n, " in device memory");
+    else if (h->parts)
+        snprintf(text + n, size - (size_t)n, " in rows of digest %08x", (unsigned)h->parts);
+}
+
+int wan_mpi_head_check(const mpi_head *theirs, const wan_call *c, int from)
+{
+    const wan_group *g = c->g;
+    char a[128], b[128];
+    mpi_head mine;
+    wan_mpi_head(&mine, c, from);
+    if (c->kind == WAN_ALL_TO_ALL)
+        mine.n = c->part[from + 1] - c->part[from];
+    if (c->kind == WAN_RECV) {
+        if (theirs->n == mine.n && theirs->type == mine.type)
             return 0;
-        WAN_TRY(code(MPI_Recv(&byte, 1, MPI_CHAR, st.MPI_SOURCE, TAG_PONG, MPI_COMM_WORLD,
-                              MPI_STATUS_IGNORE),
-                     "receive"));
-        m->answer_at = wan_now();
-    }
-}
-
-/* The peer of the first request still open, or -1. */
-static int late_peer(mpi *m)
-{
-    for (int i = 0; i < m->n_req; i++)
-        if (m->req[i] != MPI_REQUEST_NULL)
-            return m->peer[i];
-    return -1;
-}
-
-/* After a long wait: asks the late rank for a sign of life; gives it up when there is none. */
-static int suspect(mpi *m, double since, int *asked)
-{
-    double now = wan_now();
-    int peer = late_peer(m);
-    if (peer < 0 || now - since < m->dead / 3)
-        return 0;
-    if (*asked != peer) {
-        MPI_Request r;
-        *asked = peer;
-        m->asked_at = now;
-        m->answer_at = 0;
-        WAN_TRY(code(MPI_Isend(&m->ping, 1, MPI_CHAR, peer, TAG_PING, MPI_COMM_WORLD, &r), "send"));
-        MPI_Request_free(&r);
-        return 0;
-    }
-    if (m->answer_at >= m->asked_at) {
-        if (now - since > m->late)
-            return wan_err("rank %d is alive but has kept the others waiting for %.0f minutes "
-                           "(dist.timeout_minutes)",
-                           peer, m->late / 60);
-        if (now - m->answer_at > m->dead / 3)
-            *asked = -1; /* ask again */
-        return 0;
-    }
-    if (now - m->asked_at > m->dead * 2 / 3)
         return wan_err(
-            "rank %d has not answered for %.0f seconds: it was killed, or its machine or "
-            "the network is gone",
-            peer, now - since);
-    return 0;
+            "rank %d sends %llu %s to rank %d with tag %d in group %s, which wants %llu %s",
+            g->member[from], (unsigned long long)theirs->n,
+            wan_dtype_name(theirs->type >= 0 && theirs->type < WAN_DTYPES ? (wan_dtype)theirs->type
+                                                                          : WAN_U8),
+            g->member[g->rank], c->tag, g->name, (unsigned long long)mine.n,
+            wan_dtype_name(c->type));
+    }
+    if (theirs->kind == mine.kind && theirs->type == mine.type && theirs->op == mine.op &&
+        theirs->peer == mine.peer && theirs->n == mine.n && theirs->parts == mine.parts &&
+        theirs->group == mine.group && theirs->check == mine.check)
+        return 0;
+    describe(a, sizeof a, from < g->rank ? theirs : &mine, g);
+    describe(b, sizeof b, from < g->rank ? &mine : theirs, g);
+    const int lower = from < g->rank ? from : g->rank;
+    return wan_err("ranks disagree about call %lld of group %s: rank %d makes it %s, rank %d %s",
+                   (long long)mine.number, g->name, g->member[lower], a,
+                   g->member[from + g->rank - lower], b);
 }
 
-static void nap(int *turns)
+/* ---- driving */
+
+static void fail(mpi *m)
 {
-    struct timespec t = { 0, 50000 };
-    if (++*turns < 200)
+    if (!m->failed)
+        snprintf(m->why, sizeof m->why, "%s", wan_err_text());
+    m->failed = 1;
+    pthread_cond_broadcast(&m->changed);
+}
+
+void wan_mpi_done(mpi_group *g, wan_call *c)
+{
+    g->m->under_way--;
+    c->done = 1;
+    if (c->check)
+        free(c);
+}
+
+/* One turn of all calls, under the lock: 1 something moved, 0, -1 failed. */
+static int turn(mpi *m, double *last)
+{
+    double now = wan_now(), hold;
+    char why[WAN_WATCH_TEXT];
+    int moved = 0;
+    if (m->failed)
+        return -1;
+    m->tick = now - *last < 0.5 ? now - *last : 0.5;
+    *last = now;
+    if (wan_watch_lost(m->watch, why, &hold)) {
+        wan_err("%s", why);
+        fail(m);
+        return -1;
+    }
+    for (mpi_group *g = m->groups; g; g = g->next) {
+        int a = g->first ? wan_mpi_call_turn(g) : 0,
+            b = g->pairs && a >= 0 ? wan_mpi_pair_turn(g) : 0;
+        if (a < 0 || b < 0) {
+            fail(m);
+            return -1;
+        }
+        moved |= a | b;
+    }
+    return moved;
+}
+
+/* Short naps first, longer ones when nothing has moved for a while. */
+static void nap(int *idle)
+{
+    struct timespec t = { 0, *idle < 2000 ? 50000 : 500000 };
+    if (++*idle < 200)
         sched_yield();
     else
         nanosleep(&t, NULL);
 }
 
-static int wait_all(mpi *m)
+static int failure(mpi *m)
 {
-    double since = wan_now();
-    int done = 0, turns = 0, asked = -1;
-    while (!done) {
-        WAN_TRY(code(MPI_Testall(m->n_req, m->req, &done, MPI_STATUSES_IGNORE), "test"));
-        if (done)
-            break;
-        nap(&turns);
-        if (turns % 64 == 0) {
-            WAN_TRY(serve(m));
-            WAN_TRY(suspect(m, since, &asked));
-        }
+    char why[WAN_WATCH_TEXT];
+    double hold = 0;
+    if (wan_watch_lost(m->watch, why, &hold) && hold > 0) {
+        struct timespec t = { (time_t)hold, 0 };
+        nanosleep(&t, NULL);
     }
-    m->n_req = 0;
-    return 0;
+    return wan_err("%s", m->why);
 }
 
-static int tag(const mpi *m)
+static void note(mpi *m, const wan_call *c, int waiting)
 {
-    return TAG_DATA + (int)(m->number & 1);
+    wan_watch_note(m->watch, c->g->name, wan_group_kind_name(c->kind), c->number, c->bytes,
+                   waiting);
 }
 
-/* Messages of up to 2^30 bytes: larger ones are refused by the callers' sizes. */
-static int post_send(mpi *m, const void *x, size_t bytes, int to)
+static int mpi_start(wan_call *c)
 {
-    if (!bytes)
-        return 0;
-    m->peer[m->n_req] = to;
-    return code(MPI_Isend(x, (int)bytes, MPI_BYTE, to, tag(m), MPI_COMM_WORLD, &m->req[m->n_req++]),
-                "send");
+    mpi_group *g = c->g->impl;
+    mpi *m = g->m;
+    int rc = 0, at_once = c->g->comm->at_once;
+    if (c->where)
+        WAN_TRY(c->where->ready(c->where->arg));
+    pthread_mutex_lock(&m->lock);
+    if (m->failed) {
+        pthread_mutex_unlock(&m->lock);
+        return failure(m);
+    }
+    if (c->kind == WAN_SEND || c->kind == WAN_RECV) {
+        rc = wan_mpi_pair_add(g, c);
+    } else {
+        *g->last = c;
+        g->last = &c->next;
+    }
+    if (rc == 0) {
+        double now = wan_now();
+        m->under_way++;
+        note(m, c, 0);
+        turn(m, &now); /* a failure is the waiting caller's */
+        if (m->under_way && !at_once)
+            pthread_cond_broadcast(&m->changed);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return rc;
 }
 
-static int post_recv(mpi *m, void *x, size_t bytes, int from)
+static int mpi_wait(wan_call *c)
 {
-    if (!bytes)
-        return 0;
-    m->peer[m->n_req] = from;
-    return code(
-        MPI_Irecv(x, (int)bytes, MPI_BYTE, from, tag(m), MPI_COMM_WORLD, &m->req[m->n_req++]),
-        "receive");
+    mpi_group *g = c->g->impl;
+    mpi *m = g->m;
+    double last = wan_now();
+    int idle = 0;
+    pthread_mutex_lock(&m->lock);
+    m->driven = 1;
+    if (!c->done)
+        note(m, c, 1);
+    while (!c->done && !m->failed) {
+        int moved = turn(m, &last);
+        if (moved > 0)
+            idle = 0;
+        else if (moved == 0)
+            nap(&idle);
+    }
+    m->driven = 0;
+    if (m->under_way)
+        pthread_cond_broadcast(&m->changed);
+    note(m, c, 0);
+    int done = c->done;
+    pthread_mutex_unlock(&m->lock);
+    return done ? 0 : failure(m);
 }
 
-static size_t part_start(size_t n, int size, int r)
+/* ---- groups */
+
+static void group_free(mpi_group *g)
 {
-    return n / (size_t)size * (size_t)r +
-           (n % (size_t)size < (size_t)r ? n % (size_t)size : (size_t)r);
+    wan_mpi_call_close(g);
+    free(g->sent);
+    free(g->received);
+    free(g);
 }
 
-static int room(mpi *m, size_t bytes)
+static size_t share(size_t total, int size, size_t least, size_t most)
 {
-    if (bytes <= m->parts_bytes)
-        return 0;
-    free(m->parts);
-    m->parts_bytes = 0;
-    m->parts = wan_malloc(bytes, 1, "parts of a sum");
-    if (!m->parts)
+    size_t n = total / (size_t)size / 64 * 64;
+    return n < least ? least : n > most ? most : n;
+}
+
+static int mpi_join(wan_group *wg)
+{
+    mpi *m = wg->comm->impl;
+    mpi_group *g = wan_calloc(1, sizeof *g, "group");
+    if (!g)
         return -1;
-    m->parts_bytes = bytes;
+    if (wg->id >= MPI_GROUPS) {
+        free(g);
+        return wan_err("group %s would be number %d; a run has at most %d", wg->name, wg->id,
+                       MPI_GROUPS);
+    }
+    g->m = m;
+    g->g = wg;
+    g->eager = share((size_t)1 << 17, wg->size, EAGER_LEAST, EAGER_MOST);
+    g->piece = share((size_t)1 << 22, wg->size, PIECE_LEAST, PIECE_MOST);
+    g->sent = wan_calloc((size_t)wg->size, sizeof *g->sent, "group");
+    g->received = wan_calloc((size_t)wg->size, sizeof *g->received, "group");
+    if (wan_mpi_call_open(g) < 0 || !g->sent || !g->received) {
+        group_free(g);
+        return -1;
+    }
+    wg->impl = g;
+    pthread_mutex_lock(&m->lock);
+    g->next = m->groups;
+    m->groups = g;
+    pthread_mutex_unlock(&m->lock);
     return 0;
 }
 
-/* mine += the copies of the other ranks, in the order of ranks 0..size-1. */
-static void add_up(mpi *m, void *mine, size_t n, int f64, size_t stride)
+static void mpi_leave(wan_group *wg)
 {
-    for (int r = 1; r < m->size; r++) {
-        const char *at = (const char *)m->parts + (size_t)r * stride;
-        if (f64) {
-            double *sum = m->parts;
-            for (size_t i = 0; i < n; i++)
-                sum[i] += ((const double *)(const void *)at)[i];
-        } else {
-            float *sum = m->parts;
-            for (size_t i = 0; i < n; i++)
-                sum[i] += ((const float *)(const void *)at)[i];
-        }
-    }
-    memcpy(mine, m->parts, n * (f64 ? 8 : 4));
+    mpi_group *g = wg->impl;
+    mpi *m = g->m;
+    pthread_mutex_lock(&m->lock);
+    mpi_group **at = &m->groups;
+    while (*at != g)
+        at = &(*at)->next;
+    *at = g->next;
+    int busy = g->first || g->pairs; /* after a failure: MPI may still write there */
+    pthread_mutex_unlock(&m->lock);
+    if (!busy)
+        group_free(g);
 }
 
-static int do_sum(mpi *m, const job *j)
-{
-    int f64 = j->kind == JOB_SUM_F64;
-    size_t e = f64 ? 8 : 4;
-    size_t lo = part_start(j->n, m->size, m->rank), hi = part_start(j->n, m->size, m->rank + 1);
-    size_t mine = (hi - lo) * e;
-    char *x = j->x;
-    WAN_TRY(room(m, mine * (size_t)m->size + 8));
-    for (int r = 0; r < m->size; r++) {
-        size_t a = part_start(j->n, m->size, r), b = part_start(j->n, m->size, r + 1);
-        if (r == m->rank) {
-            memcpy((char *)m->parts + (size_t)r * mine, x + lo * e, mine);
-            continue;
-        }
-        WAN_TRY(post_recv(m, (char *)m->parts + (size_t)r * mine, mine, r));
-        WAN_TRY(post_send(m, x + a * e, (b - a) * e, r));
-    }
-    WAN_TRY(wait_all(m));
-    add_up(m, x + lo * e, hi - lo, f64, mine);
-    m->number++;
-    for (int r = 0; r < m->size; r++) {
-        size_t a = part_start(j->n, m->size, r), b = part_start(j->n, m->size, r + 1);
-        if (r == m->rank)
-            continue;
-        WAN_TRY(post_recv(m, x + a * e, (b - a) * e, r));
-        WAN_TRY(post_send(m, x + lo * e, mine, r));
-    }
-    return wait_all(m);
-}
+/* ---- the process */
 
-static int do_broadcast(mpi *m, const job *j)
+static int share_bytes(void *arg, void *x, int bytes)
 {
-    if (m->rank != j->root) {
-        WAN_TRY(post_recv(m, j->x, j->n, j->root));
-        return wait_all(m);
-    }
-    for (int r = 0; r < m->size; r++)
-        if (r != m->rank)
-            WAN_TRY(post_send(m, j->x, j->n, r));
-    return wait_all(m);
-}
-
-static int do_gather(mpi *m, const job *j)
-{
-    for (int r = 0; r < m->size; r++) {
-        char *at = (char *)j->x + (size_t)r * j->n;
-        if (r == m->rank) {
-            memcpy(at, j->from, j->n);
-            continue;
-        }
-        WAN_TRY(post_recv(m, at, j->n, r));
-        WAN_TRY(post_send(m, j->from, j->n, r));
-    }
-    return wait_all(m);
-}
-
-static int run_job(mpi *m, const job *j)
-{
-    m->number++;
-    switch (j->kind) {
-    case JOB_SUM_F32:
-    case JOB_SUM_F64: return do_sum(m, j);
-    case JOB_BROADCAST: return do_broadcast(m, j);
-    case JOB_GATHER: return do_gather(m, j);
-    case JOB_END: return 0;
-    }
-    return 0;
+    return wan_mpi_code(MPI_Bcast(x, bytes, MPI_BYTE, 0, ((mpi *)arg)->comm), "broadcast");
 }
 
 static int start(mpi *m)
 {
-    int provided;
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
+    char identity[WAN_WATCH_TEXT], library[MPI_MAX_LIBRARY_VERSION_STRING];
+    int provided, n, *most, found;
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS)
         return wan_err("MPI does not start");
+    if (provided < MPI_THREAD_SERIALIZED)
+        return wan_err("this MPI library was built without MPI_THREAD_SERIALIZED");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &m->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &m->size);
-    m->req = wan_calloc((size_t)m->size * 2, sizeof *m->req, "requests");
-    m->peer = wan_calloc((size_t)m->size * 2, sizeof *m->peer, "requests");
-    return m->req && m->peer ? 0 : -1;
+    m->comm = MPI_COMM_WORLD;
+    WAN_TRY(wan_mpi_code(MPI_Comm_dup(MPI_COMM_WORLD, &m->pairs), "duplicate the world"));
+    MPI_Comm_set_errhandler(m->pairs, MPI_ERRORS_RETURN);
+    MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &most, &found);
+    if (!found || *most < MPI_GROUPS * WAN_GROUP_TAGS - 1)
+        return wan_err("this MPI library has no tags above %d", found ? *most : 0);
+    MPI_Get_library_version(library, &n);
+    library[strcspn(library, ",\n")] = 0; /* the rest names the machine it was built on */
+    snprintf(identity, sizeof identity, "%.128s, %.128s", wan_version(), library);
+    return wan_watch_connect(m->watch, m->rank, m->size, identity, share_bytes, m);
 }
 
-static void settle(mpi *m, int64_t number, int rc)
+/* Drives calls nobody waits for; returns when told to stop. */
+static void drive(mpi *m)
 {
+    double last = wan_now();
+    int idle = 0;
     pthread_mutex_lock(&m->lock);
-    if (rc < 0 && !m->failed) {
-        m->failed = 1;
-        snprintf(m->why, sizeof m->why, "%s", wan_err_text());
-    }
-    if (number)
-        m->done = number;
-    else
-        m->ready = 1;
-    pthread_cond_broadcast(&m->changed);
-    pthread_mutex_unlock(&m->lock);
-}
-
-/* The next job, or NULL after a short time without one. */
-static job *take(mpi *m)
-{
-    struct timespec until;
-    pthread_mutex_lock(&m->lock);
-    if (!m->first) {
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 50000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec++;
+    while (!m->stop) {
+        if (m->driven || !m->under_way || m->failed) {
+            pthread_cond_wait(&m->changed, &m->lock);
+            last = wan_now();
+            idle = 0;
+            continue;
         }
-        pthread_cond_timedwait(&m->changed, &m->lock, &until);
+        int moved = turn(m, &last);
+        idle = moved > 0 ? 0 : idle;
+        pthread_mutex_unlock(&m->lock);
+        nap(&idle);
+        pthread_mutex_lock(&m->lock);
     }
-    job *j = m->first;
-    if (j && !(m->first = j->next))
-        m->last = &m->first;
     pthread_mutex_unlock(&m->lock);
-    return j;
 }
 
 static void *work(void *arg)
 {
     mpi *m = arg;
     int rc = start(m);
-    settle(m, 0, rc);
-    while (rc == 0) {
-        job *j = take(m);
-        if (!j) {
-            rc = serve(m);
-            if (rc < 0)
-                settle(m, 0, rc);
-            continue;
-        }
-        int end = j->kind == JOB_END;
-        rc = run_job(m, j);
-        if (end)
-            MPI_Finalize();
-        settle(m, j->number, rc);
-        free(j);
-        if (end)
-            break;
-    }
-    return NULL;
-}
-
-static int ask(wan_comm *c, job proto, wan_comm_req *req)
-{
-    mpi *m = c->impl;
-    job *j = wan_malloc(1, sizeof *j, "collective");
-    if (!j)
-        return -1;
-    *j = proto;
-    j->next = NULL;
     pthread_mutex_lock(&m->lock);
-    *req = j->number = ++m->asked;
-    *m->last = j;
-    m->last = &j->next;
+    if (rc < 0)
+        fail(m);
+    m->ready = 1;
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
-    return 0;
-}
-
-static int mpi_wait(wan_comm *c, wan_comm_req req)
-{
-    mpi *m = c->impl;
-    pthread_mutex_lock(&m->lock);
-    while (m->done < req && !m->failed)
-        pthread_cond_wait(&m->changed, &m->lock);
-    int failed = m->failed;
-    pthread_mutex_unlock(&m->lock);
-    return failed ? wan_err("%s", m->why) : 0;
-}
-
-static int mpi_sum(wan_comm *c, void *x, size_t n, int f64, wan_comm_req *req)
-{
-    if (n > (1u << 27))
-        return wan_err("a sum of %zu elements at once; the limit is 2^27", n);
-    return ask(c, (job){ .kind = f64 ? JOB_SUM_F64 : JOB_SUM_F32, .x = x, .n = n }, req);
-}
-
-static int mpi_broadcast(wan_comm *c, void *x, size_t bytes, int root)
-{
-    for (size_t at = 0; at < bytes;) {
-        size_t n = bytes - at < (1u << 30) ? bytes - at : (1u << 30);
-        wan_comm_req req;
-        WAN_TRY(ask(c, (job){ .kind = JOB_BROADCAST, .x = (char *)x + at, .n = n, .root = root },
-                    &req));
-        WAN_TRY(mpi_wait(c, req));
-        at += n;
-    }
-    return 0;
-}
-
-static int mpi_gather(wan_comm *c, const void *x, size_t bytes, void *all)
-{
-    wan_comm_req req;
-    if (bytes > (1u << 20))
-        return wan_err("a gather of %zu bytes; the limit is 2^20", bytes);
-    WAN_TRY(ask(c, (job){ .kind = JOB_GATHER, .x = all, .from = x, .n = bytes }, &req));
-    return mpi_wait(c, req);
+    if (rc < 0)
+        return NULL;
+    drive(m);
+    if (m->pairs != MPI_COMM_NULL)
+        MPI_Comm_free(&m->pairs);
+    MPI_Finalize();
+    return NULL;
 }
 
 static void mpi_close(wan_comm *c)
 {
     mpi *m = c->impl;
-    wan_comm_req req;
-    if (m->failed || wan_comm_barrier(c) < 0 || ask(c, (job){ .kind = JOB_END }, &req) < 0)
+    if (m->failed || wan_group_barrier(c->world) < 0)
         return; /* leaves MPI open: exiting so makes the launcher end the others */
-    if (mpi_wait(c, req) < 0)
-        return;
+    wan_watch_free(&m->watch);
+    pthread_mutex_lock(&m->lock);
+    m->stop = 1;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
     pthread_join(m->thread, NULL);
+    if (c->size > 1)
+        mpi_leave(c->world);
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->changed);
-    free(m->req);
-    free(m->peer);
-    free(m->parts);
     free(m);
+}
+
+/* Until MPI runs and all ranks have found each other, or one does not come. */
+static int wait_start(mpi *m)
+{
+    double began = wan_now();
+    int rc = 0;
+    pthread_mutex_lock(&m->lock);
+    while (!m->ready && rc == 0) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 100000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&m->changed, &m->lock, &until);
+        rc = m->ready ? 0 : wan_watch_start_check(m->watch);
+        if (rc == 0 && !m->ready && wan_now() - began > m->late)
+            rc =
+                wan_err("MPI has not started for %.0f seconds: a rank has not come, or was stopped",
+                        wan_now() - began);
+    }
+    if (rc == 0 && m->failed)
+        rc = wan_err("%s", m->why);
+    pthread_mutex_unlock(&m->lock);
+    return rc;
 }
 
 int wan_comm_mpi_open(wan_comm *c, double dead, double late)
 {
-    static const wan_transport transport = { "mpi",      mpi_sum,  mpi_broadcast,
-                                             mpi_gather, mpi_wait, mpi_close };
+    static const wan_transport transport = { "mpi",     mpi_start, mpi_wait, mpi_join,
+                                             mpi_leave, NULL,      mpi_close };
     mpi *m = wan_calloc(1, sizeof *m, "communicator");
     if (!m)
         return -1;
-    m->last = &m->first;
     m->dead = dead;
     m->late = late;
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->changed, NULL);
-    c->t = &transport;
-    c->impl = m;
+    if (wan_watch_new(&m->watch, dead) < 0) {
+        free(m);
+        return -1;
+    }
     if (pthread_create(&m->thread, NULL, work, m) != 0) {
+        wan_watch_free(&m->watch);
         free(m);
         return wan_err("cannot start the communication thread");
     }
-    pthread_mutex_lock(&m->lock);
-    while (!m->ready)
-        pthread_cond_wait(&m->changed, &m->lock);
-    pthread_mutex_unlock(&m->lock);
+    WAN_TRY(wait_start(m)); /* the threads keep m: the process is about to end */
+    c->t = &transport;
+    c->impl = m;
     c->rank = m->rank;
     c->size = m->size;
-    return m->failed ? wan_err("%s", m->why) : 0;
+    return 0;
 }

@@ -2,7 +2,7 @@
  *
  * comm_mpi_none.c - stands in for comm_mpi.c in a build without MPI.
  */
-#include "lib/dist/comm.h"
+#include "lib/dist/transport.h"
 
 int wan_comm_mpi_open(wan_comm *c, double dead, double late)
 {

@@ -3,26 +3,39 @@
  * comm_nccl.c - the NCCL transport: libwan-nccl.so, opened by comm_nccl_load.c when it is asked
  * for, so that no tool needs NCCL to start.
  *
- * Sums go through NCCL on the GPU that wan-train takes (the rank's number on its machine, modulo the
- * number of devices): device memory in place, host memory through a staging buffer.  They are done
- * when sum() returns.  Broadcasts and gathers carry little and go through the transport that brought
- * the ranks together (self or mpi), which also hands out NCCL's id.
+ * Calls in the memory of a CUDA device go through NCCL on a stream of their group, between two events:
+ * they begin when the caller's stream has reached their start, and the caller's stream goes on behind
+ * wan_group_wait when they have ended; the host waits for neither.  Each also goes to the transport that
+ * brought the ranks together (mpi) as a call without data, which names ranks that differ.  Calls in
+ * host memory go there whole.
  */
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/file.h"
 #include "lib/dist/comm_nccl.h"
+#include "lib/dist/transport.h"
 
-#define STAGE ((size_t)64 << 20)
+/* What a call leaves until the device has passed it. */
+typedef struct passing {
+    cudaEvent_t begin, end, wanted; /* data ready; call ended; caller's stream came to the wait */
+    wan_group_counter *counter;     /* NULL: the place is free */
+    int waited;
+} passing;
 
-typedef struct nccl {
-    wan_comm *boot; /* owned */
+enum { PASSING = 64, PAIRS = 256 };
+
+typedef struct nccl_group {
+    wan_group boot; /* the same ranks in the other transport */
     ncclComm_t comm;
     cudaStream_t stream;
-    void *stage;
-} nccl;
+    passing pass[PASSING];
+    int next;
+    wan_call *pair[PAIRS]; /* sends and receives not begun */
+    int pairs;
+} nccl_group;
 
 static int cuda_ok(cudaError_t e, const char *what)
 {
@@ -32,114 +45,312 @@ static int cuda_ok(cudaError_t e, const char *what)
     return wan_err("nccl: %s: %s", what, cudaGetErrorString(e));
 }
 
-static int nccl_ok(nccl *s, ncclResult_t r, const char *what)
+static int nccl_ok(const nccl_group *s, ncclResult_t r, const char *what)
 {
     if (r == ncclSuccess)
         return 0;
-    return wan_err("nccl: %s: %s (%s)", what, ncclGetErrorString(r), ncclGetLastError(s->comm));
+    return wan_err("nccl: %s in group %s: %s (%s)", what, s->boot.name, ncclGetErrorString(r),
+                   ncclGetLastError(s->comm));
 }
 
-static int reduce(nccl *s, void *device, size_t n, int f64)
+static int on_device(const wan_where *w)
 {
-    return nccl_ok(
-        s,
-        ncclAllReduce(device, device, n, f64 ? ncclDouble : ncclFloat, ncclSum, s->comm, s->stream),
-        "all-reduce");
+    return w && w->stream;
 }
 
-/* One staging buffer's worth of host memory. */
-static int reduce_host(nccl *s, void *x, size_t n, int f64)
-{
-    size_t bytes = n * (f64 ? sizeof(double) : sizeof(float));
-    WAN_TRY(cuda_ok(cudaMemcpyAsync(s->stage, x, bytes, cudaMemcpyHostToDevice, s->stream),
-                    "copy to the device"));
-    WAN_TRY(reduce(s, s->stage, n, f64));
-    WAN_TRY(cuda_ok(cudaMemcpyAsync(x, s->stage, bytes, cudaMemcpyDeviceToHost, s->stream),
-                    "copy from the device"));
-    return cuda_ok(cudaStreamSynchronize(s->stream), "all-reduce");
-}
+/* ---- one call on the device */
 
-static int nccl_sum(wan_comm *c, void *x, size_t n, int f64, wan_comm_req *req)
+static ncclDataType_t type_of(const wan_call *c)
 {
-    nccl *s = c->impl;
-    struct cudaPointerAttributes a;
-    size_t size = f64 ? sizeof(double) : sizeof(float), most = STAGE / size;
-    *req = 0;
-    WAN_TRY(cuda_ok(cudaPointerGetAttributes(&a, x), "pointer"));
-    if (a.type == cudaMemoryTypeDevice) {
-        WAN_TRY(reduce(s, x, n, f64));
-        return cuda_ok(cudaStreamSynchronize(s->stream), "all-reduce");
+    switch (c->type) {
+    case WAN_F32: return ncclFloat;
+    case WAN_BF16: return ncclBfloat16;
+    case WAN_F64: return ncclDouble;
+    case WAN_I64: return ncclInt64;
+    default: return ncclUint8;
     }
-    for (size_t i = 0; i < n; i += most)
-        WAN_TRY(reduce_host(s, (char *)x + i * size, n - i < most ? n - i : most, f64));
+}
+
+/* Elements of type_of in n of the call's. */
+static size_t units(const wan_call *c, size_t n)
+{
+    return type_of(c) == ncclUint8 ? n * wan_dtype_size(c->type) : n;
+}
+
+static void *at(const wan_call *c, const void *x, size_t i)
+{
+    return (char *)(uintptr_t)x + i * wan_dtype_size(c->type);
+}
+
+static int even(const wan_call *c)
+{
+    for (int r = 1; r < c->g->size; r++)
+        if (c->part[r + 1] - c->part[r] != c->part[1])
+            return 0;
+    return 1;
+}
+
+static size_t row(const wan_call *c, const size_t *start, int r)
+{
+    return units(c, start[r + 1] - start[r]);
+}
+
+/* Rows of several lengths: a call for each, launched together. */
+static ncclResult_t by_rows(nccl_group *s, const wan_call *c)
+{
+    const int me = c->g->rank;
+    const ncclRedOp_t op = c->op == WAN_MAX ? ncclMax : ncclSum;
+    ncclResult_t rc = ncclSuccess;
+    for (int r = 0; r < c->g->size && rc == ncclSuccess; r++) {
+        size_t n = row(c, c->part, r);
+        if (!n)
+            continue;
+        if (c->kind == WAN_ALL_GATHER)
+            rc = ncclBroadcast(r == me ? c->x : NULL, at(c, c->out, c->part[r]), n, type_of(c), r,
+                               s->comm, s->stream);
+        else
+            rc = ncclReduce(at(c, c->x, c->part[r]), r == me ? c->out : NULL, n, type_of(c), op, r,
+                            s->comm, s->stream);
+    }
+    return rc;
+}
+
+static ncclResult_t exchange(nccl_group *s, const wan_call *c)
+{
+    ncclResult_t rc = ncclSuccess;
+    for (int r = 0; r < c->g->size && rc == ncclSuccess; r++) {
+        size_t out = row(c, c->from, r), in = row(c, c->part, r);
+        if (r == c->g->rank) /* copied by group.c */
+            continue;
+        if (out)
+            rc = ncclSend(at(c, c->x, c->from[r]), out, type_of(c), r, s->comm, s->stream);
+        if (in && rc == ncclSuccess)
+            rc = ncclRecv(at(c, c->out, c->part[r]), in, type_of(c), r, s->comm, s->stream);
+    }
+    return rc;
+}
+
+static ncclResult_t launch(nccl_group *s, const wan_call *c)
+{
+    const ncclDataType_t t = type_of(c);
+    const ncclRedOp_t op = c->op == WAN_MAX ? ncclMax : ncclSum;
+    const size_t n = units(c, c->n);
+    switch (c->kind) {
+    case WAN_ALL_REDUCE: return ncclAllReduce(c->x, c->out, n, t, op, s->comm, s->stream);
+    case WAN_BROADCAST: return ncclBroadcast(c->x, c->out, n, t, c->peer, s->comm, s->stream);
+    case WAN_ALL_TO_ALL: return exchange(s, c);
+    case WAN_SEND: return ncclSend(c->x, n, t, c->peer, s->comm, s->stream);
+    case WAN_RECV: return ncclRecv(c->out, n, t, c->peer, s->comm, s->stream);
+    case WAN_ALL_GATHER:
+        return even(c) ? ncclAllGather(c->x, c->out, row(c, c->part, 0), t, s->comm, s->stream)
+                       : by_rows(s, c);
+    case WAN_REDUCE_SCATTER:
+        return even(c)
+                   ? ncclReduceScatter(c->x, c->out, row(c, c->part, 0), t, op, s->comm, s->stream)
+                   : by_rows(s, c);
+    default: return ncclInvalidUsage;
+    }
+}
+
+/* Launches calls together. */
+static int launch_all(nccl_group *s, wan_call *const *c, int n)
+{
+    WAN_TRY(nccl_ok(s, ncclGroupStart(), "begin"));
+    ncclResult_t rc = ncclSuccess;
+    for (int i = 0; i < n && rc == ncclSuccess; i++)
+        rc = c[i]->n || c[i]->kind == WAN_ALL_TO_ALL ? launch(s, c[i]) : ncclSuccess;
+    ncclResult_t end = ncclGroupEnd();
+    return nccl_ok(s, rc == ncclSuccess ? end : rc, wan_group_kind_name(c[0]->kind));
+}
+
+/* ---- events */
+
+/* Adds the time that the caller's stream stood still to the counter, and frees the place. */
+static int settle(passing *p)
+{
+    float ms = 0;
+    if (!p->counter)
+        return 0;
+    if (p->waited) {
+        WAN_TRY(cuda_ok(cudaEventSynchronize(p->end), "wait"));
+        WAN_TRY(cuda_ok(cudaEventSynchronize(p->wanted), "wait"));
+        WAN_TRY(cuda_ok(cudaEventElapsedTime(&ms, p->wanted, p->end), "time"));
+        p->counter->seconds += ms > 0 ? (double)ms / 1000 : 0;
+    }
+    p->counter = NULL;
+    p->waited = 0;
     return 0;
 }
 
-static int nccl_broadcast(wan_comm *c, void *x, size_t bytes, int root)
+/* The next place; the call that held it is long past. */
+static int take(nccl_group *s, wan_call *c)
 {
-    return wan_comm_broadcast(((nccl *)c->impl)->boot, x, bytes, root);
-}
-
-static int nccl_gather(wan_comm *c, const void *x, size_t bytes, void *all)
-{
-    return wan_comm_gather(((nccl *)c->impl)->boot, x, bytes, all);
-}
-
-static int nccl_wait(wan_comm *c, wan_comm_req req)
-{
-    (void)c, (void)req; /* a sum is done when it returns */
+    passing *p = &s->pass[s->next];
+    if (p->counter && !p->waited)
+        return wan_err("more than %d calls of group %s under way", PASSING, s->boot.name);
+    WAN_TRY(settle(p));
+    s->next = (s->next + 1) % PASSING;
+    p->counter = c->counter;
+    c->impl = p;
     return 0;
+}
+
+/* The group's stream begins behind the work of the caller so far. */
+static int begin(nccl_group *s, wan_call *c)
+{
+    passing *p = c->impl;
+    WAN_TRY(cuda_ok(cudaEventRecord(p->begin, (cudaStream_t)c->where->stream), "event"));
+    return cuda_ok(cudaStreamWaitEvent(s->stream, p->begin, 0), "event");
+}
+
+static int end(nccl_group *s, wan_call *c)
+{
+    passing *p = c->impl;
+    return cuda_ok(cudaEventRecord(p->end, s->stream), "event");
+}
+
+/* ---- groups */
+
+static int open_device(nccl_group *s, const wan_where *w)
+{
+    ncclUniqueId id;
+    memset(&id, 0, sizeof id);
+    WAN_TRY(cuda_ok(cudaSetDevice(w->index), "device"));
+    WAN_TRY(cuda_ok(cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking), "stream"));
+    for (int i = 0; i < PASSING; i++) {
+        passing *p = &s->pass[i];
+        WAN_TRY(cuda_ok(cudaEventCreateWithFlags(&p->begin, cudaEventDisableTiming), "event"));
+        WAN_TRY(cuda_ok(cudaEventCreate(&p->end), "event"));
+        WAN_TRY(cuda_ok(cudaEventCreate(&p->wanted), "event"));
+    }
+    if (s->boot.rank == 0)
+        WAN_TRY(nccl_ok(s, ncclGetUniqueId(&id), "id"));
+    WAN_TRY(wan_group_broadcast(&s->boot, NULL, &id, sizeof id, WAN_U8, 0));
+    return nccl_ok(s, ncclCommInitRank(&s->comm, s->boot.size, id, s->boot.rank), "start");
+}
+
+static int nccl_prepare(wan_group *g, const wan_where *w)
+{
+    nccl_group *s = g->impl;
+    return s->comm || !on_device(w) ? 0 : open_device(s, w);
+}
+
+static int nccl_join(wan_group *g)
+{
+    nccl_group *s = wan_calloc(1, sizeof *s, "group");
+    if (!s)
+        return -1;
+    s->boot = *g;
+    s->boot.comm = g->comm->impl;
+    if (s->boot.comm->t->join(&s->boot) < 0) {
+        free(s);
+        return -1;
+    }
+    g->impl = s;
+    return 0;
+}
+
+static void nccl_leave(wan_group *g)
+{
+    nccl_group *s = g->impl;
+    if (s->comm)
+        ncclCommDestroy(s->comm);
+    for (int i = 0; i < PASSING && s->stream; i++) {
+        passing *p = &s->pass[i];
+        cudaEvent_t all[] = { p->begin, p->end, p->wanted };
+        for (int k = 0; k < 3; k++)
+            if (all[k])
+                cudaEventDestroy(all[k]);
+    }
+    if (s->stream)
+        cudaStreamDestroy(s->stream);
+    s->boot.comm->t->leave(&s->boot);
+    free(s);
+}
+
+/* ---- calls */
+
+/* The others' views of the call, through the other transport. */
+static int compare(nccl_group *s, const wan_call *c)
+{
+    wan_call *k = wan_group_check_call(c, &s->boot);
+    if (!k)
+        return -1;
+    if (s->boot.comm->t->start(k) == 0)
+        return 0;
+    free(k);
+    return -1;
+}
+
+static int nccl_start(wan_call *c)
+{
+    nccl_group *s = c->g->impl;
+    if (!on_device(c->where)) {
+        s->boot.comm->at_once = c->g->comm->at_once;
+        c->g = &s->boot; /* who waits for it there */
+        return s->boot.comm->t->start(c);
+    }
+    const int alone = c->kind == WAN_SEND || c->kind == WAN_RECV;
+    if (alone && !s->comm)
+        return wan_err("nccl: %s in group %s before wan_group_prepare",
+                       wan_group_kind_name(c->kind), c->g->name);
+    if (alone && s->pairs == PAIRS)
+        return wan_err("nccl: more than %d sends and receives of group %s at once", PAIRS,
+                       c->g->name);
+    WAN_TRY(nccl_prepare(c->g, c->where));
+    WAN_TRY(compare(s, c));
+    WAN_TRY(take(s, c));
+    WAN_TRY(begin(s, c));
+    if (alone) {
+        s->pair[s->pairs++] = c;
+        return 0;
+    }
+    WAN_TRY(launch_all(s, &c, 1));
+    return end(s, c);
+}
+
+/* Sends and receives that have gathered go together: each may need the other. */
+static int launch_pairs(nccl_group *s)
+{
+    int n = s->pairs;
+    s->pairs = 0;
+    WAN_TRY(n ? launch_all(s, s->pair, n) : 0);
+    for (int i = 0; i < n; i++)
+        WAN_TRY(end(s, s->pair[i]));
+    return 0;
+}
+
+static int nccl_wait(wan_call *c)
+{
+    nccl_group *s = c->g->impl;
+    passing *p = c->impl;
+    cudaStream_t stream = (cudaStream_t)c->where->stream;
+    WAN_TRY(launch_pairs(s));
+    WAN_TRY(cuda_ok(cudaEventRecord(p->wanted, stream), "event"));
+    p->waited = 1;
+    return cuda_ok(cudaStreamWaitEvent(stream, p->end, 0), "event");
 }
 
 static void nccl_close(wan_comm *c)
 {
-    nccl *s = c->impl;
-    if (!s)
-        return;
-    if (s->comm)
-        ncclCommDestroy(s->comm);
-    if (s->stage)
-        cudaFree(s->stage);
-    if (s->stream)
-        cudaStreamDestroy(s->stream);
-    wan_comm_close(&s->boot);
-    free(s);
-    c->impl = NULL;
-}
-
-static int join(nccl *s)
-{
-    ncclUniqueId id;
-    int devices = 0, local, ranks;
-    WAN_TRY(wan_comm_local(s->boot, &local, &ranks));
-    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices < 1) {
-        (void)cudaGetLastError();
-        return wan_err("nccl: rank %d has no CUDA device", s->boot->rank);
-    }
-    WAN_TRY(cuda_ok(cudaSetDevice(local % devices), "device"));
-    WAN_TRY(cuda_ok(cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking), "stream"));
-    WAN_TRY(cuda_ok(cudaMalloc(&s->stage, STAGE), "staging memory"));
-    if (s->boot->rank == 0)
-        WAN_TRY(nccl_ok(s, ncclGetUniqueId(&id), "id"));
-    WAN_TRY(wan_comm_broadcast(s->boot, &id, sizeof id, 0));
-    return nccl_ok(s, ncclCommInitRank(&s->comm, s->boot->size, id, s->boot->rank), "start");
+    wan_comm *boot = c->impl;
+    if (c->size > 1)
+        nccl_leave(c->world);
+    wan_comm_close(&boot);
 }
 
 int wan_comm_nccl_start(wan_comm *c, wan_comm *boot)
 {
-    static const wan_transport table = { "nccl",      nccl_sum,  nccl_broadcast,
-                                         nccl_gather, nccl_wait, nccl_close };
-    nccl *s = wan_calloc(1, sizeof *s, "communicator");
-    if (!s)
-        return -1;
-    s->boot = boot;
+    static const wan_transport table = { "nccl",     nccl_start,   nccl_wait, nccl_join,
+                                         nccl_leave, nccl_prepare, nccl_close };
+    int devices = 0;
+    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices < 1) {
+        (void)cudaGetLastError();
+        return wan_err("nccl: rank %d has no CUDA device", boot->rank);
+    }
     c->t = &table;
-    c->impl = s;
+    c->impl = boot;
     c->rank = boot->rank;
     c->size = boot->size;
-    if (join(s) == 0)
-        return 0;
-    s->boot = NULL; /* stays the caller's */
-    nccl_close(c);
-    return -1;
+    return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "lib/base/dynlib.h"
 #include "lib/dist/comm_nccl.h"
+#include "lib/dist/transport.h"
 
 int wan_comm_nccl_open(wan_comm *c, wan_comm *boot)
 {

@@ -87,7 +87,7 @@ kill -STOP $(echo $ranks | awk '{print $2}')
 sleep 5
 kill -CONT $(echo $ranks | awk '{print $2}') 2>/dev/null
 ok "a rank that hangs ends the others" ended
-ok "with our sentence that names it" grep -Eq 'rank 1 has not answered' hung.err
+ok "with our sentence that names it" grep -Eq 'rank 1 on .* has not answered' hung.err
 start term checkpoint.save=stopped
 kill -TERM $(echo $ranks | awk '{print $1}')
 wait $job

@@ -6,9 +6,10 @@ cd "$TOP" || exit 1
 alone() {
     local f bad=0
     for f in $(git ls-files 'lib/*.h' 'kernels/*.h'); do
-        case $f in *dnnl*) ls /usr/include/dnnl.h /usr/include/*/dnnl.h >/dev/null 2>&1 || continue ;; esac
+        case $f in *dnnl*) ls /usr/include/dnnl.h /usr/include/*/dnnl.h >/dev/null 2>&1 || continue ;;
+        *comm_mpi*) pkg-config --exists ompi-c || continue ;; esac
         printf '#include "%s"\n' "$f" | gcc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-function -I. \
-            -fopenmp $(pkg-config --cflags libavformat libarchive 2>/dev/null) -fsyntax-only -x c - || bad=1
+            -fopenmp $(pkg-config --cflags libavformat libarchive 2>/dev/null) $(pkg-config --cflags ompi-c 2>/dev/null) -fsyntax-only -x c - || bad=1
     done
     return $bad
 }

@@ -10,6 +10,7 @@ lib=$(ls -t ${OBJ:-build/obj/*}/libwan.a 2>/dev/null | head -n 1)
 # FILE WORD...: other first words of the names in FILE.c and FILE_*.c; a row that is not used is an error.
 cat >"$table" <<'ROWS'
 clips        clip                            # its type
+comm         mpi                             # one of its transports
 crc32c       crc32                           # the other polynomial, by the same code
 data         batch loaded                    # its types
 dataset      sample                          # its type
