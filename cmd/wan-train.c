@@ -11,23 +11,30 @@
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/train/metrics.h"
+#include "lib/train/schedule.h"
 #include "lib/train/train.h"
 
 static struct {
-    const char *config, *mode, *device, *precision, *metrics, *transport;
-    int mock, plan, dry_run, strict, fast, keys, keys_mdoc;
+    const char *config, *mode, *device, *precision, *metrics, *transport, *dataset;
+    int mock, plan, dry_run, strict, fast, keys, keys_mdoc, print_config, debug;
     int64_t memory;
-} o = {
-    .mode = "finetune", .device = "auto", .precision = "bf16", .metrics = "-", .transport = "auto"
-};
+} o = { .device = "auto", .metrics = "-", .transport = "auto" };
 
 static const wan_opt table[] = {
     WAN_OPT_GROUP("Configuration"),
-    WAN_OPT_STR("config-file", 0, "FILE", &o.config,
-                "YAML file with keys; it overrides the recipe and is overridden by key=value"),
+    WAN_OPT_STR(
+        "config-file", 0, "FILE", &o.config,
+        "YAML file with keys; it overrides the recipe and is overridden by key=value; a "
+        "FILE.yaml among the operands is one too, and a later one overrides an earlier one"),
+    WAN_OPT_STR("config", 'c', "FILE", &o.config, "the same, as Automodel's scripts name it"),
     WAN_OPT_ENUM("training-mode", 0, "pretrain|finetune", &o.mode,
-                 "numbers of the flow.* keys that are not given"),
+                 "numbers of the flow.* keys that are not given (finetune, or those of Automodel's "
+                 "pipeline where a file is written in its names)"),
     WAN_OPT_FLAG("mock", 0, &o.mock, "train on random data of the dataset.* shape"),
+    WAN_OPT_STR("dataset-path", 0, "PATH", &o.dataset, "the key dataset.path"),
+    WAN_OPT_FLAG("print-config", 0, &o.print_config,
+                 "print the effective configuration, each value with its origin, and exit; with "
+                 "--plan or --dry-run after the model and the data have been looked at"),
     WAN_OPT_FLAG("help-keys", 0, &o.keys, "print all keys with their values and exit"),
     WAN_OPT_FLAG("help-keys-mdoc", 0, &o.keys_mdoc, "print the key table of the manual and exit"),
     WAN_OPT_GROUP("Running"),
@@ -37,7 +44,8 @@ static const wan_opt table[] = {
     WAN_OPT_STR("device", 0, "NAME", &o.device, "auto, cpu, ref, cuda or cuda:N"),
     WAN_OPT_FLAG("strict", 0, &o.strict, "refuse ops that the device has no kernel for"),
     WAN_OPT_FLAG("fast", 0, &o.fast, "allow kernels whose sums have no fixed order"),
-    WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision, "type of GEMM and attention operands"),
+    WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
+                 "type of GEMM and attention operands: the key model.compute_dtype"),
     WAN_OPT_SIZE("memory", 0, "BYTES", &o.memory, 0, 9e15,
                  "memory that a rank may take (0: what the device has)"),
     WAN_OPT_ENUM("transport", 0, "auto|self|mpi|nccl", &o.transport,
@@ -46,11 +54,12 @@ static const wan_opt table[] = {
     WAN_OPT_STR("metrics", 0, "FILE", &o.metrics,
                 "one JSON line per step; a resumed run replaces the lines of the steps that it "
                 "makes anew (- is standard output)"),
+    WAN_OPT_FLAG("debug", 0, &o.debug, "say everything, as -vv"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };
 static const wan_tool tool = { "wan-train", "train a WAN 2.1 transformer by flow matching",
-                               "[options] [key=value...]", table };
+                               "[options] [FILE.yaml...] [key=value...]", table };
 
 typedef struct sink {
     FILE *f; /* NULL after the reader has gone */
@@ -92,44 +101,90 @@ static int report(void *arg, const wan_report *r)
     return 0;
 }
 
+static int is_yaml(const char *word)
+{
+    const char *dot = strrchr(word, '.');
+    return dot && !strchr(word, '=') && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
+}
+
+/* Automodel's overrides, "--section.key value" or "--section.key=value", become key=value words. */
+static char **take_dotted(int *argc, char **argv)
+{
+    char **out = wan_calloc((size_t)*argc + 1, sizeof *out, "words");
+    int n = 0;
+    if (!out)
+        wan_die();
+    for (int i = 0; i < *argc; i++) {
+        char *word = argv[i], *eq = strchr(word, '='), *dot = strchr(word, '.');
+        int dotted = i > 0 && !strncmp(word, "--", 2) && dot && (!eq || dot < eq) && dot > word + 2;
+        if (!dotted || eq) {
+            out[n++] = dotted ? word + 2 : word;
+            continue;
+        }
+        int value = i + 1 < *argc && strncmp(argv[i + 1], "--", 2) != 0;
+        size_t size = strlen(word) + (value ? strlen(argv[i + 1]) : 4) + 2;
+        char *joined = wan_malloc(size, 1, "words");
+        if (!joined)
+            wan_die();
+        snprintf(joined, size, "%s=%s", word + 2, value ? argv[i + 1] : "true");
+        out[n++] = joined;
+        i += value;
+    }
+    *argc = n;
+    return out;
+}
+
+static int set_word(wan_config *c, const char *key, const char *value)
+{
+    return value ? wan_config_set(c, key, value, WAN_FROM_WORD) : 0;
+}
+
 /* All layers into c; status 2 on a bad key. */
 static void configure(wan_config *c, int argc, char **argv, int from)
 {
     if (o.config && wan_config_yaml(c, o.config) < 0)
         wan_die_usage();
     for (int i = from; i < argc; i++)
-        if (wan_config_word(c, argv[i]) < 0)
+        if (is_yaml(argv[i]) && wan_config_yaml(c, argv[i]) < 0)
             wan_die_usage();
-    if (o.mock && wan_config_mock(c) < 0)
-        wan_die();
-    if (wan_config_finish(c, o.mode) < 0)
+    for (int i = from; i < argc; i++)
+        if (!is_yaml(argv[i]) && wan_config_word(c, argv[i]) < 0)
+            wan_die_usage();
+    if (set_word(c, "dataset.mock", o.mock ? "true" : NULL) < 0 ||
+        set_word(c, "dataset.path", o.dataset) < 0 ||
+        set_word(c, "model.compute_dtype", o.precision) < 0 || wan_config_finish(c, o.mode) < 0)
         wan_die_usage();
 }
 
 /* Every rank must train the same thing: marks of all keys side by side. */
 static void compare(wan_comm *comm, const wan_config *c)
 {
-    size_t n = (size_t)wan_config_n_keys() + 2;
+    size_t n = (size_t)wan_config_n_keys() + 1;
     uint64_t *mine = wan_calloc(n, sizeof *mine, "marks");
     uint64_t *all = wan_calloc(n * (size_t)comm->size, sizeof *all, "marks");
     if (!mine || !all)
         wan_die();
     wan_config_marks(c, mine);
-    mine[n - 2] = strcmp(o.precision, "fp32") != 0;
-    mine[n - 1] = (uint64_t)o.mock;
+    mine[n - 1] = (uint64_t)c->v.mock;
     if (wan_comm_gather(comm, mine, n * sizeof *mine, all) < 0)
         wan_die();
     for (size_t i = n; i < n * (size_t)comm->size; i++)
         if (all[i] != all[i % n]) {
             wan_err("rank %zu was started with another configuration than rank 0: %s differs",
-                    i / n,
-                    i % n == n - 1   ? "--mock"
-                    : i % n == n - 2 ? "--precision"
-                                     : wan_config_key((int)(i % n))->name);
+                    i / n, i % n == n - 1 ? "--mock" : wan_config_key((int)(i % n))->name);
             wan_die_usage();
         }
     free(mine);
     free(all);
+}
+
+static void derive_batch(wan_config *c, wan_comm *comm)
+{
+    int local_rank, local;
+    if (wan_comm_local(comm, &local_rank, &local) < 0)
+        wan_die();
+    if (wan_config_ranks(c, comm->size, local) < 0)
+        wan_die_usage();
 }
 
 static void print_config(const wan_config *c)
@@ -162,13 +217,32 @@ static int open_metrics(sink *s, int64_t step)
     return 0;
 }
 
+/* What the lengths and rates of the configuration come to, with these data. */
+static void print_length(const wan_config *c, int64_t step)
+{
+    const wan_train_config *v = &c->v;
+    const wan_schedule s = wan_schedule_of(v);
+    const int64_t left = v->train_iters - step;
+    printf("run          %lld steps", (long long)v->train_iters);
+    if (step)
+        printf(", %lld of them done", (long long)step);
+    if (v->epochs)
+        printf(", %lld epoch%s", (long long)v->epochs, v->epochs == 1 ? "" : "s");
+    printf("\nrate         warm-up of %lld steps, then %s", (long long)v->warmup_iters,
+           wan_config_text(c, "scheduler.lr_decay_style"));
+    if (left > 0)
+        printf(": %g first, %.4g last", wan_schedule_lr(&s, step),
+               wan_schedule_lr(&s, v->train_iters - 1));
+    printf("\n");
+}
+
 static int train(wan_config *c, wan_comm *comm)
 {
     wan_train *t;
     wan_train_options opt = { .device = o.device,
-                              .mock = o.mock,
+                              .mock = c->v.mock,
                               .memory = o.memory,
-                              .compute = strcmp(o.precision, "fp32") ? WAN_BF16 : WAN_F32,
+                              .compute = c->v.compute,
                               .device_flags = (o.strict ? WAN_DEV_STRICT : 0) |
                                               (o.fast ? WAN_DEV_NONDETERMINISTIC : 0) };
     sink s = { .rank = comm->rank, .interval = c->v.log_interval };
@@ -176,9 +250,17 @@ static int train(wan_config *c, wan_comm *comm)
         wan_die();
     if (comm->rank == 0)
         print_config(c);
-    if (o.plan) {
+    if (o.print_config) {
         if (comm->rank == 0)
+            wan_config_print_origins(c, stdout);
+        wan_train_close(&t);
+        return close_stdout();
+    }
+    if (o.plan) {
+        if (comm->rank == 0) {
             wan_plan_print(wan_train_plan(t), stdout);
+            print_length(c, wan_train_step(t));
+        }
         int fits = wan_train_fits(t); /* the plan is printed first, also where it does not fit */
         if (comm->rank == 0 && fits == 0)
             close_stdout();
@@ -205,11 +287,14 @@ int main(int argc, char **argv)
 {
     wan_config *c;
     wan_comm *comm;
+    argv = take_dotted(&argc, argv);
     int argi = wan_opt_parse(&tool, argc, argv);
     if (o.keys_mdoc) {
         wan_config_mdoc(stdout);
         return close_stdout();
     }
+    if (o.debug)
+        wan_log_init(tool.name, 3);
     wan_signals_trainer();
     if (wan_config_new(&c) < 0)
         wan_die();
@@ -222,6 +307,13 @@ int main(int argc, char **argv)
                       60.0 * (double)c->v.timeout_minutes) < 0)
         wan_die();
     compare(comm, c);
+    derive_batch(c, comm);
+    if (o.print_config && !o.plan && !o.dry_run) {
+        if (comm->rank == 0)
+            wan_config_print_origins(c, stdout);
+        wan_comm_close(&comm);
+        return close_stdout();
+    }
     int status = train(c, comm);
     wan_comm_close(&comm);
     wan_config_free(&c);

@@ -21,6 +21,18 @@ static double wsd_factor(const wan_schedule *s, int64_t n)
     return 1;
 }
 
+wan_schedule wan_schedule_of(const wan_train_config *v)
+{
+    return (wan_schedule){ .style = v->lr_style,
+                           .wsd = v->wsd_style,
+                           .init = v->warmup_init,
+                           .max = v->lr,
+                           .min = v->min_lr,
+                           .warmup = v->warmup_iters,
+                           .decay = v->decay_iters,
+                           .tail = v->wsd_iters };
+}
+
 double wan_schedule_lr(const wan_schedule *s, int64_t n)
 {
     double range = s->max - s->min;

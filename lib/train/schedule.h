@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-#include "lib/train/config/choices.h"
+#include "lib/train/config/config.h"
 
 typedef struct wan_schedule {
     enum wan_lr_style style;
@@ -27,6 +27,8 @@ typedef struct wan_schedule {
     int64_t warmup, decay, tail; /* W, D, E */
 } wan_schedule;
 
+/* The schedule that the configuration asks for, after wan_config_length. */
+wan_schedule wan_schedule_of(const wan_train_config *v);
 /* Rate of the step that follows n finished steps. */
 double wan_schedule_lr(const wan_schedule *s, int64_t n);
 

@@ -70,17 +70,8 @@ static int open_mesh(wan_train *t)
 
 static int open_objective(wan_train *t)
 {
-    const wan_train_config *v = &t->c->v;
     t->objective = &wan_flow_objective;
     wan_config_fields(t->c, t->objective->fields, t->settings, 0);
-    t->schedule = (wan_schedule){ .style = v->lr_style,
-                                  .wsd = v->wsd_style,
-                                  .init = v->warmup_init,
-                                  .max = v->lr,
-                                  .min = v->min_lr,
-                                  .warmup = v->warmup_iters,
-                                  .decay = v->decay_iters,
-                                  .tail = v->wsd_iters };
     return t->objective->check(t->settings);
 }
 
@@ -229,6 +220,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(open_empty(t), fail);
     WAN_GOTO(open_data(t), fail);
     WAN_GOTO(open_state(t), fail);
+    WAN_GOTO(wan_config_length(c, t->st.samples, t->st.step, t->st.position), fail);
+    t->schedule = wan_schedule_of(&c->v);
     wan_capacity cap = capacity(t);
     WAN_GOTO(wan_plan_make(&t->plan, &t->arch, o->compute, &cap, t->data, t->source,
                            c->v.global_batch, t->st.position, comm->size),

@@ -5,10 +5,12 @@
 #ifndef WAN_TRAIN_CHOICES_H
 #define WAN_TRAIN_CHOICES_H
 
+/* whose defaults keys take that nobody gives */
+enum wan_recipe { WAN_RECIPE_AUTO, WAN_RECIPE_MEGATRON, WAN_RECIPE_AUTOMODEL };
 enum wan_model_type { WAN_MODEL_ANY = -1, WAN_MODEL_WAN, WAN_MODEL_DIT };
 enum wan_model_size { WAN_SIZE_1_3B, WAN_SIZE_14B };
 /* model.mode: what the weights start from; flow.preset: whose numbers the objective takes */
-enum wan_start { WAN_START_AUTO, WAN_START_PRETRAIN, WAN_START_FINETUNE };
+enum wan_start { WAN_START_AUTO, WAN_START_PRETRAIN, WAN_START_FINETUNE, WAN_START_AUTOMODEL };
 
 enum wan_lr_style {
     WAN_LR_CONSTANT,

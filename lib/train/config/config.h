@@ -6,16 +6,21 @@
  *
  *     wan_config *c;
  *     WAN_TRY(wan_config_new(&c));
- *     WAN_TRY(wan_config_yaml(c, "run.yaml"));             // layer 2
- *     WAN_TRY(wan_config_word(c, "optimizer.lr=1e-4"));    // layer 3
- *     WAN_TRY(wan_config_finish(c, "pretrain"));           // presets, derived values, checks
- *     c->v.lr ...
+ *     WAN_TRY(wan_config_yaml(c, "run.yaml"));
+ *     WAN_TRY(wan_config_word(c, "optimizer.lr=1e-4"));
+ *     WAN_TRY(wan_config_finish(c, NULL));                 // defaults, presets, checks
+ *     WAN_TRY(wan_config_ranks(c, ranks, ranks_per_node)); // the global batch
+ *     ... c->v.lr ...                                      // the data are opened
+ *     WAN_TRY(wan_config_length(c, samples, step, position));
+ *     ... c->v.train_iters, c->v.warmup_iters ...
  *     wan_config_free(&c);
  *
- * Layers: defaults of the recipe (wan-data(7), Recipe defaults) < flow preset of the training mode
- * (Flow presets) < YAML < words.  Keys are DFM's; Automodel's are aliases.  A key that DFM needs and this
- * program does not is accepted and reported; any other unknown key is an error that names the
- * nearest known one.  Two names of one setting that disagree within a layer are an error.
+ * Layers: defaults of the recipe < flow preset of the training mode < YAML files < words.  Keys are
+ * those of DFM's Megatron scripts; Automodel's are other names of them, and a file that is written in
+ * Automodel's names takes Automodel's defaults.  A key that those systems need and this program does
+ * not is accepted with a reason, or refused where it would change what is learned.  Unknown keys and
+ * bad values are collected, so that one run names all of them.  Two names of one setting that
+ * disagree within a layer are an error.
  */
 #ifndef WAN_TRAIN_CONFIG_H
 #define WAN_TRAIN_CONFIG_H
@@ -40,6 +45,7 @@ typedef struct wan_train_config {
     int64_t layers, hidden, ffn, heads, head_dim, in_ch, out_ch, cross_width; /* 0: not given */
     int64_t text_dim, text_len, freq_dim;
     double eps;
+    wan_dtype compute; /* of GEMM and attention operands */
     enum wan_recompute recompute;
     int64_t tp, pp, cp, dp_shard, dp_replicate;
     int sequence_parallel;
@@ -48,10 +54,12 @@ typedef struct wan_train_config {
     int64_t capacity, window, workers;
     int shuffle;
     int64_t mock_t, mock_h, mock_w, mock_packed, mock_text, mock_samples;
-    int mock_vary;
-    /* train */
+    int mock, mock_vary;
+    /* train; train_iters is -1 until wan_config_length where the epochs say it */
+    enum wan_recipe recipe;
     int64_t train_iters, epochs, global_batch, exit_interval, max_skipped, eval_interval,
         eval_iters;
+    int64_t node_batch, micro_batch, accumulate; /* 0: not given; global_batch follows from them */
     /* optimizer, scheduler */
     double lr, min_lr, beta1, beta2, adam_eps, weight_decay, clip_grad;
     int no_decay_1d;
@@ -106,7 +114,10 @@ typedef struct wan_key {
     double lo, hi;   /* INT, REAL */
     /* ENUM, up to a name NULL; later names of one value are other spellings of it */
     const wan_word *words;
-    const char *help; /* NOTED: why it has no effect */
+    /* NOTED: the values that are accepted, "*x" for any that ends in x; NULL: any */
+    const char *only;
+    const char *help; /* NOTED: why it has no effect, or is refused */
+    int larger;       /* names that disagree: the larger value counts */
 } wan_key;
 
 /* The keys of one owner (keys_*.c). */
@@ -123,34 +134,48 @@ enum wan_model_type wan_config_key_model(int i);
 typedef struct wan_key_value {
     char *text; /* canonical */
     enum wan_key_source source;
-    const char *by; /* the name it was last set by */
+    int layer;    /* of several files the later one counts */
+    char *by;     /* the name it was last set by, or NULL */
+    char *origin; /* "recipe", "run.yaml: line 12", "command line", ... */
 } wan_key_value;
+
+typedef struct wan_config_entry wan_config_entry; /* config_priv.h */
 
 typedef struct wan_config {
     wan_train_config v;
     wan_key_value *value; /* [wan_config_n_keys()] */
-    char **noted;         /* "name=value" of accepted keys without effect, sorted */
+    char **noted;         /* "name=value: why" of accepted keys without effect, sorted */
     int n_noted;
+    wan_config_entry *entry; /* everything that was given, in order */
+    int n_entries, files;
+    char *problems; /* sentences, one a line; NULL: none */
 } wan_config;
 
 int wan_config_new(wan_config **out) WAN_MUST_CHECK;
 void wan_config_free(wan_config **c);
-/* One key from a layer.  value NULL means YAML's null: unset. */
+/* One key.  value NULL means YAML's null: unset. */
 int wan_config_set(wan_config *c, const char *key, const char *value, enum wan_key_source from)
     WAN_MUST_CHECK;
-/* "key=value", "+key=value" (Hydra's addition) or "~key" (back to the default). */
+/* "key=value", "+key=value" (Hydra's addition) or "~key" (back to the default).  -1: not of that
+ * form; an unknown key or a bad value is a problem that wan_config_finish reports. */
 int wan_config_word(wan_config *c, const char *word) WAN_MUST_CHECK;
-/* A YAML file: block and flow mappings of scalars and lists of scalars; no anchors, no tags.
- * ${oc.env:VAR} and ${oc.env:VAR,default} are replaced. */
+/* A YAML file of maps of scalars and lists, with anchors and merge keys.  ${section.key} is replaced
+ * by that key's value after all layers, ${oc.env:VAR} and ${oc.env:VAR,default} by a variable.  A
+ * later file overrides an earlier one.  -1: not YAML; the rest as for words. */
 int wan_config_yaml(wan_config *c, const char *path) WAN_MUST_CHECK;
 int wan_config_yaml_text(wan_config *c, const char *text, size_t n, const char *name)
     WAN_MUST_CHECK;
-/* Applies the flow preset of the mode ("pretrain" | "finetune"; flow.preset wins where given) to
- * flow keys nobody set, derives min_lr, lr_decay_iters, ..., checks what depends on several keys. */
+/* Reports the problems of all layers; then defaults of the recipe, of mock data and of the flow
+ * preset for keys nobody set, what follows from other keys, and checks of several keys together.
+ * mode: "pretrain", "finetune", or NULL where nobody chose (flow.preset wins where given). */
 int wan_config_finish(wan_config *c, const char *mode) WAN_MUST_CHECK;
-/* Before that, what --mock changes of keys nobody set: no checkpoints; and where the capacity of a
- * pack was given, a video of the recipe's proportions that fits it. */
-int wan_config_mock(wan_config *c) WAN_MUST_CHECK;
+/* The global batch where it was given per node, or as micro-batches of all ranks. */
+int wan_config_ranks(wan_config *c, int ranks, int ranks_per_node) WAN_MUST_CHECK;
+/* v.train_iters, v.decay_iters, v.warmup_iters and v.wsd_iters of a run over `samples` that stands
+ * at `step`, `position` samples seen: epochs are counted in samples.  The keys keep their text. */
+int wan_config_length(wan_config *c, int64_t samples, int64_t step, int64_t position)
+    WAN_MUST_CHECK;
+/* Who set a key last. */
 enum wan_key_source wan_config_source(const wan_config *c, const char *key);
 /* The value of a key that is a number, flag or enum; its canonical text. */
 double wan_config_number(const wan_config *c, const char *key);
@@ -161,6 +186,8 @@ void wan_config_fields(const wan_config *c, const wan_field *fields, void *setti
 
 /* "section:\n  key: value" for every used key, in table order; places only when asked. */
 void wan_config_print(const wan_config *c, FILE *f, int places);
+/* All of them, each with its origin, and the keys without effect, as comments. */
+void wan_config_print_origins(const wan_config *c, FILE *f);
 /* One number per key of the table that its value determines; 0 for places and keys without effect.
  * h [wan_config_n_keys()].  Ranks compare them to name the key in which they differ. */
 void wan_config_marks(const wan_config *c, uint64_t *h);

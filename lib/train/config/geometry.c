@@ -10,6 +10,7 @@
 
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
+#include "lib/train/config/config_priv.h"
 
 static int published(wan_arch *out, const wan_model *m, const char *size)
 {
@@ -46,11 +47,24 @@ static void overlay(wan_arch *out, const wan_config *c)
             wan_field_set(f, out->c, wan_config_number(c, f->key));
 }
 
+/* The resolved number goes where none was given. */
 static int set(wan_config *c, const char *key, double value)
 {
-    char text[32];
-    snprintf(text, sizeof text, "%.17g", value);
-    return wan_config_set(c, key, text, WAN_FROM_PRESET);
+    if (wan_config_source(c, key) > WAN_FROM_PRESET && wan_config_number(c, key) != 0)
+        return 0;
+    return wan_config_derive_real(c, key, value, "model.size, or the weights");
+}
+
+/* The width: what is given, else what heads and their width give, else as it was. */
+static int set_width(wan_arch *out, const wan_config *c, const wan_arch *base)
+{
+    const wan_train_config *v = &c->v;
+    wan_sizes z;
+    wan_model_sizes(&z, base);
+    if (!out->model->set_width || (v->heads && v->head_dim && !v->hidden))
+        return 0;
+    return out->model->set_width(out->c, v->hidden ? v->hidden : z.width, v->heads != 0,
+                                 v->head_dim != 0);
 }
 
 static int compare(const wan_arch *mine, const wan_arch *its, const char *weights)
@@ -67,19 +81,17 @@ int wan_geometry(wan_arch *out, wan_config *c, const char *weights)
 {
     const char *type = wan_config_text(c, "model.type");
     const wan_model *m = wan_model_find(type);
-    const wan_train_config *v = &c->v;
     wan_arch base;
     wan_sizes z;
     if (!m)
         return wan_err("model.type=%s: there is no such model", type);
     WAN_TRY(start_from(&base, c, m, weights));
-    if (base.model != m && wan_config_source(c, "model.type") != WAN_FROM_DEFAULT)
+    if (base.model != m && wan_config_source(c, "model.type") > WAN_FROM_PRESET)
         return wan_err("model.type=%s, but %s holds a model of type %s", type,
                        weights ? weights : "the folder", base.model->type);
     *out = base;
     overlay(out, c);
-    if (v->hidden && out->model->set_width)
-        WAN_TRY(out->model->set_width(out->c, v->hidden, v->heads != 0, v->head_dim != 0));
+    WAN_TRY(set_width(out, c, &base));
     if (weights)
         WAN_TRY(compare(out, &base, weights));
     WAN_TRY(out->model->check(out->c));

@@ -24,6 +24,10 @@
     { ROW(n, al, WAN_KEY_INT, f, d, h), .lo = l, .hi = u, .class = WAN_KEY_PLACE }
 /* accepted without effect; h is why it has none */
 #define NOTED(n, h) { .name = n, .kind = WAN_KEY_ANY, .class = WAN_KEY_NOTED, .help = h }
+/* the same, but only with one of these values, separated by blanks */
+#define ONLY(n, o, h) \
+    { .name = n, .kind = WAN_KEY_ANY, .class = WAN_KEY_NOTED, .only = o, .help = h }
+#define REFUSED(n, h) ONLY(n, "", h)
 #define MANY 1e15
 
 /* model: WAN_MODEL_ANY, or the only model.type that has these keys. */

@@ -7,6 +7,7 @@
 static const wan_word starts[] = { { "auto", WAN_START_AUTO },
                                    { "pretrain", WAN_START_PRETRAIN },
                                    { "finetune", WAN_START_FINETUNE },
+                                   { "automodel", WAN_START_AUTOMODEL },
                                    { 0, 0 } };
 static const wan_word dists[] = {
     { "uniform", WAN_FLOW_UNIFORM }, { "logit_normal", WAN_FLOW_LOGIT_NORMAL },
@@ -18,8 +19,9 @@ static const wan_word reductions[] = { { "sample", WAN_MEAN_SAMPLE },
                                        { 0, 0 } };
 
 static const wan_key keys[] = {
-    ENUM("flow.preset", 0, preset, "auto", starts,
-         "numbers that flow keys not given take (auto: --training-mode)"),
+    ENUM(
+        "flow.preset", 0, preset, "auto", starts,
+        "numbers that flow keys not given take: of DFM's two presets or of Automodel's pipeline (auto: --training-mode, else what train.recipe starts from)"),
     ENUM("flow.timestep_sampling", "flow_matching.timestep_sampling", sampling, "uniform", dists,
          "distribution of u, from which sigma is shifted (mix: lognorm, with mix_uniform_ratio)"),
     REAL("flow.logit_mean", "flow_matching.logit_mean", logit_mean, "0", -20, 20, "logit_normal"),
@@ -40,13 +42,22 @@ static const wan_key keys[] = {
     REAL("flow.cfg_dropout_prob", "flow_matching.cfg_dropout_prob", cfg_dropout, "0.1", 0, 1,
          "part of the samples that are trained without their caption"),
 
-    NOTED("flow.i2v_prob", "the model is text to video"),
-    NOTED("flow_matching.i2v_prob", "the model is text to video"),
-    NOTED("flow_matching.use_sigma_noise", "timestep_sampling decides"),
+    ONLY("flow.i2v_prob", "0 0.0", "the model is text to video"),
+    NOTED(
+        "flow_matching.i2v_prob",
+        "Automodel's simple adapter trains WAN from text alone whatever this says, and so does this "
+        "run"),
+    ONLY("flow_matching.use_sigma_noise", "true",
+         "false is uniform sigma without shift: flow.timestep_sampling=uniform flow.shift=1"),
+    ONLY("flow_matching.adapter_type", "simple", "another adapter feeds another model"),
+    REFUSED("flow_matching.adapter_kwargs.*", "the simple adapter has no settings"),
+    ONLY("flow_matching.loss_weighting_scheme", "linear",
+         "the weight is 1 + shift sigma, or 1 without flow.use_loss_weighting"),
+    NOTED("flow_matching.beta_alpha", "timestep_sampling is not beta"),
+    NOTED("flow_matching.beta_beta", "timestep_sampling is not beta"),
+    ONLY("flow_matching.num_train_timesteps", "1000 1000.0", "the timestep is 1000 sigma"),
+    ONLY("flow.num_train_timesteps", "1000 1000.0", "the timestep is 1000 sigma"),
     NOTED("flow_matching.log_interval", "every step is logged"),
     NOTED("flow_matching.summary_log_interval", "every step is logged"),
-    NOTED("flow_matching.adapter_type", "the model is WAN 2.1"),
-    NOTED("flow_matching.num_train_timesteps", "the timestep is 1000 sigma"),
-    NOTED("flow.num_train_timesteps", "the timestep is 1000 sigma"),
 };
 WAN_KEYS(wan_keys_flow, keys, WAN_MODEL_ANY);

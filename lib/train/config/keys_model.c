@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keys_model.c - the transformer, whichever it is: what it starts from, its size, precision and recompute.
+ * keys_model.c - the transformer, whichever it is: what it starts from, its size,
+ * precision and recompute.
  */
 #include "lib/train/config/keys.h"
 
@@ -15,6 +16,11 @@ static const wan_word recomputes[] = {
     { "full", WAN_RECOMPUTE_FULL }, { "false", WAN_RECOMPUTE_NONE },
     { "true", WAN_RECOMPUTE_FULL }, { 0, 0 }
 };
+static const wan_word computes[] = { { "bf16", WAN_BF16 },       { "fp32", WAN_F32 },
+                                     { "bfloat16", WAN_BF16 },   { "torch.bfloat16", WAN_BF16 },
+                                     { "bf16_mixed", WAN_BF16 }, { "bf16-mixed", WAN_BF16 },
+                                     { "float32", WAN_F32 },     { "torch.float32", WAN_F32 },
+                                     { "32", WAN_F32 },          { 0, 0 } };
 
 static const wan_key keys[] = {
     ENUM("model.type", "model.model_type data.dataloader.model_type", model_type, "wan", types,
@@ -37,31 +43,39 @@ static const wan_key keys[] = {
     INT("model.in_channels", 0, in_ch, "0", 0, 1024, "latent channels in (0: as above)"),
     INT("model.out_channels", 0, out_ch, "0", 0, 1024, "latent channels out (0: as above)"),
     REAL("model.layernorm_epsilon", 0, eps, "1e-06", 1e-12, 1e-2, "epsilon of all norms"),
-    ENUM("model.recompute_granularity",
-         "fsdp.activation_checkpointing ddp.activation_checkpointing "
-         "model.pipeline_spec.enable_gradient_checkpointing",
-         recompute, "none", recomputes,
-         "activations recomputed in the backward pass, in every block"),
+    ENUM("model.compute_dtype", "mixed_precision", compute, "bf16", computes,
+         "type of GEMM and attention operands; --precision overrides it"),
+    { ROW("model.recompute_granularity",
+          "fsdp.activation_checkpointing ddp.activation_checkpointing "
+          "model.pipeline_spec.enable_gradient_checkpointing",
+          WAN_KEY_ENUM, recompute, "none",
+          "activations recomputed in the backward pass, in every block"),
+      .words = recomputes, .larger = 1 },
 
-    NOTED("model.pipeline_dtype", "--precision decides"),
-    NOTED("model.params_dtype", "--precision decides"),
-    NOTED("model.bf16", "--precision decides"),
-    NOTED("model.fp16", "--precision decides"),
     NOTED("model.torch_dtype", "masters are fp32"),
-    NOTED("model.compute_dtype", "--precision decides"),
-    NOTED("mixed_precision", "--precision decides"),
+    NOTED("model.pipeline_dtype", "model.compute_dtype decides"),
+    NOTED("model.params_dtype", "masters are fp32"),
+    NOTED("model.bf16", "model.compute_dtype decides"),
+    ONLY("model.fp16", "false", "the operands are bf16 or fp32"),
+    ONLY("model.attention_dropout", "0 0.0", "the model has no dropout"),
+    ONLY("model.hidden_dropout", "0 0.0", "the model has no dropout"),
+    NOTED("model.bias_activation_fusion", "the activation is tanh-GELU either way"),
+    ONLY("model.pipeline_spec.transformer_cls", "WanTransformer3DModel", "it is another model"),
+    ONLY("model.pipeline_spec.pipeline_cls", "WanPipeline", "it is another model"),
+    NOTED("model.pipeline_spec.*", "the transformer alone is loaded"),
+    REFUSED("model.stage", "WAN 2.2 has two transformers, which cannot be trained yet"),
+    REFUSED("model.boundary_ratio", "WAN 2.2 has two transformers, which cannot be trained yet"),
+    ONLY("model.transformer_engine_fp8", "false", "products are bf16 or fp32"),
+    NOTED("model.transformer_engine_linear", "the kernels decide"),
+    NOTED("model.compact_fused_qkv_projections", "the kernels decide"),
     NOTED("model.qkv_format", "tokens are always packed"),
     NOTED("model.seq_length", "dataset.seq_length is the capacity"),
     NOTED("model.vocab_size", "the transformer has no vocabulary"),
     NOTED("model.recompute_method", "recompute applies to every block"),
     NOTED("model.recompute_num_layers", "recompute applies to every block"),
-    NOTED("model.bias_activation_fusion", "the activation is tanh-GELU either way"),
     NOTED("model.apply_rope_fusion", "kernels are always fused"),
     NOTED("model.attention_backend", "the device decides"),
-    NOTED("model.attention_dropout", "the model has no dropout"),
-    NOTED("model.hidden_dropout", "the model has no dropout"),
     NOTED("model.cache_dir", "nothing is downloaded"),
-    NOTED("model.pipeline_spec.*", "the model is WAN 2.1"),
     NOTED("model.fuse_qkv_projections", "the kernels decide"),
 };
 WAN_KEYS(wan_keys_model, keys, WAN_MODEL_ANY);

@@ -4,34 +4,61 @@
  */
 #include "lib/train/config/keys.h"
 
+static const wan_word recipes[] = { { "auto", WAN_RECIPE_AUTO },
+                                    { "megatron", WAN_RECIPE_MEGATRON },
+                                    { "automodel", WAN_RECIPE_AUTOMODEL },
+                                    { 0, 0 } };
+
 static const wan_key keys[] = {
-    INT("train.train_iters", "step_scheduler.max_steps", train_iters, "10000", 0, MANY, "steps"),
+    ENUM("train.recipe", 0, recipe, "auto", recipes,
+         "whose defaults keys take that nobody gives: those of DFM's Megatron recipe or of "
+         "Automodel (auto: Automodel's where a file uses its names)"),
+    INT("train.train_iters", "step_scheduler.max_steps", train_iters, "10000", -1, MANY,
+        "steps of the run (-1: as many as train.epochs takes, which is what happens where only the "
+        "epochs are given)"),
     INT("train.epochs", "step_scheduler.num_epochs training.num_epochs", epochs, "0", 0, MANY,
-        "stop after this many passes over the data, if that comes first (0: no limit)"),
+        "passes over the data, counted in samples (0: no limit); with train_iters the earlier of both "
+        "ends the run"),
     INT("train.global_batch_size", "dataset.global_batch_size step_scheduler.global_batch_size",
         global_batch, "4", 1, 1 << 24,
         "SAMPLES of one optimizer step, over all ranks (in DFM: packs)"),
+    RUN("train.batch_size_per_node", "batch.batch_size_per_node", node_batch, "0", 0, 1 << 24,
+        "global batch as samples of one machine (0: not given that way)"),
+    RUN("train.micro_batch_size",
+        "dataset.micro_batch_size step_scheduler.local_batch_size data.dataloader.batch_size",
+        micro_batch, "0", 0, 1 << 24,
+        "samples of one rank at a time, where the global batch follows from them; else without "
+        "effect, because a micro-batch is one pack"),
+    RUN("train.gradient_accumulation_steps",
+        "gradient_accumulation_steps step_scheduler.gradient_accumulation_steps", accumulate, "0",
+        0, 1 << 24,
+        "the global batch is this many micro-batches of every rank (0: not given that way)"),
     RUN("train.exit_interval", 0, exit_interval, "0", 0, MANY,
         "write a checkpoint and exit with status 75 when the step is a multiple (0: never)"),
     INT("train.max_skipped", 0, max_skipped, "10", 0, MANY,
         "steps in a row with a loss or gradient that is not finite, which are skipped, before the "
         "run is given up"),
-    INT("train.eval_interval", 0, eval_interval, "2000", 0, MANY,
+    INT("train.eval_interval", "step_scheduler.val_every_steps", eval_interval, "2000", 0, MANY,
         "steps between validations on the val split (0: none)"),
     INT("train.eval_iters", 0, eval_iters, "32", 0, MANY, "global batches of one validation"),
 
-    RUN("logger.log_interval", "step_scheduler.log_every logging.log_every", log_interval, "10", 1,
-        MANY, "steps between lines for people on standard error"),
+    RUN("logger.log_interval",
+        "step_scheduler.log_every step_scheduler.log_remote_every_steps logging.log_every",
+        log_interval, "10", 1, MANY, "steps between lines for people on standard error"),
     INT("rng.seed", "seed", seed, "1234", 0, 9e15, "seed of everything random"),
     PLACE("debug.batch", 0, debug_batch, "",
           "safetensors file with the batches to train on instead of the dataset"),
     PLACE("debug.dump", 0, debug_dump, "",
           "safetensors file for prediction, loss and gradients of the first step"),
 
-    NOTED("train.micro_batch_size", "a micro-batch is one pack"),
-    NOTED("step_scheduler.local_batch_size", "a micro-batch is one pack"),
-    NOTED("batch.batch_size_per_node", "a micro-batch is one pack"),
-    NOTED("gradient_accumulation_steps", "follows from the packs of a global batch"),
+    NOTED("step_scheduler.gc_every_steps", "there is no garbage collector"),
+    NOTED("step_scheduler.loss_average_window_steps", "every step is in the metrics"),
+    NOTED("step_scheduler.validate_on_checkpoint", "train.eval_interval decides"),
+    ONLY("step_scheduler.save_checkpoint_every_epoch", "false",
+         "checkpoint.save_interval counts steps"),
+    NOTED("step_scheduler.preemption_signal", "signals always end a run with a checkpoint"),
+    ONLY("recipe", "*TrainDiffusionRecipe", "another recipe trains another model"),
+    ONLY("recipe._target_", "*TrainDiffusionRecipe", "another recipe trains another model"),
     NOTED("train.empty_unused_memory_level", "memory is allocated once"),
     NOTED("train.manual_gc", "there is no garbage collector"),
     NOTED("train.manual_gc_interval", "there is no garbage collector"),
@@ -42,6 +69,8 @@ static const wan_key keys[] = {
     NOTED("rng.data_parallel_random_init", "every sample has its own random numbers"),
     NOTED("rng.te_rng_tracker", "every sample has its own random numbers"),
     NOTED("profiling.*", "see wan-train(1)"),
-    NOTED("performance.*", "the loss is always checked"),
+    NOTED("performance.*", "the loss is always checked, the clip is one pass over all gradients"),
+    NOTED("ci.*", "it says how the other system's tests run it"),
+    REFUSED("peft.*", "adapters (LoRA) cannot be trained yet"),
 };
 WAN_KEYS(wan_keys_run, keys, WAN_MODEL_ANY);

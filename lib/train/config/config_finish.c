@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * config_finish.c - what nobody gave: defaults of the recipe, of mock data and of the flow preset,
+ * the global batch, the lengths of the run; and checks of several keys together.
+ */
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/train/config/config_priv.h"
+
+static int given(const wan_config *c, const char *key)
+{
+    return wan_config_source(c, key) > WAN_FROM_PRESET;
+}
+
+/* Whether a key of that section was given, under the name that it has there. */
+static int given_in(const wan_config *c, const char *section, enum wan_key_source from)
+{
+    size_t n = strlen(section);
+    for (int i = 0; i < c->n_entries; i++)
+        if (c->entry[i].source == from && !strncmp(c->entry[i].key, section, n))
+            return 1;
+    return 0;
+}
+
+static int derive_absent(wan_config *c, const char *key, const char *value, const char *origin)
+{
+    return given(c, key) ? 0 : wan_config_derive(c, key, value, origin);
+}
+
+/* ---- problems ---- */
+
+static int report(wan_config *c)
+{
+    WAN_TRY(wan_config_resolve(c));
+    for (int i = 0; i < c->n_entries; i++) {
+        const wan_config_entry *e = &c->entry[i];
+        if (!e->unknown || e->asked)
+            continue;
+        wan_config_unknown(e->key);
+        WAN_TRY(wan_config_problem(c, e));
+    }
+    return c->problems ? wan_err("%s", c->problems) : 0;
+}
+
+/* Keys that only one model has name the model, where nobody does; another model refuses them. */
+static int check_model(wan_config *c)
+{
+    int said = given(c, "model.type");
+    for (int i = 0; i < wan_config_n_keys(); i++) {
+        const enum wan_model_type only = wan_config_key_model(i);
+        if (only == WAN_MODEL_ANY || only == c->v.model_type ||
+            c->value[i].source <= WAN_FROM_PRESET)
+            continue;
+        const char *key = wan_config_key(i)->name;
+        if (said || only != WAN_MODEL_DIT)
+            return wan_err("%s is no key of the model that model.type names", key);
+        return wan_err("%s is a key of DFM's DiT recipe; model.type dit: not supported yet", key);
+    }
+    if (c->v.model_type == WAN_MODEL_DIT)
+        return wan_err("model.type dit: not supported yet");
+    return 0;
+}
+
+/* ---- defaults ---- */
+
+/* Automodel's defaults where they differ from the table's, which are those of DFM's Megatron recipe.
+ * "sections": only with an lr_scheduler section; without one the rate is constant. */
+static const struct {
+    const char *key, *value;
+} automodel[] = {
+    { "train.train_iters", "-1" },
+    { "optimizer.lr", "5e-06" },
+    { "optimizer.adam_beta2", "0.999" },
+    { "optimizer.weight_decay", "0.01" },
+    { "rng.seed", "42" },
+    { "logger.log_interval", "1" },
+    { "checkpoint.save", "checkpoints" },
+    { "dataset.F_latents", "16" },
+    { "dataset.H_latents", "30" },
+    { "dataset.W_latents", "52" },
+    { "dataset.context_seq_len", "77" },
+};
+
+static int is_automodel(const wan_config *c)
+{
+    static const char *const sections[] = { "step_scheduler.", "optim.",   "lr_scheduler.",
+                                            "flow_matching.",  "fsdp.",    "data.dataloader.",
+                                            "batch.",          "training." };
+    enum wan_key_source from = c->files ? WAN_FROM_YAML : WAN_FROM_WORD;
+    if (c->v.recipe != WAN_RECIPE_AUTO)
+        return c->v.recipe == WAN_RECIPE_AUTOMODEL;
+    for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
+        if (given_in(c, sections[i], from))
+            return 1;
+    return 0;
+}
+
+static int automodel_rate(wan_config *c, const char *origin)
+{
+    if (!given_in(c, "lr_scheduler.", WAN_FROM_YAML) &&
+        !given_in(c, "lr_scheduler.", WAN_FROM_WORD)) {
+        WAN_TRY(derive_absent(c, "scheduler.lr_decay_style", "constant", origin));
+        return derive_absent(c, "scheduler.lr_warmup_iters", "0", origin);
+    }
+    if (!given(c, "optimizer.min_lr"))
+        WAN_TRY(wan_config_derive_real(c, "optimizer.min_lr", 0.01 * c->v.lr, origin));
+    if (!given(c, "scheduler.lr_warmup_init"))
+        WAN_TRY(wan_config_derive_real(c, "scheduler.lr_warmup_init", 0.1 * c->v.lr, origin));
+    return derive_absent(c, "scheduler.lr_wsd_decay_style", "cosine", origin);
+}
+
+static int apply_recipe(wan_config *c)
+{
+    static const char origin[] = "Automodel's recipe";
+    if (is_automodel(c)) {
+        WAN_TRY(wan_config_derive(c, "train.recipe", "automodel", "the names of the keys"));
+        for (size_t i = 0; i < sizeof automodel / sizeof automodel[0]; i++)
+            WAN_TRY(derive_absent(c, automodel[i].key, automodel[i].value, origin));
+        WAN_TRY(automodel_rate(c, origin));
+        if (!given(c, "train.epochs") && !given(c, "train.train_iters"))
+            return wan_config_derive(c, "train.epochs", "10", origin);
+        return 0;
+    }
+    WAN_TRY(wan_config_derive(c, "train.recipe", "megatron",
+                              given(c, "train.recipe") ? "given" : "the names of the keys"));
+    if (c->v.epochs > 0)
+        return derive_absent(c, "train.train_iters", "-1", "train.epochs");
+    return 0;
+}
+
+/* One row per key of the flow presets: DFM's Megatron scripts, and Automodel's pipeline. */
+static const struct {
+    const char *key, *pretrain, *finetune, *automodel;
+} presets[] = {
+    { "flow.timestep_sampling", "logit_normal", "uniform", "logit_normal" },
+    { "flow.logit_mean", "0", "0", "0" },
+    { "flow.logit_std", "1.5", "1", "1" },
+    { "flow.shift", "2.5", "3", "3" },
+    { "flow.mix_uniform_ratio", "0.2", "0.1", "0.1" },
+    { "flow.sigma_min", "0", "0", "0" },
+    { "flow.sigma_max", "1", "1", "1" },
+    { "flow.use_loss_weighting", "true", "true", "true" },
+};
+
+static int apply_preset(wan_config *c, const char *mode)
+{
+    if (c->v.preset == WAN_START_AUTO) {
+        const char *from = mode ? "--training-mode" : "train.recipe";
+        if (!mode)
+            mode = c->v.recipe == WAN_RECIPE_AUTOMODEL ? "automodel" : "finetune";
+        WAN_TRY(wan_config_derive(c, "flow.preset", mode, from));
+    }
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        const char *value = c->v.preset == WAN_START_PRETRAIN   ? presets[i].pretrain
+                            : c->v.preset == WAN_START_FINETUNE ? presets[i].finetune
+                                                                : presets[i].automodel;
+        WAN_TRY(derive_absent(c, presets[i].key, value, "flow.preset"));
+    }
+    return 0;
+}
+
+/* Automodel names mock data by the function that makes them. */
+static int mock_loader(const wan_config *c)
+{
+    static const char name[] = "build_mock_dataloader";
+    const size_t m = sizeof name - 1;
+    for (int i = 0; i < c->n_entries; i++) {
+        const wan_config_entry *e = &c->entry[i];
+        size_t n = e->text ? strlen(e->text) : 0;
+        if (!strcmp(e->key, "data.dataloader._target_") && n >= m && !strcmp(e->text + n - m, name))
+            return 1;
+    }
+    return 0;
+}
+
+/* No checkpoints; and where the capacity of a pack was given, a video of the recipe's proportions
+ * that fits it. */
+static int apply_mock(wan_config *c)
+{
+    static const char *const key[3] = { "dataset.F_latents", "dataset.H_latents",
+                                        "dataset.W_latents" };
+    const int64_t full[3] = { c->v.mock_t, c->v.mock_h / 2, c->v.mock_w / 2 };
+    double part = cbrt((double)c->v.capacity / (double)(full[0] * full[1] * full[2]));
+    WAN_TRY(derive_absent(c, "checkpoint.save", "", "mock data"));
+    if (!given(c, "dataset.seq_length") || part >= 1)
+        return 0;
+    for (int i = 0; i < 3; i++)
+        if (given(c, key[i]))
+            return 0;
+    for (int i = 0; i < 3; i++) {
+        int64_t n = (int64_t)((double)full[i] * part);
+        WAN_TRY(
+            wan_config_derive_int(c, key[i], (n > 0 ? n : 1) * (i ? 2 : 1), "dataset.seq_length"));
+    }
+    return 0;
+}
+
+/* A name on the HuggingFace hub that is no folder here: where no weights are needed, it stands for
+ * the published size. */
+static int apply_hub_name(wan_config *c)
+{
+    const char *name = c->v.model_path;
+    const char *size = strstr(name, "Wan2.1-T2V-14B")    ? "14B"
+                       : strstr(name, "Wan2.1-T2V-1.3B") ? "1.3B"
+                                                         : NULL;
+    const char *slash = strchr(name, '/');
+    if (!slash || slash == name || *name == '.' || strchr(slash + 1, '/') ||
+        access(name, F_OK) == 0)
+        return 0; /* not "owner/model" */
+    if (!c->v.mock && c->v.model_mode != WAN_START_PRETRAIN)
+        return wan_err("model.pretrained_model_name_or_path: %s: no such folder, and nothing is "
+                       "downloaded (huggingface-cli download %s --local-dir DIR does)",
+                       name, name);
+    if (!size)
+        return wan_err("model.pretrained_model_name_or_path: %s: no such folder, and it is not the "
+                       "name of a published WAN 2.1 text-to-video model",
+                       name);
+    if (!given(c, "model.size"))
+        WAN_TRY(wan_config_derive(c, "model.size", size, "model.pretrained_model_name_or_path"));
+    WAN_TRY(wan_config_note(c, "model.pretrained_model_name_or_path", name,
+                            "it is not on this machine; its size is used, the weights are random"));
+    WAN_TRY(wan_config_derive(c, "model.mode", "pretrain", "no weights on this machine"));
+    return wan_config_derive(c, "model.pretrained_model_name_or_path", "", "not on this machine");
+}
+
+/* ---- checks ---- */
+
+static int check_together(const wan_train_config *v)
+{
+    if (v->sigma_min >= v->sigma_max)
+        return wan_err("flow.sigma_min %g is not below flow.sigma_max %g", v->sigma_min,
+                       v->sigma_max);
+    if (v->min_lr > v->lr)
+        return wan_err("optimizer.min_lr %g is above optimizer.lr %g", v->min_lr, v->lr);
+    if (v->warmup_init > v->lr)
+        return wan_err("scheduler.lr_warmup_init %g is above optimizer.lr %g", v->warmup_init,
+                       v->lr);
+    if (v->cross_width && v->hidden && v->cross_width != v->hidden)
+        return wan_err("model.crossattn_emb_size %lld is not model.hidden_size %lld",
+                       (long long)v->cross_width, (long long)v->hidden);
+    if (v->sequence_parallel && v->tp == 1)
+        return wan_err("model.sequence_parallel needs model.tensor_model_parallel_size > 1");
+    return 0;
+}
+
+/* DIR/LATEST is the newest checkpoint in DIR, as Automodel writes it. */
+static int strip_latest(wan_config *c)
+{
+    static const char leaf[] = "/LATEST";
+    const size_t n = strlen(c->v.load), m = sizeof leaf - 1;
+    if (n <= m || strcmp(c->v.load + n - m, leaf))
+        return 0;
+    char *dir = strndup(c->v.load, n - m);
+    int rc = dir ? wan_config_derive(c, "checkpoint.load", dir, "the newest in it")
+                 : wan_err("out of memory");
+    free(dir);
+    return rc;
+}
+
+int wan_config_finish(wan_config *c, const char *mode)
+{
+    wan_train_config *v = &c->v;
+    WAN_TRY(report(c));
+    WAN_TRY(check_model(c));
+    WAN_TRY(apply_recipe(c));
+    if (mock_loader(c) && wan_config_source(c, "dataset.path") != WAN_FROM_WORD)
+        WAN_TRY(derive_absent(c, "dataset.mock", "true", "data.dataloader._target_"));
+    if (v->mock)
+        WAN_TRY(apply_mock(c));
+    WAN_TRY(apply_hub_name(c));
+    WAN_TRY(apply_preset(c, mode));
+    if (v->min_lr < 0)
+        WAN_TRY(wan_config_derive_real(c, "optimizer.min_lr", 0.1 * v->lr, "optimizer.lr"));
+    WAN_TRY(strip_latest(c));
+    WAN_TRY(check_together(v));
+    return v->train_iters < 0 && v->epochs > 0 ? 0 : wan_config_length(c, 0, 0, 0);
+}
+
+/* ---- the global batch ---- */
+
+/* Whether micro-batches say the global batch: Automodel's, or with their number. */
+static int batch_of_micro(const wan_config *c)
+{
+    return c->v.accumulate > 0 ||
+           (c->v.recipe == WAN_RECIPE_AUTOMODEL && given(c, "train.micro_batch_size") &&
+            !given(c, "train.global_batch_size"));
+}
+
+int wan_config_ranks(wan_config *c, int ranks, int ranks_per_node)
+{
+    const wan_train_config *v = &c->v;
+    const int64_t model = v->tp * v->pp * v->cp, dp = ranks > model ? ranks / model : 1;
+    const int64_t nodes = (ranks + ranks_per_node - 1) / ranks_per_node;
+    const int64_t micro = v->micro_batch ? v->micro_batch : 1;
+    const char *origin = v->node_batch ? "train.batch_size_per_node" : "micro-batches of all ranks";
+    int64_t batch = v->node_batch ? v->node_batch * nodes : micro * dp;
+    batch *= v->accumulate ? v->accumulate : 1;
+    if (v->micro_batch && (v->node_batch || !batch_of_micro(c)))
+        WAN_TRY(wan_config_note(c, "train.micro_batch_size",
+                                wan_config_text(c, "train.micro_batch_size"),
+                                "a micro-batch is one pack, filled by tokens; the global batch is "
+                                "the same"));
+    if (!v->node_batch && !batch_of_micro(c))
+        return 0;
+    if (!given(c, "train.global_batch_size"))
+        return wan_config_derive_int(c, "train.global_batch_size", batch, origin);
+    if (batch == v->global_batch)
+        return 0;
+    return wan_err("train.global_batch_size %lld is not the %lld of %s (%d rank%s, %lld node%s)",
+                   (long long)v->global_batch, (long long)batch, origin, ranks,
+                   ranks == 1 ? "" : "s", (long long)nodes, nodes == 1 ? "" : "s");
+}
+
+/* ---- lengths ---- */
+
+static int64_t number(const wan_config *c, const char *key)
+{
+    return strtoll(wan_config_text(c, key), NULL, 10);
+}
+
+/* Steps from `step` on until the samples of all epochs have been seen; INT64_MAX when that is more
+ * than can be counted. */
+static int64_t epoch_steps(const wan_train_config *v, int64_t samples, int64_t step,
+                           int64_t position)
+{
+    int64_t total;
+    if (__builtin_mul_overflow(v->epochs, samples, &total))
+        return INT64_MAX;
+    int64_t left = total > position ? total - position : 0;
+    int64_t steps = left / v->global_batch + (left % v->global_batch > 0);
+    return steps > INT64_MAX - step ? INT64_MAX : step + steps;
+}
+
+static int64_t warmup(const wan_config *c)
+{
+    const wan_train_config *v = &c->v;
+    int64_t n = number(c, "scheduler.lr_warmup_iters");
+    if (v->warmup_fraction > 0)
+        return (int64_t)llround(v->warmup_fraction * (double)v->decay_iters);
+    if (n >= 0)
+        return n;
+    if (v->recipe == WAN_RECIPE_AUTOMODEL)
+        return v->decay_iters / 10 < 1000 ? v->decay_iters / 10 : 1000;
+    /* the recipe's 2000 of 10000, kept in proportion for shorter runs */
+    return v->decay_iters / 5 < 2000 ? v->decay_iters / 5 : 2000;
+}
+
+int wan_config_length(wan_config *c, int64_t samples, int64_t step, int64_t position)
+{
+    wan_train_config *v = &c->v;
+    int64_t n = number(c, "train.train_iters");
+    if (v->epochs > 0 && samples > 0) {
+        int64_t end = epoch_steps(v, samples, step, position);
+        n = n < 0 || end < n ? end : n;
+    }
+    if (n < 0)
+        return wan_err("the run has no end: neither train.train_iters nor train.epochs is given");
+    v->train_iters = n;
+    v->decay_iters = number(c, "scheduler.lr_decay_iters");
+    if (!v->decay_iters)
+        v->decay_iters = n;
+    v->warmup_iters = warmup(c);
+    v->wsd_iters = number(c, "scheduler.lr_wsd_decay_iters");
+    if (v->lr_style == WAN_LR_WSD && !v->wsd_iters && v->recipe == WAN_RECIPE_AUTOMODEL)
+        v->wsd_iters = v->decay_iters > 10 ? v->decay_iters / 10 : 1;
+    if (v->wsd_iters > v->decay_iters)
+        return wan_err("scheduler.lr_wsd_decay_iters %lld exceeds scheduler.lr_decay_iters %lld",
+                       (long long)v->wsd_iters, (long long)v->decay_iters);
+    if (v->lr_style == WAN_LR_WSD && v->wsd_iters == 0)
+        return wan_err("scheduler.lr_decay_style WSD needs scheduler.lr_wsd_decay_iters");
+    return 0;
+}

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Configuration as a user of DFM, Automodel or neither writes it: files, flags, lengths, batches, origins.
+. "$TOP/tests/lib.sh"
+export OMP_NUM_THREADS=1
+S="model.num_layers=1 model.hidden_size=32 model.num_attention_heads=2 model.ffn_hidden_size=64 model.text_dim=64
+model.freq_dim=64 dataset.F_latents=1 dataset.H_latents=4 dataset.W_latents=4"
+train() { wan-train -q --mock $S --metrics /dev/null "$@"; }
+plan() { wan-train --mock --plan --memory 999G $S "$@" 2>&1; }
+says() { # says REGEX command...: what it prints holds a line like that
+    local re=$1; shift; "$@" >says.out 2>&1; grep -Eq -- "$re" says.out
+}
+
+# lengths and rates
+cat >epochs.yaml <<'Y'
+step_scheduler: {global_batch_size: 2, local_batch_size: 1, num_epochs: 100}
+Y
+ok "num_epochs alone is the length of the run" says '^run +51200 steps, 100 epochs$' plan epochs.yaml
+ok "at Automodel's constant rate" says '^rate +warm-up of 0 steps, then constant: 5e-06 first, 5e-06 last$' plan epochs.yaml
+cat >cosine.yaml <<'Y'
+step_scheduler: {global_batch_size: 2, num_epochs: 1}
+optim: {learning_rate: 5e-5}
+lr_scheduler: {lr_decay_style: cosine, lr_warmup_steps: 0, min_lr: 1e-6}
+Y
+ok "its cosine ends at the smallest rate" says 'cosine: 5e-05 first, 1.302e-06 last' plan cosine.yaml dataset.mock_samples=40
+ok "in the run too" wan-train -q --mock $S cosine.yaml dataset.mock_samples=40 --metrics c.json
+ok "20 steps, from 5e-5 to 1.3e-6" jq -se 'length == 20 and .[0].lr == 5e-5 and (.[19].lr - 1.302e-6 | fabs) < 1e-9' c.json
+ok "a Megatron run keeps its warm-up in proportion" says 'warm-up of 20 steps' plan train.train_iters=100
+ok "epochs are counted in samples: 7 steps of 4" train dataset.mock_samples=28 train.epochs=1 train.global_batch_size=4 checkpoint.save=run
+ok "the next one in batches of 2" wan-train -q --mock $S dataset.mock_samples=28 train.epochs=2 train.global_batch_size=2 \
+    checkpoint.save=run --metrics e.json
+ok "ends at 56 samples" [ "$(jq -c '[.step,.consumed_samples,.epoch]' e.json | tail -n 1)" = "[21,56,2]" ]
+
+# the global batch
+printf 'batch:\n  batch_size_per_node: 8\n' >node.yaml
+ok "a batch per node" says '^step +8 samples' plan node.yaml
+ok "on two ranks of one node too" says '^step +8 samples' mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 \
+    wan-train --mock --plan --memory 999G $S node.yaml
+ok "micro-batches of two ranks" says '^step +12 samples' mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 \
+    wan-train --mock --plan --memory 999G $S train.gradient_accumulation_steps=3 train.micro_batch_size=2
+fails 2 'global_batch_size 5 is not the 3 of micro-batches' "a batch that contradicts them" \
+    train train.global_batch_size=5 gradient_accumulation_steps=3
+ok "a micro-batch that says nothing is named with the reason" says \
+    'accepted without effect: train.micro_batch_size=2: a micro-batch is one pack' plan train.micro_batch_size=2
+
+# geometry
+ok "heads alone do not widen the model" says 'width 1536, 16 heads' wan-train --mock --plan --memory 999G model.num_attention_heads=16
+ok "the width alone keeps the heads' width" says 'width 256, 2 heads' wan-train --mock --plan --memory 999G model.hidden_size=256
+fails 1 'hidden_size 1536 is not heads x kv_channels' "heads that do not divide it" \
+    wan-train --mock --plan model.num_attention_heads=7
+
+# what is wrong is named at once
+cat >bad.yaml <<'Y'
+train:
+  iters: 3
+optimizer:
+  lr: fast
+  lrr: 1
+Y
+fails 2 'bad.yaml: line 2: unknown key "train.iters"; the nearest' "an unknown key" train bad.yaml seeed=1
+ok "and another" grep -q 'bad.yaml: line 5: unknown key "optimizer.lrr"; the nearest known key is "optimizer.lr"' fails.err
+ok "and a bad value" grep -q 'bad.yaml: line 4: key optimizer.lr: "fast"' fails.err
+ok "and a word of the command line" grep -q '^unknown key "seeed"; the nearest known key is "seed"' fails.err
+printf 'peft:\n  dim: 8\n  alpha: 8\n' >lora.yaml
+fails 2 'lora.yaml: line 2: key peft.dim: .*LoRA' "an adapter is refused" train lora.yaml
+ok "once" [ "$(grep -c peft fails.err)" = 1 ]
+fails 2 'DiT' "DFM's DiT is refused by name" train "$TOP/tests/data/yaml/dit_pretrain.yaml"
+fails 2 'AdamW' "another optimizer" train optimizer._target_=torch.optim.Adam
+
+# origins
+cat >origin.yaml <<'Y'
+dataset:
+  path: ${oc.env:HOME}/x
+optim:
+  learning_rate: 1e-5
+Y
+wan-train --print-config origin.yaml train.global_batch_size=3 --dataset-path d wandb.name=x >full.yaml
+ok "a value of the recipe" grep -Eq '^  adam_eps: 1e-08 +# recipe$' full.yaml
+ok "of the recipe that the names imply" grep -Eq "^  adam_beta2: 0.999 +# Automodel's recipe$" full.yaml
+ok "of the file, under its other name" grep -Eq '^  lr: 1e-05 +# origin.yaml: line 4 \(optim.learning_rate\)$' full.yaml
+ok "of the command line" grep -Eq '^  global_batch_size: 3 +# command line$' full.yaml
+ok "of a flag that overrides the file" grep -Eq '^  path: d +# command line$' full.yaml
+ok "what has no effect, and why" grep -q '^# accepted without effect: wandb.name=x: metrics are JSON lines' full.yaml
+values() { sed 's/ *#.*//; /^$/d'; }
+ok "it reads back as itself" cmp <(wan-train --print-config full.yaml | values) <(values <full.yaml)
+ok "with --plan the model is looked up" sh -c "wan-train --mock --plan --print-config model.size=14B --memory 999G | grep -Eq '^  num_layers: 40 +# model.size'"
+
+# flags as typed in the Python systems
+ok "a file as operand" train epochs.yaml train.train_iters=1
+ok "-c, and Automodel's overrides" train -c epochs.yaml --step_scheduler.max_steps 1 --optim.learning_rate=1e-4
+ok "--debug" says 'accepted without effect' wan-train --debug --mock $S logger.x=1 train.train_iters=1 --metrics /dev/null
+fails 1 'nowhere' "--dataset-path" wan-train -q $S --dataset-path nowhere
+ok "a mock loader in the file" wan-train -q $S --metrics /dev/null "$TOP/tests/data/yaml/automodel_mock.yaml" --metrics m.json
+ok "two steps" [ "$(wc -l <m.json)" = 2 ]
+
+# what is saved reads back whatever text was in it
+printf -v odd 'a\342\200\250b: c'
+for name in x "$odd" "$(printf 'caf\351')" "\${x}"; do
+    rm -rf a
+    train train.train_iters=1 checkpoint.save=a "wandb.name=\\$name" "checkpoint.pretrained_checkpoint=" dataset.split="\\$name"
+    ok "saved and read: $(printf %q "$name")" train --config-file a/iter_0000001/run_config.yaml checkpoint.save=b
+done
+
+# the real files, where they are
+small="$S model.crossattn_emb_size=32 model.tensor_model_parallel_size=1 model.context_parallel_size=1 model.sequence_parallel=false"
+for f in "$SAMPLES"/yaml/*.yaml; do
+    [ -e "$f" ] || { skip "the files of DFM and Automodel" "$SAMPLES/yaml is not there"; continue; }
+    case $f in
+    *_lora.yaml) fails 2 'LoRA' "$(basename "$f") is refused" wan-train --mock --plan $small --config-file "$f" ;;
+    *dit_pretrain.yaml) fails 2 'DiT' "$(basename "$f") is refused" wan-train --mock --plan $small --config-file "$f" ;;
+    *) ok "$(basename "$f")" wan-train -q --mock --plan --memory 999G $small --config-file "$f" ;;
+    esac
+done
+done_testing
