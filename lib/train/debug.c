@@ -2,7 +2,7 @@
  *
  * debug.c - debug.dump=FILE: the first step of the run as safetensors: pred.K [C, T', h, w]
  * of the samples of rank 0, each [B] (unweighted losses), loss [1] (the objective), and grad.NAME of
- * every parameter, summed over packs and ranks, not clipped.  Rank 0 writes.
+ * every parameter, summed over micro-batches and ranks, not clipped.  Rank 0 writes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +39,7 @@ void wan_debug_close(wan_train *t)
     t->dump = NULL;
 }
 
-int wan_debug_pack(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
+int wan_debug_micro(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
 {
     int64_t row = 0;
     for (int i = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * loop.c - the steps of a run: draw, packs, sum over ranks, update, report, checkpoint.
+ * loop.c - the steps of a run: draw, micro-batches, sum over ranks, update, report, checkpoint.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -50,31 +50,38 @@ static wan_step_sample make_sample(const wan_train *t, const wan_feed *f, const 
     return v;
 }
 
-int wan_train_packs(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b, uint64_t step,
-                    int train)
+/* Micro-batch k of b, whose losses become number at.. of this rank's. */
+static int one_micro(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b, int64_t k,
+                     int64_t at, uint64_t step, int train, const wan_hooks *hooks)
 {
-    const wan_packing *q = &b->packing;
+    const int64_t *item = b->deal.item + b->deal.start[k];
+    wan_loaded p;
+    WAN_TRY(wan_data_micro(d, k, &p));
+    for (int j = 0; j < p.n; j++) {
+        t->own_index[at + j] = item[j];
+        t->samples[j] = make_sample(t, f, b, item[j], &p.sample[j], step);
+    }
+    int rc = wan_step_run(t->step, t->samples, p.n, at, train, hooks);
+    if (rc == 0 && train && t->dump)
+        rc = wan_debug_micro(t, t->samples, item, p.n);
+    wan_loaded_free(&p);
+    return rc;
+}
+
+int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b,
+                     uint64_t step, int train)
+{
+    const wan_deal *q = &b->deal;
     const wan_hooks sum = { .arg = t->dp, .back_after = wan_dp_part };
     int64_t at = 0, last = -1;
-    for (int64_t k = 0; k < q->packs; k++)
+    for (int64_t k = 0; k < q->micros; k++)
         if (q->rank[k] == t->mesh.dp_rank)
             last = k;
     for (int64_t k = 0; k <= last; k++) {
-        wan_loaded p;
         if (q->rank[k] != t->mesh.dp_rank)
             continue;
-        WAN_TRY(wan_data_pack(d, &p));
-        for (int j = 0; j < p.n; j++) {
-            t->own_index[at + j] = q->item[q->start[k] + j];
-            t->samples[j] = make_sample(t, f, b, t->own_index[at + j], &p.sample[j], step);
-        }
-        int rc = wan_step_run(t->step, t->samples, p.n, at, train, k == last ? &sum : NULL);
-        if (rc == 0 && train && t->dump)
-            rc = wan_debug_pack(t, t->samples, t->own_index + at, p.n);
-        at += p.n;
-        wan_loaded_free(&p);
-        if (rc < 0)
-            return -1;
+        WAN_TRY(one_micro(t, d, f, b, k, at, step, train, k == last ? &sum : NULL));
+        at += q->start[k + 1] - q->start[k];
     }
     memset(t->losses, 0, (size_t)(b->n + 2) * sizeof *t->losses);
     WAN_TRY(wan_step_losses(t->step, t->own, at));
@@ -99,8 +106,8 @@ static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
             r->bin_loss[k] /= (double)r->bin_count[k];
     r->samples = b->n;
     r->tokens = b->total;
-    r->packs = b->packing.packs;
-    r->padding = 1 - (double)b->total / ((double)r->packs * (double)t->plan.cap.tokens);
+    r->micros = b->deal.micros;
+    r->padding = 1 - (double)b->total / ((double)r->micros * (double)t->plan.cap.tokens);
     r->flops = 3 * t->arch.model->flops(t->arch.c, (int)b->n, b->tokens);
     r->ranks = t->comm->size;
 }
@@ -126,43 +133,55 @@ static int update(wan_train *t, wan_report *r)
     return 0;
 }
 
+/* Gradients, losses and the wish to stop, of all ranks. */
+static int compute(wan_train *t, const wan_batch *b, int *stop)
+{
+    uint64_t step = (uint64_t)t->st.step;
+    wan_train_draw(t, t->feed, b, step, 0);
+    WAN_TRY(wan_store_zero_grad(t->store));
+    WAN_TRY(wan_train_micros(t, t->data, t->feed, b, step, 1));
+    WAN_TRY(wan_dp_finish(t->dp));
+    t->losses[b->n] = wan_stop_requested();
+    WAN_TRY(wan_comm_sum_f64(t->comm, t->losses, (size_t)b->n + 2));
+    *stop = t->losses[b->n] > 0;
+    return 0;
+}
+
 /* One training step; *stop is set when any rank was asked to stop. */
 static int one_step(wan_train *t, wan_report *r, int *stop)
 {
     double begin = wan_now();
-    wan_batch b;
+    const wan_batch *b;
     memset(r, 0, sizeof *r);
-    WAN_TRY(wan_data_batch(t->data, &b));
-    uint64_t step = (uint64_t)t->st.step;
     r->lr = wan_schedule_lr(&t->schedule, t->st.step);
-    wan_train_draw(t, t->source, &b, step, 0);
-    int rc = wan_store_zero_grad(t->store);
-    if (rc == 0)
-        rc = wan_train_packs(t, t->data, t->source, &b, step, 1);
-    if (rc == 0)
-        rc = wan_dp_finish(t->dp);
-    if (rc == 0) {
-        t->losses[b.n] = wan_stop_requested();
-        rc = wan_comm_sum_f64(t->comm, t->losses, (size_t)b.n + 2);
-        *stop = t->losses[b.n] > 0;
-    }
-    if (rc == 0) {
-        fill_report(t, &b, r);
-        if (t->dump)
-            rc = wan_debug_write(t, &b, r->loss);
-    }
-    if (rc == 0)
-        rc = update(t, r);
+    WAN_TRY(wan_data_batch(t->data, &b));
+    WAN_TRY(compute(t, b, stop));
+    fill_report(t, b, r);
+    if (t->dump)
+        WAN_TRY(wan_debug_write(t, b, r->loss));
+    WAN_TRY(update(t, r));
     t->st.step++;
-    t->st.position += b.n;
+    t->st.position += b->n;
     r->step = t->st.step;
     r->position = t->st.position;
     r->epoch = (double)t->st.position / (double)t->st.samples;
-    wan_batch_free(&b);
-    if (rc == 0)
-        rc = wan_dev_sync(t->dev);
+    WAN_TRY(wan_dev_sync(t->dev));
     r->seconds = wan_now() - begin;
-    return rc;
+    return 0;
+}
+
+/* Losses of a batch of the val split, at fixed noise levels. */
+static int validate_batch(wan_train *t, double *sum, int64_t *count)
+{
+    const wan_batch *b;
+    WAN_TRY(wan_data_batch(t->val, &b));
+    wan_train_draw(t, t->val_feed, b, UINT64_MAX, 1);
+    WAN_TRY(wan_train_micros(t, t->val, t->val_feed, b, UINT64_MAX, 0));
+    WAN_TRY(wan_comm_sum_f64(t->comm, t->losses, (size_t)b->n));
+    for (int64_t k = 0; k < b->n; k++)
+        *sum += t->losses[k];
+    *count += b->n;
+    return 0;
 }
 
 int wan_train_validate(wan_train *t, double *loss)
@@ -171,19 +190,8 @@ int wan_train_validate(wan_train *t, double *loss)
     int64_t count = 0;
     double sum = 0;
     int rc = wan_data_start(t->val, 0, n);
-    for (int64_t i = 0; i < n && rc == 0; i++) {
-        wan_batch b;
-        rc = wan_data_batch(t->val, &b);
-        if (rc < 0)
-            break;
-        wan_train_draw(t, t->val_source, &b, UINT64_MAX, 1);
-        rc = wan_train_packs(t, t->val, t->val_source, &b, UINT64_MAX, 0);
-        if (rc == 0)
-            rc = wan_comm_sum_f64(t->comm, t->losses, (size_t)b.n);
-        for (int64_t k = 0; k < b.n && rc == 0; k++, count++)
-            sum += t->losses[k];
-        wan_batch_free(&b);
-    }
+    for (int64_t i = 0; i < n && rc == 0; i++)
+        rc = validate_batch(t, &sum, &count);
     wan_data_stop(t->val);
     *loss = sum / (double)(count ? count : 1);
     return rc;

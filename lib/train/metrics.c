@@ -108,7 +108,7 @@ void wan_metrics_write(FILE *f, const wan_report *r)
     number(f, "lr", r->lr);
     number(f, "grad_norm", r->grad_norm);
     fprintf(f, ",\"samples\":%lld,\"tokens\":%lld,\"packs\":%lld,\"consumed_samples\":%lld",
-            (long long)r->samples, (long long)r->tokens, (long long)r->packs,
+            (long long)r->samples, (long long)r->tokens, (long long)r->micros,
             (long long)r->position);
     number(f, "epoch", r->epoch);
     number(f, "padding", r->padding);

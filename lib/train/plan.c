@@ -37,8 +37,7 @@ static int measure_store(wan_plan *p, wan_dtype compute, int64_t *largest)
 }
 
 int wan_plan_make(wan_plan *p, const wan_arch *arch, wan_dtype compute, const wan_capacity *cap,
-                  wan_data *data, const wan_feed *source, int64_t batch, int64_t position,
-                  int ranks)
+                  wan_data *data, const wan_feed *feed, int64_t batch, int64_t position, int ranks)
 {
     const wan_acts_options o = { .compute = compute, .train = 1, .cap = *cap };
     int64_t largest;
@@ -48,20 +47,20 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, wan_dtype compute, const wa
     p->cap = *cap;
     p->ranks = ranks;
     p->batch = batch;
-    p->samples = wan_feed_count(source);
+    p->samples = wan_feed_count(feed);
     WAN_TRY(measure_store(p, compute, &largest));
     WAN_TRY(arch->model->acts_plan(&p->acts, arch->c, &o));
     p->rows = wan_step_bytes(arch, compute, cap) + scratch(arch, cap, largest);
     p->total =
         p->store.weights + p->store.grads + p->acts.kept + p->acts.work + p->optimizer + p->rows;
     for (int64_t i = 0; i < p->samples; i++) {
-        int64_t t = wan_data_tokens(data, wan_feed_info(source, i));
+        int64_t t = wan_data_tokens(data, wan_feed_info(feed, i));
         if (t > p->longest)
             p->longest = t;
     }
     WAN_TRY(wan_data_batch_at(data, &b, position));
     p->tokens = b.total;
-    p->packs = b.packing.packs;
+    p->micros = b.deal.micros;
     p->flops = 3 * arch->model->flops(arch->c, (int)b.n, b.tokens);
     wan_batch_free(&b);
     return 0;
@@ -75,7 +74,7 @@ void wan_plan_print(const wan_plan *p, FILE *f)
     fprintf(f, "data         %lld samples, the longest of %lld tokens\n", (long long)p->samples,
             (long long)p->longest);
     fprintf(f, "step         %lld samples, %lld tokens in %lld packs, on %d rank%s\n",
-            (long long)p->batch, (long long)p->tokens, (long long)p->packs, p->ranks,
+            (long long)p->batch, (long long)p->tokens, (long long)p->micros, p->ranks,
             p->ranks == 1 ? "" : "s");
     fprintf(f, "pack         at most %lld tokens, %lld samples, %lld text rows\n",
             (long long)p->cap.tokens, (long long)p->cap.samples, (long long)p->cap.text_rows);

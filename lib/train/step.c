@@ -19,7 +19,7 @@ int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_capaci
 
 static int take(wan_step *s, wan_real **p, int64_t width)
 {
-    *p = wan_dev_alloc(s->d, (size_t)(s->cap.tokens * width) * sizeof **p, "rows of a pack");
+    *p = wan_dev_alloc(s->d, (size_t)(s->cap.tokens * width) * sizeof **p, "rows of a micro-batch");
     return *p ? 0 : -1;
 }
 
@@ -33,9 +33,10 @@ static int alloc_device(wan_step *s)
     for (size_t i = 0; i < sizeof out / sizeof *out; i++)
         WAN_TRY(take(s, out[i], s->z.out_width));
     size_t text = (size_t)((s->cap.text_rows + 1) * s->z.text_dim);
-    s->rows = wan_dev_alloc(s->d, (size_t)(s->cap.tokens * s->z.in_width) * e, "rows of a pack");
-    s->text = wan_dev_alloc(s->d, text * e, "text of a pack");
-    s->text_host = wan_calloc(text, e, "text of a pack");
+    s->rows =
+        wan_dev_alloc(s->d, (size_t)(s->cap.tokens * s->z.in_width) * e, "rows of a micro-batch");
+    s->text = wan_dev_alloc(s->d, text * e, "text of a micro-batch");
+    s->text_host = wan_calloc(text, e, "text of a micro-batch");
     s->coef = wan_dev_alloc(s->d, (size_t)s->cap.samples * sizeof(wan_real), "loss factors");
     s->loss = wan_dev_alloc(s->d, (size_t)s->batch * sizeof(wan_real), "losses");
     if (!s->rows || !s->text || !s->text_host || !s->coef || !s->loss)
@@ -54,13 +55,19 @@ static int alloc_host(wan_step *s)
     return s->grid && s->text_len && s->tokens && s->t && s->coef_host ? 0 : -1;
 }
 
+int wan_step_check(const wan_sizes *z)
+{
+    if (z->in_channels == z->out_channels && z->in_width == z->out_width)
+        return 0;
+    return wan_err("the model makes %d channels of %d: it must answer with as many as it is given "
+                   "(model.in_channels, model.out_channels)",
+                   z->out_channels, z->in_channels);
+}
+
 static int build(wan_step *s)
 {
     wan_acts_options o = { .compute = s->store->compute, .train = s->store->train, .cap = s->cap };
-    if (s->z.in_channels != s->z.out_channels || s->z.in_width != s->z.out_width)
-        return wan_err("the model makes %d channels of %d: it must answer with as many as it is "
-                       "given (model.in_channels, model.out_channels)",
-                       s->z.out_channels, s->z.in_channels);
+    WAN_TRY(wan_step_check(&s->z));
     WAN_TRY(wan_model_acts(&s->acts, s->d, &s->arch, &o, NULL));
     WAN_TRY(alloc_host(s));
     return alloc_device(s);
@@ -107,12 +114,12 @@ void wan_step_free(wan_step **ps)
     *ps = NULL;
 }
 
-/* Checks the shapes of a pack against the model and the reserve; totals into tokens and text. */
+/* Checks the shapes of a micro-batch against the model and the reserve; totals into tokens and text. */
 static int measure(wan_step *s, const wan_step_sample *v, int n, int64_t *tokens, int64_t *text)
 {
     *tokens = *text = 0;
     if (n < 1 || n > s->cap.samples)
-        return wan_err("a pack of %d samples; room for %lld", n, (long long)s->cap.samples);
+        return wan_err("a micro-batch of %d samples; room for %lld", n, (long long)s->cap.samples);
     for (int i = 0; i < n; i++) {
         s->tokens[i] = wan_model_grid(s->grid[i], &s->z, v[i].latent);
         WAN_TRY(s->tokens[i]);
@@ -123,7 +130,7 @@ static int measure(wan_step *s, const wan_step_sample *v, int n, int64_t *tokens
         *text += v[i].text_rows;
     }
     if (*tokens > s->cap.tokens || *text > s->cap.text_rows)
-        return wan_err("a pack of %lld tokens and %lld text rows; room for %lld and %lld",
+        return wan_err("a micro-batch of %lld tokens and %lld text rows; room for %lld and %lld",
                        (long long)*tokens, (long long)*text, (long long)s->cap.tokens,
                        (long long)s->cap.text_rows);
     return 0;
@@ -150,7 +157,7 @@ static int put_sample(wan_step *s, const wan_step_sample *v, int64_t row)
     return d->ops->patchify(d, target, s->mixed, l[0], l[1], l[2], l[3], s->z.out_order);
 }
 
-static int put_pack(wan_step *s, const wan_step_sample *v, int n)
+static int put_samples(wan_step *s, const wan_step_sample *v, int n)
 {
     wan_dtype type = s->store->compute;
     int64_t row = 0, text = 0, width = s->z.text_dim;
@@ -176,7 +183,7 @@ int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int t
     WAN_TRY(measure(s, v, n, &tokens, &text));
     if (at < 0 || at + n > s->batch)
         WAN_BUG("losses %lld..%lld of %lld", (long long)at, (long long)at + n, (long long)s->batch);
-    WAN_TRY(put_pack(s, v, n));
+    WAN_TRY(put_samples(s, v, n));
     wan_micro in = { .n = n,
                      .grid = (const int64_t(*)[3])s->grid,
                      .rows = wan_buf_of(s->rows, s->store->compute),

@@ -6,15 +6,15 @@
  *     wan_step *s;
  *     wan_step_new(&s, dev, &arch, store, &capacity, batch);
  *     wan_store_zero_grad(store);
- *     for each pack: wan_step_run(s, samples, n, at, 1, NULL);
+ *     for each micro-batch: wan_step_run(s, samples, n, at, 1, NULL);
  *     wan_step_losses(s, loss, batch);
  *
  *   input  = in[0] x0 + in[1] eps;   target = target[0] x0 + target[1] eps       (objective.h)
  *   loss[i] = mean over sample i of (pred - target)^2
- *   objective = sum over packs and samples of coef[i] loss[i]
+ *   objective = sum over micro-batches and samples of coef[i] loss[i]
  *
  * With coef = weight / B (mean over the B samples of the global batch), or weight S_i / S (mean over
- * its S tokens), packs and ranks only divide the work: gradients of packs add up to the batch's.
+ * its S tokens), micro-batches and ranks only divide the work: their gradients add up to the batch's.
  */
 #ifndef WAN_TRAIN_STEP_H
 #define WAN_TRAIN_STEP_H
@@ -55,6 +55,8 @@ typedef struct wan_step {
     wan_real *t, *coef_host;
 } wan_step;
 
+/* Whether a model can be trained by this: -1 when its answer has another shape than its input. */
+int wan_step_check(const wan_sizes *z) WAN_MUST_CHECK;
 /* batch: losses that are kept until they are read.  Reserves the activations too.  A model whose
  * answer has not the shape of what it is given is refused: the objectives compare the two. */
 int wan_step_new(wan_step **out, wan_dev *d, const wan_arch *arch, wan_store *store,
@@ -62,13 +64,13 @@ int wan_step_new(wan_step **out, wan_dev *d, const wan_arch *arch, wan_store *st
 void wan_step_free(wan_step **s);
 /* Bytes of device memory beside the model's. */
 int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_capacity *cap);
-/* Runs a pack; its losses become number at.. of those kept.  train: adds to the gradients; hooks
+/* Runs a micro-batch; its losses become number at.. of those kept.  train: adds to the gradients; hooks
  * (may be NULL) are called around every part. */
 int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int train,
                  const wan_hooks *hooks) WAN_MUST_CHECK;
 /* Waits for the device; loss: host [n], unweighted. */
 int wan_step_losses(wan_step *s, float *loss, int64_t n) WAN_MUST_CHECK;
-/* Prediction for a sample of the last pack, whose first row is `row`, to host [C, T', h, w]. */
+/* Prediction for a sample of the last one, whose first row is `row`, to host [C, T', h, w]. */
 int wan_step_pred(wan_step *s, float *pred, const int64_t latent[4], int64_t row) WAN_MUST_CHECK;
 
 #endif

@@ -106,21 +106,21 @@ static int open_empty(wan_train *t)
     return rc;
 }
 
-/* Tokens of sample 0 of a source. */
+/* Tokens of sample 0. */
 static int64_t first_tokens(const wan_train *t)
 {
     int64_t grid[3];
-    return wan_model_grid(grid, &t->z, wan_feed_info(t->source, 0)->latent);
+    return wan_model_grid(grid, &t->z, wan_feed_info(t->feed, 0)->latent);
 }
 
-static int open_source(wan_train *t, const char *path)
+static int open_feed(wan_train *t, const char *path)
 {
     const wan_train_config *v = &t->c->v;
     if (*v->debug_batch)
-        return wan_feed_open_batch(&t->source, v->debug_batch, t->z.in_channels, t->z.text_dim);
+        return wan_feed_open_batch(&t->feed, v->debug_batch, t->z.in_channels, t->z.text_dim);
     if (!*path && !t->opt.mock)
         return wan_err("no data: give dataset.path=DIR, or --mock");
-    return wan_feed_open(&t->source, v, path, v->split, t->z.in_channels, t->z.text_dim);
+    return wan_feed_open(&t->feed, v, path, v->split, t->z.in_channels, t->z.text_dim);
 }
 
 /* The val split, read in order and without a thread. */
@@ -128,8 +128,8 @@ static int open_val(wan_train *t, const char *path, const wan_data_options *o)
 {
     wan_data_options own = *o;
     own.shuffle = own.workers = 0;
-    WAN_TRY(wan_feed_open(&t->val_source, &t->c->v, path, "val", t->z.in_channels, t->z.text_dim));
-    return wan_data_new(&t->val, t->val_source, &own);
+    WAN_TRY(wan_feed_open(&t->val_feed, &t->c->v, path, "val", t->z.in_channels, t->z.text_dim));
+    return wan_data_new(&t->val, t->val_feed, &own);
 }
 
 static int64_t larger(int64_t a, int64_t b)
@@ -137,7 +137,7 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* Room for every pack that training and validation can bring. */
+/* Room for every micro-batch that training and validation can bring. */
 static wan_capacity capacity(const wan_train *t)
 {
     wan_capacity cap, val;
@@ -169,13 +169,13 @@ static int open_data(wan_train *t)
                            .workers = (int)v->workers,
                            .quad = z->quad,
                            .patch = { z->patch[0], z->patch[1], z->patch[2] } };
-    WAN_TRY(open_source(t, path));
+    WAN_TRY(open_feed(t, path));
     if (t->opt.mock) {
         int64_t tokens = first_tokens(t);
         WAN_TRY(tokens);
         o.capacity = larger(o.capacity, v->mock_packed * tokens);
     }
-    WAN_TRY(wan_data_new(&t->data, t->source, &o));
+    WAN_TRY(wan_data_new(&t->data, t->feed, &o));
     int eval = v->eval_interval > 0 && v->eval_iters > 0 && *path && !*v->debug_batch;
     return eval && wan_feed_has(path, "val") ? open_val(t, path, &o) : 0;
 }
@@ -187,7 +187,7 @@ static int open_state(wan_train *t)
     t->saved = -1;
     if (t->resume && wan_checkpoint_has_state(t->resume)) {
         WAN_TRY(wan_checkpoint_state(&t->st, t->resume));
-        if (strcmp(t->st.digest, wan_feed_digest(t->source)))
+        if (strcmp(t->st.digest, wan_feed_digest(t->feed)))
             wan_warn("%s was trained on other data; samples go on at position %lld", t->resume,
                      (long long)t->st.position);
         if (t->st.seed != v->seed)
@@ -196,8 +196,8 @@ static int open_state(wan_train *t)
         t->saved = t->at_home ? t->st.step : -1;
     }
     t->st.seed = v->seed;
-    t->st.samples = wan_feed_count(t->source);
-    snprintf(t->st.digest, sizeof t->st.digest, "%s", wan_feed_digest(t->source));
+    t->st.samples = wan_feed_count(t->feed);
+    snprintf(t->st.digest, sizeof t->st.digest, "%s", wan_feed_digest(t->feed));
     return 0;
 }
 
@@ -216,6 +216,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(find_weights(t), fail);
     WAN_GOTO(wan_geometry(&t->arch, c, t->weights), fail);
     wan_model_sizes(&t->z, &t->arch);
+    WAN_GOTO(wan_step_check(&t->z), fail);
     WAN_GOTO(open_objective(t), fail);
     WAN_GOTO(open_empty(t), fail);
     WAN_GOTO(open_data(t), fail);
@@ -223,7 +224,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_config_length(c, t->st.samples, t->st.step, t->st.position), fail);
     t->schedule = wan_schedule_of(&c->v);
     wan_capacity cap = capacity(t);
-    WAN_GOTO(wan_plan_make(&t->plan, &t->arch, o->compute, &cap, t->data, t->source,
+    WAN_GOTO(wan_plan_make(&t->plan, &t->arch, o->compute, &cap, t->data, t->feed,
                            c->v.global_batch, t->st.position, comm->size),
              fail);
     *out = t;
@@ -375,7 +376,7 @@ static void say_capacity(const wan_train *t)
     if (t->c->v.warmup_iters >= t->c->v.train_iters && t->c->v.train_iters > 0)
         wan_warn("the warm-up of %lld steps takes the whole run (scheduler.lr_warmup_iters)",
                  (long long)t->c->v.warmup_iters);
-    if (t->plan.packs < t->comm->size)
+    if (t->plan.micros < t->comm->size)
         wan_warn("only %lld samples a step for %d ranks: some ranks have no work",
                  (long long)t->c->v.global_batch, t->comm->size);
 }
@@ -421,8 +422,8 @@ void wan_train_close(wan_train **pt)
     wan_debug_close(t);
     wan_data_free(&t->data);
     wan_data_free(&t->val);
-    wan_feed_close(&t->source);
-    wan_feed_close(&t->val_source);
+    wan_feed_close(&t->feed);
+    wan_feed_close(&t->val_feed);
     wan_dp_free(&t->dp);
     wan_step_free(&t->step);
     wan_optim_free(&t->optim);

@@ -31,8 +31,8 @@ typedef struct wan_report {
     double epoch;
     double loss, loss_unweighted;
     double lr, grad_norm;
-    int64_t samples, tokens, packs;
-    double padding;        /* part of the packs' capacity without a token */
+    int64_t samples, tokens, micros;
+    double padding;        /* part of the micro-batches' capacity without a token */
     double seconds, flops; /* of the step; forward and backward of all ranks */
     int64_t dropped;       /* samples trained without caption */
     int ranks;

@@ -28,7 +28,7 @@ struct wan_train {
     const wan_objective *objective;
     _Alignas(16) unsigned char settings[WAN_OBJECTIVE_BYTES]; /* of the objective */
     wan_schedule schedule;
-    wan_feed *source, *val_source;
+    wan_feed *feed, *val_feed;
     wan_data *data, *val;
     float *empty; /* encoded empty prompt [empty_rows, text_dim] */
     int64_t empty_rows;
@@ -54,10 +54,10 @@ struct wan_train {
 /* Draws of the batch, whose samples are those of f, as training step `step`; eval: at the fixed noise
  * levels of a validation. */
 void wan_train_draw(wan_train *t, const wan_feed *f, const wan_batch *b, uint64_t step, int eval);
-/* Forward (and backward) of this rank's packs of b, read from d and f; fills t->losses[0..n) with zeros for
- * the samples of other ranks. */
-int wan_train_packs(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b, uint64_t step,
-                    int train) WAN_MUST_CHECK;
+/* Forward (and backward) of this rank's micro-batches of b, read from d and f; fills
+ * t->losses[0..n) with zeros for the samples of other ranks. */
+int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b,
+                     uint64_t step, int train) WAN_MUST_CHECK;
 /* Mean unweighted loss over train.eval_iters batches of the val split at fixed sigmas. */
 int wan_train_validate(wan_train *t, double *loss) WAN_MUST_CHECK;
 
@@ -69,7 +69,7 @@ int wan_train_saves(const wan_train *t);
 /* debug.dump */
 typedef struct wan_debug_dump wan_debug_dump;
 int wan_debug_open(wan_train *t) WAN_MUST_CHECK;
-int wan_debug_pack(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
+int wan_debug_micro(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
     WAN_MUST_CHECK;
 int wan_debug_write(wan_train *t, const wan_batch *b, double loss) WAN_MUST_CHECK;
 void wan_debug_close(wan_train *t);

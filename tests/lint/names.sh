@@ -23,7 +23,6 @@ log          debug info warn die now progress verbose
 loop         train                           # the trainer's own steps
 modelfolder  model
 opt          nearest parse version
-pack         packing                         # its type; wan_pack is the device's
 record       key provenance tensor entry head reader writer # parts of a record; its two ends
 rng          mt19937 philox torch            # generators by their names
 safetensors  st                              # its type

@@ -67,7 +67,7 @@ static int measure(wan_feed *s, const wan_train_config *c, int64_t channels, int
 int wan_feed_open(wan_feed **out, const wan_train_config *c, const char *path, const char *split,
                   int64_t channels, int64_t text_dim)
 {
-    wan_feed *s = wan_calloc(1, sizeof *s, "source of samples");
+    wan_feed *s = wan_calloc(1, sizeof *s, "feed");
     *out = NULL;
     if (!s)
         return -1;
@@ -207,7 +207,7 @@ static int batch_open(wan_feed *s, const char *path, int64_t channels, int64_t t
 
 int wan_feed_open_batch(wan_feed **out, const char *path, int64_t channels, int64_t text_dim)
 {
-    wan_feed *s = wan_calloc(1, sizeof *s, "source of samples");
+    wan_feed *s = wan_calloc(1, sizeof *s, "feed");
     *out = NULL;
     if (!s)
         return -1;

@@ -3,8 +3,8 @@
  * dp.h - data parallel: the gradients of all ranks summed in buckets while the backward goes on.
  *
  *     wan_dp_new(&dp, store, comm, bucket_bytes);
- *     ... last pack of this rank: wan_step_run(step, ..., &(wan_hooks){ dp, .back_after = wan_dp_part });
- *     WAN_TRY(wan_dp_finish(dp));       // all sums arrived; a rank without packs calls only this
+ *     ... last micro-batch of this rank: wan_step_run(step, ..., &(wan_hooks){ dp, .back_after = wan_dp_part });
+ *     WAN_TRY(wan_dp_finish(dp));       // all sums arrived; a rank without any calls only this
  *
  * Parts complete from the last to the first, and each is one range of the flat vector next to its
  * neighbours', so a bucket is a growing range that is sent when it is large enough.  The buckets and

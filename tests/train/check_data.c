@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * check_pack.c - packing: every sample once, capacity kept, the order free of ranks, ranks balanced;
- * the order of samples: every sample once an epoch, resumable anywhere.
+ * check_data.c - micro-batches: every sample once, capacity kept, the order free of ranks, ranks
+ * balanced; the order of samples: every sample once an epoch, resumable anywhere.
  */
 #include "lib/base/rng.h"
 #include "lib/train/config/config.h"
 #include "lib/train/data/data.h"
-#include "lib/train/data/pack.h"
+#include "lib/train/data/deal.h"
 #include "tests/tap.h"
 
 #define MAXN 300
 
-static int complete(const wan_packing *p, int64_t n)
+static int complete(const wan_deal *p, int64_t n)
 {
     char seen[MAXN] = { 0 };
-    if (p->n != n || p->start[0] != 0 || p->start[p->packs] != n)
+    if (p->n != n || p->start[0] != 0 || p->start[p->micros] != n)
         return 0;
     for (int64_t i = 0; i < n; i++) {
         if (p->item[i] < 0 || p->item[i] >= n || seen[p->item[i]])
@@ -24,9 +24,9 @@ static int complete(const wan_packing *p, int64_t n)
     return 1;
 }
 
-static int within(const wan_packing *p, const int64_t *tokens, int64_t capacity)
+static int within(const wan_deal *p, const int64_t *tokens, int64_t capacity)
 {
-    for (int64_t k = 0; k < p->packs; k++) {
+    for (int64_t k = 0; k < p->micros; k++) {
         int64_t sum = 0;
         for (int64_t i = p->start[k]; i < p->start[k + 1]; i++)
             sum += tokens[p->item[i]];
@@ -44,18 +44,18 @@ static void random_batches(void)
         int64_t tokens[MAXN], n = 1 + (int64_t)wan_rng_below(&r, 0, MAXN), sum = 0;
         for (int64_t i = 0; i < n; i++)
             sum += tokens[i] = 1 + (int64_t)wan_rng_below(&r, (uint64_t)i + 1, 100);
-        wan_packing p, q;
+        wan_deal p, q;
         int ranks = 1 + (int)(trial % 7);
         int64_t window = trial % 3 ? 0 : 16;
-        if (wan_packing_new(&p, tokens, n, 128, window, ranks, 1e-3) < 0 ||
-            wan_packing_new(&q, tokens, n, 128, window, 1, 1e-3) < 0) {
-            ok(0, "packing: %s", wan_err_text());
+        if (wan_deal_new(&p, tokens, n, 128, window, ranks, 1e-3) < 0 ||
+            wan_deal_new(&q, tokens, n, 128, window, 1, 1e-3) < 0) {
+            ok(0, "dealing: %s", wan_err_text());
             return;
         }
         all &= complete(&p, n);
         fits &= within(&p, tokens, 128);
         double load[7] = { 0 }, most = 0, least = 1e30;
-        for (int64_t k = 0; k < p.packs; k++) {
+        for (int64_t k = 0; k < p.micros; k++) {
             ranks_ok &= p.rank[k] >= 0 && p.rank[k] < ranks;
             for (int64_t i = p.start[k]; i < p.start[k + 1]; i++)
                 load[p.rank[k]] +=
@@ -66,32 +66,32 @@ static void random_batches(void)
             least = fmin(least, load[i]);
         }
         fair &= n < ranks || most - least <= 128 * (1 + 1e-3 * 128);
-        if (q.packs >= ranks)
-            same &= p.packs == q.packs && !memcmp(p.item, q.item, (size_t)n * sizeof *p.item);
+        if (q.micros >= ranks)
+            same &= p.micros == q.micros && !memcmp(p.item, q.item, (size_t)n * sizeof *p.item);
         else
-            same &= p.packs == (n < ranks ? n : ranks);
-        wan_packing_free(&p);
-        wan_packing_free(&q);
+            same &= p.micros == (n < ranks ? n : ranks);
+        wan_deal_free(&p);
+        wan_deal_free(&q);
     }
-    ok(all, "every sample is in exactly one pack");
-    ok(fits, "no pack is empty or exceeds the capacity");
-    ok(ranks_ok, "every pack has a rank");
-    ok(same, "packs do not depend on the ranks, unless ranks would be idle");
-    ok(fair, "loads of ranks differ by at most one pack");
+    ok(all, "every sample is in exactly one micro-batch");
+    ok(fits, "none is empty or exceeds the capacity");
+    ok(ranks_ok, "each has a rank");
+    ok(same, "they do not depend on the ranks, unless ranks would be idle");
+    ok(fair, "loads of ranks differ by at most one of them");
 }
 
 static void by_hand(void)
 {
     const int64_t tokens[6] = { 3, 7, 5, 2, 6, 4 };
-    wan_packing p;
+    wan_deal p;
     /* decreasing: 7 | 6 | 5 | 4 -> with 6 | 3 -> with 7 | 2 -> with 5 */
-    if (wan_packing_new(&p, tokens, 6, 10, 0, 1, 0) < 0)
+    if (wan_deal_new(&p, tokens, 6, 10, 0, 1, 0) < 0)
         return;
     const int64_t item[6] = { 0, 1, 4, 5, 2, 3 }, start[4] = { 0, 2, 4, 6 };
-    ok(p.packs == 3 && !memcmp(p.item, item, sizeof item) && !memcmp(p.start, start, sizeof start),
+    ok(p.micros == 3 && !memcmp(p.item, item, sizeof item) && !memcmp(p.start, start, sizeof start),
        "first-fit decreasing of six samples worked by hand");
-    wan_packing_free(&p);
-    ok(wan_packing_new(&p, tokens, 6, 6, 0, 1, 0) < 0, "a sample above the capacity is refused");
+    wan_deal_free(&p);
+    ok(wan_deal_new(&p, tokens, 6, 6, 0, 1, 0) < 0, "a sample above the capacity is refused");
 }
 
 static wan_data *mock(wan_feed **s, int64_t batch, int ranks, int rank, int workers)
@@ -143,69 +143,80 @@ static void epochs(void)
     wan_feed_close(&s);
 }
 
-/* Samples (by number) that all ranks get in steps [from, to), as a count per batch. */
+typedef struct taken {
+    int64_t want[20][5]; /* samples of each batch, by number, as one rank sees them */
+    char got[20][5];     /* how often each was read */
+    int same, right;     /* batches, samples */
+} taken;
+
+/* This rank's part of batch n. */
+static int read_part(wan_data *d, const wan_feed *s, const wan_batch *b, int rank, int64_t n,
+                     taken *t)
+{
+    for (int64_t k = 0; k < b->deal.micros; k++) {
+        wan_loaded p;
+        if (b->deal.rank[k] != rank)
+            continue;
+        WAN_TRY(wan_data_micro(d, k, &p));
+        for (int j = 0; j < p.n; j++) {
+            int64_t i = b->deal.item[b->deal.start[k] + j];
+            t->got[n][i]++;
+            t->right &= p.sample[j].info.latent[1] == wan_feed_info(s, b->sample[i])->latent[1];
+        }
+        wan_loaded_free(&p);
+    }
+    return 0;
+}
+
+static int read_all(int ranks, int rank, int64_t from, taken *t)
+{
+    wan_feed *s;
+    wan_data *d = mock(&s, 5, ranks, rank, ranks != 2);
+    int rc = d ? wan_data_start(d, from * 5, 20 - from) : -1;
+    for (int64_t n = from; n < 20 && rc == 0; n++) {
+        const wan_batch *b;
+        if ((rc = wan_data_batch(d, &b)) < 0)
+            break;
+        for (int i = 0; i < 5; i++) {
+            if (ranks == 1)
+                t->want[n][i] = b->sample[i];
+            t->same &= t->want[n][i] == b->sample[i];
+        }
+        rc = read_part(d, s, b, rank, n, t);
+    }
+    wan_data_free(&d);
+    wan_feed_close(&s);
+    return rc;
+}
+
 static void ranks_and_resume(void)
 {
-    int64_t want[20][5];
-    int same = 1, texts = 1;
+    taken t = { .same = 1, .right = 1 };
     for (int ranks = 1; ranks <= 3; ranks++) {
-        char got[20][5];
-        memset(got, 0, sizeof got);
-        for (int rank = 0; rank < ranks; rank++) {
-            wan_feed *s;
-            wan_data *d = mock(&s, 5, ranks, rank, ranks != 2);
-            int64_t from = ranks == 3 ? 7 : 0; /* three ranks resume at step 7 */
-            if (!d || wan_data_start(d, from * 5, 20 - from) < 0)
-                return;
-            for (int64_t n = from; n < 20; n++) {
-                wan_batch b;
-                if (wan_data_batch(d, &b) < 0)
-                    return;
-                for (int i = 0; i < 5; i++) {
-                    if (ranks == 1)
-                        want[n][i] = b.sample[i];
-                    same &= want[n][i] == b.sample[i];
-                }
-                for (int64_t k = 0; k < b.packing.packs; k++) {
-                    wan_loaded p;
-                    if (b.packing.rank[k] != rank)
-                        continue;
-                    if (wan_data_pack(d, &p) < 0)
-                        return;
-                    for (int j = 0; j < p.n; j++) {
-                        int64_t i = b.packing.item[b.packing.start[k] + j];
-                        got[n][i]++;
-                        texts &=
-                            p.sample[j].info.latent[1] == wan_feed_info(s, b.sample[i])->latent[1];
-                    }
-                    wan_loaded_free(&p);
-                }
-                wan_batch_free(&b);
-            }
-            wan_data_free(&d);
-            wan_feed_close(&s);
-        }
+        int64_t from = ranks == 3 ? 7 : 0; /* three ranks resume at step 7 */
         int once = 1;
-        for (int64_t n = ranks == 3 ? 7 : 0; n < 20; n++)
+        memset(t.got, 0, sizeof t.got);
+        for (int rank = 0; rank < ranks; rank++)
+            once &= read_all(ranks, rank, from, &t) == 0;
+        for (int64_t n = from; n < 20; n++)
             for (int i = 0; i < 5; i++)
-                once &= got[n][i] == 1;
+                once &= t.got[n][i] == 1;
         ok(once, "%d rank(s): every sample of a batch is read by one rank", ranks);
     }
-    ok(same, "batches are the same for 1, 2 and 3 ranks, and after a resume");
-    ok(texts, "the samples read are the samples asked for");
+    ok(t.same, "batches are the same for 1, 2 and 3 ranks, and after a resume");
+    ok(t.right, "the samples read are the samples asked for");
 }
 
 static void stop_early(void)
 {
     wan_feed *s;
     wan_data *d = mock(&s, 5, 1, 0, 1);
-    wan_batch b;
+    const wan_batch *b;
     wan_loaded p;
     int rc = wan_data_start(d, 0, 100000) < 0 || wan_data_batch(d, &b) < 0;
     if (rc == 0) {
-        rc = wan_data_pack(d, &p);
+        rc = wan_data_micro(d, 0, &p);
         wan_loaded_free(&p);
-        wan_batch_free(&b);
     }
     wan_data_free(&d);
     wan_feed_close(&s);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * pack.c - see pack.h.
+ * deal.c - see deal.h.
  */
-#include "lib/train/data/pack.h"
+#include "lib/train/data/deal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +12,10 @@
 typedef struct work {
     const int64_t *tokens;
     double quad;
-    int64_t *bin;  /* [n] pack of each sample */
-    int64_t *fill; /* [packs] tokens */
-    double *cost;  /* [packs] */
-    int64_t packs;
+    int64_t *bin;  /* [n] micro-batch of each sample */
+    int64_t *fill; /* [micros] tokens */
+    double *cost;  /* [micros] */
+    int64_t micros;
 } work;
 
 static double cost_of(const work *w, int64_t i)
@@ -38,11 +38,11 @@ static int by_key(const void *a, const void *b)
     return x->i < y->i ? -1 : x->i > y->i;
 }
 
-/* First-fit decreasing of samples [from, to) into new packs. */
+/* First-fit decreasing of samples [from, to) into new micro-batches. */
 static int fill_window(work *w, int64_t from, int64_t to, int64_t capacity)
 {
-    int64_t first = w->packs, least = capacity;
-    ranked *order = wan_malloc((size_t)(to - from), sizeof *order, "packing order");
+    int64_t first = w->micros, least = capacity;
+    ranked *order = wan_malloc((size_t)(to - from), sizeof *order, "order of samples");
     if (!order)
         return -1;
     for (int64_t i = from; i < to; i++) {
@@ -53,15 +53,15 @@ static int fill_window(work *w, int64_t from, int64_t to, int64_t capacity)
     qsort(order, (size_t)(to - from), sizeof *order, by_key);
     for (int64_t k = 0; k < to - from; k++) {
         int64_t i = order[k].i, b;
-        while (first < w->packs && w->fill[first] + least > capacity)
+        while (first < w->micros && w->fill[first] + least > capacity)
             first++; /* full for good */
         b = first;
-        while (b < w->packs && w->fill[b] + w->tokens[i] > capacity)
+        while (b < w->micros && w->fill[b] + w->tokens[i] > capacity)
             b++;
-        if (b == w->packs) {
+        if (b == w->micros) {
             w->fill[b] = 0;
             w->cost[b] = 0;
-            w->packs++;
+            w->micros++;
         }
         w->bin[i] = b;
         w->fill[b] += w->tokens[i];
@@ -71,12 +71,12 @@ static int fill_window(work *w, int64_t from, int64_t to, int64_t capacity)
     return 0;
 }
 
-/* Moves about half the cost of pack b into a new pack: the samples go, largest first, to the lighter
- * of the two halves. */
+/* Moves about half the cost of b into a new one: the samples go, largest first, to the lighter of
+ * the two. */
 static int halve(work *w, int64_t b, int64_t n)
 {
-    ranked *order = wan_malloc((size_t)n, sizeof *order, "packing order");
-    int64_t m = 0, c = w->packs++;
+    ranked *order = wan_malloc((size_t)n, sizeof *order, "order of samples");
+    int64_t m = 0, c = w->micros++;
     if (!order)
         return -1;
     for (int64_t i = 0; i < n; i++)
@@ -95,12 +95,12 @@ static int halve(work *w, int64_t b, int64_t n)
     return 0;
 }
 
-/* Halves packs until there is one for every rank, as far as samples allow. */
+/* Halves them until there is one for every rank, as far as samples allow. */
 static int spread(work *w, int64_t n, int ranks)
 {
-    while (w->packs < ranks) {
+    while (w->micros < ranks) {
         int64_t best = -1;
-        for (int64_t b = 0; b < w->packs; b++) {
+        for (int64_t b = 0; b < w->micros; b++) {
             int64_t members = 0;
             for (int64_t i = 0; i < n && members < 2; i++)
                 members += w->bin[i] == b;
@@ -114,19 +114,19 @@ static int spread(work *w, int64_t n, int ranks)
     return 0;
 }
 
-static int deal(wan_packing *out, const work *w, int ranks)
+static int deal(wan_deal *out, const work *w, int ranks)
 {
     double *load = wan_calloc((size_t)ranks, sizeof *load, "loads");
-    ranked *order = wan_malloc((size_t)w->packs, sizeof *order, "packing order");
+    ranked *order = wan_malloc((size_t)w->micros, sizeof *order, "order of samples");
     if (!load || !order) {
         free(load);
         free(order);
         return -1;
     }
-    for (int64_t b = 0; b < w->packs; b++)
+    for (int64_t b = 0; b < w->micros; b++)
         order[b] = (ranked){ w->cost[b], b };
-    qsort(order, (size_t)w->packs, sizeof *order, by_key);
-    for (int64_t k = 0; k < w->packs; k++) {
+    qsort(order, (size_t)w->micros, sizeof *order, by_key);
+    for (int64_t k = 0; k < w->micros; k++) {
         int r = 0;
         for (int q = 1; q < ranks; q++)
             if (load[q] < load[r])
@@ -139,13 +139,13 @@ static int deal(wan_packing *out, const work *w, int ranks)
     return 0;
 }
 
-static void lay_out(wan_packing *out, const work *w)
+static void lay_out(wan_deal *out, const work *w)
 {
-    int64_t *at = w->fill; /* not needed any more: where the next item of each pack goes */
-    memset(out->start, 0, (size_t)(w->packs + 1) * sizeof *out->start);
+    int64_t *at = w->fill; /* not needed any more: where the next item of each goes */
+    memset(out->start, 0, (size_t)(w->micros + 1) * sizeof *out->start);
     for (int64_t i = 0; i < out->n; i++)
         out->start[w->bin[i] + 1]++;
-    for (int64_t b = 0; b < w->packs; b++) {
+    for (int64_t b = 0; b < w->micros; b++) {
         out->start[b + 1] += out->start[b];
         at[b] = out->start[b];
     }
@@ -153,23 +153,23 @@ static void lay_out(wan_packing *out, const work *w)
         out->item[at[w->bin[i]]++] = i;
 }
 
-int wan_packing_new(wan_packing *out, const int64_t *tokens, int64_t n, int64_t capacity,
-                    int64_t window, int ranks, double quad)
+int wan_deal_new(wan_deal *out, const int64_t *tokens, int64_t n, int64_t capacity, int64_t window,
+                 int ranks, double quad)
 {
     size_t count = (size_t)n;
     memset(out, 0, sizeof *out);
     for (int64_t i = 0; i < n; i++)
         if (tokens[i] < 1 || tokens[i] > capacity)
-            return wan_err("a sample of %lld tokens for packs of %lld", (long long)tokens[i],
+            return wan_err("a sample of %lld tokens for a pack of %lld", (long long)tokens[i],
                            (long long)capacity);
     work w = { .tokens = tokens, .quad = quad };
-    w.bin = wan_malloc(count, sizeof *w.bin, "packing");
-    w.fill = wan_malloc(count, sizeof *w.fill, "packing");
-    w.cost = wan_malloc(count, sizeof *w.cost, "packing");
+    w.bin = wan_malloc(count, sizeof *w.bin, "micro-batches");
+    w.fill = wan_malloc(count, sizeof *w.fill, "micro-batches");
+    w.cost = wan_malloc(count, sizeof *w.cost, "micro-batches");
     out->n = n;
-    out->item = wan_malloc(count, sizeof *out->item, "packing");
-    out->start = wan_malloc(count + 1, sizeof *out->start, "packing");
-    out->rank = wan_malloc(count, sizeof *out->rank, "packing");
+    out->item = wan_malloc(count, sizeof *out->item, "micro-batches");
+    out->start = wan_malloc(count + 1, sizeof *out->start, "micro-batches");
+    out->rank = wan_malloc(count, sizeof *out->rank, "micro-batches");
     int rc = w.bin && w.fill && w.cost && out->item && out->start && out->rank ? 0 : -1;
     if (window <= 0 || window > n)
         window = n;
@@ -180,10 +180,10 @@ int wan_packing_new(wan_packing *out, const int64_t *tokens, int64_t n, int64_t 
     if (rc == 0)
         rc = deal(out, &w, ranks);
     if (rc == 0) {
-        out->packs = w.packs;
+        out->micros = w.micros;
         lay_out(out, &w);
     } else {
-        wan_packing_free(out);
+        wan_deal_free(out);
     }
     free(w.bin);
     free(w.fill);
@@ -191,7 +191,7 @@ int wan_packing_new(wan_packing *out, const int64_t *tokens, int64_t n, int64_t 
     return rc;
 }
 
-void wan_packing_free(wan_packing *p)
+void wan_deal_free(wan_deal *p)
 {
     free(p->item);
     free(p->start);
