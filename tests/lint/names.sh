@@ -22,7 +22,7 @@ image        png
 log          debug info warn die now progress verbose
 loop         train                           # the trainer's own steps
 modelfolder  model
-opt          nearest parse version
+opt          distance nearest parse version
 record       key provenance tensor entry head reader writer # parts of a record; its two ends
 rng          mt19937 philox torch            # generators by their names
 safetensors  st                              # its type
