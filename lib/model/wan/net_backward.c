@@ -16,24 +16,6 @@ static int64_t tokens(const wan_net_run *r)
     return r->a->tok.pack.S;
 }
 
-/* Weight and bias gradient of w from its output gradient dy and its input x. */
-static int back_w(wan_dev *d, const wan_net_linear *w, wan_buf dy, wan_buf x, int64_t M)
-{
-    return d->ops->linear_wgrad(d, w->dw, w->db, dy, x, M, w->N, w->K, 1);
-}
-
-static int back_x(wan_dev *d, const wan_net_linear *w, wan_buf dx, wan_buf dy, int64_t M, int add)
-{
-    return d->ops->linear_dgrad(d, dx, dy, w->w, M, w->N, w->K, add);
-}
-
-static int back_both(wan_dev *d, const wan_net_linear *w, wan_buf dx, wan_buf dy, wan_buf x,
-                     int64_t M, int add)
-{
-    WAN_TRY(back_w(d, w, dy, x, M));
-    return back_x(d, w, dx, dy, M, add);
-}
-
 /* Modulated LayerNorm, rows shift, scale = `row`, `row`+1. */
 static int back_norm_mod(const wan_net_run *r, wan_buf du, const wan_real *x, const wan_real *mean,
                          const wan_real *rstd, int row)
@@ -56,7 +38,7 @@ static int back_residual(const wan_net_run *r, wan_buf y, int row)
 }
 
 /* RMSNorm in place on g: gradient of the normalised rows becomes that of the projection. */
-static int back_rms(const wan_net_run *r, wan_buf g, const wan_net_vector *w, wan_buf x,
+static int back_rms(const wan_net_run *r, wan_buf g, const wan_dense_vector *w, wan_buf x,
                     const wan_real *rstd, const wan_rope *rope, int64_t rows)
 {
     wan_rms a = wan_rms_of(rows, r->a->z.A, r->a->c.eps);
@@ -70,9 +52,9 @@ static int back_feed_forward(const wan_net_run *r)
     const wan_net_block *b = &r->b;
     int64_t S = tokens(r);
     WAN_TRY(back_residual(r, C(Y2), 5));
-    WAN_TRY(back_both(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
+    WAN_TRY(wan_dense_backward(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
     WAN_TRY(r->op->act_backward(r->d, a->dhid, a->dhid, C(Z), S * a->z.F, WAN_ACT_GELU_TANH));
-    WAN_TRY(back_both(r->d, &b->f1, a->da, a->dhid, C(U3), S, 0));
+    WAN_TRY(wan_dense_backward(r->d, &b->f1, a->da, a->dhid, C(U3), S, 0));
     return back_norm_mod(r, a->da, RL(X2), RL(M3), RL(R3), 3);
 }
 
@@ -83,8 +65,8 @@ static int back_text_kv(const wan_net_run *r)
     const wan_net_block *b = &r->b;
     int64_t R = a->txt.pack.S;
     WAN_TRY(back_rms(r, a->dck, &b->cnk, C(CK0), RL(RCK), NULL, R));
-    WAN_TRY(back_both(r->d, &b->ck, a->dctx, a->dck, a->ctx_rows, R, 1));
-    return back_both(r->d, &b->cv, a->dctx, a->dcv, a->ctx_rows, R, 1);
+    WAN_TRY(wan_dense_backward(r->d, &b->ck, a->dctx, a->dck, a->ctx_rows, R, 1));
+    return wan_dense_backward(r->d, &b->cv, a->dctx, a->dcv, a->ctx_rows, R, 1);
 }
 
 static int back_cross_attention(const wan_net_run *r)
@@ -95,12 +77,12 @@ static int back_cross_attention(const wan_net_run *r)
     wan_net_kv kv = wan_net_own_kv(r);
     wan_attn at = wan_net_attn_cross(r, &kv);
     WAN_TRY(r->op->cast(r->d, a->dy, a->dx, S * D));
-    WAN_TRY(back_both(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
+    WAN_TRY(wan_dense_backward(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
     WAN_TRY(r->op->attention_backward(r->d, &at, a->dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE),
                                       C(CQ), kv.k, kv.v));
     WAN_TRY(back_text_kv(r));
     WAN_TRY(back_rms(r, a->dq, &b->cnq, C(CQ0), RL(RCQ), NULL, S));
-    WAN_TRY(back_both(r->d, &b->cq, a->da, a->dq, C(U2), S, 0));
+    WAN_TRY(wan_dense_backward(r->d, &b->cq, a->da, a->dq, C(U2), S, 0));
     return r->op->ln_affine_backward(r->d, a->dx.p, b->lnw.g, b->lnb.g, a->da, RL(X1), RL(M2),
                                      RL(R2), b->lnw.p, S, D);
 }
@@ -123,13 +105,13 @@ static int back_self_attention(const wan_net_run *r)
     const wan_net_block *b = &r->b;
     int64_t S = tokens(r);
     WAN_TRY(back_residual(r, C(Y1), 2));
-    WAN_TRY(back_both(r->d, &b->o, a->da, a->dy, C(O), S, 0));
+    WAN_TRY(wan_dense_backward(r->d, &b->o, a->da, a->dy, C(O), S, 0));
     WAN_TRY(attend_back(r));
     WAN_TRY(back_rms(r, a->dq, &b->nq, C(Q0), RL(RQ), &a->rope, S));
     WAN_TRY(back_rms(r, a->dk, &b->nk, C(K0), RL(RK), &a->rope, S));
-    WAN_TRY(back_both(r->d, &b->q, a->du, a->dq, C(U1), S, 0));
-    WAN_TRY(back_both(r->d, &b->k, a->du, a->dk, C(U1), S, 1));
-    WAN_TRY(back_both(r->d, &b->v, a->du, a->dv, C(U1), S, 1));
+    WAN_TRY(wan_dense_backward(r->d, &b->q, a->du, a->dq, C(U1), S, 0));
+    WAN_TRY(wan_dense_backward(r->d, &b->k, a->du, a->dk, C(U1), S, 1));
+    WAN_TRY(wan_dense_backward(r->d, &b->v, a->du, a->dv, C(U1), S, 1));
     return back_norm_mod(r, a->du, RL(XIN), RL(M1), RL(R1), 0);
 }
 
@@ -165,7 +147,7 @@ static int back_head(wan_net_acts *a, const wan_store *s)
     const wan_real *scale = (wan_real *)a->modh.p + D;
     wan_net_bind_head(&w, s);
     WAN_TRY(d->ops->fill(d, a->dmodh, 0, k->n * 2 * D));
-    WAN_TRY(back_both(d, &w.out, a->du, a->base.dpred, a->zh, k->S, 0));
+    WAN_TRY(wan_dense_backward(d, &w.out, a->du, a->base.dpred, a->zh, k->S, 0));
     WAN_TRY(d->ops->ln_mod_backward(d, a->dx.p, dshift + D, dshift, 2 * D, a->du,
                                     wan_net_slot_real(a, a->c.layers, WAN_NET_XIN), a->mh.p,
                                     a->rh.p, scale, 2 * D, k, D));
@@ -178,12 +160,12 @@ static int back_time(wan_net_acts *a, const wan_net_embed *w)
     wan_dev *d = a->base.d;
     const wan_ops *op = d->ops;
     int64_t n = a->tok.pack.n, D = a->z.D;
-    WAN_TRY(back_both(d, &w->proj, a->des, a->de0, a->es, n, 0));
+    WAN_TRY(wan_dense_backward(d, &w->proj, a->des, a->de0, a->es, n, 0));
     WAN_TRY(op->act_backward(d, a->des, a->des, a->e, n * D, WAN_ACT_SILU));
     WAN_TRY(op->axpy(d, a->de, 1, a->des, n * D));
-    WAN_TRY(back_both(d, &w->time2, a->des, a->de, a->th, n, 0));
+    WAN_TRY(wan_dense_backward(d, &w->time2, a->des, a->de, a->th, n, 0));
     WAN_TRY(op->act_backward(d, a->des, a->des, a->tz, n * D, WAN_ACT_SILU));
-    return back_w(d, &w->time1, a->des, a->emb, n);
+    return wan_dense_wgrad(d, &w->time1, a->des, a->emb, n);
 }
 
 static int back_text(wan_net_acts *a, const wan_net_embed *w)
@@ -191,9 +173,9 @@ static int back_text(wan_net_acts *a, const wan_net_embed *w)
     wan_dev *d = a->base.d;
     int64_t R = a->txt.pack.S, D = a->z.D;
     WAN_TRY(d->ops->cast(d, a->dctxc, a->dctx, R * D));
-    WAN_TRY(back_both(d, &w->text2, a->dck, a->dctxc, a->ch, R, 0));
+    WAN_TRY(wan_dense_backward(d, &w->text2, a->dck, a->dctxc, a->ch, R, 0));
     WAN_TRY(d->ops->act_backward(d, a->dck, a->dck, a->cz, R * D, WAN_ACT_GELU_TANH));
-    return back_w(d, &w->text1, a->dck, a->tx, R);
+    return wan_dense_wgrad(d, &w->text1, a->dck, a->tx, R);
 }
 
 static int back_embed(wan_net_acts *a, const wan_store *s)
@@ -202,7 +184,7 @@ static int back_embed(wan_net_acts *a, const wan_store *s)
     wan_net_bind_embed(&w, s);
     WAN_TRY(back_time(a, &w));
     WAN_TRY(back_text(a, &w));
-    return back_w(a->base.d, &w.patch, a->dx, a->x_rows, a->tok.pack.S);
+    return wan_dense_wgrad(a->base.d, &w.patch, a->dx, a->x_rows, a->tok.pack.S);
 }
 
 int wan_net_backward_begin(wan_acts *base)
@@ -238,5 +220,5 @@ int wan_net_input_grad(wan_acts *base, wan_store *s, wan_real *drows)
     if (!base->done || !a->dx.p)
         return wan_err("transformer: gradient of the input before backward");
     wan_net_bind_embed(&w, s);
-    return back_x(base->d, &w.patch, WAN_RBUF(drows), a->dx, a->tok.pack.S, 0);
+    return wan_dense_dgrad(base->d, &w.patch, WAN_RBUF(drows), a->dx, a->tok.pack.S, 0);
 }

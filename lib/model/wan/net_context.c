@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "lib/base/file.h"
+#include "lib/model/block/textrows.h"
 #include "lib/model/wan/net_priv.h"
 
 /* Rows [R, A] number i (key, value of block 0, key, value of block 1, ...). */
@@ -59,7 +60,8 @@ static int fill(wan_context *c, wan_store *st, scratch *s, wan_buf text, const i
     wan_buf none = { NULL, c->compute };
     wan_net_embed e;
     wan_net_bind_embed(&e, st);
-    WAN_TRY(wan_net_text_lay(d, &c->c, s->x, c->kbias, &c->pack.pack, text, text_len, s->staging));
+    WAN_TRY(wan_textrows_lay(d, s->x, c->kbias, &c->pack.pack, text, text_len, c->c.text_dim,
+                             c->c.text_len, s->staging));
     WAN_TRY(wan_net_text_mlp(d, &e, s->ctx, s->h, none, s->x, c->R));
     for (int l = 0; l < c->c.layers; l++) {
         wan_net_block b;
@@ -74,14 +76,8 @@ static int lengths(wan_context *c, int64_t *len, const int64_t *text_len, int n)
 {
     if (n < 1)
         return wan_err("transformer: a context of %d samples", n);
-    for (int i = 0; i < n; i++) {
-        if (text_len[i] < 0 || text_len[i] > c->c.text_len)
-            return wan_err("transformer: prompt %d has %lld text rows, must be 0..%d", i,
-                           (long long)text_len[i], c->c.text_len);
-        len[i] = wan_net_text_kept(&c->c, text_len[i]);
-        c->R += len[i];
-    }
-    return 0;
+    c->R = wan_textrows_count(len, text_len, n, c->c.text_len, "transformer");
+    return c->R < 0 ? -1 : 0;
 }
 
 static int build(wan_context *c, wan_store *st, int64_t *len, wan_buf text, const int64_t *text_len,
@@ -95,8 +91,8 @@ static int build(wan_context *c, wan_store *st, int64_t *len, wan_buf text, cons
     c->kbias = wan_dev_alloc(d, (size_t)c->R * sizeof(wan_real), "text rows");
     if (!c->mem || !c->kbias)
         return -1;
-    WAN_TRY(wan_net_lengths_reserve(d, &c->pack, n, c->R));
-    WAN_TRY(wan_net_lengths_set(d, &c->pack, len, n));
+    WAN_TRY(wan_lengths_reserve(d, &c->pack, n, c->R));
+    WAN_TRY(wan_lengths_set(d, &c->pack, len, n));
     scratch s = { 0 };
     int rc = scratch_new(&s, c);
     if (rc == 0)
@@ -134,7 +130,7 @@ void wan_net_context_free(wan_context **pc)
     wan_dev *d = c->d;
     wan_dev_free(d, c->mem);
     wan_dev_free(d, c->kbias);
-    wan_net_lengths_release(d, &c->pack);
+    wan_lengths_release(d, &c->pack);
     free(c);
     *pc = NULL;
 }

@@ -15,21 +15,9 @@ static int64_t tokens(const wan_net_run *r)
     return r->a->tok.pack.S;
 }
 
-int wan_net_apply(wan_dev *d, const wan_net_linear *w, wan_buf y, wan_buf x, int64_t M)
+static int apply(const wan_net_run *r, const wan_dense *w, wan_buf y, wan_buf x)
 {
-    return d->ops->linear_forward(d, y, nothing, x, w->w, w->b, M, w->N, w->K, WAN_ACT_NONE);
-}
-
-/* y = act(w x + b), keeping what act was applied to in pre unless pre.p is NULL. */
-static int apply_act(wan_dev *d, const wan_net_linear *w, wan_buf y, wan_buf pre, wan_buf x,
-                     int64_t M, enum wan_act act)
-{
-    return d->ops->linear_forward(d, y, pre, x, w->w, w->b, M, w->N, w->K, act);
-}
-
-static int apply(const wan_net_run *r, const wan_net_linear *w, wan_buf y, wan_buf x)
-{
-    return wan_net_apply(r->d, w, y, x, tokens(r));
+    return wan_dense_forward(r->d, w, y, x, tokens(r));
 }
 
 /* ---- part 0 */
@@ -41,17 +29,17 @@ static int time_path(wan_net_acts *a, const wan_net_embed *w)
     const wan_ops *op = d->ops;
     int64_t n = a->tok.pack.n;
     WAN_TRY(op->sinusoid(d, a->emb.p, a->t.p, n, a->c.freq_dim));
-    WAN_TRY(apply_act(d, &w->time1, a->th, a->tz, a->emb, n, WAN_ACT_SILU));
-    WAN_TRY(wan_net_apply(d, &w->time2, a->e, a->th, n));
+    WAN_TRY(wan_dense_act(d, &w->time1, a->th, a->tz, a->emb, n, WAN_ACT_SILU));
+    WAN_TRY(wan_dense_forward(d, &w->time2, a->e, a->th, n));
     WAN_TRY(op->act_forward(d, a->es, a->e, n * a->z.D, WAN_ACT_SILU));
-    return wan_net_apply(d, &w->proj, a->e0, a->es, n);
+    return wan_dense_forward(d, &w->proj, a->e0, a->es, n);
 }
 
 int wan_net_text_mlp(wan_dev *d, const wan_net_embed *e, wan_buf ctx, wan_buf h, wan_buf z,
                      wan_buf x, int64_t R)
 {
-    WAN_TRY(apply_act(d, &e->text1, h, z, x, R, WAN_ACT_GELU_TANH));
-    return wan_net_apply(d, &e->text2, ctx, h, R);
+    WAN_TRY(wan_dense_act(d, &e->text1, h, z, x, R, WAN_ACT_GELU_TANH));
+    return wan_dense_forward(d, &e->text2, ctx, h, R);
 }
 
 static int embed(wan_net_acts *a, const wan_store *s)
@@ -64,8 +52,8 @@ static int embed(wan_net_acts *a, const wan_store *s)
         WAN_TRY(wan_net_text_mlp(d, &w, a->ctx_rows, a->ch, z, a->tx, a->txt.pack.S));
     }
     WAN_TRY(time_path(a, &w));
-    return wan_net_apply(d, &w.patch, wan_net_slot_buf(a, 0, WAN_NET_XIN), a->x_rows,
-                         a->tok.pack.S);
+    return wan_dense_forward(d, &w.patch, wan_net_slot_buf(a, 0, WAN_NET_XIN), a->x_rows,
+                             a->tok.pack.S);
 }
 
 /* ---- a block */
@@ -73,10 +61,10 @@ static int embed(wan_net_acts *a, const wan_store *s)
 int wan_net_text_kv(wan_dev *d, const wan_net_config *c, const wan_net_block *b, wan_buf k,
                     wan_buf v, wan_buf k0, wan_real *rstd, wan_buf ctx, int64_t R)
 {
-    WAN_TRY(wan_net_apply(d, &b->ck, k0, ctx, R));
+    WAN_TRY(wan_dense_forward(d, &b->ck, k0, ctx, R));
     wan_rms a = wan_rms_of(R, b->ck.N, c->eps);
     WAN_TRY(d->ops->rmsnorm_forward(d, &a, k, rstd, k0, b->cnk.p));
-    return wan_net_apply(d, &b->cv, v, ctx, R);
+    return wan_dense_forward(d, &b->cv, v, ctx, R);
 }
 
 wan_net_kv wan_net_own_kv(const wan_net_run *r)
@@ -184,7 +172,7 @@ static int feed_forward(const wan_net_run *r)
 {
     WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), 3));
     wan_buf pre = r->a->base.train ? C(Z) : nothing;
-    WAN_TRY(apply_act(r->d, &r->b.f1, C(HID), pre, C(U3), tokens(r), WAN_ACT_GELU_TANH));
+    WAN_TRY(wan_dense_act(r->d, &r->b.f1, C(HID), pre, C(U3), tokens(r), WAN_ACT_GELU_TANH));
     return apply(r, &r->b.f2, C(Y2), C(HID));
 }
 
@@ -226,7 +214,7 @@ static int head(wan_net_acts *a, const wan_store *s)
     WAN_TRY(d->ops->ln_mod_forward(d, a->zh, a->mh.p, a->rh.p,
                                    wan_net_slot_real(a, a->c.layers, WAN_NET_XIN), shift + D, shift,
                                    2 * D, k, D, a->c.eps));
-    return wan_net_apply(d, &w.out, WAN_RBUF(a->base.pred), a->zh, k->S);
+    return wan_dense_forward(d, &w.out, WAN_RBUF(a->base.pred), a->zh, k->S);
 }
 
 int wan_net_forward(wan_acts *base, wan_store *s, int part)

@@ -175,62 +175,40 @@ int wan_net_params(wan_params *out, const wan_net_config *c)
 
 /* ---- where a part finds them: in the order of the tables above */
 
-static wan_net_vector vector(const wan_store *s, int i)
-{
-    return (wan_net_vector){ wan_store_r(s, i), wan_store_g(s, i) };
-}
-
-/* Weight i and bias i+1. */
-static wan_net_linear linear(const wan_store *s, int i)
-{
-    const wan_param *q = &s->params.v[i];
-    const wan_item *it = &s->item[i];
-    wan_net_linear l = { .N = q->shape[0], .K = q->count / q->shape[0] };
-    if (q->cut == 0)
-        l.N = it->len;
-    else if (q->cut == 1)
-        l.K = it->len;
-    l.w = q->gemm ? wan_store_w(s, i) : WAN_RBUF(wan_store_r(s, i));
-    l.b = wan_store_r(s, i + 1);
-    l.dw = wan_store_g(s, i);
-    l.db = wan_store_g(s, i + 1);
-    return l;
-}
-
 void wan_net_bind_embed(wan_net_embed *e, const wan_store *s)
 {
-    wan_net_linear *l[] = { &e->patch, &e->text1, &e->text2, &e->time1, &e->time2, &e->proj };
+    wan_dense *l[] = { &e->patch, &e->text1, &e->text2, &e->time1, &e->time2, &e->proj };
     for (int k = 0; k < COUNT(l); k++)
-        *l[k] = linear(s, s->part[0].first + 2 * k);
+        wan_dense_bind(l[k], s, s->part[0].first + 2 * k, 1);
 }
 
 void wan_net_bind_block(wan_net_block *b, const wan_store *s, int l)
 {
     int i = s->part[l + 1].first;
-    b->q = linear(s, i);
-    b->k = linear(s, i + 2);
-    b->v = linear(s, i + 4);
-    b->o = linear(s, i + 6);
-    b->nq = vector(s, i + 8);
-    b->nk = vector(s, i + 9);
-    b->lnw = vector(s, i + 10);
-    b->lnb = vector(s, i + 11);
-    b->cq = linear(s, i + 12);
-    b->ck = linear(s, i + 14);
-    b->cv = linear(s, i + 16);
-    b->co = linear(s, i + 18);
-    b->cnq = vector(s, i + 20);
-    b->cnk = vector(s, i + 21);
-    b->f1 = linear(s, i + 22);
-    b->f2 = linear(s, i + 24);
-    b->mod = vector(s, i + 26);
+    wan_dense_bind(&b->q, s, i, 1);
+    wan_dense_bind(&b->k, s, i + 2, 1);
+    wan_dense_bind(&b->v, s, i + 4, 1);
+    wan_dense_bind(&b->o, s, i + 6, 1);
+    wan_dense_bind_vector(&b->nq, s, i + 8);
+    wan_dense_bind_vector(&b->nk, s, i + 9);
+    wan_dense_bind_vector(&b->lnw, s, i + 10);
+    wan_dense_bind_vector(&b->lnb, s, i + 11);
+    wan_dense_bind(&b->cq, s, i + 12, 1);
+    wan_dense_bind(&b->ck, s, i + 14, 1);
+    wan_dense_bind(&b->cv, s, i + 16, 1);
+    wan_dense_bind(&b->co, s, i + 18, 1);
+    wan_dense_bind_vector(&b->cnq, s, i + 20);
+    wan_dense_bind_vector(&b->cnk, s, i + 21);
+    wan_dense_bind(&b->f1, s, i + 22, 1);
+    wan_dense_bind(&b->f2, s, i + 24, 1);
+    wan_dense_bind_vector(&b->mod, s, i + 26);
 }
 
 void wan_net_bind_head(wan_net_head *h, const wan_store *s)
 {
     int i = s->part[s->params.parts - 1].first;
-    h->mod = vector(s, i);
-    h->out = linear(s, i + 1);
+    wan_dense_bind_vector(&h->mod, s, i);
+    wan_dense_bind(&h->out, s, i + 1, 1);
 }
 
 int wan_net_widths_of(wan_net_widths *z, const wan_net_config *c, const wan_slice *s)

@@ -1,55 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * net_prepare.c - what a forward pass needs to know about its pack: sample boundaries, positions,
- * timesteps, and the rows of the text context.
- *
- * Text: the model attends to text_len rows per sample, of which all but the true ones are zero and
- * therefore become one and the same key and value.  So a sample keeps its n true rows and one zero
- * row whose score is raised by log(text_len - n): exp(s + log m) = m exp(s).  The result, and every
- * gradient, is that of text_len rows.
+ * timesteps, and the rows of the text context (textrows.h).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/model/block/textrows.h"
 #include "lib/model/wan/net_priv.h"
-
-int wan_net_lengths_reserve(wan_dev *d, wan_net_lengths *p, int64_t samples, int64_t rows)
-{
-    *p = (wan_net_lengths){ 0 };
-    p->cu_host = wan_malloc((size_t)samples + 1, sizeof *p->cu_host, "pack");
-    p->seg_host = wan_malloc((size_t)rows, sizeof *p->seg_host, "pack");
-    p->cu = wan_dev_alloc(d, ((size_t)samples + 1) * sizeof *p->cu, "pack");
-    p->seg = wan_dev_alloc(d, (size_t)rows * sizeof *p->seg, "pack");
-    return p->cu_host && p->seg_host && p->cu && p->seg ? 0 : -1;
-}
-
-void wan_net_lengths_release(wan_dev *d, wan_net_lengths *p)
-{
-    wan_dev_free(d, p->cu);
-    wan_dev_free(d, p->seg);
-    free(p->cu_host);
-    free(p->seg_host);
-    *p = (wan_net_lengths){ 0 };
-}
-
-int wan_net_lengths_set(wan_dev *d, wan_net_lengths *p, const int64_t *len, int n)
-{
-    int32_t at = 0;
-    wan_pack *k = &p->pack;
-    *k = (wan_pack){ .n = n, .cu = p->cu, .seg = p->seg, .cu_host = p->cu_host };
-    for (int i = 0; i < n; i++) {
-        p->cu_host[i] = at;
-        for (int64_t j = 0; j < len[i]; j++)
-            p->seg_host[at++] = i;
-        if (len[i] > k->max_len)
-            k->max_len = len[i];
-    }
-    p->cu_host[n] = at;
-    k->S = at;
-    WAN_TRY(wan_dev_write(d, p->cu, p->cu_host, ((size_t)n + 1) * sizeof *p->cu));
-    return wan_dev_write(d, p->seg, p->seg_host, (size_t)at * sizeof *p->seg);
-}
 
 int wan_net_rope_make(wan_net_acts *a)
 {
@@ -113,53 +72,24 @@ static int fill_tokens(wan_net_acts *a, const wan_micro *in)
     memcpy(a->grid, in->grid, (size_t)in->n * sizeof *a->grid);
     for (int i = 0; i < in->n; i++)
         a->len[i] = a->grid[i][0] * a->grid[i][1] * a->grid[i][2];
-    WAN_TRY(wan_net_lengths_set(d, &a->tok, a->len, in->n));
+    WAN_TRY(wan_lengths_set(d, &a->tok, a->len, in->n));
     a->base.held = a->tok.pack;
     a->n_grid = in->n;
     return 0;
 }
 
-int64_t wan_net_text_kept(const wan_net_config *c, int64_t n)
-{
-    return n < c->text_len ? n + 1 : n;
-}
-
-int wan_net_text_lay(wan_dev *d, const wan_net_config *c, wan_buf x, wan_real *kbias,
-                     const wan_pack *pack, wan_buf text, const int64_t *text_len, wan_real *staging)
-{
-    int64_t T = c->text_dim, from = 0;
-    for (int i = 0; i < pack->n; i++) {
-        int64_t n = text_len[i], at = pack->cu_host[i], zeros = c->text_len - n;
-        if (n > 0)
-            WAN_TRY(d->ops->cast(d, wan_buf_at(x, at * T), wan_buf_at(text, from * T), n * T));
-        for (int64_t j = 0; j < n; j++)
-            staging[at + j] = 0;
-        if (zeros > 0) {
-            WAN_TRY(d->ops->fill(d, wan_buf_at(x, (at + n) * T), 0, T));
-            staging[at + n] = (wan_real)log((double)zeros);
-        }
-        from += n;
-    }
-    return wan_dev_write(d, kbias, staging, (size_t)pack->S * sizeof *staging);
-}
-
 static int fill_text(wan_net_acts *a, const wan_micro *in)
 {
     wan_dev *d = a->base.d;
-    int64_t R = 0;
-    for (int i = 0; i < in->n; i++) {
-        if (in->text_len[i] < 0 || in->text_len[i] > a->c.text_len)
-            return wan_err("transformer: sample %d has %lld text rows, must be 0..%d", i,
-                           (long long)in->text_len[i], a->c.text_len);
-        a->len[i] = wan_net_text_kept(&a->c, in->text_len[i]);
-        R += a->len[i];
-    }
+    int64_t all = a->c.text_len;
+    int64_t R = wan_textrows_count(a->len, in->text_len, in->n, all, "transformer");
+    WAN_TRY(R);
     if (R > a->base.cap.text_rows)
         return wan_err("transformer: a pack of %lld text rows, room for %lld", (long long)R,
                        (long long)a->base.cap.text_rows);
-    WAN_TRY(wan_net_lengths_set(d, &a->txt, a->len, in->n));
-    return wan_net_text_lay(d, &a->c, a->tx, a->kbias.p, &a->txt.pack, in->text, in->text_len,
-                            a->host);
+    WAN_TRY(wan_lengths_set(d, &a->txt, a->len, in->n));
+    return wan_textrows_lay(d, a->tx, a->kbias.p, &a->txt.pack, in->text, in->text_len,
+                            a->c.text_dim, all, a->host);
 }
 
 static int fill_rows(wan_net_acts *a, wan_buf rows)

@@ -10,41 +10,29 @@
 #ifndef WAN_MODEL_NET_PRIV_H
 #define WAN_MODEL_NET_PRIV_H
 
+#include "lib/model/block/dense.h"
+#include "lib/model/block/lengths.h"
+#include "lib/model/block/slots.h"
 #include "lib/model/wan/net.h"
 
-/* A dense layer: w [N, K] in the type GEMMs read it, bias and gradients in WAN_REAL. */
-typedef struct wan_net_linear {
-    wan_buf w;
-    wan_real *b, *dw, *db;
-    int64_t N, K;
-} wan_net_linear;
-
-/* A norm weight, norm bias or modulation table with its gradient. */
-typedef struct wan_net_vector {
-    wan_real *p, *g;
-} wan_net_vector;
-
 typedef struct wan_net_block {
-    wan_net_linear q, k, v, o;     /* self-attention */
-    wan_net_linear cq, ck, cv, co; /* cross-attention */
-    wan_net_linear f1, f2;
-    wan_net_vector nq, nk, cnq, cnk, lnw, lnb, mod;
+    wan_dense q, k, v, o;     /* self-attention */
+    wan_dense cq, ck, cv, co; /* cross-attention */
+    wan_dense f1, f2;
+    wan_dense_vector nq, nk, cnq, cnk, lnw, lnb, mod;
 } wan_net_block;
 
 typedef struct wan_net_embed {
-    wan_net_linear patch, text1, text2, time1, time2, proj;
+    wan_dense patch, text1, text2, time1, time2, proj;
 } wan_net_embed;
 
 typedef struct wan_net_head {
-    wan_net_linear out;
-    wan_net_vector mod;
+    wan_dense out;
+    wan_dense_vector mod;
 } wan_net_head;
 
-/* Activations of one block.  X(name, rows, width, type, keep, alias):
- *   rows S|R, width D|A|F|H|1, type r(WAN_REAL)|c(compute)
- *   keep 0: one per block in every recompute mode; 1: unless `full`; 2: only with `none`;
- *        3: never (a temporary)
- *   alias: when the model is not trained all blocks share one set, and this slot is that one. */
+/* Activations of one block (slots.h).  X(name, rows, width, type, keep, alias): rows S|R, width
+ * D|A|F|H|1. */
 /* clang-format off */
 #define WAN_NET_SLOTS(X)                                                                           \
     X(XIN, S, D, r, 0, XIN)  /* residual stream: block input */                                    \
@@ -95,13 +83,6 @@ enum wan_net_slot {
 
 enum { WAN_NET_ROPE_MAX = 1024 }; /* positions per axis the model was made for */
 
-/* A pack in reserved memory, with what it was made from. */
-typedef struct wan_net_lengths {
-    wan_pack pack;
-    int32_t *cu, *seg; /* device [samples+1], [rows] */
-    int32_t *cu_host, *seg_host;
-} wan_net_lengths;
-
 /* Keys and values of the context for one block, and how they are packed. */
 typedef struct wan_net_kv {
     const wan_pack *pack;
@@ -118,14 +99,14 @@ typedef struct wan_net_acts {
     wan_acts base; /* first: acts of every model begin with it */
     wan_net_config c;
     wan_net_widths z;
-    int first, end;   /* parts */
     void *mem, *work; /* device: what is kept; the rest, own or shared */
     int shared;       /* work belongs to other acts */
-    void **slot;      /* [(layers+1) * N_SLOTS]; row `layers` has only XIN */
+    wan_slots slots;
+    void **slot; /* as wan_slots_lay makes it */
 #define X(field, rows, width, type, train, kept) wan_buf field;
     WAN_NET_ONCE(X)
 #undef X
-    wan_net_lengths tok, txt;
+    wan_lengths tok, txt;
     wan_rope rope;           /* of the tokens now laid out */
     int32_t *pos, *pos_host; /* [S, 3] */
     wan_real *host;          /* staging: kbias, timesteps */
@@ -141,7 +122,7 @@ struct wan_context {
     wan_net_widths z;
     wan_dev *d;
     wan_dtype compute;
-    wan_net_lengths pack;
+    wan_lengths pack;
     wan_real *kbias;
     void *mem; /* device: keys and values of all blocks */
     int64_t R;
@@ -188,26 +169,13 @@ int wan_net_acts_new(wan_acts **out, wan_dev *d, const void *c, const wan_acts_o
 void wan_net_acts_free(wan_acts **a);
 
 /* net_prepare.c */
-int wan_net_lengths_reserve(wan_dev *d, wan_net_lengths *p, int64_t samples, int64_t rows)
-    WAN_MUST_CHECK;
-void wan_net_lengths_release(wan_dev *d, wan_net_lengths *p);
-int wan_net_lengths_set(wan_dev *d, wan_net_lengths *p, const int64_t *len, int n) WAN_MUST_CHECK;
-/* Context rows kept for a prompt of n true rows: n, and one more that stands for all zero rows. */
-int64_t wan_net_text_kept(const wan_net_config *c, int64_t n);
 /* The table of rotations, into the memory that is laid out for it. */
 int wan_net_rope_make(wan_net_acts *a) WAN_MUST_CHECK;
 /* Packs, positions, timesteps; text too unless ctx has it. */
 int wan_net_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx) WAN_MUST_CHECK;
-/* Lays the true rows and the zero rows of all samples into x [R, text_dim], log-multiplicities into
- * kbias [R]; pack as wan_net_lengths_set has left it. */
-int wan_net_text_lay(wan_dev *d, const wan_net_config *c, wan_buf x, wan_real *kbias,
-                     const wan_pack *pack, wan_buf text, const int64_t *text_len, wan_real *staging)
-    WAN_MUST_CHECK;
 
 /* net_forward.c */
 int wan_net_forward(wan_acts *a, wan_store *s, int part) WAN_MUST_CHECK;
-int wan_net_apply(wan_dev *d, const wan_net_linear *w, wan_buf y, wan_buf x, int64_t M)
-    WAN_MUST_CHECK;
 int wan_net_text_mlp(wan_dev *d, const wan_net_embed *e, wan_buf ctx, wan_buf h, wan_buf z,
                      wan_buf x, int64_t R) WAN_MUST_CHECK;
 /* Keys and values of a block from the context rows; k0 and rstd are what backward needs. */

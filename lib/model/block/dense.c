@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * dense.c - see dense.h.
+ */
+#include "lib/model/block/dense.h"
+
+void wan_dense_bind(wan_dense *w, const wan_store *s, int i, int bias)
+{
+    const wan_param *q = &s->params.v[i];
+    const wan_item *it = &s->item[i];
+    *w = (wan_dense){ .N = q->shape[0], .K = q->count / q->shape[0] };
+    if (q->cut == 0)
+        w->N = it->len;
+    else if (q->cut == 1)
+        w->K = it->len;
+    w->w = q->gemm ? wan_store_w(s, i) : WAN_RBUF(wan_store_r(s, i));
+    w->dw = wan_store_g(s, i);
+    if (bias) {
+        w->b = wan_store_r(s, i + 1);
+        w->db = wan_store_g(s, i + 1);
+    }
+}
+
+void wan_dense_bind_vector(wan_dense_vector *v, const wan_store *s, int i)
+{
+    *v = (wan_dense_vector){ wan_store_r(s, i), wan_store_g(s, i) };
+}
+
+int wan_dense_act(wan_dev *d, const wan_dense *w, wan_buf y, wan_buf pre, wan_buf x, int64_t M,
+                  enum wan_act act)
+{
+    return d->ops->linear_forward(d, y, pre, x, w->w, w->b, M, w->N, w->K, act);
+}
+
+int wan_dense_forward(wan_dev *d, const wan_dense *w, wan_buf y, wan_buf x, int64_t M)
+{
+    return wan_dense_act(d, w, y, WAN_RBUF(NULL), x, M, WAN_ACT_NONE);
+}
+
+int wan_dense_wgrad(wan_dev *d, const wan_dense *w, wan_buf dy, wan_buf x, int64_t M)
+{
+    return d->ops->linear_wgrad(d, w->dw, w->db, dy, x, M, w->N, w->K, 1);
+}
+
+int wan_dense_dgrad(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, int64_t M, int add)
+{
+    return d->ops->linear_dgrad(d, dx, dy, w->w, M, w->N, w->K, add);
+}
+
+int wan_dense_backward(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, wan_buf x, int64_t M,
+                       int add)
+{
+    WAN_TRY(wan_dense_wgrad(d, w, dy, x, M));
+    return wan_dense_dgrad(d, w, dx, dy, M, add);
+}

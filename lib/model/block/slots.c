@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * slots.c - see slots.h.
+ */
+#include "lib/model/block/slots.h"
+
+enum { ALIGN = 256 };
+
+void *wan_slots_take(wan_slots_arena *a, int64_t rows, int64_t width, wan_dtype t)
+{
+    void *p = a->base ? a->base + a->used : NULL;
+    a->used += (rows * width * (int64_t)wan_dtype_size(t) + ALIGN - 1) / ALIGN * ALIGN;
+    return p;
+}
+
+static wan_buf take(const wan_slots *s, wan_slots_arena *a, char rows, char width, char type)
+{
+    wan_dtype t = type == 'c' ? s->compute : type == 'r' ? WAN_REAL : WAN_I32;
+    return wan_buf_of(wan_slots_take(a, s->extent(s->arg, rows), s->extent(s->arg, width), t), t);
+}
+
+wan_buf wan_slots_once(const wan_slots *s, wan_slots_arena *a, const char *letters)
+{
+    return take(s, a, letters[0], letters[1], letters[2]);
+}
+
+static void *take_slot(const wan_slots *s, wan_slots_arena *a, int i)
+{
+    return take(s, a, s->slot[i].rows, s->slot[i].width, s->slot[i].type).p;
+}
+
+/* Bytes of slot i, or of the widest that takes its place. */
+static int64_t widest(const wan_slots *s, int i)
+{
+    int64_t most = 0;
+    for (int k = 0; k < s->n; k++) {
+        wan_slots_arena one = { 0 };
+        if (s->slot[k].alias == i)
+            take_slot(s, &one, k);
+        most = one.used > most ? one.used : most;
+    }
+    return most;
+}
+
+/* One set for all blocks; slots with an alias have none of their own. */
+static void lay_shared(const wan_slots *s, wan_slots_arena *a, void **table)
+{
+    for (int i = 0; i < s->n; i++) {
+        if (s->slot[i].alias != i)
+            continue;
+        void *p = a->base ? a->base + a->used : NULL;
+        a->used += widest(s, i);
+        for (int l = 0; table && l <= s->layers; l++)
+            table[l * s->n + i] = p;
+    }
+    for (int i = 0; table && i < s->n; i++)
+        for (int l = 0; l < s->layers; l++)
+            table[l * s->n + i] = table[s->slot[i].alias];
+}
+
+/* Whether block l runs here. */
+static int runs(const wan_slots *s, int l)
+{
+    return l + 1 >= s->first && l + 1 < s->end;
+}
+
+static void lay_kept(const wan_slots *s, wan_slots_arena *keep, void **table, int level)
+{
+    for (int l = 0; l < s->layers; l++)
+        for (int i = 0; i < s->n && runs(s, l); i++)
+            if (s->slot[i].keep <= level) {
+                void *p = take_slot(s, keep, i);
+                if (table)
+                    table[l * s->n + i] = p;
+            }
+    int next = s->end - 1; /* what the last block hands on: to the head, or to the next stage */
+    void *out = take_slot(s, keep, s->stream);
+    if (table)
+        table[(next < s->layers ? next : s->layers) * s->n + s->stream] = out;
+}
+
+/* Kept slots one per block that runs here, the others one for all. */
+static void lay_trained(const wan_slots *s, wan_slots_arena *keep, wan_slots_arena *work,
+                        void **table)
+{
+    int level = s->recompute == WAN_RECOMPUTE_NONE ? 2 : s->recompute == WAN_RECOMPUTE_SELECTIVE;
+    lay_kept(s, keep, table, level);
+    for (int i = 0; i < s->n; i++)
+        if (s->slot[i].keep > level) {
+            void *p = take_slot(s, work, i);
+            for (int l = 0; table && l < s->layers; l++)
+                table[l * s->n + i] = p;
+        }
+}
+
+void wan_slots_lay(const wan_slots *s, wan_slots_arena *keep, wan_slots_arena *work, void **table)
+{
+    if (s->train)
+        lay_trained(s, keep, work, table);
+    else
+        lay_shared(s, work, table);
+}
