@@ -6,7 +6,7 @@
  *     wan_dev_open(&d, "auto", 0);                  // "auto", "cpu", "ref", "cuda", "cuda:1"
  *     float *x = wan_dev_alloc(d, n * sizeof *x, "x");
  *     wan_dev_write(d, x, host, n * sizeof *x);
- *     d->ops->scale(d, WAN_RBUF(x), 2, n);
+ *     d->ops->fill(d, WAN_RBUF(x), 2, n);           // every op: 0, or -1 and a sentence
  *     wan_dev_read(d, host, x, n * sizeof *x);      // waits for the stream
  *
  * "ref" is the reference C provider alone, "cpu" adds oneDNN and vectorised C.  Work on one device

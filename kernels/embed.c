@@ -47,24 +47,6 @@ int wan_modulation_backward_c(wan_dev *d, wan_real *dtable, wan_real *de, const 
     return 0;
 }
 
-int wan_gather_c(wan_dev *d, wan_buf y, wan_buf table, const int32_t *id, int64_t S, int64_t D)
-{
-    WAN_ROWS_CHECK("gather", y, table);
-    wan_real *tmp = wan_rows_scratch(d, D);
-    if (!tmp)
-        return -1;
-#pragma omp parallel for if (S * D > WAN_ROWS_PARALLEL)
-    for (int64_t s = 0; s < S; s++)
-        wan_row_store(y, s * D, D, wan_row_load(table, id[s] * D, D, wan_rows_mine(tmp, D)));
-    return 0;
-}
-
-/* Feature of (c, ph, pw) in a row of 4*C. */
-static int64_t feature(int64_t c, int64_t ph, int64_t pw, int64_t C, enum wan_patch_order order)
-{
-    return order == WAN_PATCH_CHW ? 4 * c + 2 * ph + pw : (2 * ph + pw) * C + c;
-}
-
 /* The row of one token; to: latent -> row, else row -> latent. */
 static void patch(wan_real *row, wan_real *latent, int64_t s, int64_t C, int64_t T, int64_t h,
                   int64_t w, enum wan_patch_order order, int to)
@@ -73,7 +55,7 @@ static void patch(wan_real *row, wan_real *latent, int64_t s, int64_t C, int64_t
     for (int64_t c = 0; c < C; c++)
         for (int64_t p = 0; p < 4; p++) {
             wan_real *v = latent + ((c * T + f) * h + 2 * y + p / 2) * w + 2 * x + p % 2;
-            wan_real *r = row + feature(c, p / 2, p % 2, C, order);
+            wan_real *r = row + wan_patch_feature(c, p / 2, p % 2, C, order);
             if (to)
                 *r = *v;
             else

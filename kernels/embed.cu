@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * embed.cu - timestep sinusoid, modulation rows, row gather and patches on CUDA.
+ * embed.cu - timestep sinusoid, modulation rows and patches on CUDA.
  */
 #include "kernels/vec.cuh"
 
@@ -54,16 +54,6 @@ static __global__ void modulation_de(float *de, const float *dout, int64_t n, in
     de[k] = v;
 }
 
-static __global__ void gather_row(vbuf y, vbuf table, const int32_t *id, int64_t D)
-{
-    int64_t s = blockIdx.x, from = id[s] * D;
-    float v[8];
-    for (int64_t c = threadIdx.x * 8; c < D; c += blockDim.x * 8) {
-        ld8(v, table, from + c, D - c);
-        st8(y, s * D + c, D - c, v);
-    }
-}
-
 /* One thread per element of the rows; to: latent -> rows, else rows -> latent. */
 static __global__ void patch_all(vbuf rows, float *latent, int64_t C, int64_t T, int64_t h,
                                  int64_t w, int order, int to)
@@ -109,14 +99,6 @@ extern "C" int wan_modulation_backward_cuda(wan_dev *d, float *dtable, float *de
                         dout, n, R * D));
     return cuda_launch(d, "modulation_backward", modulation_de, blocks(n * e_rows * D), 256, 0, de,
                        dout, n, R, D, e_rows);
-}
-
-extern "C" int wan_gather_cuda(wan_dev *d, wan_buf y, wan_buf table, const int32_t *id, int64_t S,
-                               int64_t D)
-{
-    CUDA_TYPES("gather", y, table);
-    return cuda_launch(d, "gather", gather_row, dim3((unsigned)S), row_threads(D), 0, vbuf_of(y, D),
-                       vbuf_of(table, D), id, D);
 }
 
 static int patches(wan_dev *d, const char *op, wan_buf rows, float *latent, int64_t C, int64_t T,

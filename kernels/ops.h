@@ -15,9 +15,10 @@
 #include "kernels/conv.h"
 #include "kernels/device.h"
 #include "kernels/embed.h"
-#include "kernels/flowloss.h"
 #include "kernels/layernorm.h"
 #include "kernels/linear.h"
+#include "kernels/mse.h"
+#include "kernels/noise.h"
 #include "kernels/residual.h"
 #include "kernels/rmsnorm.h"
 #include "kernels/vaeop.h"
@@ -32,10 +33,10 @@
     X(rms_sumsq) X(rms_apply) X(rms_dot) X(rms_dx)                                                 \
     X(attention_forward) X(attention_backward) X(attention_t5)                                     \
     X(residual_forward) X(residual_backward)                                                       \
-    X(sinusoid) X(modulation_forward) X(modulation_backward) X(gather)                             \
+    X(sinusoid) X(modulation_forward) X(modulation_backward)                                       \
     X(patchify) X(unpatchify)                                                                      \
-    X(flow_noise) X(flow_loss)                                                                     \
-    X(cast) X(axpy) X(scale) X(fill) X(lincomb) X(sumsq) X(finite) X(randn)                        \
+    X(noise_patch) X(mse_loss)                                                                     \
+    X(cast) X(axpy)          X(fill) X(lincomb) X(sumsq) X(finite) X(randn)                        \
     X(adamw_step) X(clip_coef)                                                                     \
     X(conv_forward)                                                                                \
     X(vae_norm) X(vae_upsample) X(vae_interleave) X(vae_from_rgb) X(vae_to_rgb)                    \

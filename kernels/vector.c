@@ -46,21 +46,6 @@ int wan_axpy_c(wan_dev *d, wan_buf y, double a, wan_buf x, int64_t n)
     return 0;
 }
 
-int wan_scale_c(wan_dev *d, wan_buf y, double a, int64_t n)
-{
-    (void)d;
-    WAN_ROWS_CHECK("scale", y);
-#pragma omp parallel for if (n > WAN_ROWS_PARALLEL)
-    for (int64_t i = 0; i < n; i += CHUNK) {
-        wan_real ty[CHUNK], *o = wan_row_open(y, i, ty), c = (wan_real)a;
-        wan_row_load(y, i, chunk(n, i), ty);
-        for (int64_t j = 0; j < chunk(n, i); j++)
-            o[j] *= c;
-        wan_row_close(y, i, chunk(n, i), o);
-    }
-    return 0;
-}
-
 int wan_fill_c(wan_dev *d, wan_buf y, double a, int64_t n)
 {
     (void)d;

@@ -2,6 +2,7 @@
  *
  * vector.cu - work on long vectors on CUDA.
  */
+#include "kernels/philox.cuh"
 #include "kernels/reduce.cuh"
 
 /* ---- kernels */
@@ -18,7 +19,7 @@ static __device__ inline int64_t step8(void)
     return (int64_t)gridDim.x * blockDim.x * 8;
 }
 
-/* y = a y + b x + c, the parts whose flag is set: cast, axpy, scale and fill */
+/* y = a y + b x + c, the parts whose flag is set: cast, axpy and fill */
 struct affine {
     float a, b, c;
     int use_y, use_x;
@@ -101,41 +102,14 @@ static __global__ void finite_all(unsigned long long *out, vbuf x, int64_t n)
         atomicAdd(out, (unsigned long long)bad);
 }
 
-/* lib/base/rng.c, one block of four elements per thread. */
-static __device__ void philox(uint32_t c[4], uint32_t k0, uint32_t k1)
-{
-    for (int round = 0; round < 10; round++) {
-        uint64_t a = (uint64_t)0xD2511F53u * c[0], b = (uint64_t)0xCD9E8D57u * c[2];
-        uint32_t n0 = (uint32_t)(b >> 32) ^ c[1] ^ k0, n2 = (uint32_t)(a >> 32) ^ c[3] ^ k1;
-        c[1] = (uint32_t)b;
-        c[3] = (uint32_t)a;
-        c[0] = n0;
-        c[2] = n2;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-}
-
-static __device__ void box_muller(float out[2], uint32_t a, uint32_t b)
-{
-    const double ulp = 1.0 / 4294967296.0;
-    double u = ((double)a + 0.5) * ulp, v = ((double)b + 0.5) * ulp;
-    double radius = sqrt(-2 * log(u)), angle = 6.283185307179586476925 * v;
-    out[0] = (float)(radius * cos(angle));
-    out[1] = (float)(radius * sin(angle));
-}
-
 static __global__ void randn_all(vbuf y, wan_rng r, uint64_t first, int64_t n)
 {
     uint64_t end = first + (uint64_t)n, b = first / 4;
     b += (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (b * 4 >= end)
         return;
-    uint32_t w[4] = { (uint32_t)b, (uint32_t)(b >> 32) ^ r.hi[0], r.hi[1], r.hi[2] };
     float z[4];
-    philox(w, r.key[0], r.key[1]);
-    box_muller(z, w[0], w[1]);
-    box_muller(z + 2, w[2], w[3]);
+    normal4(z, r, b);
     for (int j = 0; j < 4; j++) {
         uint64_t i = b * 4 + j;
         if (i >= first && i < end)
@@ -167,12 +141,6 @@ extern "C" int wan_axpy_cuda(wan_dev *d, wan_buf y, double a, wan_buf x, int64_t
 {
     affine f = { 1, (float)a, 0, 1, 1 };
     return affine_run(d, "axpy", y, x, f, n);
-}
-
-extern "C" int wan_scale_cuda(wan_dev *d, wan_buf y, double a, int64_t n)
-{
-    affine f = { (float)a, 0, 0, 1, 0 };
-    return affine_run(d, "scale", y, y, f, n);
 }
 
 extern "C" int wan_fill_cuda(wan_dev *d, wan_buf y, double a, int64_t n)

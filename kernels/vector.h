@@ -3,7 +3,7 @@
  * vector.h - plain work on long vectors.
  *
  *   cast     y = x, converting                     axpy   y += a x
- *   scale    y = a y                               fill   y = a
+ *   fill     y = a
  *   lincomb  y = sum_k c[k] x[k]   k <= 8; y may equal one of the x (solver steps, guidance)
  *   sumsq    out[0] (+)= sum x^2 in double, fixed order; out is a double in device memory
  *   finite   out[0] = number of elements that are NaN or infinite (int64 in device memory)
@@ -19,7 +19,6 @@
 
 typedef int wan_cast_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t n) WAN_MUST_CHECK;
 typedef int wan_axpy_fn(wan_dev *d, wan_buf y, double a, wan_buf x, int64_t n) WAN_MUST_CHECK;
-typedef int wan_scale_fn(wan_dev *d, wan_buf y, double a, int64_t n) WAN_MUST_CHECK;
 typedef int wan_fill_fn(wan_dev *d, wan_buf y, double a, int64_t n) WAN_MUST_CHECK;
 typedef int wan_lincomb_fn(wan_dev *d, wan_real *y, int k, const double *c,
                            const wan_real *const *x, int64_t n) WAN_MUST_CHECK;
@@ -31,7 +30,6 @@ typedef int wan_randn_fn(wan_dev *d, wan_buf y, const wan_rng *stream, uint64_t 
 
 wan_cast_fn wan_cast_c, wan_cast_cuda;
 wan_axpy_fn wan_axpy_c, wan_axpy_cuda;
-wan_scale_fn wan_scale_c, wan_scale_cuda;
 wan_fill_fn wan_fill_c, wan_fill_cuda;
 wan_lincomb_fn wan_lincomb_c, wan_lincomb_cuda;
 wan_sumsq_fn wan_sumsq_c, wan_sumsq_cuda;

@@ -13,7 +13,7 @@ int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_capaci
     wan_sizes z;
     int64_t real = (int64_t)sizeof(wan_real), e = (int64_t)wan_dtype_size(compute);
     wan_model_sizes(&z, arch);
-    return cap->tokens * (z.in_width * (3 * real + e) + z.out_width * 4 * real) +
+    return cap->tokens * (z.in_width * (2 * real + e) + z.out_width * 3 * real) +
            cap->text_rows * z.text_dim * e;
 }
 
@@ -25,8 +25,8 @@ static int take(wan_step *s, wan_real **p, int64_t width)
 
 static int alloc_device(wan_step *s)
 {
-    wan_real **in[] = { &s->latent, &s->noise, &s->mixed };
-    wan_real **out[] = { &s->target, &s->zero, &s->pred, &s->dpred };
+    wan_real **in[] = { &s->latent, &s->noise };
+    wan_real **out[] = { &s->target, &s->pred, &s->dpred };
     size_t e = wan_dtype_size(s->store->compute);
     for (size_t i = 0; i < sizeof in / sizeof *in; i++)
         WAN_TRY(take(s, in[i], s->z.in_width));
@@ -39,9 +39,7 @@ static int alloc_device(wan_step *s)
     s->text_host = wan_calloc(text, e, "text of a micro-batch");
     s->coef = wan_dev_alloc(s->d, (size_t)s->cap.samples * sizeof(wan_real), "loss factors");
     s->loss = wan_dev_alloc(s->d, (size_t)s->batch * sizeof(wan_real), "losses");
-    if (!s->rows || !s->text || !s->text_host || !s->coef || !s->loss)
-        return -1;
-    return wan_dev_zero(s->d, s->zero, (size_t)(s->cap.tokens * s->z.out_width) * sizeof *s->zero);
+    return s->rows && s->text && s->text_host && s->coef && s->loss ? 0 : -1;
 }
 
 static int alloc_host(wan_step *s)
@@ -99,8 +97,8 @@ void wan_step_free(wan_step **ps)
     wan_step *s = *ps;
     if (!s)
         return;
-    void *device[] = { s->latent, s->noise, s->mixed, s->target, s->zero, s->pred,
-                       s->dpred,  s->rows,  s->text,  s->coef,   s->loss };
+    void *device[] = { s->latent, s->noise, s->target, s->pred, s->dpred,
+                       s->rows,   s->text,  s->coef,   s->loss };
     for (size_t i = 0; i < sizeof device / sizeof device[0]; i++)
         wan_dev_free(s->d, device[i]);
     wan_model_acts_free(&s->acts);
@@ -143,18 +141,20 @@ static int put_sample(wan_step *s, const wan_step_sample *v, int64_t row)
     const int64_t *l = v->latent;
     int64_t n = l[0] * l[1] * l[2] * l[3];
     size_t bytes = (size_t)n * sizeof(wan_real);
-    const wan_real *x[2] = { s->latent, s->noise };
+    wan_noise a = { l[0],
+                    l[1],
+                    l[2],
+                    l[3],
+                    { v->draw.in[0], v->draw.in[1] },
+                    { v->draw.target[0], v->draw.target[1] },
+                    s->z.in_order,
+                    s->z.out_order };
     wan_buf rows = wan_buf_at(wan_buf_of(s->rows, s->store->compute), row * s->z.in_width);
-    wan_buf target = WAN_RBUF(s->target + row * s->z.out_width);
     WAN_TRY(wan_dev_write(d, s->latent, v->x0, bytes));
     if (v->noise)
         WAN_TRY(wan_dev_write(d, s->noise, v->noise, bytes));
-    else
-        WAN_TRY(d->ops->randn(d, WAN_RBUF(s->noise), &v->stream, 0, n));
-    WAN_TRY(d->ops->lincomb(d, s->mixed, 2, v->draw.in, x, n));
-    WAN_TRY(d->ops->patchify(d, rows, s->mixed, l[0], l[1], l[2], l[3], s->z.in_order));
-    WAN_TRY(d->ops->lincomb(d, s->mixed, 2, v->draw.target, x, n));
-    return d->ops->patchify(d, target, s->mixed, l[0], l[1], l[2], l[3], s->z.out_order);
+    return d->ops->noise_patch(d, &a, rows, s->target + row * s->z.out_width, s->latent,
+                               v->noise ? s->noise : NULL, &v->stream);
 }
 
 static int put_samples(wan_step *s, const wan_step_sample *v, int n)
@@ -194,8 +194,8 @@ int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int t
     s->acts->pred = s->pred;
     s->acts->dpred = WAN_RBUF(train ? s->dpred : NULL);
     WAN_TRY(wan_model_forward(s->acts, s->store, 0, s->z.parts, hooks));
-    WAN_TRY(d->ops->flow_loss(d, s->loss + at, s->acts->dpred, s->pred, s->zero, s->target, s->coef,
-                              &s->acts->held, s->z.out_width));
+    WAN_TRY(d->ops->mse_loss(d, s->loss + at, s->acts->dpred, s->pred, s->target, s->coef,
+                             &s->acts->held, s->z.out_width));
     return train ? wan_model_backward(s->acts, s->store, 0, s->z.parts, hooks) : 0;
 }
 
@@ -208,7 +208,7 @@ int wan_step_pred(wan_step *s, float *pred, const int64_t l[4], int64_t row)
 {
     wan_dev *d = s->d;
     int64_t n = l[0] * l[1] * l[2] * l[3];
-    WAN_TRY(d->ops->unpatchify(d, s->mixed, WAN_RBUF(s->pred + row * s->z.out_width), l[0], l[1],
+    WAN_TRY(d->ops->unpatchify(d, s->latent, WAN_RBUF(s->pred + row * s->z.out_width), l[0], l[1],
                                l[2], l[3], s->z.out_order));
-    return wan_dev_read(d, pred, s->mixed, (size_t)n * sizeof *pred);
+    return wan_dev_read(d, pred, s->latent, (size_t)n * sizeof *pred);
 }

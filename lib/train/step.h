@@ -43,11 +43,11 @@ typedef struct wan_step {
     wan_capacity cap;
     int64_t batch;
     /* device */
-    wan_real *latent, *noise, *mixed; /* one sample, latent order */
-    void *rows;                       /* [S, in_width] in the compute type, the model's order */
-    wan_real *target, *zero, *pred, *dpred; /* [S, out_width], the model's order; zero is 0 */
-    void *text;                             /* [text_rows, text_dim] in the compute type */
-    wan_real *coef, *loss;                  /* [samples], [batch] */
+    wan_real *latent, *noise;        /* one sample, latent order */
+    void *rows;                      /* [S, in_width] in the compute type, the model's order */
+    wan_real *target, *pred, *dpred; /* [S, out_width], in the order of the model */
+    void *text;                      /* [text_rows, text_dim] in the compute type */
+    wan_real *coef, *loss;           /* [samples], [batch] */
     /* host */
     void *text_host;
     int64_t (*grid)[3];

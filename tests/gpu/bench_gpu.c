@@ -56,7 +56,8 @@ static wan_buf fill(wan_dtype t, int64_t n, double sd)
     wan_buf b = wan_buf_of(take((size_t)n * wan_dtype_size(t)), t);
     wan_rng r = wan_rng_stream(key++, WAN_RNG_TEST, 0, 0);
     must(op->randn(dev, b, &r, 0, n));
-    must(op->scale(dev, b, sd, n));
+    if (sd != 1)
+        must(op->axpy(dev, b, sd - 1, b, n));
     return b;
 }
 

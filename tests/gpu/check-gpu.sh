@@ -74,7 +74,7 @@ if [ -z "${NODRIVER-}" ]; then
     elif ! command -v compute-sanitizer >/dev/null; then
         echo 'compute-sanitizer: SKIPPED, not installed'
     else
-        for c in layernorm rmsnorm residual flowloss vector; do
+        for c in layernorm rmsnorm residual mse vector; do
             sanitize memcheck $c
         done
         sanitize racecheck rmsnorm
