@@ -31,7 +31,7 @@ COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 have = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo 1 || echo 0)
 probe = $(if $(filter auto,$(1)),$(2),$(1))
 NVCC ?= $(shell command -v nvcc 2>/dev/null || ls $(CUDA_HOME)/bin/nvcc 2>/dev/null)
-override FFMPEG := $(call probe,$(FFMPEG),$(call have,libavformat libavcodec libavutil libswscale))
+override FFMPEG := $(call probe,$(FFMPEG),$(call have,libavformat libavcodec libavutil libswscale libavfilter))
 override MPI := $(call probe,$(MPI),$(call have,ompi-c))
 override DNNL := $(call probe,$(DNNL),$(shell ls /usr/include/dnnl.h /usr/include/*/dnnl.h 2>/dev/null | grep -q . && echo 1 || echo 0))
 override CUDA := $(call probe,$(CUDA),$(if $(NVCC),1,0))
@@ -48,7 +48,7 @@ PKGS := jansson libarchive yaml-0.1 sqlite3 sentencepiece libutf8proc zlib
 LIBS :=
 DEFS := -D_GNU_SOURCE -DWAN_VERSION='"$(VERSION)"'
 ifeq ($(FFMPEG),1)
-PKGS += libavformat libavcodec libavutil libswscale
+PKGS += libavformat libavcodec libavutil libswscale libavfilter
 SKIP += $(wildcard lib/media/*_none.c)
 else
 SKIP += $(filter-out %_none.c,$(wildcard lib/media/video*.c))

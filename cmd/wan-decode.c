@@ -14,14 +14,21 @@
 #include "lib/media/video.h"
 #include "lib/rec/record/record.h"
 
+#define RESIZE_MODES "bilinear|bicubic|nearest|area|lanczos"
+
 static struct {
     int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;
     const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *damaged;
+    const char *untagged, *hdr, *interlaced, *background;
     double max_gap;
     int center_crop, no_aspect_ratio, force;
 } o = { .num_frames = 10,
         .max_clip = 4ll << 30,
         .damaged = "skip",
+        .untagged = "auto",
+        .hdr = "tonemap",
+        .interlaced = "deinterlace",
+        .background = "000000",
         .max_gap = 10,
         .fps = "16",
         .mode = "video",
@@ -37,8 +44,15 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("center-crop", 'c', &o.center_crop,
                  "cover the size and cut off what stands over, instead of fitting inside it"),
     WAN_OPT_FLAG("no-aspect-ratio", 0, &o.no_aspect_ratio, "stretch to the size"),
-    WAN_OPT_ENUM("resize-mode", 0, "bilinear|bicubic|nearest|area|lanczos", &o.resize_mode,
-                 "how pixels are interpolated"),
+    WAN_OPT_ENUM("resize-mode", 0, RESIZE_MODES, &o.resize_mode, "how pixels are interpolated"),
+    WAN_OPT_GROUP("Colour"),
+    WAN_OPT_ENUM("untagged", 0, "auto|bt601|bt709", &o.untagged,
+                 "matrix of video that states none (auto: BT.709 from 720 lines on)"),
+    WAN_OPT_ENUM("hdr", 0, "tonemap|refuse", &o.hdr,
+                 "map HDR (PQ, HLG) to SDR, or leave such clips out"),
+    WAN_OPT_ENUM("interlaced", 0, "deinterlace|keep|refuse", &o.interlaced,
+                 "what to do with frames made of two fields"),
+    WAN_OPT_STR("background", 0, "RRGGBB", &o.background, "colour behind transparency"),
     WAN_OPT_GROUP("Time"),
     WAN_OPT_ENUM("mode", 'm', "video|frames", &o.mode,
                  "one record per clip, or one per chosen frame"),
@@ -82,18 +96,31 @@ static int stopped; /* by --damaged stop */
 static wan_writer *writer;
 static wan_out *report;
 
-static enum wan_resize resize_mode(void)
+/* The place of a word among its option's. */
+static int place(const char *word, const char *words)
 {
-    static const char *const names[] = { "bilinear", "bicubic", "nearest", "area", "lanczos" };
-    for (int i = 0; i < 5; i++)
-        if (!strcmp(o.resize_mode, names[i]))
-            return (enum wan_resize)i;
-    return WAN_RESIZE_BILINEAR;
+    int at = 0;
+    size_t n = strlen(word);
+    for (const char *w = words; strncmp(w, word, n) || (w[n] && w[n] != '|'); at++)
+        w = strchr(w, '|') + 1;
+    return at;
+}
+
+static int colour(uint32_t *rgb, const char *text)
+{
+    char *end;
+    unsigned long v = strtoul(text, &end, 16);
+    if (strspn(text, "0123456789abcdefABCDEF") != 6 || text[6])
+        return wan_err("--background %s: not six hexadecimal digits", text);
+    *rgb = (uint32_t)v;
+    return 0;
 }
 
 static int video_options(wan_video_options *v)
 {
     double fps = 0;
+    uint32_t background = 0;
+    WAN_TRY(colour(&background, o.background));
     if (!o.height != !o.width)
         return wan_err("--height and --width must be given together");
     if (o.height % 16 || o.width % 16)
@@ -106,7 +133,12 @@ static int video_options(wan_video_options *v)
         WAN_TRY(wan_parse_real(&fps, o.fps, 0.1, 1000, "--fps"));
     *v = (wan_video_options){ .height = (int)o.height,
                               .width = (int)o.width,
-                              .resize = resize_mode(),
+                              .resize = (enum wan_resize)place(o.resize_mode, RESIZE_MODES),
+                              .untagged = (enum wan_untagged)place(o.untagged, "auto|bt601|bt709"),
+                              .hdr = (enum wan_hdr)place(o.hdr, "tonemap|refuse"),
+                              .interlaced = (enum wan_interlaced)place(o.interlaced,
+                                                                       "deinterlace|keep|refuse"),
+                              .background = background,
                               .fps = fps,
                               .fit = o.no_aspect_ratio ? WAN_FIT_STRETCH
                                      : o.center_crop   ? WAN_FIT_CROP
@@ -120,10 +152,12 @@ static int video_options(wan_video_options *v)
 
 static json_t *provenance(void)
 {
-    json_t *opts = json_pack(
-        "{s:I, s:I, s:b, s:b, s:s, s:s, s:s, s:f}", "height", (json_int_t)o.height, "width",
-        (json_int_t)o.width, "center_crop", o.center_crop, "no_aspect_ratio", o.no_aspect_ratio,
-        "resize_mode", o.resize_mode, "mode", o.mode, "damaged", o.damaged, "max_gap", o.max_gap);
+    json_t *opts =
+        json_pack("{s:I, s:I, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f}", "height",
+                  (json_int_t)o.height, "width", (json_int_t)o.width, "center_crop", o.center_crop,
+                  "no_aspect_ratio", o.no_aspect_ratio, "resize_mode", o.resize_mode, "mode",
+                  o.mode, "damaged", o.damaged, "untagged", o.untagged, "hdr", o.hdr, "interlaced",
+                  o.interlaced, "background", o.background, "max_gap", o.max_gap);
     if (!strcmp(o.mode, "frames")) {
         json_object_set_new(opts, "num_frames", json_integer(o.num_frames));
     } else {
@@ -133,6 +167,17 @@ static json_t *provenance(void)
     json_t *head = wan_provenance_append(NULL, "wan-decode", opts);
     json_decref(opts);
     return head;
+}
+
+/* What the clip's colours were taken for. */
+static json_t *colour_meta(const wan_video_colour *c)
+{
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "pixels", c->pixels, "matrix",
+                          c->matrix, "range", c->range, "transfer", c->transfer, "primaries",
+                          c->primaries, "assumed", c->assumed, "tone_mapped", c->tone_mapped);
+    if (c->alpha)
+        json_object_set_new(j, "background", json_string(o.background));
+    return j;
 }
 
 /* What every record says about its clip; resize_settings as DFM writes it. */
@@ -148,6 +193,8 @@ static void set_meta(json_t *m, const wan_clip *clip, const char *caption, const
     json_object_set_new(m, "fps", json_real(v->fps));
     json_object_set_new(m, "fps_in", json_real(v->fps_in));
     json_object_set_new(m, "frames_in", json_integer(v->frames_in));
+    json_object_set_new(m, "colour", colour_meta(&v->colour));
+    json_object_set_new(m, "frames_interlaced", json_integer(v->interlaced));
     json_object_set_new(m, "frames_damaged", json_integer(v->damaged));
     json_object_set_new(m, "stamps_repeated", json_integer(v->repeated));
     json_object_set_new(m, "height", json_integer(v->height));
@@ -172,7 +219,7 @@ static int put_record(const char *key, const wan_clip *clip, const char *caption
         json_object_set_new(r.meta, "frames_out", json_integer(n));
         if (index) {
             json_object_set_new(r.meta, "frame_index", json_integer(index));
-            json_object_set_new(r.meta, "total_frames_in_video", json_integer(v->frames_in));
+            json_object_set_new(r.meta, "total_frames_in_video", json_integer(v->frames));
         } else {
             json_object_set_new(r.meta, "frames_retimed", json_integer(v->frames_retimed));
             json_object_set_new(r.meta, "frames_dropped", json_integer(v->frames_retimed - n));

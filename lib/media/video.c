@@ -34,7 +34,7 @@ static int begin(clip *c, const AVFrame *like)
     if (c->fitted)
         return 0;
     c->fitted = 1;
-    WAN_TRY(wan_fit_begin(&c->fit, c->opt, like, c->src.turn));
+    WAN_TRY(wan_fit_begin(&c->fit, c->opt, like, wan_source_turn(&c->src, like), &v->colour));
     v->height = c->fit.out_h;
     v->width = c->fit.out_w;
     v->source_height = c->fit.source_h;

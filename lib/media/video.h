@@ -21,17 +21,32 @@ enum wan_resize {
 };
 enum wan_fit { WAN_FIT_STRETCH, WAN_FIT_INSIDE, WAN_FIT_CROP /* cover, then centre crop */ };
 
+enum wan_untagged { WAN_UNTAGGED_AUTO, WAN_UNTAGGED_BT601, WAN_UNTAGGED_BT709 };
+enum wan_hdr { WAN_HDR_TONEMAP, WAN_HDR_REFUSE };
+enum wan_interlaced { WAN_INTERLACED_MEND, WAN_INTERLACED_KEEP, WAN_INTERLACED_REFUSE };
+
 typedef struct wan_video_options {
     int height, width; /* target in pixels, multiples of 16; 0,0: source size rounded down */
     enum wan_fit fit;
     enum wan_resize resize;
-    double fps;          /* re-timed to this rate; 0 keeps the source's frames */
-    int64_t max_frames;  /* keep at most this many output frames; 0: all */
-    int64_t skip_frames; /* drop this many output frames first */
-    int threads;         /* decoder threads; 0: one per core, fewer for tiny or large frames */
-    int64_t max_bytes;   /* refuse to keep more than this much pixel memory */
-    double max_gap;      /* more seconds than this between two frames are damage; 0: never */
+    enum wan_untagged untagged;     /* matrix of video that states none */
+    enum wan_hdr hdr;               /* PQ and HLG */
+    enum wan_interlaced interlaced; /* frames made of two fields */
+    uint32_t background;            /* 0xRRGGBB behind transparency */
+    double fps;                     /* re-timed to this rate; 0 keeps the source's frames */
+    int64_t max_frames;             /* keep at most this many output frames; 0: all */
+    int64_t skip_frames;            /* drop this many output frames first */
+    int threads;       /* decoder threads; 0: one per core, fewer for tiny or large frames */
+    int64_t max_bytes; /* refuse to keep more than this much pixel memory */
+    double max_gap;    /* more seconds than this between two frames are damage; 0: never */
 } wan_video_options;
+
+/* What the numbers of the first frame were taken for; libav's names, "unknown" where none is stated. */
+typedef struct wan_video_colour {
+    char pixels[32], matrix[32], range[16], transfer[32], primaries[32];
+    char assumed[16]; /* "matrix", "range", both, or "": what the file left open */
+    int tone_mapped, alpha;
+} wan_video_colour;
 
 typedef struct wan_video {
     uint8_t *rgb;   /* [frames, height, width, 3], owned; wan_video_free */
@@ -42,9 +57,11 @@ typedef struct wan_video {
     double fps_in;          /* average source rate, by decoded timestamps */
     double fps;             /* of the kept frames */
     int source_height, source_width;
-    int64_t repeated; /* time stamps equal to the one before */
-    int64_t damaged;  /* frames damaged, missing or at a wild time stamp, as far as libav tells */
-    char damage[256]; /* the first sign of it; "" none */
+    wan_video_colour colour;
+    int64_t interlaced; /* frames made of two fields */
+    int64_t repeated;   /* time stamps equal to the one before */
+    int64_t damaged;    /* frames damaged, missing or at a wild time stamp, as far as libav tells */
+    char damage[256];   /* the first sign of it; "" none */
 } wan_video;
 
 /* Decodes path; memory is bounded by the frames kept.  The same pixels and the same verdict for any

@@ -67,38 +67,6 @@ static int method(enum wan_resize r)
     }
 }
 
-/* The deprecated "J" formats are their plain twins with full range. */
-static int plain_format(int format, int *full)
-{
-    switch (format) {
-    case AV_PIX_FMT_YUVJ420P: *full = 1; return AV_PIX_FMT_YUV420P;
-    case AV_PIX_FMT_YUVJ422P: *full = 1; return AV_PIX_FMT_YUV422P;
-    case AV_PIX_FMT_YUVJ444P: *full = 1; return AV_PIX_FMT_YUV444P;
-    case AV_PIX_FMT_YUVJ440P: *full = 1; return AV_PIX_FMT_YUV440P;
-    case AV_PIX_FMT_YUVJ411P: *full = 1; return AV_PIX_FMT_YUV411P;
-    default: return format;
-    }
-}
-
-/* The matrix and range the frame states; what it leaves open stays as swscale takes it, which is
- * BT.601, and full range for grey. */
-static int set_colours(struct SwsContext *sws, const AVFrame *in, int full)
-{
-    int *matrix, *rgb, range, to, brightness, contrast, saturation;
-    if (sws_getColorspaceDetails(sws, &matrix, &range, &rgb, &to, &brightness, &contrast,
-                                 &saturation) < 0)
-        return 0; /* RGB to RGB */
-    const int *stated = in->colorspace == AVCOL_SPC_UNSPECIFIED || in->colorspace == AVCOL_SPC_RGB
-                            ? matrix
-                            : sws_getCoefficients((int)in->colorspace);
-    if (in->color_range != AVCOL_RANGE_UNSPECIFIED || full)
-        range = full || in->color_range == AVCOL_RANGE_JPEG;
-    return sws_setColorspaceDetails(sws, stated, range, rgb, to, brightness, contrast, saturation) <
-                   0
-               ? wan_err("cannot convert its colours to RGB")
-               : 0;
-}
-
 static int64_t scale_threads(int64_t pixels)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN),
@@ -127,30 +95,41 @@ static struct SwsContext *scaler(int iw, int ih, int format, int ow, int oh, int
     return NULL;
 }
 
-/* The scaler for frames like this one. */
-static int make_scaler(wan_fit_state *f, const AVFrame *in)
+/* What is needed for frames like this one: a stream may change its size or colours. */
+static int adapt(wan_fit_state *f, const AVFrame *in)
 {
-    int full = 0, format = plain_format(in->format, &full);
+    const wan_colour *c = &f->colour;
     int flags = method(f->opt->resize) | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT;
+    av_frame_unref(f->like);
+    if (av_frame_copy_props(f->like, in) < 0)
+        return wan_err("out of memory (frame)");
+    f->like->width = in->width;
+    f->like->height = in->height;
+    f->like->format = in->format;
+    WAN_TRY(wan_colour_of(&f->colour, f->said, in, f->opt));
+    wan_video_filter_close(&f->chain);
+    if (c->chain[0] && wan_video_filter_open(&f->chain, c->chain, in, (AVRational){ 1, 1 }) < 0)
+        return wan_err_prefix("its colours need a filter");
+    if (!f->chain && c->alpha)
+        WAN_TRY(wan_alpha_begin(&f->alpha, c, in->height, in->width));
+    int rgb = f->chain || c->alpha;
     sws_freeContext(f->sws);
-    f->sws = scaler(in->width, in->height, format, f->scaled_w, f->scaled_h, flags);
+    f->sws = scaler(in->width, in->height, rgb ? AV_PIX_FMT_GBRP : c->format, f->scaled_w,
+                    f->scaled_h, flags);
     if (!f->sws)
         return wan_err("cannot convert its pixels (%s, %d x %d) to RGB",
                        av_get_pix_fmt_name(in->format), in->height, in->width);
-    WAN_TRY(set_colours(f->sws, in, full));
-    f->in_h = in->height;
-    f->in_w = in->width;
-    f->in_format = in->format;
-    f->in_range = in->color_range;
-    f->in_space = in->colorspace;
-    return 0;
+    return rgb ? 0 : wan_colour_set(f->sws, c);
 }
 
-int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame *first, int turn)
+int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame *first, int turn,
+                  wan_video_colour *said)
 {
-    memset(f, 0, sizeof *f);
-    f->opt = opt;
-    f->turn = turn;
+    *f = (wan_fit_state){ .opt = opt, .turn = turn, .said = said };
+    f->like = av_frame_alloc();
+    f->shown = av_frame_alloc();
+    if (!f->like || !f->shown)
+        return wan_err("out of memory (frame)");
     AVRational sar = first->sample_aspect_ratio;
     double stretch = sar.num > 0 && sar.den > 0 ? av_q2d(sar) : 1;
     double wide = first->width * stretch;
@@ -179,7 +158,7 @@ int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame 
     }
     if (!f->scaled || av_frame_get_buffer(f->scaled, 0) < 0)
         return wan_err("out of memory (scaling)");
-    return make_scaler(f, first);
+    return adapt(f, first);
 }
 
 /* One row of the centre of the scaled picture, as RGB. */
@@ -218,12 +197,32 @@ static void crop_and_turn(const wan_fit_state *f, uint8_t *dst)
         }
 }
 
+/* The frame as the scaler takes it: SDR, and nothing to be seen through. */
+static const AVFrame *prepare(wan_fit_state *f, const AVFrame *in)
+{
+    if (!f->chain)
+        return f->colour.alpha ? wan_alpha_over(&f->alpha, in, f->opt->background) : in;
+    AVFrame *copy = av_frame_clone(in);
+    av_frame_unref(f->shown);
+    if (!copy)
+        return wan_err("out of memory (frame)"), NULL;
+    copy->pts = 0;
+    int rc = wan_video_filter_push(f->chain, copy);
+    av_frame_free(&copy);
+    if (rc == 0 && wan_video_filter_pull(f->chain, f->shown) == 0)
+        wan_err("no frame comes out of the filter");
+    return f->shown->buf[0] ? f->shown : NULL;
+}
+
 int wan_fit_frame(wan_fit_state *f, uint8_t *dst, const AVFrame *in)
 {
-    if (in->height != f->in_h || in->width != f->in_w || in->format != f->in_format ||
-        (int)in->color_range != f->in_range || (int)in->colorspace != f->in_space)
-        WAN_TRY(make_scaler(f, in)); /* a stream may change its size; the target stays */
-    if (sws_scale_frame(f->sws, f->scaled, in) < 0)
+    if (in->height != f->like->height || in->width != f->like->width ||
+        wan_colour_differs(in, f->like))
+        WAN_TRY(adapt(f, in));
+    const AVFrame *ready = prepare(f, in);
+    if (!ready)
+        return -1;
+    if (sws_scale_frame(f->sws, f->scaled, ready) < 0)
         return wan_err("cannot scale a frame of %d x %d pixels", in->height, in->width);
     crop_and_turn(f, dst);
     return 0;
@@ -232,5 +231,9 @@ int wan_fit_frame(wan_fit_state *f, uint8_t *dst, const AVFrame *in)
 void wan_fit_end(wan_fit_state *f)
 {
     sws_freeContext(f->sws);
+    wan_video_filter_close(&f->chain);
+    wan_alpha_end(&f->alpha);
     av_frame_free(&f->scaled);
+    av_frame_free(&f->shown);
+    av_frame_free(&f->like);
 }

@@ -11,6 +11,8 @@
 
 #include "lib/media/stamps.h"
 #include "lib/media/video.h"
+#include "lib/media/video_colour.h"
+#include "lib/media/video_filter.h"
 
 /* How the picture stands in the file: its sides change places, and its rows or columns then run
  * backwards (a quarter turn clockwise is ACROSS | ROWS, half a turn ROWS | COLS). */
@@ -22,19 +24,21 @@ void wan_video_canvas(AVCodecContext *dec, _Atomic int64_t *undrawn);
 
 /* ---- source: the frames of the first real video stream, in order of display */
 typedef struct wan_source {
-    const char *path; /* borrowed */
+    const char *path;             /* borrowed */
+    const wan_video_options *opt; /* borrowed */
     AVIOContext *io;
     AVFormatContext *fmt;
     AVCodecContext *dec;
     AVStream *stream;
     AVPacket *pkt;
-    AVFrame *ahead; /* decoded, but not given yet: its stamp is judged by the next one */
-    int turn;       /* for display: enum wan_turn, or'ed */
-    int flushing;
-    wan_stamps at;                   /* at.frames: given so far */
-    int64_t packets;                 /* of the stream, read so far */
-    int64_t errors;                  /* signs of damage that libav gave by its return values */
-    int64_t said;                    /* and in its log, as far as it was looked at */
+    AVFrame *ahead;           /* decoded, but not given yet: its stamp is judged by the next one */
+    int flushing, drained;    /* the decoder, the filter */
+    wan_video_filter *fields; /* deinterlaces; NULL until there are fields */
+    int64_t interlaced;       /* frames made of two fields */
+    wan_stamps at;            /* at.frames: given so far */
+    int64_t packets;          /* of the stream, read so far */
+    int64_t errors;           /* signs of damage that libav gave by its return values */
+    int64_t said;             /* and in its log, as far as it was looked at */
     int64_t bad_packets, bad_frames; /* with a sign of damage */
     _Atomic int64_t undrawn;         /* frames with blocks that were not decoded */
     int threads;                     /* of the decoder */
@@ -51,6 +55,8 @@ int wan_source_by_chance(const wan_source *s);
 void wan_source_end(wan_source *s);
 /* Behind it: what was wrong, for out's damaged, repeated and damage. */
 void wan_source_verdict(wan_source *s, wan_video *out);
+/* How the container, or else the frame, says it is shown: enum wan_turn, or'ed. */
+int wan_source_turn(const wan_source *s, const AVFrame *frame);
 /* Frames the container says there are; 0 when it does not say.  Only a hint. */
 int64_t wan_source_promised(const wan_source *s);
 /* Its length by the container; 0 when it does not say.  Only a hint. */
@@ -59,22 +65,39 @@ double wan_source_seconds(const wan_source *s);
 double wan_source_fps(const wan_source *s);
 void wan_source_close(wan_source *s);
 
+/* ---- alpha: transparency over a background, at the frame's own size */
+typedef struct wan_alpha {
+    struct SwsContext *sws;
+    AVFrame *clear; /* GBRAP */
+    AVFrame *solid; /* GBRP */
+} wan_alpha;
+
+int wan_alpha_begin(wan_alpha *a, const wan_colour *c, int h, int w) WAN_MUST_CHECK;
+/* The frame over the colour 0xRRGGBB; the result is a's, until the next call. */
+const AVFrame *wan_alpha_over(wan_alpha *a, const AVFrame *in, uint32_t background);
+void wan_alpha_end(wan_alpha *a); /* may begin anew */
+
 /* ---- fit: one frame scaled, cropped, turned, as RGB */
 typedef struct wan_fit_state {
     struct SwsContext *sws;
     const wan_video_options *opt;
     int turn;
-    int in_h, in_w, in_format, in_range, in_space; /* what sws was made for */
-    int scaled_h, scaled_w;                        /* before cropping and turning */
-    int crop_h, crop_w;                            /* kept of it, centred */
-    int out_h, out_w;                              /* after turning */
-    int source_h, source_w;                        /* square pixels, after turning */
-    AVFrame *scaled;                               /* GBRP [scaled_h, scaled_w] */
+    wan_colour colour;       /* of frames like `like` */
+    wan_video_colour *said;  /* borrowed */
+    AVFrame *like;           /* what sws, chain and alpha were made for; without data */
+    wan_video_filter *chain; /* to SDR RGB; NULL none */
+    AVFrame *shown;          /* what comes out of it */
+    wan_alpha alpha;         /* over the background, where there is transparency */
+    int scaled_h, scaled_w;  /* before cropping and turning */
+    int crop_h, crop_w;      /* kept of it, centred */
+    int out_h, out_w;        /* after turning */
+    int source_h, source_w;  /* square pixels, after turning */
+    AVFrame *scaled;         /* GBRP [scaled_h, scaled_w] */
 } wan_fit_state;
 
-/* Computes out_h and out_w from the first frame. */
-int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame *first, int turn)
-    WAN_MUST_CHECK;
+/* Computes out_h and out_w from the first frame; what its colours are taken for goes to *said. */
+int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame *first, int turn,
+                  wan_video_colour *said) WAN_MUST_CHECK;
 /* dst: [out_h, out_w, 3]. */
 int wan_fit_frame(wan_fit_state *f, uint8_t *dst, const AVFrame *frame) WAN_MUST_CHECK;
 void wan_fit_end(wan_fit_state *f);

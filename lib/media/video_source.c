@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * video_source.c - a file to decoded frames.  Only local files in video containers are opened, and
- * every packet the decoder could not use is counted.
+ * video_source.c - opening a file: its container, its stream and its decoder.  Only local files in
+ * video containers are opened.
  */
+#include <libavutil/dovi_meta.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #define CONTAINERS                                                                                 \
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,"                       \
     "yuv4mpegpipe,ivf,h264,hevc,mpegvideo,m4v,obu,mxf,nut,png_pipe,jpeg_pipe,webp_pipe"
-enum { ERRORS_IN_A_ROW = 1000, MAX_PIXELS = 1 << 26 /* 8K has half of that */ };
+enum { MAX_PIXELS = 1 << 26 /* 8K has half of that */ };
 
 /* What the file is, is told by its first bytes alone: an extension like .jpg would make libavformat
  * look for a numbered sequence of files. */
@@ -46,31 +47,69 @@ static int open_file(wan_source *s)
     return rc < 0 ? wan_video_log_err(s->path, "no usable streams", rc) : 0;
 }
 
-/* The display matrix; newer libavformat keeps it with the codec parameters. */
-static const int32_t *display_matrix(const AVStream *st)
+/* What the container says beside the stream; newer libavformat keeps it with the codec parameters. */
+static const uint8_t *side_data(const AVStream *st, enum AVPacketSideDataType type, size_t *size)
 {
 #if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100)
-    const AVPacketSideData *d = av_packet_side_data_get(
-        st->codecpar->coded_side_data, st->codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
-    return d && d->size >= 9 * sizeof(int32_t) ? (const int32_t *)d->data : NULL;
+    const AVPacketSideData *d = av_packet_side_data_get(st->codecpar->coded_side_data,
+                                                        st->codecpar->nb_coded_side_data, type);
+    *size = d ? d->size : 0;
+    return d ? d->data : NULL;
 #else
-    size_t size = 0;
-    uint8_t *d = av_stream_get_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &size);
-    return d && size >= 9 * sizeof(int32_t) ? (const int32_t *)d : NULL;
+    *size = 0;
+    return av_stream_get_side_data(st, type, size);
 #endif
+}
+
+static const int32_t *display_matrix(const AVStream *st)
+{
+    size_t size;
+    const uint8_t *d = side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    return d && size >= 9 * sizeof(int32_t) ? (const int32_t *)d : NULL;
 }
 
 /* Pixel (x, y) of the file is shown at (a x + c y, b x + d y); other angles than right ones are taken
  * as the nearest of these. */
-static int turn_of(const AVStream *st)
+static int turn_by(const int32_t *m)
 {
-    const int32_t *m = display_matrix(st);
-    if (!m)
-        return 0;
     int64_t a = m[0], b = m[1], c = m[3], d = m[4];
     int across = llabs(b) > llabs(a);
     return (across ? WAN_TURN_ACROSS : 0) | ((across ? c : d) < 0 ? WAN_TURN_ROWS : 0) |
            ((across ? b : a) < 0 ? WAN_TURN_COLS : 0);
+}
+
+int wan_source_turn(const wan_source *s, const AVFrame *frame)
+{
+    const int32_t *m = display_matrix(s->stream);
+    const AVFrameSideData *d = av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
+    if (!m && d && d->size >= 9 * sizeof *m)
+        m = (const int32_t *)d->data;
+    return m ? turn_by(m) : 0;
+}
+
+/* Dolby Vision whose base layer is in colours of its own. */
+static int needs_dolby(const AVStream *st)
+{
+    size_t size;
+    const AVDOVIDecoderConfigurationRecord *d = (void *)side_data(st, AV_PKT_DATA_DOVI_CONF, &size);
+    return d && size >= sizeof *d && d->dv_bl_signal_compatibility_id == 0;
+}
+
+/* Only libvpx decodes the transparency of VP8 and VP9, which stands beside their pictures. */
+static int see_through(const wan_source *s, const AVCodec **codec)
+{
+    const AVDictionaryEntry *e = av_dict_get(s->stream->metadata, "alpha_mode", NULL, 0);
+    const AVCodec *vpx = NULL;
+    if (!e || strcmp(e->value, "1"))
+        return 0;
+    if ((*codec)->id == AV_CODEC_ID_VP8)
+        vpx = avcodec_find_decoder_by_name("libvpx");
+    else if ((*codec)->id == AV_CODEC_ID_VP9)
+        vpx = avcodec_find_decoder_by_name("libvpx-vp9");
+    if (!vpx)
+        return wan_err("%s: no decoder for its transparency", s->path);
+    *codec = vpx;
+    return 0;
 }
 
 /* One per core, but no more than hold about 50 MB of frames, as each thread has some of its own, and
@@ -94,6 +133,9 @@ static int open_decoder(wan_source *s, int threads)
                        i == AVERROR_DECODER_NOT_FOUND ? "no decoder for its video"
                                                       : "no video stream in it");
     s->stream = s->fmt->streams[i];
+    if (needs_dolby(s->stream))
+        return wan_err("%s: Dolby Vision that is nothing without its decoder", s->path);
+    WAN_TRY(see_through(s, &codec));
     s->at.tick = av_q2d(s->stream->time_base);
     for (unsigned j = 0; j < s->fmt->nb_streams; j++)
         if ((int)j != i)
@@ -115,7 +157,6 @@ static int open_decoder(wan_source *s, int threads)
     }
     if (rc < 0)
         return wan_video_log_err(s->path, "cannot open the decoder", rc);
-    s->turn = turn_of(s->stream);
     return 0;
 }
 
@@ -123,6 +164,7 @@ int wan_source_open(wan_source *s, const char *path, const wan_video_options *op
 {
     memset(s, 0, sizeof *s);
     s->path = path;
+    s->opt = opt;
     s->at.max_gap = opt->max_gap;
     wan_video_log_start();
     if (open_file(s) < 0 || open_decoder(s, threads) < 0) {
@@ -131,142 +173,6 @@ int wan_source_open(wan_source *s, const char *path, const wan_video_options *op
     }
     wan_video_log_decoding();
     return 0;
-}
-
-/* 1 the next packet of our stream is in s->pkt, 0 there are no more. */
-static int read_packet(wan_source *s)
-{
-    for (int bad = 0; bad < ERRORS_IN_A_ROW;) {
-        int rc = av_read_frame(s->fmt, s->pkt);
-        if (rc >= 0 && s->pkt->stream_index == s->stream->index)
-            return 1;
-        av_packet_unref(s->pkt);
-        if (rc >= 0 || rc == AVERROR(EAGAIN))
-            continue;
-        if (rc == AVERROR_EOF)
-            return 0;
-        s->errors++;
-        bad = rc == AVERROR_INVALIDDATA ? bad + 1 : ERRORS_IN_A_ROW;
-    }
-    return 0;
-}
-
-/* Looks into the log; whether it, or the caller, has a new sign of damage. */
-static int new_sign(wan_source *s, int returned)
-{
-    int64_t said = wan_video_log_errors();
-    int fresh = returned || said > s->said;
-    s->errors += returned;
-    s->said = said;
-    return fresh;
-}
-
-/* Gives the decoder the next packet, or the sign that there are no more. */
-static int feed(wan_source *s)
-{
-    int more = read_packet(s);
-    if (more)
-        s->packets++;
-    else
-        s->flushing = 1;
-    int bad = more && s->pkt->flags & AV_PKT_FLAG_CORRUPT;
-    int rc = avcodec_send_packet(s->dec, more ? s->pkt : NULL);
-    av_packet_unref(s->pkt);
-    if (rc == AVERROR(ENOMEM))
-        return wan_err("out of memory (decoder)");
-    s->bad_packets += new_sign(s, bad || rc < 0);
-    return 0;
-}
-
-/* The next decoded frame: 1, 0 end, -1. */
-static int decode(wan_source *s, AVFrame *frame)
-{
-    for (;;) {
-        int rc = avcodec_receive_frame(s->dec, frame);
-        if (rc == AVERROR(ENOMEM))
-            return wan_err("out of memory (decoder)");
-        int end = rc == AVERROR_EOF, hungry = rc == AVERROR(EAGAIN);
-        s->bad_packets += new_sign(s, rc < 0 && !end && !hungry);
-        if (rc >= 0) {
-            s->bad_frames += (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
-            frame->sample_aspect_ratio = av_guess_sample_aspect_ratio(s->fmt, s->stream, frame);
-            return 1;
-        }
-        if (end || (hungry && s->flushing))
-            return 0;
-        if (!s->flushing)
-            WAN_TRY(feed(s));
-    }
-}
-
-static int64_t duration_of(const AVFrame *f)
-{
-#if LIBAVUTIL_VERSION_MAJOR >= 58
-    return f->duration;
-#else
-    return f->pkt_duration;
-#endif
-}
-
-static int hurt(const wan_source *s)
-{
-    return s->errors || s->bad_frames || s->undrawn || wan_video_log_errors() > 0;
-}
-
-int wan_source_by_chance(const wan_source *s)
-{
-    return s->threads > 1 && hurt(s);
-}
-
-int wan_source_next(wan_source *s, AVFrame *frame)
-{
-    int more = 1;
-    if (wan_source_by_chance(s))
-        return wan_err("damaged"); /* one thread will say more */
-    if (!s->at.frames && !s->ahead->buf[0])
-        more = decode(s, s->ahead);
-    if (more < 0 || !s->ahead->buf[0])
-        return more < 0 ? -1 : 0;
-    av_frame_move_ref(frame, s->ahead);
-    WAN_TRY(decode(s, s->ahead));
-    int64_t next = s->ahead->buf[0] ? s->ahead->best_effort_timestamp : AV_NOPTS_VALUE;
-    frame->pts = wan_stamps_next(&s->at, frame->best_effort_timestamp, next, duration_of(frame));
-    return 1;
-}
-
-/* Packets that the table of contents of an mp4 has, behind its edit list, and the file has not. */
-static int64_t missing(const wan_source *s)
-{
-    int64_t n =
-        strstr(s->fmt->iformat->name, "mp4") ? avformat_index_get_entries_count(s->stream) : 0;
-    return n > s->packets ? n - s->packets : 0;
-}
-
-void wan_source_verdict(wan_source *s, wan_video *out)
-{
-    int64_t cut = missing(s), worse = s->undrawn;
-    if (worse < s->bad_packets)
-        worse = s->bad_packets;
-    if (worse < s->bad_frames)
-        worse = s->bad_frames;
-    char said[200];
-    if (s->at.frames)
-        wan_stamps_end(&s->at);
-    if (!worse && hurt(s))
-        worse = 1; /* told by the demuxer alone */
-    out->repeated = s->at.repeated;
-    out->damaged = worse + cut + s->at.wild;
-    wan_video_log_first(said, sizeof said);
-    if (said[0])
-        snprintf(out->damage, sizeof out->damage, "libav: %s", said);
-    else if (s->undrawn)
-        snprintf(out->damage, sizeof out->damage, "parts of them are not there");
-    else if (worse)
-        snprintf(out->damage, sizeof out->damage, "libav marks them so");
-    else if (cut)
-        snprintf(out->damage, sizeof out->damage, "the file ends before them");
-    else if (s->at.wild)
-        snprintf(out->damage, sizeof out->damage, "%s", s->at.first_wild);
 }
 
 int64_t wan_source_promised(const wan_source *s)
@@ -293,6 +199,7 @@ double wan_source_fps(const wan_source *s)
 void wan_source_end(wan_source *s)
 {
     av_frame_free(&s->ahead);
+    wan_video_filter_close(&s->fields);
     avcodec_free_context(&s->dec);
 }
 

@@ -35,7 +35,7 @@ wan-decode -q $size --mode frames --num-frames 2 --key-prefix p- --report rep.js
 ok "frames mode: the report names the clip's first record" is "$(jq -r .key rep.jsonl | tr '\n' ' ')" \
     "p-c1_01 p-c1_01_-n2 "
 ok "frames mode: DFM's fields" is "$(wan-record ls f.wan |
-    jq -c '[.meta.frame_index, .meta.total_frames_in_video, .tensors[0].shape[0]]' | tail -1)" "[3,9,1]"
+    jq -c '[.meta.frame_index, .meta.total_frames_in_video, .tensors[0].shape[0]]' | tail -1)" "[3,3,1]"
 wan-decode -q $size --frames 7 --report rep.jsonl clips/c1.mp4 >d.wan
 ok "--frames 7 keeps 5, and says why" is "$(jq -c '[.frames_kept, [.lost[] | .frames]]' rep.jsonl)" \
     "[5,[2,2]]"
@@ -165,9 +165,9 @@ fails 1 'record [0-9]+' "the next stage names where a stream was cut" wan-record
 # ---- real clips, against ffmpeg
 if [ -d "$SAMPLES" ] && command -v ffmpeg >/dev/null; then
     ref="scale=416:240:flags=bilinear+accurate_rnd+bitexact+full_chroma_int"
-    for c in wan_cat_24fps:21 press_clay:113 motorcycle_4k:61; do
-        len=${c#*:} c=${c%:*}
-        ffmpeg -y -v error -i "$SAMPLES/$c.mp4" -vf "fps=16,$ref" -frames:v "$len" -f rawvideo \
+    for c in wan_cat_24fps:21 press_clay:113 motorcycle_4k:61:in_color_matrix=bt709; do # it states none
+        IFS=: read -r c len matrix <<<"$c"
+        ffmpeg -y -v error -i "$SAMPLES/$c.mp4" -vf "fps=16,$ref${matrix:+:$matrix}" -frames:v "$len" -f rawvideo \
             -pix_fmt rgb24 ref.rgb
         wan-decode -q --height 240 --width 416 --no-aspect-ratio "$SAMPLES/$c.mp4" |
             wan-record ls | jq -r '.tensors[0].sha256' >ours
