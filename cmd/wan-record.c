@@ -121,8 +121,9 @@ static int ls_record(input *in, wan_record *rec, void *arg)
     if (o.header && !(l->shown && json_equal(l->shown, header))) {
         json_decref(l->shown);
         l->shown = json_incref(header);
-        WAN_TRY(wan_json_line(wan_out_file(l->out), wan_out_name(l->out),
-                              json_pack("{s:O}", "header", header)));
+        json_t *line = wan_json_object();
+        wan_json_put(&line, "header", json_incref(header));
+        WAN_TRY(wan_json_line(wan_out_file(l->out), wan_out_name(l->out), line));
     }
     return wan_json_line(wan_out_file(l->out), wan_out_name(l->out),
                          wan_inspect_json(rec, o.digest));
@@ -159,9 +160,12 @@ typedef struct copying {
 static int copy_follow(void *arg, const json_t *from)
 {
     copying *c = arg;
-    json_t *opts = o.key ? json_pack("{s:s}", "key", o.key) : NULL;
-    json_t *head = wan_provenance_append(from, "wan-record", opts);
-    int rc = !c->w ? wan_writer_open(&c->w, wan_out_file(c->out), wan_out_name(c->out), head)
+    json_t *opts = wan_json_object();
+    if (o.key)
+        wan_json_put(&opts, "key", wan_json_text(o.key));
+    json_t *head = opts ? wan_provenance_append(from, "wan-record", opts) : NULL;
+    int rc = !head   ? -1
+             : !c->w ? wan_writer_open(&c->w, wan_out_file(c->out), wan_out_name(c->out), head)
              : json_equal(c->header, head) ? 0
                                            : wan_writer_next_stream(c->w, head);
     json_decref(opts);
@@ -238,6 +242,7 @@ static int check_record(input *in, wan_record *rec, void *arg)
 {
     checking *c = arg;
     int fresh = wan_keyset_add(&c->keys, rec->key);
+    WAN_TRY(fresh);
     c->records++;
     if (!fresh)
         fault(c, in, rec, "", "a key used before");
@@ -250,7 +255,7 @@ static int check_record(input *in, wan_record *rec, void *arg)
         if (why)
             fault(c, in, rec, what, why);
     }
-    return fresh < 0 ? -1 : 1;
+    return 1;
 }
 
 static int do_check(char **path, int n)

@@ -57,9 +57,13 @@ static int dtype_of(const char *word)
 
 static json_t *options(void)
 {
-    return json_pack("{s:I, s:I, s:I, s:s, s:s}", "shard_maxcount", (json_int_t)o.count,
-                     "shard_maxsize", (json_int_t)o.size, "rank", (json_int_t)o.rank,
-                     "latent_dtype", o.latent, "text_dtype", o.text);
+    json_t *j = wan_json_object();
+    wan_json_put(&j, "shard_maxcount", json_integer((json_int_t)o.count));
+    wan_json_put(&j, "shard_maxsize", json_integer((json_int_t)o.size));
+    wan_json_put(&j, "rank", json_integer((json_int_t)o.rank));
+    wan_json_put(&j, "latent_dtype", json_string(o.latent));
+    wan_json_put(&j, "text_dtype", json_string(o.text));
+    return j;
 }
 
 static int open_writer(void)
@@ -76,14 +80,16 @@ static int open_writer(void)
 static int start_stream(void *arg, const json_t *from)
 {
     (void)arg;
-    json_t *opts = options(), *header = wan_provenance_append(from, tool.name, opts);
+    json_t *opts = options(), *header = opts ? wan_provenance_append(from, tool.name, opts) : NULL;
     const json_t *chain = json_object_get(header, "provenance");
     const json_t *last = json_array_get(chain, json_array_size(chain) - 1);
     const char *id = json_string_value(json_object_get(last, "id"));
     free(st.id);
     st.id = strdup(id ? id : tool.name);
     char *text = wan_json_dump(header);
-    int rc = text && st.id ? wan_shard_writer_provenance(st.w, text) : -1;
+    int rc = !text    ? -1
+             : !st.id ? wan_err("out of memory (provenance)")
+                      : wan_shard_writer_provenance(st.w, text);
     free(text);
     json_decref(header);
     json_decref(opts);
@@ -164,6 +170,11 @@ static int pack(int n, char **files)
                  samples == 1 ? "" : "s", done + 1, done ? "s" : "",
                  wan_dtype_name((wan_dtype)st.latent), wan_dtype_name((wan_dtype)st.text));
     }
+    if (rc < 0 && st.w) {
+        wan_shard_writer_stop(st.w);
+        wan_info("%" PRIu64 " samples in front of the fault are in %" PRIu64 " shards",
+                 wan_shard_writer_samples(st.w), wan_shard_writer_shards(st.w));
+    }
     wan_shard_writer_abandon(&st.w);
     free(st.id);
     return rc;
@@ -188,10 +199,13 @@ static int follow(unpacking *u, const wan_shard_reader *r, const char *path)
                     : wan_err_prefix("%s", path);
     }
     json_t *header = wan_provenance_append(from, tool.name, NULL);
-    int rc = u->w ? wan_writer_next_stream(u->w, header)
-                  : wan_writer_open(&u->w, stdout, "<stdout>", header);
+    int rc = !header ? -1
+             : u->w  ? wan_writer_next_stream(u->w, header)
+                     : wan_writer_open(&u->w, stdout, "<stdout>", header);
     free(u->history);
     u->history = text ? strdup(text) : NULL;
+    if (text && !u->history)
+        rc = wan_err("out of memory (provenance)");
     json_decref(header);
     json_decref(from);
     return rc;

@@ -65,6 +65,11 @@ void wan_err_clear(void)
     err_text[0] = '\0';
 }
 
+int wan_err_memory(void)
+{
+    return strstr(err_text, "out of memory") != NULL;
+}
+
 void wan_bug(const char *file, int line, const char *fmt, ...)
 {
     va_list ap;

@@ -38,6 +38,8 @@ int wan_err_prefix(const char *fmt, ...) WAN_PRINTF(1, 2);
 /* The recorded sentence, never NULL; valid until the next wan_err* of this thread. */
 const char *wan_err_text(void);
 void wan_err_clear(void);
+/* Whether it says that memory was lacking: then nothing is known about the data. */
+int wan_err_memory(void);
 
 /* Return -1 / jump to fail when expr < 0: the error has been recorded by the callee. */
 #define WAN_TRY(expr)                                                                              \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * file.c - finished-or-absent output files, "-", folders, signals, checked allocation.
+ * file.c - input, "-", folders, signals, checked allocation.
  */
 #include "lib/base/file.h"
 
@@ -10,234 +10,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-struct wan_out {
-    FILE *f;
-    char *path, *tmp; /* both NULL: stdout; tmp NULL: a device or pipe, written in place */
-    int lock;         /* of tmp, held until it is renamed; -1: none */
-};
-
-/* Temporary files to remove when the program ends early.  Fixed slots, because a signal handler
- * may only read memory and call unlink. */
-enum { PENDING_MAX = 64 };
-static char *volatile pending[PENDING_MAX];
-
-static void pending_remove(void)
-{
-    for (int i = 0; i < PENDING_MAX; i++)
-        if (pending[i])
-            unlink(pending[i]);
-}
-
-static int pending_add(char *tmp)
-{
-    static int registered;
-    if (!registered)
-        registered = atexit(pending_remove) == 0;
-    for (int i = 0; i < PENDING_MAX; i++)
-        if (!pending[i]) {
-            pending[i] = tmp;
-            return 0;
-        }
-    return wan_err("%s: more than %d files being written", tmp, PENDING_MAX);
-}
-
-static void pending_drop(const char *tmp)
-{
-    for (int i = 0; i < PENDING_MAX; i++)
-        if (pending[i] == tmp)
-            pending[i] = NULL;
-}
-
-static void out_free(wan_out *o)
-{
-    if (o->tmp)
-        pending_drop(o->tmp);
-    if (o->lock >= 0)
-        close(o->lock);
-    free(o->path);
-    free(o->tmp);
-    free(o);
-}
-
-/* Opens tmp for writing alone.  File systems without locks are taken as they are. */
-static int open_locked(const char *tmp)
-{
-    for (;;) {
-        struct stat ours, named;
-        int fd = open(tmp, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-        if (fd < 0)
-            return wan_err_errno("%s: cannot create", tmp);
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-            close(fd);
-            return wan_err("%s: another process is writing it", tmp);
-        }
-        /* who had it before may have renamed it: then it is not ours to empty */
-        if (fstat(fd, &ours) == 0 && stat(tmp, &named) == 0 && ours.st_ino == named.st_ino &&
-            ours.st_dev == named.st_dev) {
-            if (ftruncate(fd, 0) == 0)
-                return fd;
-            wan_err_errno("%s: cannot create", tmp);
-            close(fd);
-            return -1;
-        }
-        close(fd);
-    }
-}
-
-/* The name is fixed (path.tmp), so a leftover of a killed run is overwritten, not collected.
- * o->tmp is set when the file is ours to remove. */
-static int out_create(wan_out *o, const char *path)
-{
-    size_t n = strlen(path) + 5;
-    struct stat s;
-    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode))
-        return wan_err("%s: is a directory", path);
-    o->path = strdup(path);
-    char *tmp = wan_malloc(n, 1, "file name");
-    if (!o->path || !tmp) {
-        free(tmp);
-        return -1;
-    }
-    snprintf(tmp, n, "%s.tmp", path);
-    o->lock = open_locked(tmp);
-    if (o->lock < 0) {
-        free(tmp);
-        return -1;
-    }
-    o->tmp = tmp;
-    int fd = dup(o->lock);
-    o->f = fd < 0 ? NULL : fdopen(fd, "wb");
-    if (!o->f) {
-        if (fd >= 0)
-            close(fd);
-        return wan_err_errno("%s: cannot create", tmp);
-    }
-    return pending_add(tmp);
-}
-
-/* No signal between making the file and noting that it must go. */
-static int out_create_quietly(wan_out *o, const char *path)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = out_create(o, path);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
-/* A rename would replace the device or pipe itself. */
-static int is_special(const char *path)
-{
-    struct stat s;
-    return stat(path, &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode);
-}
-
-static int out_direct(wan_out *o, const char *path)
-{
-    o->path = strdup(path);
-    o->f = fopen(path, "wb");
-    if (!o->path || !o->f)
-        return wan_err_errno("%s: cannot open", path);
-    return 0;
-}
-
-int wan_out_open(wan_out **out, const char *path)
-{
-    wan_out *o = wan_calloc(1, sizeof *o, "output file");
-    *out = NULL;
-    if (!o)
-        return -1;
-    o->lock = -1;
-    if (!strcmp(path, "-"))
-        o->f = stdout;
-    else if (is_special(path) ? out_direct(o, path) < 0 : out_create_quietly(o, path) < 0) {
-        wan_out_discard(&o);
-        return -1;
-    }
-    *out = o;
-    return 0;
-}
-
-int wan_out_probe(const char *path)
-{
-    wan_out *o;
-    WAN_TRY(wan_out_open(&o, path));
-    wan_out_discard(&o);
-    return 0;
-}
-
-FILE *wan_out_file(wan_out *o)
-{
-    return o->f;
-}
-
-const char *wan_out_name(const wan_out *o)
-{
-    return o->path ? o->path : "<stdout>";
-}
-
-static int parent_fsync(const char *path)
-{
-    char *dir = strdup(path);
-    if (!dir)
-        return wan_err("out of memory");
-    char *slash = strrchr(dir, '/');
-    if (slash == dir)
-        slash[1] = '\0';
-    else if (slash)
-        *slash = '\0';
-    int rc = wan_fsync_dir(slash ? dir : ".");
-    free(dir);
-    return rc;
-}
-
-static int close_checked(FILE *f, const char *name, int sync)
-{
-    int bad = ferror(f) || fflush(f) != 0;
-    if (!bad && sync)
-        bad = fsync(fileno(f)) != 0 && errno != EINVAL && errno != EROFS;
-    int e = errno;
-    if (fclose(f) != 0 && !bad) {
-        bad = 1;
-        e = errno;
-    }
-    errno = e;
-    return bad ? wan_err_errno("%s: cannot write", name) : 0;
-}
-
-int wan_out_finish(wan_out **out)
-{
-    wan_out *o = *out;
-    *out = NULL;
-    int rc = close_checked(o->f, wan_out_name(o), o->tmp != NULL);
-    o->f = NULL;
-    if (rc == 0 && o->tmp && rename(o->tmp, o->path) != 0)
-        rc = wan_err_errno("%s: cannot rename into place", o->path);
-    if (rc == 0 && o->tmp)
-        rc = parent_fsync(o->path);
-    if (rc < 0 && o->tmp)
-        unlink(o->tmp);
-    out_free(o);
-    return rc;
-}
-
-void wan_out_discard(wan_out **out)
-{
-    wan_out *o = *out;
-    if (!o)
-        return;
-    *out = NULL;
-    if (o->f && o->path)
-        fclose(o->f);
-    if (o->tmp)
-        unlink(o->tmp);
-    out_free(o);
-}
 
 int wan_in_open(FILE **out, const char *path, const char **name)
 {
@@ -251,12 +25,14 @@ int wan_in_open(FILE **out, const char *path, const char **name)
     if (!*out)
         return wan_err_errno("%s: cannot open", path);
     struct stat st;
-    if (fstat(fileno(*out), &st) == 0 && S_ISDIR(st.st_mode)) {
+    int rc = fstat(fileno(*out), &st) < 0 ? wan_err_errno("%s: cannot open", path)
+             : S_ISDIR(st.st_mode)        ? wan_err("%s: is a directory", path)
+                                          : 0;
+    if (rc < 0) {
         fclose(*out);
         *out = NULL;
-        return wan_err("%s: is a directory", path);
     }
-    return 0;
+    return rc;
 }
 
 void wan_in_close(FILE *f)
@@ -315,16 +91,22 @@ fail:
     return -1;
 }
 
-int wan_spew(const char *path, const void *data, size_t size)
+int wan_dir_next(DIR *d, const char *path, const char **name)
 {
-    wan_out *o;
-    WAN_TRY(wan_out_open(&o, path));
-    if (fwrite(data, 1, size, wan_out_file(o)) != size) {
-        wan_err_errno("%s: cannot write", path);
-        wan_out_discard(&o);
-        return -1;
-    }
-    return wan_out_finish(&o);
+    struct dirent *e;
+    do {
+        errno = 0;
+        e = readdir(d);
+    } while (e && (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")));
+    if (!e)
+        return errno ? wan_err_errno("%s: cannot be read to its end", path) : 0;
+    *name = e->d_name;
+    return 1;
+}
+
+int wan_exists(const char *path)
+{
+    return access(path, F_OK) == 0 || errno != ENOENT;
 }
 
 int wan_mkdirs(const char *path)
@@ -342,7 +124,9 @@ int wan_mkdirs(const char *path)
     if (mkdir(p, 0777) != 0 && errno != EEXIST)
         goto fail;
     struct stat st;
-    if (stat(p, &st) != 0 || !S_ISDIR(st.st_mode)) {
+    if (stat(p, &st) != 0)
+        goto fail;
+    if (!S_ISDIR(st.st_mode)) {
         errno = ENOTDIR;
         goto fail;
     }
@@ -365,12 +149,27 @@ int wan_fsync_dir(const char *path)
     return rc;
 }
 
+int wan_fsync_parent(const char *path)
+{
+    char *dir = strdup(path);
+    if (!dir)
+        return wan_err("out of memory");
+    char *slash = strrchr(dir, '/');
+    if (slash == dir)
+        slash[1] = '\0';
+    else if (slash)
+        *slash = '\0';
+    int rc = wan_fsync_dir(slash ? dir : ".");
+    free(dir);
+    return rc;
+}
+
 int wan_rename_dir(const char *tmp, const char *final)
 {
     WAN_TRY(wan_fsync_dir(tmp));
     if (rename(tmp, final) != 0)
         return wan_err_errno("%s: cannot rename %s into place", final, tmp);
-    return parent_fsync(final);
+    return wan_fsync_parent(final);
 }
 
 int wan_is_dir(const char *path)
@@ -401,7 +200,7 @@ int wan_replace_dir(const char *tmp, const char *final, const char *aside)
         return there < 0 ? -1 : wan_rename_dir(tmp, final);
     WAN_TRY(wan_fsync_dir(tmp));
     if (renameat2(AT_FDCWD, tmp, AT_FDCWD, final, RENAME_EXCHANGE) == 0) {
-        WAN_TRY(parent_fsync(final));
+        WAN_TRY(wan_fsync_parent(final));
         wan_remove_tree(tmp);
         return 0;
     }
@@ -425,11 +224,11 @@ int wan_remove_tree(const char *path)
 char *wan_path_join(const char *dir, const char *name)
 {
     if (!dir || name[0] == '/')
-        return strdup(name);
+        dir = "";
     size_t n = strlen(dir) + strlen(name) + 2;
     char *p = wan_malloc(n, 1, "path");
     if (p)
-        snprintf(p, n, "%s%s%s", dir, dir[0] && dir[strlen(dir) - 1] == '/' ? "" : "/", name);
+        snprintf(p, n, "%s%s%s", dir, !dir[0] || dir[strlen(dir) - 1] == '/' ? "" : "/", name);
     return p;
 }
 
@@ -439,7 +238,7 @@ static volatile sig_atomic_t stop_flag;
 
 static void die_by_signal(int sig)
 {
-    pending_remove();
+    wan_out_remove_all();
     signal(sig, SIG_DFL);
     raise(sig);
 }

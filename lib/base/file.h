@@ -1,34 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * file.h - opening, finishing and closing files; the only place that knows "-".
- *
- *     wan_out *o;
- *     WAN_TRY(wan_out_open(&o, path));          // path "-": stdout; else a temp file beside path
- *     ... fwrite(..., wan_out_file(o)) ...
- *     WAN_TRY(wan_out_finish(&o));              // flush, fsync, rename into place; checked
- *
- * wan_out_discard() (or exit, or a caught signal) removes the temporary file, so that nothing
- * half-written ever keeps a final name.  While it is open no other process can open the same path
- * for writing.
+ * file.h - input files, folders, signals and checked memory; with out.h the only place that knows
+ * "-".
  */
 #ifndef WAN_BASE_FILE_H
 #define WAN_BASE_FILE_H
 
+#include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include "lib/base/err.h"
-
-typedef struct wan_out wan_out;
-
-int wan_out_open(wan_out **out, const char *path) WAN_MUST_CHECK;
-FILE *wan_out_file(wan_out *o);
-const char *wan_out_name(const wan_out *o);     /* "<stdout>" or the final path, for messages */
-int wan_out_finish(wan_out **o) WAN_MUST_CHECK; /* sets *o to NULL also on failure */
-void wan_out_discard(wan_out **o);              /* NULL-safe */
-
-/* Whether wan_out_open would succeed, without a trace: asked before long work. */
-int wan_out_probe(const char *path) WAN_MUST_CHECK;
+#include "lib/base/out.h"
 
 /* Input: "-" is stdin, name becomes "<stdin>".  Caller closes with wan_in_close (NULL-safe). */
 int wan_in_open(FILE **out, const char *path, const char **name) WAN_MUST_CHECK;
@@ -39,11 +22,15 @@ int wan_refuse_terminal(int fd, int force) WAN_MUST_CHECK;
 
 /* Whole small file into memory (NUL added).  -1 if larger than cap.  Caller frees *data. */
 int wan_slurp(char **data, size_t *size, const char *path, size_t cap) WAN_MUST_CHECK;
-/* Writes bytes to path through temp + fsync + rename. */
-int wan_spew(const char *path, const void *data, size_t size) WAN_MUST_CHECK;
-
+/* The next entry of a folder that opendir gave, "." and ".." left out: 1, 0 at the end, -1 when it
+ * cannot be read to its end.  name lives until the next call; path is for the message. */
+int wan_dir_next(DIR *d, const char *path, const char **name) WAN_MUST_CHECK;
+/* Whether something is there: 1, 0; what cannot be told counts as there, so that opening it says
+ * why. */
+int wan_exists(const char *path);
 int wan_mkdirs(const char *path) WAN_MUST_CHECK; /* mkdir -p */
 int wan_fsync_dir(const char *path) WAN_MUST_CHECK;
+int wan_fsync_parent(const char *path) WAN_MUST_CHECK; /* the folder that holds path */
 /* Renames a finished temporary directory into place and fsyncs its parent. */
 int wan_rename_dir(const char *tmp, const char *final) WAN_MUST_CHECK;
 /* The same where final may exist: what it was is removed afterwards.  The two names are exchanged, so

@@ -11,10 +11,53 @@
 
 enum { JSON_FILE_MAX = 64 << 20 };
 
+/* jansson overlooks some failures of malloc: it aborts while it reads, or leaves out a key while it
+ * writes.  So its memory does not fail: what malloc refuses comes from a reserve, and from then on
+ * nothing that was read or put together counts any more. */
+static char reserve[1 << 20];
+static size_t reserve_used;
+static int exhausted;
+
+static void *json_malloc(size_t n)
+{
+    void *p = malloc(n);
+    if (p)
+        return p;
+    __atomic_store_n(&exhausted, 1, __ATOMIC_RELAXED);
+    size_t room = (n + 15) & ~(size_t)15;
+    if (room < n || room > sizeof reserve)
+        return NULL;
+    size_t at = __atomic_fetch_add(&reserve_used, room, __ATOMIC_RELAXED);
+    return at <= sizeof reserve - room ? reserve + at : NULL;
+}
+
+static void json_free(void *p)
+{
+    if ((char *)p < reserve || (char *)p >= reserve + sizeof reserve)
+        free(p);
+}
+
+__attribute__((constructor)) static void json_memory(void)
+{
+    json_set_alloc_funcs(json_malloc, json_free);
+}
+
+static int short_of_memory(const char *what)
+{
+    if (!__atomic_load_n(&exhausted, __ATOMIC_RELAXED))
+        return 0;
+    wan_err("%s: out of memory (JSON)", what);
+    return 1;
+}
+
 json_t *wan_json_parse(const char *text, size_t n, const char *what)
 {
     json_error_t e;
     json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    if (short_of_memory(what)) {
+        json_decref(j);
+        return NULL;
+    }
     if (!j)
         wan_err("%s: invalid JSON at line %d, column %d: %s", what, e.line, e.column, e.text);
     return j;
@@ -31,12 +74,115 @@ json_t *wan_json_load(const char *path)
     return j;
 }
 
+/* Text in the making. */
+struct text {
+    char *s;
+    size_t n, room;
+    int failed; /* jansson does not always stop */
+};
+
+static int add_text(const char *s, size_t n, void *arg)
+{
+    struct text *t = arg;
+    if (t->failed)
+        return -1;
+    if (n >= t->room - t->n) {
+        size_t room = 2 * t->room + n + 1;
+        char *more = realloc(t->s, room);
+        if (!more) {
+            t->failed = 1;
+            return -1;
+        }
+        t->s = more;
+        t->room = room;
+    }
+    memcpy(t->s + t->n, s, n);
+    t->n += n;
+    return 0;
+}
+
+/* The text (with room for another character), its length in *n; what names it in the error. */
+static char *dump(const json_t *j, size_t flags, size_t *n, const char *what)
+{
+    struct text t = { 0 };
+    if (!j) /* said where it was lost */
+        return NULL;
+    int rc = json_dump_callback(j, add_text, &t, flags);
+    if (rc == 0 && !t.failed && t.s && !short_of_memory(what)) {
+        t.s[t.n] = 0;
+        *n = t.n;
+        return t.s;
+    }
+    free(t.s);
+    wan_err("%s: out of memory, or a text that is not UTF-8", what);
+    return NULL;
+}
+
+char *wan_json_dump_as(const json_t *j, size_t flags)
+{
+    size_t n;
+    return dump(j, flags, &n, "cannot write JSON");
+}
+
 char *wan_json_dump(const json_t *j)
 {
-    char *s = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-    if (!s)
-        wan_err("cannot write JSON: out of memory or not UTF-8");
-    return s;
+    return wan_json_dump_as(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+}
+
+static json_t *made(json_t *j)
+{
+    if (!short_of_memory("cannot make JSON"))
+        return j;
+    json_decref(j);
+    return NULL;
+}
+
+json_t *wan_json_object(void)
+{
+    return made(json_object());
+}
+
+json_t *wan_json_array(void)
+{
+    return made(json_array());
+}
+
+/* *to is lost; what names the place. */
+static void lose(json_t **to, const char *what)
+{
+    json_decref(*to);
+    *to = NULL;
+    wan_err("cannot make JSON (%s): out of memory, or a text that is not UTF-8", what);
+}
+
+void wan_json_put(json_t **to, const char *key, json_t *v)
+{
+    if (!*to)
+        json_decref(v);
+    else if (json_object_set_new(*to, key, v) < 0 || exhausted) /* also for v NULL */
+        lose(to, key);
+}
+
+void wan_json_push(json_t **to, json_t *v)
+{
+    if (!*to)
+        json_decref(v);
+    else if (json_array_append_new(*to, v) < 0 || exhausted)
+        lose(to, "list");
+}
+
+void wan_json_merge(json_t **to, const json_t *from)
+{
+    if (*to && (json_object_update(*to, (json_t *)from) < 0 || exhausted))
+        lose(to, "keys");
+}
+
+json_t *wan_json_ints(const int64_t *v, int n)
+{
+    json_t *a = wan_json_array();
+    for (int i = 0; i < n; i++)
+        wan_json_push(&a, json_integer((json_int_t)v[i]));
+    return a;
 }
 
 json_t *wan_json_text(const char *bytes)
@@ -69,10 +215,10 @@ int wan_json_line(FILE *f, const char *name, json_t *j)
 
 int wan_json_save(const char *path, const json_t *j, int indent)
 {
-    char *s = json_dumps(j, (size_t)JSON_INDENT(indent) | JSON_SORT_KEYS);
+    size_t n;
+    char *s = dump(j, (size_t)JSON_INDENT(indent) | JSON_SORT_KEYS, &n, path);
     if (!s)
-        return wan_err("%s: cannot write JSON: out of memory or not UTF-8", path);
-    size_t n = strlen(s);
+        return -1;
     s[n++] = '\n'; /* in place of the terminator, which is not written */
     int rc = wan_spew(path, s, n);
     free(s);

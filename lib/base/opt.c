@@ -182,14 +182,24 @@ static int takes_value(const wan_opt *o)
     return o->kind >= WAN_OPT_K_INT && o->kind <= WAN_OPT_K_LIST;
 }
 
+/* The text asked for is out, or that is the error. */
+static void __attribute__((noreturn)) printed(void)
+{
+    if (ferror(stdout) || fclose(stdout) != 0) {
+        wan_err_errno("<stdout>: cannot write");
+        wan_die();
+    }
+    exit(WAN_EXIT_DONE);
+}
+
 static void act(const wan_tool *t, const wan_opt *o, int on)
 {
     switch (o->kind) {
     case WAN_OPT_K_FLAG: *(int *)o->dst = on; break;
     case WAN_OPT_K_COUNT: *(int *)o->dst = on ? *(int *)o->dst + 1 : 0; break;
-    case WAN_OPT_K_HELP: wan_opt_help(t); exit(WAN_EXIT_DONE);
-    case WAN_OPT_K_VERSION: wan_opt_version(t); exit(WAN_EXIT_DONE);
-    case WAN_OPT_K_MDOC: wan_opt_mdoc(t); exit(WAN_EXIT_DONE);
+    case WAN_OPT_K_HELP: wan_opt_help(t); printed();
+    case WAN_OPT_K_VERSION: wan_opt_version(t); printed();
+    case WAN_OPT_K_MDOC: wan_opt_mdoc(t); printed();
     default: break;
     }
 }

@@ -64,6 +64,8 @@ fails 1 'stdin' "a closed pipe upstream" sh -c "head -c 3000 a.rec | wan-shard -
 fails 1 'twice|before' "the same key twice" wan-shard -o twice a.rec a.rec
 fails 1 'wide.rec: record 1 \(000000\): is F32 and F32, the records before it F16' "other element types than before" sh -c "
     wan-shard -x wide >wide.rec && wan-shard -o mixed h2.rec wide.rec"
+ok "the samples in front of a refused record are in a whole shard" is "$(wan-shard -x mixed | wan-record ls --no-digest | jq -r .key | tr '\n' ' ')" "000002 "
+ok "those in front of a cut too" is "$(wan-shard -x cut.$((size - 1)) | wan-record check | cut -d' ' -f1-3)" "good: 6 records,"
 echo hello >text; fails 1 'text' "no record stream" wan-shard -o n text
 
 # killed in mid-pipe

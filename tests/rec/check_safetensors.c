@@ -124,7 +124,7 @@ static void check_write(void)
     rc |= wan_st_declare(w, "w", WAN_F32, (int64_t[]){ 2, 3 }, 2);
     rc |= wan_st_declare(w, "h", WAN_BF16, (int64_t[]){ 6 }, 1);
     ok(wan_st_declare(w, "w", WAN_F32, NULL, 0) < 0, "declared twice: %s", wan_err_text());
-    wan_st_set_metadata(w, "made_by", "check");
+    rc |= wan_st_set_metadata(w, "made_by", "check");
     rc |= wan_st_put(w, "odd", b, WAN_U8);
     ok(wan_st_put(w, "h", written, WAN_F32) < 0, "wrong order: %s", wan_err_text());
     ok(wan_st_declare(w, "late", WAN_F32, NULL, 0) < 0, "declared late: %s", wan_err_text());

@@ -90,10 +90,10 @@ int wan_weights_json(const char *dir, const char *name, json_t *j, int digits)
 {
     char *path = j ? wan_path_join(dir, name) : NULL;
     size_t flags = JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION((size_t)digits);
-    char *text = path ? json_dumps(j, flags) : NULL;
+    char *text = path ? wan_json_dump_as(j, flags) : NULL;
     int rc = -1;
     if (path && !text)
-        wan_err("%s: out of memory", path);
+        wan_err_prefix("%s", path);
     if (text) {
         size_t n = strlen(text);
         text[n++] = '\n'; /* in place of the terminator, which is not written */

@@ -21,23 +21,25 @@ static json_t *digest_of(const wan_tensor *t)
 
 static json_t *tensor_json(const wan_tensor *t, int digest)
 {
-    json_t *shape = json_array();
-    for (int i = 0; i < t->rank; i++)
-        json_array_append_new(shape, json_integer(t->shape[i]));
-    json_t *line =
-        json_pack("{s:s, s:s, s:o, s:I}", "name", t->name, "dtype", wan_dtype_name(t->dtype),
-                  "shape", shape, "bytes", (json_int_t)t->bytes);
+    json_t *line = wan_json_object();
+    wan_json_put(&line, "name", json_string(t->name));
+    wan_json_put(&line, "dtype", json_string(wan_dtype_name(t->dtype)));
+    wan_json_put(&line, "shape", wan_json_ints(t->shape, t->rank));
+    wan_json_put(&line, "bytes", json_integer((json_int_t)t->bytes));
     if (digest)
-        json_object_set_new(line, "sha256", digest_of(t));
+        wan_json_put(&line, "sha256", digest_of(t));
     return line;
 }
 
 json_t *wan_inspect_json(const wan_record *rec, int digest)
 {
-    json_t *tensors = json_array();
+    json_t *tensors = wan_json_array(), *line = wan_json_object();
     for (int i = 0; i < rec->n_tensors; i++)
-        json_array_append_new(tensors, tensor_json(&rec->tensors[i], digest));
-    return json_pack("{s:s, s:O, s:o}", "key", rec->key, "meta", rec->meta, "tensors", tensors);
+        wan_json_push(&tensors, tensor_json(&rec->tensors[i], digest));
+    wan_json_put(&line, "key", json_string(rec->key));
+    wan_json_put(&line, "meta", json_incref(rec->meta));
+    wan_json_put(&line, "tensors", tensors);
+    return line;
 }
 
 int wan_inspect_shape(const wan_tensor *t)

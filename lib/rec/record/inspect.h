@@ -8,7 +8,7 @@
 #include "lib/rec/record/record.h"
 
 /* {"key","meta","tensors":[{"name","dtype","shape","bytes","sha256"}]}, the digests of the data only
- * where asked for.  New reference. */
+ * where asked for.  New reference; NULL: out of memory. */
 json_t *wan_inspect_json(const wan_record *rec, int digest);
 /* Whether a tensor with one of record.h's well-known names has the type and shape given there;
  * other names may have any. */

@@ -160,31 +160,38 @@ static json_t *portable(const json_t *v)
     }
     if (!json_is_array(v))
         return json_deep_copy(v);
-    json_t *out = json_array();
+    json_t *out = wan_json_array();
     for (size_t i = 0; i < json_array_size(v); i++)
-        json_array_append_new(out, portable(json_array_get(v, i)));
+        wan_json_push(&out, portable(json_array_get(v, i)));
     return out;
+}
+
+/* Entry n + 1 of a chain. */
+static json_t *chain_entry(size_t n, const json_t *prev, const char *program, const json_t *options)
+{
+    json_t *opts = wan_json_object(), *entry = wan_json_object(), *value;
+    const char *key;
+    json_object_foreach((json_t *)options, key, value) wan_json_put(&opts, key, portable(value));
+    wan_json_put(&entry, "id", json_sprintf("%s.%zu", program, n + 1));
+    wan_json_put(&entry, "prev", json_is_string(prev) ? json_deep_copy(prev) : json_null());
+    wan_json_put(&entry, "program", json_string(program));
+    wan_json_put(&entry, "version", json_string(wan_version()));
+    wan_json_put(&entry, "options", opts);
+    return entry;
 }
 
 json_t *wan_provenance_append(const json_t *from, const char *program, const json_t *options)
 {
-    json_t *head = from ? json_deep_copy(from) : json_object();
-    json_t *chain = json_object_get(head, "provenance");
-    if (!json_is_array(chain)) {
-        chain = json_array();
-        json_object_set_new(head, "provenance", chain);
+    json_t *head = wan_json_object(), *chain = wan_json_array();
+    const json_t *so_far = json_object_get(from, "provenance"), *last = NULL;
+    if (from)
+        wan_json_merge(&head, from);
+    for (size_t i = 0; i < json_array_size(so_far); i++) {
+        last = json_array_get(so_far, i);
+        wan_json_push(&chain, json_deep_copy(last));
     }
-    size_t n = json_array_size(chain);
-    json_t *last = n ? json_object_get(json_array_get(chain, n - 1), "id") : NULL;
-    json_t *opts = json_object();
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)options, key, value)
-        json_object_set_new(opts, key, portable(value));
-    json_t *entry =
-        json_pack("{s:o, s:o, s:s, s:s, s:o}", "id", json_sprintf("%s.%zu", program, n + 1), "prev",
-                  json_is_string(last) ? json_incref(last) : json_null(), "program", program,
-                  "version", wan_version(), "options", opts);
-    json_array_append_new(chain, entry);
+    wan_json_push(&chain, chain_entry(json_array_size(so_far), json_object_get(last, "id"), program,
+                                      options));
+    wan_json_put(&head, "provenance", chain);
     return head;
 }

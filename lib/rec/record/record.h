@@ -104,7 +104,8 @@ void wan_writer_abandon(wan_writer **w); /* no end record: the reader will see t
 
 /* A copy of `from`'s header (or {}) with one provenance entry appended:
  * {"id","prev","program","version","options"{...}}.  options is borrowed, may be NULL.  No time, no
- * host and no absolute path goes in.  New reference. */
+ * host and no absolute path goes in.  New reference; NULL: out of memory, and the history would be
+ * lost. */
 json_t *wan_provenance_append(const json_t *from, const char *program, const json_t *options);
 
 #endif

@@ -202,9 +202,11 @@ static int read_record(wan_reader *r, const wan_head *h, wan_record *rec)
     if (!front)
         return -1;
     WAN_GOTO(wan_key_check((char *)front, h->key_len), done);
-    rec->key = strndup((char *)front, h->key_len);
-    rec->meta = parse_meta(h, front);
-    if (!rec->key || !rec->meta)
+    if (!(rec->key = strndup((char *)front, h->key_len))) {
+        wan_err("out of memory (record key)");
+        goto done;
+    }
+    if (!(rec->meta = parse_meta(h, front)))
         goto done;
     WAN_GOTO(read_table(h, front, rec), done);
     rc = read_payload(r, h, rec);

@@ -132,7 +132,7 @@ static int put_header(wan_writer *w, const json_t *header)
 {
     w->ordinal = w->records = w->payload = 0;
     wan_sha256_init(&w->digest);
-    json_t *empty = header ? NULL : json_object();
+    json_t *empty = header ? NULL : wan_json_object();
     int rc =
         put_record(w, &(wan_head){ .type = WAN_T_HEAD }, NULL, header ? header : empty, NULL, 0);
     json_decref(empty);
@@ -170,10 +170,10 @@ static int put_end(wan_writer *w)
     char text[8 + 64] = "sha256:";
     wan_sha256 digest = w->digest;
     wan_sha256_hex(&digest, text + 7);
-    json_t *meta = json_pack("{s:I, s:s, s:I}", "bytes", (json_int_t)w->payload, "digest", text,
-                             "records", (json_int_t)w->records);
-    if (!meta)
-        return wan_err("out of memory (end record)");
+    json_t *meta = wan_json_object();
+    wan_json_put(&meta, "bytes", json_integer((json_int_t)w->payload));
+    wan_json_put(&meta, "digest", json_string(text));
+    wan_json_put(&meta, "records", json_integer((json_int_t)w->records));
     int rc = put_record(w, &(wan_head){ .type = WAN_T_DONE }, NULL, meta, NULL, 0);
     json_decref(meta);
     return rc;

@@ -172,7 +172,7 @@ int wan_dataset_meta(json_t **counts, wan_split *s, const char *dir)
     char *json = wan_path_join(dir, ".nv-meta/split.json");
     int rc = !yaml || !json
                  ? -1
-                 : wan_split_load(s, access(yaml, F_OK) && !access(json, F_OK) ? json : yaml);
+                 : wan_split_load(s, !wan_exists(yaml) && wan_exists(json) ? json : yaml);
     if (rc < 0)
         json_decref(*counts);
     free(yaml);

@@ -46,8 +46,11 @@ static int measure_all(struct wan_dataset_shard *sh, wan_shard_reader *r, const 
         if (i == sh->n || x.end != sh->offset[i + 1])
             return wan_err("%s: sample %s: the index is stale; run wan-index again", sh->path,
                            x.key);
-        if (wan_measure_row(&sh->own_row[i++], &x, m) < 0)
-            wan_err_clear(); /* said when somebody asks for the sample */
+        if (wan_measure_row(&sh->own_row[i++], &x, m) == 0)
+            continue;
+        if (wan_err_memory())
+            return -1;
+        wan_err_clear(); /* said when somebody asks for the sample */
     }
     if (rc == 0 && i < sh->n)
         rc = wan_err("%s: sample %zu is missing; run wan-index again", sh->path, i);

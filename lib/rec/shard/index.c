@@ -206,10 +206,10 @@ static int write_uuid(struct build *b, const char *meta)
 
 static int write_info(struct build *b, const char *meta)
 {
-    json_t *counts = json_object(), *info = json_object();
+    json_t *counts = wan_json_object(), *info = wan_json_object();
     for (size_t i = 0; i < b->names.n; i++)
-        json_object_set_new(counts, b->names.v[i], json_integer((json_int_t)b->shard[i].n));
-    json_object_set_new(info, "shard_counts", counts);
+        wan_json_put(&counts, b->names.v[i], json_integer((json_int_t)b->shard[i].n));
+    wan_json_put(&info, "shard_counts", counts);
     char *path = wan_path_join(meta, ".info.json");
     int rc = path ? wan_json_save(path, info, 2) : -1;
     free(path);
@@ -222,7 +222,7 @@ static int refresh_old_info(struct build *b, const char *meta)
 {
     char *path = wan_path_join(meta, ".info.yaml");
     wan_out *o;
-    int rc = !path ? -1 : access(path, F_OK) ? 1 : wan_out_open(&o, path);
+    int rc = !path ? -1 : !wan_exists(path) ? 1 : wan_out_open(&o, path);
     free(path);
     if (rc)
         return rc < 0 ? -1 : 0;

@@ -33,7 +33,11 @@ static int measure(struct wan_index_scan *scan, wan_sizes_row *row, const wan_sh
     int whole =
         wan_shard_find(s, "json") && wan_shard_find(s, "pth") && wan_shard_find(s, "pickle");
     scan->incomplete += !whole;
-    if (wan_measure_row(row, s, m) == 0 || !whole)
+    if (wan_measure_row(row, s, m) == 0)
+        return 0;
+    if (wan_err_memory())
+        return -1;
+    if (!whole)
         return 0;
     scan->unreadable++;
     wan_err_prefix("%s: sample %s", name, s->key);

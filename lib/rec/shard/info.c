@@ -29,7 +29,7 @@ static char *scalar(yaml_parser_t *y, int *rc)
     return text;
 }
 
-static int read_counts(yaml_parser_t *y, json_t *counts)
+static int read_counts(yaml_parser_t *y, json_t **counts)
 {
     WAN_TRY(wan_yamlin_expect(y, YAML_MAPPING_START_EVENT, "shard_counts must be a map"));
     for (;;) {
@@ -40,10 +40,12 @@ static int read_counts(yaml_parser_t *y, json_t *counts)
             return rc;
         if (rc == 0)
             rc = count ? wan_parse_int(&n, count, 1, INT32_MAX, name) : wan_err("no count");
-        if (rc == 0 && json_object_get(counts, name))
+        if (rc == 0 && json_object_get(*counts, name))
             rc = wan_err("%s occurs twice", name);
-        if (rc == 0)
-            rc = json_object_set_new(counts, name, json_integer(n));
+        if (rc == 0) {
+            wan_json_put(counts, name, json_integer(n));
+            rc = *counts ? 0 : -1;
+        }
         free(name);
         free(count);
         WAN_TRY(rc);
@@ -86,8 +88,8 @@ static json_t *load_json(const char *path)
 
 static json_t *load_yaml(const char *path)
 {
-    json_t *counts = json_object();
-    if (counts && wan_yamlin_load(path, read_yaml, counts) == 0)
+    json_t *counts = wan_json_object();
+    if (counts && wan_yamlin_load(path, read_yaml, &counts) == 0)
         return counts;
     json_decref(counts);
     return NULL;
@@ -115,8 +117,8 @@ json_t *wan_info_load(const char *dir)
     char *json = wan_path_join(dir, ".nv-meta/.info.json");
     char *yaml = wan_path_join(dir, ".nv-meta/.info.yaml");
     json_t *counts = NULL;
-    int old = json && yaml && access(json, F_OK) != 0;
-    if (old && access(yaml, F_OK) != 0)
+    int old = json && yaml && !wan_exists(json);
+    if (old && !wan_exists(yaml))
         wan_err("%s: no .nv-meta/.info.json; run wan-index first", dir);
     else if (json && yaml)
         counts = old ? load_yaml(yaml) : load_json(json);

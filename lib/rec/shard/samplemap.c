@@ -84,27 +84,25 @@ static int add_part(wan_samplemap *m, const char *name, void *data, uint64_t siz
     return p->name ? 0 : wan_err("out of memory (part)");
 }
 
-/* The line of the table of tensors; data as it is stored. */
-static int describe(json_t *table, const wan_tensor *t, const char *part, wan_dtype dt,
-                    const void *data, size_t bytes)
+/* Adds the line of a tensor to the table; data as it is stored. */
+static void describe(json_t **table, const wan_tensor *t, const char *part, wan_dtype dt,
+                     const void *data, size_t bytes)
 {
     char crc[16];
     snprintf(crc, sizeof crc, "%08" PRIx32, wan_crc32c(0, data, bytes));
-    json_t *shape = json_array(), *line = json_object();
-    for (int i = 0; i < t->rank; i++)
-        json_array_append_new(shape, json_integer(t->shape[i]));
-    json_object_set_new(line, "name", json_string(t->name));
-    json_object_set_new(line, "part", json_string(part));
-    json_object_set_new(line, "dtype", json_string(wan_dtype_name(dt)));
-    json_object_set_new(line, "shape", shape);
-    json_object_set_new(line, "crc32c", json_string(crc));
+    json_t *line = wan_json_object();
+    wan_json_put(&line, "name", json_string(t->name));
+    wan_json_put(&line, "part", json_string(part));
+    wan_json_put(&line, "dtype", json_string(wan_dtype_name(dt)));
+    wan_json_put(&line, "shape", wan_json_ints(t->shape, t->rank));
+    wan_json_put(&line, "crc32c", json_string(crc));
     if (dt != t->dtype)
-        json_object_set_new(line, "from", json_string(wan_dtype_name(t->dtype)));
-    return json_array_append_new(table, line) ? wan_err("out of memory (json)") : 0;
+        wan_json_put(&line, "from", json_string(wan_dtype_name(t->dtype)));
+    wan_json_push(table, line);
 }
 
 /* latent or text: checked, converted, as a torch file. */
-static int pack_float(wan_samplemap *m, json_t *table, const wan_tensor *t, int want,
+static int pack_float(wan_samplemap *m, json_t **table, const wan_tensor *t, int want,
                       const char *part, wan_dtype *stored)
 {
     int is_latent = !strcmp(part, "pth");
@@ -123,13 +121,13 @@ static int pack_float(wan_samplemap *m, json_t *table, const wan_tensor *t, int 
         rc = is_latent ? wan_torch_save(&file, &size, data, dt, t->shape, t->rank)
                        : wan_torch_pickle(&file, &size, data, dt, t->shape, t->rank);
     if (rc == 0)
-        rc = describe(table, t, part, dt, data, bytes);
+        describe(table, t, part, dt, data, bytes);
     free(data);
     *stored = dt;
     return rc == 0 ? add_part(m, part, file, size) : (free(file), -1);
 }
 
-static int pack_raw(wan_samplemap *m, json_t *table, const wan_tensor *t, int number)
+static int pack_raw(wan_samplemap *m, json_t **table, const wan_tensor *t, int number)
 {
     char part[32];
     snprintf(part, sizeof part, "t%d.wan", number);
@@ -138,14 +136,11 @@ static int pack_raw(wan_samplemap *m, json_t *table, const wan_tensor *t, int nu
         return -1;
     if (t->bytes)
         memcpy(data, t->data, t->bytes);
-    if (describe(table, t, part, t->dtype, data, t->bytes) < 0) {
-        free(data);
-        return -1;
-    }
+    describe(table, t, part, t->dtype, data, t->bytes);
     return add_part(m, part, data, t->bytes);
 }
 
-static int pack_tensors(wan_samplemap *m, json_t *table, const wan_record *r,
+static int pack_tensors(wan_samplemap *m, json_t **table, const wan_record *r,
                         const wan_samplemap_options *opt)
 {
     static const char *const need[] = { "latent", "text" };
@@ -165,30 +160,32 @@ static int pack_tensors(wan_samplemap *m, json_t *table, const wan_record *r,
     return 0;
 }
 
-/* DFM's key: the record's own value when it has one of that type, else ours (consumed). */
-static void set(json_t *to, const json_t *meta, const char *key, json_t *ours)
+/* DFM's key: the record's own value when it has one of that type, else ours (taken). */
+static void set(json_t **to, const json_t *meta, const char *key, json_t *ours)
 {
     json_t *v = json_object_get(meta, key);
-    if (v &&
+    if (v && ours &&
         (json_typeof(v) == json_typeof(ours) || (json_is_boolean(v) && json_is_boolean(ours)))) {
-        json_object_set(to, key, v);
         json_decref(ours);
-    } else {
-        json_object_set_new(to, key, ours);
+        ours = json_incref(v);
     }
+    wan_json_put(to, key, ours);
 }
 
 static json_t *resize_settings(const json_t *meta, int64_t h, int64_t w)
 {
     const char *mode = json_string_value(json_object_get(meta, "resize"));
     const char *fit = json_string_value(json_object_get(meta, "fit"));
-    return json_pack("{s:[I,I], s:s, s:b, s:b}", "target_size", (json_int_t)h, (json_int_t)w,
-                     "resize_mode", mode ? mode : "bilinear", "maintain_aspect_ratio",
-                     !(fit && !strcmp(fit, "stretch")), "center_crop", fit && !strcmp(fit, "crop"));
+    json_t *r = wan_json_object();
+    wan_json_put(&r, "target_size", wan_json_ints((int64_t[]){ h, w }, 2));
+    wan_json_put(&r, "resize_mode", json_string(mode ? mode : "bilinear"));
+    wan_json_put(&r, "maintain_aspect_ratio", json_boolean(!(fit && !strcmp(fit, "stretch"))));
+    wan_json_put(&r, "center_crop", json_boolean(fit && !strcmp(fit, "crop")));
+    return r;
 }
 
 /* The keys DFM's preparation script writes, from what the record knows. */
-static void set_dfm(json_t *to, const wan_record *r, const wan_tensor *latent)
+static void set_dfm(json_t **to, const wan_record *r, const wan_tensor *latent)
 {
     const json_t *meta = r->meta;
     const char *source = json_string_value(json_object_get(meta, "source"));
@@ -212,31 +209,40 @@ static void set_dfm(json_t *to, const wan_record *r, const wan_tensor *latent)
     }
 }
 
-static int pack(wan_samplemap *m, const wan_record *r, const wan_samplemap_options *opt,
-                json_t *root)
+/* The json member: DFM's keys and ours. */
+static int pack_json(wan_samplemap *m, const wan_record *r, const wan_samplemap_options *opt,
+                     json_t *table)
 {
-    json_t *table = json_array(), *own = json_object();
-    json_object_set_new(own, "format", json_integer(1));
-    json_object_set_new(own, "tensors", table);
-    json_object_set(own, "meta", r->meta);
+    json_t *root = wan_json_object(), *own = wan_json_object();
+    wan_json_put(&own, "format", json_integer(1));
+    wan_json_put(&own, "tensors", table);
+    wan_json_put(&own, "meta", json_incref(r->meta));
     if (opt->provenance)
-        json_object_set_new(own, "provenance", json_string(opt->provenance));
-    json_object_set_new(root, "wan", own);
+        wan_json_put(&own, "provenance", json_string(opt->provenance));
+    wan_json_put(&root, "wan", own);
+    set_dfm(&root, r, wan_record_find(r, "latent"));
+    char *text = wan_json_dump_as(root, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
+    json_decref(root);
+    return text ? add_part(m, "json", text, strlen(text)) : -1;
+}
+
+static int pack(wan_samplemap *m, const wan_record *r, const wan_samplemap_options *opt)
+{
     m->part = wan_calloc((size_t)r->n_tensors + 1, sizeof *m->part, "parts");
     if (!m->part)
         return -1;
-    WAN_TRY(pack_tensors(m, table, r, opt));
-    set_dfm(root, r, wan_record_find(r, "latent"));
-    char *text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
-    return text ? add_part(m, "json", text, strlen(text)) : wan_err("out of memory (json)");
+    json_t *table = wan_json_array();
+    if (pack_tensors(m, &table, r, opt) < 0) {
+        json_decref(table);
+        return -1;
+    }
+    return pack_json(m, r, opt, table);
 }
 
 int wan_samplemap_pack(wan_samplemap *m, const wan_record *r, const wan_samplemap_options *opt)
 {
     *m = (wan_samplemap){ 0 };
-    json_t *root = json_object();
-    int rc = root ? pack(m, r, opt, root) : wan_err("out of memory (json)");
-    json_decref(root);
+    int rc = pack(m, r, opt);
     if (rc < 0)
         wan_samplemap_clear(m);
     return rc;

@@ -106,7 +106,9 @@ static int unpack_own(wan_record *r, const wan_shard_sample *s, const json_t *ow
                        (int64_t)json_integer_value(json_object_get(own, "format")));
     if (!json_is_object(meta) || !json_is_array(table))
         return wan_err("json: the \"wan\" member is damaged");
-    json_object_update(r->meta, meta);
+    wan_json_merge(&r->meta, meta);
+    if (!r->meta)
+        return -1;
     json_array_foreach(table, i, line) WAN_TRY(unpack_line(r, s, line));
     if (json_array_size(table) + 1 != (size_t)s->n)
         return wan_err("%d parts, the json member names %zu", s->n, json_array_size(table) + 1);
@@ -117,7 +119,9 @@ static int unpack_own(wan_record *r, const wan_shard_sample *s, const json_t *ow
 static int unpack_foreign(wan_record *r, const wan_shard_sample *s, json_t *root)
 {
     static const char *const part[] = { "pth", "pickle" }, *const name[] = { "latent", "text" };
-    json_object_update(r->meta, root);
+    wan_json_merge(&r->meta, root);
+    if (!r->meta)
+        return -1;
     for (int i = 0; i < 2; i++) {
         const wan_shard_part *p = wan_shard_find(s, part[i]);
         wan_tensor t = { 0 };

@@ -50,6 +50,9 @@ uint64_t wan_shard_writer_bytes(const wan_shard_writer *w);  /* payload so far *
 /* Finishes the last shard; with force, removes this rank's leftover shards of higher number.
  * Frees w also on failure. */
 int wan_shard_writer_finish(wan_shard_writer **w) WAN_MUST_CHECK;
+/* After a failure: finishes the open shard, unless writing it is what failed; samples and shards then
+ * count finished ones.  Leaves the recorded error alone; abandon follows. */
+void wan_shard_writer_stop(wan_shard_writer *w);
 /* Drops the shard being written; finished ones stay.  NULL-safe. */
 void wan_shard_writer_abandon(wan_shard_writer **w);
 

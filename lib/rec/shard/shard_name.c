@@ -2,7 +2,6 @@
  *
  * shard_name.c - member names (wan-data(7), Member names) and the shards below a folder.
  */
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -109,13 +108,14 @@ static int walk(struct list *l, const char *root, const char *sub, int depth)
 {
     char *path = sub ? wan_path_join(root, sub) : strdup(root);
     DIR *d = path ? opendir(path) : NULL;
-    struct dirent *e;
-    int rc = d ? 0 : wan_err_errno("%s", path ? path : root);
-    free(path);
-    while (rc == 0 && (e = readdir(d)))
-        rc = visit(l, root, sub, e->d_name, depth);
+    const char *name;
+    int rc = d ? 1 : wan_err_errno("%s", path ? path : root);
+    while (rc > 0 && (rc = wan_dir_next(d, path, &name)) > 0)
+        if (visit(l, root, sub, name, depth) < 0)
+            rc = -1;
     if (d)
         closedir(d);
+    free(path);
     return rc;
 }
 

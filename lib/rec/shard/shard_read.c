@@ -33,7 +33,9 @@ struct wan_shard_reader {
     int n;
     char *key; /* of the sample being gathered */
     uint64_t begin;
-    struct archive_entry *ahead; /* first member of the next sample, header read */
+    struct archive_entry *entry;
+    struct archive_entry
+        *ahead; /* entry, when it is the first member of the next sample, header read */
     char *ahead_key;
     const char *ahead_part;
     uint64_t ahead_at;
@@ -91,6 +93,20 @@ static int tar_err(const wan_shard_reader *r)
                    why ? why : "damaged tar");
 }
 
+static int start(wan_shard_reader *r)
+{
+    if (archive_read_support_format_tar(r->tar) != ARCHIVE_OK ||
+        archive_read_set_read_callback(r->tar, on_read) != ARCHIVE_OK ||
+        archive_read_set_skip_callback(r->tar, on_skip) != ARCHIVE_OK ||
+        archive_read_set_callback_data(r->tar, r) != ARCHIVE_OK)
+        return wan_err("out of memory (shard reader)");
+    if (archive_read_open1(r->tar) == ARCHIVE_OK)
+        return 0;
+    int e = archive_errno(r->tar);
+    return e == ENOMEM || e == EIO ? wan_err("%s: %s", r->path, strerror(e))
+                                   : wan_err("%s: not a tar file, or a compressed one", r->path);
+}
+
 /* end = 0: the whole file. */
 static int open_range(wan_shard_reader **out, const char *path, int headers, uint64_t begin,
                       uint64_t end)
@@ -112,18 +128,14 @@ static int open_range(wan_shard_reader **out, const char *path, int headers, uin
                      (int64_t)st.st_size);
     else if (begin && lseek(r->fd, (off_t)begin, SEEK_SET) < 0)
         rc = wan_err_errno("%s: cannot seek", path);
-    else if (!r->path || !r->buf || !(r->tar = archive_read_new()))
+    else if (!r->path || !r->buf || !(r->tar = archive_read_new()) ||
+             !(r->entry = archive_entry_new()))
         rc = wan_err("out of memory (shard reader)");
     if (rc == 0) {
         r->base = begin;
         r->ranged = end > 0;
         r->size = end ? (int64_t)(end - begin) : S_ISREG(st.st_mode) ? (int64_t)st.st_size : -1;
-        archive_read_support_format_tar(r->tar);
-        archive_read_set_read_callback(r->tar, on_read);
-        archive_read_set_skip_callback(r->tar, on_skip);
-        archive_read_set_callback_data(r->tar, r);
-        if (archive_read_open1(r->tar) != ARCHIVE_OK)
-            rc = wan_err("%s: not a tar file, or a compressed one", path);
+        rc = start(r);
     }
     if (rc < 0) {
         wan_shard_reader_close(&r);
@@ -227,8 +239,8 @@ static int read_provenance(wan_shard_reader *r, struct archive_entry *e, const c
 static int next_member(wan_shard_reader *r)
 {
     for (;;) {
-        struct archive_entry *e;
-        int rc = archive_read_next_header(r->tar, &e);
+        struct archive_entry *e = r->entry;
+        int rc = archive_read_next_header2(r->tar, e);
         if (rc == ARCHIVE_EOF)
             return check_end(r);
         if (rc != ARCHIVE_OK)
@@ -343,6 +355,7 @@ void wan_shard_reader_close(wan_shard_reader **pr)
     clear_parts(r);
     if (r->tar)
         archive_read_free(r->tar);
+    archive_entry_free(r->entry);
     if (r->fd >= 0)
         close(r->fd);
     free(r->path);

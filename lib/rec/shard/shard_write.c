@@ -5,7 +5,6 @@
  */
 #include <archive.h>
 #include <archive_entry.h>
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -30,6 +29,7 @@ struct wan_shard_writer {
     wan_out *lock;               /* a file that only one writer of this rank can have open */
     wan_out *out;
     struct archive *tar;
+    int broken;  /* a write failed inside of a sample */
     int dropped; /* the open shard is given up: nothing more is written */
 };
 
@@ -53,33 +53,37 @@ static int64_t shard_number(int rank, const char *name, int *tmp)
     return *tmp || !strcmp(end, ".tar") ? v : -1;
 }
 
+static int remove_shard(const wan_shard_writer *w, const char *name, uint64_t number)
+{
+    char *tar = wan_path_join(w->dir, name), *idx = shard_path(w, number, ".idx");
+    int rc = tar && idx ? 0 : -1;
+    if (rc == 0 && unlink(idx) < 0 && errno != ENOENT)
+        rc = wan_err_errno("%s: cannot remove", idx);
+    if (rc == 0 && unlink(tar) < 0)
+        rc = wan_err_errno("%s: cannot remove", tar);
+    free(tar);
+    free(idx);
+    return rc;
+}
+
 /* An error when the rank has shards; or, with remove, takes away those numbered >= from. */
 static int scan(const wan_shard_writer *w, int remove, uint64_t from)
 {
     DIR *d = opendir(w->dir);
-    struct dirent *e;
-    int rc = 0;
-    if (!d)
-        return wan_err_errno("%s", w->dir);
-    while (rc == 0 && (e = readdir(d))) {
+    const char *name;
+    int rc = d ? 1 : wan_err_errno("%s", w->dir);
+    while (rc > 0 && (rc = wan_dir_next(d, w->dir, &name)) > 0) {
         int tmp;
-        int64_t number = shard_number(w->opt.rank, e->d_name, &tmp);
+        int64_t number = shard_number(w->opt.rank, name, &tmp);
         if (number < 0 || (tmp && !remove))
             continue;
-        if (!remove) {
-            rc = wan_err("%s/%s: exists; --force replaces it", w->dir, e->d_name);
-        } else if ((uint64_t)number >= from) {
-            char *tar = wan_path_join(w->dir, e->d_name), *idx;
-            if (tar && (idx = shard_path(w, (uint64_t)number, ".idx"))) {
-                unlink(idx);
-                free(idx);
-            }
-            if (!tar || unlink(tar) < 0)
-                rc = wan_err_errno("%s/%s: cannot remove", w->dir, e->d_name);
-            free(tar);
-        }
+        if (!remove)
+            rc = wan_err("%s/%s: exists; --force replaces it", w->dir, name);
+        else if ((uint64_t)number >= from && remove_shard(w, name, (uint64_t)number) < 0)
+            rc = -1;
     }
-    closedir(d);
+    if (d)
+        closedir(d);
     return rc;
 }
 
@@ -87,7 +91,7 @@ static la_ssize_t on_write(struct archive *a, void *user, const void *data, size
 {
     wan_shard_writer *w = user;
     errno = 0;
-    if (w->dropped || fwrite(data, 1, n, wan_out_file(w->out)) == n)
+    if (w->dropped || wan_out_put(w->out, data, n) == 0)
         return (la_ssize_t)n;
     archive_set_error(a, errno, "%s", strerror(errno));
     return -1;
@@ -154,6 +158,27 @@ static int put_provenance(wan_shard_writer *w)
     return put_member(w, name, w->provenance, strlen(w->provenance));
 }
 
+/* A reader finds in the shard what was put into it; wan_out_finish compares the bytes. */
+static int read_back(wan_shard_writer *w)
+{
+    wan_shard_reader *r;
+    wan_shard_sample s;
+    uint64_t samples = 0, bytes = 0;
+    const char *tmp = wan_out_flushed(w->out);
+    int rc = tmp ? wan_shard_reader_open(&r, tmp, 1) : -1;
+    WAN_TRY(rc);
+    while ((rc = wan_shard_reader_next(r, &s)) == 1) {
+        samples++;
+        for (int i = 0; i < s.n; i++)
+            bytes += s.part[i].size;
+    }
+    wan_shard_reader_close(&r);
+    if (rc == 0 && (samples != w->in_count || bytes != w->in_bytes))
+        rc = wan_err("%s: was written badly: %" PRIu64 " samples of %" PRIu64, wan_out_name(w->out),
+                     samples, w->in_count);
+    return rc;
+}
+
 static int close_shard(wan_shard_writer *w)
 {
     if (!w->tar)
@@ -161,7 +186,7 @@ static int close_shard(wan_shard_writer *w)
     int rc = archive_write_close(w->tar) == ARCHIVE_OK ? 0 : tar_err(w);
     archive_write_free(w->tar);
     w->tar = NULL;
-    if (rc < 0) {
+    if (rc < 0 || read_back(w) < 0) {
         wan_out_discard(&w->out);
         return -1;
     }
@@ -173,6 +198,7 @@ static int close_shard(wan_shard_writer *w)
     WAN_TRY(rc);
     WAN_TRY(wan_out_finish(&w->out));
     w->shards++;
+    w->in_count = w->in_bytes = 0;
     return 0;
 }
 
@@ -262,10 +288,12 @@ int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_p
     if (w->tar &&
         (w->in_count >= (uint64_t)w->opt.max_count || w->in_bytes >= (uint64_t)w->opt.max_bytes))
         WAN_TRY(close_shard(w));
+    w->broken = 1;
     if (!w->tar)
         WAN_TRY(open_shard(w));
     WAN_TRY(put_provenance(w));
     WAN_TRY(put_parts(w, key, part, n));
+    w->broken = 0;
     w->in_count++;
     w->samples++;
     return 0;
@@ -294,6 +322,15 @@ int wan_shard_writer_finish(wan_shard_writer **pw)
         rc = scan(w, 1, w->shards);
     wan_shard_writer_abandon(pw);
     return rc;
+}
+
+void wan_shard_writer_stop(wan_shard_writer *w)
+{
+    char *why = strdup(wan_err_text());
+    if (w->broken || close_shard(w) < 0)
+        w->samples -= w->in_count;
+    wan_err("%s", why ? why : "out of memory");
+    free(why);
 }
 
 void wan_shard_writer_abandon(wan_shard_writer **pw)

@@ -24,10 +24,10 @@ int wan_record_st_write(const char *path, const wan_record *rec, const json_t *h
     char *meta = wan_json_dump(rec->meta), *head = wan_json_dump(header);
     int rc = meta && head ? wan_st_create(&w, path) : -1;
     if (!rc) {
-        wan_st_set_metadata(w, "wan_key", rec->key);
-        wan_st_set_metadata(w, "wan_meta", meta);
-        wan_st_set_metadata(w, "wan_header", head);
-        rc = put_tensors(w, rec);
+        if (wan_st_set_metadata(w, "wan_key", rec->key) < 0 ||
+            wan_st_set_metadata(w, "wan_meta", meta) < 0 ||
+            wan_st_set_metadata(w, "wan_header", head) < 0 || put_tensors(w, rec) < 0)
+            rc = -1;
         if (rc < 0)
             wan_st_abandon(&w);
         else
@@ -67,12 +67,12 @@ static int read_meta(json_t **meta, wan_st *st, const char *file)
     const char *key;
     json_t *v;
     WAN_TRY(parse_entry(meta, st, "wan_meta", file));
-    if (!*meta && !(*meta = json_object()))
-        return wan_err("%s: out of memory", file);
+    if (!*meta)
+        *meta = wan_json_object();
     json_object_foreach((json_t *)wan_st_metadata(st), key,
                         v) if (strcmp(key, "format") && strncmp(key, "wan_", 4))
-        json_object_set(*meta, key, v);
-    return 0;
+        wan_json_put(meta, key, json_incref(v));
+    return *meta ? 0 : -1;
 }
 
 static char *key_of_file(wan_st *st, const char *file)

@@ -210,16 +210,17 @@ static int add_shards(wan_st *st, const char *path, json_t *map)
 {
     const char *slash = strrchr(path, '/'), *name;
     char *dir = slash ? strndup(path, (size_t)(slash + 1 - path)) : NULL;
-    json_t *done = json_object(), *file;
-    int rc = 0;
+    json_t *done = wan_json_object(), *file;
+    int rc = slash && !dir ? wan_err("%s: out of memory", path) : 0;
+    WAN_GOTO(rc, out);
     json_object_foreach(map, name, file)
     {
         WAN_GOTO(rc = check_shard_name(path, name, file), out);
         if (json_object_get(done, json_string_value(file)))
             continue;
-        json_object_set_new(done, json_string_value(file), json_true());
+        wan_json_put(&done, json_string_value(file), json_true());
         char *full = wan_path_join(dir, json_string_value(file));
-        rc = full ? add_file(st, full) : -1;
+        rc = full && done ? add_file(st, full) : -1;
         free(full);
         WAN_GOTO(rc, out);
     }

@@ -54,10 +54,11 @@ int wan_st_create(wan_st_writer **out, const char *path) WAN_MUST_CHECK; /* "-" 
 /* Declares a tensor; all declarations precede the first wan_st_put. */
 int wan_st_declare(wan_st_writer *w, const char *name, wan_dtype t, const int64_t *shape, int rank)
     WAN_MUST_CHECK;
-void wan_st_set_metadata(wan_st_writer *w, const char *key, const char *value);
+int wan_st_set_metadata(wan_st_writer *w, const char *key, const char *value) WAN_MUST_CHECK;
 /* Appends the next declared tensor's data, converting from type st; name must match. */
 int wan_st_put(wan_st_writer *w, const char *name, const void *data, wan_dtype st) WAN_MUST_CHECK;
-int wan_st_finish(wan_st_writer **w) WAN_MUST_CHECK; /* all declared tensors written, or error */
+/* All declared tensors are written, and read back (header, size, CRC32C), or an error. */
+int wan_st_finish(wan_st_writer **w) WAN_MUST_CHECK;
 void wan_st_abandon(wan_st_writer **w);
 
 #endif

@@ -34,10 +34,11 @@ int wan_st_create(wan_st_writer **out, const char *path)
     wan_st_writer *w = wan_calloc(1, sizeof *w, "safetensors writer");
     if (!w)
         return -1;
-    w->header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+    json_t *meta = wan_json_object();
+    wan_json_put(&meta, "format", json_string("pt"));
+    w->header = wan_json_object();
+    wan_json_put(&w->header, "__metadata__", meta);
     if (!w->header || wan_out_open(&w->out, path) < 0) {
-        if (!w->header)
-            wan_err("%s: out of memory", path);
         json_decref(w->header);
         free(w);
         return -1;
@@ -60,14 +61,15 @@ static int declare(wan_st_writer *w, const char *name, wan_dtype t, const int64_
     if (!grown)
         return wan_err("out of memory");
     w->t = grown;
-    json_t *dims = json_array();
-    for (int i = 0; i < rank; i++)
-        json_array_append_new(dims, json_integer(shape[i]));
+    json_t *e = wan_json_object();
     uint64_t end = w->bytes + (uint64_t)count * wan_dtype_size(t);
-    json_t *e = json_pack("{s:s, s:o, s:[I, I]}", "dtype", wan_dtype_name(t), "shape", dims,
-                          "data_offsets", (json_int_t)w->bytes, (json_int_t)end);
-    if (json_object_set_new(w->header, name, e) < 0)
-        return wan_err("name is not UTF-8, or out of memory");
+    wan_json_put(&e, "dtype", json_string(wan_dtype_name(t)));
+    wan_json_put(&e, "shape", wan_json_ints(shape, rank));
+    wan_json_put(&e, "data_offsets",
+                 wan_json_ints((int64_t[]){ (int64_t)w->bytes, (int64_t)end }, 2));
+    wan_json_put(&w->header, name, e);
+    if (!w->header)
+        return -1;
     grown[w->n] = (declared){ .name = strdup(name), .dtype = t, .count = count };
     if (!grown[w->n].name)
         return wan_err("out of memory");
@@ -83,25 +85,28 @@ int wan_st_declare(wan_st_writer *w, const char *name, wan_dtype t, const int64_
     return 0;
 }
 
-void wan_st_set_metadata(wan_st_writer *w, const char *key, const char *value)
+int wan_st_set_metadata(wan_st_writer *w, const char *key, const char *value)
 {
-    json_object_set_new(json_object_get(w->header, "__metadata__"), key, json_string(value));
+    json_t *meta = json_incref(json_object_get(w->header, "__metadata__"));
+    wan_json_put(&meta, key, json_string(value));
+    if (!meta)
+        return wan_err_prefix("%s", wan_out_name(w->out));
+    json_decref(meta);
+    return 0;
 }
 
 static int put(wan_st_writer *w, const void *data, size_t n)
 {
-    if (n && fwrite(data, 1, n, wan_out_file(w->out)) != n)
-        return wan_err_errno("%s: write failed", wan_out_name(w->out));
-    return 0;
+    return wan_out_put(w->out, data, n);
 }
 
 /* Padded with spaces so that the data begin at a multiple of 8. */
 static int start(wan_st_writer *w)
 {
     uint8_t length[8];
-    char *text = json_dumps(w->header, JSON_COMPACT);
+    char *text = wan_json_dump_as(w->header, JSON_COMPACT);
     if (!text)
-        return wan_err("%s: out of memory (header)", wan_out_name(w->out));
+        return wan_err_prefix("%s: header", wan_out_name(w->out));
     size_t n = strlen(text), padded = (n + 7) / 8 * 8;
     w->started = 1;
     int rc;
@@ -139,6 +144,26 @@ int wan_st_put(wan_st_writer *w, const char *name, const void *data, wan_dtype s
     return 0;
 }
 
+/* A reader finds in the file what was declared; the data are compared by wan_out_finish. */
+static int check_header(wan_st_writer *w)
+{
+    wan_st *st;
+    const char *tmp = wan_out_flushed(w->out);
+    if (!tmp || !*tmp)
+        return tmp ? 0 : -1;
+    if (wan_st_open(&st, tmp) < 0)
+        return wan_err_prefix("%s: was written badly", wan_out_name(w->out));
+    int rc = wan_st_count(st) == w->n ? 0 : -1;
+    for (size_t i = 0; rc == 0 && i < w->n; i++) {
+        const wan_st_tensor *t = wan_st_find(st, w->t[i].name);
+        rc = t && t->dtype == w->t[i].dtype && t->count == w->t[i].count ? 0 : -1;
+    }
+    wan_st_close(&st);
+    return rc < 0 ? wan_err("%s: was written badly: its header is not what was declared",
+                            wan_out_name(w->out))
+                  : 0;
+}
+
 int wan_st_finish(wan_st_writer **w)
 {
     wan_st_writer *s = *w;
@@ -146,6 +171,8 @@ int wan_st_finish(wan_st_writer **w)
     if (!rc && s->put < s->n)
         rc = wan_err("%s: tensor %s: declared but not written", wan_out_name(s->out),
                      s->t[s->put].name);
+    if (!rc)
+        rc = check_header(s);
     if (!rc)
         rc = wan_out_finish(&s->out);
     wan_st_abandon(w);
