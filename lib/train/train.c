@@ -407,7 +407,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(wan_model_store(&t->store, t->dev, &t->arch, NULL, t->opt.compute, 1));
     WAN_TRY(wan_optim_new(&t->optim, t->store, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
     WAN_TRY(wan_step_new(&t->step, t->dev, &t->arch, t->store, &t->plan.cap, v->global_batch));
-    WAN_TRY(wan_dp_new(&t->dp, t->store, t->comm, v->bucket_bytes));
+    WAN_TRY(wan_dp_new(&t->dp, t->store, wan_group_world(t->comm), v->bucket_bytes));
     WAN_TRY(alloc_step(t));
     WAN_TRY(load_weights(t));
     WAN_TRY(same_origin(t));

@@ -47,6 +47,7 @@ const wan_plugin *wan_cuda_backend(const wan_plugin_host *host)
     static wan_plugin plugin;
     program = host;
     plugin = (wan_plugin){ wan_device_cpu, probe, fill };
+    plugin.backend.name = "cuda";
     plugin.backend.open = open_any;
     plugin.backend.describe = describe;
     return &plugin;

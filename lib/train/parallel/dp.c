@@ -8,44 +8,36 @@
 
 #include "lib/base/file.h"
 
-typedef struct bucket {
-    int64_t lo, hi; /* elements of the flat vector */
-    wan_comm_req req;
-} bucket;
-
 struct wan_dp {
     wan_store *s;
-    wan_comm *c;
-    int64_t bucket; /* elements */
-    int next;       /* part expected next */
-    int64_t lo, hi; /* complete, not sent */
-    float *host;    /* copy of the gradients where they are not in host memory */
-    bucket *flight;
-    int64_t n_flight, cap_flight;
+    wan_group *g;
+    wan_where *where;
+    int64_t bucket;     /* elements */
+    int next;           /* part expected next */
+    int64_t lo, hi;     /* of the flat vector: complete, not sent */
+    wan_group_req *req; /* [room], under way */
+    int64_t n, room;
 };
 
 static void begin(wan_dp *d)
 {
     d->next = d->s->params.parts - 1;
     d->lo = d->hi = d->s->total;
-    d->n_flight = 0;
+    d->n = 0;
 }
 
-int wan_dp_new(wan_dp **out, wan_store *s, wan_comm *c, int64_t bucket_bytes)
+int wan_dp_new(wan_dp **out, wan_store *s, wan_group *g, int64_t bucket_bytes)
 {
-    int far = c->size > 1 && s->d->kind != WAN_DEV_CPU;
     wan_dp *d = wan_calloc(1, sizeof *d, "gradient buckets");
     *out = NULL;
     if (!d)
         return -1;
     d->s = s;
-    d->c = c;
+    d->g = g;
     d->bucket = bucket_bytes / (int64_t)sizeof(float);
-    d->cap_flight = s->total / d->bucket + s->params.parts + 1;
-    d->flight = wan_calloc((size_t)d->cap_flight, sizeof *d->flight, "gradient buckets");
-    if (far)
-        d->host = wan_malloc((size_t)s->total, sizeof *d->host, "gradients on the host");
-    if (!d->flight || (far && !d->host)) {
+    d->room = s->total / d->bucket + s->params.parts + 1;
+    d->req = wan_calloc((size_t)d->room, sizeof *d->req, "gradient buckets");
+    if (!d->req || wan_where_open(&d->where, s->d) < 0) {
         wan_dp_free(&d);
         return -1;
     }
@@ -59,8 +51,8 @@ void wan_dp_free(wan_dp **pd)
     wan_dp *d = *pd;
     if (!d)
         return;
-    free(d->flight);
-    free(d->host);
+    wan_where_close(&d->where);
+    free(d->req);
     free(d);
     *pd = NULL;
 }
@@ -70,16 +62,10 @@ static int send_open(wan_dp *d)
 {
     for (int64_t lo = d->lo; lo < d->hi; lo += d->bucket) {
         int64_t n = d->hi - lo < d->bucket ? d->hi - lo : d->bucket;
-        float *x = d->s->grad + lo;
-        if (d->host) {
-            x = d->host + lo;
-            WAN_TRY(wan_dev_read(d->s->d, x, d->s->grad + lo, (size_t)n * sizeof *x));
-        }
-        if (d->n_flight == d->cap_flight)
-            WAN_BUG("more than %lld gradient buckets", (long long)d->cap_flight);
-        bucket *b = &d->flight[d->n_flight++];
-        *b = (bucket){ .lo = lo, .hi = lo + n };
-        WAN_TRY(wan_comm_sum_start(d->c, x, (size_t)n, &b->req));
+        if (d->n == d->room)
+            WAN_BUG("more than %lld gradient buckets", (long long)d->room);
+        WAN_TRY(wan_group_all_reduce_start(d->g, d->where, d->s->grad + lo, (size_t)n, WAN_F32,
+                                           WAN_SUM, &d->req[d->n++]));
     }
     d->hi = d->lo;
     return 0;
@@ -88,11 +74,10 @@ static int send_open(wan_dp *d)
 int wan_dp_part(void *arg, int part)
 {
     wan_dp *d = arg;
-    if (d->c->size == 1)
+    if (d->g->size == 1)
         return 0;
     if (part != d->next)
         WAN_BUG("gradients of part %d before those of part %d", part, d->next);
-    WAN_TRY(wan_dev_sync(d->s->d));
     d->next--;
     d->lo = d->s->part[part].at;
     return d->hi - d->lo >= d->bucket || part == 0 ? send_open(d) : 0;
@@ -100,17 +85,12 @@ int wan_dp_part(void *arg, int part)
 
 int wan_dp_finish(wan_dp *d)
 {
-    if (d->c->size == 1)
+    if (d->g->size == 1)
         return 0;
     while (d->next >= 0)
         WAN_TRY(wan_dp_part(d, d->next));
-    for (int64_t i = 0; i < d->n_flight; i++) {
-        const bucket *b = &d->flight[i];
-        WAN_TRY(wan_comm_wait(d->c, b->req));
-        if (d->host)
-            WAN_TRY(wan_dev_write(d->s->d, d->s->grad + b->lo, d->host + b->lo,
-                                  (size_t)(b->hi - b->lo) * sizeof(float)));
-    }
+    for (int64_t i = 0; i < d->n; i++)
+        WAN_TRY(wan_group_wait(&d->req[i]));
     begin(d);
     return 0;
 }
