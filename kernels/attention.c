@@ -177,3 +177,38 @@ int wan_attention_backward_c(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf 
         head_backward(a, task_of(a, t), &g, wan_rows_mine(tmp, mine));
     return 0;
 }
+
+/* Weights of both parts in their union; returns its lse. */
+static wan_real merged(wan_real l, wan_real l2, wan_real *w, wan_real *w2)
+{
+    wan_real top = l > l2 ? l : l2;
+    *w = *w2 = 0;
+    if (top == -INFINITY)
+        return top;
+    wan_real lse = top + wan_r_log(wan_r_exp(l - top) + wan_r_exp(l2 - top));
+    *w = wan_r_exp(l - lse);
+    *w2 = wan_r_exp(l2 - lse);
+    return lse;
+}
+
+int wan_attention_merge_c(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf o2,
+                          const wan_real *lse2)
+{
+    WAN_ROWS_CHECK("attention_merge", o, o2);
+    int64_t hd = a->hd, S = a->pq->S;
+    wan_real *tmp = wan_rows_scratch(d, 2 * hd);
+    if (!tmp)
+        return -1;
+#pragma omp parallel for if (S * a->H * hd > WAN_ROWS_PARALLEL)
+    for (int64_t s = 0; s < S; s++)
+        for (int64_t h = 0; h < a->H; h++) {
+            int64_t at = s * a->ldo + h * hd;
+            wan_real *t = wan_rows_mine(tmp, 2 * hd), *y = wan_row_open(o, at, t), w, w2;
+            const wan_real *x = wan_row_load(o, at, hd, t), *x2 = wan_row_load(o2, at, hd, t + hd);
+            lse[h * S + s] = merged(lse[h * S + s], lse2[h * S + s], &w, &w2);
+            for (int64_t j = 0; j < hd; j++)
+                y[j] = w * x[j] + w2 * x2[j];
+            wan_row_close(o, at, hd, y);
+        }
+    return 0;
+}

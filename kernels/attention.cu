@@ -253,6 +253,31 @@ template <int DPL> static __global__ void attn_dkv(attn_args a)
     store<DPL>(a.dv, a.ldv, k0, first + warp * MINE, nk, h, hd, dv);
 }
 
+/* One query: weights of both parts for every head [2 H] in shared memory, then its columns. */
+static __global__ void attn_merge(attn_args a, vbuf o2, const float *lse2)
+{
+    int64_t s = blockIdx.x, W = (int64_t)a.H * a.hd;
+    float *weight = cuda_shared, v[8], u[8];
+    for (int h = threadIdx.x; h < a.H; h += blockDim.x) {
+        float *l = a.lse + h * a.Sq + s, l2 = lse2[h * a.Sq + s], top = fmaxf(*l, l2);
+        float sum = top == -INFINITY ? top : top + logf(expf(*l - top) + expf(l2 - top));
+        weight[2 * h] = top == -INFINITY ? 0 : expf(*l - sum);
+        weight[2 * h + 1] = top == -INFINITY ? 0 : expf(l2 - sum);
+        *l = sum;
+    }
+    __syncthreads();
+    for (int64_t c = threadIdx.x * 8; c < W; c += blockDim.x * 8) {
+        ld8(v, a.o, s * a.ldo + c, W - c);
+        ld8(u, o2, s * a.ldo + c, W - c);
+        for (int j = 0; j < 8; j++) {
+            int h = (int)((c + j) / a.hd);
+            if (c + j < W)
+                v[j] = weight[2 * h] * v[j] + weight[2 * h + 1] * u[j];
+        }
+        st8(a.o, s * a.ldo + c, W - c, v);
+    }
+}
+
 /* ---- launchers */
 
 typedef void attn_kernel(attn_args);
@@ -325,6 +350,21 @@ extern "C" int wan_attention_t5_cuda(wan_dev *d, const wan_attn *a, wan_buf o, w
     attn_args g = args_of(a, o, q, k, v);
     g.table = table;
     return attn_launch(d, "attention_t5", PICK(attn_forward, a->hd), &g, a->pq->max_len, a->pq->n);
+}
+
+extern "C" int wan_attention_merge_cuda(wan_dev *d, const wan_attn *a, wan_buf o, float *lse,
+                                        wan_buf o2, const float *lse2)
+{
+    CUDA_TYPES("attention_merge", o, o2);
+    attn_args g;
+    memset(&g, 0, sizeof g);
+    g.o = vbuf_of(o, a->ldo);
+    g.lse = lse;
+    g.Sq = a->pq->S, g.ldo = a->ldo;
+    g.H = a->H, g.hd = (int)a->hd;
+    return cuda_launch(d, "attention_merge", attn_merge, dim3((unsigned)g.Sq),
+                       row_threads(a->H * a->hd), 2 * sizeof(float) * (size_t)a->H, g,
+                       vbuf_of(o2, a->ldo), lse2);
 }
 
 extern "C" int wan_attention_backward_cuda(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk,

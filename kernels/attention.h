@@ -13,6 +13,13 @@
  * q, k, v, o and the gradients share one type, WAN_REAL or WAN_BF16.  Gradients are overwritten;
  * they have the strides of their operands.
  *
+ * Keys in parts (a ring of ranks): run attention_forward over each part, then attention_merge:
+ *   lse = log(exp(lse) + exp(lse2)),  o = o exp(lse_before - lse) + o2 exp(lse2 - lse)
+ * o and o2 [Sq, H, hd] with row stride ldo, each of any type; keep o in WAN_REAL until the last part
+ * is in.  A part in which a query sees nothing has lse2 = -INFINITY.  Then attention_backward over
+ * each part with the whole's o and lse gives that part's dk and dv, exact, and its share of dq: add
+ * the shares up in WAN_REAL (axpy).  What one part of the queries gives to dk and dv adds up alike.
+ *
  * bias form (T5): adds table[bucket(key - query), h] instead of kbias; scale is usually 1; the
  * buckets are those of wan-model(7), Buckets, with 32 buckets and distance 128.  Forward only.
  */
@@ -35,6 +42,8 @@ typedef int wan_attention_forward_fn(wan_dev *d, const wan_attn *a, wan_buf o, w
 typedef int wan_attention_backward_fn(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk,
                                       wan_buf dv, wan_buf dout, wan_buf o, const wan_real *lse,
                                       wan_buf q, wan_buf k, wan_buf v) WAN_MUST_CHECK;
+typedef int wan_attention_merge_fn(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse,
+                                   wan_buf o2, const wan_real *lse2) WAN_MUST_CHECK;
 typedef int wan_attention_t5_fn(wan_dev *d, const wan_attn *a, wan_buf o, wan_buf q, wan_buf k,
                                 wan_buf v, const wan_real *table /* [32, H] */) WAN_MUST_CHECK;
 /* The relative position bucket 0..31 of key_pos - query_pos. */
@@ -44,6 +53,7 @@ wan_attention_forward_fn wan_attention_forward_c, wan_attention_forward_simd,
     wan_attention_forward_cuda;
 wan_attention_backward_fn wan_attention_backward_c, wan_attention_backward_simd,
     wan_attention_backward_cuda;
+wan_attention_merge_fn wan_attention_merge_c, wan_attention_merge_cuda;
 wan_attention_t5_fn wan_attention_t5_c, wan_attention_t5_simd, wan_attention_t5_cuda;
 
 #endif

@@ -31,7 +31,7 @@
     X(ln_mod_forward) X(ln_mod_backward) X(ln_affine_forward) X(ln_affine_backward)                \
     X(rmsnorm_forward) X(rmsnorm_backward)                                                         \
     X(rms_sumsq) X(rms_apply) X(rms_dot) X(rms_dx)                                                 \
-    X(attention_forward) X(attention_backward) X(attention_t5)                                     \
+    X(attention_forward) X(attention_backward) X(attention_merge) X(attention_t5)                  \
     X(residual_forward) X(residual_backward)                                                       \
     X(sinusoid) X(modulation_forward) X(modulation_backward)                                       \
     X(patchify) X(unpatchify)                                                                      \

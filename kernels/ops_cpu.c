@@ -26,6 +26,7 @@ void wan_ops_fill_c(wan_ops *o)
         .rms_dx = wan_rms_dx_c,
         .attention_forward = wan_attention_forward_c,
         .attention_backward = wan_attention_backward_c,
+        .attention_merge = wan_attention_merge_c,
         .attention_t5 = wan_attention_t5_c,
         .residual_forward = wan_residual_forward_c,
         .residual_backward = wan_residual_backward_c,

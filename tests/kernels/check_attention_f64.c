@@ -75,6 +75,46 @@ static void run(wan_dev *d, const int64_t *lq, const int64_t *lk, int n, int H, 
     }
 }
 
+/* Two parts of the keys, merged, are the whole; and so are the gradients of both, in double. */
+static void parts(wan_dev *d)
+{
+    enum { Q = 7, K = 11, CUT = 4, H = 2, HD = 3, W = H * HD };
+    int64_t lq = Q, lk = K, len[2] = { CUT, K - CUT };
+    wan_pack pq = fd_pack(&lq, 1), pk = fd_pack(&lk, 1);
+    wan_pack pp[2] = { fd_pack(&len[0], 1), fd_pack(&len[1], 1) };
+    wan_attn a = { &pq, &pk, H, HD, 0.4, W, W, W, W, NULL };
+    wan_real *q = fd_rand(Q * W, 0, 2), *k = fd_rand(K * W, 0, 2), *v = fd_rand(K * W, 0, 1);
+    wan_real *o = fd_rand(Q * W, 0, 1), *g = fd_rand(Q * W, 0, 1), *lse = fd_rand(Q * H, 0, 1);
+    wan_real *dq = fd_rand(Q * W, 0, 1), *dk = fd_rand(K * W, 0, 1), *dv = fd_rand(K * W, 0, 1);
+    wan_real *o1[2] = { fd_rand(Q * W, 0, 1), fd_rand(Q * W, 0, 1) }, worst = 0;
+    wan_real *l1[2] = { fd_rand(Q * H, 0, 1), fd_rand(Q * H, 0, 1) };
+    wan_real *dq1[2] = { fd_rand(Q * W, 0, 1), fd_rand(Q * W, 0, 1) };
+    wan_real *dk1 = fd_rand(K * W, 0, 1), *dv1 = fd_rand(K * W, 0, 1);
+    const wan_ops *op = d->ops;
+#define R(p) WAN_RBUF(p)
+    fd_must(op->attention_forward(d, &a, R(o), lse, R(q), R(k), R(v)));
+    fd_must(op->attention_backward(d, &a, R(dq), R(dk), R(dv), R(g), R(o), lse, R(q), R(k), R(v)));
+    for (int p = 0; p < 2; p++) {
+        a.pk = &pp[p];
+        fd_must(op->attention_forward(d, &a, R(o1[p]), l1[p], R(q), R(k + p * CUT * W),
+                                      R(v + p * CUT * W)));
+    }
+    fd_must(op->attention_merge(d, &a, R(o1[0]), l1[0], R(o1[1]), l1[1]));
+    for (int p = 0; p < 2; p++) {
+        int at = p * CUT * W;
+        a.pk = &pp[p];
+        fd_must(op->attention_backward(d, &a, R(dq1[p]), R(dk1 + at), R(dv1 + at), R(g), R(o1[0]),
+                                       l1[0], R(q), R(k + at), R(v + at)));
+    }
+    for (int i = 0; i < Q * W; i++)
+        worst = fmax(worst, fmax(fabs(o[i] - o1[0][i]), fabs(dq[i] - dq1[0][i] - dq1[1][i])));
+    for (int i = 0; i < K * W; i++)
+        worst = fmax(worst, fmax(fabs(dk[i] - dk1[i]), fabs(dv[i] - dv1[i])));
+    for (int i = 0; i < Q * H; i++)
+        worst = fmax(worst, fabs(lse[i] - l1[0][i]));
+    ok(worst < 1e-13, "keys in two parts: %.2g", worst);
+}
+
 /* The T5 form is a bias per pair, looked up by bucket; wan-model(7), Buckets. */
 static void t5(wan_dev *d)
 {
@@ -116,6 +156,7 @@ int main(void)
     run(d, (int64_t[]){ 3, 9 }, (int64_t[]){ 17, 2 }, 2, 3, 5, 4, 1);
     run(d, (int64_t[]){ 1 }, (int64_t[]){ 1 }, 1, 1, 1, 0, 0);
     run(d, (int64_t[]){ 19 }, (int64_t[]){ 33 }, 1, 1, 20, 1, 1);
+    parts(d);
     t5(d);
     return fd_done();
 }
