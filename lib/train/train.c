@@ -60,12 +60,26 @@ static int find_weights(wan_train *t)
     return 0;
 }
 
+/* Axes that no code here follows yet: a rank would train something else than the run. */
+static int refuse_axes(const wan_mesh *m)
+{
+    static const char *const names[WAN_AXES] = { "pipeline parallel", "", "sharded data parallel",
+                                                 "context parallel", "tensor parallel" };
+    for (int i = 0; i < WAN_AXES; i++)
+        if (i != WAN_DP_REPLICATE && m->size[i] != 1)
+            return wan_err("%s size %d: this version trains with data parallel replicas only; set "
+                           "it to 1",
+                           names[i], m->size[i]);
+    return 0;
+}
+
 static int open_mesh(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
     const int size[WAN_AXES] = { (int)v->pp, (int)v->dp_replicate, (int)v->dp_shard, (int)v->cp,
                                  (int)v->tp };
-    return wan_mesh_new(&t->mesh, size, t->comm->rank, t->comm->size);
+    WAN_TRY(wan_mesh_open(&t->mesh, t->comm, size));
+    return refuse_axes(&t->mesh);
 }
 
 static int open_objective(wan_train *t)
@@ -420,6 +434,7 @@ void wan_train_close(wan_train **pt)
     if (!t)
         return;
     wan_debug_close(t);
+    wan_mesh_close(&t->mesh);
     wan_data_free(&t->data);
     wan_data_free(&t->val);
     wan_feed_close(&t->feed);

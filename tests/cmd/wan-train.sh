@@ -63,7 +63,7 @@ fails 2 'one of' "a misspelled sampling" train flow.timestep_sampling=logit
 fails 1 'dataset.path' "no data" wan-train -q $T
 fails 1 'nowhere' "no such data" wan-train -q $T dataset.path=nowhere
 fails 1 'no such folder' "no such weights" train checkpoint.pretrained_checkpoint=nowhere
-fails 1 'tensor parallel size 2' "an axis that is not there yet" train model.tensor_model_parallel_size=2
+fails 1 'tensor parallel 2 take a multiple of 2 ranks, but 1 was' "an axis that is not there yet" train model.tensor_model_parallel_size=2
 fails 1 'multiple|fit|even|heads' "a geometry that does not fit" train model.hidden_size=65 model.num_attention_heads=3
 fails 1 'makes 8 channels of 16' "an answer of another shape than the input" train model.out_channels=8
 fails 1 'makes 8 channels of 16' "is found by the plan" train --plan model.out_channels=8

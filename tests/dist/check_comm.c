@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "lib/dist/group.h"
-#include "lib/dist/mesh.h"
 #include "tests/tap.h"
 
 static wan_comm *c;
@@ -536,18 +535,6 @@ static int differ(const char *how)
     return rc < 0;
 }
 
-static void meshes(void)
-{
-    wan_mesh m;
-    const int dp[WAN_AXES] = { 1, 0, 1, 1, 1 }, tp[WAN_AXES] = { 1, 0, 1, 1, 2 };
-    const int five[WAN_AXES] = { 1, 5, 1, 1, 1 };
-    ok(wan_mesh_new(&m, dp, 2, 3) == 0 && m.dp == 3 && m.dp_rank == 2, "a mesh of 3 replicas");
-    ok(wan_mesh_new(&m, tp, 0, 2) < 0 && strstr(wan_err_text(), "tensor parallel size 2"),
-       "an axis without code is refused: %s", wan_err_text());
-    ok(wan_mesh_new(&m, five, 0, 3) < 0 && strstr(wan_err_text(), "5 places"), "too few ranks: %s",
-       wan_err_text());
-}
-
 int main(int argc, char **argv)
 {
     wan_group *g[3];
@@ -580,7 +567,5 @@ int main(int argc, char **argv)
     wan_comm_close(&c);
     if (rank != 0)
         return 0;
-    if (argc == 1)
-        meshes();
     return tap_done();
 }
