@@ -264,6 +264,8 @@ install: all ## install into DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)
 	install -m755 $(BIN) $(DESTDIR)$(PREFIX)/bin
 	$(if $(PLUGIN)$(NCCL_PLUGIN),install -m755 $(PLUGIN) $(NCCL_PLUGIN) $(DESTDIR)$(PREFIX)/lib)
+	install -d $(DESTDIR)$(PREFIX)/share/wan-tools/configs
+	install -m644 examples/configs/*.yaml $(DESTDIR)$(PREFIX)/share/wan-tools/configs
 	for s in 1 5 7; do install -m644 man/*.$$s $(DESTDIR)$(PREFIX)/share/man/man$$s; done
 
 help: ## list the targets

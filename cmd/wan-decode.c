@@ -18,7 +18,7 @@
 
 static struct {
     int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;
-    const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *damaged;
+    const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *folder, *damaged;
     const char *untagged, *hdr, *interlaced, *background;
     double max_gap;
     int center_crop, no_aspect_ratio, force;
@@ -36,6 +36,8 @@ static struct {
         .output = "-" };
 
 static const wan_opt table[] = {
+    WAN_OPT_GROUP("Input"),
+    WAN_OPT_STR("video-folder", 0, "DIR", &o.folder, "one more folder, before the operands"),
     WAN_OPT_GROUP("Size"),
     WAN_OPT_INT("height", 'H', "PIXELS", &o.height, 0, 16384,
                 "height of the frames, a multiple of 16 (0: as the source)"),
@@ -409,11 +411,14 @@ int main(int argc, char **argv)
     wan_signals_filter();
     wan_version_add(wan_video_version());
     int argi = wan_opt_parse(&tool, argc, argv);
-    if (argi == argc)
+    int nothing = argi == argc && !o.folder;
+    if (nothing)
         wan_err("no video file or folder given");
-    if (argi == argc || video_options(&opt) < 0)
+    if (nothing || video_options(&opt) < 0)
         wan_die_usage();
     clips.prefix = o.key_prefix;
+    if (o.folder && wan_clips_add(&clips, o.folder) < 0)
+        wan_die();
     for (; argi < argc; argi++)
         if (wan_clips_add(&clips, argv[argi]) < 0)
             wan_die();

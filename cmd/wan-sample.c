@@ -3,6 +3,7 @@
  * wan-sample - prompts to videos: options to a pipeline (lib/model/sample/pipeline.h), frames to files.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,10 @@
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/media/save.h"
+#include "lib/model/files/rundir.h"
 #include "lib/model/sample/exchange.h"
 #include "lib/model/text/prompt.h"
+#include "lib/train/config/config.h"
 
 static struct {
     const char *task, *model, *checkpoint, *t5_dir, *vae_dir, *negative, *save_file, *solver;
@@ -45,7 +48,9 @@ static const wan_opt table[] = {
     WAN_OPT_GROUP("Model"),
     WAN_OPT_STR("model", 'm', "DIR", &o.model,
                 "HuggingFace folder with vae, text_encoder, tokenizer and, unless --checkpoint_dir "
-                "is given, transformer"),
+                "is given, transformer; without it the folder that the training run of "
+                "--checkpoint_dir names (model.components)"),
+    WAN_OPT_ALSO("ckpt_dir"),
     WAN_OPT_STR("checkpoint_dir", 0, "DIR", &o.checkpoint,
                 "transformer: a training run of wan-train, or a folder with transformer"),
     WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 999999999999999,
@@ -56,13 +61,16 @@ static const wan_opt table[] = {
                  "default size and part of the default file name; config.json says the rest"),
     WAN_OPT_GROUP("What to make"),
     WAN_OPT_LIST("prompts", 'p', "TEXT", &o.prompts, "one video for each"),
+    WAN_OPT_ALSO("prompt"),
     WAN_OPT_STR("negative_prompt", 0, "TEXT", &o.negative, "what guidance leads away from"),
     WAN_OPT_FLAG("official-negative", 0, &o.use_official_negative,
                  "use the negative prompt of the official code (Chinese)"),
     WAN_OPT_LIST("sizes", 's', "W*H", &o.sizes,
                  "width*height in pixels, multiples of 16; one, or one for each prompt"),
+    WAN_OPT_ALSO("size"),
     WAN_OPT_LIST("frame_nums", 'n', "N", &o.frames,
                  "frames, 4n+1 (1: a picture); one, or one for each prompt; default 81"),
+    WAN_OPT_ALSO("frame_num"),
     WAN_OPT_INT("base_seed", 0, "N", &o.seed, -1, 9007199254740991.,
                 "seed of the noise of every video; -1: a random one, which is printed"),
     WAN_OPT_GROUP("How"),
@@ -196,12 +204,38 @@ static int make_videos(void)
     return 0;
 }
 
+/* Without --model: the folder that the training run names for the other parts. */
+static int model_of_run(void)
+{
+    static char model[PATH_MAX];
+    char *step = NULL, *path = NULL;
+    wan_config *c = NULL;
+    int found = o.checkpoint ? wan_rundir_find(&step, o.checkpoint, o.step) : 0;
+    int rc = found < 0 ? -1 : 0;
+    if (found > 0 && (path = wan_path_join(step, "run_config.yaml")) && access(path, F_OK) == 0) {
+        rc = wan_config_new(&c);
+        if (rc == 0)
+            rc = wan_config_yaml(c, path);
+        if (rc == 0)
+            snprintf(model, sizeof model, "%s", wan_config_text(c, "model.components"));
+    }
+    if (rc == 0 && !*model)
+        rc =
+            wan_err("--model is missing%s%s",
+                    found > 0 ? ", and no model.components stands in " : "", found > 0 ? path : "");
+    o.model = model;
+    wan_config_free(&c);
+    free(step);
+    free(path);
+    return rc;
+}
+
 static int check_options(int operands)
 {
     if (operands)
         return wan_err("unexpected operand; prompts go behind --prompts, in quotes");
-    if (!o.model)
-        return wan_err("--model is missing");
+    if (!o.model && model_of_run() < 0)
+        return -1;
     if (o.sequence_parallel)
         return wan_err("--sequence_parallel: sampling runs in one process");
     if (*o.negative && o.use_official_negative)

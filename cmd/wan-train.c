@@ -10,6 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/train/config/examples.h"
 #include "lib/train/metrics.h"
 #include "lib/train/schedule.h"
 #include "lib/train/train.h"
@@ -23,10 +24,10 @@ static struct {
 static const wan_opt table[] = {
     WAN_OPT_GROUP("Configuration"),
     WAN_OPT_STR(
-        "config-file", 0, "FILE", &o.config,
+        "config-file", 'c', "FILE", &o.config,
         "YAML file with keys; it overrides the recipe and is overridden by key=value; a "
         "FILE.yaml among the operands is one too, and a later one overrides an earlier one"),
-    WAN_OPT_STR("config", 'c', "FILE", &o.config, "the same, as Automodel's scripts name it"),
+    WAN_OPT_ALSO("config"),
     WAN_OPT_ENUM("training-mode", 0, "pretrain|finetune", &o.mode,
                  "numbers of the flow.* keys that are not given (finetune, or those of Automodel's "
                  "pipeline where a file is written in its names)"),
@@ -283,6 +284,18 @@ static int train(wan_config *c, wan_comm *comm)
     return status;
 }
 
+/* Without arguments: what there is to begin with. */
+static int start(void)
+{
+    printf("usage: %s %s\n\nConfigurations to start from:\n", tool.name, tool.synopsis);
+    if (!wan_examples_list(stdout))
+        printf("  (none is installed)\n");
+    printf("\n  wan-train --mock --plan FILE.yaml      what it takes\n"
+           "  wan-train --print-config FILE.yaml     every value, and where it comes from\n"
+           "  wan-train --help, man wan-train        all options and keys\n");
+    return close_stdout() == WAN_EXIT_DONE ? WAN_EXIT_USAGE : WAN_EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
     wan_config *c;
@@ -293,6 +306,8 @@ int main(int argc, char **argv)
         wan_config_mdoc(stdout);
         return close_stdout();
     }
+    if (argc == 1)
+        return start();
     if (o.debug)
         wan_log_init(tool.name, 3);
     wan_signals_trainer();

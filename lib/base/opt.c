@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -111,9 +112,13 @@ static int same_name(const char *name, const char *word, size_t n)
 
 static const wan_opt *find_long(const wan_tool *t, const char *word, size_t n)
 {
-    for (const wan_opt *o = t->opts; o->kind; o++)
+    const wan_opt *row = t->opts;
+    for (const wan_opt *o = t->opts; o->kind; o++) {
+        if (o->kind != WAN_OPT_K_ALSO)
+            row = o;
         if (o->name && same_name(o->name, word, n))
-            return o;
+            return row;
+    }
     return NULL;
 }
 
@@ -225,6 +230,36 @@ static void must(int rc)
         wan_die_usage();
 }
 
+/* true and false, in any letters; 0 when it is neither. */
+static int truth_word(const char *w, int *truth)
+{
+    *truth = !strcasecmp(w, "true");
+    return *truth || !strcasecmp(w, "false");
+}
+
+/* The words that follow the first of a list. */
+static void list_rest(const wan_opt *o, int argc, char **argv, int *i)
+{
+    while (o->kind == WAN_OPT_K_LIST && *i + 1 < argc && is_operand(argv[*i + 1]))
+        must(set_value(o, argv[++*i]));
+}
+
+/* An option without a value; a flag takes True and False, as Python's scripts have it. */
+static void parse_bare(const wan_tool *t, const wan_opt *o, int on, const char *value, int argc,
+                       char **argv, int *i)
+{
+    int truth = 1, flag = o->kind == WAN_OPT_K_FLAG;
+    if (value && !(flag && truth_word(value, &truth))) {
+        wan_err(flag ? "option --%s is true or false" : "option --%s takes no value", o->name);
+        wan_die_usage();
+    }
+    if (!value && flag && *i + 1 < argc && truth_word(argv[*i + 1], &truth))
+        ++*i;
+    else if (!value)
+        truth = 1;
+    act(t, o, on ? truth : !truth);
+}
+
 static void parse_long(const wan_tool *t, int argc, char **argv, int *i)
 {
     char *word = argv[*i];
@@ -241,16 +276,12 @@ static void parse_long(const wan_tool *t, int argc, char **argv, int *i)
     if (!o)
         unknown(t, word);
     if (!takes_value(o)) {
-        if (eq) {
-            wan_err("option --%s takes no value", o->name);
-            wan_die_usage();
-        }
-        act(t, o, on);
+        parse_bare(t, o, on, eq ? eq + 1 : NULL, argc, argv, i);
         return;
     }
     must(set_value(o, eq ? eq + 1 : next_word(argc, argv, i, word)));
-    while (o->kind == WAN_OPT_K_LIST && !eq && *i + 1 < argc && is_operand(argv[*i + 1]))
-        must(set_value(o, argv[++*i]));
+    if (!eq)
+        list_rest(o, argc, argv, i);
 }
 
 static void parse_short(const wan_tool *t, int argc, char **argv, int *i)
@@ -262,6 +293,8 @@ static void parse_short(const wan_tool *t, int argc, char **argv, int *i)
             unknown(t, name);
         if (takes_value(o)) {
             must(set_value(o, p[1] ? p + 1 : next_word(argc, argv, i, name)));
+            if (!p[1])
+                list_rest(o, argc, argv, i);
             return;
         }
         act(t, o, 1);

@@ -15,7 +15,8 @@
  *     static const wan_tool tool = { "wan-foo", "does foo", "[options] FILE...", table };
  *     int argi = wan_opt_parse(&tool, argc, argv);     // handles --help, --version, -q, -v itself
  *
- * Long names match with '_' and '-' alike; --no-NAME clears a flag; --name=value and --name value;
+ * Long names match with '_' and '-' alike; --no-NAME clears a flag, and so does --NAME False, as
+ * Python's scripts have it; --name=value and --name value;
  * short options may be bundled (-qf) and take a value attached or as the next word.  Unknown
  * options end the program with status 2 and the nearest known name.  Options and operands may be
  * mixed; "--" ends options; operands are moved to the end and argi is the index of the first.
@@ -42,7 +43,8 @@ enum wan_opt_kind {
                          DFM's nargs="+": --prompts "a" "b"; may repeat */
     WAN_OPT_K_HELP,
     WAN_OPT_K_VERSION,
-    WAN_OPT_K_MDOC
+    WAN_OPT_K_MDOC,
+    WAN_OPT_K_ALSO /* another long name of the option in the row above */
 };
 
 typedef struct wan_strlist {
@@ -102,6 +104,11 @@ typedef struct wan_tool {
 #define WAN_OPT_LIST(n, l, a, d, h)                                                                \
     {                                                                                              \
         WAN_OPT_K_LIST, n, l, a, d, 0, 0, h                                                        \
+    }
+/* One more long name of the option in the row above. */
+#define WAN_OPT_ALSO(n)                                                                            \
+    {                                                                                              \
+        WAN_OPT_K_ALSO, n, 0, 0, 0, 0, 0, 0                                                        \
     }
 /* -q, -v, --[no-]progress, --help (-h), --version, --help-mdoc: in every tool. */
 #define WAN_OPT_COMMON                                                                             \

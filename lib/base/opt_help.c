@@ -82,14 +82,18 @@ static void wrap(const char *text, int column, int indent)
 static void help_row(const wan_opt *o)
 {
     enum { INDENT = 30 };
-    char left[80], def[128], text[512];
+    char left[80], def[128], text[640];
     int n = o->letter ? snprintf(left, sizeof left, "  -%c, --%s", o->letter, o->name)
                       : snprintf(left, sizeof left, "      --%s", o->name);
     if (o->arg)
         snprintf(left + n, sizeof left - (size_t)n, o->kind == WAN_OPT_K_LIST ? " %s..." : " %s",
                  o->arg);
     default_of(def, sizeof def, o);
-    snprintf(text, sizeof text, def[0] ? "%s [%s]" : "%s", o->help, def);
+    n = snprintf(text, sizeof text, "%s", o->help);
+    for (const wan_opt *a = o + 1; a->kind == WAN_OPT_K_ALSO && n < (int)sizeof text; a++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "; also --%s", a->name);
+    if (def[0] && n < (int)sizeof text)
+        snprintf(text + n, sizeof text - (size_t)n, " [%s]", def);
     int col = printf("%s", left);
     if (col > INDENT - 2)
         col = printf("\n%*s", INDENT, "") - 1;
@@ -137,6 +141,8 @@ static void mdoc_row(const wan_opt *o)
     default_of(def, sizeof def, o);
     if (def[0])
         printf("Default: %s.\n", def);
+    for (const wan_opt *a = o + 1; a->kind == WAN_OPT_K_ALSO; a++)
+        printf("Also\n.Fl Fl %s .\n", a->name);
 }
 
 void wan_opt_mdoc(const wan_tool *t)

@@ -90,6 +90,17 @@ ok "a file as operand" train epochs.yaml train.train_iters=1
 ok "-c, and Automodel's overrides" train -c epochs.yaml --step_scheduler.max_steps 1 --optim.learning_rate=1e-4
 ok "--debug" says 'accepted without effect' wan-train --debug --mock $S logger.x=1 train.train_iters=1 --metrics /dev/null
 fails 1 'nowhere' "--dataset-path" wan-train -q $S --dataset-path nowhere
+ok "--config-file a --mock False" train --mock False --mock -c epochs.yaml train.train_iters=1
+fails 2 'true or false' "a flag that is neither" train --plan=maybe
+M=$TOP/tests/data/ref/pipe
+sample() { wan-sample --sample_steps 1 --device cpu --base_seed 1 "$@"; }
+ok "generate.py's names" sample --ckpt_dir "$M" --size 32*32 --frame_num 1 --prompt "a cat" --sequence_parallel False \
+    --t5_cpu True --offload_model False --save_file g.png
+ok "the same picture as ours" sample --model "$M" --sizes 32*32 --frame_nums 1 --prompts "a cat" --save_file h.png
+same "byte for byte" g.png h.png
+ok "short list options take lists" sample -m "$M" -p "a cat" "a dog" -s 32*32 16*16 -n 1 -o l.png
+same "one picture for each" l_00.png h.png
+fails 1 'nowhere: No such file' "--video_folder" wan-decode --video_folder nowhere -o n.wan
 ok "a mock loader in the file" wan-train -q $S --metrics /dev/null "$TOP/tests/data/yaml/automodel_mock.yaml" --metrics m.json
 ok "two steps" [ "$(wc -l <m.json)" = 2 ]
 
@@ -100,6 +111,30 @@ for name in x "$odd" "$(printf 'caf\351')" "\${x}"; do
     train train.train_iters=1 checkpoint.save=a "wandb.name=\\$name" "checkpoint.pretrained_checkpoint=" dataset.split="\\$name"
     ok "saved and read: $(printf %q "$name")" train --config-file a/iter_0000001/run_config.yaml checkpoint.save=b
 done
+
+# the starting points
+ok "without arguments they are shown" says 'pretrain_14B.yaml$' bash -c 'wan-train; [ $? = 2 ]'
+ok "each with a line about it" says '^ +Fine-tuning of the published WAN 1.3B' bash -c 'wan-train; [ $? = 2 ]'
+cp -rL "$M" weights # four layers and all parts of a pipeline
+for f in "$TOP"/examples/configs/*.yaml; do
+    name=$(basename "$f")
+    ok "$name: --plan" says '^  total' wan-train -q --mock --plan --memory 999G "$f" checkpoint.pretrained_checkpoint= \
+        $(grep -q 'mode: finetune' "$f" && echo model.mode=pretrain)
+    ok "$name: with sizes made small" wan-train -q --mock "$f" $S model.crossattn_emb_size=32 model.mode=pretrain \
+        train.train_iters=2 train.global_batch_size=2 train.batch_size_per_node=0 checkpoint.save= --metrics /dev/null
+    arrived=$(wan-train --mock --plan --print-config --memory 999G "$f" checkpoint.pretrained_checkpoint= model.mode=pretrain |
+        grep -c 'examples/configs')
+    ok "$name: its values arrive" [ "$arrived" -ge 8 ]
+done
+
+# the sampler finds the other parts through the run
+ok "a fine-tune of a whole model" wan-train -q --mock --metrics /dev/null dataset.F_latents=1 dataset.H_latents=4 \
+    dataset.W_latents=4 train.train_iters=1 checkpoint.pretrained_checkpoint=weights checkpoint.save=tuned
+ok "sampled without --model" sample --checkpoint_dir tuned --sizes 32*32 --frame_nums 1 --prompts "a cat" --save_file t.png
+ok "and with it" sample --model weights --checkpoint_dir tuned --sizes 32*32 --frame_nums 1 --prompts "a cat" --save_file u.png
+same "the same" t.png u.png
+fails 2 'no model.components stands in run/iter_0000021' "a run that names none" sample --checkpoint_dir run --prompts x
+fails 2 'model is missing' "no run at all" sample --prompts x
 
 # the real files, where they are
 small="$S model.crossattn_emb_size=32 model.tensor_model_parallel_size=1 model.context_parallel_size=1 model.sequence_parallel=false"

@@ -41,7 +41,7 @@ typedef struct wan_train_config {
     enum wan_model_type model_type;
     enum wan_model_size model_size;
     enum wan_start model_mode;
-    const char *model_config, *model_path;
+    const char *model_config, *model_path, *components;
     int64_t layers, hidden, ffn, heads, head_dim, in_ch, out_ch, cross_width; /* 0: not given */
     int64_t text_dim, text_len, freq_dim;
     double eps;
@@ -94,6 +94,7 @@ enum wan_key_kind {
 };
 enum wan_key_class {
     WAN_KEY_USED,
+    WAN_KEY_LINK,  /* used, saved with the run, but no two ranks need agree on it */
     WAN_KEY_PLACE, /* used, but says where or for how long: not in run_config.yaml nor the digest */
     WAN_KEY_NOTED, /* DFM needs it, we do not: accepted and reported; "x.*" is a whole section */
 };

@@ -248,6 +248,18 @@ static int check_together(const wan_train_config *v)
     return 0;
 }
 
+/* The folder of the weights is that of the other parts, where it has them. */
+static int find_components(wan_config *c)
+{
+    const char *from = *c->v.pretrained ? c->v.pretrained : c->v.model_path;
+    char path[PATH_MAX], whole[PATH_MAX + 8];
+    if (*c->v.components || !*from || !realpath(from, path))
+        return 0;
+    snprintf(whole, sizeof whole, "%s/vae", path);
+    return access(whole, F_OK) < 0 ? 0
+                                   : wan_config_derive(c, "model.components", path, "the weights");
+}
+
 /* DIR/LATEST is the newest checkpoint in DIR, as Automodel writes it. */
 static int strip_latest(wan_config *c)
 {
@@ -277,6 +289,7 @@ int wan_config_finish(wan_config *c, const char *mode)
     if (v->min_lr < 0)
         WAN_TRY(wan_config_derive_real(c, "optimizer.min_lr", 0.1 * v->lr, "optimizer.lr"));
     WAN_TRY(strip_latest(c));
+    WAN_TRY(find_components(c));
     WAN_TRY(check_together(v));
     return v->train_iters < 0 && v->epochs > 0 ? 0 : wan_config_length(c, 0, 0, 0);
 }

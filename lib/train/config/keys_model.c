@@ -32,6 +32,10 @@ static const wan_key keys[] = {
     STR("model.pretrained_model_name_or_path", "model.hf_model", model_path, "",
         "HuggingFace folder (with transformer/ or config.json) to take the weights from; a folder "
         "on this machine, nothing is downloaded"),
+    { ROW("model.components", 0, WAN_KEY_STR, components, "",
+          "folder with the vae, text_encoder and tokenizer that the data were encoded with, for the "
+          "sampler (default: the folder of the weights to start from, where it has them)"),
+      .class = WAN_KEY_LINK },
     INT("model.num_layers", 0, layers, "0", 0, 1000, "blocks (0: from the size or the weights)"),
     INT("model.hidden_size", 0, hidden, "0", 0, 1 << 20, "width (0: as above)"),
     INT("model.ffn_hidden_size", 0, ffn, "0", 0, 1 << 20,
