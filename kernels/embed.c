@@ -47,6 +47,16 @@ int wan_modulation_backward_c(wan_dev *d, wan_real *dtable, wan_real *de, const 
     return 0;
 }
 
+int wan_gather_add_c(wan_dev *d, wan_real *y, const wan_real *table, const int32_t *id, int64_t S,
+                     int64_t D)
+{
+    (void)d;
+#pragma omp parallel for if (S * D > WAN_ROWS_PARALLEL)
+    for (int64_t s = 0; s < S; s++)
+        wan_row_axpy(y + s * D, 1, table + id[s] * D, D);
+    return 0;
+}
+
 /* The row of one token; to: latent -> row, else row -> latent. */
 static void patch(wan_real *row, wan_real *latent, int64_t s, int64_t C, int64_t T, int64_t h,
                   int64_t w, enum wan_patch_order order, int to)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * embed.cu - timestep sinusoid, modulation rows and patches on CUDA.
+ * embed.cu - timestep sinusoid, modulation rows, rows of a table and patches on CUDA.
  */
 #include "kernels/vec.cuh"
 
@@ -54,6 +54,14 @@ static __global__ void modulation_de(float *de, const float *dout, int64_t n, in
     de[k] = v;
 }
 
+static __global__ void gather_add(float *y, const float *table, const int32_t *id, int64_t S,
+                                  int64_t D)
+{
+    int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x;
+    if (i < S * D)
+        y[i] += table[id[i / D] * D + i % D];
+}
+
 /* One thread per element of the rows; to: latent -> rows, else rows -> latent. */
 static __global__ void patch_all(vbuf rows, float *latent, int64_t C, int64_t T, int64_t h,
                                  int64_t w, int order, int to)
@@ -99,6 +107,12 @@ extern "C" int wan_modulation_backward_cuda(wan_dev *d, float *dtable, float *de
                         dout, n, R * D));
     return cuda_launch(d, "modulation_backward", modulation_de, blocks(n * e_rows * D), 256, 0, de,
                        dout, n, R, D, e_rows);
+}
+
+extern "C" int wan_gather_add_cuda(wan_dev *d, float *y, const float *table, const int32_t *id,
+                                   int64_t S, int64_t D)
+{
+    return cuda_launch(d, "gather_add", gather_add, blocks(S * D), 256, 0, y, table, id, S, D);
 }
 
 static int patches(wan_dev *d, const char *op, wan_buf rows, float *latent, int64_t C, int64_t T,

@@ -33,7 +33,7 @@
     X(rms_sumsq) X(rms_apply) X(rms_dot) X(rms_dx)                                                 \
     X(attention_forward) X(attention_backward) X(attention_merge) X(attention_t5)                  \
     X(residual_forward) X(residual_backward)                                                       \
-    X(sinusoid) X(modulation_forward) X(modulation_backward)                                       \
+    X(sinusoid) X(modulation_forward) X(modulation_backward) X(gather_add)                         \
     X(patchify) X(unpatchify)                                                                      \
     X(noise_patch) X(mse_loss)                                                                     \
     X(cast) X(axpy)          X(fill) X(lincomb) X(sumsq) X(finite) X(randn)                        \

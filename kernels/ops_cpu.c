@@ -33,6 +33,7 @@ void wan_ops_fill_c(wan_ops *o)
         .sinusoid = wan_sinusoid_c,
         .modulation_forward = wan_modulation_forward_c,
         .modulation_backward = wan_modulation_backward_c,
+        .gather_add = wan_gather_add_c,
         .patchify = wan_patchify_c,
         .unpatchify = wan_unpatchify_c,
         .noise_patch = wan_noise_patch_c,

@@ -13,7 +13,7 @@
 
 #include "kernels/ops.h"
 
-#define WAN_PLUGIN_ABI 5
+#define WAN_PLUGIN_ABI 6
 #define WAN_PLUGIN_SYMBOL "wan_cuda_backend"
 
 typedef struct wan_plugin_host {

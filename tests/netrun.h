@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * netrun.h - one WAN transformer in one object, for tests: store, acts of one micro-batch, sizes.
+ * netrun.h - one model in one object, for tests: store, acts of one micro-batch, sizes.
  * Include after tests/tap.h.
  */
 #ifndef WAN_TESTS_NETRUN_H
@@ -16,15 +16,22 @@ typedef struct netrun {
     wan_acts *a;
 } netrun;
 
-static inline int netrun_open(netrun *m, wan_dev *d, const wan_net_config *c, wan_dtype compute,
-                              int train, const wan_capacity *cap)
+/* model, c: a row of the table and its configuration */
+static inline int netrun_open_model(netrun *m, wan_dev *d, const wan_model *model, const void *c,
+                                    wan_dtype compute, int train, const wan_capacity *cap)
 {
     wan_acts_options o = { .compute = compute, .train = train, .cap = *cap };
     *m = (netrun){ .d = d };
-    wan_model_arch(&m->arch, &wan_net_model, c);
+    wan_model_arch(&m->arch, model, c);
     wan_model_sizes(&m->z, &m->arch);
     WAN_TRY(wan_model_store(&m->s, d, &m->arch, NULL, compute, train));
     return wan_model_acts(&m->a, d, &m->arch, &o, NULL);
+}
+
+static inline int netrun_open(netrun *m, wan_dev *d, const wan_net_config *c, wan_dtype compute,
+                              int train, const wan_capacity *cap)
+{
+    return netrun_open_model(m, d, &wan_net_model, c, compute, train, cap);
 }
 
 static inline void netrun_close(netrun *m)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { MOST = 16 };
-static const wan_model *table[MOST] = { &wan_net_model };
+static const wan_model *table[MOST] = { &wan_net_model, &wan_dit_model };
 
 const wan_model *wan_model_at(int i)
 {

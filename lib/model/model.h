@@ -104,6 +104,7 @@ typedef struct wan_arch {
 } wan_arch;
 
 extern const wan_model wan_net_model; /* lib/model/wan */
+extern const wan_model wan_dit_model; /* lib/model/dit */
 
 /* The row of a type, or NULL; the i-th row, or NULL behind the last. */
 const wan_model *wan_model_find(const char *type);

@@ -29,6 +29,18 @@ static void sinusoid(int64_t n, int64_t dim)
     cmp_reset();
 }
 
+static void gather_add(int64_t S, int64_t V, int64_t D)
+{
+    int32_t id[128];
+    for (int i = 0; i < 128; i++)
+        id[i] = (int32_t)((i * 37 + 5) % V);
+    vec *table = vec_new(WAN_REAL, (size_t)(V * D), 0, 1);
+    vec *y = vec_new(WAN_REAL, (size_t)(S * D), 0, 1), *ids = vec_of(WAN_I32, (size_t)S, id);
+    CMP_BOTH(gather_add(d, vec_p(y, i), vec_p(table, i), (const int32_t *)ids->b[i].p, S, D));
+    vec_ok(y, exact, "gather_add S=%lld V=%lld D=%lld", (long long)S, (long long)V, (long long)D);
+    cmp_reset();
+}
+
 static void patches(int64_t C, int64_t T, int64_t h, int64_t w, wan_dtype t, int order)
 {
     size_t N = (size_t)(C * T * h * w);
@@ -48,6 +60,9 @@ int main(void)
     modulation(3, 6, 65, 6);
     modulation(2, 2, 1536, 1);
     modulation(1, 1, 1, 1);
+    gather_add(1, 3, 1);
+    gather_add(65, 300, 63);
+    gather_add(128, 17, 144);
     sinusoid(1, 2);
     sinusoid(5, 256);
     for (int k = 0; k < 4; k++) {

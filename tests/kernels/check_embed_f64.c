@@ -50,6 +50,15 @@ static void sinusoid(wan_dev *d)
     ok(e < 1e-12, "sinusoid: cos first (%.2g)", e);
 }
 
+static void gather_add(wan_dev *d)
+{
+    wan_real table[6] = { 1, 2, 3, 4, 5, 6 }, y[8] = { 10, 20, 30, 40, 50, 60, 70, 80 };
+    const wan_real want[8] = { 15, 26, 31, 42, 55, 66, 73, 84 };
+    const int32_t id[4] = { 2, 0, 2, 1 };
+    fd_must(d->ops->gather_add(d, y, table, id, 4, 2));
+    ok(!memcmp(y, want, sizeof want), "gather_add: rows of the table are added");
+}
+
 /* The value of latent[c, f, y, x] is its own address, so every place can be checked. */
 static void patches(wan_dev *d, enum wan_patch_order order)
 {
@@ -80,6 +89,7 @@ int main(void)
     modulation(d, 2, 2, 5, 1);
     modulation(d, 1, 1, 1, 1);
     sinusoid(d);
+    gather_add(d);
     patches(d, WAN_PATCH_CHW);
     patches(d, WAN_PATCH_HWC);
     return fd_done();

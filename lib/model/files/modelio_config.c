@@ -32,9 +32,22 @@ static int matches(const wan_layout *l, json_t *j, const char *class_name)
     return l->mark && json_object_get(j, l->mark);
 }
 
+/* "A, B, C": the classes of all models. */
+static void classes(char *text, size_t size)
+{
+    size_t n = 0;
+    for (int i = 0; wan_model_at(i); i++)
+        for (int k = 0; k < WAN_NAMINGS; k++) {
+            const wan_layout *l = wan_model_at(i)->layout[k];
+            if (l && n < size)
+                n += (size_t)snprintf(text + n, size - n, "%s%s", n ? ", " : "", l->class_name);
+        }
+}
+
 static int find_model(found *f, json_t *j, const char *what)
 {
     const char *class_name;
+    char known[256];
     WAN_TRY(wan_json_str(j, "_class_name", "", &class_name, what));
     for (int i = 0; wan_model_at(i); i++)
         for (int k = 0; k < WAN_NAMINGS; k++) {
@@ -46,9 +59,9 @@ static int find_model(found *f, json_t *j, const char *what)
     *f = (found){ wan_model_at(0), WAN_NAMING_HF };
     if (!*class_name)
         return 0;
-    return wan_err("%s: key \"_class_name\": %s is not a WAN transformer "
-                   "(WanTransformer3DModel or WanModel)",
-                   what, class_name);
+    classes(known, sizeof known);
+    return wan_err("%s: key \"_class_name\": %s is none of the transformers known here: %s", what,
+                   class_name, known);
 }
 
 /* ---- reading */

@@ -111,5 +111,5 @@ const wan_model wan_net_model = {
     .backward = wan_net_backward,
     .input_grad = wan_net_input_grad,
     .context_new = wan_net_context_new,
-    .context_free = wan_net_context_free,
+    .context_free = wan_context_free,
 };

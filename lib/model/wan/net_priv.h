@@ -10,6 +10,7 @@
 #ifndef WAN_MODEL_NET_PRIV_H
 #define WAN_MODEL_NET_PRIV_H
 
+#include "lib/model/block/context.h"
 #include "lib/model/block/dense.h"
 #include "lib/model/block/lengths.h"
 #include "lib/model/block/slots.h"
@@ -117,17 +118,6 @@ typedef struct wan_net_acts {
     const wan_context *ctx; /* keys and values made elsewhere, or NULL */
 } wan_net_acts;
 
-struct wan_context {
-    wan_net_config c;
-    wan_net_widths z;
-    wan_dev *d;
-    wan_dtype compute;
-    wan_lengths pack;
-    wan_real *kbias;
-    void *mem; /* device: keys and values of all blocks */
-    int64_t R;
-};
-
 /* One part at work. */
 typedef struct wan_net_run {
     wan_net_acts *a;
@@ -200,7 +190,6 @@ int wan_net_input_grad(wan_acts *a, wan_store *s, wan_real *drows) WAN_MUST_CHEC
 /* net_context.c */
 int wan_net_context_new(wan_context **out, wan_store *s, const void *c, wan_buf text,
                         const int64_t *text_len, int n) WAN_MUST_CHECK;
-void wan_net_context_free(wan_context **ctx);
 wan_net_kv wan_net_context_kv(const wan_context *c, int l);
 
 #endif

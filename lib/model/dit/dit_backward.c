@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * dit_backward.c - gradients of the DiT (wan-model(7)), part by part from the end.
+ *
+ * a->dx is the gradient of the residual stream; every branch adds to it.  a->dmod collects the
+ * gradient of the block's modulation rows, a->dsc that of silu(cond) over all blocks.
+ */
+#include "lib/model/dit/dit_priv.h"
+
+#define C(s) wan_dit_slot_buf(r->a, r->l, WAN_DIT_##s)
+#define RL(s) wan_dit_slot_real(r->a, r->l, WAN_DIT_##s)
+
+static int64_t tokens(const wan_dit_run *r)
+{
+    return r->a->tok.pack.S;
+}
+
+/* Modulated LayerNorm of a branch; du is the gradient of the rows that products divided over ranks
+ * read. */
+static int back_norm_mod(const wan_dit_run *r, wan_buf du, const wan_real *x, const wan_real *mean,
+                         const wan_real *rstd, int branch)
+{
+    wan_dit_acts *a = r->a;
+    int64_t D = a->z.D, all = WAN_DIT_ROWS * D;
+    wan_real *dshift = (wan_real *)a->dmod.p + branch * D;
+    const wan_real *scale = (wan_real *)a->mod.p + (branch + 1) * D;
+    WAN_TRY(wan_dit_joined(r, du, tokens(r) * D));
+    return r->op->ln_mod_backward(r->d, a->dx.p, dshift + D, dshift, all, du, x, mean, rstd, scale,
+                                  all, &a->tok.pack, D);
+}
+
+/* Gated sum: a->dy from a->dx, and the gradient of the branch's gate. */
+static int back_residual(const wan_dit_run *r, wan_buf y, int branch)
+{
+    wan_dit_acts *a = r->a;
+    int64_t D = a->z.D, all = WAN_DIT_ROWS * D, at = (branch + 2) * D;
+    return r->op->residual_backward(r->d, a->dy, (wan_real *)a->dmod.p + at, all, a->dx.p, y,
+                                    (wan_real *)a->mod.p + at, all, &a->tok.pack, D);
+}
+
+/* RMSNorm of heads in place on g: gradient of the normalised rows becomes that of the projection. */
+static int back_heads(const wan_dit_run *r, wan_buf g, const wan_dense_vector *w, wan_buf x,
+                      const wan_real *rstd, int64_t rows)
+{
+    wan_rms norm = wan_dit_rms(&r->a->c, rows, r->a->z.H);
+    return r->op->rmsnorm_backward(r->d, &norm, g, w->g, g, x, rstd, w->p);
+}
+
+static int back_feed_forward(const wan_dit_run *r)
+{
+    wan_dit_acts *a = r->a;
+    const wan_dit_block *b = &r->b;
+    int64_t S = tokens(r);
+    WAN_TRY(back_residual(r, C(Y2), WAN_DIT_MLP));
+    WAN_TRY(wan_dense_backward(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
+    WAN_TRY(r->op->act_backward(r->d, a->dhid, a->dhid, C(Z), S * a->z.F, WAN_ACT_GELU_ERF));
+    WAN_TRY(wan_dense_backward(r->d, &b->f1, a->du, a->dhid, C(U3), S, 0));
+    return back_norm_mod(r, a->du, RL(X2), RL(M3), RL(R3), WAN_DIT_MLP);
+}
+
+static int back_cross_attention(const wan_dit_run *r)
+{
+    wan_dit_acts *a = r->a;
+    const wan_dit_block *b = &r->b;
+    int64_t S = tokens(r), R = a->txt.pack.S;
+    wan_dit_kv kv = wan_dit_own_kv(r);
+    wan_attn at = wan_dit_attn_cross(r, &kv);
+    WAN_TRY(back_residual(r, C(YC), WAN_DIT_CROSS));
+    WAN_TRY(wan_dense_backward(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
+    WAN_TRY(r->op->attention_backward(r->d, &at, a->dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE),
+                                      C(CQ), kv.k, kv.v));
+    WAN_TRY(back_heads(r, a->dck, &b->cnk, C(CK0), RL(RCK), R));
+    WAN_TRY(wan_dense_wgrad(r->d, &b->ck, a->dck, a->tx, R));
+    WAN_TRY(wan_dense_wgrad(r->d, &b->cv, a->dcv, a->tx, R));
+    WAN_TRY(back_heads(r, a->dq, &b->cnq, C(CQ0), RL(RCQ), S));
+    WAN_TRY(wan_dense_backward(r->d, &b->cq, a->du, a->dq, C(U2), S, 0));
+    return back_norm_mod(r, a->du, RL(X1), RL(M2), RL(R2), WAN_DIT_CROSS);
+}
+
+static int attend_back(const wan_dit_run *r)
+{
+    wan_dit_acts *a = r->a;
+    const wan_wing *w = &a->base.wing;
+    wan_attn at = wan_dit_attn_self(r);
+    if (w->attend_back)
+        return w->attend_back(w->arg, r->d, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
+                              C(K), C(V));
+    return r->op->attention_backward(r->d, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
+                                     C(K), C(V));
+}
+
+static int back_self_attention(const wan_dit_run *r)
+{
+    wan_dit_acts *a = r->a;
+    const wan_dit_block *b = &r->b;
+    int64_t S = tokens(r);
+    WAN_TRY(back_residual(r, C(Y1), WAN_DIT_SELF));
+    WAN_TRY(wan_dense_backward(r->d, &b->o, a->da, a->dy, C(O), S, 0));
+    WAN_TRY(attend_back(r));
+    WAN_TRY(back_heads(r, a->dq, &b->nq, C(Q0), RL(RQ), S));
+    WAN_TRY(back_heads(r, a->dk, &b->nk, C(K0), RL(RK), S));
+    WAN_TRY(wan_dense_backward(r->d, &b->q, a->du, a->dq, C(U1), S, 0));
+    WAN_TRY(wan_dense_backward(r->d, &b->k, a->du, a->dk, C(U1), S, 1));
+    WAN_TRY(wan_dense_backward(r->d, &b->v, a->du, a->dv, C(U1), S, 1));
+    return back_norm_mod(r, a->du, RL(XIN), RL(M1), RL(R1), WAN_DIT_SELF);
+}
+
+/* Brings back what the block's backward reads and the forward did not keep. */
+static int restore(const wan_dit_run *r)
+{
+    enum wan_recompute mode = r->a->base.cap.recompute;
+    if (mode == WAN_RECOMPUTE_FULL)
+        return wan_dit_block_forward(r, NULL);
+    WAN_TRY(wan_dit_block_mod(r));
+    return mode == WAN_RECOMPUTE_SELECTIVE ? wan_dit_block_redo(r) : 0;
+}
+
+/* From the modulation rows to silu(cond). */
+static int back_mod(const wan_dit_run *r)
+{
+    wan_dit_acts *a = r->a;
+    int64_t n = a->tok.pack.n;
+    WAN_TRY(wan_dense_backward(r->d, &r->b.a2, a->dah, a->dmod, a->ah, n, 0));
+    return wan_dense_backward(r->d, &r->b.a1, a->dsc, a->dah, a->sc, n, 1);
+}
+
+static int back_block(const wan_dit_run *r)
+{
+    wan_dit_acts *a = r->a;
+    WAN_TRY(restore(r));
+    WAN_TRY(r->op->fill(r->d, a->dmod, 0, a->tok.pack.n * WAN_DIT_ROWS * a->z.D));
+    WAN_TRY(back_feed_forward(r));
+    WAN_TRY(back_cross_attention(r));
+    WAN_TRY(back_self_attention(r));
+    return back_mod(r);
+}
+
+static int back_head(wan_dit_acts *a, const wan_store *s)
+{
+    wan_buf x = wan_dit_slot_buf(a, a->c.layers, WAN_DIT_XIN);
+    wan_dense head;
+    wan_dit_bind_head(&head, s);
+    return wan_dense_backward(a->base.d, &head, a->dx, a->base.dpred, x, a->tok.pack.S, 1);
+}
+
+/* The frame rate is the same for all samples: its gradient is the sum of theirs. */
+static int back_fps(wan_dit_acts *a, const wan_dit_embed *w)
+{
+    wan_dev *d = a->base.d;
+    int64_t n = a->tok.pack.n, D = a->z.D, Q = a->c.fps_dim;
+    WAN_TRY(d->ops->fill(d, a->df, 0, Q));
+    for (int64_t i = 0; i < n; i++)
+        WAN_TRY(d->ops->axpy(d, a->df, 1, wan_buf_at(a->dsc, i * D), Q));
+    WAN_TRY(wan_dense_backward(d, &w->fps2, a->f, a->df, a->fh, 1, 0));
+    WAN_TRY(d->ops->act_backward(d, a->f, a->f, a->fz, Q, WAN_ACT_SILU));
+    return wan_dense_wgrad(d, &w->fps1, a->f, a->femb, 1);
+}
+
+static int back_embed(wan_dit_acts *a, const wan_store *s)
+{
+    wan_dev *d = a->base.d;
+    int64_t n = a->tok.pack.n, D = a->z.D;
+    wan_dit_embed w;
+    wan_dit_bind_embed(&w, s);
+    WAN_TRY(d->ops->act_backward(d, a->dsc, a->dsc, a->cond, n * D, WAN_ACT_SILU));
+    WAN_TRY(back_fps(a, &w));
+    WAN_TRY(wan_dense_backward(d, &w.time2, a->dth, a->dsc, a->th, n, 0));
+    WAN_TRY(d->ops->act_backward(d, a->dth, a->dth, a->tz, n * D, WAN_ACT_SILU));
+    WAN_TRY(wan_dense_wgrad(d, &w.time1, a->dth, a->emb, n));
+    return wan_dense_wgrad(d, &w.patch, a->dx, a->x_rows, a->tok.pack.S);
+}
+
+int wan_dit_backward_begin(wan_acts *base)
+{
+    wan_dit_acts *a = wan_dit_of(base);
+    wan_dev *d = base->d;
+    if (a->ctx)
+        return wan_err("DiT: a backward with text that was computed elsewhere");
+    WAN_TRY(d->ops->fill(d, a->dx, 0, a->tok.pack.S * a->z.D));
+    return d->ops->fill(d, a->dsc, 0, a->tok.pack.n * a->z.D);
+}
+
+int wan_dit_backward(wan_acts *base, wan_store *s, int part)
+{
+    wan_dit_acts *a = wan_dit_of(base);
+    if (part == 0)
+        return back_embed(a, s);
+    if (part == a->c.layers + 1)
+        return back_head(a, s);
+    wan_dit_run r = { .a = a, .d = base->d, .op = base->d->ops, .l = part - 1 };
+    wan_dit_bind_block(&r.b, s, r.l);
+    return back_block(&r);
+}
+
+int wan_dit_input_grad(wan_acts *base, wan_store *s, wan_real *drows)
+{
+    wan_dit_acts *a = wan_dit_of(base);
+    wan_dit_embed w;
+    if (!base->done || !a->dx.p)
+        return wan_err("DiT: gradient of the input before backward");
+    wan_dit_bind_embed(&w, s);
+    return wan_dense_dgrad(base->d, &w.patch, WAN_RBUF(drows), a->dx, a->tok.pack.S, 0);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * dit_config.c - the DiT's sizes: which can be, and the FLOPs they take.
+ */
+#include "lib/model/dit/dit_priv.h"
+
+int wan_dit_config_check(const wan_dit_config *c)
+{
+    const struct {
+        const char *name;
+        int64_t value, hi;
+    } size[] = {
+        { "heads", c->heads, 1024 },
+        { "head_dim", c->head_dim, 1024 },
+        { "layers", c->layers, 1024 },
+        { "ffn", c->ffn, 1 << 20 },
+        { "in_ch", c->in_ch, 4096 },
+        { "out_ch", c->out_ch, 4096 },
+        { "text_dim", c->text_dim, 1 << 20 },
+        { "text_len", c->text_len, 1 << 16 },
+        { "adaln_dim", c->adaln_dim, 1 << 16 },
+        { "fps", c->fps, 1000 },
+    };
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+        if (size[i].value < 1 || size[i].value > size[i].hi)
+            return wan_err("DiT: %s is %lld, must be 1..%lld", size[i].name,
+                           (long long)size[i].value, (long long)size[i].hi);
+    if (wan_dit_width(c) % 16)
+        return wan_err("DiT: %d heads of %d make a width of %lld, must be a multiple of 16",
+                       c->heads, c->head_dim, (long long)wan_dit_width(c));
+    if (c->fps_dim < 4 || c->fps_dim % 2 || c->fps_dim > wan_dit_width(c))
+        return wan_err("DiT: fps_dim is %d, must be even and 4..%lld, the width", c->fps_dim,
+                       (long long)wan_dit_width(c));
+    if (c->patch_h != 2 || c->patch_w != 2)
+        return wan_err("DiT: patch size is %dx%d, only 2x2 is supported", c->patch_h, c->patch_w);
+    if (!(c->eps > 0 && c->eps < 1))
+        return wan_err("DiT: eps is %g, must be between 0 and 1", c->eps);
+    return 0;
+}
+
+double wan_dit_flops(const wan_dit_config *c, int n, const int64_t *tokens)
+{
+    double D = (double)wan_dit_width(c), T = c->text_len, total = 0;
+    for (int i = 0; i < n; i++) {
+        double S = (double)tokens[i];
+        double self = 8 * S * D * D + 4 * S * S * D;
+        double cross = 4 * S * D * D + 4 * T * c->text_dim * D + 4 * S * T * D;
+        double mlp = 4 * S * D * c->ffn;
+        double conditioning = 2 * D * c->adaln_dim * (1 + WAN_DIT_ROWS);
+        double ends = 2 * S * D * 4 * (c->in_ch + c->out_ch) + 4 * D * D;
+        total += c->layers * (self + cross + mlp + conditioning) + ends;
+    }
+    return total;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * dit_forward.c - the DiT forward (wan-model(7)), part by part, and pieces of a block again for
+ * recompute.
+ */
+#include "lib/model/dit/dit_priv.h"
+
+#define C(s) wan_dit_slot_buf(r->a, r->l, WAN_DIT_##s)
+#define RL(s) wan_dit_slot_real(r->a, r->l, WAN_DIT_##s)
+
+static const wan_buf nothing = { NULL, WAN_REAL };
+
+static int64_t tokens(const wan_dit_run *r)
+{
+    return r->a->tok.pack.S;
+}
+
+static int apply(const wan_dit_run *r, const wan_dense *w, wan_buf y, wan_buf x)
+{
+    return wan_dense_forward(r->d, w, y, x, tokens(r));
+}
+
+/* ---- part 0 */
+
+/* cond [n, D]: the noise level's path, and in its first channels the frame rate's. */
+static int conditioning(wan_dit_acts *a, const wan_dit_embed *w)
+{
+    wan_dev *d = a->base.d;
+    int64_t n = a->tok.pack.n, D = a->z.D, Q = a->c.fps_dim;
+    WAN_TRY(wan_dense_act(d, &w->time1, a->th, a->tz, a->emb, n, WAN_ACT_SILU));
+    WAN_TRY(wan_dense_forward(d, &w->time2, a->cond, a->th, n));
+    WAN_TRY(wan_dense_act(d, &w->fps1, a->fh, a->fz, a->femb, 1, WAN_ACT_SILU));
+    WAN_TRY(wan_dense_forward(d, &w->fps2, a->f, a->fh, 1));
+    for (int64_t i = 0; i < n; i++)
+        WAN_TRY(d->ops->axpy(d, wan_buf_at(a->cond, i * D), 1, a->f, Q));
+    return d->ops->act_forward(d, a->sc, a->cond, n * D, WAN_ACT_SILU);
+}
+
+static int embed(wan_dit_acts *a, const wan_store *s)
+{
+    wan_dev *d = a->base.d;
+    int64_t S = a->tok.pack.S, D = a->z.D;
+    wan_buf x = wan_dit_slot_buf(a, 0, WAN_DIT_XIN);
+    wan_dit_embed w;
+    wan_dit_bind_embed(&w, s);
+    WAN_TRY(conditioning(a, &w));
+    WAN_TRY(wan_dense_forward(d, &w.patch, x, a->x_rows, S));
+    return d->ops->gather_add(d, x.p, a->table, a->chunk.p, S * WAN_DIT_CHUNKS, D / WAN_DIT_CHUNKS);
+}
+
+/* ---- a block */
+
+wan_rms wan_dit_rms(const wan_dit_config *c, int64_t rows, int64_t heads)
+{
+    return wan_rms_of(rows * heads, c->head_dim, c->eps);
+}
+
+int wan_dit_text_kv(wan_dev *d, const wan_dit_config *c, const wan_dit_block *b, wan_buf k,
+                    wan_buf v, wan_buf k0, wan_real *rstd, wan_buf text, int64_t R)
+{
+    wan_rms norm = wan_dit_rms(c, R, b->ck.N / c->head_dim);
+    WAN_TRY(wan_dense_forward(d, &b->ck, k0, text, R));
+    WAN_TRY(d->ops->rmsnorm_forward(d, &norm, k, rstd, k0, b->cnk.p));
+    return wan_dense_forward(d, &b->cv, v, text, R);
+}
+
+wan_dit_kv wan_dit_own_kv(const wan_dit_run *r)
+{
+    return (wan_dit_kv){ &r->a->txt.pack, r->a->kbias.p, C(CK), C(CV) };
+}
+
+wan_attn wan_dit_attn_self(const wan_dit_run *r)
+{
+    const wan_dit_acts *a = r->a;
+    int64_t A = a->z.A, hd = a->c.head_dim;
+    return (wan_attn){
+        &a->tok.pack, a->base.seen, (int)a->z.H, hd, 1 / sqrt((double)hd), A, A, A, A, NULL
+    };
+}
+
+wan_attn wan_dit_attn_cross(const wan_dit_run *r, const wan_dit_kv *kv)
+{
+    wan_attn a = wan_dit_attn_self(r);
+    a.pk = kv->pack;
+    a.kbias = kv->kbias;
+    return a;
+}
+
+int wan_dit_block_mod(const wan_dit_run *r)
+{
+    wan_dit_acts *a = r->a;
+    int64_t n = a->tok.pack.n;
+    WAN_TRY(wan_dense_forward(r->d, &r->b.a1, a->ah, a->sc, n));
+    return wan_dense_forward(r->d, &r->b.a2, a->mod, a->ah, n);
+}
+
+/* LayerNorm with shift and scale of a branch. */
+static int norm_mod(const wan_dit_run *r, wan_buf u, wan_real *mean, wan_real *rstd,
+                    const wan_real *x, int branch)
+{
+    int64_t D = r->a->z.D;
+    const wan_real *shift = (wan_real *)r->a->mod.p + branch * D;
+    return r->op->ln_mod_forward(r->d, u, mean, rstd, x, shift + D, shift, WAN_DIT_ROWS * D,
+                                 &r->a->tok.pack, D, r->a->c.eps);
+}
+
+static int norm_heads(const wan_dit_run *r, wan_buf y, wan_real *rstd, wan_buf x,
+                      const wan_dense_vector *w, int64_t rows)
+{
+    wan_rms norm = wan_dit_rms(&r->a->c, rows, r->a->z.H);
+    return r->op->rmsnorm_forward(r->d, &norm, y, rstd, x, w->p);
+}
+
+/* out = x + y * gate of a branch. */
+static int residual(const wan_dit_run *r, wan_real *out, const wan_real *x, wan_buf y, int branch)
+{
+    int64_t D = r->a->z.D;
+    const wan_real *gate = (wan_real *)r->a->mod.p + (branch + 2) * D;
+    return r->op->residual_forward(r->d, out, x, y, gate, WAN_DIT_ROWS * D, &r->a->tok.pack, D);
+}
+
+/* The product that brings a branch back to the residual stream. */
+static int back_to_stream(const wan_dit_run *r, const wan_dense *w, wan_buf y, wan_buf x)
+{
+    WAN_TRY(apply(r, w, y, x));
+    return wan_dit_joined(r, y, tokens(r) * r->a->z.D);
+}
+
+static int attend(const wan_dit_run *r)
+{
+    const wan_wing *w = &r->a->base.wing;
+    wan_attn a = wan_dit_attn_self(r);
+    return w->attend ? w->attend(w->arg, r->d, &a, C(O), RL(LSE), C(Q), C(K), C(V))
+                     : r->op->attention_forward(r->d, &a, C(O), RL(LSE), C(Q), C(K), C(V));
+}
+
+static int self_attention(const wan_dit_run *r)
+{
+    const wan_dit_block *b = &r->b;
+    WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), WAN_DIT_SELF));
+    WAN_TRY(apply(r, &b->q, C(Q0), C(U1)));
+    WAN_TRY(apply(r, &b->k, C(K0), C(U1)));
+    WAN_TRY(apply(r, &b->v, C(V), C(U1)));
+    WAN_TRY(norm_heads(r, C(Q), RL(RQ), C(Q0), &b->nq, tokens(r)));
+    WAN_TRY(norm_heads(r, C(K), RL(RK), C(K0), &b->nk, tokens(r)));
+    WAN_TRY(attend(r));
+    WAN_TRY(back_to_stream(r, &b->o, C(Y1), C(O)));
+    return residual(r, RL(X1), RL(XIN), C(Y1), WAN_DIT_SELF);
+}
+
+static int cross_attention(const wan_dit_run *r)
+{
+    wan_dit_acts *a = r->a;
+    const wan_context *x = a->ctx;
+    const wan_dit_block *b = &r->b;
+    wan_dit_kv kv = wan_dit_own_kv(r);
+    if (x)
+        kv = (wan_dit_kv){ &x->pack.pack, x->kbias, wan_context_key(x, r->l),
+                           wan_context_value(x, r->l) };
+    wan_attn at = wan_dit_attn_cross(r, &kv);
+    WAN_TRY(norm_mod(r, C(U2), RL(M2), RL(R2), RL(X1), WAN_DIT_CROSS));
+    WAN_TRY(apply(r, &b->cq, C(CQ0), C(U2)));
+    WAN_TRY(norm_heads(r, C(CQ), RL(RCQ), C(CQ0), &b->cnq, tokens(r)));
+    if (!x)
+        WAN_TRY(wan_dit_text_kv(r->d, &a->c, b, kv.k, kv.v, C(CK0), RL(RCK), a->tx, a->txt.pack.S));
+    WAN_TRY(r->op->attention_forward(r->d, &at, C(CO), RL(CLSE), C(CQ), kv.k, kv.v));
+    WAN_TRY(back_to_stream(r, &b->co, C(YC), C(CO)));
+    return residual(r, RL(X2), RL(X1), C(YC), WAN_DIT_CROSS);
+}
+
+static int feed_forward(const wan_dit_run *r)
+{
+    WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), WAN_DIT_MLP));
+    wan_buf pre = r->a->base.train ? C(Z) : nothing;
+    WAN_TRY(wan_dense_act(r->d, &r->b.f1, C(HID), pre, C(U3), tokens(r), WAN_ACT_GELU_ERF));
+    return back_to_stream(r, &r->b.f2, C(Y2), C(HID));
+}
+
+int wan_dit_block_forward(const wan_dit_run *r, wan_real *x_out)
+{
+    WAN_TRY(wan_dit_block_mod(r));
+    WAN_TRY(self_attention(r));
+    WAN_TRY(cross_attention(r));
+    WAN_TRY(feed_forward(r));
+    return x_out ? residual(r, x_out, RL(X2), C(Y2), WAN_DIT_MLP) : 0;
+}
+
+int wan_dit_block_redo(const wan_dit_run *r)
+{
+    const wan_dit_block *b = &r->b;
+    int64_t S = tokens(r);
+    WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), WAN_DIT_SELF));
+    WAN_TRY(norm_heads(r, C(Q), RL(RQ), C(Q0), &b->nq, S));
+    WAN_TRY(norm_heads(r, C(K), RL(RK), C(K0), &b->nk, S));
+    WAN_TRY(residual(r, RL(X1), RL(XIN), C(Y1), WAN_DIT_SELF));
+    WAN_TRY(norm_mod(r, C(U2), RL(M2), RL(R2), RL(X1), WAN_DIT_CROSS));
+    WAN_TRY(norm_heads(r, C(CQ), RL(RCQ), C(CQ0), &b->cnq, S));
+    WAN_TRY(norm_heads(r, C(CK), RL(RCK), C(CK0), &b->cnk, r->a->txt.pack.S));
+    WAN_TRY(residual(r, RL(X2), RL(X1), C(YC), WAN_DIT_CROSS));
+    WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), WAN_DIT_MLP));
+    return r->op->act_forward(r->d, C(HID), C(Z), S * r->a->z.F, WAN_ACT_GELU_ERF);
+}
+
+int wan_dit_forward(wan_acts *base, wan_store *s, int part)
+{
+    wan_dit_acts *a = wan_dit_of(base);
+    if (part == 0)
+        return embed(a, s);
+    wan_real *x = wan_dit_slot_real(a, part < a->c.layers ? part : a->c.layers, WAN_DIT_XIN);
+    if (part == a->c.layers + 1) {
+        wan_dense head;
+        wan_dit_bind_head(&head, s);
+        return wan_dense_forward(base->d, &head, WAN_RBUF(base->pred), WAN_RBUF(x), a->tok.pack.S);
+    }
+    wan_dit_run r = { .a = a, .d = base->d, .op = base->d->ops, .l = part - 1 };
+    wan_dit_bind_block(&r.b, s, r.l);
+    return wan_dit_block_forward(&r, x);
+}
