@@ -27,6 +27,7 @@ static const struct {
     [WAN_DP_CP] = { "dp_cp", 1 << WAN_DP_REPLICATE | 1 << WAN_DP_SHARD | 1 << WAN_CP },
     [WAN_FSDP] = { "fsdp", 1 << WAN_DP_SHARD | 1 << WAN_CP },
     [WAN_CP_TP] = { "cp_tp", 1 << WAN_CP | 1 << WAN_TP },
+    [WAN_PP_TP] = { "pp_tp", 1 << WAN_PP | 1 << WAN_TP },
     [WAN_WORLD] = { "world", (1 << WAN_AXES) - 1 },
 };
 

@@ -25,6 +25,7 @@ enum wan_axis {
     WAN_DP_CP,         /* dp x cp: sums of gradients and losses */
     WAN_FSDP,          /* dp_shard x cp: ranks that share one copy of the weights */
     WAN_CP_TP,         /* cp x tp: ranks that work on the same samples of a stage */
+    WAN_PP_TP,         /* pp x tp: ranks that hold one model together */
     WAN_WORLD,         /* all */
     WAN_MESH_GROUPS
 };

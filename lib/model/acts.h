@@ -73,6 +73,7 @@ typedef struct wan_acts {
     wan_dtype compute;
     int train;
     wan_capacity cap;
+    wan_slice slice; /* what of the model the stores hold that run on it */
     wan_wing wing;
     wan_pack held;        /* set by fill */
     const wan_pack *seen; /* &held, unless an axis sets another after fill */

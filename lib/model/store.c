@@ -248,15 +248,18 @@ void wan_store_gather(const wan_store *s, int i, float *held, const float *whole
                (size_t)(it->len * inner) * sizeof *held);
 }
 
-void wan_store_scatter(const wan_store *s, int i, float *whole, const float *held)
+void wan_store_place(const wan_param *q, int64_t from, int64_t len, float *whole, const float *held)
 {
-    const wan_param *q = &s->params.v[i];
-    const wan_item *it = &s->item[i];
     int64_t outer, inner, extent = q->shape[q->cut < 0 ? 0 : q->cut];
     extents(q, &outer, &inner);
-    for (int64_t k = 0; k < outer && it->count; k++)
-        memcpy(whole + (k * extent + it->from) * inner, held + k * it->len * inner,
-               (size_t)(it->len * inner) * sizeof *held);
+    for (int64_t k = 0; k < outer && len; k++)
+        memcpy(whole + (k * extent + from) * inner, held + k * len * inner,
+               (size_t)(len * inner) * sizeof *held);
+}
+
+void wan_store_scatter(const wan_store *s, int i, float *whole, const float *held)
+{
+    wan_store_place(&s->params.v[i], s->item[i].from, s->item[i].len, whole, held);
 }
 
 /* Host floats to the device, in type t. */

@@ -96,6 +96,9 @@ int wan_store_get_grad(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
 /* The elements held of a whole tensor, gathered into held [item[i].count], and put back. */
 void wan_store_gather(const wan_store *s, int i, float *held, const float *whole);
 void wan_store_scatter(const wan_store *s, int i, float *whole, const float *held);
+/* The same for a piece that somebody else holds: `len` from `from` along what is cut. */
+void wan_store_place(const wan_param *q, int64_t from, int64_t len, float *whole,
+                     const float *held);
 
 /* Random values, by seed and name: the same for every slice. */
 int wan_store_init(wan_store *s, uint64_t seed) WAN_MUST_CHECK;

@@ -55,9 +55,7 @@ int wan_debug_micro(wan_train *t, const wan_step_sample *v, const int64_t *index
     return 0;
 }
 
-/* Declares (pass 0) or writes (pass 1) every tensor. */
-static int each_tensor(wan_train *t, const wan_batch *b, wan_st_writer *w, int pass, float *host,
-                       const float *loss, const float *objective)
+static int declare(wan_train *t, const wan_batch *b, wan_st_writer *w)
 {
     const int64_t one[1] = { 1 }, batch[1] = { b->n };
     const wan_params *ps = &t->store->params;
@@ -66,49 +64,75 @@ static int each_tensor(wan_train *t, const wan_batch *b, wan_st_writer *w, int p
         if (!t->dump->pred[i])
             continue;
         snprintf(name, sizeof name, "pred.%lld", (long long)i);
-        WAN_TRY(pass ? wan_st_put(w, name, t->dump->pred[i], WAN_F32)
-                     : wan_st_declare(w, name, WAN_F32, t->dump->latent[i], 4));
+        WAN_TRY(wan_st_declare(w, name, WAN_F32, t->dump->latent[i], 4));
     }
-    WAN_TRY(pass ? wan_st_put(w, "each", loss, WAN_F32)
-                 : wan_st_declare(w, "each", WAN_F32, batch, 1));
-    WAN_TRY(pass ? wan_st_put(w, "loss", objective, WAN_F32)
-                 : wan_st_declare(w, "loss", WAN_F32, one, 1));
+    WAN_TRY(wan_st_declare(w, "each", WAN_F32, batch, 1));
+    WAN_TRY(wan_st_declare(w, "loss", WAN_F32, one, 1));
     for (int i = 0; i < ps->n; i++) {
-        const wan_param *p = &ps->v[i];
-        snprintf(name, sizeof name, "grad.%s", p->name);
-        if (!pass) {
-            WAN_TRY(wan_st_declare(w, name, WAN_F32, p->shape, p->rank));
-            continue;
-        }
-        WAN_TRY(wan_store_get_grad(t->store, i, host));
-        WAN_TRY(wan_st_put(w, name, host, WAN_F32));
+        snprintf(name, sizeof name, "grad.%s", ps->v[i].name);
+        WAN_TRY(wan_st_declare(w, name, WAN_F32, ps->v[i].shape, ps->v[i].rank));
     }
     return 0;
+}
+
+/* The predictions and losses; loss [n]. */
+static int put_losses(wan_train *t, const wan_batch *b, wan_st_writer *w, double objective,
+                      float *loss)
+{
+    float total = (float)objective;
+    char name[128];
+    for (int64_t i = 0; i < b->n; i++) {
+        loss[i] = (float)t->losses[i];
+        snprintf(name, sizeof name, "pred.%lld", (long long)i);
+        if (t->dump->pred[i])
+            WAN_TRY(wan_st_put(w, name, t->dump->pred[i], WAN_F32));
+    }
+    WAN_TRY(wan_st_put(w, "each", loss, WAN_F32));
+    return wan_st_put(w, "loss", &total, WAN_F32);
+}
+
+/* Every gradient, put together on rank 0; w NULL on the others. */
+static int put_grads(wan_train *t, wan_st_writer *w)
+{
+    const wan_params *ps = &t->store->params;
+    int64_t most = 1;
+    char name[128];
+    for (int i = 0; i < ps->n; i++)
+        most = ps->v[i].count > most ? ps->v[i].count : most;
+    float *held = wan_malloc((size_t)most, sizeof *held, "gradients");
+    float *whole = wan_malloc(w ? (size_t)most : 1, sizeof *whole, "gradients");
+    int rc = held && whole ? 0 : -1;
+    for (int i = 0; i < ps->n && rc == 0; i++) {
+        rc = wan_ranks_collect(&t->ranks, t->store, i, t->store->grad, held, whole);
+        snprintf(name, sizeof name, "grad.%s", ps->v[i].name);
+        if (rc == 0 && w)
+            rc = wan_st_put(w, name, whole, WAN_F32);
+    }
+    free(held);
+    free(whole);
+    return rc;
 }
 
 int wan_debug_write(wan_train *t, const wan_batch *b, double objective)
 {
     wan_st_writer *w = NULL;
-    float total = (float)objective, *loss = NULL, *host = NULL;
+    float *loss = NULL;
     int rc = -1;
     if (t->comm->rank == 0) {
         loss = wan_malloc((size_t)b->n, sizeof *loss, "losses");
-        host = wan_malloc((size_t)wan_store_largest(t->store), sizeof *host, "gradients");
-        if (!loss || !host)
+        if (!loss)
             goto done;
-        for (int64_t i = 0; i < b->n; i++)
-            loss[i] = (float)t->losses[i];
         WAN_GOTO(wan_st_create(&w, t->c->v.debug_dump), done);
-        WAN_GOTO(each_tensor(t, b, w, 0, host, loss, &total), done);
-        WAN_GOTO(each_tensor(t, b, w, 1, host, loss, &total), done);
-        WAN_GOTO(wan_st_finish(&w), done);
+        WAN_GOTO(declare(t, b, w), done);
+        WAN_GOTO(put_losses(t, b, w, objective, loss), done);
     }
-    rc = 0;
+    rc = put_grads(t, w);
+    if (rc == 0 && w)
+        rc = wan_st_finish(&w);
 done:
     if (w)
         wan_st_abandon(&w);
     free(loss);
-    free(host);
     wan_debug_close(t);
     return rc;
 }

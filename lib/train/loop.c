@@ -75,17 +75,17 @@ int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_bat
     const wan_hooks sum = { .arg = t->dp, .back_after = wan_dp_part };
     int64_t at = 0, last = -1;
     for (int64_t k = 0; k < q->micros; k++)
-        if (q->rank[k] == t->mesh.dp_rank)
+        if (q->rank[k] == t->ranks.mesh.dp_rank)
             last = k;
     for (int64_t k = 0; k <= last; k++) {
-        if (q->rank[k] != t->mesh.dp_rank)
+        if (q->rank[k] != t->ranks.mesh.dp_rank)
             continue;
         WAN_TRY(one_micro(t, d, f, b, k, at, step, train, k == last ? &sum : NULL));
         at += q->start[k + 1] - q->start[k];
     }
     memset(t->losses, 0, (size_t)(b->n + 2) * sizeof *t->losses);
     WAN_TRY(wan_step_losses(t->step, t->own, at));
-    for (int64_t k = 0; k < at; k++)
+    for (int64_t k = 0; k < at && wan_ranks_counts(&t->ranks); k++)
         t->losses[t->own_index[k]] = t->own[k];
     return 0;
 }
@@ -115,7 +115,7 @@ static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
 /* The update, or the reason why there is none. */
 static int update(wan_train *t, wan_report *r)
 {
-    WAN_TRY(wan_optim_norm(t->optim, &r->grad_norm));
+    WAN_TRY(wan_ranks_norm(&t->ranks, t->store, t->optim->sumsq, &r->grad_norm));
     if (isfinite(r->grad_norm) && isfinite(r->loss)) {
         t->row = 0;
         WAN_TRY(wan_optim_step(t->optim, r->lr, t->c->v.weight_decay, t->c->v.clip_grad));

@@ -29,7 +29,7 @@ int wan_optim_new(wan_optim **out, wan_store *s, double beta1, double beta2, dou
     o->no_decay_1d = no_decay_1d;
     o->exp_avg = wan_dev_alloc(s->d, n, "first moments");
     o->exp_avg_sq = wan_dev_alloc(s->d, n, "second moments");
-    o->sumsq = wan_dev_alloc(s->d, sizeof *o->sumsq, "gradient norm");
+    o->sumsq = wan_dev_alloc(s->d, 2 * sizeof *o->sumsq, "gradient norm");
     o->coef = wan_dev_alloc(s->d, sizeof *o->coef, "clip factor");
     if (!o->exp_avg || !o->exp_avg_sq || !o->sumsq || !o->coef ||
         wan_dev_zero(s->d, o->exp_avg, n) < 0 || wan_dev_zero(s->d, o->exp_avg_sq, n) < 0) {

@@ -4,7 +4,7 @@
  *
  *     wan_optim *o;
  *     wan_optim_new(&o, store, beta1, beta2, eps, no_decay_1d);
- *     wan_optim_norm(o, &norm);                     // sqrt(sum g^2), waits for the device
+ *     wan_ranks_norm(ranks, store, o->sumsq, &norm);   // or wan_optim_norm(o, &norm) of one rank
  *     wan_optim_step(o, lr, weight_decay, max_norm);
  *
  * fp32 masters and moments; the bf16 copy that GEMMs read is written in the same pass.
@@ -17,7 +17,7 @@
 typedef struct wan_optim {
     wan_store *s;
     wan_real *exp_avg, *exp_avg_sq; /* device [store->total] */
-    double *sumsq;                  /* device [1] */
+    double *sumsq;                  /* device [2]: [0] is the squared norm that clips */
     wan_real *coef;                 /* device [1] */
     int64_t step;                   /* updates made */
     double beta1, beta2, eps;
@@ -31,7 +31,7 @@ void wan_optim_free(wan_optim **o);
 int64_t wan_optim_bytes(int64_t n);
 /* Norm of the gradient; not finite when any element is not. */
 int wan_optim_norm(wan_optim *o, double *norm) WAN_MUST_CHECK;
-/* One update, after wan_optim_norm.  max_norm 0: not clipped. */
+/* One update, after the norm has been put into sumsq.  max_norm 0: not clipped. */
 int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm) WAN_MUST_CHECK;
 /* Name of the first parameter whose gradient has a value that is not finite, or NULL. */
 const char *wan_optim_find_bad(wan_optim *o);

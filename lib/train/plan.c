@@ -20,7 +20,7 @@ static int64_t scratch(const wan_arch *arch, const wan_capacity *cap, int64_t la
 }
 
 /* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
-static int measure_store(wan_plan *p, wan_dtype compute, int64_t *largest)
+static int measure_store(wan_plan *p, const wan_slice *slice, wan_dtype compute, int64_t *largest)
 {
     wan_params params;
     int64_t total;
@@ -30,16 +30,17 @@ static int measure_store(wan_plan *p, wan_dtype compute, int64_t *largest)
     for (int i = 0; i < params.n; i++)
         if (params.v[i].gemm && params.v[i].count > *largest)
             *largest = params.v[i].count;
-    int rc = wan_store_plan(&p->store, &total, &params, NULL, compute, 1);
+    int rc = wan_store_plan(&p->store, &total, &params, slice, compute, 1);
     p->optimizer = wan_optim_bytes(total);
     wan_params_free(&params);
     return rc;
 }
 
-int wan_plan_make(wan_plan *p, const wan_arch *arch, wan_dtype compute, const wan_capacity *cap,
-                  wan_data *data, const wan_feed *feed, int64_t batch, int64_t position, int ranks)
+int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_slice *slice, wan_dtype compute,
+                  const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
+                  int64_t position, int ranks)
 {
-    const wan_acts_options o = { .compute = compute, .train = 1, .cap = *cap };
+    const wan_acts_options o = { .compute = compute, .train = 1, .cap = *cap, .slice = slice };
     int64_t largest;
     wan_batch b;
     memset(p, 0, sizeof *p);
@@ -48,7 +49,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, wan_dtype compute, const wa
     p->ranks = ranks;
     p->batch = batch;
     p->samples = wan_feed_count(feed);
-    WAN_TRY(measure_store(p, compute, &largest));
+    WAN_TRY(measure_store(p, slice, compute, &largest));
     WAN_TRY(arch->model->acts_plan(&p->acts, arch->c, &o));
     p->rows = wan_step_bytes(arch, compute, cap) + scratch(arch, cap, largest);
     p->total =

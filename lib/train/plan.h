@@ -26,9 +26,9 @@ typedef struct wan_plan {
     int ranks;
 } wan_plan;
 
-int wan_plan_make(wan_plan *p, const wan_arch *arch, wan_dtype compute, const wan_capacity *cap,
-                  wan_data *data, const wan_feed *feed, int64_t batch, int64_t position, int ranks)
-    WAN_MUST_CHECK;
+int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_slice *slice, wan_dtype compute,
+                  const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
+                  int64_t position, int ranks) WAN_MUST_CHECK;
 void wan_plan_print(const wan_plan *p, FILE *f);
 /* -1 with a sentence when `share` ranks that use one memory of `bytes` do not fit. */
 int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where) WAN_MUST_CHECK;

@@ -64,7 +64,10 @@ int wan_step_check(const wan_sizes *z)
 
 static int build(wan_step *s)
 {
-    wan_acts_options o = { .compute = s->store->compute, .train = s->store->train, .cap = s->cap };
+    wan_acts_options o = { .compute = s->store->compute,
+                           .train = s->store->train,
+                           .cap = s->cap,
+                           .slice = &s->store->slice };
     WAN_TRY(wan_step_check(&s->z));
     WAN_TRY(wan_model_acts(&s->acts, s->d, &s->arch, &o, NULL));
     WAN_TRY(alloc_host(s));
@@ -90,6 +93,11 @@ int wan_step_new(wan_step **out, wan_dev *d, const wan_arch *arch, wan_store *st
     }
     *out = s;
     return 0;
+}
+
+void wan_step_wing(wan_step *s, const wan_wing *wing)
+{
+    s->acts->wing = *wing;
 }
 
 void wan_step_free(wan_step **ps)

@@ -61,6 +61,8 @@ int wan_step_check(const wan_sizes *z) WAN_MUST_CHECK;
  * answer has not the shape of what it is given is refused: the objectives compare the two. */
 int wan_step_new(wan_step **out, wan_dev *d, const wan_arch *arch, wan_store *store,
                  const wan_capacity *cap, int64_t batch) WAN_MUST_CHECK;
+/* What the axes put in place of ops (acts.h). */
+void wan_step_wing(wan_step *s, const wan_wing *wing);
 void wan_step_free(wan_step **s);
 /* Bytes of device memory beside the model's. */
 int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_capacity *cap);

@@ -66,20 +66,23 @@ static int refuse_axes(const wan_mesh *m)
     static const char *const names[WAN_AXES] = { "pipeline parallel", "", "sharded data parallel",
                                                  "context parallel", "tensor parallel" };
     for (int i = 0; i < WAN_AXES; i++)
-        if (i != WAN_DP_REPLICATE && m->size[i] != 1)
-            return wan_err("%s size %d: this version trains with data parallel replicas only; set "
-                           "it to 1",
-                           names[i], m->size[i]);
+        if (i != WAN_DP_REPLICATE && i != WAN_TP && m->size[i] != 1)
+            return wan_err(
+                "%s size %d: this version trains with replicas and tensor parallel only; set "
+                "it to 1",
+                names[i], m->size[i]);
     return 0;
 }
 
 static int open_mesh(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
+    if (v->sequence_parallel)
+        return wan_err("model.sequence_parallel: not supported yet");
     const int size[WAN_AXES] = { (int)v->pp, (int)v->dp_replicate, (int)v->dp_shard, (int)v->cp,
                                  (int)v->tp };
-    WAN_TRY(wan_mesh_open(&t->mesh, t->comm, size));
-    return refuse_axes(&t->mesh);
+    WAN_TRY(wan_ranks_open(&t->ranks, size, t->comm));
+    return refuse_axes(&t->ranks.mesh);
 }
 
 static int open_objective(wan_train *t)
@@ -178,8 +181,8 @@ static int open_data(wan_train *t)
                            .window = v->window,
                            .text_len = z->text_len,
                            .empty_text = t->empty_rows,
-                           .rank = t->mesh.dp_rank,
-                           .ranks = t->mesh.dp,
+                           .rank = t->ranks.mesh.dp_rank,
+                           .ranks = t->ranks.mesh.dp,
                            .workers = (int)v->workers,
                            .quad = z->quad,
                            .patch = { z->patch[0], z->patch[1], z->patch[2] } };
@@ -231,6 +234,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_geometry(&t->arch, c, t->weights), fail);
     wan_model_sizes(&t->z, &t->arch);
     WAN_GOTO(wan_step_check(&t->z), fail);
+    WAN_GOTO(wan_ranks_slice(&t->ranks, &t->arch), fail);
     WAN_GOTO(open_objective(t), fail);
     WAN_GOTO(open_empty(t), fail);
     WAN_GOTO(open_data(t), fail);
@@ -238,7 +242,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_config_length(c, t->st.samples, t->st.step, t->st.position), fail);
     t->schedule = wan_schedule_of(&c->v);
     wan_capacity cap = capacity(t);
-    WAN_GOTO(wan_plan_make(&t->plan, &t->arch, o->compute, &cap, t->data, t->feed,
+    WAN_GOTO(wan_plan_make(&t->plan, &t->arch, &t->ranks.slice, o->compute, &cap, t->data, t->feed,
                            c->v.global_batch, t->st.position, comm->size),
              fail);
     *out = t;
@@ -341,10 +345,11 @@ static int same_origin(wan_train *t)
         rc = wan_dev_read(t->dev, &mine.weights, t->optim->sumsq, sizeof mine.weights);
     if (rc == 0)
         rc = wan_comm_gather(t->comm, &mine, sizeof mine, all);
+    int twin = t->ranks.mesh.group[WAN_DP_CP]->member[0];
+    if (rc == 0 && all[t->comm->rank].weights != all[twin].weights)
+        rc = wan_err("rank %d starts with other weights than rank %d", t->comm->rank, twin);
     for (int r = 1; r < t->comm->size && rc == 0; r++)
-        if (all[r].weights != all[0].weights)
-            rc = wan_err("rank %d starts with other weights than rank 0", r);
-        else if (all[r].step != all[0].step)
+        if (all[r].step != all[0].step)
             rc = wan_err("rank %d starts at step %lld, rank 0 at %lld", r, (long long)all[r].step,
                          (long long)all[0].step);
         else if (strcmp(all[r].data, all[0].data))
@@ -390,9 +395,9 @@ static void say_capacity(const wan_train *t)
     if (t->c->v.warmup_iters >= t->c->v.train_iters && t->c->v.train_iters > 0)
         wan_warn("the warm-up of %lld steps takes the whole run (scheduler.lr_warmup_iters)",
                  (long long)t->c->v.warmup_iters);
-    if (t->plan.micros < t->comm->size)
-        wan_warn("only %lld samples a step for %d ranks: some ranks have no work",
-                 (long long)t->c->v.global_batch, t->comm->size);
+    if (t->plan.micros < t->ranks.mesh.dp)
+        wan_warn("only %lld samples a step for %d data parallel ranks: some have no work",
+                 (long long)t->c->v.global_batch, t->ranks.mesh.dp);
 }
 
 /* What would fail hours later, at the first checkpoint. */
@@ -401,6 +406,9 @@ static int try_save(wan_train *t)
     int rc = 0;
     if (!wan_train_saves(t))
         return 0;
+    if (t->ranks.mesh.group[WAN_PP_TP]->size > 1)
+        return wan_err(
+            "checkpoints of tensor parallel runs are not supported yet: checkpoint.save=");
     if (t->comm->rank == 0)
         rc = wan_rundir_probe(t->c->v.save, wan_checkpoint_bytes(t->plan.parameters, t->c));
     if (rc < 0)
@@ -418,10 +426,14 @@ int wan_train_start(wan_train *t)
         WAN_TRY(say_device(t));
         say_capacity(t);
     }
-    WAN_TRY(wan_model_store(&t->store, t->dev, &t->arch, NULL, t->opt.compute, 1));
+    wan_wing wing = wan_ranks_wing(&t->ranks);
+    WAN_TRY(wan_ranks_device(&t->ranks, t->dev));
+    WAN_TRY(wan_model_store(&t->store, t->dev, &t->arch, &t->ranks.slice, t->opt.compute, 1));
     WAN_TRY(wan_optim_new(&t->optim, t->store, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
     WAN_TRY(wan_step_new(&t->step, t->dev, &t->arch, t->store, &t->plan.cap, v->global_batch));
-    WAN_TRY(wan_dp_new(&t->dp, t->store, wan_group_world(t->comm), v->bucket_bytes));
+    wan_step_wing(t->step, &wing);
+    WAN_TRY(wan_dp_new(&t->dp, t->store, t->ranks.mesh.group[WAN_DP_CP], t->ranks.where,
+                       v->bucket_bytes));
     WAN_TRY(alloc_step(t));
     WAN_TRY(load_weights(t));
     WAN_TRY(same_origin(t));
@@ -434,7 +446,6 @@ void wan_train_close(wan_train **pt)
     if (!t)
         return;
     wan_debug_close(t);
-    wan_mesh_close(&t->mesh);
     wan_data_free(&t->data);
     wan_data_free(&t->val);
     wan_feed_close(&t->feed);
@@ -443,6 +454,7 @@ void wan_train_close(wan_train **pt)
     wan_step_free(&t->step);
     wan_optim_free(&t->optim);
     wan_store_free(&t->store);
+    wan_ranks_close(&t->ranks);
     wan_dev_close(&t->dev);
     free(t->draw);
     free(t->losses);

@@ -5,9 +5,9 @@
 #ifndef WAN_TRAIN_TRAIN_PRIV_H
 #define WAN_TRAIN_TRAIN_PRIV_H
 
-#include "lib/dist/mesh.h"
 #include "lib/train/checkpoint/checkpoint.h"
 #include "lib/train/parallel/dp.h"
+#include "lib/train/parallel/ranks.h"
 #include "lib/model/flow.h"
 #include "lib/train/optim.h"
 #include "lib/train/schedule.h"
@@ -19,7 +19,7 @@ struct wan_train {
     wan_comm *comm;
     int local_ranks; /* on this machine */
     wan_train_options opt;
-    wan_mesh mesh;
+    wan_ranks ranks;
     wan_arch arch;
     wan_sizes z;
     char *resume;  /* iter_* folder, or NULL */

@@ -77,7 +77,7 @@ static void arithmetic(void)
 /* Every group adds up the numbers of exactly the ranks that differ from this one in its axes alone. */
 static int groups(wan_comm *c, const int size[WAN_AXES])
 {
-    static const unsigned axes[WAN_MESH_GROUPS] = { 1, 2, 4, 8, 16, 6, 14, 12, 24, 31 };
+    static const unsigned axes[WAN_MESH_GROUPS] = { 1, 2, 4, 8, 16, 6, 14, 12, 24, 17, 31 };
     wan_mesh m, other;
     int good = wan_mesh_open(&m, c, size) == 0;
     for (int i = 0; i < WAN_MESH_GROUPS && good; i++) {

@@ -37,13 +37,24 @@ static int back_residual(const wan_net_run *r, wan_buf y, int row)
                                     (wan_real *)a->mod.p + row * D, 6 * D, &a->tok.pack, D);
 }
 
-/* RMSNorm in place on g: gradient of the normalised rows becomes that of the projection. */
+/* RMSNorm in place on g: gradient of the normalised rows becomes that of the projection; the sums of
+ * a row over ranks, where there are several, in `sums`. */
 static int back_rms(const wan_net_run *r, wan_buf g, const wan_dense_vector *w, wan_buf x,
-                    const wan_real *rstd, const wan_rope *rope, int64_t rows)
+                    wan_real *rstd, int64_t rows, wan_buf sums)
 {
-    wan_rms a = wan_rms_of(rows, r->a->z.A, r->a->c.eps);
-    a.rope = rope;
-    return r->op->rmsnorm_backward(r->d, &a, g, w->g, g, x, rstd, w->p);
+    const wan_rms rms = wan_net_rms(r->a, rows, NULL);
+    const wan_shared_norm v = { &rms, g, x, rstd, *w };
+    return wan_shared_rms_back(&r->a->base, &v, 1, sums);
+}
+
+/* Queries and keys of self-attention. */
+static int back_rms_qk(const wan_net_run *r)
+{
+    wan_net_acts *a = r->a;
+    const wan_rms rms = wan_net_rms(a, tokens(r), &a->rope);
+    const wan_shared_norm v[2] = { { &rms, a->dq, C(Q0), RL(RQ), r->b.nq },
+                                   { &rms, a->dk, C(K0), RL(RK), r->b.nk } };
+    return wan_shared_rms_back(&a->base, v, 2, a->part);
 }
 
 static int back_feed_forward(const wan_net_run *r)
@@ -55,6 +66,7 @@ static int back_feed_forward(const wan_net_run *r)
     WAN_TRY(wan_dense_backward(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
     WAN_TRY(r->op->act_backward(r->d, a->dhid, a->dhid, C(Z), S * a->z.F, WAN_ACT_GELU_TANH));
     WAN_TRY(wan_dense_backward(r->d, &b->f1, a->da, a->dhid, C(U3), S, 0));
+    WAN_TRY(wan_shared_sum(&a->base, a->da, S * a->z.D));
     return back_norm_mod(r, a->da, RL(X2), RL(M3), RL(R3), 3);
 }
 
@@ -64,7 +76,7 @@ static int back_text_kv(const wan_net_run *r)
     wan_net_acts *a = r->a;
     const wan_net_block *b = &r->b;
     int64_t R = a->txt.pack.S;
-    WAN_TRY(back_rms(r, a->dck, &b->cnk, C(CK0), RL(RCK), NULL, R));
+    WAN_TRY(back_rms(r, a->dck, &b->cnk, C(CK0), RL(RCK), R, a->partr));
     WAN_TRY(wan_dense_backward(r->d, &b->ck, a->dctx, a->dck, a->ctx_rows, R, 1));
     return wan_dense_backward(r->d, &b->cv, a->dctx, a->dcv, a->ctx_rows, R, 1);
 }
@@ -81,8 +93,9 @@ static int back_cross_attention(const wan_net_run *r)
     WAN_TRY(r->op->attention_backward(r->d, &at, a->dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE),
                                       C(CQ), kv.k, kv.v));
     WAN_TRY(back_text_kv(r));
-    WAN_TRY(back_rms(r, a->dq, &b->cnq, C(CQ0), RL(RCQ), NULL, S));
+    WAN_TRY(back_rms(r, a->dq, &b->cnq, C(CQ0), RL(RCQ), S, a->part));
     WAN_TRY(wan_dense_backward(r->d, &b->cq, a->da, a->dq, C(U2), S, 0));
+    WAN_TRY(wan_shared_sum(&a->base, a->da, S * D));
     return r->op->ln_affine_backward(r->d, a->dx.p, b->lnw.g, b->lnb.g, a->da, RL(X1), RL(M2),
                                      RL(R2), b->lnw.p, S, D);
 }
@@ -107,11 +120,11 @@ static int back_self_attention(const wan_net_run *r)
     WAN_TRY(back_residual(r, C(Y1), 2));
     WAN_TRY(wan_dense_backward(r->d, &b->o, a->da, a->dy, C(O), S, 0));
     WAN_TRY(attend_back(r));
-    WAN_TRY(back_rms(r, a->dq, &b->nq, C(Q0), RL(RQ), &a->rope, S));
-    WAN_TRY(back_rms(r, a->dk, &b->nk, C(K0), RL(RK), &a->rope, S));
+    WAN_TRY(back_rms_qk(r));
     WAN_TRY(wan_dense_backward(r->d, &b->q, a->du, a->dq, C(U1), S, 0));
     WAN_TRY(wan_dense_backward(r->d, &b->k, a->du, a->dk, C(U1), S, 1));
     WAN_TRY(wan_dense_backward(r->d, &b->v, a->du, a->dv, C(U1), S, 1));
+    WAN_TRY(wan_shared_sum(&a->base, a->du, S * a->z.D));
     return back_norm_mod(r, a->du, RL(XIN), RL(M1), RL(R1), 0);
 }
 
@@ -172,6 +185,7 @@ static int back_text(wan_net_acts *a, const wan_net_embed *w)
 {
     wan_dev *d = a->base.d;
     int64_t R = a->txt.pack.S, D = a->z.D;
+    WAN_TRY(wan_shared_sum(&a->base, a->dctx, R * D)); /* of all blocks at once */
     WAN_TRY(d->ops->cast(d, a->dctxc, a->dctx, R * D));
     WAN_TRY(wan_dense_backward(d, &w->text2, a->dck, a->dctxc, a->ch, R, 0));
     WAN_TRY(d->ops->act_backward(d, a->dck, a->dck, a->cz, R * D, WAN_ACT_GELU_TANH));

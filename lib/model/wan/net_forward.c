@@ -20,6 +20,11 @@ static int apply(const wan_net_run *r, const wan_dense *w, wan_buf y, wan_buf x)
     return wan_dense_forward(r->d, w, y, x, tokens(r));
 }
 
+static int apply_row(const wan_net_run *r, const wan_dense *w, wan_buf y, wan_buf x)
+{
+    return wan_shared_dense(&r->a->base, w, y, x, tokens(r));
+}
+
 /* ---- part 0 */
 
 /* e (for the head) and e0 (for the blocks) from the timesteps. */
@@ -112,13 +117,30 @@ static int norm_affine(const wan_net_run *r)
                                     tokens(r), r->a->z.D, r->a->c.eps);
 }
 
-/* RMSNorm over all heads of queries or keys. */
-static int norm_q(const wan_net_run *r, wan_buf y, wan_real *rstd, wan_buf x, const wan_real *w,
-                  const wan_rope *rope, int64_t rows)
+wan_rms wan_net_rms(const wan_net_acts *a, int64_t rows, const wan_rope *rope)
 {
-    wan_rms a = wan_rms_of(rows, r->a->z.A, r->a->c.eps);
-    a.rope = rope;
-    return r->op->rmsnorm_forward(r->d, &a, y, rstd, x, w);
+    wan_rms rms = wan_rms_of(rows, a->z.A, a->c.eps);
+    rms.width = a->z.D;
+    rms.rope = rope;
+    return rms;
+}
+
+/* Queries and keys of self-attention. */
+static int norm_qk(const wan_net_run *r)
+{
+    wan_net_acts *a = r->a;
+    const wan_rms rms = wan_net_rms(a, tokens(r), &a->rope);
+    const wan_shared_norm v[2] = { { &rms, C(Q), C(Q0), RL(RQ), r->b.nq },
+                                   { &rms, C(K), C(K0), RL(RK), r->b.nk } };
+    return wan_shared_rms(&a->base, v, 2, a->part);
+}
+
+/* The norm again, from the statistics that were kept. */
+static int norm_again(const wan_net_run *r, wan_buf y, wan_real *rstd, wan_buf x,
+                      const wan_dense_vector *w, const wan_rope *rope, int64_t rows)
+{
+    const wan_rms rms = wan_net_rms(r->a, rows, rope);
+    return r->op->rms_apply(r->d, &rms, y, rstd, NULL, x, w->p);
 }
 
 /* out = x + y * gate, gate row `row` of the modulation; row < 0: no gate. */
@@ -144,11 +166,22 @@ static int self_attention(const wan_net_run *r)
     WAN_TRY(apply(r, &b->q, C(Q0), C(U1)));
     WAN_TRY(apply(r, &b->k, C(K0), C(U1)));
     WAN_TRY(apply(r, &b->v, C(V), C(U1)));
-    WAN_TRY(norm_q(r, C(Q), RL(RQ), C(Q0), b->nq.p, &r->a->rope, tokens(r)));
-    WAN_TRY(norm_q(r, C(K), RL(RK), C(K0), b->nk.p, &r->a->rope, tokens(r)));
+    WAN_TRY(norm_qk(r));
     WAN_TRY(attend(r));
-    WAN_TRY(apply(r, &b->o, C(Y1), C(O)));
+    WAN_TRY(apply_row(r, &b->o, C(Y1), C(O)));
     return residual(r, RL(X1), RL(XIN), C(Y1), 2);
+}
+
+/* Keys and values of this block from the micro-batch's own text. */
+static int text_kv(const wan_net_run *r)
+{
+    wan_net_acts *a = r->a;
+    int64_t R = a->txt.pack.S;
+    const wan_rms rms = wan_net_rms(a, R, NULL);
+    const wan_shared_norm v = { &rms, C(CK), C(CK0), RL(RCK), r->b.cnk };
+    WAN_TRY(wan_dense_forward(r->d, &r->b.ck, C(CK0), a->ctx_rows, R));
+    WAN_TRY(wan_shared_rms(&a->base, &v, 1, a->partr));
+    return wan_dense_forward(r->d, &r->b.cv, C(CV), a->ctx_rows, R);
 }
 
 static int cross_attention(const wan_net_run *r)
@@ -159,12 +192,13 @@ static int cross_attention(const wan_net_run *r)
     wan_attn at = wan_net_attn_cross(r, &kv);
     WAN_TRY(norm_affine(r));
     WAN_TRY(apply(r, &b->cq, C(CQ0), C(U2)));
-    WAN_TRY(norm_q(r, C(CQ), RL(RCQ), C(CQ0), b->cnq.p, NULL, tokens(r)));
+    const wan_rms rms = wan_net_rms(a, tokens(r), NULL);
+    const wan_shared_norm v = { &rms, C(CQ), C(CQ0), RL(RCQ), b->cnq };
+    WAN_TRY(wan_shared_rms(&a->base, &v, 1, a->part));
     if (!a->ctx)
-        WAN_TRY(wan_net_text_kv(r->d, &a->c, b, C(CK), C(CV), C(CK0), RL(RCK), a->ctx_rows,
-                                a->txt.pack.S));
+        WAN_TRY(text_kv(r));
     WAN_TRY(r->op->attention_forward(r->d, &at, C(CO), RL(CLSE), C(CQ), kv.k, kv.v));
-    WAN_TRY(apply(r, &b->co, C(YC), C(CO)));
+    WAN_TRY(apply_row(r, &b->co, C(YC), C(CO)));
     return residual(r, RL(X2), RL(X1), C(YC), -1);
 }
 
@@ -173,7 +207,7 @@ static int feed_forward(const wan_net_run *r)
     WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), 3));
     wan_buf pre = r->a->base.train ? C(Z) : nothing;
     WAN_TRY(wan_dense_act(r->d, &r->b.f1, C(HID), pre, C(U3), tokens(r), WAN_ACT_GELU_TANH));
-    return apply(r, &r->b.f2, C(Y2), C(HID));
+    return apply_row(r, &r->b.f2, C(Y2), C(HID));
 }
 
 int wan_net_block_forward(const wan_net_run *r, wan_real *x_out)
@@ -190,12 +224,12 @@ int wan_net_block_redo(const wan_net_run *r)
     wan_net_acts *a = r->a;
     const wan_net_block *b = &r->b;
     WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), 0));
-    WAN_TRY(norm_q(r, C(Q), RL(RQ), C(Q0), b->nq.p, &r->a->rope, tokens(r)));
-    WAN_TRY(norm_q(r, C(K), RL(RK), C(K0), b->nk.p, &r->a->rope, tokens(r)));
+    WAN_TRY(norm_again(r, C(Q), RL(RQ), C(Q0), &b->nq, &a->rope, tokens(r)));
+    WAN_TRY(norm_again(r, C(K), RL(RK), C(K0), &b->nk, &a->rope, tokens(r)));
     WAN_TRY(residual(r, RL(X1), RL(XIN), C(Y1), 2));
     WAN_TRY(norm_affine(r));
-    WAN_TRY(norm_q(r, C(CQ), RL(RCQ), C(CQ0), b->cnq.p, NULL, tokens(r)));
-    WAN_TRY(norm_q(r, C(CK), RL(RCK), C(CK0), b->cnk.p, NULL, a->txt.pack.S));
+    WAN_TRY(norm_again(r, C(CQ), RL(RCQ), C(CQ0), &b->cnq, NULL, tokens(r)));
+    WAN_TRY(norm_again(r, C(CK), RL(RCK), C(CK0), &b->cnk, NULL, a->txt.pack.S));
     WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), 3));
     return r->op->act_forward(r->d, C(HID), C(Z), tokens(r) * a->z.F, WAN_ACT_GELU_TANH);
 }

@@ -30,6 +30,7 @@ static int64_t extent(const void *arg, char letter)
     case 'H': return a->z.H;
     case 'T': return c->text_dim;
     case 'Q': return c->freq_dim;
+    case '2': return 2;
     case 'P': return (int64_t)c->in_ch * c->patch_h * c->patch_w;
     default: return 1;
     }
@@ -66,7 +67,8 @@ static int shape(wan_net_acts *a, wan_dev *d, const void *c, const wan_acts_opti
                           .d = d,
                           .compute = o->compute,
                           .train = o->train,
-                          .cap = o->cap };
+                          .cap = o->cap,
+                          .slice = o->slice ? *o->slice : (wan_slice){ 0, 1, 0, a->c.layers + 2 } };
     a->slots = (wan_slots){ .slot = slots,
                             .n = WAN_NET_N_SLOTS,
                             .stream = WAN_NET_XIN,

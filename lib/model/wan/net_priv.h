@@ -12,6 +12,7 @@
 
 #include "lib/model/block/context.h"
 #include "lib/model/block/dense.h"
+#include "lib/model/block/shared.h"
 #include "lib/model/block/lengths.h"
 #include "lib/model/block/slots.h"
 #include "lib/model/wan/net.h"
@@ -79,7 +80,8 @@ enum wan_net_slot {
     X(dq, S, A, c, 1, 0) X(dk, S, A, c, 1, 0) X(dv, S, A, c, 1, 0) X(dhid, S, F, c, 1, 0)          \
     X(dck, R, D, c, 1, 0) X(dcv, R, A, c, 1, 0) X(dctx, R, D, r, 1, 0) X(dctxc, R, D, c, 1, 0)     \
     X(dmod, N, E, r, 1, 0) X(dmodh, N, B, r, 1, 0) X(de0, N, E, r, 1, 0) X(de, N, D, r, 1, 0)      \
-    X(des, N, D, r, 1, 0)
+    X(des, N, D, r, 1, 0)                                                                          \
+    X(part, S, 2, r, 0, 0) X(partr, R, 1, r, 0, 0) /* sums of a row over ranks: q and k; context */
 /* clang-format on */
 
 enum { WAN_NET_ROPE_MAX = 1024 }; /* positions per axis the model was made for */
@@ -168,6 +170,8 @@ int wan_net_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx) WAN_M
 int wan_net_forward(wan_acts *a, wan_store *s, int part) WAN_MUST_CHECK;
 int wan_net_text_mlp(wan_dev *d, const wan_net_embed *e, wan_buf ctx, wan_buf h, wan_buf z,
                      wan_buf x, int64_t R) WAN_MUST_CHECK;
+/* RMSNorm over all heads, of which this rank may hold a part. */
+wan_rms wan_net_rms(const wan_net_acts *a, int64_t rows, const wan_rope *rope);
 /* Keys and values of a block from the context rows; k0 and rstd are what backward needs. */
 int wan_net_text_kv(wan_dev *d, const wan_net_config *c, const wan_net_block *b, wan_buf k,
                     wan_buf v, wan_buf k0, wan_real *rstd, wan_buf ctx, int64_t R) WAN_MUST_CHECK;

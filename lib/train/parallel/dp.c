@@ -11,22 +11,22 @@
 struct wan_dp {
     wan_store *s;
     wan_group *g;
-    wan_where *where;
-    int64_t bucket;     /* elements */
-    int next;           /* part expected next */
-    int64_t lo, hi;     /* of the flat vector: complete, not sent */
-    wan_group_req *req; /* [room], under way */
-    int64_t n, room;
+    const wan_where *w;
+    int64_t bucket; /* elements */
+    int next;       /* part expected next */
+    int64_t lo, hi; /* complete, not sent */
+    wan_group_req *flight;
+    int64_t n_flight, cap_flight;
 };
 
 static void begin(wan_dp *d)
 {
     d->next = d->s->params.parts - 1;
     d->lo = d->hi = d->s->total;
-    d->n = 0;
+    d->n_flight = 0;
 }
 
-int wan_dp_new(wan_dp **out, wan_store *s, wan_group *g, int64_t bucket_bytes)
+int wan_dp_new(wan_dp **out, wan_store *s, wan_group *g, const wan_where *w, int64_t bucket_bytes)
 {
     wan_dp *d = wan_calloc(1, sizeof *d, "gradient buckets");
     *out = NULL;
@@ -34,10 +34,11 @@ int wan_dp_new(wan_dp **out, wan_store *s, wan_group *g, int64_t bucket_bytes)
         return -1;
     d->s = s;
     d->g = g;
-    d->bucket = bucket_bytes / (int64_t)sizeof(float);
-    d->room = s->total / d->bucket + s->params.parts + 1;
-    d->req = wan_calloc((size_t)d->room, sizeof *d->req, "gradient buckets");
-    if (!d->req || wan_where_open(&d->where, s->d) < 0) {
+    d->w = w;
+    d->bucket = bucket_bytes / (int64_t)sizeof(wan_real);
+    d->cap_flight = s->total / d->bucket + s->params.parts + 1;
+    d->flight = wan_calloc((size_t)d->cap_flight, sizeof *d->flight, "gradient buckets");
+    if (!d->flight) {
         wan_dp_free(&d);
         return -1;
     }
@@ -51,8 +52,7 @@ void wan_dp_free(wan_dp **pd)
     wan_dp *d = *pd;
     if (!d)
         return;
-    wan_where_close(&d->where);
-    free(d->req);
+    free(d->flight);
     free(d);
     *pd = NULL;
 }
@@ -62,10 +62,11 @@ static int send_open(wan_dp *d)
 {
     for (int64_t lo = d->lo; lo < d->hi; lo += d->bucket) {
         int64_t n = d->hi - lo < d->bucket ? d->hi - lo : d->bucket;
-        if (d->n == d->room)
-            WAN_BUG("more than %lld gradient buckets", (long long)d->room);
-        WAN_TRY(wan_group_all_reduce_start(d->g, d->where, d->s->grad + lo, (size_t)n, WAN_F32,
-                                           WAN_SUM, &d->req[d->n++]));
+        if (d->n_flight == d->cap_flight)
+            WAN_BUG("more than %lld gradient buckets", (long long)d->cap_flight);
+        WAN_TRY(wan_group_all_reduce_start(d->g, d->w, d->s->grad + lo, (size_t)n, WAN_REAL,
+                                           WAN_SUM, &d->flight[d->n_flight]));
+        d->n_flight++;
     }
     d->hi = d->lo;
     return 0;
@@ -89,8 +90,8 @@ int wan_dp_finish(wan_dp *d)
         return 0;
     while (d->next >= 0)
         WAN_TRY(wan_dp_part(d, d->next));
-    for (int64_t i = 0; i < d->n; i++)
-        WAN_TRY(wan_group_wait(&d->req[i]));
+    for (int64_t i = 0; i < d->n_flight; i++)
+        WAN_TRY(wan_group_wait(&d->flight[i]));
     begin(d);
     return 0;
 }

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ranks.c - see ranks.h.
+ */
+#include "lib/train/parallel/ranks.h"
+
+#include <math.h>
+#include <string.h>
+
+int wan_ranks_open(wan_ranks *r, const int size[WAN_AXES], wan_comm *c)
+{
+    memset(r, 0, sizeof *r);
+    return wan_mesh_open(&r->mesh, c, size);
+}
+
+int wan_ranks_slice(wan_ranks *r, const wan_arch *arch)
+{
+    const wan_mesh *m = &r->mesh;
+    wan_sizes z;
+    wan_model_sizes(&z, arch);
+    r->slice = (wan_slice){ m->at[WAN_TP], m->size[WAN_TP], 0, z.parts };
+    return 0;
+}
+
+int wan_ranks_device(wan_ranks *r, wan_dev *d)
+{
+    return wan_where_open(&r->where, d);
+}
+
+void wan_ranks_close(wan_ranks *r)
+{
+    wan_mesh_close(&r->mesh);
+    wan_where_close(&r->where);
+}
+
+/* ---- what the axes do inside a block */
+
+static int sum_tp(void *arg, wan_dev *d, wan_buf x, int64_t n)
+{
+    wan_ranks *r = arg;
+    (void)d;
+    return wan_group_all_reduce(r->mesh.group[WAN_TP], r->where, x.p, (size_t)n, x.t, WAN_SUM);
+}
+
+wan_wing wan_ranks_wing(wan_ranks *r)
+{
+    return (wan_wing){ .arg = r, .sum = r->mesh.size[WAN_TP] > 1 ? sum_tp : NULL };
+}
+
+/* ---- sums over all ranks */
+
+int wan_ranks_counts(const wan_ranks *r)
+{
+    const wan_mesh *m = &r->mesh;
+    return m->at[WAN_TP] == 0 && m->at[WAN_PP] == m->size[WAN_PP] - 1;
+}
+
+/* Squares of what this rank alone holds, and of what its tensor parallel group holds together. */
+static int own_sums(wan_store *s, double *sumsq, double host[2])
+{
+    wan_dev *d = s->d;
+    WAN_TRY(wan_dev_zero(d, sumsq, 2 * sizeof *sumsq));
+    for (int i = 0; i < s->params.n; i++)
+        if (s->item[i].count)
+            WAN_TRY(d->ops->sumsq(d, &sumsq[s->params.v[i].cut < 0], WAN_RBUF(wan_store_g(s, i)),
+                                  s->item[i].count, 1));
+    return wan_dev_read(d, host, sumsq, 2 * sizeof *host);
+}
+
+int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm)
+{
+    const wan_mesh *m = &r->mesh;
+    double host[2] = { 0, 0 };
+    if (m->group[WAN_PP_TP]->size == 1) {
+        WAN_TRY(s->d->ops->sumsq(s->d, sumsq, WAN_RBUF(s->grad), s->total, 0));
+        WAN_TRY(wan_dev_read(s->d, host, sumsq, sizeof *host));
+    } else {
+        WAN_TRY(own_sums(s, sumsq, host));
+        host[0] += m->at[WAN_TP] == 0 ? host[1] : 0;
+        WAN_TRY(wan_group_all_reduce(m->group[WAN_PP_TP], NULL, host, 1, WAN_F64, WAN_SUM));
+        WAN_TRY(wan_dev_write(s->d, sumsq, host, sizeof *host));
+    }
+    *norm = sqrt(host[0]);
+    return 0;
+}
+
+/* ---- tensors from their slices */
+
+/* The piece that the rank at these coordinates holds of parameter q. */
+static int64_t piece(const wan_ranks *r, const wan_param *q, int tp, int64_t *from, int64_t *len)
+{
+    const wan_slice s = { tp, r->mesh.size[WAN_TP], 0, 0 };
+    int64_t extent = q->shape[q->cut < 0 ? 0 : q->cut];
+    *from = 0;
+    *len = q->cut < 0 ? extent : wan_store_share(from, &s, extent, q->unit);
+    return q->count / extent * *len;
+}
+
+/* The rank of the group of all at these coordinates of the copy that is written. */
+static int place(const wan_mesh *m, int pp, int tp)
+{
+    const int at[WAN_AXES] = { [WAN_PP] = pp, [WAN_TP] = tp };
+    int r = 0;
+    for (int i = 0; i < WAN_AXES; i++)
+        r = r * m->size[i] + at[i];
+    return r;
+}
+
+/* Rank 0: the pieces of the other ranks into whole. */
+static int take(wan_ranks *r, const wan_store *s, int i, int stage, float *held, float *whole)
+{
+    const wan_param *q = &s->params.v[i];
+    wan_mesh *m = &r->mesh;
+    for (int tp = 0; tp < (q->cut < 0 ? 1 : m->size[WAN_TP]); tp++) {
+        int from = place(m, stage, tp);
+        int64_t first, len, n = piece(r, q, tp, &first, &len);
+        if (from == 0)
+            continue;
+        WAN_TRY(wan_group_recv(m->group[WAN_WORLD], NULL, held, (size_t)n, WAN_F32, from, 0));
+        wan_store_place(q, first, len, whole, held);
+    }
+    return 0;
+}
+
+int wan_ranks_collect(wan_ranks *r, const wan_store *s, int i, const wan_real *x, float *held,
+                      float *whole)
+{
+    wan_mesh *m = &r->mesh;
+    wan_group *world = m->group[WAN_WORLD];
+    const wan_param *q = &s->params.v[i];
+    const wan_item *it = &s->item[i];
+    int first = m->dp_rank == 0 && m->at[WAN_CP] == 0;
+    int mine = it->count > 0 && first && (q->cut >= 0 || m->at[WAN_TP] == 0);
+    if (mine)
+        WAN_TRY(wan_dev_read(s->d, held, x + s->part[q->part].at + it->at,
+                             (size_t)it->count * sizeof *held));
+    if (world->rank == 0) {
+        if (mine)
+            wan_store_scatter(s, i, whole, held);
+        return take(r, s, i, 0, held, whole);
+    }
+    return mine ? wan_group_send(world, NULL, held, (size_t)it->count, WAN_F32, 0, 0) : 0;
+}

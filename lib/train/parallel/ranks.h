@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ranks.h - this rank's part of a training run: which slice of the model it holds, what it adds to
+ * sums over all ranks, and tensors put together from their slices.
+ *
+ *   losses     a sample's loss is the sum over ranks of what each counts (wan_ranks_share)
+ *   gradients  ranks of the group WAN_DP_CP hold partial sums of the same parameters (dp.h)
+ *   norm       every element of the gradient once: what is cut by its owners, the rest by tp rank 0
+ */
+#ifndef WAN_TRAIN_RANKS_H
+#define WAN_TRAIN_RANKS_H
+
+#include "lib/dist/mesh.h"
+#include "lib/model/model.h"
+
+typedef struct wan_ranks {
+    wan_mesh mesh;
+    wan_slice slice;  /* tensor parallel rank and size; parts of this pipeline stage */
+    wan_where *where; /* memory of the device; NULL: the host's */
+} wan_ranks;
+
+/* size: of the axes, as wan_mesh_new takes them.  Collective over c. */
+int wan_ranks_open(wan_ranks *r, const int size[WAN_AXES], wan_comm *c) WAN_MUST_CHECK;
+/* Which parts of a model this stage holds; refuses layouts that the model cannot have. */
+int wan_ranks_slice(wan_ranks *r, const wan_arch *arch) WAN_MUST_CHECK;
+int wan_ranks_device(wan_ranks *r, wan_dev *d) WAN_MUST_CHECK;
+void wan_ranks_close(wan_ranks *r);
+
+/* The ops that the axes put into the acts of a model. */
+wan_wing wan_ranks_wing(wan_ranks *r);
+/* 1 when this rank's losses count in the sum over all ranks. */
+int wan_ranks_counts(const wan_ranks *r);
+/* The norm of the gradient, the same on all ranks; sumsq: device, f64 [2]. */
+int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm) WAN_MUST_CHECK;
+/* Tensor i of the flat vector x (laid out as the store's): what every rank holds of it, put together
+ * on rank 0.  Collective over the world.  held [largest held], whole [count] on rank 0, host. */
+int wan_ranks_collect(wan_ranks *r, const wan_store *s, int i, const wan_real *x, float *held,
+                      float *whole) WAN_MUST_CHECK;
+
+#endif
