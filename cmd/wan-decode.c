@@ -21,9 +21,10 @@ static struct {
     const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *folder, *damaged;
     const char *untagged, *hdr, *interlaced, *background;
     double max_gap;
-    int center_crop, no_aspect_ratio, force;
+    int center_crop, no_aspect_ratio, antialias, force;
 } o = { .num_frames = 10,
         .max_clip = 4ll << 30,
+        .antialias = 1,
         .damaged = "skip",
         .untagged = "auto",
         .hdr = "tonemap",
@@ -47,6 +48,8 @@ static const wan_opt table[] = {
                  "cover the size and cut off what stands over, instead of fitting inside it"),
     WAN_OPT_FLAG("no-aspect-ratio", 0, &o.no_aspect_ratio, "stretch to the size"),
     WAN_OPT_ENUM("resize-mode", 0, RESIZE_MODES, &o.resize_mode, "how pixels are interpolated"),
+    WAN_OPT_FLAG("antialias", 0, &o.antialias,
+                 "filters grow as pictures shrink; --no-antialias: those of OpenCV, as NeMo DFM"),
     WAN_OPT_GROUP("Colour"),
     WAN_OPT_ENUM("untagged", 0, "auto|bt601|bt709", &o.untagged,
                  "matrix of video that states none (auto: BT.709 from 720 lines on)"),
@@ -136,6 +139,7 @@ static int video_options(wan_video_options *v)
     *v = (wan_video_options){ .height = (int)o.height,
                               .width = (int)o.width,
                               .resize = (enum wan_resize)place(o.resize_mode, RESIZE_MODES),
+                              .aliased = !o.antialias,
                               .untagged = (enum wan_untagged)place(o.untagged, "auto|bt601|bt709"),
                               .hdr = (enum wan_hdr)place(o.hdr, "tonemap|refuse"),
                               .interlaced = (enum wan_interlaced)place(o.interlaced,
@@ -154,12 +158,12 @@ static int video_options(wan_video_options *v)
 
 static json_t *provenance(void)
 {
-    json_t *opts =
-        json_pack("{s:I, s:I, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f}", "height",
-                  (json_int_t)o.height, "width", (json_int_t)o.width, "center_crop", o.center_crop,
-                  "no_aspect_ratio", o.no_aspect_ratio, "resize_mode", o.resize_mode, "mode",
-                  o.mode, "damaged", o.damaged, "untagged", o.untagged, "hdr", o.hdr, "interlaced",
-                  o.interlaced, "background", o.background, "max_gap", o.max_gap);
+    json_t *opts = json_pack(
+        "{s:I, s:I, s:b, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f}", "height",
+        (json_int_t)o.height, "width", (json_int_t)o.width, "center_crop", o.center_crop,
+        "no_aspect_ratio", o.no_aspect_ratio, "antialias", o.antialias, "resize_mode",
+        o.resize_mode, "mode", o.mode, "damaged", o.damaged, "untagged", o.untagged, "hdr", o.hdr,
+        "interlaced", o.interlaced, "background", o.background, "max_gap", o.max_gap);
     if (!strcmp(o.mode, "frames")) {
         json_object_set_new(opts, "num_frames", json_integer(o.num_frames));
     } else {

@@ -2,13 +2,13 @@
  *
  * image.c - single pictures: PNG through zlib, and scaling for contact sheets.  Needs no libav.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/media/resample.h"
 #include "lib/media/video.h"
 
 static void put_be32(uint8_t *p, uint32_t v)
@@ -96,73 +96,12 @@ int wan_png_write(const char *path, const uint8_t *rgb, int height, int width)
     return wan_out_finish(&o);
 }
 
-/* Weights of the source samples of one target sample: w[0..n) from `first` on, sum 1. */
-typedef struct taps {
-    int first, n;
-    float *w;
-} taps;
-
-/* Shrinking: the share of each source pixel that the target pixel covers.  Growing: linear between
- * the two nearest centres. */
-static void make_taps(taps *t, int i, int dst, int src)
-{
-    double scale = (double)src / dst, a = i * scale, b = a + scale;
-    if (dst < src) {
-        t->first = (int)a;
-        t->n = (int)ceil(b - 1e-9) - t->first;
-        for (int k = 0; k < t->n; k++)
-            t->w[k] = (float)((fmin(b, t->first + k + 1) - fmax(a, t->first + k)) / scale);
-        return;
-    }
-    double c = fmin(fmax((a + b) / 2 - 0.5, 0), src - 1);
-    t->first = (int)c < src - 1 ? (int)c : src - 1;
-    t->n = t->first < src - 1 ? 2 : 1;
-    t->w[0] = t->n == 2 ? (float)(1 - (c - t->first)) : 1;
-    if (t->n == 2)
-        t->w[1] = (float)(c - t->first);
-}
-
-static taps *all_taps(int dst, int src)
-{
-    size_t most = (size_t)(src / dst) + 3;
-    taps *t = wan_malloc((size_t)dst, sizeof *t + most * sizeof(float), "scaling weights");
-    for (int i = 0; t && i < dst; i++) {
-        t[i].w = (float *)(t + dst) + (size_t)i * most;
-        make_taps(&t[i], i, dst, src);
-    }
-    return t;
-}
-
-/* One target row: source rows mixed into `line` [sw, 3], then across. */
-static void scale_row(uint8_t *dst, int dw, const uint8_t *src, int sw, const taps *v,
-                      const taps *h, float *line)
-{
-    memset(line, 0, (size_t)sw * 3 * sizeof *line);
-    for (int k = 0; k < v->n; k++) {
-        const uint8_t *p = src + (size_t)(v->first + k) * (size_t)sw * 3;
-        for (int x = 0; x < sw * 3; x++)
-            line[x] += v->w[k] * p[x];
-    }
-    for (int x = 0; x < dw; x++)
-        for (int c = 0; c < 3; c++) {
-            float s = 0;
-            for (int k = 0; k < h[x].n; k++)
-                s += h[x].w[k] * line[(h[x].first + k) * 3 + c];
-            dst[x * 3 + c] = (uint8_t)fminf(fmaxf(s + 0.5f, 0), 255);
-        }
-}
-
 int wan_image_scale(uint8_t *dst, int dh, int dw, const uint8_t *src, int sh, int sw)
 {
-    if (dh < 1 || dw < 1 || sh < 1 || sw < 1)
-        return wan_err("cannot scale %d x %d pixels to %d x %d", sh, sw, dh, dw);
-    taps *v = all_taps(dh, sh), *h = all_taps(dw, sw);
-    float *line = wan_malloc((size_t)sw * 3, sizeof *line, "scaling row");
-    int rc = v && h && line ? 0 : -1;
-    for (int y = 0; !rc && y < dh; y++)
-        scale_row(dst + (size_t)y * (size_t)dw * 3, dw, src, sw, &v[y], h, line);
-    free(v);
-    free(h);
-    free(line);
-    return rc;
+    wan_resample *r;
+    WAN_TRY(wan_resample_open(&r, dh, dw, dh < sh ? WAN_TAPS_AREA : WAN_TAPS_LINEAR, sh, sw,
+                              dw < sw ? WAN_TAPS_AREA : WAN_TAPS_LINEAR, 3));
+    wan_resample_run(r, dst, (ptrdiff_t)dw * 3, src, (ptrdiff_t)sw * 3);
+    wan_resample_close(&r);
+    return 0;
 }

@@ -29,6 +29,7 @@ typedef struct wan_video_options {
     int height, width; /* target in pixels, multiples of 16; 0,0: source size rounded down */
     enum wan_fit fit;
     enum wan_resize resize;
+    int aliased;                    /* filters of fixed width, as OpenCV's */
     enum wan_untagged untagged;     /* matrix of video that states none */
     enum wan_hdr hdr;               /* PQ and HLG */
     enum wan_interlaced interlaced; /* frames made of two fields */

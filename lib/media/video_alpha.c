@@ -3,22 +3,7 @@
  * video_alpha.c - a frame with transparency laid over a background, before it is scaled: scaled first,
  * the colour of what cannot be seen would come in at the edges.
  */
-#include <libavutil/opt.h>
-
 #include "lib/media/video_internal.h"
-
-static AVFrame *planes(int format, int h, int w)
-{
-    AVFrame *f = av_frame_alloc();
-    if (f) {
-        f->format = format;
-        f->height = h;
-        f->width = w;
-        if (av_frame_get_buffer(f, 0) < 0)
-            av_frame_free(&f);
-    }
-    return f;
-}
 
 int wan_alpha_begin(wan_alpha *a, const wan_colour *c, int h, int w)
 {
@@ -27,10 +12,12 @@ int wan_alpha_begin(wan_alpha *a, const wan_colour *c, int h, int w)
                             SWS_BILINEAR | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT |
                                 SWS_FULL_CHR_H_INP,
                             NULL, NULL, NULL);
-    a->clear = planes(AV_PIX_FMT_GBRAP, h, w);
-    a->solid = planes(AV_PIX_FMT_GBRP, h, w);
-    if (!a->sws || !a->clear || !a->solid)
-        return wan_err("cannot make room for %d x %d pixels with transparency", h, w);
+    a->clear = wan_video_planes(AV_PIX_FMT_GBRAP, h, w);
+    a->solid = wan_video_planes(AV_PIX_FMT_GBRP, h, w);
+    if (!a->clear || !a->solid)
+        return -1;
+    if (!a->sws)
+        return wan_err("cannot convert pixels with transparency to RGB");
     return wan_colour_set(a->sws, c);
 }
 

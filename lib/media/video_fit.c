@@ -5,18 +5,11 @@
  * The sizes follow wan-data(7), Resizing, except that no result ever has a side that is no multiple
  * of 16, and that the cover size is never smaller than the target.
  */
-#include <libavutil/imgutils.h>
-#include <libavutil/opt.h>
-#include <libavutil/pixdesc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "lib/base/file.h"
 #include "lib/media/video_internal.h"
-
-enum { SCALE_THREADS = 4, THREAD_PIXELS = 1 << 18 /* worth waking a thread for */ };
 
 static int at_least(int a, int b)
 {
@@ -56,50 +49,10 @@ static void plan(const wan_video_options *o, int h, int w, int *sh, int *sw, int
     *sw = at_least(*sw, *cw);
 }
 
-static int method(enum wan_resize r)
-{
-    switch (r) {
-    case WAN_RESIZE_BICUBIC: return SWS_BICUBIC;
-    case WAN_RESIZE_NEAREST: return SWS_POINT;
-    case WAN_RESIZE_AREA: return SWS_AREA;
-    case WAN_RESIZE_LANCZOS: return SWS_LANCZOS;
-    default: return SWS_BILINEAR;
-    }
-}
-
-static int64_t scale_threads(int64_t pixels)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN),
-         most = cores < SCALE_THREADS ? cores : SCALE_THREADS;
-    int64_t n = pixels / THREAD_PIXELS < most ? pixels / THREAD_PIXELS : most;
-    return n < 1 ? 1 : n;
-}
-
-/* As sws_getContext, but the rows of large pictures are shared by threads; the pixels are the same.
- * Planar, because swscale has vector code for exact rounding and full chroma only there. */
-static struct SwsContext *scaler(int iw, int ih, int format, int ow, int oh, int flags)
-{
-    struct SwsContext *sws = sws_alloc_context();
-    const int64_t value[] = { iw,     ih,
-                              format, ow,
-                              oh,     AV_PIX_FMT_GBRP,
-                              flags,  scale_threads((int64_t)iw * ih + (int64_t)ow * oh) };
-    static const char *const key[] = { "srcw", "srch",       "src_format", "dstw",
-                                       "dsth", "dst_format", "sws_flags",  "threads" };
-    int rc = sws ? 0 : -1;
-    for (int i = 0; i < 8 && rc >= 0; i++)
-        rc = av_opt_set_int(sws, key[i], value[i], 0);
-    if (rc >= 0 && sws_init_context(sws, NULL, NULL) >= 0)
-        return sws;
-    sws_freeContext(sws);
-    return NULL;
-}
-
 /* What is needed for frames like this one: a stream may change its size or colours. */
 static int adapt(wan_fit_state *f, const AVFrame *in)
 {
     const wan_colour *c = &f->colour;
-    int flags = method(f->opt->resize) | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT;
     av_frame_unref(f->like);
     if (av_frame_copy_props(f->like, in) < 0)
         return wan_err("out of memory (frame)");
@@ -112,14 +65,8 @@ static int adapt(wan_fit_state *f, const AVFrame *in)
         return wan_err_prefix("its colours need a filter");
     if (!f->chain && c->alpha)
         WAN_TRY(wan_alpha_begin(&f->alpha, c, in->height, in->width));
-    int rgb = f->chain || c->alpha;
-    sws_freeContext(f->sws);
-    f->sws = scaler(in->width, in->height, rgb ? AV_PIX_FMT_GBRP : c->format, f->scaled_w,
-                    f->scaled_h, flags);
-    if (!f->sws)
-        return wan_err("cannot convert its pixels (%s, %d x %d) to RGB",
-                       av_get_pix_fmt_name(in->format), in->height, in->width);
-    return rgb ? 0 : wan_colour_set(f->sws, c);
+    return wan_video_scale_begin(&f->scale, f->opt, in, f->chain || c->alpha ? NULL : c,
+                                 f->scaled_h, f->scaled_w);
 }
 
 int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame *first, int turn,
@@ -150,14 +97,9 @@ int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame 
     if ((int64_t)(f->scaled_h + 128) * (f->scaled_w + 128) >= INT32_MAX / 8) /* libav's limit */
         return wan_err("scaling %d x %d pixels to %d x %d is too much", h, w, f->scaled_h,
                        f->scaled_w);
-    f->scaled = av_frame_alloc();
-    if (f->scaled) {
-        f->scaled->format = AV_PIX_FMT_GBRP;
-        f->scaled->width = f->scaled_w;
-        f->scaled->height = f->scaled_h;
-    }
-    if (!f->scaled || av_frame_get_buffer(f->scaled, 0) < 0)
-        return wan_err("out of memory (scaling)");
+    f->scaled = wan_video_planes(AV_PIX_FMT_GBRP, f->scaled_h, f->scaled_w);
+    if (!f->scaled)
+        return -1;
     return adapt(f, first);
 }
 
@@ -222,15 +164,14 @@ int wan_fit_frame(wan_fit_state *f, uint8_t *dst, const AVFrame *in)
     const AVFrame *ready = prepare(f, in);
     if (!ready)
         return -1;
-    if (sws_scale_frame(f->sws, f->scaled, ready) < 0)
-        return wan_err("cannot scale a frame of %d x %d pixels", in->height, in->width);
+    WAN_TRY(wan_video_scale_run(&f->scale, f->scaled, ready));
     crop_and_turn(f, dst);
     return 0;
 }
 
 void wan_fit_end(wan_fit_state *f)
 {
-    sws_freeContext(f->sws);
+    wan_video_scale_end(&f->scale);
     wan_video_filter_close(&f->chain);
     wan_alpha_end(&f->alpha);
     av_frame_free(&f->scaled);

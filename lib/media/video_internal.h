@@ -9,6 +9,7 @@
 #include <libavformat/avformat.h>
 #include <libswscale/swscale.h>
 
+#include "lib/media/resample.h"
 #include "lib/media/stamps.h"
 #include "lib/media/video.h"
 #include "lib/media/video_colour.h"
@@ -77,14 +78,29 @@ int wan_alpha_begin(wan_alpha *a, const wan_colour *c, int h, int w) WAN_MUST_CH
 const AVFrame *wan_alpha_over(wan_alpha *a, const AVFrame *in, uint32_t background);
 void wan_alpha_end(wan_alpha *a); /* may begin anew */
 
+/* ---- scale: to RGB of another size */
+typedef struct wan_video_scale {
+    struct SwsContext *sws;
+    wan_resample *taps; /* NULL: swscale does it all */
+    AVFrame *whole;     /* what taps read: GBRP of the source's size */
+} wan_video_scale;
+
+/* For frames like `in` of colours c; NULL: GBRP. */
+int wan_video_scale_begin(wan_video_scale *s, const wan_video_options *opt, const AVFrame *in,
+                          const wan_colour *c, int oh, int ow) WAN_MUST_CHECK;
+int wan_video_scale_run(wan_video_scale *s, AVFrame *dst, const AVFrame *in) WAN_MUST_CHECK;
+void wan_video_scale_end(wan_video_scale *s); /* may begin anew */
+/* A frame with room for its pixels; NULL with the reason. */
+AVFrame *wan_video_planes(int format, int h, int w);
+
 /* ---- fit: one frame scaled, cropped, turned, as RGB */
 typedef struct wan_fit_state {
-    struct SwsContext *sws;
+    wan_video_scale scale;
     const wan_video_options *opt;
     int turn;
     wan_colour colour;       /* of frames like `like` */
     wan_video_colour *said;  /* borrowed */
-    AVFrame *like;           /* what sws, chain and alpha were made for; without data */
+    AVFrame *like;           /* what scale, chain and alpha were made for; without data */
     wan_video_filter *chain; /* to SDR RGB; NULL none */
     AVFrame *shown;          /* what comes out of it */
     wan_alpha alpha;         /* over the background, where there is transparency */

@@ -112,4 +112,9 @@ perl -e 'local $/; open F, "plain.jpg"; binmode F; $b = <F>; # orientation 6: a 
     substr($b, 2, 0) = "\xff\xe1" . pack("n", 2 + length $t) . $t; open F, ">turned.jpg"; binmode F; print F $b'
 ours turned.jpg; ff -i plain.jpg -vf scale=$sws,format=gbrp,transpose=clock,format=rgb24 -f rawvideo theirs
 near "the orientation of a photograph"
+
+# ---- filters of fixed width (check_resample holds them against OpenCV's)
+ff -f lavfi -i color=black:s=64x64:d=0.04 -vf "format=gbrp,geq=r=if(mod(X\,4)+mod(Y\,4)\,0\,255):g=X:b=Y" -frames:v 1 grid.png
+ours grid.png --height 16 --width 16 --no-antialias --resize-mode nearest
+ok "--no-antialias: every fourth pixel" is "$(od -An -tu1 -v -w3 ours | awk '$1 != 255 || $2 % 4 || $3 % 4 { n++ } END { print n + 0 }')" 0
 done_testing

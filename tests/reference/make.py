@@ -5,7 +5,7 @@ import argparse
 import importlib
 import os
 
-GROUPS = ["net", "vae", "umt5", "sched", "rng", "tokenizer", "pipe", "train", "clean"]
+GROUPS = ["net", "vae", "umt5", "sched", "rng", "tokenizer", "pipe", "train", "clean", "resize"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
