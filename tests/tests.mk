@@ -31,7 +31,7 @@ check-reference: ## make the large dumps with PYTHON (see tests/reference/README
 # every tests/fuzz/fuzz_*.c holds LLVMFuzzerTestOneInput; parsers are in lib/base, lib/rec, lib/train/config
 FUZZCC ?= clang
 FUZZ_FLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined,fuzzer-no-link -I. $(DEFS)
-FUZZ_SRC ?= $(filter lib/base/% lib/rec/% lib/model/field.c lib/train/config/config% lib/train/config/keys%,$(SRC))
+FUZZ_SRC ?= $(filter lib/base/% lib/rec/% lib/train/config/config% lib/train/config/keys%,$(SRC))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=$(OBJ)/fuzz/%.o)
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 $(OBJ)/fuzz/%.o: %.c

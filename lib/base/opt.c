@@ -60,7 +60,7 @@ static int parse_size(int64_t *out, const char *s, double lo, double hi, const c
 }
 
 /* Levenshtein distance, cut off where it no longer matters. */
-int wan_distance(const char *a, const char *b)
+int wan_opt_distance(const char *a, const char *b)
 {
     enum { MAX = 63 };
     int row[MAX + 1];
@@ -90,7 +90,7 @@ const char *wan_nearest(const char *word, const char *const *names, size_t n)
     const char *best = NULL;
     int least = 4;
     for (size_t i = 0; i < n; i++) {
-        int d = wan_distance(word, names[i]);
+        int d = wan_opt_distance(word, names[i]);
         if (d < least) {
             least = d;
             best = names[i];

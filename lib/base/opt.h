@@ -139,7 +139,7 @@ extern int wan_opt_quiet, wan_opt_verbose, wan_opt_progress; /* progress: -1 uns
  * first operand; never returns on a usage error (exit 2). */
 int wan_opt_parse(const wan_tool *tool, int argc, char **argv);
 /* Letters to insert, remove or change to turn one word into the other; 63 for long words. */
-int wan_distance(const char *a, const char *b);
+int wan_opt_distance(const char *a, const char *b);
 /* "Did you mean": the nearest of n names within edit distance 3 (or NULL). */
 const char *wan_nearest(const char *word, const char *const *names, size_t n);
 /* Strict numbers: whole string, in range, else -1 with a sentence that names `what`. */

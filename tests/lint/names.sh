@@ -17,12 +17,13 @@ dataset      sample                          # its type
 device       dev pack                        # its types, in every call there is
 dtype        convert f16 f32 shape           # arithmetic, named as C would
 err          bug
-file         malloc calloc in out path slurp spew mkdirs fsync rename remove replace refuse signals stop is # as POSIX
+file         malloc calloc in dir exists path slurp mkdirs fsync rename remove replace refuse signals stop is # as POSIX
+out          spew
 image        png
 log          debug info warn die now progress verbose
 loop         train                           # the trainer's own steps
 modelfolder  model
-opt          distance nearest parse version
+opt          nearest parse version
 record       key provenance tensor entry head reader writer # parts of a record; its two ends
 rng          mt19937 philox torch            # generators by their names
 safetensors  st                              # its type

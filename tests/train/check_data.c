@@ -94,6 +94,8 @@ static void by_hand(void)
     ok(wan_deal_new(&p, tokens, 6, 6, 0, 1, 0) < 0, "a sample above the capacity is refused");
 }
 
+static uint64_t seed = 11;
+
 static wan_data *mock(wan_feed **s, int64_t batch, int ranks, int rank, int workers)
 {
     wan_config *c;
@@ -106,7 +108,7 @@ static wan_data *mock(wan_feed **s, int64_t batch, int ranks, int rank, int work
     c->v.mock_samples = 37;
     c->v.mock_vary = 1;
     const wan_data_options o = { .patch = { 1, 2, 2 },
-                                 .seed = 11,
+                                 .seed = seed,
                                  .shuffle = 1,
                                  .batch = batch,
                                  .capacity = 24,
@@ -141,6 +143,23 @@ static void epochs(void)
     ok(differ > 90, "each epoch has its own order");
     wan_data_free(&d);
     wan_feed_close(&s);
+}
+
+static void seeds(void)
+{
+    wan_feed *s, *r;
+    int differ = 0;
+    wan_data *d = mock(&s, 5, 1, 0, 0);
+    seed = 12;
+    wan_data *e = mock(&r, 5, 1, 0, 0);
+    seed = 11;
+    for (int64_t i = 0; d && e && i < 37; i++)
+        differ += wan_data_at(d, i) != wan_data_at(e, i);
+    ok(differ > 30, "each seed has its own order");
+    wan_data_free(&d);
+    wan_data_free(&e);
+    wan_feed_close(&s);
+    wan_feed_close(&r);
 }
 
 typedef struct taken {
@@ -228,6 +247,7 @@ int main(void)
     by_hand();
     random_batches();
     epochs();
+    seeds();
     ranks_and_resume();
     stop_early();
     return tap_done();

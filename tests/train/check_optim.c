@@ -196,6 +196,7 @@ int main(void)
     schedules();
     updates("all decay, no clip", 0, 0, WAN_F32);
     updates("all decay, clip 1", 1, 0, WAN_F32);
+    updates("all decay, clip above the norm", 1e6, 0, WAN_F32);
     updates("no decay on vectors", 1, 1, WAN_F32);
     updates("bf16", 1, 0, WAN_BF16);
     bad_gradient();

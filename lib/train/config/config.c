@@ -73,7 +73,7 @@ static int distance(const char *name, const char *known, size_t n)
         return 63;
     snprintf(whole, sizeof whole, "%.*s", (int)n, known);
     const char *a = strrchr(name, '.'), *b = strrchr(whole, '.');
-    int d = wan_distance(name, whole);
+    int d = wan_opt_distance(name, whole);
     if (a && b && !strcmp(a, b) && d > 3)
         return 3;
     int same_section = a && b && a - name == b - whole && !strncmp(name, whole, (size_t)(a - name));
