@@ -14,7 +14,7 @@
 static struct {
     const char *ratio, *exclude;
     wan_strlist parts;
-    int shuffle, check;
+    int shuffle, check, reread;
 } o = { .ratio = "8,1,1" };
 
 static const wan_opt table[] = {
@@ -24,6 +24,8 @@ static const wan_opt table[] = {
                  "instead of shares: shards whose path begins with PATTERN (braces, then an "
                  "extended regular expression) go to part NAME"),
     WAN_OPT_STR("exclude", 0, "REGEX", &o.exclude, "leave out shards that match anywhere"),
+    WAN_OPT_FLAG("reread", 0, &o.reread,
+                 "read also shards that have not changed since the last run"),
     WAN_OPT_FLAG("shuffle-tars", 0, &o.shuffle, "shuffle the shards (seed 42) before dividing"),
     WAN_OPT_GROUP("Checking"),
     WAN_OPT_FLAG("check", 'c', &o.check,
@@ -87,6 +89,29 @@ static int check(const char *dir)
     return bad ? WAN_EXIT_FAILED : WAN_EXIT_DONE;
 }
 
+static void report(const wan_index_report *rep)
+{
+    wan_info("%" PRIu64 " shard%s, %" PRIu64 " sample%s: %s", rep->shards, plural(rep->shards),
+             rep->samples, plural(rep->samples), rep->lines);
+    if (rep->reused)
+        wan_info("%" PRIu64 " shard%s had not changed since the last run", rep->reused,
+                 plural(rep->reused));
+    if (rep->excluded)
+        wan_info("%" PRIu64 " shard%s left out by --exclude", rep->excluded, plural(rep->excluded));
+    if (rep->empty[0])
+        wan_warn("no shard for %s: there are %" PRIu64 " in all; make smaller ones with wan-shard "
+                 "--shard-maxcount, or divide them with --split-parts",
+                 rep->empty, rep->shards);
+    if (rep->ignored)
+        wan_warn("%" PRIu64 " members are no files of a sample and were passed over", rep->ignored);
+    if (rep->incomplete)
+        wan_warn("%" PRIu64 " samples lack json, pth or pickle and cannot be trained on",
+                 rep->incomplete);
+    if (rep->unreadable)
+        wan_warn("%" PRIu64 " samples cannot be trained on; the first: %s", rep->unreadable,
+                 rep->why);
+}
+
 int main(int argc, char **argv)
 {
     wan_index_report rep;
@@ -102,23 +127,13 @@ int main(int argc, char **argv)
                               .n_parts = o.parts.n,
                               .exclude = o.exclude,
                               .shuffle = o.shuffle,
+                              .reread = o.reread,
                               .progress = progress };
     if (parse_ratio(opt.weight, o.ratio) < 0)
         wan_die_usage();
     if (wan_index_build(&rep, argv[argi], &opt) < 0)
         wan_die();
     wan_progress(1, "%" PRIu64 " shards", rep.shards);
-    wan_info("%" PRIu64 " shard%s, %" PRIu64 " sample%s: %s", rep.shards, plural(rep.shards),
-             rep.samples, plural(rep.samples), rep.lines);
-    if (rep.excluded)
-        wan_info("%" PRIu64 " shards left out by --exclude", rep.excluded);
-    if (rep.ignored)
-        wan_warn("%" PRIu64 " members are no files of a sample and were passed over", rep.ignored);
-    if (rep.incomplete)
-        wan_warn("%" PRIu64 " samples lack json, pth or pickle and cannot be trained on",
-                 rep.incomplete);
-    if (rep.unreadable)
-        wan_warn("%" PRIu64 " samples cannot be trained on; the first: %s", rep.unreadable,
-                 rep.why);
+    report(&rep);
     return WAN_EXIT_DONE;
 }

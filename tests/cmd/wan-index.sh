@@ -50,10 +50,58 @@ gzip -c plain/shard-rank00-000000.tar >cut/more.tgz; rm cut/shard-rank00-000002.
 fails 1 'more.tgz.*compressed' "a compressed shard under its own name is not passed over" wan-index cut
 ok "unless it is left out" wan-index --exclude 'tgz$' cut
 cp -r ds old; printf 'energon_version: 6.0.1\nshard_counts:\n  gone.tar: 7\n' >old/.nv-meta/.info.yaml
-ok "the .info.yaml of an older Energon is brought up to date" sh -c 'wan-index -q --split-ratio 4,1,1 old && rm old/.nv-meta/.info.json && wan-index --check old'
-ok "and only where one is" test ! -e ds/.nv-meta/.info.yaml
+ok "the .info.yaml of an older Energon is brought up to date" sh -c 'wan-index -q --split-ratio 4,1,1 old && rm old/.nv-meta/.info.json old/.nv-meta/wan-index.json && wan-index --check old'
+ok "and is made always, for Energon 6" grep -qx "  shard-rank00-000003.tar: 1" ds/.nv-meta/.info.yaml
 fails 1 'cannot write|too large|Too large|disk|full' "a full disk" bash -c "cp -r plain fd; trap '' XFSZ; ulimit -f 8; exec wan-index fd"
-ok "left no half file" sh -c '! find fd | grep -q tmp && [ ! -e fd/.nv-meta/.info.json ]'
+ok "left no half file" sh -c '! find fd | grep -q tmp && [ ! -e fd/.nv-meta ]'
+
+# a dataset that has grown: shards that have not changed are not read, and the result is the same
+wan-shard -q -x ds | wan-record cat -k 000000 | wan-record to-safetensors -q -o - >one.safetensors
+wan-record from-safetensors -k new one.safetensors | wan-shard -q --rank 1 -o added
+cp -r plain grown; touch -d 2001-01-01 grown/*; wan-index -q grown; cp added/*.tar grown/; touch -d 2001-01-01 grown/*.tar
+ok "a dataset that has grown" sh -c 'wan-index --split-ratio 4,1,1 grown 2>grown.err'
+ok "costs the new shard" grep -q '6 shards had not changed' grown.err
+cp -r grown all; ok "and gives what reading all gives" sh -c 'wan-index -q --reread --split-ratio 4,1,1 all && diff -r grown all && wan-index --check grown'
+wan-shard -q -x ds | wan-record cat -k 000005 | wan-record to-safetensors -q -o - >five.safetensors
+wan-record from-safetensors -k 000002 five.safetensors | wan-shard -q -o changed
+cp changed/*.tar grown/shard-rank00-000002.tar
+ok "a shard of another size is read" sh -c 'wan-index --split-ratio 4,1,1 grown 2>grown.err && wan-index --check grown'
+ok "it alone" grep -q '^wan-index: 6 shards had not changed' grown.err
+printf '\377' | dd of=grown/shard-rank00-000004.tar bs=1 seek=5200 conv=notrunc 2>/dev/null
+ok "a shard that is newer than its index is read" sh -c 'wan-index --split-ratio 4,1,1 grown'
+mkdir grown/.nv-meta/sub; echo x >grown/.nv-meta/sub/f; echo y >grown/.nv-meta/sample_loader.py
+ok "files of others are taken along" sh -c 'wan-index -q grown && grep -q x grown/.nv-meta/sub/f && grep -q y grown/.nv-meta/sample_loader.py && [ ! -e grown/.nv-meta.tmp ]'
+mv grown/.nv-meta grown/.nv-meta.old
+ok "an index left aside is put back" sh -c 'wan-index -q grown && [ -e grown/.nv-meta/sample_loader.py ] && [ ! -e grown/.nv-meta.old ]'
+exec 8<grown; flock -n 8; fails 1 'another wan-index' "two at a time" wan-index grown; exec 8<&-
+
+# killed before its k-th change to the file system: the old metadata or the new, whole
+kill=$OBJ/tests/cmd/killpoint.so
+killed() { # killed NAME COUNT-OF-STATES COMMAND...
+    local k m left=0 name=$1; shift
+    rm -rf was new; cp -r grown was; cp -r grown new; (cd new && "$@" . >/dev/null 2>&1)
+    (rm -rf at; cp -r was at; cd at; KILL_COUNT=../count LD_PRELOAD=$kill "$@" . >/dev/null 2>&1)
+    m=$(cat count)
+    for ((k = 1; k <= m; k++)); do
+        rm -rf at; cp -rp was at
+        (cd at && KILL_AT=$k LD_PRELOAD=$kill "$@" . >/dev/null 2>&1) && left=$((left + 1))
+        [ -e at/.nv-meta ] || mv at/.nv-meta.old at/.nv-meta # as wan-train takes it
+        diff -r at/.nv-meta was/.nv-meta >/dev/null || diff -r at/.nv-meta new/.nv-meta >/dev/null || { echo "$k of $m" >&2; left=1000; }
+        wan-index -q at && wan-index -q --check at || { echo "$k of $m: not finished by a second run" >&2; left=1000; }
+    done
+    ok "$name: killed at $m points, it is the old index or the new" [ $left -eq 0 ]
+}
+if [ -e "$kill" ]; then
+    killed "again, divided anew" wan-index -q --split-ratio 1,1,1
+    rm -rf grown/.nv-meta.tmp; killed "without exchange" env KILL_NO_EXCHANGE=1 wan-index -q --split-ratio 1,1,1
+else
+    skip "kill points" "no $kill"; skip "kill points without exchange" "no $kill"
+fi
+for few in 2 5; do # two to five shards in three parts
+    rm -rf few; mkdir few; for i in $(seq 0 $((few - 1))); do cp plain/shard-rank00-00000$i.tar few/; done
+    ok "an empty part is warned about ($few shards)" sh -c 'wan-index -q few 2>err && grep -q "no shard for val: there are '$few' in all" err'
+done
+ok "but not one without a share" sh -c 'wan-index -q --split-ratio 1,0,0 few 2>err && [ ! -s err ]'
 
 # --check names every problem, exit 1
 broken() { # broken REGEX NAME COMMAND: damages a copy of ds
@@ -72,6 +120,10 @@ ok "DFM's shard brings no digests: ours show a flipped byte of its text" sh -c \
     'at=$(tar tRf f/*.tar | sed -n "s/^block \([0-9]*\): 000002.pickle/\1/p") &&
      cp -r f g && printf "\1" | dd of="$(echo g/*.tar)" bs=1 seek=$((at * 512 + 900)) conv=notrunc 2>/dev/null &&
      ! wan-index --check g 2>err && grep -q "parts are not what" err && wan-index --check f'
+broken 'index.sqlite: is not what' "a flip in index.sqlite" 'printf "\1" | dd of=.nv-meta/index.sqlite bs=1 seek=5000 conv=notrunc 2>/dev/null'
+broken 'index.uuid: is not what' "a flip in index.uuid" 'printf "g" | dd of=.nv-meta/index.uuid bs=1 conv=notrunc 2>/dev/null'
+broken 'index.sqlite: is missing' "no index.sqlite" 'rm .nv-meta/index.sqlite'
+broken 'samples.bin is missing' "no sizes" 'rm .nv-meta/samples.bin'
 broken 'info.json says 2' "a wrong count" 'sed -i "s/000003.tar\": 1/000003.tar\": 2/" .nv-meta/.info.json'
 broken 'idx' "a wrong offset" 'printf "\2\2" | dd of=shard-rank00-000001.tar.idx bs=1 conv=notrunc 2>/dev/null'
 broken 'index ends at' "an offset beyond all files" 'printf "\0\376\377\377\377\377\377\377" | dd of=shard-rank00-000001.tar.idx bs=1 seek=8 conv=notrunc 2>/dev/null'

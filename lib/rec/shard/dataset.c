@@ -149,13 +149,13 @@ static int open_split(wan_dataset *d, const char *dir, const char *name, const j
     if (!p)
         return wan_err("split.yaml has no part \"%s\"", name);
     d->shard = wan_calloc(p->shards.n + 1, sizeof *d->shard, "shards");
-    char *path = wan_path_join(dir, ".nv-meta/samples.bin");
+    char *meta = wan_info_meta(dir);
+    d->sizes_path = meta ? wan_path_join(meta, "samples.bin") : NULL;
+    free(meta);
     d->dir = strdup(dir);
-    int rc = !d->shard || !path ? -1
-             : !d->dir          ? wan_err("out of memory (dataset)")
-                                : wan_sizes_open(&d->sizes, path);
-    free(path);
-    WAN_TRY(rc);
+    WAN_TRY(!d->shard || !d->sizes_path ? -1
+            : !d->dir                   ? wan_err("out of memory (dataset)")
+                                        : wan_sizes_open(&d->sizes, d->sizes_path));
     for (size_t i = 0; i < p->shards.n; i++)
         WAN_TRY(add_shard(d, dir, p->shards.v[i], counts, s));
     wan_dataset_keep(d);
@@ -168,8 +168,9 @@ int wan_dataset_meta(json_t **counts, wan_split *s, const char *dir)
     *s = (wan_split){ 0 };
     if (!(*counts = wan_info_load(dir)))
         return -1;
-    char *yaml = wan_path_join(dir, ".nv-meta/split.yaml");
-    char *json = wan_path_join(dir, ".nv-meta/split.json");
+    char *meta = wan_info_meta(dir);
+    char *yaml = meta ? wan_path_join(meta, "split.yaml") : NULL;
+    char *json = meta ? wan_path_join(meta, "split.json") : NULL;
     int rc = !yaml || !json
                  ? -1
                  : wan_split_load(s, !wan_exists(yaml) && wan_exists(json) ? json : yaml);
@@ -177,6 +178,7 @@ int wan_dataset_meta(json_t **counts, wan_split *s, const char *dir)
         json_decref(*counts);
     free(yaml);
     free(json);
+    free(meta);
     return rc;
 }
 
@@ -228,6 +230,7 @@ void wan_dataset_close(wan_dataset **pd)
     wan_sizes_close(&d->sizes);
     free(d->shard);
     free(d->dir);
+    free(d->sizes_path);
     free(d);
     *pd = NULL;
 }

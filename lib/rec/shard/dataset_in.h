@@ -28,7 +28,7 @@ struct wan_dataset {
     size_t n_shards;
     int64_t count;
     char digest[65];
-    char *dir;
+    char *dir, *sizes_path;
     wan_sizes *sizes; /* or NULL */
     size_t measured;  /* shards that it did not know */
 };

@@ -120,8 +120,7 @@ void wan_dataset_keep(wan_dataset *d)
     wan_sizes_writer *w = NULL;
     if (!d->measured)
         return;
-    char *path = wan_path_join(d->dir, ".nv-meta/samples.bin");
-    int rc = path ? wan_sizes_writer_open(&w, path) : -1;
+    int rc = wan_sizes_writer_open(&w, d->sizes_path);
     if (rc == 0)
         rc = put_all(d, w);
     if (rc == 0)
@@ -131,5 +130,4 @@ void wan_dataset_keep(wan_dataset *d)
                  wan_err_text());
     wan_err_clear();
     wan_sizes_writer_abandon(&w);
-    free(path);
 }

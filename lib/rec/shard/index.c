@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * index.c - builds the side files: first every shard is read, then everything is written, the
- * .info.json that makes the folder a dataset last.
+ * index.c - builds the side files: every shard is read into a new index beside the old one, which
+ * takes its place when all are well.
  */
 #include "lib/rec/shard/index.h"
 
@@ -10,20 +10,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/base/file.h"
-#include "lib/base/json.h"
 #include "lib/base/rng.h"
 #include "lib/rec/shard/index_in.h"
-#include "lib/base/le.h"
 #include "lib/rec/shard/split.h"
 
 struct build {
     const char *dir;
     const wan_index_options *opt;
     wan_names names;
-    struct wan_index_shard *shard; /* [names.n] */
+    uint64_t *count; /* [names.n] samples */
     wan_split split;
     struct wan_index_scan scan;
 };
@@ -148,108 +145,13 @@ static int split_by_pattern(struct build *b)
     return rc;
 }
 
-static int write_idx(struct build *b, size_t i)
-{
-    const struct wan_index_shard *s = &b->shard[i];
-    char *tar = wan_path_join(b->dir, b->names.v[i]);
-    char *path = tar ? wan_malloc(strlen(tar) + 5, 1, "file name") : NULL;
-    uint8_t *data = path ? wan_malloc(s->n + 1, 8, "index") : NULL;
-    int rc = -1;
-    if (data) {
-        sprintf(path, "%s.idx", tar);
-        for (size_t k = 0; k <= s->n; k++)
-            wan_le_put64(data + 8 * k, s->offset[k]);
-        rc = wan_spew(path, data, 8 * (s->n + 1));
-    }
-    free(tar);
-    free(path);
-    free(data);
-    return rc;
-}
-
-static int write_sizes(struct build *b, const char *meta)
-{
-    wan_sizes_writer *w = NULL;
-    char *path = wan_path_join(meta, "samples.bin");
-    int rc = path ? wan_sizes_writer_open(&w, path) : -1;
-    free(path);
-    for (size_t i = 0; rc == 0 && i < b->names.n; i++) {
-        const struct wan_index_shard *x = &b->shard[i];
-        wan_sizes_shard s = {
-            .name = b->names.v[i], .n = x->n, .bytes = x->bytes, .offset = x->offset, .row = x->row
-        };
-        rc = wan_sizes_writer_put(w, &s);
-    }
-    if (rc == 0)
-        rc = wan_sizes_writer_finish(&w);
-    wan_sizes_writer_abandon(&w);
-    return rc;
-}
-
-static int spew(const char *meta, const char *name, const char *text)
-{
-    char *path = wan_path_join(meta, name);
-    int rc = path ? wan_spew(path, text, strlen(text)) : -1;
-    free(path);
-    return rc;
-}
-
 /* A UUID (version 8: own scheme) made of the digest of everything indexed. */
-static int write_uuid(struct build *b, const char *meta)
+static void make_uuid(struct build *b, char u[37])
 {
-    char h[65], u[37];
+    char h[65];
     wan_sha256_hex(&b->scan.digest, h);
-    snprintf(u, sizeof u, "%.8s-%.4s-8%.3s-%c%.3s-%.12s", h, h + 8, h + 13, "89ab"[h[16] % 4],
-             h + 17, h + 20);
-    return spew(meta, "index.uuid", u);
-}
-
-static int write_info(struct build *b, const char *meta)
-{
-    json_t *counts = wan_json_object(), *info = wan_json_object();
-    for (size_t i = 0; i < b->names.n; i++)
-        wan_json_put(&counts, b->names.v[i], json_integer((json_int_t)b->shard[i].n));
-    wan_json_put(&info, "shard_counts", counts);
-    char *path = wan_path_join(meta, ".info.json");
-    int rc = path ? wan_json_save(path, info, 2) : -1;
-    free(path);
-    json_decref(info);
-    return rc;
-}
-
-/* Energon before 7.0 reads .info.yaml alone, so one that is there must not stay behind. */
-static int refresh_old_info(struct build *b, const char *meta)
-{
-    char *path = wan_path_join(meta, ".info.yaml");
-    wan_out *o;
-    int rc = !path ? -1 : !wan_exists(path) ? 1 : wan_out_open(&o, path);
-    free(path);
-    if (rc)
-        return rc < 0 ? -1 : 0;
-    fputs("shard_counts:\n", wan_out_file(o));
-    for (size_t i = 0; i < b->names.n; i++) {
-        fputs("  ", wan_out_file(o));
-        wan_split_put_name(wan_out_file(o), b->names.v[i]);
-        fprintf(wan_out_file(o), ": %zu\n", b->shard[i].n);
-    }
-    return wan_out_finish(&o);
-}
-
-static int write_all(struct build *b, const char *meta)
-{
-    for (size_t i = 0; i < b->names.n; i++)
-        WAN_TRY(write_idx(b, i));
-    WAN_TRY(write_sizes(b, meta));
-    WAN_TRY(wan_index_db_finish(&b->scan.db));
-    WAN_TRY(write_uuid(b, meta));
-    char *split = wan_path_join(meta, "split.yaml");
-    int rc = split ? wan_split_save(&b->split, split) : -1;
-    free(split);
-    WAN_TRY(rc);
-    WAN_TRY(
-        spew(meta, "dataset.yaml", "__module__: megatron.energon\n__class__: CrudeWebdataset\n"));
-    WAN_TRY(refresh_old_info(b, meta));
-    return write_info(b, meta);
+    snprintf(u, 37, "%.8s-%.4s-8%.3s-%c%.3s-%.12s", h, h + 8, h + 13, "89ab"[h[16] % 4], h + 17,
+             h + 20);
 }
 
 static int by_text(const void *a, const void *b)
@@ -257,55 +159,88 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void fill_report(struct build *b, wan_index_report *rep)
+/* "train 8 shards 64 samples"; names the parts that were asked for and got nothing. */
+static void report_part(const struct build *b, wan_index_report *rep, size_t k, size_t *at)
 {
+    const struct wan_split_part *p = &b->split.part[k];
+    uint64_t samples = 0;
+    for (size_t j = 0; j < p->shards.n; j++) {
+        char **name = bsearch(&p->shards.v[j], b->names.v, b->names.n, sizeof(char *),
+                              by_text); /* the names are sorted */
+        samples += name ? b->count[name - b->names.v] : 0;
+    }
+    if (*at < sizeof rep->lines)
+        *at += (size_t)snprintf(rep->lines + *at, sizeof rep->lines - *at,
+                                "%s%s %zu shard%s %" PRIu64 " sample%s", k ? ", " : "", p->name,
+                                p->shards.n, p->shards.n == 1 ? "" : "s", samples,
+                                samples == 1 ? "" : "s");
+    size_t n = strlen(rep->empty);
+    if (!p->shards.n && (b->opt->n_parts || b->opt->weight[k]))
+        snprintf(rep->empty + n, sizeof rep->empty - n, "%s%s", n ? ", " : "", p->name);
+}
+
+static void fill_report(const struct build *b, wan_index_report *rep)
+{
+    size_t at = 0;
     rep->shards = b->names.n;
     rep->bytes = b->scan.bytes;
     rep->ignored = b->scan.ignored;
     rep->incomplete = b->scan.incomplete;
     rep->unreadable = b->scan.unreadable;
+    rep->reused = b->scan.reused;
     snprintf(rep->why, sizeof rep->why, "%s", b->scan.why ? b->scan.why : "");
-    size_t at = 0;
-    for (size_t k = 0; k < b->split.n && at < sizeof rep->lines; k++) {
-        const struct wan_split_part *p = &b->split.part[k];
-        uint64_t samples = 0;
-        for (size_t j = 0; j < p->shards.n; j++) {
-            char **at_name = bsearch(&p->shards.v[j], b->names.v, b->names.n, sizeof(char *),
-                                     by_text); /* the names are sorted */
-            samples += at_name ? b->shard[at_name - b->names.v].n : 0;
-        }
-        at += (size_t)snprintf(rep->lines + at, sizeof rep->lines - at,
-                               "%s%s %zu shard%s %" PRIu64 " sample%s", k ? ", " : "", p->name,
-                               p->shards.n, p->shards.n == 1 ? "" : "s", samples,
-                               samples == 1 ? "" : "s");
-    }
+    for (size_t k = 0; k < b->split.n; k++)
+        report_part(b, rep, k, &at);
     for (size_t i = 0; i < b->names.n; i++)
-        rep->samples += b->shard[i].n;
+        rep->samples += b->count[i];
+}
+
+/* Reads a shard, or takes what the old index says of it, into the new index. */
+static int add_shard(struct build *b, wan_index_write *w, wan_index_old *old, size_t i)
+{
+    struct wan_index_shard s;
+    const char *name = b->names.v[i];
+    int rc = wan_index_scan_old(&b->scan, &s, old, name, i);
+    if (rc == 0)
+        rc = wan_index_scan_shard(&b->scan, &s, b->dir, name, i);
+    if (rc >= 0)
+        rc = wan_index_write_shard(w, name, &s);
+    b->count[i] = s.n;
+    wan_index_shard_clear(&s);
+    return rc;
+}
+
+static int add_shards(struct build *b, wan_index_write *w)
+{
+    wan_index_old *old = NULL;
+    int rc = b->opt->reread ? 0 : wan_index_old_open(&old, b->dir);
+    for (size_t i = 0; rc == 0 && i < b->names.n; i++) {
+        if (b->opt->progress)
+            b->opt->progress(i, b->names.n);
+        rc = add_shard(b, w, old, i);
+    }
+    wan_index_old_close(&old);
+    return rc;
 }
 
 static int build(struct build *b, wan_index_report *rep)
 {
+    char id[37];
+    wan_index_write *w = NULL;
     WAN_TRY(list_shards(b, rep));
     WAN_TRY(b->opt->n_parts ? split_by_pattern(b) : split_by_weight(b));
-    b->shard = wan_calloc(b->names.n, sizeof *b->shard, "index");
-    char *meta = wan_path_join(b->dir, ".nv-meta"), *db = NULL;
-    int rc = b->shard && meta ? wan_mkdirs(meta) : -1;
+    b->count = wan_calloc(b->names.n, sizeof *b->count, "index");
+    int rc = b->count ? wan_index_write_open(&w, &b->scan.db, b->dir) : -1;
     if (rc == 0)
-        rc = (db = wan_path_join(meta, "index.sqlite")) ? wan_index_db_open(&b->scan.db, db) : -1;
-    for (size_t i = 0; rc == 0 && i < b->names.n; i++) {
-        if (b->opt->progress)
-            b->opt->progress(i, b->names.n);
-        rc = wan_index_scan_shard(&b->scan, &b->shard[i], b->dir, b->names.v[i], i);
+        rc = add_shards(b, w);
+    if (rc == 0) {
+        make_uuid(b, id);
+        rc = wan_index_write_finish(&w, &b->scan.db, &b->split, id);
     }
-    if (rc == 0)
-        rc = write_all(b, meta);
-    wan_index_db_abandon(&b->scan.db);
-    if (rc < 0 && meta)
-        rmdir(meta); /* goes only if this run made it: then it is empty */
+    wan_index_db_close(&b->scan.db);
+    wan_index_write_abandon(&w);
     if (rc == 0)
         fill_report(b, rep);
-    free(db);
-    free(meta);
     return rc;
 }
 
@@ -315,9 +250,7 @@ int wan_index_build(wan_index_report *rep, const char *dir, const wan_index_opti
     memset(rep, 0, sizeof *rep);
     wan_sha256_init(&b.scan.digest);
     int rc = build(&b, rep);
-    for (size_t i = 0; b.shard && i < b.names.n; i++)
-        wan_index_shard_clear(&b.shard[i]);
-    free(b.shard);
+    free(b.count);
     wan_index_scan_clear(&b.scan);
     wan_split_clear(&b.split);
     wan_names_clear(&b.names);

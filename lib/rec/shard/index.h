@@ -19,6 +19,7 @@ typedef struct wan_index_options {
     const char *const *parts; /* "NAME:PATTERN", n_parts > 0: instead of the weights */
     size_t n_parts;
     const char *exclude; /* POSIX extended expression: matching shards are left out, or NULL */
+    int reread;          /* also shards that the index that is there knows */
     int shuffle;         /* shuffle shards (seed 42) before they are divided */
     void (*progress)(size_t done, size_t all); /* or NULL */
 } wan_index_options;
@@ -29,12 +30,15 @@ typedef struct wan_index_report {
     uint64_t ignored;    /* members that belong to no sample */
     uint64_t incomplete; /* samples without one of json, pth, pickle */
     uint64_t unreadable; /* complete ones whose sizes cannot be told */
+    uint64_t reused;     /* shards that had not changed since they were indexed */
+    char empty[256];     /* "val, test": parts asked for that got no shard */
     char why[512];       /* of the first of them */
     char lines[512];     /* "train 8 shards 64 samples, ..." */
 } wan_index_report;
 
-/* Reads all shards below dir first; nothing is written when one of them is bad, a key occurs
- * twice, or a shard would belong to no part. */
+/* Reads the shards below dir that have changed since they were indexed.  Nothing that is there
+ * changes when one of them is bad, a key occurs twice, or a shard would belong to no part; and else
+ * all of .nv-meta at once, when everything is on disk. */
 int wan_index_build(wan_index_report *rep, const char *dir, const wan_index_options *opt)
     WAN_MUST_CHECK;
 

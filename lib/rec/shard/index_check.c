@@ -10,6 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/rec/shard/dataset_in.h"
 #include "lib/rec/shard/index_in.h"
+#include "lib/rec/shard/info.h"
 #include "lib/rec/shard/samplemap.h"
 
 struct check {
@@ -92,6 +93,8 @@ static void check_sizes(struct check *c, const char *name, const struct wan_inde
         tell(c, "%s: samples.bin knows another shard of this name", name);
         return;
     }
+    if (t.other != s->other)
+        tell(c, "%s: provenance, or another member that belongs to no sample, has changed", name);
     for (size_t i = 0; i < s->n; i++) {
         const wan_sizes_row *is = &s->row[i], *was = &t.row[i];
         if (is->json != was->json || is->rest != was->rest)
@@ -160,7 +163,7 @@ static void check_payload(struct check *c, const char *name, const char *path)
 
 static void check_shard(struct check *c, const char *name, size_t number)
 {
-    struct wan_index_shard s = { 0, 0, NULL, NULL };
+    struct wan_index_shard s = { 0 };
     char *path = wan_path_join(c->dir, name);
     check_membership(c, name);
     if (!path || wan_index_scan_shard(&c->scan, &s, c->dir, name, number) < 0) {
@@ -213,6 +216,35 @@ static int check_all(struct check *c)
     return 0;
 }
 
+static void tell_one(void *c, const char *sentence)
+{
+    tell(c, "%s", sentence);
+}
+
+static void note(void *c, const char *sentence)
+{
+    ((struct check *)c)->problem(sentence);
+}
+
+/* The files of .nv-meta among themselves; a folder that Energon made has no manifest. */
+static int check_meta(struct check *c)
+{
+    char *meta = wan_info_meta(c->dir);
+    char *bin = meta ? wan_path_join(meta, "samples.bin") : NULL;
+    char *manifest = meta ? wan_path_join(meta, WAN_INDEX_MANIFEST) : NULL;
+    int rc = bin && manifest ? 0 : -1;
+    if (rc == 0 && wan_sizes_open(&c->sizes, bin) < 0)
+        tell(c, "%s", wan_err_text());
+    if (rc == 0 && !c->sizes && wan_exists(manifest))
+        tell(c, "samples.bin is missing");
+    if (rc == 0 && wan_exists(manifest) && wan_index_write_check(meta, tell_one, note, c) < 0)
+        tell(c, "%s", wan_err_text());
+    free(manifest);
+    free(bin);
+    free(meta);
+    return rc;
+}
+
 int64_t wan_index_check(wan_index_report *rep, const char *dir, void (*problem)(const char *),
                         void (*progress)(size_t, size_t))
 {
@@ -224,13 +256,9 @@ int64_t wan_index_check(wan_index_report *rep, const char *dir, void (*problem)(
     wan_sha256_init(&c.scan.digest);
     WAN_TRY(wan_dataset_meta(&counts, &c.split, dir));
     c.counts = counts;
-    char *path = wan_path_join(dir, ".nv-meta/samples.bin");
-    int rc = path ? wan_sizes_open(&c.sizes, path) : -1;
-    free(path);
-    if (rc < 0 && path) {
-        tell(&c, "%s", wan_err_text());
-        rc = 0;
-    }
+    int rc = check_meta(&c);
+    if (rc == 0)
+        rc = wan_index_db_open(&c.scan.db, NULL);
     if (rc == 0)
         rc = check_all(&c);
     json_decref(counts);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * index_db.c - index.sqlite, for energon mount and random access (wan-data(7), Sqlite).
+ * index_db.c - index.sqlite, for energon mount and random access (wan-data(7), Sqlite).  Its
+ * unique keys also tell whether a key occurs twice, in memory that does not grow.
  */
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -12,12 +13,12 @@
 struct wan_index_db {
     sqlite3 *db;
     sqlite3_stmt *sample, *part;
-    wan_out *out; /* holds and renames the temporary file; sqlite writes it */
+    char *path; /* for messages */
 };
 
 static int db_err(const wan_index_db *d)
 {
-    return wan_err("%s: %s", wan_out_name(d->out), d->db ? sqlite3_errmsg(d->db) : "no memory");
+    return wan_err("%s: %s", d->path, d->db ? sqlite3_errmsg(d->db) : "out of memory");
 }
 
 static int run(wan_index_db *d, const char *sql)
@@ -32,15 +33,11 @@ static int prepare(wan_index_db *d, sqlite3_stmt **s, const char *sql)
 
 static int create(wan_index_db *d, const char *path)
 {
-    char *tmp = wan_malloc(strlen(path) + 5, 1, "file name");
-    if (!tmp)
-        return -1;
-    sprintf(tmp, "%s.tmp", path); /* the name wan_out_open has made */
-    int rc = sqlite3_open_v2(tmp, &d->db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK ? 0 : db_err(d);
-    free(tmp);
-    WAN_TRY(rc);
+    if (sqlite3_open_v2(path ? path : "", &d->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                        NULL) != SQLITE_OK)
+        return db_err(d);
     WAN_TRY(run(d, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA page_size=4096;"
-                   "BEGIN;"
+                   "PRAGMA cache_size=-65536; BEGIN;"
                    "CREATE TABLE samples (tar_file_id INTEGER NOT NULL, sample_key TEXT NOT NULL "
                    "UNIQUE, sample_index INTEGER NOT NULL, byte_offset INTEGER, "
                    "byte_size INTEGER);"
@@ -48,7 +45,7 @@ static int create(wan_index_db *d, const char *path)
                    "NOT NULL, part_name TEXT NOT NULL, content_byte_offset INTEGER NOT NULL, "
                    "content_byte_size INTEGER NOT NULL);"));
     WAN_TRY(prepare(d, &d->sample, "INSERT INTO samples VALUES (?,?,?,?,?)"));
-    return prepare(d, &d->part, "INSERT INTO sample_parts VALUES (?,?,?,?,?)");
+    return path ? prepare(d, &d->part, "INSERT INTO sample_parts VALUES (?,?,?,?,?)") : 0;
 }
 
 int wan_index_db_open(wan_index_db **out, const char *path)
@@ -57,45 +54,62 @@ int wan_index_db_open(wan_index_db **out, const char *path)
     *out = NULL;
     if (!d)
         return -1;
-    if (wan_out_open(&d->out, path) < 0 || create(d, path) < 0) {
-        wan_index_db_abandon(&d);
+    d->path = strdup(path ? path : "temporary database");
+    if (!d->path || create(d, path) < 0) {
+        if (!d->path)
+            wan_err("out of memory (index.sqlite)");
+        wan_index_db_close(&d);
         return -1;
     }
     *out = d;
     return 0;
 }
 
+/* 1, or 0 for a key that is there. */
 static int step(wan_index_db *d, sqlite3_stmt *s)
 {
-    int rc = sqlite3_step(s) == SQLITE_DONE ? 0 : db_err(d);
+    int rc = sqlite3_step(s);
+    rc = rc == SQLITE_DONE                                             ? 1
+         : sqlite3_extended_errcode(d->db) == SQLITE_CONSTRAINT_UNIQUE ? 0
+                                                                       : db_err(d);
     sqlite3_reset(s);
     return rc;
+}
+
+static int bind_text(wan_index_db *d, sqlite3_stmt *s, int i, const char *text)
+{
+    return sqlite3_bind_text(s, i, text, -1, SQLITE_STATIC) == SQLITE_OK ? 0 : db_err(d);
 }
 
 int wan_index_db_add(wan_index_db *d, size_t shard, size_t number, const wan_shard_sample *s)
 {
     sqlite3_bind_int64(d->sample, 1, (sqlite3_int64)shard);
-    sqlite3_bind_text(d->sample, 2, s->key, -1, SQLITE_TRANSIENT);
+    WAN_TRY(bind_text(d, d->sample, 2, s->key));
     sqlite3_bind_int64(d->sample, 3, (sqlite3_int64)number);
     sqlite3_bind_int64(d->sample, 4, (sqlite3_int64)s->begin);
     sqlite3_bind_int64(d->sample, 5, (sqlite3_int64)(s->end - s->begin));
-    WAN_TRY(step(d, d->sample));
-    for (int i = 0; i < s->n; i++) {
+    int rc = step(d, d->sample);
+    if (rc <= 0)
+        return rc;
+    for (int i = 0; d->part && i < s->n; i++) {
         sqlite3_bind_int64(d->part, 1, (sqlite3_int64)shard);
         sqlite3_bind_int64(d->part, 2, (sqlite3_int64)number);
-        sqlite3_bind_text(d->part, 3, s->part[i].name, -1, SQLITE_TRANSIENT);
+        WAN_TRY(bind_text(d, d->part, 3, s->part[i].name));
         sqlite3_bind_int64(d->part, 4, (sqlite3_int64)s->part[i].at);
         sqlite3_bind_int64(d->part, 5, (sqlite3_int64)s->part[i].size);
         WAN_TRY(step(d, d->part));
     }
-    return 0;
+    return 1;
 }
 
-static void close_db(wan_index_db *d)
+static int close_db(wan_index_db *d)
 {
     sqlite3_finalize(d->sample);
     sqlite3_finalize(d->part);
-    sqlite3_close(d->db);
+    int rc = sqlite3_close(d->db) == SQLITE_OK ? 0 : db_err(d);
+    free(d->path);
+    free(d);
+    return rc;
 }
 
 int wan_index_db_finish(wan_index_db **pd)
@@ -107,22 +121,13 @@ int wan_index_db_finish(wan_index_db **pd)
                     "CREATE INDEX idx_sample_parts_full ON sample_parts(tar_file_id, sample_index, "
                     "part_name, content_byte_offset, content_byte_size);"
                     "COMMIT;");
-    close_db(d);
-    if (rc == 0)
-        rc = wan_out_finish(&d->out);
-    wan_out_discard(&d->out);
-    free(d);
     *pd = NULL;
-    return rc;
+    return close_db(d) < 0 ? -1 : rc;
 }
 
-void wan_index_db_abandon(wan_index_db **pd)
+void wan_index_db_close(wan_index_db **pd)
 {
-    wan_index_db *d = *pd;
-    if (!d)
-        return;
-    close_db(d);
-    wan_out_discard(&d->out);
-    free(d);
+    if (*pd)
+        close_db(*pd);
     *pd = NULL;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * index_scan.c - one pass over the headers of a shard.
+ * index_scan.c - one pass over the headers of a shard, or over what the old index says of it.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/rec/shard/index_in.h"
 
@@ -26,18 +27,20 @@ static int grow(struct wan_index_shard *out, size_t *cap, size_t i)
     return 0;
 }
 
+static int is_whole(const wan_shard_sample *s)
+{
+    return wan_shard_find(s, "json") && wan_shard_find(s, "pth") && wan_shard_find(s, "pickle");
+}
+
 /* The sample's sizes; one that has none is counted, and the first named. */
 static int measure(struct wan_index_scan *scan, wan_sizes_row *row, const wan_shard_sample *s,
                    const wan_shard_map *m, const char *name)
 {
-    int whole =
-        wan_shard_find(s, "json") && wan_shard_find(s, "pth") && wan_shard_find(s, "pickle");
-    scan->incomplete += !whole;
     if (wan_measure_row(row, s, m) == 0)
         return 0;
     if (wan_err_memory())
         return -1;
-    if (!whole)
+    if (!is_whole(s))
         return 0;
     scan->unreadable++;
     wan_err_prefix("%s: sample %s", name, s->key);
@@ -49,13 +52,26 @@ static int measure(struct wan_index_scan *scan, wan_sizes_row *row, const wan_sh
 static int add_sample(struct wan_index_scan *scan, const wan_shard_sample *s, const char *name,
                       size_t shard, size_t number)
 {
-    int rc = wan_keyset_add(&scan->keys, s->key);
+    int rc = wan_index_db_add(scan->db, shard, number, s);
     if (rc == 0)
         return wan_err("%s: sample %s: this key occurs twice in the dataset", name, s->key);
     WAN_TRY(rc);
     wan_sha256_add(&scan->digest, s->key, strlen(s->key) + 1);
     wan_sha256_add(&scan->digest, &s->begin, sizeof s->begin);
-    return scan->db ? wan_index_db_add(scan->db, shard, number, s) : 0;
+    scan->incomplete += !is_whole(s);
+    return 0;
+}
+
+struct other {
+    const wan_shard_map *m;
+    uint32_t crc;
+};
+
+static void add_other(void *arg, uint64_t at, uint64_t size)
+{
+    struct other *o = arg;
+    if (at <= o->m->size && size <= o->m->size - at)
+        o->crc = wan_crc32c(o->crc, o->m->data + at, size);
 }
 
 static int scan_samples(struct wan_index_scan *scan, struct wan_index_shard *out,
@@ -63,7 +79,9 @@ static int scan_samples(struct wan_index_scan *scan, struct wan_index_shard *out
 {
     size_t cap = 0;
     wan_shard_sample s;
+    struct other other = { m, 0 };
     int rc;
+    wan_shard_reader_on_other(r, add_other, &other);
     while ((rc = wan_shard_reader_next(r, &s)) == 1) {
         WAN_TRY(grow(out, &cap, out->n));
         out->offset[out->n] = s.begin;
@@ -75,11 +93,18 @@ static int scan_samples(struct wan_index_scan *scan, struct wan_index_shard *out
     WAN_TRY(rc);
     if (!out->n)
         return wan_err("%s: no samples", name);
-    uint64_t end = out->offset[out->n];
-    scan->bytes += end;
-    scan->ignored += wan_shard_reader_ignored(r);
-    wan_sha256_add(&scan->digest, &end, sizeof end);
+    out->ignored = wan_shard_reader_ignored(r);
+    out->other = other.crc;
     return 0;
+}
+
+/* What the whole dataset is told of a shard. */
+static void add_totals(struct wan_index_scan *scan, const struct wan_index_shard *s)
+{
+    uint64_t end = s->offset[s->n];
+    scan->bytes += end;
+    scan->ignored += s->ignored;
+    wan_sha256_add(&scan->digest, &end, sizeof end);
 }
 
 int wan_index_scan_shard(struct wan_index_scan *scan, struct wan_index_shard *out, const char *dir,
@@ -87,7 +112,7 @@ int wan_index_scan_shard(struct wan_index_scan *scan, struct wan_index_shard *ou
 {
     wan_shard_reader *r;
     wan_shard_map m;
-    *out = (struct wan_index_shard){ 0, 0, NULL, NULL };
+    *out = (struct wan_index_shard){ 0 };
     char *path = wan_path_join(dir, name);
     if (!path)
         return -1;
@@ -100,21 +125,50 @@ int wan_index_scan_shard(struct wan_index_scan *scan, struct wan_index_shard *ou
         rc = scan_samples(scan, out, r, &m, path, number);
         wan_shard_reader_close(&r);
     }
+    if (rc == 0)
+        add_totals(scan, out);
     wan_measure_unmap(&m);
     free(path);
     return rc;
+}
+
+/* The keys and parts of sample i of the old index, handed on as if it had been read. */
+struct taking {
+    struct wan_index_scan *scan;
+    const char *name;
+    size_t number;
+};
+
+static int take_sample(void *arg, const wan_shard_sample *s, size_t i)
+{
+    struct taking *t = arg;
+    return add_sample(t->scan, s, t->name, t->number, i);
+}
+
+int wan_index_scan_old(struct wan_index_scan *scan, struct wan_index_shard *out, wan_index_old *old,
+                       const char *name, size_t number)
+{
+    struct taking t = { scan, name, number };
+    int rc = wan_index_old_find(old, out, name);
+    if (rc <= 0)
+        return rc;
+    wan_sha256_add(&scan->digest, name, strlen(name) + 1);
+    WAN_TRY(wan_index_old_samples(old, name, out, take_sample, &t));
+    add_totals(scan, out);
+    scan->reused++;
+    return 1;
 }
 
 void wan_index_shard_clear(struct wan_index_shard *s)
 {
     free(s->offset);
     free(s->row);
-    *s = (struct wan_index_shard){ 0, 0, NULL, NULL };
+    *s = (struct wan_index_shard){ 0 };
 }
 
 void wan_index_scan_clear(struct wan_index_scan *scan)
 {
-    wan_keyset_clear(&scan->keys);
+    wan_index_db_close(&scan->db);
     free(scan->why);
     scan->why = NULL;
 }

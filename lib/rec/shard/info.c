@@ -112,10 +112,19 @@ static int check(const json_t *counts, const char *path)
     return 0;
 }
 
+char *wan_info_meta(const char *dir)
+{
+    char *meta = wan_path_join(dir, ".nv-meta"), *old = wan_path_join(dir, ".nv-meta.old");
+    int aside = meta && old && !wan_exists(meta) && wan_exists(old);
+    free(aside ? meta : old);
+    return aside ? old : meta;
+}
+
 json_t *wan_info_load(const char *dir)
 {
-    char *json = wan_path_join(dir, ".nv-meta/.info.json");
-    char *yaml = wan_path_join(dir, ".nv-meta/.info.yaml");
+    char *meta = wan_info_meta(dir);
+    char *json = meta ? wan_path_join(meta, ".info.json") : NULL;
+    char *yaml = meta ? wan_path_join(meta, ".info.yaml") : NULL;
     json_t *counts = NULL;
     int old = json && yaml && !wan_exists(json);
     if (old && !wan_exists(yaml))
@@ -128,5 +137,6 @@ json_t *wan_info_load(const char *dir)
     }
     free(json);
     free(yaml);
+    free(meta);
     return counts;
 }

@@ -79,6 +79,9 @@ int wan_shard_reader_next(wan_shard_reader *r, wan_shard_sample *s) WAN_MUST_CHE
 uint64_t wan_shard_reader_ignored(const wan_shard_reader *r);
 /* Text of the last provenance member in front of the sample last returned, or NULL. */
 const char *wan_shard_reader_provenance(const wan_shard_reader *r);
+/* fn gets place and size of every payload that belongs to no sample, in file order. */
+void wan_shard_reader_on_other(wan_shard_reader *r, void (*fn)(void *, uint64_t, uint64_t),
+                               void *arg);
 void wan_shard_reader_close(wan_shard_reader **r);
 
 /* Splits a member name; 1 sample member, 0 to be ignored, -1 unsafe name (error recorded). */

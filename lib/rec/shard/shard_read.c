@@ -41,6 +41,8 @@ struct wan_shard_reader {
     uint64_t ahead_at;
     int eof;
     uint64_t ignored, end;
+    void (*on_other)(void *, uint64_t, uint64_t);
+    void *other_arg;
     char *provenance, *provenance_ahead; /* of this sample; read since, NULL: the same */
 };
 
@@ -261,6 +263,9 @@ static int next_member(wan_shard_reader *r)
             return wan_err_prefix("%s", r->path);
         if (rc == 0) {
             r->ignored += strncmp(name, "__", 2) != 0;
+            if (r->on_other)
+                r->on_other(r->other_arg, r->base + (uint64_t)archive_filter_bytes(r->tar, 0),
+                            (uint64_t)archive_entry_size(e));
             WAN_TRY(read_provenance(r, e, name));
             continue;
         }
@@ -340,6 +345,13 @@ int wan_shard_reader_next(wan_shard_reader *r, wan_shard_sample *s)
 uint64_t wan_shard_reader_ignored(const wan_shard_reader *r)
 {
     return r->ignored;
+}
+
+void wan_shard_reader_on_other(wan_shard_reader *r, void (*fn)(void *, uint64_t, uint64_t),
+                               void *arg)
+{
+    r->on_other = fn;
+    r->other_arg = arg;
 }
 
 const char *wan_shard_reader_provenance(const wan_shard_reader *r)

@@ -38,20 +38,19 @@ static int check_layout(wan_sizes *t)
     memcpy(&h, t->map, sizeof h);
     if (memcmp(h.magic, WAN_SIZES_MAGIC, 8))
         return wan_err("%s: is something else than an index of sizes", t->path);
-    if (h.version != WAN_SIZES_VERSION)
-        return wan_err("%s: written by another version (format %" PRIu32 "); run wan-index again",
-                       t->path, h.version);
     uint32_t crc = h.crc;
     h.crc = 0;
     if (wan_crc32c(0, &h, sizeof h) != crc)
         return damaged(t, "the header");
+    t->head = (const struct wan_sizes_header *)t->map;
+    if (h.version != WAN_SIZES_VERSION)
+        return 0;
     if (h.end != t->size || h.table < sizeof h || h.table % 8 || h.table > h.end ||
         h.shards > (h.end - h.table) / sizeof(struct wan_sizes_entry) ||
         h.names != h.table + h.shards * sizeof(struct wan_sizes_entry))
         return damaged(t, "the header");
     if (wan_crc32c(0, t->map + h.table, h.end - h.table) != h.tail_crc)
         return damaged(t, "the table");
-    t->head = (const struct wan_sizes_header *)t->map;
     t->entry = (const struct wan_sizes_entry *)(t->map + h.table);
     t->name = (const char *)(t->map + h.names);
     uint64_t names = h.end - h.names, row = sizeof(uint64_t) + sizeof(wan_sizes_row);
@@ -88,12 +87,10 @@ int wan_sizes_open(wan_sizes **out, const char *path)
         t->size = (uint64_t)st.st_size;
         rc = check_layout(t);
     }
-    if (rc < 0) {
+    if (rc < 0 || t->head->version != WAN_SIZES_VERSION)
         wan_sizes_close(&t);
-        return -1;
-    }
     *out = t;
-    return 0;
+    return rc;
 }
 
 uint64_t wan_sizes_count(const wan_sizes *t)
@@ -109,6 +106,8 @@ int wan_sizes_at(const wan_sizes *t, uint64_t i, wan_sizes_shard *s)
     *s = (wan_sizes_shard){ .name = t->name + e->name,
                             .n = e->n,
                             .bytes = e->bytes,
+                            .ignored = e->ignored,
+                            .other = e->other,
                             .offset = (const uint64_t *)block,
                             .row = (const wan_sizes_row *)(block + offsets) };
     memcpy(s->digest, e->digest, sizeof s->digest);

@@ -8,7 +8,7 @@
  *     header   64 bytes: magic, version, counts, place of the table, CRC32C of table and header
  *     blocks   for each shard: offsets u64 [n + 1] as in NAME.tar.idx, then rows [n]
  *     table    for each shard, sorted by name: place and CRC32C of its block, n, bytes of the tar,
- *              SHA-256 of the offsets, place of its name
+ *              members that belong to no sample, SHA-256 of the offsets, place of its name
  *     names    one after the other, each with a NUL
  *
  * A block counts only for a shard of that name, size and number of samples; what else there is on
@@ -33,6 +33,8 @@ typedef struct wan_sizes_row {
 typedef struct wan_sizes_shard {
     const char *name;
     uint64_t n, bytes;        /* samples; size of the tar */
+    uint64_t ignored;         /* members passed over */
+    uint32_t other;           /* CRC32C of the payloads that belong to no sample */
     const uint64_t *offset;   /* [n + 1] */
     const wan_sizes_row *row; /* [n] */
     uint8_t digest[32];       /* SHA-256 of the offsets; set by the writer */
@@ -40,7 +42,7 @@ typedef struct wan_sizes_shard {
 
 typedef struct wan_sizes wan_sizes;
 
-/* *out is NULL, without an error, when there is no such file. */
+/* *out is NULL, without an error, when there is no such file, or one of another version. */
 int wan_sizes_open(wan_sizes **out, const char *path) WAN_MUST_CHECK;
 uint64_t wan_sizes_count(const wan_sizes *t); /* shards */
 /* Shard i in the order of the names; its block is checked.  Pointers last as long as t. */

@@ -8,7 +8,7 @@
 #include "lib/rec/shard/sizes.h"
 
 #define WAN_SIZES_MAGIC "\x89WANSIZ\n"
-enum { WAN_SIZES_VERSION = 1 };
+enum { WAN_SIZES_VERSION = 2 };
 
 struct wan_sizes_header {
     char magic[8];
@@ -19,12 +19,13 @@ struct wan_sizes_header {
 
 struct wan_sizes_entry {
     uint64_t at, n, bytes, name; /* name: offset below header.names */
-    uint32_t crc, zero;
+    uint64_t ignored;
+    uint32_t crc, other;
     uint8_t digest[32];
 };
 
 _Static_assert(sizeof(struct wan_sizes_header) == 64, "header");
-_Static_assert(sizeof(struct wan_sizes_entry) == 72, "entry");
+_Static_assert(sizeof(struct wan_sizes_entry) == 80, "entry");
 _Static_assert(sizeof(wan_sizes_row) == 32, "row");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "samples.bin is mapped as it is");
 

@@ -79,6 +79,8 @@ int wan_sizes_writer_put(wan_sizes_writer *w, const wan_sizes_shard *s)
     l->e.at = w->at;
     l->e.n = s->n;
     l->e.bytes = s->bytes;
+    l->e.ignored = s->ignored;
+    l->e.other = s->other;
     l->e.crc = wan_crc32c(wan_crc32c(0, s->offset, offsets), s->row, rows);
     wan_sha256_init(&h);
     wan_sha256_add(&h, s->offset, offsets);
