@@ -3,8 +3,8 @@
  * rope.h - rotary embedding of tokens that lie on a grid of frames, rows and columns.
  *
  * The columns of a head are divided among the three axes, in this order.  Pair j of an axis of w
- * columns turns by the angle p * theta^(-2j/w), p the token's position on that axis (wan-model(7)).
- * The table is small and made once; a token brings only its three positions.
+ * columns turns by the angle p * theta^(-2j/w), p the token's position on that axis (wan-model(7),
+ * Rotary embedding).  The table is small and made once; a token brings only its three positions.
  */
 #ifndef WAN_KERNELS_ROPE_H
 #define WAN_KERNELS_ROPE_H

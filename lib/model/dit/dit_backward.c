@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * dit_backward.c - gradients of the DiT (wan-model(7)), part by part from the end.
+ * dit_backward.c - gradients of the DiT (wan-model(7), DiT forward), part by part from the end.
  *
  * a->dx is the gradient of the residual stream; every branch adds to it.  a->dmod collects the
  * gradient of the block's modulation rows, a->dsc that of silu(cond) over all blocks.

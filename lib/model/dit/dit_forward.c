@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * dit_forward.c - the DiT forward (wan-model(7)), part by part, and pieces of a block again for
- * recompute.
+ * dit_forward.c - the DiT forward (wan-model(7), DiT forward), part by part, and pieces of a block
+ * again for recompute.
  */
 #include "lib/model/dit/dit_priv.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net_backward.c - gradients of the WAN transformer (wan-model(7)), part by part from the end.
+ * net_backward.c - gradients of the WAN transformer (wan-model(7), Backward), part by part from
+ * the end.
  *
  * a->dx is the gradient of the residual stream; every branch adds to it.  a->dmod collects the
  * gradient of the block's modulation rows, a->de0 that of e0 over all blocks, a->dctx that of the

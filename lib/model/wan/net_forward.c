@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net_forward.c - the WAN transformer forward (wan-model(7)), part by part, and pieces of a block
- * again for recompute.
+ * net_forward.c - the WAN transformer forward (wan-model(7), Transformer), part by part, and
+ * pieces of a block again for recompute.
  */
 #include "lib/model/wan/net_priv.h"
 

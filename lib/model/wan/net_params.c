@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * net_params.c - the WAN transformer's parameters: their table under both namings, what each is, and
- * where a part finds its own.  Initial values are the official code's (wan-model(7)): Xavier-uniform
- * dense layers, N(0, 0.02^2) text and time embeddings, N(0, 1/D) modulation tables, zero head.
+ * where a part finds its own.  Initial values are the official code's (wan-model(7), Initialisation):
+ * Xavier-uniform dense layers, N(0, 0.02^2) text and time embeddings, N(0, 1/D) modulation tables,
+ * zero head.
  */
 #include <stdio.h>
 #include <string.h>
