@@ -21,7 +21,8 @@ static int is_plain(const char *text)
     for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
         if (!strcasecmp(text, taken[i]))
             return 0;
-    return *text && *text != '-' && strspn(text, letters) == strlen(text);
+    int number = strchr("0123456789.-", *text) != NULL; /* may be one, for another reader */
+    return !number && strspn(text, letters) == strlen(text);
 }
 
 static int is_utf8(const char *s)
