@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -296,6 +297,16 @@ static int start(void)
     return close_stdout() == WAN_EXIT_DONE ? WAN_EXIT_USAGE : WAN_EXIT_FAILED;
 }
 
+/* Another thread than the one that trains: nothing is cleaned up, leftovers of a save are swept by the
+ * next run. */
+static void lost(const char *why, int end)
+{
+    if (why)
+        wan_warn("%s", why);
+    if (end)
+        _exit(WAN_EXIT_FAILED);
+}
+
 int main(int argc, char **argv)
 {
     wan_config *c;
@@ -321,6 +332,7 @@ int main(int argc, char **argv)
     if (wan_comm_open(&comm, o.transport, (double)c->v.dead_seconds,
                       60.0 * (double)c->v.timeout_minutes) < 0)
         wan_die();
+    wan_comm_on_lost(comm, lost);
     compare(comm, c);
     derive_batch(c, comm);
     if (o.print_config && !o.plan && !o.dry_run) {

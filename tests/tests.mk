@@ -20,6 +20,11 @@ $(PRELOAD): %.so: %.o
 	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL)) -ldl
 tests: $(PRELOAD)
 
+check-faults: tools tests ## FAULTS=100 random faults of 2 to 8 ranks: killed, stopped, slowed, other build
+	@FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),1) PLAN=none BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) MPI=$(MPI) \
+		LIMIT=3600 tests/run tests/dist/lost.sh
+.PHONY: check-faults
+
 # the same checks as in `make check`, on larger models and 81 frames; the dumps take 700 MB
 REF_DIR ?= $(BUILD)/ref
 REF_CHECKS := $(foreach k,net vae umt5 tokenizer sampler pipe memory,$(OBJ)/tests/model/check_$k)

@@ -10,8 +10,9 @@
 
 #include "lib/base/file.h"
 #include "lib/dist/transport.h"
+#include "lib/dist/watch.h"
 
-enum { HOST = 128 };
+enum { HOST = 128, GRACE = 10 }; /* seconds that a checkpoint under way may still take */
 
 /* Variables that Open MPI, PMIx, MPICH and Slurm's MPI plugins set for the processes they start. */
 static int launched(void)
@@ -82,6 +83,12 @@ void wan_comm_close(wan_comm **pc)
     free(c->world);
     free(c);
     *pc = NULL;
+}
+
+void wan_comm_on_lost(wan_comm *c, wan_comm_lost_fn *fn)
+{
+    if (c->watch)
+        wan_watch_on_lost(c->watch, fn, GRACE);
 }
 
 int wan_comm_sum_start(wan_comm *c, float *x, size_t n, wan_comm_req *req)

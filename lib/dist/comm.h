@@ -25,8 +25,9 @@ typedef struct wan_comm {
     int rank, size;
     const struct wan_transport *t;
     struct wan_group *world;
-    int next_id; /* of groups */
-    int at_once; /* the call that starts is waited for at once */
+    int next_id;             /* of groups */
+    int at_once;             /* the call that starts is waited for at once */
+    struct wan_watch *watch; /* over the other ranks; NULL: alone */
     void *impl;
 } wan_comm;
 
@@ -37,6 +38,13 @@ int wan_comm_open(wan_comm **out, const char *transport, double dead, double lat
 /* Waits for all ranks to come here.  After a failed call, do not: exit instead, which makes the
  * launcher end the others. */
 void wan_comm_close(wan_comm **c);
+
+/* What a thread of the communicator calls when a rank is lost (or the ranks disagree) while the caller
+ * computes and so does not come to hear of it: why is the sentence to print, or NULL when another rank
+ * says it; end: the process should end now, with a status that is not 0.  Without it, the next call
+ * fails. */
+typedef void wan_comm_lost_fn(const char *why, int end);
+void wan_comm_on_lost(wan_comm *c, wan_comm_lost_fn *fn);
 
 /* This rank among those with the same host name, and how many they are.  Collective: it asks the
  * ranks, because launchers do not agree on a variable. */

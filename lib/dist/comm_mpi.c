@@ -79,9 +79,12 @@ int wan_mpi_stalled(mpi_group *g, const wan_call *c, double *stalled, const mpi_
     *stalled += g->m->tick;
     if (*stalled <= g->m->late)
         return 0;
-    for (int i = 0; b && i < b->n && late < 0; i++)
-        if (b->req[i] != MPI_REQUEST_NULL)
-            late = b->peer[i];
+    for (int i = 0; b && i < b->n && late < 0; i++) {
+        int here;
+        WAN_TRY(
+            wan_mpi_code(MPI_Request_get_status(b->req[i], &here, MPI_STATUS_IGNORE), "status"));
+        late = here ? -1 : b->peer[i];
+    }
     if (late < 0)
         return 0;
     wan_watch_ask(g->m->watch, late, text);
@@ -170,8 +173,10 @@ int wan_mpi_head_check(const mpi_head *theirs, const wan_call *c, int from)
 
 static void fail(mpi *m)
 {
-    if (!m->failed)
+    if (!m->failed) {
         snprintf(m->why, sizeof m->why, "%s", wan_err_text());
+        wan_watch_doom(m->watch, m->why); /* the caller may compute, or wait for a device */
+    }
     m->failed = 1;
     pthread_cond_broadcast(&m->changed);
 }
@@ -187,14 +192,14 @@ void wan_mpi_done(mpi_group *g, wan_call *c)
 /* One turn of all calls, under the lock: 1 something moved, 0, -1 failed. */
 static int turn(mpi *m, double *last)
 {
-    double now = wan_now(), hold;
+    double now = wan_now();
     char why[WAN_WATCH_TEXT];
     int moved = 0;
     if (m->failed)
         return -1;
     m->tick = now - *last < 0.5 ? now - *last : 0.5;
     *last = now;
-    if (wan_watch_lost(m->watch, why, &hold)) {
+    if (wan_watch_lost(m->watch, why)) {
         wan_err("%s", why);
         fail(m);
         return -1;
@@ -223,12 +228,10 @@ static void nap(int *idle)
 
 static int failure(mpi *m)
 {
-    char why[WAN_WATCH_TEXT];
-    double hold = 0;
-    if (wan_watch_lost(m->watch, why, &hold) && hold > 0) {
-        struct timespec t = { (time_t)hold, 0 };
+    double hold = wan_watch_noticed(m->watch);
+    struct timespec t = { (time_t)hold, 0 };
+    if (hold > 0)
         nanosleep(&t, NULL);
-    }
     return wan_err("%s", m->why);
 }
 
@@ -425,17 +428,31 @@ static void *work(void *arg)
     return NULL;
 }
 
-static void mpi_close(wan_comm *c)
+/* Until MPI has ended; 0 when a rank that does not come to its end keeps it. */
+static int end_thread(mpi *m)
 {
-    mpi *m = c->impl;
-    if (m->failed || wan_group_barrier(c->world) < 0)
-        return; /* leaves MPI open: exiting so makes the launcher end the others */
-    wan_watch_free(&m->watch);
+    char why[WAN_WATCH_TEXT];
     pthread_mutex_lock(&m->lock);
     m->stop = 1;
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->lock);
-    pthread_join(m->thread, NULL);
+    for (;;) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++;
+        if (pthread_timedjoin_np(m->thread, NULL, &until) == 0)
+            return 1;
+        if (wan_watch_lost(m->watch, why))
+            return 0;
+    }
+}
+
+static void mpi_close(wan_comm *c)
+{
+    mpi *m = c->impl;
+    if (m->failed || wan_group_barrier(c->world) < 0 || !end_thread(m))
+        return; /* exiting without MPI's end makes the launcher end the others */
+    wan_watch_free(&m->watch);
     if (c->size > 1)
         mpi_leave(c->world);
     pthread_mutex_destroy(&m->lock);
@@ -491,6 +508,7 @@ int wan_comm_mpi_open(wan_comm *c, double dead, double late)
     WAN_TRY(wait_start(m)); /* the threads keep m: the process is about to end */
     c->t = &transport;
     c->impl = m;
+    c->watch = m->watch;
     c->rank = m->rank;
     c->size = m->size;
     return 0;

@@ -350,6 +350,7 @@ int wan_comm_nccl_start(wan_comm *c, wan_comm *boot)
     }
     c->t = &table;
     c->impl = boot;
+    c->watch = boot->watch;
     c->rank = boot->rank;
     c->size = boot->size;
     return 0;

@@ -16,6 +16,10 @@
 #include "lib/base/log.h"
 #include "lib/dist/watch_priv.h"
 
+/* Seconds: that others hold back before they say the same; before the thread speaks for the caller. */
+#define HOLD 2
+#define MOMENT 0.3
+
 /* ---- what this rank does */
 
 void wan_watch_note(wan_watch *w, const char *group, const char *kind, int64_t number, size_t bytes,
@@ -46,17 +50,24 @@ static void describe(const wan_watch *w, char text[WATCH_CALL])
 
 /* ---- verdicts */
 
-/* Rank `lost` is gone; the first verdict stays. */
-static void set_lost(wan_watch *w, int lost, const char *why)
+/* The first verdict stays. */
+static void set_lost(wan_watch *w, const char *why, int speaker)
 {
     pthread_mutex_lock(&w->lock);
     if (!w->lost) {
         snprintf(w->why, sizeof w->why, "%s", why);
-        w->lost = lost + 1;
+        w->lost = 1;
+        w->speaker = speaker;
         w->lost_at = wan_now();
     }
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
+}
+
+/* Rank 0 speaks for all, rank 1 where it is lost itself. */
+static int speaker(int lost)
+{
+    return lost == 0;
 }
 
 static void tell_lost(wan_watch *w, const watch_peer *p, const char *what)
@@ -69,19 +80,31 @@ static void tell_lost(wan_watch *w, const watch_peer *p, const char *what)
     for (int i = 0; w->rank == 0 && i < w->n_peers; i++)
         if (&w->peer[i] != p)
             wan_watch_send(&w->peer[i], &f);
-    set_lost(w, p->rank, f.text);
+    set_lost(w, f.text, speaker(p->rank));
 }
 
-int wan_watch_lost(wan_watch *w, char why[WAN_WATCH_TEXT], double *hold)
+int wan_watch_lost(wan_watch *w, char why[WAN_WATCH_TEXT])
 {
     pthread_mutex_lock(&w->lock);
     int lost = w->lost;
-    if (lost) {
+    if (lost)
         memcpy(why, w->why, WAN_WATCH_TEXT);
-        *hold = w->rank == (lost == 1) ? 0 : 2;
-    }
     pthread_mutex_unlock(&w->lock);
-    return lost != 0;
+    return lost;
+}
+
+double wan_watch_noticed(wan_watch *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->noticed = 1;
+    double hold = w->lost && w->speaker != w->rank ? HOLD : 0;
+    pthread_mutex_unlock(&w->lock);
+    return hold;
+}
+
+void wan_watch_doom(wan_watch *w, const char *why)
+{
+    set_lost(w, why, w->rank);
 }
 
 void wan_watch_on_lost(wan_watch *w, wan_watch_lost_fn *fn, double grace)
@@ -90,6 +113,23 @@ void wan_watch_on_lost(wan_watch *w, wan_watch_lost_fn *fn, double grace)
     w->on_lost = fn;
     w->grace = grace;
     pthread_mutex_unlock(&w->lock);
+}
+
+/* Calls on_lost when its time has come. */
+static void call_on_lost(wan_watch *w)
+{
+    pthread_mutex_lock(&w->lock);
+    const double passed = w->lost ? wan_now() - w->lost_at : 0;
+    const int mine = w->speaker == w->rank;
+    const int end = passed > w->grace + (mine ? 0 : HOLD),
+              say = passed > MOMENT && mine && !w->said;
+    wan_watch_lost_fn *fn = w->lost && (end || (say && !w->noticed)) ? w->on_lost : NULL;
+    const char *why = w->said ? NULL : w->why;
+    if (fn)
+        w->said = 1;
+    pthread_mutex_unlock(&w->lock);
+    if (fn)
+        fn(why, end);
 }
 
 /* ---- questions */
@@ -167,7 +207,7 @@ static void got_frame(wan_watch *w, watch_peer *p)
     switch (f->type) {
     case FRAME_BEAT: snprintf(p->call, sizeof p->call, "%.*s", WATCH_CALL - 1, f->text); break;
     case FRAME_BYE: p->gone = 1; break;
-    case FRAME_LOST: set_lost(w, f->about, f->text); break;
+    case FRAME_LOST: set_lost(w, f->text, speaker(f->about)); break;
     case FRAME_TELL: answer(w, f->text); break;
     case FRAME_ASK:
         if (w->rank != 0 || f->about < 0 || f->about >= w->size)
@@ -258,17 +298,6 @@ static void leave(wan_watch *w, struct pollfd *f)
         if (!open)
             return;
     }
-}
-
-static void call_on_lost(wan_watch *w)
-{
-    pthread_mutex_lock(&w->lock);
-    wan_watch_lost_fn *fn = w->lost && wan_now() - w->lost_at > w->grace ? w->on_lost : NULL;
-    if (fn)
-        w->on_lost = NULL;
-    pthread_mutex_unlock(&w->lock);
-    if (fn)
-        fn(w->why);
 }
 
 /* Whether to go on; takes over the connections once they are there. */

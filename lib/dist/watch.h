@@ -29,8 +29,9 @@ typedef struct wan_watch wan_watch;
 
 /* Copies `bytes` of rank 0's x to all ranks. */
 typedef int wan_watch_share_fn(void *arg, void *x, int bytes);
-/* Called by the watching thread. */
-typedef void wan_watch_lost_fn(const char *why);
+/* Called by the watching thread while the caller does not come to hear of it: why is the sentence to
+ * print, or NULL when that is another's task; end: the process should end now. */
+typedef void wan_watch_lost_fn(const char *why, int end);
 
 int wan_watch_new(wan_watch **out, double dead) WAN_MUST_CHECK;
 /* Says goodbye, so that nobody takes the end of this process for a failure. */
@@ -47,11 +48,15 @@ int wan_watch_connect(wan_watch *w, int rank, int size, const char *identity,
 /* This rank's last call, and whether it waits in it. */
 void wan_watch_note(wan_watch *w, const char *group, const char *kind, int64_t number, size_t bytes,
                     int waiting);
-/* 1 and the sentence in why when a rank is lost.  *hold: seconds that this rank should wait before it
- * fails, so that one rank speaks for all; the launcher ends the others meanwhile. */
-int wan_watch_lost(wan_watch *w, char why[WAN_WATCH_TEXT], double *hold);
-/* When a rank is lost and the caller has not failed after `grace` seconds, because it computes or
- * stands still in a library, the thread calls fn, which should end the process. */
+/* 1 and the sentence in why when a rank is lost, or wan_watch_doom was called. */
+int wan_watch_lost(wan_watch *w, char why[WAN_WATCH_TEXT]);
+/* The caller fails with that sentence now.  Returns the seconds that it should wait before it does, so
+ * that one rank speaks for all; the launcher ends the others meanwhile. */
+double wan_watch_noticed(wan_watch *w);
+/* This rank has failed for a reason of its own, perhaps while its caller computes. */
+void wan_watch_doom(wan_watch *w, const char *why);
+/* When the caller has not failed by itself, because it computes or stands still in a library: the thread
+ * calls fn to print after a moment, and to end the process after `grace` seconds. */
 void wan_watch_on_lost(wan_watch *w, wan_watch_lost_fn *fn, double grace);
 /* "on HOST; its last call ..." of a rank, as rank 0 knows it; waits at most 2 s for the answer. */
 void wan_watch_ask(wan_watch *w, int rank, char text[WAN_WATCH_TEXT]);

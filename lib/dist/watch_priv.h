@@ -61,7 +61,8 @@ struct wan_watch {
         int waiting;
         double since;
     } note;
-    int lost; /* rank + 1 */
+    int lost, speaker; /* lost: a rank is, or this one is doomed; speaker: the rank that says so */
+    int noticed, said;
     double lost_at, grace;
     char why[WAN_WATCH_TEXT];
     wan_watch_lost_fn *on_lost;

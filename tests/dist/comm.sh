@@ -23,4 +23,5 @@ differ order 2 'rank 0 makes it broadcast of 0 F32 from rank 0, rank 1 barrier'
 differ rows 2 'rank 0 makes it all_gather of 40 F32 in rows of digest .*, rank 1 all_gather of 40 F32 in rows'
 differ pieces 3 'rank 0 makes it all_to_all of 20 F32, rank 2 all_to_all of 21 F32'
 differ send 3 'rank 2 sends 100 F32 to rank 0 with tag 3 in group world, which wants 101 F32'
+differ pace 3 'barrier of 0 bytes, call 2 of group world, waits for 2 seconds .* for rank 2 on .* \(process [0-9]+\): its last call was barrier of 0 bytes, number 1 in group world, [0-9]+ s ago'
 done_testing
