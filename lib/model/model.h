@@ -28,6 +28,7 @@ typedef struct wan_sizes {
     int patch[3];                /* frames, rows, columns of a latent in one token */
     int64_t in_width, out_width; /* of a token's row, in and out */
     enum wan_patch_order in_order, out_order;
+    int64_t head_dim;           /* columns of the stream that attention keeps together */
     int64_t width;              /* of the residual stream */
     int64_t text_dim, text_len; /* text rows, and how many of them a sample has at most */
     double quad;                /* a sample of S tokens costs S (1 + quad S) */

@@ -42,6 +42,8 @@ void wan_debug_close(wan_train *t)
 int wan_debug_micro(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
 {
     int64_t row = 0;
+    if (t->step->shares > 1) /* no rank has a whole prediction */
+        return 0;
     for (int i = 0; i < n; i++) {
         const int64_t *l = v[i].latent;
         float *one = wan_malloc((size_t)(l[0] * l[1] * l[2] * l[3]), sizeof *one, "prediction");

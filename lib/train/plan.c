@@ -36,22 +36,26 @@ static int measure_store(wan_plan *p, const wan_slice *slice, wan_dtype compute,
     return rc;
 }
 
-int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_slice *slice, wan_dtype compute,
+int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
                   const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
-                  int64_t position, int ranks)
+                  int64_t position)
 {
-    const wan_acts_options o = { .compute = compute, .train = 1, .cap = *cap, .slice = slice };
+    int shares = ranks->mesh.size[WAN_CP];
+    const wan_acts_options o = {
+        .compute = compute, .train = 1, .cap = wan_cp_capacity(cap, shares), .slice = &ranks->slice
+    };
     int64_t largest;
     wan_batch b;
     memset(p, 0, sizeof *p);
     p->arch = *arch;
     p->cap = *cap;
-    p->ranks = ranks;
+    p->ranks = ranks->mesh.group[WAN_WORLD]->size;
     p->batch = batch;
     p->samples = wan_feed_count(feed);
-    WAN_TRY(measure_store(p, slice, compute, &largest));
+    WAN_TRY(measure_store(p, &ranks->slice, compute, &largest));
     WAN_TRY(arch->model->acts_plan(&p->acts, arch->c, &o));
-    p->rows = wan_step_bytes(arch, compute, cap) + scratch(arch, cap, largest);
+    p->rows = wan_step_bytes(arch, compute, cap, shares) +
+              wan_ranks_bytes(ranks, arch, compute, cap) + scratch(arch, &o.cap, largest);
     p->total =
         p->store.weights + p->store.grads + p->acts.kept + p->acts.work + p->optimizer + p->rows;
     for (int64_t i = 0; i < p->samples; i++) {

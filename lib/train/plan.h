@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "lib/model/model.h"
+#include "lib/train/parallel/ranks.h"
 #include "lib/train/data/data.h"
 
 typedef struct wan_plan {
@@ -26,9 +27,9 @@ typedef struct wan_plan {
     int ranks;
 } wan_plan;
 
-int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_slice *slice, wan_dtype compute,
+int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
                   const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
-                  int64_t position, int ranks) WAN_MUST_CHECK;
+                  int64_t position) WAN_MUST_CHECK;
 void wan_plan_print(const wan_plan *p, FILE *f);
 /* -1 with a sentence when `share` ranks that use one memory of `bytes` do not fit. */
 int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where) WAN_MUST_CHECK;

@@ -22,6 +22,7 @@
 #include "lib/base/rng.h"
 #include "lib/model/model.h"
 #include "lib/model/objective.h"
+#include "lib/train/parallel/cp.h"
 
 typedef struct wan_step_sample {
     int64_t latent[4];  /* C, T', h, w: whole patches */
@@ -40,18 +41,24 @@ typedef struct wan_step {
     wan_dev *d;
     wan_store *store; /* caller's */
     wan_acts *acts;
-    wan_capacity cap;
+    wan_capacity cap; /* of whole micro-batches */
     int64_t batch;
+    int share, shares; /* which part of every sample's tokens is run here */
+    wan_cp *cp;        /* caller's; NULL: the whole */
     /* device */
     wan_real *latent, *noise;        /* one sample, latent order */
     void *rows;                      /* [S, in_width] in the compute type, the model's order */
     wan_real *target, *pred, *dpred; /* [S, out_width], in the order of the model */
-    void *text;                      /* [text_rows, text_dim] in the compute type */
-    wan_real *coef, *loss;           /* [samples], [batch] */
+    void *rows1;                     /* one whole sample, where only a share of it is run */
+    wan_real *target1;
+    void *text;            /* [text_rows, text_dim] in the compute type */
+    wan_real *coef, *loss; /* [samples], [batch] */
     /* host */
     void *text_host;
     int64_t (*grid)[3];
-    int64_t *text_len, *tokens;
+    int64_t *text_len, *tokens; /* tokens of whole samples */
+    int64_t *first, *held;      /* ... and which of them are run here */
+    double *part;               /* [batch]: part of each kept loss that is this share's */
     wan_real *t, *coef_host;
 } wan_step;
 
@@ -61,11 +68,17 @@ int wan_step_check(const wan_sizes *z) WAN_MUST_CHECK;
  * answer has not the shape of what it is given is refused: the objectives compare the two. */
 int wan_step_new(wan_step **out, wan_dev *d, const wan_arch *arch, wan_store *store,
                  const wan_capacity *cap, int64_t batch) WAN_MUST_CHECK;
+/* The same for part `share` of `shares` of every sample's tokens, of cp (NULL for the whole).  Losses
+ * are then this part's share of the sample's. */
+int wan_step_new_share(wan_step **out, wan_dev *d, const wan_arch *arch, wan_store *store,
+                       const wan_capacity *cap, int64_t batch, int share, int shares, wan_cp *cp)
+    WAN_MUST_CHECK;
 /* What the axes put in place of ops (acts.h). */
 void wan_step_wing(wan_step *s, const wan_wing *wing);
 void wan_step_free(wan_step **s);
 /* Bytes of device memory beside the model's. */
-int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_capacity *cap);
+int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_capacity *cap,
+                       int shares);
 /* Runs a micro-batch; its losses become number at.. of those kept.  train: adds to the gradients; hooks
  * (may be NULL) are called around every part. */
 int wan_step_run(wan_step *s, const wan_step_sample *v, int n, int64_t at, int train,

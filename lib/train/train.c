@@ -66,9 +66,9 @@ static int refuse_axes(const wan_mesh *m)
     static const char *const names[WAN_AXES] = { "pipeline parallel", "", "sharded data parallel",
                                                  "context parallel", "tensor parallel" };
     for (int i = 0; i < WAN_AXES; i++)
-        if (i != WAN_DP_REPLICATE && i != WAN_TP && m->size[i] != 1)
+        if (i != WAN_DP_REPLICATE && i != WAN_TP && i != WAN_CP && m->size[i] != 1)
             return wan_err(
-                "%s size %d: this version trains with replicas and tensor parallel only; set "
+                "%s size %d: this version trains with replicas, tensor and context parallel only; set "
                 "it to 1",
                 names[i], m->size[i]);
     return 0;
@@ -242,8 +242,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_config_length(c, t->st.samples, t->st.step, t->st.position), fail);
     t->schedule = wan_schedule_of(&c->v);
     wan_capacity cap = capacity(t);
-    WAN_GOTO(wan_plan_make(&t->plan, &t->arch, &t->ranks.slice, o->compute, &cap, t->data, t->feed,
-                           c->v.global_batch, t->st.position, comm->size),
+    WAN_GOTO(wan_plan_make(&t->plan, &t->arch, &t->ranks, o->compute, &cap, t->data, t->feed,
+                           c->v.global_batch, t->st.position),
              fail);
     *out = t;
     return 0;
@@ -426,11 +426,12 @@ int wan_train_start(wan_train *t)
         WAN_TRY(say_device(t));
         say_capacity(t);
     }
+    WAN_TRY(wan_ranks_device(&t->ranks, t->dev, &t->arch, t->opt.compute, &t->plan.cap));
     wan_wing wing = wan_ranks_wing(&t->ranks);
-    WAN_TRY(wan_ranks_device(&t->ranks, t->dev));
     WAN_TRY(wan_model_store(&t->store, t->dev, &t->arch, &t->ranks.slice, t->opt.compute, 1));
     WAN_TRY(wan_optim_new(&t->optim, t->store, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
-    WAN_TRY(wan_step_new(&t->step, t->dev, &t->arch, t->store, &t->plan.cap, v->global_batch));
+    WAN_TRY(wan_step_new_share(&t->step, t->dev, &t->arch, t->store, &t->plan.cap, v->global_batch,
+                               t->ranks.mesh.at[WAN_CP], t->ranks.mesh.size[WAN_CP], t->ranks.cp));
     wan_step_wing(t->step, &wing);
     WAN_TRY(wan_dp_new(&t->dp, t->store, t->ranks.mesh.group[WAN_DP_CP], t->ranks.where,
                        v->bucket_bytes));

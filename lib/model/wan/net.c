@@ -29,6 +29,7 @@ static void sizes(wan_sizes *z, const void *config)
                       .in_order = WAN_PATCH_CHW,
                       .out_order = WAN_PATCH_HWC,
                       .width = wan_net_width(c),
+                      .head_dim = c->head_dim,
                       .text_dim = c->text_dim,
                       .text_len = c->text_len };
     /* attention's part of a sample's cost grows with the square of its tokens */

@@ -27,7 +27,15 @@ int wan_net_rope_make(wan_net_acts *a)
 
 static int same_grids(const wan_net_acts *a, const wan_micro *in)
 {
-    return a->n_grid == in->n && memcmp(a->grid, in->grid, (size_t)in->n * sizeof *a->grid) == 0;
+    return !in->first && a->n_grid == in->n &&
+           memcmp(a->grid, in->grid, (size_t)in->n * sizeof *a->grid) == 0;
+}
+
+/* Tokens held of sample i. */
+static int64_t held(const wan_micro *in, int i)
+{
+    const int64_t *g = in->grid[i];
+    return in->tokens ? in->tokens[i] : g[0] * g[1] * g[2];
 }
 
 static int check_grids(const wan_net_acts *a, const wan_micro *in)
@@ -44,10 +52,12 @@ static int check_grids(const wan_net_acts *a, const wan_micro *in)
                                "must be 1..%d",
                                i, (long long)g[0], (long long)g[1], (long long)g[2],
                                WAN_NET_ROPE_MAX);
-        S += g[0] * g[1] * g[2];
+        int64_t all = g[0] * g[1] * g[2], first = in->first ? in->first[i] : 0;
+        if (first < 0 || held(in, i) < 1 || first + held(in, i) > all)
+            return wan_err("transformer: tokens %lld to %lld of a sample of %lld", (long long)first,
+                           (long long)(first + held(in, i)), (long long)all);
+        S += held(in, i);
     }
-    if (in->first || in->tokens)
-        return wan_err("transformer: samples in part");
     if (S > a->base.cap.tokens)
         return wan_err("transformer: a pack of %lld tokens, room for %lld", (long long)S,
                        (long long)a->base.cap.tokens);
@@ -64,17 +74,15 @@ static int fill_tokens(wan_net_acts *a, const wan_micro *in)
     a->n_grid = 0;
     int32_t *at = a->pos_host;
     for (int i = 0; i < in->n; i++) {
-        const int64_t *g = in->grid[i];
-        wan_rope_positions(at, g, 0, g[0] * g[1] * g[2]);
-        at += 3 * g[0] * g[1] * g[2];
+        wan_rope_positions(at, in->grid[i], in->first ? in->first[i] : 0, held(in, i));
+        at += 3 * held(in, i);
+        a->len[i] = held(in, i);
     }
     WAN_TRY(wan_dev_write(d, a->pos, a->pos_host, (size_t)(at - a->pos_host) * sizeof *at));
     memcpy(a->grid, in->grid, (size_t)in->n * sizeof *a->grid);
-    for (int i = 0; i < in->n; i++)
-        a->len[i] = a->grid[i][0] * a->grid[i][1] * a->grid[i][2];
     WAN_TRY(wan_lengths_set(d, &a->tok, a->len, in->n));
     a->base.held = a->tok.pack;
-    a->n_grid = in->n;
+    a->n_grid = in->first ? 0 : in->n;
     return 0;
 }
 

@@ -22,13 +22,33 @@ int wan_ranks_slice(wan_ranks *r, const wan_arch *arch)
     return 0;
 }
 
-int wan_ranks_device(wan_ranks *r, wan_dev *d)
+/* Width of the rows that attention exchanges. */
+static int64_t heads_width(const wan_ranks *r, const wan_arch *arch)
 {
-    return wan_where_open(&r->where, d);
+    wan_sizes z;
+    wan_model_sizes(&z, arch);
+    return wan_store_share(NULL, &r->slice, z.width, z.head_dim);
+}
+
+int64_t wan_ranks_bytes(const wan_ranks *r, const wan_arch *arch, wan_dtype compute,
+                        const wan_capacity *cap)
+{
+    return wan_cp_bytes(r->mesh.size[WAN_CP], compute, cap, heads_width(r, arch));
+}
+
+int wan_ranks_device(wan_ranks *r, wan_dev *d, const wan_arch *arch, wan_dtype compute,
+                     const wan_capacity *cap)
+{
+    WAN_TRY(wan_where_open(&r->where, d));
+    if (r->mesh.size[WAN_CP] == 1)
+        return 0;
+    return wan_cp_new(&r->cp, r->mesh.group[WAN_CP], r->where, d, compute, cap,
+                      heads_width(r, arch));
 }
 
 void wan_ranks_close(wan_ranks *r)
 {
+    wan_cp_free(&r->cp);
     wan_mesh_close(&r->mesh);
     wan_where_close(&r->where);
 }
@@ -42,9 +62,25 @@ static int sum_tp(void *arg, wan_dev *d, wan_buf x, int64_t n)
     return wan_group_all_reduce(r->mesh.group[WAN_TP], r->where, x.p, (size_t)n, x.t, WAN_SUM);
 }
 
+static int attend(void *arg, wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf q,
+                  wan_buf k, wan_buf v)
+{
+    return wan_cp_attend(((wan_ranks *)arg)->cp, d, a, o, lse, q, k, v);
+}
+
+static int attend_back(void *arg, wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
+                       wan_buf dout, wan_buf o, const wan_real *lse, wan_buf q, wan_buf k,
+                       wan_buf v)
+{
+    return wan_cp_attend_back(((wan_ranks *)arg)->cp, d, a, dq, dk, dv, dout, o, lse, q, k, v);
+}
+
 wan_wing wan_ranks_wing(wan_ranks *r)
 {
-    return (wan_wing){ .arg = r, .sum = r->mesh.size[WAN_TP] > 1 ? sum_tp : NULL };
+    return (wan_wing){ .arg = r,
+                       .sum = r->mesh.size[WAN_TP] > 1 ? sum_tp : NULL,
+                       .attend = r->cp ? attend : NULL,
+                       .attend_back = r->cp ? attend_back : NULL };
 }
 
 /* ---- sums over all ranks */

@@ -12,18 +12,24 @@
 
 #include "lib/dist/mesh.h"
 #include "lib/model/model.h"
+#include "lib/train/parallel/cp.h"
 
 typedef struct wan_ranks {
     wan_mesh mesh;
     wan_slice slice;  /* tensor parallel rank and size; parts of this pipeline stage */
     wan_where *where; /* memory of the device; NULL: the host's */
+    wan_cp *cp;       /* NULL: whole samples */
 } wan_ranks;
 
 /* size: of the axes, as wan_mesh_new takes them.  Collective over c. */
 int wan_ranks_open(wan_ranks *r, const int size[WAN_AXES], wan_comm *c) WAN_MUST_CHECK;
 /* Which parts of a model this stage holds; refuses layouts that the model cannot have. */
 int wan_ranks_slice(wan_ranks *r, const wan_arch *arch) WAN_MUST_CHECK;
-int wan_ranks_device(wan_ranks *r, wan_dev *d) WAN_MUST_CHECK;
+/* What the axes need on the device for micro-batches of the capacity cap. */
+int wan_ranks_device(wan_ranks *r, wan_dev *d, const wan_arch *arch, wan_dtype compute,
+                     const wan_capacity *cap) WAN_MUST_CHECK;
+int64_t wan_ranks_bytes(const wan_ranks *r, const wan_arch *arch, wan_dtype compute,
+                        const wan_capacity *cap);
 void wan_ranks_close(wan_ranks *r);
 
 /* The ops that the axes put into the acts of a model. */
