@@ -66,7 +66,7 @@ else
 SKIP += $(wildcard kernels/*_dnnl.c)
 endif
 SRC := $(filter-out $(SKIP),$(sort $(wildcard lib/*/*.c lib/*/*/*.c kernels/*.c)))
-CCSRC := $(sort $(wildcard lib/*/*.cc lib/*/*/*.cc))
+CCSRC := $(sort $(wildcard lib/*/*.cc lib/*/*/*.cc) $(if $(filter 1,$(DNNL)),$(wildcard kernels/*.cc)))
 ifeq ($(CORE),1)
 PKGS :=
 SRC := $(filter-out $(SKIP),$(sort $(wildcard kernels/*.c) $(CORE_SRC)))
@@ -130,6 +130,8 @@ $(OBJ)/%.o: %.cc
 	$(SAY) CXX $<
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -std=c++17 $(filter-out -std=gnu11,$(ALL_CFLAGS)) -Wall $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+# what oneDNN throws passes through them
+$(OBJ)/kernels/%_dnnl.o: ALL_CFLAGS += -fexceptions
 $(OBJ)/f64/%.o: %.c
 	$(SAY) CC64 $<
 	@mkdir -p $(@D)

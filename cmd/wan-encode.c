@@ -54,7 +54,7 @@ static const wan_opt table[] = {
     WAN_OPT_STR("device", 0, "auto|cpu|cuda[:N]|ref", &o.device, "where it is computed"),
     WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
                  "type of what convolutions and matrix products read"),
-    WAN_OPT_FLAG("strict", 0, &o.strict, "refuse kernels that would run as a slow copy"),
+    WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };

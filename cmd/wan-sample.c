@@ -83,7 +83,7 @@ static const wan_opt table[] = {
     WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
                  "of the operands in transformer and text encoder; the VAE runs in fp32"),
     WAN_OPT_STR("device", 0, "NAME", &o.device, "auto, cpu, ref, cuda or cuda:N"),
-    WAN_OPT_FLAG("strict", 0, &o.strict, "refuse operations that have no kernel on the device"),
+    WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
     WAN_OPT_FLAG("t5_cpu", 0, &o.t5_cpu, "run the text encoder on the CPU"),
     WAN_OPT_STR("offload_model", 0, "BOOL", &o.offload,
                 "accepted; text encoder, transformer and VAE never share memory here"),

@@ -44,7 +44,7 @@ static const wan_opt table[] = {
                  "print tokens, memory and FLOPs, and exit: 1 if it does not fit"),
     WAN_OPT_FLAG("dry-run", 0, &o.dry_run, "open and check everything, train nothing"),
     WAN_OPT_STR("device", 0, "NAME", &o.device, "auto, cpu, ref, cuda or cuda:N"),
-    WAN_OPT_FLAG("strict", 0, &o.strict, "refuse ops that the device has no kernel for"),
+    WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
     WAN_OPT_FLAG("fast", 0, &o.fast, "allow kernels whose sums have no fixed order"),
     WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
                  "type of GEMM and attention operands: the key model.compute_dtype"),

@@ -9,6 +9,7 @@
  * The deterministic backward keeps ds [heads, sq, sk] in bf16, which is large: heads are taken a
  * few at a time so that it stays below DS_BYTES where one head does.
  */
+#include "kernels/plans.h"
 #include "kernels/sdpa.cuh"
 #include "kernels/sdpa_graph.cuh"
 
@@ -18,9 +19,18 @@ enum : int64_t { DS_BYTES = (int64_t)3 << 30 };
  * keys is no multiple of 128 (to 9.15). */
 enum : size_t { OLDEST = 91600 };
 
+/* A plan is a compiled kernel, of a megabyte or so. */
+enum { MAX_PLANS = 64 };
+
+/* What is kept for a shape. */
+struct kept {
+    sdpa_plan *p;
+    cudaStream_t stream;
+};
+
 struct wan_cuda_sdpa {
     cudnnHandle_t handle; /* NULL: cuDNN cannot be used here, which was said */
-    std::vector<sdpa_plan> plans;
+    wan_plans plans;      /* sdpa_shape -> kept */
 };
 
 static int dnn_check(cudnnStatus_t s, const char *what)
@@ -33,34 +43,51 @@ static int dnn_check(cudnnStatus_t s, const char *what)
 }
 #define DNN_TRY(call) WAN_TRY(dnn_check((call), #call))
 
-static cudnnHandle_t handle_new(wan_dev *d)
+/* *h stays NULL where cuDNN cannot be used, which is said. */
+static int handle_new(wan_dev *d, cudnnHandle_t *h)
 {
-    cudnnHandle_t h = NULL;
     size_t v = cudnnGetVersion();
-    if (v < OLDEST) {
-        wan_cuda_host->warn("attention: cuDNN %zu.%zu is older than 9.16; the plain kernel is used",
-                            v / 10000, v / 100 % 100);
-        return NULL;
-    }
-    cudnnStatus_t s = cudnnCreate(&h);
+    *h = NULL;
+    if (v < OLDEST)
+        return cuda_slower(d,
+                           "attention: cuDNN %zu.%zu is older than 9.16; the plain kernel is used",
+                           v / 10000, v / 100 % 100);
+    cudnnStatus_t s = cudnnCreate(h);
     if (s == CUDNN_STATUS_SUCCESS)
-        s = cudnnSetStream(h, cuda_stream(d));
+        s = cudnnSetStream(*h, cuda_stream(d));
     if (s == CUDNN_STATUS_SUCCESS)
-        return h;
-    wan_cuda_host->warn("attention: cuDNN does not start: %s; the plain kernel is used",
-                        cudnnGetErrorString(s));
-    if (h)
-        cudnnDestroy(h);
-    return NULL;
+        return 0;
+    if (*h)
+        cudnnDestroy(*h);
+    *h = NULL;
+    return cuda_slower(d, "attention: cuDNN does not start: %s; the plain kernel is used",
+                       cudnnGetErrorString(s));
 }
 
+static void plan_free(void *value)
+{
+    kept *k = (kept *)value;
+    if (!k->p)
+        return;
+    cudaStreamSynchronize(k->stream); /* its kernel may still run */
+    sdpa_graph_free(k->p);
+    delete k->p;
+}
+
+static const wan_plans no_plans = WAN_PLANS(sizeof(sdpa_shape), sizeof(kept), MAX_PLANS, plan_free);
+
+/* NULL: failed (error recorded). */
 static wan_cuda_sdpa *sdpa_open(wan_dev *d)
 {
     wan_cuda *c = cuda_of(d);
-    if (!c->sdpa) {
-        c->sdpa = new wan_cuda_sdpa();
-        c->sdpa->handle = handle_new(d);
-    }
+    cudnnHandle_t h;
+    if (c->sdpa)
+        return c->sdpa;
+    if (handle_new(d, &h) < 0)
+        return NULL;
+    c->sdpa = new wan_cuda_sdpa();
+    c->sdpa->handle = h;
+    c->sdpa->plans = no_plans;
     return c->sdpa;
 }
 
@@ -69,44 +96,61 @@ void cuda_sdpa_close(wan_dev *d)
     wan_cuda_sdpa *s = cuda_of(d)->sdpa;
     if (!s)
         return;
-    for (sdpa_plan &p : s->plans)
-        sdpa_graph_free(&p);
+    wan_plans_clear(&s->plans);
     if (s->handle)
         cudnnDestroy(s->handle);
     delete s;
     cuda_of(d)->sdpa = NULL;
 }
 
+/* Says what is not as it should be with a plan; -1: refused. */
+static int judge(wan_dev *d, const sdpa_plan *p)
+{
+    const sdpa_shape *s = &p->shape;
+    if (!p->found)
+        return cuda_slower(d,
+                           "attention: cuDNN has no engine for %lld x %lld tokens, head size %lld, "
+                           "%s%s (%s)",
+                           (long long)s->sq, (long long)s->sk, (long long)s->hd,
+                           s->backward ? "backward" : "forward",
+                           s->ragged ? ", ragged; samples are taken one by one"
+                                     : "; the plain kernel is used",
+                           p->why);
+    if (p->nondeterministic && s->deterministic)
+        return cuda_slower(d,
+                           "attention: cuDNN marks its only engine for %lld x %lld tokens as not "
+                           "deterministic",
+                           (long long)s->sq, (long long)s->sk);
+    return 0;
+}
+
+static int plan_make(wan_dev *d, kept *k, const sdpa_shape *shape)
+{
+    k->stream = cuda_stream(d);
+    k->p = new sdpa_plan();
+    k->p->shape = *shape;
+    k->p->sm = cuda_of(d)->sm;
+    WAN_TRY(sdpa_graph_describe(k->p));
+    sdpa_graph_plan(k->p, cuda_of(d)->sdpa->handle, NULL);
+    return judge(d, k->p);
+}
+
 /* The plan of a shape, made at first use and kept; NULL: failed (error recorded). */
 static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
 {
-    wan_cuda_sdpa *s = sdpa_open(d);
-    for (sdpa_plan &p : s->plans)
-        if (!memcmp(&p.shape, shape, sizeof *shape))
-            return &p;
-    s->plans.push_back(sdpa_plan());
-    sdpa_plan *p = &s->plans.back();
-    p->shape = *shape;
-    p->sm = cuda_of(d)->sm;
-    if (sdpa_graph_describe(p) < 0) {
-        sdpa_graph_free(p);
-        s->plans.pop_back();
+    wan_plans *plans = &cuda_of(d)->sdpa->plans;
+    kept *k = (kept *)wan_plans_find(plans, shape);
+    if (k)
+        return k->p;
+    k = (kept *)wan_plans_add(plans, shape);
+    if (!k) {
+        wan_cuda_host->err("attention: out of memory for plans");
         return NULL;
     }
-    sdpa_graph_plan(p, s->handle, NULL);
-    if (!p->found)
-        wan_cuda_host->warn("attention: cuDNN has no engine for %lld x %lld tokens, head size "
-                            "%lld, %s%s (%s)",
-                            (long long)shape->sq, (long long)shape->sk, (long long)shape->hd,
-                            shape->backward ? "backward" : "forward",
-                            shape->ragged ? ", ragged; samples are taken one by one"
-                                          : "; the plain kernel is used",
-                            p->why);
-    else if (p->nondeterministic && shape->deterministic)
-        wan_cuda_host->warn("attention: cuDNN marks its only engine for %lld x %lld tokens as not "
-                            "deterministic",
-                            (long long)shape->sq, (long long)shape->sk);
-    return p;
+    if (plan_make(d, k, shape) == 0)
+        return k->p;
+    wan_plans_remove(plans, shape);
+    return NULL;
 }
 
 /* ---- running */
@@ -388,7 +432,10 @@ static int run_all(wan_dev *d, const call *c)
 static int run(wan_dev *d, call *c)
 {
     const wan_attn *a = c->a;
-    if (!sdpa_open(d)->handle)
+    const wan_cuda_sdpa *dnn = sdpa_open(d);
+    if (!dnn)
+        return -1;
+    if (!dnn->handle)
         return 1;
     int64_t most = a->ldq > a->ldk ? a->ldq : a->ldk;
     most = most > a->ldv ? most : a->ldv;

@@ -4,25 +4,25 @@
  */
 #include "kernels/sdpa.cuh"
 
-static int decline(void)
+static int decline(wan_dev *d)
 {
     static int said;
     if (!said)
-        wan_cuda_host->warn("attention: built without cuDNN; the plain kernel is used, which is "
-                            "slow");
+        WAN_TRY(cuda_slower(d, "attention: built without cuDNN; the plain kernel is used, which is "
+                               "slow"));
     said = 1;
     return 1;
 }
 
-int cuda_sdpa_forward(wan_dev *, const wan_attn *, wan_buf, float *, wan_buf, wan_buf, wan_buf)
+int cuda_sdpa_forward(wan_dev *d, const wan_attn *, wan_buf, float *, wan_buf, wan_buf, wan_buf)
 {
-    return decline();
+    return decline(d);
 }
 
-int cuda_sdpa_backward(wan_dev *, const wan_attn *, wan_buf, wan_buf, wan_buf, wan_buf, wan_buf,
+int cuda_sdpa_backward(wan_dev *d, const wan_attn *, wan_buf, wan_buf, wan_buf, wan_buf, wan_buf,
                        const float *, wan_buf, wan_buf, wan_buf)
 {
-    return decline();
+    return decline(d);
 }
 
 void cuda_sdpa_close(wan_dev *) {}

@@ -9,7 +9,9 @@
 #define WAN_KERNELS_CUDA_UTIL_CUH
 
 #include <cmath>
+#include <cstdarg>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 
 #include <cuda_runtime.h>
@@ -55,6 +57,22 @@ static inline int cuda_check(cudaError_t e, const char *what)
                               cudaGetErrorName(e));
 }
 #define CUDA_TRY(call) WAN_TRY(cuda_check((call), #call))
+
+/* The device has a faster way that cannot be had, as the sentence says: a warning and 0, or (strict)
+ * an error and -1. */
+static inline int cuda_slower(wan_dev *d, const char *fmt, ...) WAN_PRINTF(2, 3);
+static inline int cuda_slower(wan_dev *d, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (d->flags & WAN_DEV_STRICT)
+        return wan_cuda_host->err("%s (refused, as was asked)", text);
+    wan_cuda_host->warn("%s", text);
+    return 0;
+}
 
 /* Scratch of the op, NULL when out of memory (error recorded). */
 static inline void *cuda_scratch(wan_dev *d, size_t bytes)

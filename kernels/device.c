@@ -114,6 +114,8 @@ static int open_spec(host_dev *h, const char *spec)
     if (IS("auto")) {
         if (plugin_open(h, h->pub.index) == 0)
             return 0;
+        if (access("/dev/nvidiactl", F_OK) == 0 && h->pub.flags & WAN_DEV_STRICT)
+            return -1;
         if (access("/dev/nvidiactl", F_OK) == 0)
             wan_warn("device auto: this machine has an NVIDIA driver, but %s; the CPU is used",
                      wan_err_text());

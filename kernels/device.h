@@ -25,7 +25,9 @@ struct wan_ops;
 enum wan_dev_kind { WAN_DEV_CPU = 0, WAN_DEV_CUDA = 1 };
 
 enum wan_dev_flags {
-    WAN_DEV_STRICT = 1,           /* an op without a native kernel is an error, not a slow copy */
+    /* an error instead of a warning where a slower way would be taken: no cuDNN, no tensor cores for
+     * a shape, an engine without a fixed order, a GPU that "auto" cannot use */
+    WAN_DEV_STRICT = 1,
     WAN_DEV_NONDETERMINISTIC = 2, /* faster kernels whose sums have no fixed order are allowed */
 };
 

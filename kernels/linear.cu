@@ -8,11 +8,11 @@
  */
 #include <cublasLt.h>
 
-#include <vector>
-
 #include "kernels/gemm.cuh"
+#include "kernels/plans.h"
 #include "kernels/reduce.cuh"
 
+enum { MAX_PLANS = 1024 };
 enum : size_t { WORK_BYTES = (size_t)64 << 20, BIAS_BYTES = (size_t)1 << 20 };
 
 /* Everything the choice of an algorithm depends on. */
@@ -22,7 +22,6 @@ struct gemm_shape {
 };
 
 struct gemm_plan {
-    gemm_shape shape;
     cublasLtMatmulDesc_t op;
     cublasLtMatrixLayout_t a, b, d;
     cublasLtMatmulAlgo_t algo;
@@ -32,7 +31,7 @@ struct gemm_plan {
 struct wan_cuda_lt {
     cublasLtHandle_t handle;
     void *work, *bias; /* of cudaMalloc: kept for the life of the device */
-    std::vector<gemm_plan> plans;
+    wan_plans plans;   /* gemm_shape -> gemm_plan */
 };
 
 static int lt_check(cublasStatus_t s, const char *what)
@@ -42,6 +41,18 @@ static int lt_check(cublasStatus_t s, const char *what)
     return wan_cuda_host->err("cuBLASLt: %s: %s", what, cublasLtGetStatusString(s));
 }
 #define LT_TRY(call) WAN_TRY(lt_check((call), #call))
+
+static void plan_free(void *value)
+{
+    gemm_plan *p = (gemm_plan *)value;
+    cublasLtMatrixLayoutDestroy(p->a);
+    cublasLtMatrixLayoutDestroy(p->b);
+    cublasLtMatrixLayoutDestroy(p->d);
+    cublasLtMatmulDescDestroy(p->op);
+}
+
+static const wan_plans no_plans =
+    WAN_PLANS(sizeof(gemm_shape), sizeof(gemm_plan), MAX_PLANS, plan_free);
 
 static wan_cuda_lt *lt_open(wan_dev *d)
 {
@@ -59,15 +70,8 @@ static wan_cuda_lt *lt_open(wan_dev *d)
         return NULL;
     }
     lt->bias = (char *)lt->work + WORK_BYTES;
+    lt->plans = no_plans;
     return c->lt = lt;
-}
-
-static void plan_free(gemm_plan *p)
-{
-    cublasLtMatrixLayoutDestroy(p->a);
-    cublasLtMatrixLayoutDestroy(p->b);
-    cublasLtMatrixLayoutDestroy(p->d);
-    cublasLtMatmulDescDestroy(p->op);
 }
 
 void cuda_gemm_close(wan_dev *d)
@@ -75,8 +79,7 @@ void cuda_gemm_close(wan_dev *d)
     wan_cuda_lt *lt = cuda_of(d)->lt;
     if (!lt)
         return;
-    for (gemm_plan &p : lt->plans)
-        plan_free(&p);
+    wan_plans_clear(&lt->plans);
     cublasLtDestroy(lt->handle);
     cudaFree(lt->work);
     delete lt;
@@ -85,9 +88,8 @@ void cuda_gemm_close(wan_dev *d)
 
 /* ---- plans */
 
-static int plan_describe(gemm_plan *p)
+static int plan_describe(gemm_plan *p, const gemm_shape *s)
 {
-    const gemm_shape *s = &p->shape;
     cudaDataType_t in = s->bf16 ? CUDA_R_16BF : CUDA_R_32F;
     cudaDataType_t out = s->out_bf16 ? CUDA_R_16BF : CUDA_R_32F;
     cublasOperation_t ta = s->ta ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -114,12 +116,12 @@ static int plan_describe(gemm_plan *p)
 }
 
 /* found = whether cuBLASLt has an algorithm for it */
-static int plan_search(wan_cuda_lt *lt, gemm_plan *p)
+static int plan_search(wan_cuda_lt *lt, gemm_plan *p, const gemm_shape *shape)
 {
     cublasLtMatmulPreference_t pref;
     cublasLtMatmulHeuristicResult_t r;
     size_t work = WORK_BYTES;
-    uint32_t align = (uint32_t)p->shape.align;
+    uint32_t align = (uint32_t)shape->align;
     /* parts of a sum are never rounded to bf16 before they are added */
     uint32_t sums = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     int n = 0;
@@ -149,18 +151,18 @@ static int plan_search(wan_cuda_lt *lt, gemm_plan *p)
 /* The plan of a shape, made at first use; NULL: failed (error recorded). */
 static gemm_plan *plan_get(wan_cuda_lt *lt, const gemm_shape *shape)
 {
-    for (gemm_plan &p : lt->plans)
-        if (!memcmp(&p.shape, shape, sizeof *shape))
-            return &p;
-    gemm_plan p;
-    memset(&p, 0, sizeof p);
-    p.shape = *shape;
-    if (plan_describe(&p) < 0 || plan_search(lt, &p) < 0) {
-        plan_free(&p);
+    gemm_plan *p = (gemm_plan *)wan_plans_find(&lt->plans, shape);
+    if (p)
+        return p;
+    p = (gemm_plan *)wan_plans_add(&lt->plans, shape);
+    if (!p) {
+        wan_cuda_host->err("cuBLASLt: out of memory for plans");
         return NULL;
     }
-    lt->plans.push_back(p);
-    return &lt->plans.back();
+    if (plan_describe(p, shape) == 0 && plan_search(lt, p, shape) == 0)
+        return p;
+    wan_plans_remove(&lt->plans, shape);
+    return NULL;
 }
 
 /* Largest power of two that divides the addresses, at most 256. */
@@ -286,9 +288,10 @@ static int product_bf16(wan_dev *d, const char *op, const cuda_gemm *g)
     if (p->found)
         return product(d, op, g, p);
     if (!p->said && g->rows % 8 == 0 && g->cols % 8 == 0 && g->k % 8 == 0)
-        wan_cuda_host->warn("%s: cuBLASLt has no bf16 algorithm for %lld x %lld x %lld; fp32 is "
+        WAN_TRY(cuda_slower(d,
+                            "%s: cuBLASLt has no bf16 algorithm for %lld x %lld x %lld; fp32 is "
                             "used",
-                            op, (long long)g->rows, (long long)g->cols, (long long)g->k);
+                            op, (long long)g->rows, (long long)g->cols, (long long)g->k));
     p->said = 1;
     return 1; /* odd strides may leave tensor cores no algorithm */
 }

@@ -4,7 +4,7 @@
  *
  * bf16 operands run in bf16 (AMX or AVX512-BF16) where the CPU has it and are widened to fp32
  * elsewhere; mixed operands are widened, so no precision is lost to a convenient type.
- * Primitives are made once per shape and kept.  Scratchpad mode is `user`: in the default mode one
+ * Primitives are made once per shape and kept (plans.h).  Scratchpad mode is `user`: in the default mode one
  * primitive must not run twice at a time, and oneDNN 2.6 does not say so (wrong results).
  */
 #include <dnnl.h>
@@ -12,9 +12,11 @@
 #include <stdlib.h>
 
 #include "kernels/cpu.h"
+#include "kernels/guard_dnnl.h"
 #include "kernels/linear_simd.h"
 #include "kernels/linear.h"
 #include "kernels/ops.h"
+#include "kernels/plans.h"
 #include "kernels/rows.h"
 #include "kernels/vector.h"
 
@@ -25,19 +27,20 @@ typedef struct spec {
     int trA, trB, bias, add;
 } spec;
 
-typedef struct entry {
-    spec s;
-    uint64_t used; /* time of last use; 0: free */
+typedef struct plan {
+    int whole; /* 0: something was thrown while it was made */
     dnnl_primitive_t prim;
     dnnl_memory_t a, b, c, bias, scratch;
     size_t scratch_bytes;
-} entry;
+    dnnl_primitive_attr_t attr; /* these three while it is made */
+    dnnl_post_ops_t post;
+    dnnl_primitive_desc_t pd;
+} plan;
 
-/* Packs of changing length make new shapes all the time, half a millisecond each; a shape may stand
- * in any of the WAYS places of its set, and the least recently used one goes. */
-enum { SETS = 128, WAYS = 8 };
-static entry cache[SETS][WAYS];
-static uint64_t clock_;
+static void plan_free(void *value);
+
+/* Packs of changing length make new shapes all the time, half a millisecond each. */
+static wan_plans plans = WAN_PLANS(sizeof(spec), sizeof(plan), 1024, plan_free);
 static dnnl_engine_t engine;
 static dnnl_stream_t stream;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -51,22 +54,40 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int start(void)
 {
-    if (engine)
+    if (stream)
         return 0;
-    DNNL_TRY(dnnl_engine_create(&engine, dnnl_cpu, 0));
+    /* oneDNN's own cache would keep what an error left half-made, and break at the next try */
+    DNNL_TRY(dnnl_set_primitive_cache_capacity(0));
+    if (!engine)
+        DNNL_TRY(dnnl_engine_create(&engine, dnnl_cpu, 0));
     DNNL_TRY(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
     return 0;
 }
 
-static void entry_free(entry *e)
+/* What is needed only while a plan is made. */
+static void plan_tidy(plan *p)
 {
-    dnnl_memory_t m[5] = { e->a, e->b, e->c, e->bias, e->scratch };
+    if (p->post)
+        dnnl_post_ops_destroy(p->post);
+    if (p->attr)
+        dnnl_primitive_attr_destroy(p->attr);
+    if (p->pd)
+        dnnl_primitive_desc_destroy(p->pd);
+    p->post = NULL;
+    p->attr = NULL;
+    p->pd = NULL;
+}
+
+static void plan_free(void *value)
+{
+    plan *p = (plan *)value;
+    dnnl_memory_t m[5] = { p->a, p->b, p->c, p->bias, p->scratch };
     for (int i = 0; i < 5; i++)
         if (m[i])
             dnnl_memory_destroy(m[i]);
-    if (e->prim)
-        dnnl_primitive_destroy(e->prim);
-    memset(e, 0, sizeof *e);
+    if (p->prim)
+        dnnl_primitive_destroy(p->prim);
+    plan_tidy(p);
 }
 
 static int memory(dnnl_memory_t *m, const dnnl_memory_desc_t *d)
@@ -85,107 +106,85 @@ static int describe(const spec *s, dnnl_memory_desc_t md[4])
     return 0;
 }
 
-static int attributes(dnnl_primitive_attr_t attr, const spec *s)
+static int attributes(plan *p, const spec *s)
 {
-    DNNL_TRY(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    DNNL_TRY(dnnl_primitive_attr_create(&p->attr));
+    DNNL_TRY(dnnl_primitive_attr_set_scratchpad_mode(p->attr, dnnl_scratchpad_mode_user));
     if (!s->add)
         return 0;
-    dnnl_post_ops_t ops;
-    DNNL_TRY(dnnl_post_ops_create(&ops));
-    dnnl_status_t a = dnnl_post_ops_append_sum(ops, 1.0f);
-    dnnl_status_t b = dnnl_primitive_attr_set_post_ops(attr, ops);
-    dnnl_post_ops_destroy(ops);
-    DNNL_TRY(a);
-    DNNL_TRY(b);
+    DNNL_TRY(dnnl_post_ops_create(&p->post));
+    DNNL_TRY(dnnl_post_ops_append_sum(p->post, 1.0f));
+    DNNL_TRY(dnnl_primitive_attr_set_post_ops(p->attr, p->post));
     return 0;
 }
 
-/* The primitive and its scratchpad from a primitive descriptor. */
-static int instantiate(entry *e, const_dnnl_primitive_desc_t pd)
+/* The primitive and its scratchpad. */
+static int instantiate(plan *p)
 {
-    const dnnl_memory_desc_t *sp = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    e->scratch_bytes = sp ? dnnl_memory_desc_get_size(sp) : 0;
-    if (e->scratch_bytes)
-        WAN_TRY(memory(&e->scratch, sp));
-    DNNL_TRY(dnnl_primitive_create(&e->prim, pd));
+    const dnnl_memory_desc_t *sp = dnnl_primitive_desc_query_md(p->pd, dnnl_query_scratchpad_md, 0);
+    p->scratch_bytes = sp ? dnnl_memory_desc_get_size(sp) : 0;
+    if (p->scratch_bytes)
+        WAN_TRY(memory(&p->scratch, sp));
+    DNNL_TRY(dnnl_primitive_create(&p->prim, p->pd));
     return 0;
 }
 
-static int entry_make(entry *e, const spec *s)
+static int plan_make(plan *p, const spec *s)
 {
     dnnl_memory_desc_t md[4];
     dnnl_matmul_desc_t desc;
-    dnnl_primitive_attr_t attr;
-    dnnl_primitive_desc_t pd = NULL;
     WAN_TRY(describe(s, md));
+    WAN_TRY(attributes(p, s));
     DNNL_TRY(dnnl_matmul_desc_init(&desc, &md[0], &md[1], s->bias ? &md[3] : NULL, &md[2]));
-    DNNL_TRY(dnnl_primitive_attr_create(&attr));
-    int rc = attributes(attr, s);
-    if (rc == 0 && dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL) != dnnl_success)
-        rc = wan_err("oneDNN has no matmul for %lld x %lld x %lld", (long long)s->M,
-                     (long long)s->N, (long long)s->K);
-    dnnl_primitive_attr_destroy(attr);
-    if (rc == 0)
-        rc = instantiate(e, pd);
-    if (pd)
-        dnnl_primitive_desc_destroy(pd);
-    WAN_TRY(rc);
-    WAN_TRY(memory(&e->a, &md[0]));
-    WAN_TRY(memory(&e->b, &md[1]));
-    WAN_TRY(memory(&e->c, &md[2]));
-    WAN_TRY(memory(&e->bias, &md[3]));
-    e->s = *s;
+    if (dnnl_primitive_desc_create(&p->pd, &desc, p->attr, engine, NULL) != dnnl_success)
+        return wan_err("oneDNN has no matmul for %lld x %lld x %lld", (long long)s->M,
+                       (long long)s->N, (long long)s->K);
+    WAN_TRY(instantiate(p));
+    WAN_TRY(memory(&p->a, &md[0]));
+    WAN_TRY(memory(&p->b, &md[1]));
+    WAN_TRY(memory(&p->c, &md[2]));
+    WAN_TRY(memory(&p->bias, &md[3]));
+    plan_tidy(p);
+    p->whole = 1;
     return 0;
 }
 
-static entry *set_of(const spec *s)
+/* The plan of s, made if need be; NULL: error recorded. */
+static plan *plan_get(const spec *s)
 {
-    uint64_t h = (uint64_t)s->M * 0x9e3779b97f4a7c15u;
-    h = (h ^ h >> 29 ^ (uint64_t)s->N) * 0xbf58476d1ce4e5b9u;
-    h = (h ^ h >> 32 ^ (uint64_t)s->K) * 0x94d049bb133111ebu;
-    return cache[(h >> 40) % SETS];
-}
-
-/* The entry for s, made if need be; NULL: error recorded. */
-static entry *find(const spec *s)
-{
-    entry *set = set_of(s), *old = set;
-    for (int i = 0; i < WAYS; i++) {
-        if (set[i].used && memcmp(&set[i].s, s, sizeof *s) == 0) {
-            set[i].used = ++clock_;
-            return &set[i];
-        }
-        if (set[i].used < old->used)
-            old = &set[i];
-    }
-    entry_free(old);
-    if (start() < 0 || entry_make(old, s) < 0) {
-        entry_free(old);
+    plan *p = (plan *)wan_plans_find(&plans, s);
+    if (p && p->whole)
+        return p;
+    wan_plans_remove(&plans, s);
+    if (wan_guard_room() < 0 || start() < 0)
         return NULL;
-    }
-    old->used = ++clock_;
-    return old;
+    p = (plan *)wan_plans_add(&plans, s);
+    if (!p)
+        return wan_err("oneDNN: out of memory"), NULL;
+    if (plan_make(p, s) == 0)
+        return p;
+    wan_plans_remove(&plans, s);
+    return NULL;
 }
 
-static int execute(entry *e, const void *a, const void *b, void *c, const float *bias,
-                   void *scratch)
+static int execute(plan *p, const void *a, const void *b, void *c, const float *bias, void *scratch)
 {
-    dnnl_exec_arg_t args[5] = { { DNNL_ARG_SRC, e->a },
-                                { DNNL_ARG_WEIGHTS, e->b },
-                                { DNNL_ARG_DST, e->c } };
+    dnnl_exec_arg_t args[5] = { { DNNL_ARG_SRC, p->a },
+                                { DNNL_ARG_WEIGHTS, p->b },
+                                { DNNL_ARG_DST, p->c } };
     int n = 3;
-    DNNL_TRY(dnnl_memory_set_data_handle(e->a, (void *)(uintptr_t)a));
-    DNNL_TRY(dnnl_memory_set_data_handle(e->b, (void *)(uintptr_t)b));
-    DNNL_TRY(dnnl_memory_set_data_handle(e->c, c));
+    DNNL_TRY(dnnl_memory_set_data_handle(p->a, (void *)(uintptr_t)a));
+    DNNL_TRY(dnnl_memory_set_data_handle(p->b, (void *)(uintptr_t)b));
+    DNNL_TRY(dnnl_memory_set_data_handle(p->c, c));
     if (bias) {
-        DNNL_TRY(dnnl_memory_set_data_handle(e->bias, (void *)(uintptr_t)bias));
-        args[n++] = (dnnl_exec_arg_t){ DNNL_ARG_BIAS, e->bias };
+        DNNL_TRY(dnnl_memory_set_data_handle(p->bias, (void *)(uintptr_t)bias));
+        args[n++] = (dnnl_exec_arg_t){ DNNL_ARG_BIAS, p->bias };
     }
-    if (e->scratch) {
-        DNNL_TRY(dnnl_memory_set_data_handle(e->scratch, scratch));
-        args[n++] = (dnnl_exec_arg_t){ DNNL_ARG_SCRATCHPAD, e->scratch };
+    if (p->scratch) {
+        DNNL_TRY(dnnl_memory_set_data_handle(p->scratch, scratch));
+        args[n++] = (dnnl_exec_arg_t){ DNNL_ARG_SCRATCHPAD, p->scratch };
     }
-    DNNL_TRY(dnnl_primitive_execute(e->prim, stream, n, args));
+    DNNL_TRY(dnnl_primitive_execute(p->prim, stream, n, args));
     DNNL_TRY(dnnl_stream_wait(stream));
     return 0;
 }
@@ -221,15 +220,15 @@ static int product(wan_dev *d, spec s, wan_buf a, wan_buf b, wan_buf c, const fl
     s.in = half ? dnnl_bf16 : dnnl_f32;
     s.out = c.t == WAN_BF16 && !narrow ? dnnl_bf16 : dnnl_f32;
     s.bias = bias != NULL;
-    entry *e = find(&s);
-    if (!e)
+    plan *p = plan_get(&s);
+    if (!p)
         return -1;
-    size_t need = e->scratch_bytes + 64;
+    size_t need = p->scratch_bytes + 64;
     need += (half ? 0 : room(na) + room(nb)) + (narrow ? room(nc) : 0);
     char *space = (char *)wan_dev_scratch(d, need), *pad = space;
     if (!space)
         return -1;
-    space += (e->scratch_bytes + 63) / 64 * 64;
+    space += (p->scratch_bytes + 63) / 64 * 64;
     if (!half) {
         WAN_TRY(widen(d, &a, na, &space));
         WAN_TRY(widen(d, &b, nb, &space));
@@ -237,14 +236,29 @@ static int product(wan_dev *d, spec s, wan_buf a, wan_buf b, wan_buf c, const fl
     wan_buf out = narrow ? wan_buf_of(space, WAN_F32) : c;
     if (narrow && s.add)
         WAN_TRY(wan_cast_c(d, out, c, nc));
-    WAN_TRY(execute(e, a.p, b.p, out.p, bias, pad));
+    WAN_TRY(execute(p, a.p, b.p, out.p, bias, pad));
     return narrow ? wan_cast_c(d, c, out, nc) : 0;
+}
+
+/* One call, as wan_guard_dnnl takes it. */
+typedef struct call {
+    wan_dev *d;
+    spec s;
+    wan_buf a, b, c;
+    const float *bias;
+} call;
+
+static int guarded(void *arg)
+{
+    call *k = (call *)arg;
+    return product(k->d, k->s, k->a, k->b, k->c, k->bias);
 }
 
 static int locked(wan_dev *d, const spec *s, wan_buf a, wan_buf b, wan_buf c, const float *bias)
 {
+    call k = { d, *s, a, b, c, bias };
     pthread_mutex_lock(&lock);
-    int rc = product(d, *s, a, b, c, bias);
+    int rc = wan_guard_dnnl(guarded, &k);
     pthread_mutex_unlock(&lock);
     return rc;
 }

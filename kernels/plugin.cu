@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * plugin.cu - the entry of libwan-cuda.so: what the program finds, and which kernel is in which
- * slot.  Every op has a CUDA kernel, so no slot is left to a copying wrapper.
+ * slot.  Every op has a CUDA kernel.
  */
 #include "kernels/device_cuda.cuh"
 

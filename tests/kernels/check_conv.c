@@ -106,6 +106,23 @@ static void check_forget(void)
     cmp_reset();
 }
 
+/* More sizes than a provider keeps plans for; then the first again. */
+static void check_sizes(void)
+{
+    enum { SIZES = 600 };
+    wan_conv c = { 2, 3, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2 };
+    vec *x = vec_new(WAN_REAL, SIZES * 4, 0, 1), *w = vec_new(WAN_REAL, 54, 0, 1);
+    vec *y = vec_new(WAN_REAL, SIZES * 6, 0, 1);
+    for (c.H = 2; c.H < SIZES; c.H++)
+        cmp_must(cmp_dev[1]->ops->conv_forward(cmp_dev[1], &c, y->b[1], x->b[1], w->b[1], NULL, 0));
+    CMP_BOTH(conv_forward(d, &c, y->b[i], x->b[i], w->b[i], NULL, 0));
+    c.H = 2;
+    CMP_BOTH(conv_forward(d, &c, y->b[i], x->b[i], w->b[i], NULL, 0));
+    vec_ok(y, bound_f32, "%d sizes, then the first again", SIZES - 1);
+    wan_conv_forget(w->b[1].p);
+    cmp_reset();
+}
+
 static void check_repack(void)
 {
     float src[2 * 3 * 4], dst[24];
@@ -129,5 +146,6 @@ int main(void)
         for (int t = 0; t < 4; t++)
             run(&cases[i], cmp_types[t / 2], cmp_types[t % 2]);
     check_forget();
+    check_sizes();
     return cmp_done();
 }

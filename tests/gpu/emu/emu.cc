@@ -341,6 +341,10 @@ struct emu_layout {
     int64_t ld;
 };
 
+/* Descriptions alive: a caller that keeps one for every shape runs out of them. */
+enum { MOST_LAYOUTS = 3200 };
+static int layouts;
+
 const char *cublasLtGetStatusString(cublasStatus_t)
 {
     return "emulated status";
@@ -401,6 +405,10 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *l, cudaDataType_t t,
                                           uint64_t rows, uint64_t cols, int64_t ld)
 {
+    *l = NULL;
+    if (layouts == MOST_LAYOUTS)
+        return CUBLAS_STATUS_ALLOC_FAILED;
+    layouts++;
     *l = new emu_layout();
     (*l)->t = t, (*l)->rows = rows, (*l)->cols = cols, (*l)->ld = ld;
     return CUBLAS_STATUS_SUCCESS;
@@ -408,6 +416,7 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *l, cudaDataTyp
 
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l)
 {
+    layouts -= l != NULL;
     delete l;
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -318,7 +318,8 @@ cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t)
 }
 size_t cudnnGetVersion(void)
 {
-    return CUDNN_VERSION;
+    const char *told = getenv("WAN_EMU_CUDNN");
+    return told ? (size_t)atol(told) : CUDNN_VERSION;
 }
 const char *cudnnGetErrorString(cudnnStatus_t)
 {
