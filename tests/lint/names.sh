@@ -33,7 +33,7 @@ ROWS
 
 symbols() { # "file symbol" of everything external
     nm -g --defined-only "$lib" | awk '/^[A-Za-z0-9_]+\.o:/ { f = $1; sub(/\.o:/, "", f) } NF == 3 { print f, $3 }' |
-        grep -v ' __'
+        grep -vE ' (__|DW\.ref\.)' # what the compiler adds
 }
 ops() { sed -n '/define WAN_OPS/,/format on/p' kernels/ops.h | grep -oE 'X\([a-z0-9_]+\)' | sed 's/X(\(.*\))/\1/'; }
 prefixes() { # leading words of a file's name
