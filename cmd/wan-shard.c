@@ -43,7 +43,8 @@ static const wan_tool tool = { "wan-shard", "pack records into tar shards, or un
 
 static struct {
     wan_shard_writer *w;
-    char *id;         /* of our entry in the provenance of the stream being read */
+    json_t *header;   /* of the stream being read, with our entry */
+    int told;         /* a sample of the open shard tells it */
     int latent, text; /* element types of the first sample */
 } st = { .latent = -1, .text = -1 };
 
@@ -76,24 +77,27 @@ static int open_writer(void)
     return wan_shard_writer_open(&st.w, &opt);
 }
 
-/* A stream with that header begins: its history goes in front of its samples. */
+/* A stream with that header begins: its first sample tells its history. */
 static int start_stream(void *arg, const json_t *from)
 {
     (void)arg;
     json_t *opts = options(), *header = opts ? wan_provenance_append(from, tool.name, opts) : NULL;
-    const json_t *chain = json_object_get(header, "provenance");
+    json_decref(opts);
+    if (!header)
+        return -1;
+    st.told = st.told && st.header && json_equal(st.header, header);
+    json_decref(st.header);
+    st.header = header;
+    return 0;
+}
+
+/* Of our entry in the header. */
+static const char *own_id(void)
+{
+    const json_t *chain = json_object_get(st.header, "provenance");
     const json_t *last = json_array_get(chain, json_array_size(chain) - 1);
     const char *id = json_string_value(json_object_get(last, "id"));
-    free(st.id);
-    st.id = strdup(id ? id : tool.name);
-    char *text = wan_json_dump(header);
-    int rc = !text    ? -1
-             : !st.id ? wan_err("out of memory (provenance)")
-                      : wan_shard_writer_provenance(st.w, text);
-    free(text);
-    json_decref(header);
-    json_decref(opts);
-    return rc;
+    return id ? id : tool.name;
 }
 
 /* One type in all samples: DFM's packing joins them. */
@@ -114,14 +118,16 @@ static int check_types(const wan_samplemap *m)
 static int put(const wan_record *r, const char *name, uint64_t number)
 {
     wan_samplemap m;
-    wan_samplemap_options opt = { dtype_of(o.latent), dtype_of(o.text), st.id };
+    int tells = !st.told || wan_shard_writer_begins(st.w);
+    wan_samplemap_options opt = { dtype_of(o.latent), dtype_of(o.text), own_id(),
+                                  tells ? st.header : NULL };
     int rc = wan_samplemap_pack(&m, r, &opt);
     if (rc == 0)
         rc = check_types(&m);
     if (rc < 0)
         wan_err_prefix("%s: record %" PRIu64 " (%s)", name, number, r->key);
-    else
-        rc = wan_shard_writer_put(st.w, r->key, m.part, m.n);
+    else if ((rc = wan_shard_writer_put(st.w, r->key, m.part, m.n)) == 0)
+        st.told = 1;
     wan_samplemap_clear(&m);
     return rc;
 }
@@ -176,39 +182,53 @@ static int pack(int n, char **files)
                  wan_shard_writer_samples(st.w), wan_shard_writer_shards(st.w));
     }
     wan_shard_writer_abandon(&st.w);
-    free(st.id);
+    json_decref(st.header);
     return rc;
 }
 
-/* The records being written, and the provenance member their stream was begun with. */
+/* The records being written, and the history of their stream. */
 typedef struct unpacking {
     wan_writer *w;
-    char *history; /* or NULL: there was none */
+    json_t *history; /* or NULL: there was none */
 } unpacking;
 
 /* Goes on to another stream where the samples come from elsewhere. */
-static int follow(unpacking *u, const wan_shard_reader *r, const char *path)
+static int follow(unpacking *u, const json_t *history)
 {
-    const char *text = wan_shard_reader_provenance(r);
-    if (u->w && (text && u->history ? !strcmp(text, u->history) : text == u->history))
+    if (u->w && (history && u->history ? json_equal(history, u->history) : history == u->history))
         return 0;
-    json_t *from = text ? wan_json_parse(text, strlen(text), "provenance") : NULL;
-    if (text && !json_is_object(from)) {
-        json_decref(from);
-        return from ? wan_err("%s: provenance is no JSON object", path)
-                    : wan_err_prefix("%s", path);
-    }
-    json_t *header = wan_provenance_append(from, tool.name, NULL);
+    json_t *header = wan_provenance_append(history, tool.name, NULL);
     int rc = !header ? -1
              : u->w  ? wan_writer_next_stream(u->w, header)
                      : wan_writer_open(&u->w, stdout, "<stdout>", header);
-    free(u->history);
-    u->history = text ? strdup(text) : NULL;
-    if (text && !u->history)
-        rc = wan_err("out of memory (provenance)");
     json_decref(header);
-    json_decref(from);
-    return rc;
+    json_decref(u->history);
+    u->history = json_deep_copy(history);
+    return rc == 0 && history && !u->history ? wan_err("out of memory (provenance)") : rc;
+}
+
+/* The history of the samples of one shard: told by the last one that told, or, in shards that we wrote
+ * before, by a member in front of them. */
+typedef struct telling {
+    json_t *history;
+    char *member;
+} telling;
+
+static int listen(telling *t, json_t *told, const wan_shard_reader *r, const char *path)
+{
+    const char *text = wan_shard_reader_provenance(r);
+    if (!told && text && (!t->member || strcmp(text, t->member))) {
+        free(t->member);
+        if (!(t->member = strdup(text)))
+            return wan_err("out of memory (provenance)");
+        if (!(told = wan_json_parse(text, strlen(text), "provenance")))
+            return wan_err_prefix("%s", path);
+    }
+    if (!told)
+        return 0;
+    json_decref(t->history);
+    t->history = told;
+    return json_is_object(told) ? 0 : wan_err("%s: provenance is no JSON object", path);
 }
 
 static int extract_shard(unpacking *u, const char *path)
@@ -216,15 +236,21 @@ static int extract_shard(unpacking *u, const char *path)
     wan_shard_reader *r;
     wan_shard_sample s;
     wan_record rec = WAN_RECORD_INIT;
+    telling t = { NULL, NULL };
+    json_t *told;
     int rc;
     WAN_TRY(wan_shard_reader_open(&r, path, 0));
     while ((rc = wan_shard_reader_next(r, &s)) == 1) {
-        rc = follow(u, r, path);
+        rc = wan_samplemap_unpack(&rec, &told, &s, path);
         if (rc == 0)
-            rc = wan_samplemap_unpack(&rec, &s, path);
+            rc = listen(&t, told, r, path);
+        if (rc == 0)
+            rc = follow(u, t.history);
         if (rc < 0 || (rc = wan_writer_put(u->w, &rec)) < 0)
             break;
     }
+    json_decref(t.history);
+    free(t.member);
     wan_record_clear(&rec);
     if (rc == 0 && wan_shard_reader_ignored(r))
         wan_warn("%s: %" PRIu64 " members are no files of a sample and were passed over", path,
@@ -254,7 +280,7 @@ static int extract(void)
     if (rc == 0)
         rc = wan_writer_finish(&u.w);
     wan_writer_abandon(&u.w);
-    free(u.history);
+    json_decref(u.history);
     wan_progress(1, "%zu shards", n);
     return rc;
 }

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
-#include "lib/media/clip_key.h"
+#include "lib/rec/record/clip_key.h"
 #include "lib/rec/record/record.h"
 
 enum { MAX_DEPTH = 32, MAX_SIDECAR = 1 << 20 };

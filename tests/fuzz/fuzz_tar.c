@@ -21,7 +21,7 @@ static void read_all(const char *path, int headers)
     if (wan_shard_reader_open(&r, path, headers) < 0)
         return;
     while (wan_shard_reader_next(r, &s) == 1)
-        if (!headers && wan_samplemap_unpack(&rec, &s, path) == 0)
+        if (!headers && wan_samplemap_unpack(&rec, NULL, &s, path) == 0)
             wan_record_clear(&rec);
     wan_shard_reader_close(&r);
 }

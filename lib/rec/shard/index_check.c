@@ -134,7 +134,7 @@ static int check_values(const wan_record *r, const char *name, float limit, int 
 static int check_sample(struct check *c, const wan_shard_sample *s, const char *name)
 {
     wan_record r = WAN_RECORD_INIT;
-    WAN_TRY(wan_samplemap_unpack(&r, s, name));
+    WAN_TRY(wan_samplemap_unpack(&r, NULL, s, name));
     int rc = check_values(&r, "latent", WAN_SAMPLE_LATENT_MAX, &c->latent);
     if (rc == 0)
         rc = check_values(&r, "text", 0, &c->text);

@@ -219,6 +219,8 @@ static int pack_json(wan_samplemap *m, const wan_record *r, const wan_samplemap_
     wan_json_put(&own, "meta", json_incref(r->meta));
     if (opt->provenance)
         wan_json_put(&own, "provenance", json_string(opt->provenance));
+    if (opt->history)
+        wan_json_put(&own, "history", json_deep_copy(opt->history));
     wan_json_put(&root, "wan", own);
     set_dfm(&root, r, wan_record_find(r, "latent"));
     char *text = wan_json_dump_as(root, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);

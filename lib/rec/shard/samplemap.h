@@ -7,7 +7,8 @@
  *     others        KEY.tN.wan   raw little-endian bytes of tensor N; DFM and Energon pass them by
  *     meta          KEY.json     DFM's keys (wan-data(7), Keys of the json), and below "wan": the
  *                                record's own metadata, the table of tensors with CRC32C digests,
- *                                and the id of the program that wrote the record
+ *                                the id of the program that wrote the record, and in the first
+ *                                sample of a shard or stream the header of the stream (history)
  *
  * What goes in comes out again: pack then unpack gives the same record.
  */
@@ -23,6 +24,7 @@
 typedef struct wan_samplemap_options {
     int latent_dtype, text_dtype; /* wan_dtype, or -1: as in the record */
     const char *provenance;       /* id of the last program of the chain, or NULL */
+    const json_t *history;        /* header of the stream, where this sample tells it, or NULL */
 } wan_samplemap_options;
 
 typedef struct wan_samplemap {
@@ -38,9 +40,11 @@ int wan_samplemap_pack(wan_samplemap *m, const wan_record *r, const wan_samplema
 void wan_samplemap_clear(wan_samplemap *m);
 
 /* Fills *r (cleared first) from a sample read with payload; verifies shapes and digests where the
- * json member has them.  A sample made by DFM: meta is its json, padding rows of the text go.
- * what names the shard. */
-int wan_samplemap_unpack(wan_record *r, const wan_shard_sample *s, const char *what) WAN_MUST_CHECK;
+ * json member has them.  A sample made by DFM: meta is its json, padding rows of the text go.  A key
+ * that no record can have is written as a clip's path would be (clip_key.h).  *history (or NULL): the
+ * header that the sample tells, a new reference, or NULL.  what names the shard. */
+int wan_samplemap_unpack(wan_record *r, json_t **history, const wan_shard_sample *s,
+                         const char *what) WAN_MUST_CHECK;
 
 /* Whether a json member is ours: it then holds a digest of every other part. */
 int wan_samplemap_own(const void *json, size_t n);

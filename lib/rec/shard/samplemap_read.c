@@ -8,6 +8,8 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/rec/record/clip_key.h"
+#include "lib/rec/record/record_format.h"
 #include "lib/rec/shard/measure.h"
 #include "lib/rec/shard/samplemap.h"
 #include "lib/rec/tensor/torch.h"
@@ -141,22 +143,45 @@ static int unpack_foreign(wan_record *r, const wan_shard_sample *s, json_t *root
     return 0;
 }
 
-int wan_samplemap_unpack(wan_record *r, const wan_shard_sample *s, const char *what)
+/* Shards of others hold keys that no record can have. */
+static int set_key(wan_record *r, const char *key)
 {
-    wan_record_clear(r);
+    if (wan_key_check(key, strlen(key)) == 0)
+        return wan_record_set_key(r, key);
+    char *legal = wan_clip_key_make(NULL, key);
+    int rc = legal ? wan_record_set_key(r, legal) : -1;
+    free(legal);
+    return rc;
+}
+
+static int unpack(wan_record *r, json_t **history, const wan_shard_sample *s)
+{
     const wan_shard_part *p = wan_shard_find(s, "json");
-    json_t *root = NULL;
-    int rc = p ? wan_record_set_key(r, s->key) : wan_err("part json is missing");
-    if (rc == 0) {
-        root = wan_json_parse(p->data, p->size, "json");
-        rc = !root ? -1 : json_is_object(root) ? 0 : wan_err("json: no object");
-    }
+    if (!p)
+        return wan_err("part json is missing");
+    WAN_TRY(set_key(r, s->key));
+    json_t *root = wan_json_parse(p->data, p->size, "json");
+    int rc = !root ? -1 : json_is_object(root) ? 0 : wan_err("json: no object");
     if (rc == 0) {
         const json_t *own = json_object_get(root, "wan");
         rc = json_is_object(own) ? unpack_own(r, s, own) : unpack_foreign(r, s, root);
+        json_t *told = json_object_get(own, "history");
+        if (rc == 0 && told && !json_is_object(told))
+            rc = wan_err("json: the history is no object");
+        if (rc == 0 && told && history)
+            *history = json_incref(told);
     }
     json_decref(root);
-    if (rc == 0)
+    return rc;
+}
+
+int wan_samplemap_unpack(wan_record *r, json_t **history, const wan_shard_sample *s,
+                         const char *what)
+{
+    if (history)
+        *history = NULL;
+    wan_record_clear(r);
+    if (unpack(r, history, s) == 0)
         return 0;
     wan_err_prefix("%s: sample %s", what, s->key);
     wan_record_clear(r);

@@ -37,9 +37,8 @@ typedef struct wan_shard_writer wan_shard_writer;
 
 /* Refuses a folder that already holds shards of this rank, unless force. */
 int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt) WAN_MUST_CHECK;
-/* Text of the stream header of the samples that follow, copied.  It becomes a member (__provenance__)
- * in front of them in each shard. */
-int wan_shard_writer_provenance(wan_shard_writer *w, const char *text) WAN_MUST_CHECK;
+/* Whether the next sample begins a shard. */
+int wan_shard_writer_begins(const wan_shard_writer *w);
 /* Appends one sample; parts are borrowed and written in the order of their names.  A key that was
  * written before is an error. */
 int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_part *part, int n)
@@ -77,14 +76,15 @@ int wan_shard_reader_open_range(wan_shard_reader **out, const char *path, int he
 int wan_shard_reader_next(wan_shard_reader *r, wan_shard_sample *s) WAN_MUST_CHECK;
 /* Members that were no regular files or had no key. */
 uint64_t wan_shard_reader_ignored(const wan_shard_reader *r);
-/* Text of the last provenance member in front of the sample last returned, or NULL. */
+/* Text of the last member __provenance__/header*.json in front of the sample last returned, as
+ * wan-shard wrote them before samples told their history (samplemap.h), or NULL. */
 const char *wan_shard_reader_provenance(const wan_shard_reader *r);
 /* fn gets place and size of every payload that belongs to no sample, in file order. */
 void wan_shard_reader_on_other(wan_shard_reader *r, void (*fn)(void *, uint64_t, uint64_t),
                                void *arg);
 void wan_shard_reader_close(wan_shard_reader **r);
 
-/* Splits a member name; 1 sample member, 0 to be ignored, -1 unsafe name (error recorded). */
+/* Splits a member name as WebDataset and Energon do; 1 sample member, 0 to be ignored, -1 unsafe name (error recorded). */
 int wan_shard_split(const char *name, size_t *key_len, const char **part) WAN_MUST_CHECK;
 /* Part of that name, or NULL. */
 const wan_shard_part *wan_shard_find(const wan_shard_sample *s, const char *name);

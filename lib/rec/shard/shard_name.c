@@ -37,8 +37,15 @@ int wan_shard_split(const char *name, size_t *key_len, const char **part)
         return wan_err("unsafe member name \"%.80s\"", name);
     const char *slash = strrchr(name, '/'), *file = slash ? slash + 1 : name;
     const char *dot = strchr(file, '.');
-    if (is_metadata(name) || !dot || dot == file)
+    if (is_metadata(name) || !dot)
         return 0;
+    if (dot == file) { /* for them a hidden file is a part of its folder, unless that has a dot */
+        const char *folder = slash ? slash : name;
+        while (folder > name && folder[-1] != '/')
+            folder--;
+        if (!slash || slash == folder || memchr(folder, '.', (size_t)(slash - folder)))
+            return 0;
+    }
     *key_len = (size_t)(dot - name);
     *part = dot + 1;
     return 1;

@@ -245,13 +245,13 @@ static int next_member(wan_shard_reader *r)
         int rc = archive_read_next_header2(r->tar, e);
         if (rc == ARCHIVE_EOF)
             return check_end(r);
-        if (rc != ARCHIVE_OK)
+        const char *why = rc == ARCHIVE_WARN ? archive_error_string(r->tar) : NULL;
+        int letters = why && strstr(why, "can't be converted"); /* then the name is as it is */
+        if (rc != ARCHIVE_OK && !letters)
             return tar_err(r);
         const char *name = archive_entry_pathname(e);
         if (!name)
-            name = archive_entry_pathname_utf8(e); /* not in the locale's letters */
-        if (!name)
-            return wan_err("%s: a member whose name is no UTF-8", r->path);
+            return wan_err("%s: a member whose name cannot be read", r->path);
         if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e)) {
             r->ignored++;
             continue;
@@ -269,8 +269,6 @@ static int next_member(wan_shard_reader *r)
             WAN_TRY(read_provenance(r, e, name));
             continue;
         }
-        if (len > WAN_MAX_KEY)
-            return wan_err("%s: the key of %.80s... is too long", r->path, name);
         free(r->ahead_key);
         if (!(r->ahead_key = strndup(name, len)))
             return wan_err("out of memory (key)");

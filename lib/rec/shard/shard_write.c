@@ -20,9 +20,6 @@ enum { RECORD = 10240 }; /* a tar file is a multiple of 20 blocks, as everybody'
 struct wan_shard_writer {
     wan_shard_options opt;
     char *dir;
-    char *provenance; /* of the samples that follow, or NULL */
-    int histories;    /* provenance members in the open shard */
-    int told;         /* the last of them is this provenance */
     wan_keyset keys;
     uint64_t samples, shards, bytes;
     uint64_t in_count, in_bytes; /* of the open shard */
@@ -133,7 +130,6 @@ static int open_shard(wan_shard_writer *w)
     if (rc < 0)
         return -1;
     w->in_count = w->in_bytes = 0;
-    w->histories = w->told = 0;
     w->tar = archive_write_new();
     if (!w->tar)
         return wan_err("out of memory (tar)");
@@ -143,19 +139,6 @@ static int open_shard(wan_shard_writer *w)
         archive_write_open(w->tar, w, NULL, on_write, NULL) != ARCHIVE_OK)
         return tar_err(w);
     return 0;
-}
-
-/* The member that says where the samples behind it come from; each has a name of its own, so that
- * tar(1) extracts them all. */
-static int put_provenance(wan_shard_writer *w)
-{
-    char name[48] = "__provenance__/header.json";
-    if (w->told || !w->provenance)
-        return 0;
-    if (w->histories++)
-        snprintf(name, sizeof name, "__provenance__/header-%d.json", w->histories);
-    w->told = 1;
-    return put_member(w, name, w->provenance, strlen(w->provenance));
 }
 
 /* A reader finds in the shard what was put into it; wan_out_finish compares the bytes. */
@@ -233,19 +216,6 @@ int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt)
     return 0;
 }
 
-int wan_shard_writer_provenance(wan_shard_writer *w, const char *text)
-{
-    if (w->provenance && !strcmp(w->provenance, text))
-        return 0;
-    char *copy = strdup(text);
-    if (!copy)
-        return wan_err("out of memory (provenance)");
-    free(w->provenance);
-    w->provenance = copy;
-    w->told = 0;
-    return 0;
-}
-
 static int by_name(const void *a, const void *b)
 {
     return strcmp((*(const wan_shard_part *const *)a)->name,
@@ -273,6 +243,12 @@ static int put_parts(wan_shard_writer *w, const char *key, const wan_shard_part 
     return rc;
 }
 
+int wan_shard_writer_begins(const wan_shard_writer *w)
+{
+    return !w->tar || w->in_count >= (uint64_t)w->opt.max_count ||
+           w->in_bytes >= (uint64_t)w->opt.max_bytes;
+}
+
 int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_part *part, int n)
 {
     size_t len;
@@ -285,13 +261,11 @@ int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_p
     WAN_TRY(added);
     if (!added)
         return wan_err("sample %s: this key was written before", key);
-    if (w->tar &&
-        (w->in_count >= (uint64_t)w->opt.max_count || w->in_bytes >= (uint64_t)w->opt.max_bytes))
+    if (wan_shard_writer_begins(w))
         WAN_TRY(close_shard(w));
     w->broken = 1;
     if (!w->tar)
         WAN_TRY(open_shard(w));
-    WAN_TRY(put_provenance(w));
     WAN_TRY(put_parts(w, key, part, n));
     w->broken = 0;
     w->in_count++;
@@ -346,7 +320,6 @@ void wan_shard_writer_abandon(wan_shard_writer **pw)
     wan_out_discard(&w->lock);
     wan_keyset_clear(&w->keys);
     free(w->dir);
-    free(w->provenance);
     free(w);
     *pw = NULL;
 }

@@ -2,7 +2,7 @@
  *
  * clip_key.c - paths to record keys.
  */
-#include "lib/media/clip_key.h"
+#include "lib/rec/record/clip_key.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -7,8 +7,8 @@
  * letter or digit is itself written so, and the first one of a first folder "__x__", which tar
  * shards keep for themselves (wan-decode(1), Keys).
  */
-#ifndef WAN_MEDIA_CLIP_KEY_H
-#define WAN_MEDIA_CLIP_KEY_H
+#ifndef WAN_REC_CLIP_KEY_H
+#define WAN_REC_CLIP_KEY_H
 
 #include "lib/base/err.h"
 
