@@ -88,6 +88,7 @@ static void toy_sizes(wan_sizes *z, const void *config)
                       .out_width = 4 * c->channels,
                       .in_order = WAN_PATCH_HWC, /* WAN's: the other */
                       .out_order = WAN_PATCH_CHW,
+                      .head_dim = 1,
                       .width = c->hidden,
                       .text_dim = 8,
                       .text_len = 4 };
