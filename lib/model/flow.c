@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * flow.c - see flow.h.  The normal quantile is Acklam's rational start refined by one step of
- * Halley's method on erfc, which leaves it exact to double rounding.
+ * flow.c - see flow.h.
  */
 #include "lib/model/flow.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "lib/base/normal.h"
 #include "lib/base/rng.h"
 
 #define MODE_SCALE 1.29 /* wan-model(7), Sigma */
@@ -25,41 +25,6 @@ double wan_flow_u(const wan_flow *f, double sigma)
 double wan_flow_weight(const wan_flow *f, double sigma)
 {
     return f->weighting ? 1 + f->shift * sigma : 1;
-}
-
-static double normal_cdf(double x)
-{
-    return 0.5 * erfc(-x * M_SQRT1_2);
-}
-
-static double normal_quantile(double p)
-{
-    static const double a[6] = { -3.969683028665376e+01, 2.209460984245205e+02,
-                                 -2.759285104469687e+02, 1.383577518672690e+02,
-                                 -3.066479806614716e+01, 2.506628277459239e+00 };
-    static const double b[5] = { -5.447609879822406e+01, 1.615858368580409e+02,
-                                 -1.556989798598866e+02, 6.680131188771972e+01,
-                                 -1.328068155288572e+01 };
-    static const double c[6] = { -7.784894002430293e-03, -3.223964580411365e-01,
-                                 -2.400758277161838e+00, -2.549732539343734e+00,
-                                 4.374664141464968e+00,  2.938163982698783e+00 };
-    static const double d[4] = { 7.784695709041462e-03, 3.224671290700398e-01,
-                                 2.445134137142996e+00, 3.754408661907416e+00 };
-    double x, q = p < 0.5 ? p : 1 - p;
-    if (q <= 0)
-        return p < 0.5 ? -INFINITY : INFINITY;
-    if (q < 0.02425) {
-        double r = sqrt(-2 * log(q));
-        x = (((((c[0] * r + c[1]) * r + c[2]) * r + c[3]) * r + c[4]) * r + c[5]) /
-            ((((d[0] * r + d[1]) * r + d[2]) * r + d[3]) * r + 1);
-    } else {
-        double s = q - 0.5, r = s * s;
-        x = (((((a[0] * r + a[1]) * r + a[2]) * r + a[3]) * r + a[4]) * r + a[5]) * s /
-            (((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + 1);
-    }
-    double e = (normal_cdf(x) - q) * sqrt(2 * M_PI) * exp(0.5 * x * x);
-    x -= e / (1 + 0.5 * x * e);
-    return p < 0.5 ? x : -x;
 }
 
 /* SD3's mode sampling maps v in [0,1] onto u, falling from 1 to 0. */
@@ -100,7 +65,7 @@ double wan_flow_cdf(const wan_flow *f, double u)
     if (f->dist == WAN_FLOW_MODE)
         return 1 - mode_inverse(u);
     logit_params(f, &mean, &std);
-    return normal_cdf((log(u) - log1p(-u) - mean) / std);
+    return wan_normal_cdf((log(u) - log1p(-u) - mean) / std);
 }
 
 double wan_flow_quantile(const wan_flow *f, double q)
@@ -111,7 +76,7 @@ double wan_flow_quantile(const wan_flow *f, double q)
     if (f->dist == WAN_FLOW_MODE)
         return mode_map(1 - q);
     logit_params(f, &mean, &std);
-    return 1 / (1 + exp(-(mean + std * normal_quantile(q))));
+    return 1 / (1 + exp(-(mean + std * wan_normal_quantile(q))));
 }
 
 /* The cut in u, and the probability that each part of the mixture has inside it. */

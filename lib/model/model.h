@@ -62,17 +62,21 @@ typedef struct wan_preset {
     const void *c;
 } wan_preset;
 
+enum { WAN_GIVEN_HEADS = 1, WAN_GIVEN_HEAD_DIM = 2, WAN_GIVEN_FFN = 4 };
+
 typedef struct wan_model {
     const char *type;         /* value of model.type */
+    const char *objective;    /* what it is trained with (objective.h), and sampled by */
+    int text_dropped;         /* a dropped caption is no text rows; 0: those of the empty prompt */
     const char *const *files; /* folder of the weights in a checkpoint, stem of their files */
     size_t config_size;       /* <= WAN_ARCH_BYTES */
     const wan_layout *layout[WAN_NAMINGS]; /* NULL: no such naming */
     /* Between the fields and the file's numbers, where these are not the same; NULL: they are. */
     int (*recast)(void *c, enum wan_naming naming, int writing);
     const wan_field *fields; /* ends with key NULL */
-    /* model.hidden_size, where a field does not hold it: heads and width of a head follow unless
-     * their keys were given; -1 with a sentence when they do not multiply to it.  NULL: no such key */
-    int (*set_width)(void *c, int64_t width, int heads_given, int head_dim_given);
+    /* The width, where a field does not hold it: what was not given follows from it (WAN_GIVEN_...);
+     * -1 with a sentence when heads and their width do not multiply to it.  NULL: it has none */
+    int (*set_width)(void *c, int64_t width, unsigned given);
     const wan_preset *presets;   /* ends with name NULL; the first is the default */
     int (*check)(const void *c); /* -1 with a sentence: sizes that cannot be */
     int (*params)(wan_params *out, const void *c);

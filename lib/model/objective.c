@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { MOST = 16 };
-static const wan_objective *table[MOST] = { &wan_flow_objective };
+static const wan_objective *table[MOST] = { &wan_flow_objective, &wan_edm_objective };
 
 const wan_objective *wan_objective_find(const char *name)
 {

@@ -48,6 +48,7 @@ typedef struct wan_objective {
 } wan_objective;
 
 extern const wan_objective wan_flow_objective; /* flow.h */
+extern const wan_objective wan_edm_objective;  /* edm.h */
 
 const wan_objective *wan_objective_find(const char *name); /* NULL: none of that name */
 int wan_objective_register(const wan_objective *o) WAN_MUST_CHECK;

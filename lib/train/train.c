@@ -87,7 +87,9 @@ static int open_mesh(wan_train *t)
 
 static int open_objective(wan_train *t)
 {
-    t->objective = &wan_flow_objective;
+    t->objective = wan_objective_find(t->arch.model->objective);
+    if (!t->objective)
+        WAN_BUG("no objective %s", t->arch.model->objective);
     wan_config_fields(t->c, t->objective->fields, t->settings, 0);
     return t->objective->check(t->settings);
 }
@@ -98,6 +100,11 @@ static int open_empty(wan_train *t)
     const wan_train_config *v = &t->c->v;
     char *path = NULL;
     wan_st *st = NULL;
+    if (t->arch.model->text_dropped)
+        return *v->empty_text ? wan_err("dataset.empty_text: a model of type %s takes a dropped "
+                                        "caption as no rows",
+                                        t->arch.model->type)
+                              : 0;
     if (*v->empty_text)
         path = strdup(v->empty_text);
     else if (*v->data_path && !t->opt.mock)

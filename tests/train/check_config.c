@@ -189,11 +189,13 @@ static void errors(void)
     refused("a boolean for a word", "model:\n  mode: true\n", NULL, "auto|pretrain|finetune");
     refused("junk after betas", NULL, WORDS("optimizer.betas=[0.9, 0.99)junk 0.5"), "not a pair");
     refused("an open bracket", NULL, WORDS("optimizer.betas=[0.9, 0.99"), "not a pair");
-    refused("another model", NULL, WORDS("model.type=dit"), "model.type dit: not supported yet");
     refused("a third", NULL, WORDS("data.dataloader.model_type=hunyuan"), "not one of wan|dit");
-    refused("DiT's key", NULL, WORDS("model.vae_cache_folder=x"), "DiT recipe; model.type dit");
+    refused("flow matching of a DiT", NULL, WORDS("model.type=dit", "flow.shift=2"),
+            "flow.shift is no key of a model of type dit");
+    refused("EDM of a WAN", NULL, WORDS("model.type=wan", "edm.p_mean=1"),
+            "edm.p_mean is no key of a model of type wan");
     refused("DiT's key in a WAN", NULL, WORDS("model.type=wan", "model.vae_cache_folder=x"),
-            "no key of the model");
+            "no key of a model of type wan");
     refused("a list for a word", "model:\n  mode: [pretrain]\n", NULL, "line 2: key model.mode");
     refused("a list for a text", "dataset:\n  split: [a, b]\n", NULL, "a list stands where a text");
     refused("a map for a value", "train:\n  train_iters: {}\n", NULL, "an empty map");
@@ -424,8 +426,11 @@ static void dfm_files(void)
     }
     wan_config *c = fresh();
     ok(wan_config_yaml(c, "tests/data/yaml/dit_pretrain.yaml") == 0 &&
-           wan_config_finish(c, "finetune") < 0 && strstr(wan_err_text(), "not supported yet"),
-       "DFM's DiT recipe trains no WAN: %s", wan_err_text());
+           wan_config_finish(c, NULL) == 0 && c->v.model_type == WAN_MODEL_DIT &&
+           !strcmp(wan_config_text(c, "model.size"), "dit-xl") && c->v.heads == 16 &&
+           c->v.capacity == 15360 && c->v.global_batch == 8 && c->v.eval_interval == 1000 &&
+           c->v.edm_dropout == 0.2,
+       "DFM's DiT recipe is a DiT");
     wan_config_free(&c);
 }
 

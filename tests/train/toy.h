@@ -237,6 +237,7 @@ static const wan_preset toy_presets[] = { { "small", &toy_small }, { NULL, NULL 
 static const char *const toy_files[] = { "transformer", "diffusion_pytorch_model" };
 
 static const wan_model toy_model = { .type = "toy",
+                                     .objective = "flow",
                                      .files = toy_files,
                                      .config_size = sizeof(toy_config),
                                      .layout = { &toy_layout },

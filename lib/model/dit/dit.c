@@ -59,22 +59,27 @@ static const wan_field fields[] = {
     FIELD("model.ffn_hidden_size", ffn),
     FIELD("model.in_channels", in_ch),
     FIELD("model.out_channels", out_ch),
+    FIELD("model.crossattn_emb_size", text_dim),
     FIELD("model.text_dim", text_dim),
     FIELD("model.text_len", text_len),
     { "model.layernorm_epsilon", offsetof(wan_dit_config, eps), WAN_FIELD_REAL },
     { NULL, 0, WAN_FIELD_INT },
 };
 
-static int set_width(void *config, int64_t width, int heads_given, int head_dim_given)
+static int set_width(void *config, int64_t width, unsigned given)
 {
     wan_dit_config *c = config;
-    if (!heads_given && width % c->head_dim == 0)
+    if (!(given & WAN_GIVEN_HEADS) && width % c->head_dim == 0)
         c->heads = (int)(width / c->head_dim);
-    else if (heads_given && !head_dim_given && width % c->heads == 0)
+    else if ((given & WAN_GIVEN_HEADS) && !(given & WAN_GIVEN_HEAD_DIM) && width % c->heads == 0)
         c->head_dim = (int)(width / c->heads);
     if (wan_dit_width(c) != width)
         return wan_err("model.hidden_size %lld is not heads x kv_channels = %d x %d",
                        (long long)width, c->heads, c->head_dim);
+    if (!(given & WAN_GIVEN_FFN))
+        c->ffn = 4 * (int)width;
+    if (c->fps_dim > width)
+        c->fps_dim = (int)width;
     return 0;
 }
 
@@ -94,6 +99,8 @@ static const char *const files[] = { "transformer", "diffusion_pytorch_model" };
 
 const wan_model wan_dit_model = {
     .type = "dit",
+    .objective = "edm",
+    .text_dropped = 1,
     .files = files,
     .config_size = sizeof(wan_dit_config),
     .layout = { &wan_dit_layout },

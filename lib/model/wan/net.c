@@ -66,12 +66,12 @@ static const wan_field fields[] = {
     { NULL, 0, WAN_FIELD_INT },
 };
 
-static int set_width(void *config, int64_t width, int heads_given, int head_dim_given)
+static int set_width(void *config, int64_t width, unsigned given)
 {
     wan_net_config *c = config;
-    if (!heads_given && width % c->head_dim == 0)
+    if (!(given & WAN_GIVEN_HEADS) && width % c->head_dim == 0)
         c->heads = (int)(width / c->head_dim);
-    else if (heads_given && !head_dim_given && width % c->heads == 0)
+    else if ((given & WAN_GIVEN_HEADS) && !(given & WAN_GIVEN_HEAD_DIM) && width % c->heads == 0)
         c->head_dim = (int)(width / c->heads);
     if (wan_net_width(c) != width)
         return wan_err("model.hidden_size %lld is not heads x kv_channels = %d x %d",
@@ -91,6 +91,7 @@ static const char *const files[] = { "transformer", "diffusion_pytorch_model" };
 
 const wan_model wan_net_model = {
     .type = "wan",
+    .objective = "flow",
     .files = files,
     .config_size = sizeof(wan_net_config),
     .layout = { &wan_net_hf, &wan_net_official },

@@ -8,7 +8,14 @@
 /* whose defaults keys take that nobody gives */
 enum wan_recipe { WAN_RECIPE_AUTO, WAN_RECIPE_MEGATRON, WAN_RECIPE_AUTOMODEL };
 enum wan_model_type { WAN_MODEL_ANY = -1, WAN_MODEL_WAN, WAN_MODEL_DIT };
-enum wan_model_size { WAN_SIZE_1_3B, WAN_SIZE_14B };
+enum wan_model_size {
+    WAN_SIZE_1_3B,
+    WAN_SIZE_14B,
+    WAN_SIZE_DIT_S,
+    WAN_SIZE_DIT_B,
+    WAN_SIZE_DIT_L,
+    WAN_SIZE_DIT_XL
+};
 /* model.mode: what the weights start from; flow.preset: whose numbers the objective takes */
 enum wan_start { WAN_START_AUTO, WAN_START_PRETRAIN, WAN_START_FINETUNE, WAN_START_AUTOMODEL };
 

@@ -73,6 +73,9 @@ typedef struct wan_train_config {
     enum wan_reduction reduction;
     double logit_mean, logit_std, shift, mix_uniform, sigma_min, sigma_max, cfg_dropout;
     int loss_weighting, stratify;
+    /* edm */
+    double p_mean, p_std, edm_dropout;
+    int edm_stratify;
     /* checkpoint */
     const char *save, *load, *pretrained;
     wan_dtype ckpt_dtype;

@@ -47,22 +47,35 @@ static int report(wan_config *c)
     return c->problems ? wan_err("%s", c->problems) : 0;
 }
 
-/* Keys that only one model has name the model, where nobody does; another model refuses them. */
-static int check_model(wan_config *c)
+/* Keys and sizes that only DFM's DiT has name the model, where nobody does. */
+static int infer_model(wan_config *c)
 {
-    int said = given(c, "model.type");
+    char origin[160];
+    if (given(c, "model.type"))
+        return 0;
+    if (given(c, "model.size") && c->v.model_size >= WAN_SIZE_DIT_S)
+        return wan_config_derive(c, "model.type", "dit", "model.size");
+    for (int i = 0; i < wan_config_n_keys(); i++) {
+        const char *key = wan_config_key(i)->name;
+        if (wan_config_key_model(i) != WAN_MODEL_DIT || c->value[i].source <= WAN_FROM_PRESET)
+            continue;
+        snprintf(origin, sizeof origin, "%s, which only DFM's DiT has", key);
+        return wan_config_derive(c, "model.type", "dit", origin);
+    }
+    return 0;
+}
+
+/* A key that another model has is refused. */
+static int check_model(const wan_config *c)
+{
     for (int i = 0; i < wan_config_n_keys(); i++) {
         const enum wan_model_type only = wan_config_key_model(i);
-        if (only == WAN_MODEL_ANY || only == c->v.model_type ||
-            c->value[i].source <= WAN_FROM_PRESET)
-            continue;
-        const char *key = wan_config_key(i)->name;
-        if (said || only != WAN_MODEL_DIT)
-            return wan_err("%s is no key of the model that model.type names", key);
-        return wan_err("%s is a key of DFM's DiT recipe; model.type dit: not supported yet", key);
+        if (only != WAN_MODEL_ANY && only != c->v.model_type &&
+            c->value[i].source > WAN_FROM_PRESET)
+            return wan_err("%s is no key of a model of type %s (%s)", wan_config_key(i)->name,
+                           wan_config_text(c, "model.type"),
+                           c->value[wan_config_find("model.type")].origin);
     }
-    if (c->v.model_type == WAN_MODEL_DIT)
-        return wan_err("model.type dit: not supported yet");
     return 0;
 }
 
@@ -114,9 +127,21 @@ static int automodel_rate(wan_config *c, const char *origin)
     return derive_absent(c, "scheduler.lr_wsd_decay_style", "cosine", origin);
 }
 
+/* DFM's recipe of the DiT, where it differs from the table's, which are those of its WAN. */
+static const struct {
+    const char *key, *value;
+} dit[] = {
+    { "model.size", "dit-xl" },        { "train.global_batch_size", "2" },
+    { "train.eval_interval", "1000" }, { "dataset.seq_length", "8000" },
+    { "dataset.F_latents", "1" },      { "dataset.H_latents", "256" },
+    { "dataset.W_latents", "512" },
+};
+
 static int apply_recipe(wan_config *c)
 {
     static const char origin[] = "Automodel's recipe";
+    for (size_t i = 0; i < sizeof dit / sizeof dit[0] && c->v.model_type == WAN_MODEL_DIT; i++)
+        WAN_TRY(derive_absent(c, dit[i].key, dit[i].value, "DFM's recipe of the DiT"));
     if (is_automodel(c)) {
         WAN_TRY(wan_config_derive(c, "train.recipe", "automodel", "the names of the keys"));
         for (size_t i = 0; i < sizeof automodel / sizeof automodel[0]; i++)
@@ -184,19 +209,20 @@ static int apply_mock(wan_config *c)
 {
     static const char *const key[3] = { "dataset.F_latents", "dataset.H_latents",
                                         "dataset.W_latents" };
-    const int64_t full[3] = { c->v.mock_t, c->v.mock_h / 2, c->v.mock_w / 2 };
-    double part = cbrt((double)c->v.capacity / (double)(full[0] * full[1] * full[2]));
+    const int64_t h = c->v.mock_h / 2, w = c->v.mock_w / 2;
+    const double room = (double)c->v.capacity, part = cbrt(room / (double)(c->v.mock_t * h * w));
     WAN_TRY(derive_absent(c, "checkpoint.save", "", "mock data"));
     if (!given(c, "dataset.seq_length") || part >= 1)
         return 0;
     for (int i = 0; i < 3; i++)
         if (given(c, key[i]))
             return 0;
-    for (int i = 0; i < 3; i++) {
-        int64_t n = (int64_t)((double)full[i] * part);
-        WAN_TRY(
-            wan_config_derive_int(c, key[i], (n > 0 ? n : 1) * (i ? 2 : 1), "dataset.seq_length"));
-    }
+    double t = floor((double)c->v.mock_t * part),
+           side = t > 1 ? part : sqrt(room / (double)(h * w));
+    const double n[3] = { t, floor((double)h * side), floor((double)w * side) };
+    for (int i = 0; i < 3; i++)
+        WAN_TRY(wan_config_derive_int(c, key[i], (int64_t)fmax(n[i], 1) * (i ? 2 : 1),
+                                      "dataset.seq_length"));
     return 0;
 }
 
@@ -240,7 +266,8 @@ static int check_together(const wan_train_config *v)
     if (v->warmup_init > v->lr)
         return wan_err("scheduler.lr_warmup_init %g is above optimizer.lr %g", v->warmup_init,
                        v->lr);
-    if (v->cross_width && v->hidden && v->cross_width != v->hidden)
+    if (v->model_type == WAN_MODEL_WAN && v->cross_width && v->hidden &&
+        v->cross_width != v->hidden)
         return wan_err("model.crossattn_emb_size %lld is not model.hidden_size %lld",
                        (long long)v->cross_width, (long long)v->hidden);
     if (v->sequence_parallel && v->tp == 1)
@@ -278,6 +305,7 @@ int wan_config_finish(wan_config *c, const char *mode)
 {
     wan_train_config *v = &c->v;
     WAN_TRY(report(c));
+    WAN_TRY(infer_model(c));
     WAN_TRY(check_model(c));
     WAN_TRY(apply_recipe(c));
     if (mock_loader(c) && wan_config_source(c, "dataset.path") != WAN_FROM_WORD)

@@ -88,20 +88,21 @@ static void put_scalar(FILE *f, const wan_key *k, const char *text)
 
 /* ---- sections ---- */
 
-/* Bytes of key i's section with its dot, or 0 when the key is not printed. */
-static size_t section_of(int i, int places)
+/* Bytes of key i's section with its dot, or 0 when the key is not printed: another model's. */
+static size_t section_of(const wan_config *c, int i, int places)
 {
     const wan_key *k = wan_config_key(i);
-    int hidden = k->class == WAN_KEY_NOTED || k->kind == WAN_KEY_BETAS ||
-                 (k->class == WAN_KEY_PLACE && !places);
+    const enum wan_model_type only = wan_config_key_model(i);
+    int hidden = (only != WAN_MODEL_ANY && only != c->v.model_type) || k->class == WAN_KEY_NOTED ||
+                 k->kind == WAN_KEY_BETAS || (k->class == WAN_KEY_PLACE && !places);
     return hidden ? 0 : strcspn(k->name, ".") + 1;
 }
 
 /* The first key at or after i in the section of name (n bytes with the dot), or the table's end. */
-static int next_in(const char *name, size_t n, int i, int places)
+static int next_in(const wan_config *c, const char *name, size_t n, int i, int places)
 {
     while (i < wan_config_n_keys() &&
-           (section_of(i, places) != n || memcmp(wan_config_key(i)->name, name, n) != 0))
+           (section_of(c, i, places) != n || memcmp(wan_config_key(i)->name, name, n) != 0))
         i++;
     return i;
 }
@@ -131,11 +132,11 @@ static void put_all(const wan_config *c, FILE *f, int places, int origins)
     const int keys = wan_config_n_keys();
     for (int i = 0; i < keys; i++) {
         const char *name = wan_config_key(i)->name;
-        size_t n = section_of(i, places);
-        if (!n || next_in(name, n, 0, places) < i) /* a section may stand twice in the table */
+        size_t n = section_of(c, i, places);
+        if (!n || next_in(c, name, n, 0, places) < i) /* a section may stand twice in the table */
             continue;
         fprintf(f, "%.*s:\n", (int)n - 1, name);
-        for (int j = i; j < keys; j = next_in(name, n, j + 1, places))
+        for (int j = i; j < keys; j = next_in(c, name, n, j + 1, places))
             put_key(c, f, j, n, origins);
     }
 }

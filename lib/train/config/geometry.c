@@ -59,12 +59,26 @@ static int set(wan_config *c, const char *key, double value)
 static int set_width(wan_arch *out, const wan_config *c, const wan_arch *base)
 {
     const wan_train_config *v = &c->v;
+    unsigned given = (v->heads ? WAN_GIVEN_HEADS : 0u) | (v->head_dim ? WAN_GIVEN_HEAD_DIM : 0u);
+    int64_t width = v->hidden;
     wan_sizes z;
     wan_model_sizes(&z, base);
-    if (!out->model->set_width || (v->heads && v->head_dim && !v->hidden))
-        return 0;
-    return out->model->set_width(out->c, v->hidden ? v->hidden : z.width, v->heads != 0,
-                                 v->head_dim != 0);
+    if (!width)
+        width = v->heads && v->head_dim ? v->heads * v->head_dim : z.width;
+    if (v->ffn || width == z.width) /* as it is */
+        given |= WAN_GIVEN_FFN;
+    return out->model->set_width ? out->model->set_width(out->c, width, given) : 0;
+}
+
+/* Two keys of one field agree. */
+static int agree(const wan_arch *out, const wan_config *c)
+{
+    for (const wan_field *f = out->model->fields; f->key; f++) {
+        double given = wan_config_number(c, f->key), x = wan_field_get(f, out->c);
+        if (wan_config_source(c, f->key) > WAN_FROM_PRESET && given != 0 && given != x)
+            return wan_err("%s is %g, but another key says %g", f->key, given, x);
+    }
+    return 0;
 }
 
 static int compare(const wan_arch *mine, const wan_arch *its, const char *weights)
@@ -92,12 +106,13 @@ int wan_geometry(wan_arch *out, wan_config *c, const char *weights)
     *out = base;
     overlay(out, c);
     WAN_TRY(set_width(out, c, &base));
+    WAN_TRY(agree(out, c));
     if (weights)
         WAN_TRY(compare(out, &base, weights));
     WAN_TRY(out->model->check(out->c));
+    wan_model_sizes(&z, out);
+    WAN_TRY(set(c, "model.crossattn_emb_size", (double)z.width)); /* unless it is a field */
     for (const wan_field *f = out->model->fields; f->key; f++)
         WAN_TRY(set(c, f->key, wan_field_get(f, out->c)));
-    wan_model_sizes(&z, out);
-    WAN_TRY(set(c, "model.crossattn_emb_size", (double)z.width));
     return set(c, "model.hidden_size", (double)z.width);
 }

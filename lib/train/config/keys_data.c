@@ -10,8 +10,8 @@ static const wan_key keys[] = {
     STR("dataset.split", 0, split, "train", "part of split.yaml to train on"),
     STR("dataset.empty_text", 0, empty_text, "",
         "safetensors file whose tensor text holds the encoded empty prompt (default: "
-        "empty_text.safetensors in the shard folder; without one a dropped caption is no rows, "
-        "which the model sees as zeros)"),
+        "empty_text.safetensors in the shard folder; without one, and always in a DiT, a dropped "
+        "caption is no rows, which the model sees as zeros)"),
     INT("dataset.seq_length", "dataset.task_encoder_seq_length", capacity, "1024", 1, MANY,
         "capacity of a pack in tokens; a longer sample raises it"),
     INT("dataset.packing_buffer_size", 0, window, "0", 0, MANY,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keys_flow.c - the flow-matching objective.
+ * keys_flow.c - the flow-matching objective, with which the WAN transformer is trained.
  */
 #include "lib/train/config/keys.h"
 
@@ -14,9 +14,6 @@ static const wan_word dists[] = {
     { "lognorm", WAN_FLOW_LOGNORM }, { "mode", WAN_FLOW_MODE },
     { "mix", WAN_FLOW_LOGNORM },     { 0, 0 }
 };
-static const wan_word reductions[] = { { "sample", WAN_MEAN_SAMPLE },
-                                       { "token", WAN_MEAN_TOKEN },
-                                       { 0, 0 } };
 
 static const wan_key keys[] = {
     ENUM(
@@ -37,8 +34,6 @@ static const wan_key keys[] = {
          "one sigma from each of global_batch_size equally probable strata"),
     BOOL("flow.use_loss_weighting", "flow_matching.use_loss_weighting", loss_weighting, "true",
          "weight the loss of a sample by 1 + shift sigma"),
-    ENUM("flow.loss_reduction", 0, reduction, "sample", reductions,
-         "mean over samples of each sample's mean, or over all tokens (DFM)"),
     REAL("flow.cfg_dropout_prob", "flow_matching.cfg_dropout_prob", cfg_dropout, "0.1", 0, 1,
          "part of the samples that are trained without their caption"),
 
@@ -60,4 +55,4 @@ static const wan_key keys[] = {
     NOTED("flow_matching.log_interval", "every step is logged"),
     NOTED("flow_matching.summary_log_interval", "every step is logged"),
 };
-WAN_KEYS(wan_keys_flow, keys, WAN_MODEL_ANY);
+WAN_KEYS(wan_keys_flow, keys, WAN_MODEL_WAN);

@@ -6,6 +6,13 @@
 #include "lib/train/config/keys.h"
 
 static const wan_word types[] = { { "wan", WAN_MODEL_WAN }, { "dit", WAN_MODEL_DIT }, { 0, 0 } };
+static const wan_word sizes[] = { { "1.3B", WAN_SIZE_1_3B },
+                                  { "14B", WAN_SIZE_14B },
+                                  { "dit-s", WAN_SIZE_DIT_S },
+                                  { "dit-b", WAN_SIZE_DIT_B },
+                                  { "dit-l", WAN_SIZE_DIT_L },
+                                  { "dit-xl", WAN_SIZE_DIT_XL },
+                                  { 0, 0 } };
 static const wan_word starts[] = { { "auto", WAN_START_AUTO },
                                    { "pretrain", WAN_START_PRETRAIN },
                                    { "finetune", WAN_START_FINETUNE },
@@ -25,6 +32,8 @@ static const wan_word computes[] = { { "bf16", WAN_BF16 },       { "fp32", WAN_F
 static const wan_key keys[] = {
     ENUM("model.type", "model.model_type data.dataloader.model_type", model_type, "wan", types,
          "the transformer; dit where a key is given that only DFM's DiT has"),
+    ENUM("model.size", 0, model_size, "1.3B", sizes,
+         "published geometry that the other geometry keys start from (of a DiT: dit-xl)"),
     STR("model.config", 0, model_config, "", "folder whose config.json gives the geometry instead"),
     ENUM("model.mode", 0, model_mode, "auto", starts,
          "pretrain: random weights, of the geometry of pretrained_model_name_or_path where given; "
@@ -43,7 +52,12 @@ static const wan_key keys[] = {
     INT("model.num_attention_heads", 0, heads, "0", 0, 1024, "heads (0: as above)"),
     INT("model.kv_channels", 0, head_dim, "0", 0, 4096, "width of a head (0: hidden / heads)"),
     INT("model.crossattn_emb_size", 0, cross_width, "0", 0, 1 << 20,
-        "width of the text after projection; must equal hidden_size where given"),
+        "WAN: width of the text after projection, must equal hidden_size where given; DiT: "
+        "model.text_dim"),
+    INT("model.text_dim", 0, text_dim, "0", 0, 1 << 20,
+        "width of the text encoder's rows (0: as above)"),
+    INT("model.text_len", 0, text_len, "0", 0, 1 << 16,
+        "rows that a caption is zero-padded to (0: 512)"),
     INT("model.in_channels", 0, in_ch, "0", 0, 1024, "latent channels in (0: as above)"),
     INT("model.out_channels", 0, out_ch, "0", 0, 1024, "latent channels out (0: as above)"),
     REAL("model.layernorm_epsilon", 0, eps, "1e-06", 1e-12, 1e-2, "epsilon of all norms"),

@@ -9,6 +9,10 @@ static const wan_word recipes[] = { { "auto", WAN_RECIPE_AUTO },
                                     { "automodel", WAN_RECIPE_AUTOMODEL },
                                     { 0, 0 } };
 
+static const wan_word reductions[] = { { "sample", WAN_MEAN_SAMPLE },
+                                       { "token", WAN_MEAN_TOKEN },
+                                       { 0, 0 } };
+
 static const wan_key keys[] = {
     ENUM("train.recipe", 0, recipe, "auto", recipes,
          "whose defaults keys take that nobody gives: those of DFM's Megatron recipe or of "
@@ -33,6 +37,8 @@ static const wan_key keys[] = {
         "gradient_accumulation_steps step_scheduler.gradient_accumulation_steps", accumulate, "0",
         0, 1 << 24,
         "the global batch is this many micro-batches of every rank (0: not given that way)"),
+    ENUM("train.loss_reduction", "flow.loss_reduction", reduction, "sample", reductions,
+         "mean over samples of each sample's mean, or over all tokens (DFM)"),
     RUN("train.exit_interval", 0, exit_interval, "0", 0, MANY,
         "write a checkpoint and exit with status 75 when the step is a multiple (0: never)"),
     INT("train.max_skipped", 0, max_skipped, "10", 0, MANY,
