@@ -122,7 +122,7 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys)
     int64_t hd = a->hd, kp = wan_tile_up(keys, WAN_TILE_K), e = b->t.size;
     int64_t k = (t->k0 + key) * a->ldk + t->h * hd, v = (t->k0 + key) * a->ldv + t->h * hd;
     wan_tile_mul_fn *mul = b->t.mul;
-    wan_buf D = { t->D, b->t.t };
+    wan_buf D = wan_buf_of(t->D, b->t.t);
     wan_tile_rows(&b->t, t->K, b->hk, b->k, k, a->ldk, keys, hd, kp);
     wan_tile_rows(&b->t, t->V, b->hk, b->v, v, a->ldv, keys, hd, kp);
     wan_tile_transpose(&b->t, t->KT, BK, b->k, k, a->ldk, keys, hd, b->hn);

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * device.c - opening a device, its memory, its packs; loading the CUDA plugin.
+ * device.c - an open device: its memory and its packs.  Knows no op and no provider.
  */
 #include "kernels/device.h"
 
-#include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "kernels/device_cpu.h"
-#include "kernels/plugin.h"
-#include "lib/base/dynlib.h"
-#include "lib/base/log.h"
+#include "kernels/device_in.h"
 
 /* What the public struct does not show: who owns which bytes. */
 typedef struct host_dev {
@@ -23,122 +17,20 @@ typedef struct host_dev {
         size_t bytes;
     } * blocks;
     size_t n, cap;
-    wan_ops ops; /* of a plugin device */
 } host_dev;
 
-/* ---- plugin */
-
-static const wan_plugin_host plugin_host = {
-    .abi = WAN_PLUGIN_ABI,
-    .ops_bytes = sizeof(wan_ops),
-    .err = wan_err,
-    .scratch = wan_dev_scratch,
-    .warn = wan_warn,
-};
-
-/* The plugin, opened once per process and never closed (CUDA does not survive dlclose). */
-static const wan_plugin *plugin_load(void)
+wan_dev *wan_dev_new(int flags)
 {
-    static const wan_plugin *loaded;
-    char path[WAN_DYNLIB_PATH];
-    if (loaded)
-        return loaded;
-    void *so = wan_dynlib_open(path, "libwan-cuda.so", "WAN_CUDA_PLUGIN", "cuda",
-                               "build the plugin with `make CUDA=1`");
-    if (!so)
-        return NULL;
-    wan_plugin_entry_fn *entry = (wan_plugin_entry_fn *)dlsym(so, WAN_PLUGIN_SYMBOL);
-    loaded = entry ? entry(&plugin_host) : NULL;
-    if (!loaded)
-        wan_err("cuda: %s: built for another version of the tools; run make again", path);
-    return loaded;
-}
-
-static int plugin_open(host_dev *h, int index)
-{
-    int devices = 0;
-    const wan_plugin *p = plugin_load();
-    if (!p || p->probe(&devices) < 0)
-        return -1;
-    if (index >= devices)
-        return wan_err("cuda:%d: this machine has %d CUDA device%s", index, devices,
-                       devices == 1 ? "" : "s");
-    p->fill(&h->ops);
-#define X(name)                                                                                    \
-    if (!h->ops.name)                                                                              \
-        return wan_err("cuda: the plugin has no kernel for " #name);
-    WAN_OPS(X)
-#undef X
-    h->pub.kind = WAN_DEV_CUDA;
-    h->pub.ops = &h->ops;
-    h->pub.backend = &p->backend;
-    return p->backend.open(&h->pub, index);
-}
-
-/* ---- open and close */
-
-static int cpu_device(host_dev *h, const wan_ops *ops, int index)
-{
-    h->pub.kind = WAN_DEV_CPU;
-    h->pub.ops = ops;
-    h->pub.backend = &wan_device_cpu;
-    return wan_device_cpu.open(&h->pub, index);
-}
-
-/* "name" or "name:index" -> name length and index; -1 when the index is not a number. */
-static int spec_split(const char *spec, size_t *len, int *index)
-{
-    char *end = NULL;
-    *len = strcspn(spec, ":");
-    *index = 0;
-    if (!spec[*len])
-        return 0;
-    long v = strtol(spec + *len + 1, &end, 10);
-    if (end == spec + *len + 1 || *end || v < 0 || v > 1023)
-        return wan_err("device %s: the part behind ':' must be a number from 0", spec);
-    *index = (int)v;
-    return 0;
-}
-
-static int open_spec(host_dev *h, const char *spec)
-{
-    size_t len;
-    WAN_TRY(spec_split(spec, &len, &h->pub.index));
-#define IS(s) (len == sizeof s - 1 && memcmp(spec, s, len) == 0)
-    if (IS("ref"))
-        return cpu_device(h, wan_ops_cpu_ref(), h->pub.index);
-    if (IS("cpu"))
-        return cpu_device(h, wan_ops_cpu_best(), h->pub.index);
-    if (IS("cuda"))
-        return plugin_open(h, h->pub.index);
-    if (IS("auto")) {
-        if (plugin_open(h, h->pub.index) == 0)
-            return 0;
-        if (access("/dev/nvidiactl", F_OK) == 0 && h->pub.flags & WAN_DEV_STRICT)
-            return -1;
-        if (access("/dev/nvidiactl", F_OK) == 0)
-            wan_warn("device auto: this machine has an NVIDIA driver, but %s; the CPU is used",
-                     wan_err_text());
-        wan_err_clear();
-        return cpu_device(h, wan_ops_cpu_best(), 0);
-    }
-#undef IS
-    return wan_err("device %s: unknown; one of auto, cpu, ref, cuda, cuda:N", spec);
-}
-
-int wan_dev_open(wan_dev **out, const char *spec, int flags)
-{
-    *out = NULL;
     host_dev *h = (host_dev *)calloc(1, sizeof *h);
     if (!h)
-        return wan_err("device %s: out of memory", spec);
+        return NULL;
     h->pub.flags = flags;
-    if (open_spec(h, spec) < 0) {
-        free(h);
-        return -1;
-    }
-    *out = &h->pub;
-    return 0;
+    return &h->pub;
+}
+
+void wan_dev_drop(wan_dev *d)
+{
+    free(d);
 }
 
 void wan_dev_close(wan_dev **d)

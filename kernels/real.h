@@ -36,22 +36,29 @@ typedef float wan_real;
 #endif
 #define WAN_C(x) ((wan_real)(x))
 
-/* An operand that may be of several types: WAN_REAL or WAN_BF16 (host or device memory). */
+/* An operand that may be of several types: WAN_REAL or WAN_BF16 (host or device memory).  scale: the
+ * factor of a type too narrow to do without (device memory), NULL for those there are today. */
 typedef struct wan_buf {
     void *p;
     wan_dtype t;
+    const float *scale;
 } wan_buf;
+#define WAN_BUF_NONE                                                                               \
+    {                                                                                              \
+        NULL, WAN_REAL, NULL                                                                       \
+    } /* where an operand may be left out */
 
 static inline wan_buf wan_buf_of(void *p, wan_dtype t)
 {
-    wan_buf b = { p, t };
+    wan_buf b = { p, t, NULL };
     return b;
 }
 #define WAN_RBUF(p) wan_buf_of((void *)(p), WAN_REAL)
 /* b advanced by n elements. */
 static inline wan_buf wan_buf_at(wan_buf b, int64_t n)
 {
-    return wan_buf_of((char *)b.p + n * (int64_t)wan_dtype_size(b.t), b.t);
+    b.p = (char *)b.p + n * (int64_t)wan_dtype_size(b.t);
+    return b;
 }
 
 /* n samples laid end to end: token s belongs to sample seg[s]; cu[i]..cu[i+1] are sample i's. */

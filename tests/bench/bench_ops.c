@@ -25,7 +25,7 @@ static bench_peaks peak;
 
 static wan_buf any(wan_dev *d, wan_dtype t, int64_t n)
 {
-    wan_buf b = { wan_dev_alloc(d, (size_t)n * wan_dtype_size(t), "bench"), t };
+    wan_buf b = wan_buf_of(wan_dev_alloc(d, (size_t)n * wan_dtype_size(t), "bench"), t);
     wan_rng r = wan_rng_stream(1, WAN_RNG_TEST, 0, (uint64_t)n);
     if (!b.p)
         bench_must(-1);

@@ -79,7 +79,7 @@ static struct bench {
     {                                                                                              \
         return op->call;                                                                           \
     }
-static const wan_buf none = { NULL, WAN_F32 };
+static const wan_buf none = WAN_BUF_NONE;
 OP(ln_f, ln_mod_forward(dev, B.x, B.mean, B.rstd, B.res, B.mod, B.mod + D, 6 * D, &B.pack, D, 1e-6))
 OP(ln_b, ln_mod_backward(dev, B.dres, B.dmod, B.dmod + D, 6 * D, B.x, B.res, B.mean, B.rstd, B.mod,
                          6 * D, &B.pack, D))

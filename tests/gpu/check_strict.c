@@ -12,8 +12,8 @@ static int attend(int flags)
     const int64_t len = 16, W = 64;
     if (wan_dev_open(&d, "cuda", flags) < 0)
         return -1;
-    wan_buf b = { wan_dev_alloc(d, (size_t)(len * W) * 2, "test"), WAN_BF16 };
-    wan_buf o = { wan_dev_alloc(d, (size_t)(len * W) * 2, "test"), WAN_BF16 };
+    wan_buf b = wan_buf_of(wan_dev_alloc(d, (size_t)(len * W) * 2, "test"), WAN_BF16);
+    wan_buf o = wan_buf_of(wan_dev_alloc(d, (size_t)(len * W) * 2, "test"), WAN_BF16);
     int rc = b.p && o.p ? wan_pack_new(d, &p, &len, 1) : -1;
     if (rc == 0) {
         wan_attn a = { &p, &p, 1, W, 0.1, W, W, W, W, NULL };

@@ -14,7 +14,7 @@ int main(void)
     d = fd_open();
     wan_real p[3] = { 0.5, -1.25, 2.0 }, m[3] = { 0 }, v[3] = { 0 }, coef = 0, half[3];
     uint16_t shadow[3];
-    wan_buf none = { NULL, WAN_BF16 };
+    wan_buf none = WAN_BUF_NONE;
     for (int t = 0; t < 3; t++) {
         wan_adamw a = { 0.01, 0.9, 0.95, 1e-8, 0.1, t + 1 };
         double sumsq = 1e-12; /* small: the clip factor is 1 */

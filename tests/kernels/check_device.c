@@ -75,6 +75,11 @@ int main(void)
     ok(wan_dev_open(&d, "ref", 0) == 0, "ref opens");
     memory(d);
     packs(d);
+    float one = 1;
+    wan_buf b = { &one, WAN_BF16, &one };
+    b = wan_buf_at(b, 3);
+    ok((char *)b.p == (char *)&one + 6 && b.scale == &one && !WAN_RBUF(&one).scale,
+       "an operand keeps its scale");
     void *all[sizeof(wan_ops) / sizeof(void *)];
     int filled = 1;
     memcpy(all, d->ops, sizeof all);

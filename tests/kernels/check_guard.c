@@ -48,7 +48,7 @@ static vec *x, *w, *b, *y;
 
 static int product(int i, int64_t m)
 {
-    wan_buf none = { NULL, WAN_REAL };
+    wan_buf none = WAN_BUF_NONE;
     return cmp_dev[i]->ops->linear_forward(cmp_dev[i], y->b[i], none, x->b[i], w->b[i], vec_p(b, i),
                                            m, 24, 40, WAN_ACT_NONE);
 }

@@ -22,7 +22,7 @@ static void forward(int64_t M, int64_t N, int64_t K, wan_dtype in, wan_dtype out
     vec *x = vec_new(in, (size_t)(M * K), 0, 1), *w = vec_new(in, (size_t)(N * K), 0, 1);
     vec *b = vec_new(WAN_REAL, (size_t)N, 0, 3), *y = vec_new(out, (size_t)(M * N), 7, 1);
     vec *z = vec_new(pre, (size_t)(M * N), 7, 1);
-    wan_buf none = { NULL, WAN_REAL };
+    wan_buf none = WAN_BUF_NONE;
     CMP_BOTH(linear_forward(d, y->b[i], act ? z->b[i] : none, x->b[i], w->b[i],
                             bias ? vec_p(b, i) : NULL, M, N, K, act));
     vec_ok(y, act && pre == WAN_BF16 ? bound_act : bound(in, out),

@@ -11,7 +11,7 @@ typedef struct ctx {
 static double loss(void *arg)
 {
     ctx *c = (ctx *)arg;
-    wan_buf none = { NULL, WAN_REAL };
+    wan_buf none = WAN_BUF_NONE;
     fd_must(c->d->ops->linear_forward(c->d, WAN_RBUF(c->y), none, WAN_RBUF(c->x), WAN_RBUF(c->w),
                                       c->b, c->M, c->N, c->K, WAN_ACT_NONE));
     return fd_dot(c->y, c->dy, c->M * c->N);

@@ -11,7 +11,7 @@ static void run(const int64_t *len, int n, int64_t F, wan_dtype t)
     vec *pred = vec_new(WAN_REAL, N, 0, 1), *target = vec_new(WAN_REAL, N, 0, 1);
     vec *coef = vec_new(WAN_REAL, (size_t)n, 0.5, 0.1), *loss = vec_new(WAN_REAL, (size_t)n, 7, 1);
     vec *dpred = vec_new(t, N, 7, 1);
-    wan_buf none = { NULL, WAN_REAL };
+    wan_buf none = WAN_BUF_NONE;
     CMP_BOTH(mse_loss(d, vec_p(loss, i), dpred->b[i], vec_p(pred, i), vec_p(target, i),
                       vec_p(coef, i), p[i], F));
     vec_ok(dpred, t == WAN_BF16 ? bound_bf16 : bound_f32, "dpred n=%d S=%lld F=%lld %s", n,

@@ -13,7 +13,7 @@ typedef struct ctx {
 static double loss(void *arg)
 {
     ctx *c = (ctx *)arg;
-    wan_buf none = { NULL, WAN_REAL };
+    wan_buf none = WAN_BUF_NONE;
     fd_must(c->d->ops->mse_loss(c->d, c->loss, none, c->pred, c->target, NULL, c->p, c->F));
     double s = 0;
     for (int i = 0; i < c->p->n; i++)

@@ -120,7 +120,7 @@ static void shapes(wan_dtype t)
     enum { FROM = 1, TO = 1200, N = 8, K = 16 };
     vec *x = vec_new(t, (size_t)TO * K, 0, 1), *w = vec_new(t, (size_t)N * K, 0, 1);
     vec *y = vec_new(t, (size_t)TO * N, 7, 1);
-    wan_buf none = { NULL, WAN_REAL };
+    wan_buf none = WAN_BUF_NONE;
     for (int64_t m = FROM; m < TO; m++)
         cmp_must(cmp_dev[1]->ops->linear_forward(cmp_dev[1], y->b[1], none, x->b[1], w->b[1], NULL,
                                                  m, N, K, WAN_ACT_NONE));

@@ -19,7 +19,7 @@ typedef struct data {
 
 static wan_buf rnd(wan_dev *d, wan_dtype t, int64_t n, uint64_t seed)
 {
-    wan_buf b = { wan_dev_alloc(d, (size_t)n * wan_dtype_size(t), "test"), t };
+    wan_buf b = wan_buf_of(wan_dev_alloc(d, (size_t)n * wan_dtype_size(t), "test"), t);
     wan_rng r = wan_rng_stream(seed, WAN_RNG_TEST, 0, 0);
     cmp_must(b.p ? d->ops->randn(d, b, &r, 0, n) : -1);
     return b;
@@ -45,7 +45,7 @@ static void round_of_ops(wan_dev *d, data *a)
 {
     const wan_ops *o = d->ops;
     wan_attn at = { &a->p, &a->p, H, D / H, 0.1, D, D, D, D, NULL };
-    wan_buf none = { NULL, WAN_REAL };
+    wan_buf none = WAN_BUF_NONE;
     cmp_must(o->linear_forward(d, a->y, none, a->x, a->w, NULL, S, N, D, WAN_ACT_GELU_TANH));
     cmp_must(o->linear_dgrad(d, a->dq, a->y, a->w, S, N, D, 0));
     cmp_must(o->linear_wgrad(d, a->dw, a->db, a->y, a->x, S, N, D, 0));

@@ -47,6 +47,20 @@ unique_headers() {
     [ -z "$dup" ] || { echo "same header name twice: $dup" >&2; return 1; }
 }
 
+circles() { # circles FOLDER: no two of its files need each other
+    local lib obj
+    lib=$(ls -t ${OBJ:-build/obj/*}/libwan.a | head -n 1)
+    obj=$(git ls-files "$1/*.c" | sed 's#.*/##; s/\.c$//' | tr '\n' ' ')
+    ! nm -g "$lib" | awk -v names="$obj" '
+        BEGIN { split(names, n, " "); for (i in n) mine[n[i]] = 1 }
+        /^[A-Za-z0-9_]+\.o:/ { f = $1; sub(/\.o:/, "", f); next }
+        NF == 3 { def[$3] = f }
+        NF == 2 && $1 == "U" { use[f " " $2] = f }
+        END { for (u in use) { split(u, p, " "); to = def[p[2]]
+            if ((p[1] in mine) && (to in mine) && p[1] != to) print p[1], to } }' |
+        sort -u | tsort 2>&1 >/dev/null | grep -v "^tsort: -: input" >&2
+}
+ok "no circle among the files of kernels" circles kernels
 ok "includes point to the same or a lower rank" layers
 ok "libav only in lib/media" only_in 'libav|libsw' 'lib/media/'
 ok "MPI only in lib/dist/comm_mpi.c" only_in 'mpi\.h' 'lib/dist/comm_mpi'

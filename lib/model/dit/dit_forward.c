@@ -8,7 +8,7 @@
 #define C(s) wan_dit_slot_buf(r->a, r->l, WAN_DIT_##s)
 #define RL(s) wan_dit_slot_real(r->a, r->l, WAN_DIT_##s)
 
-static const wan_buf nothing = { NULL, WAN_REAL };
+static const wan_buf nothing = WAN_BUF_NONE;
 
 static int64_t tokens(const wan_dit_run *r)
 {

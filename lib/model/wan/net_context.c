@@ -52,7 +52,7 @@ static int fill(wan_context *c, wan_store *st, const wan_net_config *cfg, scratc
                 const int64_t *text_len)
 {
     wan_dev *d = c->d;
-    wan_buf none = { NULL, c->compute };
+    wan_buf none = WAN_BUF_NONE;
     wan_net_embed e;
     wan_net_bind_embed(&e, st);
     WAN_TRY(wan_textrows_lay(d, s->x, c->kbias, &c->pack.pack, text, text_len, cfg->text_dim,
