@@ -10,7 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
-#include "lib/media/clips.h"
+#include "lib/media/clip_record.h"
 #include "lib/media/video.h"
 #include "lib/rec/record/record.h"
 
@@ -20,7 +20,8 @@ static struct {
     int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;
     const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *folder, *damaged;
     const char *untagged, *hdr, *interlaced, *background;
-    double max_gap;
+    const char *manifest, *caption_field, *captions;
+    double max_gap, start, end;
     int center_crop, no_aspect_ratio, antialias, force;
 } o = { .num_frames = 10,
         .max_clip = 4ll << 30,
@@ -30,6 +31,7 @@ static struct {
         .hdr = "tonemap",
         .interlaced = "deinterlace",
         .background = "000000",
+        .captions = "first",
         .max_gap = 10,
         .fps = "16",
         .mode = "video",
@@ -39,6 +41,12 @@ static struct {
 static const wan_opt table[] = {
     WAN_OPT_GROUP("Input"),
     WAN_OPT_STR("video-folder", 0, "DIR", &o.folder, "one more folder, before the operands"),
+    WAN_OPT_STR("manifest", 0, "FILE", &o.manifest,
+                "a list of clips (CSV, TSV, JSON Lines, JSON), before the operands"),
+    WAN_OPT_STR("caption-field", 0, "NAME", &o.caption_field,
+                "take captions from this field (default: the first known one)"),
+    WAN_OPT_ENUM("captions", 0, "first|each", &o.captions,
+                 "of several captions for a clip the first, or a record for each"),
     WAN_OPT_GROUP("Size"),
     WAN_OPT_INT("height", 'H', "PIXELS", &o.height, 0, 16384,
                 "height of the frames, a multiple of 16 (0: as the source)"),
@@ -64,6 +72,8 @@ static const wan_opt table[] = {
     WAN_OPT_STR("fps", 'r', "RATE", &o.fps, "re-time to this rate, or \"source\" (mode video)"),
     WAN_OPT_INT("frames", 'n', "N", &o.frames, 0, INT32_MAX,
                 "keep at most the first N frames of a clip (mode video; 0: all)"),
+    WAN_OPT_REAL("start", 0, "SECONDS", &o.start, 0, 1e9, "begin each clip here"),
+    WAN_OPT_REAL("end", 0, "SECONDS", &o.end, 0, 1e9, "end each clip here (0: at its end)"),
     WAN_OPT_INT("num-frames", 0, "N", &o.num_frames, 1, 1000000,
                 "frames to choose, evenly over the clip (mode frames)"),
     WAN_OPT_GROUP("Damage"),
@@ -92,9 +102,11 @@ static const wan_tool tool = { "wan-decode", "decode video files and captions to
                                "[options] FILE|DIR...", table };
 
 static struct {
-    size_t clips, bad, strange, records;
-    int64_t kept, trimmed, capped, damaged;
+    size_t clips, bad, strange, pictures, records;
+    int64_t kept, trimmed, capped, damaged, captions_left;
 } total;
+
+static wan_clip_settings settings;
 
 static int stopped; /* by --damaged stop */
 
@@ -134,8 +146,17 @@ static int video_options(wan_video_options *v)
     if (o.report && !strcmp(o.report, o.output))
         return wan_err("--report and the records cannot both go to %s",
                        strcmp(o.output, "-") ? o.output : "standard output");
+    if (o.end > 0 && o.end <= o.start)
+        return wan_err("--end %g is not behind --start %g", o.end, o.start);
     if (strcmp(o.fps, "source"))
         WAN_TRY(wan_parse_real(&fps, o.fps, 0.1, 1000, "--fps"));
+    settings = (wan_clip_settings){ .height = (int)o.height,
+                                    .width = (int)o.width,
+                                    .resize_mode = o.resize_mode,
+                                    .mode = o.mode,
+                                    .background = o.background,
+                                    .keep_aspect = !o.no_aspect_ratio,
+                                    .center_crop = o.center_crop };
     *v = (wan_video_options){ .height = (int)o.height,
                               .width = (int)o.width,
                               .resize = (enum wan_resize)place(o.resize_mode, RESIZE_MODES),
@@ -164,6 +185,11 @@ static json_t *provenance(void)
         "no_aspect_ratio", o.no_aspect_ratio, "antialias", o.antialias, "resize_mode",
         o.resize_mode, "mode", o.mode, "damaged", o.damaged, "untagged", o.untagged, "hdr", o.hdr,
         "interlaced", o.interlaced, "background", o.background, "max_gap", o.max_gap);
+    json_object_set_new(opts, "captions", json_string(o.captions));
+    json_object_set_new(opts, "caption_field",
+                        o.caption_field ? json_string(o.caption_field) : json_null());
+    json_object_set_new(opts, "start", json_real(o.start));
+    json_object_set_new(opts, "end", json_real(o.end));
     if (!strcmp(o.mode, "frames")) {
         json_object_set_new(opts, "num_frames", json_integer(o.num_frames));
     } else {
@@ -175,63 +201,12 @@ static json_t *provenance(void)
     return head;
 }
 
-/* What the clip's colours were taken for. */
-static json_t *colour_meta(const wan_video_colour *c)
-{
-    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "pixels", c->pixels, "matrix",
-                          c->matrix, "range", c->range, "transfer", c->transfer, "primaries",
-                          c->primaries, "assumed", c->assumed, "tone_mapped", c->tone_mapped);
-    if (c->alpha)
-        json_object_set_new(j, "background", json_string(o.background));
-    return j;
-}
-
-/* What every record says about its clip; resize_settings as DFM writes it. */
-static void set_meta(json_t *m, const wan_clip *clip, const char *caption, const wan_video *v)
-{
-    json_t *size =
-        o.height ? json_pack("[I, I]", (json_int_t)o.height, (json_int_t)o.width) : json_null();
-    json_t *resize =
-        json_pack("{s:o, s:s, s:b, s:b}", "target_size", size, "resize_mode", o.resize_mode,
-                  "maintain_aspect_ratio", !o.no_aspect_ratio, "center_crop", o.center_crop);
-    json_object_set_new(m, "caption", json_string(caption));
-    json_object_set_new(m, "source", wan_json_text(clip->name));
-    json_object_set_new(m, "fps", json_real(v->fps));
-    json_object_set_new(m, "fps_in", json_real(v->fps_in));
-    json_object_set_new(m, "frames_in", json_integer(v->frames_in));
-    json_object_set_new(m, "colour", colour_meta(&v->colour));
-    json_object_set_new(m, "frames_interlaced", json_integer(v->interlaced));
-    json_object_set_new(m, "frames_damaged", json_integer(v->damaged));
-    json_object_set_new(m, "stamps_repeated", json_integer(v->repeated));
-    json_object_set_new(m, "height", json_integer(v->height));
-    json_object_set_new(m, "width", json_integer(v->width));
-    json_object_set_new(m, "source_height", json_integer(v->source_height));
-    json_object_set_new(m, "source_width", json_integer(v->source_width));
-    json_object_set_new(m, "processing_mode", json_string(o.mode));
-    json_object_set_new(m, "resize_settings", resize);
-}
-
-/* Writes frames [first, first + n) of v as one record.  index: 1-based in frames mode, else 0.
- * -1 is a failure of the output, never of the clip. */
-static int put_record(const char *key, const wan_clip *clip, const char *caption,
-                      const wan_video *v, int64_t first, int64_t n, int64_t index)
+/* Writes one part of v as a record.  -1 is a failure of the output, never of the clip. */
+static int put_record(const char *key, const wan_clip *clip, const wan_clip_captions *captions,
+                      const wan_video *v, const wan_clip_part *part)
 {
     wan_record r = WAN_RECORD_INIT;
-    int64_t shape[4] = { n, v->height, v->width, 3 };
-    uint8_t *px = v->rgb + (size_t)first * (size_t)v->height * (size_t)v->width * 3;
-    int rc = wan_record_set_key(&r, key);
-    if (!rc) {
-        set_meta(r.meta, clip, caption, v);
-        json_object_set_new(r.meta, "frames_out", json_integer(n));
-        if (index) {
-            json_object_set_new(r.meta, "frame_index", json_integer(index));
-            json_object_set_new(r.meta, "total_frames_in_video", json_integer(v->frames));
-        } else {
-            json_object_set_new(r.meta, "frames_retimed", json_integer(v->frames_retimed));
-            json_object_set_new(r.meta, "frames_dropped", json_integer(v->frames_retimed - n));
-        }
-        rc = wan_record_add(&r, "frames", WAN_U8, shape, 4, px, WAN_BORROW);
-    }
+    int rc = wan_clip_record(&r, key, &settings, clip, captions, v, part);
     if (!rc)
         rc = wan_writer_put(writer, &r);
     wan_record_clear(&r);
@@ -270,25 +245,37 @@ static json_t *report_entry(const char *key, const wan_video *v, int64_t kept, j
                      "lost", lost);
 }
 
-/* The clip's key, or that of its frame from 1 on; two clips of one name are told of. */
-static char *new_key(wan_clips *c, const wan_clip *clip, int64_t frame)
+/* A key that no other record has; two clips of one name are told of. */
+static char *new_key(wan_clips *c, const wan_clip *clip, const wan_clip_part *part)
 {
-    char *key = wan_clips_key(c, clip->stem, frame);
-    const char *again = key && frame < 2 ? strstr(key, "_-n") : NULL;
-    if (again)
+    char *key = wan_clips_key(c, clip, part->caption + 1, part->frame_index);
+    if (key && part->frame_index < 2 && part->caption == 0 && strstr(key, "_-n"))
         wan_warn("%s: another clip has its key; it becomes %s", clip->path, key);
     return key;
 }
 
-static int put_video(wan_clips *c, const wan_clip *clip, const char *caption, const wan_video *v)
+/* A record for each caption that is wanted; *first is the key of the first one, malloc'ed. */
+static int put_part(wan_clips *c, const wan_clip *clip, const wan_clip_captions *captions,
+                    const wan_video *v, wan_clip_part part, char **first)
+{
+    int n = strcmp(o.captions, "each") ? 1 : captions->n, rc = 0;
+    for (; part.caption < n && !rc; part.caption++) {
+        char *key = new_key(c, clip, &part);
+        rc = key ? put_record(key, clip, captions, v, &part) : -1;
+        if (!*first)
+            *first = key;
+        else
+            free(key);
+    }
+    return rc;
+}
+
+static int put_video(wan_clips *c, const wan_clip *clip, const wan_clip_captions *captions,
+                     const wan_video *v, char **first)
 {
     int64_t kept = 1 + (v->frames - 1) / 4 * 4, capped = v->frames_retimed - v->frames;
     int64_t trimmed = v->frames - kept;
-    char *key = new_key(c, clip, 0);
-    if (!key || put_record(key, clip, caption, v, 0, kept, 0) < 0) {
-        free(key);
-        return -1;
-    }
+    WAN_TRY(put_part(c, clip, captions, v, (wan_clip_part){ .frames = kept }, first));
     wan_verbose("%s: %" PRId64 " frames at %.4g fps are %" PRId64 " at %.4g fps, %" PRId64
                 " kept (%" PRId64 " behind --frames, %" PRId64 " trimmed to 4n+1)",
                 clip->path, v->frames_in, v->fps_in, v->frames_retimed, v->fps, kept, capped,
@@ -299,30 +286,18 @@ static int put_video(wan_clips *c, const wan_clip *clip, const char *caption, co
     total.kept += kept;
     total.capped += capped;
     total.trimmed += trimmed;
-    int rc = report_clip(clip, report_entry(key, v, kept, lost));
-    free(key);
-    return rc;
+    return report_clip(clip, report_entry(*first, v, kept, lost));
 }
 
-static int put_frames(wan_clips *c, const wan_clip *clip, const char *caption, const wan_video *v)
+static int put_frames(wan_clips *c, const wan_clip *clip, const wan_clip_captions *captions,
+                      const wan_video *v, char **first)
 {
-    char *first = NULL;
-    int rc = 0;
-    for (int64_t i = 0; !rc && i < v->frames; i++) {
-        char *key = new_key(c, clip, i + 1);
-        rc = key ? put_record(key, clip, caption, v, i, 1, i + 1) : -1;
-        if (i)
-            free(key);
-        else
-            first = key;
-    }
-    if (!rc) {
-        wan_verbose("%s: %" PRId64 " of %" PRId64 " frames", clip->path, v->frames, v->frames_in);
-        total.kept += v->frames;
-        rc = report_clip(clip, report_entry(first, v, v->frames, json_array()));
-    }
-    free(first);
-    return rc;
+    for (int64_t i = 0; i < v->frames; i++)
+        WAN_TRY(put_part(c, clip, captions, v,
+                         (wan_clip_part){ .first = i, .frames = 1, .frame_index = i + 1 }, first));
+    wan_verbose("%s: %" PRId64 " of %" PRId64 " frames", clip->path, v->frames, v->frames_in);
+    total.kept += v->frames;
+    return report_clip(clip, report_entry(*first, v, v->frames, json_array()));
 }
 
 /* Damage by --damaged: -1 the clip is left out. */
@@ -363,34 +338,57 @@ static int read_clip(wan_video *v, const wan_clip *clip, const wan_video_options
 /* A clip that gives nothing, for the recorded reason. */
 static int leave_out(const wan_clip *clip)
 {
-    if (clip->strange)
+    if (clip->strange == WAN_STRANGE_PICTURE)
+        total.pictures++;
+    else if (clip->strange)
         total.strange++;
     else
         total.bad++;
-    wan_warn("%s; %s", wan_err_text(),
-             stopped         ? "the run ends here"
-             : clip->strange ? "it is passed over"
-                             : "this clip is left out");
+    if (clip->strange == WAN_STRANGE_PICTURE)
+        wan_verbose("%s; it is passed over", wan_err_text());
+    else
+        wan_warn("%s; %s", wan_err_text(),
+                 stopped         ? "the run ends here"
+                 : clip->strange ? "it is passed over"
+                                 : "this clip is left out");
     return report_clip(clip, NULL);
 }
 
+/* The part of the file that the clip is, or else that the user asks for. */
+static void set_window(wan_video_options *opt, wan_clip *clip)
+{
+    if (!clip->start && !clip->end && !clip->first_frame && !clip->end_frame) {
+        clip->start = o.start;
+        clip->end = o.end;
+    }
+    opt->start = clip->start;
+    opt->end = clip->end;
+    opt->first_frame = clip->first_frame;
+    opt->end_frame = clip->end_frame;
+}
+
 /* -1: the output failed. */
-static int do_clip(wan_clips *c, const wan_clip *clip, const wan_video_options *opt)
+static int do_clip(wan_clips *c, wan_clip *clip, wan_video_options opt)
 {
     wan_video v = { 0 };
+    wan_clip_captions captions = { 0 };
+    char *first = NULL;
     total.clips += !clip->strange;
     if (clip->why) {
         wan_err("%s", clip->why);
         return leave_out(clip);
     }
-    char *caption = wan_clip_caption(clip);
-    if (!caption || read_clip(&v, clip, opt) < 0) {
-        free(caption);
+    set_window(&opt, clip);
+    if (wan_clip_captions_read(&captions, clip, o.caption_field) < 0 ||
+        read_clip(&v, clip, &opt) < 0) {
+        wan_clip_captions_free(&captions);
         return leave_out(clip);
     }
-    int rc = strcmp(o.mode, "frames") ? put_video(c, clip, caption, &v)
-                                      : put_frames(c, clip, caption, &v);
-    free(caption);
+    total.captions_left += strcmp(o.captions, "each") ? captions.n - 1 : 0;
+    int rc = strcmp(o.mode, "frames") ? put_video(c, clip, &captions, &v, &first)
+                                      : put_frames(c, clip, &captions, &v, &first);
+    free(first);
+    wan_clip_captions_free(&captions);
     wan_video_free(&v);
     return rc;
 }
@@ -402,9 +400,15 @@ static void summary(void)
              total.clips, total.records, total.kept, total.trimmed, total.capped, total.bad);
     if (total.damaged)
         wan_info("%" PRId64 " damaged clips are among the records", total.damaged);
+    if (total.captions_left)
+        wan_info("%" PRId64 " more captions were left (--captions each takes them)",
+                 total.captions_left);
     if (total.strange)
         wan_info("%zu files have a caption but no video's name and were passed over",
                  total.strange);
+    if (total.pictures)
+        wan_info("%zu pictures without a caption of their own were passed over (-v names them)",
+                 total.pictures);
 }
 
 int main(int argc, char **argv)
@@ -415,13 +419,14 @@ int main(int argc, char **argv)
     wan_signals_filter();
     wan_version_add(wan_video_version());
     int argi = wan_opt_parse(&tool, argc, argv);
-    int nothing = argi == argc && !o.folder;
+    int nothing = argi == argc && !o.folder && !o.manifest;
     if (nothing)
         wan_err("no video file or folder given");
     if (nothing || video_options(&opt) < 0)
         wan_die_usage();
     clips.prefix = o.key_prefix;
-    if (o.folder && wan_clips_add(&clips, o.folder) < 0)
+    if ((o.manifest && wan_clips_list(&clips, o.manifest) < 0) ||
+        (o.folder && wan_clips_add(&clips, o.folder) < 0))
         wan_die();
     for (; argi < argc; argi++)
         if (wan_clips_add(&clips, argv[argi]) < 0)
@@ -437,7 +442,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < clips.n && !stopped; i++) {
         wan_progress(0, "%zu of %zu clips, %" PRId64 " frames, %s", i, clips.n, total.kept,
                      clips.v[i].name);
-        if (do_clip(&clips, &clips.v[i], &opt) < 0)
+        if (do_clip(&clips, &clips.v[i], opt) < 0)
             wan_die();
     }
     wan_progress(1, "%zu clips, %" PRId64 " frames", clips.n, total.kept);

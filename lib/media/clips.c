@@ -1,42 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * clips.c - finding clips, their captions and their keys.  Needs no libav.
+ * clips.c - the list of clips and their keys.  Needs no libav.
  */
 #include "lib/media/clips.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/base/opt.h"
 #include "lib/rec/record/clip_key.h"
-#include "lib/rec/record/record.h"
+#include "lib/media/clip_walk.h"
+#include "lib/media/clip_rows.h"
 
-enum { MAX_DEPTH = 32, MAX_SIDECAR = 1 << 20 };
-
-/* A folder on the way down to where we are: meeting it again is a loop of links. */
-typedef struct place {
-    const struct place *up;
-    dev_t dev;
-    ino_t ino;
-    int depth;
-} place;
-
-/* What is looked through: `root` bytes of each path are the operand's. */
-typedef struct hunt {
-    wan_clips *c;
-    size_t root;
-} hunt;
-
-static const char *extension(const char *name)
+const char *wan_clips_extension(const char *path)
 {
-    const char *dot = strrchr(name, '.');
-    return dot && dot != name && !strchr(dot, '/') ? dot : name + strlen(name);
+    const char *dot = strrchr(path, '.');
+    return dot && dot != path && dot[-1] != '/' && !strchr(dot, '/') ? dot : path + strlen(path);
+}
+
+static int among(const char *name, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcasecmp(wan_clips_extension(name), list[i]))
+            return 1;
+    return 0;
 }
 
 int wan_clips_is_video(const char *name)
@@ -46,13 +37,16 @@ int wan_clips_is_video(const char *name)
                                          ".m2ts", ".mj2", ".mpg",  ".mts", ".mpeg", ".mxf", ".nut",
                                          ".ogm",  ".ogv", ".qt",   ".ts",  ".vob",  ".wmv", ".y4m",
                                          ".264",  ".265", ".h264", ".hevc" };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcasecmp(extension(name), known[i]))
-            return 1;
-    return 0;
+    return among(name, known, sizeof known / sizeof *known);
 }
 
-static wan_clip *add(wan_clips *c, const char *path, const char *below)
+int wan_clips_is_picture(const char *name)
+{
+    static const char *const known[] = { ".png", ".jpg", ".jpeg", ".webp" };
+    return among(name, known, sizeof known / sizeof *known);
+}
+
+wan_clip *wan_clips_put(wan_clips *c, const char *path, const char *below)
 {
     if (c->n == c->room) {
         size_t room = c->room ? 2 * c->room : 64;
@@ -66,7 +60,7 @@ static wan_clip *add(wan_clips *c, const char *path, const char *below)
     wan_clip *clip = &c->v[c->n++];
     *clip = (wan_clip){ .path = strdup(path),
                         .name = strdup(slash ? slash + 1 : path),
-                        .stem = strndup(below, (size_t)(extension(below) - below)) };
+                        .stem = strndup(below, (size_t)(wan_clips_extension(below) - below)) };
     if (clip->path && clip->name && clip->stem)
         return clip;
     wan_err("out of memory (list of clips)");
@@ -74,10 +68,10 @@ static wan_clip *add(wan_clips *c, const char *path, const char *below)
 }
 
 /* Lists path as no clip, for the recorded reason. */
-static int add_reject(wan_clips *c, const char *path, int strange)
+int wan_clips_reject(wan_clips *c, const char *path, int strange)
 {
     char *why = strdup(wan_err_text());
-    wan_clip *clip = why ? add(c, path, path) : NULL;
+    wan_clip *clip = why ? wan_clips_put(c, path, path) : NULL;
     if (!clip) {
         free(why);
         return wan_err("out of memory (list of clips)");
@@ -87,178 +81,137 @@ static int add_reject(wan_clips *c, const char *path, int strange)
     return 0;
 }
 
-static int visible(const struct dirent *d)
-{
-    return d->d_name[0] != '.';
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-/* path without its extension, with .json; malloc'ed */
-static char *sidecar(const char *path)
-{
-    size_t stem = (size_t)(extension(path) - path);
-    char *side = wan_malloc(stem + 6, 1, "file name");
-    if (side)
-        snprintf(side, stem + 6, "%.*s.json", (int)stem, path);
-    return side;
-}
-
-/* Whether the sorted list has a video of the same stem as entry i: they stand together. */
-static int video_beside(struct dirent **list, int n, int i)
-{
-    const char *name = list[i]->d_name;
-    size_t stem = (size_t)(extension(name) - name) + 1;
-    for (int step = -1; step <= 1; step += 2)
-        for (int k = i + step; k >= 0 && k < n && !strncmp(list[k]->d_name, name, stem); k += step)
-            if (wan_clips_is_video(list[k]->d_name))
-                return 1;
-    return 0;
-}
-
-/* A file without a video's name is passed over in silence only when it has no caption. */
-static int visit_other(hunt *h, const char *path, struct dirent **list, int n, int i)
-{
-    const char *name = list[i]->d_name, *ext = extension(name);
-    if (!*ext || !strcasecmp(ext, ".json"))
-        return 0;
-    char *side = sidecar(path);
-    if (!side)
-        return -1;
-    int rc = 0;
-    if (!access(side, F_OK) && !video_beside(list, n, i)) {
-        wan_err("%s: it has a caption, but %s is not the name of a video; name the file to have it "
-                "taken",
-                path, ext);
-        rc = add_reject(h->c, path, 1);
-    }
-    free(side);
-    return rc;
-}
-
-static int walk(hunt *h, const char *dir, const struct stat *s, const place *up);
-
-static int visit(hunt *h, const char *path, struct dirent **list, int n, int i, const place *here)
-{
-    struct stat s;
-    const char *name = list[i]->d_name;
-    int video = wan_clips_is_video(name);
-    if (stat(path, &s) < 0) { /* a dead link matters only where a clip or a folder was meant */
-        wan_err_errno("%s", path);
-        return video || !*extension(name) ? add_reject(h->c, path, 0) : 0;
-    }
-    if (S_ISDIR(s.st_mode))
-        return walk(h, path, &s, here);
-    if (!video)
-        return S_ISREG(s.st_mode) ? visit_other(h, path, list, n, i) : 0;
-    if (S_ISREG(s.st_mode))
-        return add(h->c, path, path + h->root) ? 0 : -1;
-    wan_err("%s: not a regular file", path); /* opening a named pipe would wait for ever */
-    return add_reject(h->c, path, 0);
-}
-
-static int walk(hunt *h, const char *dir, const struct stat *s, const place *up)
-{
-    place here = { up, s->st_dev, s->st_ino, up ? up->depth + 1 : 0 };
-    struct dirent **list;
-    for (const place *p = up; p; p = p->up)
-        if (p->dev == here.dev && p->ino == here.ino) {
-            wan_err("%s: a loop of links", dir);
-            return add_reject(h->c, dir, 0);
-        }
-    if (here.depth > MAX_DEPTH) {
-        wan_err("%s: folders nested more than %d deep", dir, MAX_DEPTH);
-        return add_reject(h->c, dir, 0);
-    }
-    int n = scandir(dir, &list, visible, by_bytes), rc = 0;
-    if (n < 0) {
-        wan_err_errno("%s", dir);
-        return add_reject(h->c, dir, 0);
-    }
-    for (int i = 0; i < n && !rc; i++) {
-        char *path = wan_path_join(dir, list[i]->d_name);
-        rc = path ? visit(h, path, list, n, i, &here) : -1;
-        free(path);
-    }
-    for (int i = 0; i < n; i++)
-        free(list[i]);
-    free(list);
-    return rc;
-}
-
 int wan_clips_add(wan_clips *c, const char *operand)
 {
     struct stat s;
-    size_t before = c->n, len = strlen(operand);
+    size_t len = strlen(operand);
     if (stat(operand, &s) < 0) {
         wan_err_errno("%s", operand);
-        return add_reject(c, operand, 0);
+        return wan_clips_reject(c, operand, 0);
     }
     if (!S_ISDIR(s.st_mode)) {
         const char *slash = strrchr(operand, '/');
-        return add(c, operand, slash ? slash + 1 : operand) ? 0 : -1;
+        return wan_clips_put(c, operand, slash ? slash + 1 : operand) ? 0 : -1;
     }
     char *dir = strdup(operand);
     if (!dir)
         return wan_err("out of memory (list of clips)");
     while (len > 1 && dir[len - 1] == '/')
         dir[--len] = 0;
-    hunt h = { c, len + (dir[len - 1] != '/') };
-    int rc = walk(&h, dir, &s, NULL);
-    if (!rc && c->n == before) {
-        wan_err("%s: no video file in this folder", operand);
-        rc = add_reject(c, operand, 0);
-    }
+    int rc = wan_clip_walk(c, dir, &s);
     free(dir);
     return rc;
 }
 
-/* The caption in the sidecar's text, checked for what later tools refuse. */
-static char *caption_in(const json_t *j, const char *side)
+/* ---- lists */
+
+typedef struct listing {
+    wan_clips *c;
+    const char *file, *folder;
+    size_t root; /* bytes of a path that are the operand's */
+    int own;     /* the list of the folder itself: its files are not met again */
+} listing;
+
+/* The path that a row names. */
+static const char *path_in(const json_t *row)
 {
-    const char *s = json_string_value(json_object_get(j, "caption"));
-    char *caption = NULL;
-    if (!s)
-        wan_err("%s: no string \"caption\" in it", side);
-    else if (strlen(s) > WAN_MAX_CAPTION)
-        wan_err("%s: a caption of %zu bytes, more than %d", side, strlen(s), WAN_MAX_CAPTION);
-    else if (!(caption = strdup(s)))
-        wan_err("%s: out of memory", side);
-    return caption;
+    static const char *const names[] = { "path",  "file_name",  "filename", "file",
+                                         "video", "video_path", "image",    "media_path" };
+    const char *path = NULL;
+    for (size_t i = 0; !path && i < sizeof names / sizeof *names; i++)
+        path = json_string_value(json_object_get(row, names[i]));
+    return path && *path ? path : NULL;
 }
 
-char *wan_clip_caption(const wan_clip *clip)
+/* A number, or the text of one; what is not there or empty leaves *out as it is. */
+static int number_in(const json_t *row, const char *name, double *out)
 {
-    char *side = sidecar(clip->path), *text, *caption = NULL;
-    size_t n;
-    if (!side)
-        return NULL;
-    if (wan_slurp(&text, &n, side, MAX_SIDECAR) < 0) {
-        wan_err_prefix("%s: no caption", clip->path);
-        free(side);
-        return NULL;
+    const json_t *v = json_object_get(row, name);
+    const char *text = json_string_value(v);
+    if (json_is_number(v))
+        *out = json_number_value(v);
+    else if (text && *text)
+        return wan_parse_real(out, text, 0, 1e9, name);
+    else if (v && !text && !json_is_null(v))
+        return wan_err("%s is no number", name);
+    return !v || (*out >= 0 && *out <= 1e9) ? 0 : wan_err("%s is %g", name, *out);
+}
+
+static int add_row(listing *l, json_t *row)
+{
+    double start = 0, end = 0, first = 0, last = -1;
+    const char *named = path_in(row);
+    if (!named)
+        return wan_err("no path in it");
+    if (number_in(row, "start", &start) < 0 || number_in(row, "end", &end) < 0 ||
+        number_in(row, "start_frame", &first) < 0 || number_in(row, "end_frame", &last) < 0)
+        return -1;
+    if ((end > 0 && end <= start) || (last >= 0 && last < first))
+        return wan_err("it ends before it starts");
+    char *path = wan_path_join(l->folder, named);
+    const char *below = !path ? NULL : *named == '/' ? named + 1 : path + l->root;
+    wan_clip *clip = path ? wan_clips_put(l->c, path, below) : NULL;
+    if (clip) {
+        clip->row = json_incref(row);
+        clip->start = start;
+        clip->end = end;
+        clip->first_frame = (int64_t)first;
+        clip->end_frame = (int64_t)last + 1;
+        if (l->own)
+            json_object_set_new(l->c->listed, path, json_true());
     }
-    json_t *j = wan_json_parse(text, n, side);
-    if (j)
-        caption = caption_in(j, side);
-    json_decref(j);
-    free(text);
-    free(side);
-    return caption;
+    free(path);
+    return clip ? 0 : -1;
 }
 
-char *wan_clips_key(wan_clips *c, const char *path, int64_t frame)
+static int meet_row(void *arg, json_t *row, int64_t line)
 {
-    char *base = wan_clip_key_make(c->prefix, path);
-    size_t room = base ? strlen(base) + 48 : 0;
+    listing *l = arg;
+    if (row && add_row(l, row) == 0)
+        return 0;
+    if (row)
+        wan_err_prefix("%s: line %" PRId64, l->file, line);
+    return wan_clips_reject(l->c, l->file, 0);
+}
+
+int wan_clips_rows(wan_clips *c, const char *file, const char *folder, size_t root)
+{
+    listing l = { c, file, folder, root, 1 };
+    if (!c->listed && !(c->listed = json_object()))
+        return wan_err("out of memory (list of clips)");
+    return wan_clip_rows_each(file, meet_row, &l) < 0 ? wan_clips_reject(c, file, 0) : 0;
+}
+
+int wan_clips_list(wan_clips *c, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    char *folder = slash ? strndup(file, (size_t)(slash - file) + (slash == file)) : NULL;
+    if (slash && !folder)
+        return wan_err("out of memory (list of clips)");
+    size_t n = folder ? strlen(folder) : 0;
+    listing l = { c, file, folder, n + (n && folder[n - 1] != '/'), 0 };
+    int rc = wan_clip_rows_each(file, meet_row, &l);
+    free(folder);
+    return rc;
+}
+
+/* ---- keys */
+
+char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t caption, int64_t frame)
+{
+    char *base = wan_clip_key_make(c->prefix, clip->stem);
+    size_t room = base ? strlen(base) + 120 : 0;
     char *key = base ? wan_malloc(room, 1, "key") : NULL;
     if (!c->keys)
         c->keys = json_object();
     for (unsigned i = 1; key; i++) {
         size_t n = (size_t)snprintf(key, room, "%s", base);
+        if (clip->start > 0)
+            n += (size_t)snprintf(key + n, room - n, "_-s%.0f", clip->start * 1000);
+        if (clip->first_frame > 0)
+            n += (size_t)snprintf(key + n, room - n, "_-f%" PRId64, clip->first_frame);
+        if (caption > 1)
+            n += (size_t)snprintf(key + n, room - n, "_-c%" PRId64, caption);
         if (frame > 0)
             n += (size_t)snprintf(key + n, room - n, "_%02" PRId64, frame);
         if (i > 1)
@@ -282,8 +235,10 @@ void wan_clips_free(wan_clips *c)
         free(c->v[i].name);
         free(c->v[i].stem);
         free(c->v[i].why);
+        json_decref(c->v[i].row);
     }
     free(c->v);
     json_decref(c->keys);
+    json_decref(c->listed);
     *c = (wan_clips){ 0 };
 }

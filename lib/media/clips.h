@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * clips.h - which files are clips: folders walked in a fixed order, captions, record keys.
+ * clips.h - which files are clips: files, folders walked in a fixed order, lists; their record keys.
  *
  *     wan_clips c = { 0 };
  *     wan_clips_add(&c, "clips/");                 // or a file; any number of times
+ *     wan_clips_list(&c, "more.csv");              // or a list of files
  *     for (size_t i = 0; i < c.n; i++) {
  *         if (c.v[i].why) ...                      // named and counted, there is nothing to read
- *         char *text = wan_clip_caption(&c.v[i]);
- *         char *key = wan_clips_key(&c, c.v[i].stem, 0);
+ *         char *key = wan_clips_key(&c, &c.v[i], 0, 0);
  *     }
  *     wan_clips_free(&c);
  */
@@ -20,12 +20,21 @@
 #include "lib/base/err.h"
 #include "lib/base/json.h"
 
+/* Files that are passed over, which is no failure. */
+enum wan_strange {
+    WAN_STRANGE_NAME = 1, /* it has a caption, but not a video's name */
+    WAN_STRANGE_PICTURE   /* a picture without a caption of its own */
+};
+
 typedef struct wan_clip {
-    char *path;  /* as it can be opened */
-    char *name;  /* without folders */
-    char *stem;  /* path below the operand, without extension */
-    char *why;   /* NULL: a clip; else why there is none here ("PATH: reason") */
-    int strange; /* with why: only its name keeps it from being taken for a clip */
+    char *path;        /* as it can be opened */
+    char *name;        /* without folders */
+    char *stem;        /* path below the operand or the list's folder, without extension */
+    json_t *row;       /* what a list says of it; NULL: nothing */
+    double start, end; /* seconds of it that are meant; end 0: all */
+    int64_t first_frame, end_frame; /* the frames of it that are meant; end 0: all */
+    char *why;                      /* NULL: a clip; else why there is none here ("PATH: reason") */
+    int strange;                    /* with why: enum wan_strange, or 0: a clip was meant */
 } wan_clip;
 
 typedef struct wan_clips {
@@ -33,21 +42,33 @@ typedef struct wan_clips {
     size_t n, room;
     const char *prefix; /* in front of every key; NULL: nothing.  Borrowed */
     json_t *keys;       /* keys given out */
+    json_t *listed;     /* paths that the lists of folders name */
 } wan_clips;
 
-/* A file is taken as it is; of a folder and its subfolders the files named like a video
- * (wan_clips_is_video), in byte order of their names, hidden ones left out.  What cannot be a clip
- * (a dead link, a loop of links, a folder that cannot be read or holds none, an operand that is not
- * there), and a file that has a caption but no video's name, is in the list with its reason.  -1
- * only when memory is out. */
+/* A file is taken as it is; of a folder and its subfolders the videos, in byte order of their names,
+ * and the pictures with a caption, hidden ones left out.  A folder's own list (meta.json and the like)
+ * comes first.  What cannot be a clip (a dead link, a loop of links, a folder that cannot be read or
+ * holds none, an operand that is not there), and a file that has a caption but no video's name, is in
+ * the list with its reason.  -1 only when memory is out. */
 int wan_clips_add(wan_clips *c, const char *operand) WAN_MUST_CHECK;
+/* The clips of a list of any form (clip_rows.h); paths in it start at its folder.  -1: it cannot be read. */
+int wan_clips_list(wan_clips *c, const char *file) WAN_MUST_CHECK;
 /* By the extension, in any case. */
 int wan_clips_is_video(const char *name);
-/* The string "caption" of the sidecar (same name, .json), malloc'ed; NULL with the reason. */
-char *wan_clip_caption(const wan_clip *clip);
-/* A key for a path that was not given out before, malloc'ed (wan_clip_key_make); with frame > 0
- * followed by _01, _02 and so on; where it was given out already by _-n2, _-n3 and so on. */
-char *wan_clips_key(wan_clips *c, const char *path, int64_t frame);
+int wan_clips_is_picture(const char *name);
+/* From the last dot of the name on; "" none. */
+const char *wan_clips_extension(const char *path);
+/* A key for the clip that was not given out before, malloc'ed (wan_clip_key_make).  Behind it come
+ * _-s and milliseconds, or _-f and a number of frames, where it begins later than its file, _-c2, _-c3 for its other captions (from 1
+ * on, 0 none), _01, _02 for frames (0 none), and _-n2, _-n3 where the whole was given out already. */
+char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t caption, int64_t frame);
 void wan_clips_free(wan_clips *c);
+
+/* For clip_walk.c: adds a file of which `below` names the clip; lists path as no clip, for the recorded
+ * reason; adds what a folder's list says of files in it. */
+wan_clip *wan_clips_put(wan_clips *c, const char *path, const char *below) WAN_MUST_CHECK;
+int wan_clips_reject(wan_clips *c, const char *path, int strange /* enum wan_strange, 0 */)
+    WAN_MUST_CHECK;
+int wan_clips_rows(wan_clips *c, const char *file, const char *folder, size_t root) WAN_MUST_CHECK;
 
 #endif

@@ -19,6 +19,7 @@ enum { HUGE_PAGE = 2 << 20, MAX_RESERVE = 1 << 30 };
 
 typedef struct clip {
     wan_source src;
+    wan_window win;
     wan_fit_state fit;
     const wan_video_options *opt;
     wan_video *out;
@@ -126,19 +127,25 @@ static int emit(clip *c, const AVFrame *f, int64_t from, int64_t to)
 static int64_t slot_of(const clip *c, int64_t stamp, AVRational rate)
 {
     if (c->opt->fps <= 0)
-        return c->src.at.frames - 1; /* every source frame is an output frame */
-    return av_rescale_q_rnd(av_sat_sub64(stamp, c->src.at.first), c->src.stream->time_base,
+        return c->win.taken - 1; /* every source frame is an output frame */
+    return av_rescale_q_rnd(av_sat_sub64(stamp, c->win.base), c->src.stream->time_base,
                             av_inv_q(rate), AV_ROUND_NEAR_INF);
 }
 
 /* The slot where the clip ends: that of the end of the last frame. */
 static int64_t end_slot(const clip *c, AVRational rate)
 {
-    const wan_source *s = &c->src;
     if (c->opt->fps <= 0)
-        return s->at.frames;
-    int64_t end = slot_of(c, av_sat_add64(s->at.last, s->at.duration), rate);
+        return c->win.taken;
+    int64_t end = slot_of(c, wan_window_end(&c->win), rate);
     return end > 0 ? end : 1;
+}
+
+static int no_frame(const clip *c)
+{
+    return c->src.at.frames ? wan_err("none of its %lld frames is in the part that is meant",
+                                      (long long)c->src.at.frames)
+                            : wan_err("no frame could be decoded");
 }
 
 /* Decodes everything; a frame is converted when the next one shows that it has a slot. */
@@ -147,10 +154,10 @@ static int read_all(clip *c)
     AVRational rate = av_d2q(c->opt->fps > 0 ? c->opt->fps : 1, 1001000);
     AVFrame *now = av_frame_alloc(), *next = av_frame_alloc();
     int64_t slot = 0, next_slot;
-    int rc = now && next ? wan_source_next(&c->src, now) : wan_err("out of memory (frame)");
+    int rc = now && next ? wan_window_next(&c->win, now) : wan_err("out of memory (frame)");
     int any = rc == 1;
     while (rc > 0) {
-        rc = wan_source_next(&c->src, next);
+        rc = wan_window_next(&c->win, next);
         if (rc < 0)
             break;
         next_slot = rc ? slot_of(c, next->pts, rate) : end_slot(c, rate);
@@ -165,7 +172,7 @@ static int read_all(clip *c)
         av_frame_move_ref(now, next);
     }
     if (!rc && !any)
-        rc = wan_err("no frame could be decoded");
+        rc = no_frame(c);
     av_frame_free(&now);
     av_frame_free(&next);
     return rc;
@@ -173,8 +180,8 @@ static int read_all(clip *c)
 
 static void take_facts(clip *c)
 {
-    c->out->frames_in = c->src.at.frames;
-    c->out->fps_in = wan_source_fps(&c->src);
+    c->out->frames_in = c->win.taken;
+    c->out->fps_in = wan_window_fps(&c->win);
     c->out->fps = c->opt->fps > 0 ? c->opt->fps : c->out->fps_in;
     wan_source_verdict(&c->src, c->out);
 }
@@ -191,13 +198,16 @@ static int check_options(const wan_video_options *o, const char *path)
 typedef int pick_fn(clip *c, void *arg);
 
 /* Opens path, lets pick() take the frames, closes; errors are prefixed with the path once.  *again:
- * what was read is left to chance, and must be read by one thread. */
-static int read_once(wan_video *out, const char *path, const wan_video_options *opt, int threads,
+ * what was read is left to chance, and must be read by one thread from the beginning. */
+static int read_once(wan_video *out, const char *path, const wan_video_options *opt, int first_try,
                      pick_fn *pick, void *arg, int *again)
 {
-    clip c = { .opt = opt, .out = out };
+    clip c = { .opt = opt, .out = out, .win = { .opt = opt } };
+    c.win.src = &c.src;
     memset(out, 0, sizeof *out);
-    WAN_TRY(wan_source_open(&c.src, path, opt, threads));
+    WAN_TRY(wan_source_open(&c.src, path, opt, first_try ? opt->threads : 1));
+    if (first_try)
+        wan_source_seek(&c.src);
     int rc = pick(&c, arg);
     wan_source_end(&c.src);
     *again = wan_source_by_chance(&c.src);
@@ -218,11 +228,16 @@ static int read_clip(wan_video *out, const char *path, const wan_video_options *
     int again = 0;
     memset(out, 0, sizeof *out);
     WAN_TRY(check_options(opt, path));
-    int rc = read_once(out, path, opt, opt->threads, pick, arg, &again);
+    int rc = read_once(out, path, opt, 1, pick, arg, &again);
     if (!again)
         return rc;
     wan_video_free(out);
-    return read_once(out, path, opt, 1, pick, arg, &again);
+    return read_once(out, path, opt, 0, pick, arg, &again);
+}
+
+static int is_part(const wan_video_options *o)
+{
+    return o->start > 0 || o->end > 0 || o->first_frame || o->end_frame;
 }
 
 /* Output frames of the whole clip, as the container has it. */
@@ -238,7 +253,7 @@ static int64_t promised(const clip *c)
 static int pick_all(clip *c, void *arg)
 {
     (void)arg;
-    c->expected = promised(c);
+    c->expected = is_part(c->opt) ? 0 : promised(c);
     return read_all(c);
 }
 
@@ -273,16 +288,16 @@ static int pick_frames(clip *c, void *arg)
     int rc = f ? 1 : wan_err("out of memory (frame)");
     int64_t i = 0;
     c->expected = p->n;
-    while (rc > 0 && (rc = wan_source_next(&c->src, f)) > 0) {
-        int64_t at = c->src.at.frames - 1;
+    while (rc > 0 && (rc = wan_window_next(&c->win, f)) > 0) {
+        int64_t at = c->win.taken - 1;
         for (int first = 1; i < p->n && p->index[i] == at && rc > 0; i++, first = 0)
             if ((first ? keep(c, f) : repeat_last(c, f)) < 0)
                 rc = -1;
         av_frame_unref(f);
     }
-    c->out->frames_retimed = c->src.at.frames;
-    if (!rc && !c->src.at.frames)
-        rc = wan_err("no frame could be decoded");
+    c->out->frames_retimed = c->win.taken;
+    if (!rc && !c->win.taken)
+        rc = no_frame(c);
     av_frame_free(&f);
     return rc;
 }
@@ -307,7 +322,7 @@ int wan_video_read_frames(wan_video *out, int64_t *index, int64_t n, const char 
     plain.fps = 0;
     if (n < 1)
         return wan_err("%s: %lld frames asked for", path, (long long)n);
-    int64_t guess = guess_total(path, opt);
+    int64_t guess = is_part(opt) ? 0 : guess_total(path, opt);
     if (guess < 0)
         return -1;
     choose(&p, guess > 0 ? guess : 1);

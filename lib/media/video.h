@@ -37,9 +37,12 @@ typedef struct wan_video_options {
     double fps;                     /* re-timed to this rate; 0 keeps the source's frames */
     int64_t max_frames;             /* keep at most this many output frames; 0: all */
     int64_t skip_frames;            /* drop this many output frames first */
-    int threads;       /* decoder threads; 0: one per core, fewer for tiny or large frames */
-    int64_t max_bytes; /* refuse to keep more than this much pixel memory */
-    double max_gap;    /* more seconds than this between two frames are damage; 0: never */
+    double start, end;   /* seconds of the source from its first frame on; end 0: to its end */
+    int64_t first_frame; /* of the source */
+    int64_t end_frame;   /* behind the last one; 0: to its end */
+    int threads;         /* decoder threads; 0: one per core, fewer for tiny or large frames */
+    int64_t max_bytes;   /* refuse to keep more than this much pixel memory */
+    double max_gap;      /* more seconds than this between two frames are damage; 0: never */
 } wan_video_options;
 
 /* What the numbers of the first frame were taken for; libav's names, "unknown" where none is stated. */
@@ -53,7 +56,7 @@ typedef struct wan_video {
     uint8_t *rgb;   /* [frames, height, width, 3], owned; wan_video_free */
     int64_t frames; /* kept, before any 4n+1 trim */
     int height, width;
-    int64_t frames_in;      /* frames decoded from the file */
+    int64_t frames_in;      /* frames decoded from the file, of the part that is meant */
     int64_t frames_retimed; /* after re-timing to fps, before max_frames */
     double fps_in;          /* average source rate, by decoded timestamps */
     double fps;             /* of the kept frames */

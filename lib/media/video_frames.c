@@ -136,7 +136,13 @@ static int hurt(const wan_source *s)
 
 int wan_source_by_chance(const wan_source *s)
 {
-    return s->threads > 1 && hurt(s);
+    return s->missed || ((s->threads > 1 || s->sought) && hurt(s));
+}
+
+int wan_source_miss(wan_source *s)
+{
+    s->missed = 1;
+    return wan_err("the container's index leads astray");
 }
 
 int wan_source_next(wan_source *s, AVFrame *frame)
@@ -158,8 +164,9 @@ int wan_source_next(wan_source *s, AVFrame *frame)
 /* Packets that the table of contents of an mp4 has, behind its edit list, and the file has not. */
 static int64_t missing(const wan_source *s)
 {
-    int64_t n =
-        strstr(s->fmt->iformat->name, "mp4") ? avformat_index_get_entries_count(s->stream) : 0;
+    int64_t n = s->left || s->sought                   ? 0
+                : strstr(s->fmt->iformat->name, "mp4") ? avformat_index_get_entries_count(s->stream)
+                                                       : 0;
     return n > s->packets ? n - s->packets : 0;
 }
 

@@ -33,6 +33,8 @@ typedef struct wan_source {
     AVStream *stream;
     AVPacket *pkt;
     AVFrame *ahead;           /* decoded, but not given yet: its stamp is judged by the next one */
+    int sought, missed;       /* frames were passed over unread; too many */
+    int left;                 /* not read to its end */
     int flushing, drained;    /* the decoder, the filter */
     wan_video_filter *fields; /* deinterlaces; NULL until there are fields */
     int64_t interlaced;       /* frames made of two fields */
@@ -49,9 +51,14 @@ int wan_source_open(wan_source *s, const char *path, const wan_video_options *op
     WAN_MUST_CHECK;
 /* 1 a frame (with a usable pts that never falls), 0 end, -1 error. */
 int wan_source_next(wan_source *s, AVFrame *frame) WAN_MUST_CHECK;
-/* Whether several decoder threads met damage: that there was some they always log, but which errors
- * they return, and what they make of the frames, is left to chance. */
+/* Whether what was read does not count: several decoder threads met damage (that there was some they
+ * always log, but which errors they return, and what they make of the frames, is left to chance), or
+ * there was some behind a seek, which may have brought it about. */
 int wan_source_by_chance(const wan_source *s);
+/* Goes near opt->start, where the container has an index that tells how.  Before the first frame. */
+void wan_source_seek(wan_source *s);
+/* Behind it: what comes is behind opt->start.  -1. */
+int wan_source_miss(wan_source *s);
 /* Ends the decoder: only then every sign of damage is there. */
 void wan_source_end(wan_source *s);
 /* Behind it: what was wrong, for out's damaged, repeated and damage. */
@@ -65,6 +72,22 @@ double wan_source_seconds(const wan_source *s);
 /* Average rate by the time stamps given so far. */
 double wan_source_fps(const wan_source *s);
 void wan_source_close(wan_source *s);
+
+/* ---- window: the frames that are meant */
+typedef struct wan_window {
+    wan_source *src; /* borrowed, as opt */
+    const wan_video_options *opt;
+    int64_t taken;      /* frames given */
+    int64_t origin;     /* stamp of the source's first frame */
+    int64_t base, last; /* stamps of the first and the last one given */
+    int64_t stop;       /* stamp of the first one behind the window, */
+    int over;           /* where it was met */
+} wan_window;
+
+/* As wan_source_next. */
+int wan_window_next(wan_window *w, AVFrame *f) WAN_MUST_CHECK;
+int64_t wan_window_end(const wan_window *w); /* stamp of the end of the last frame given */
+double wan_window_fps(const wan_window *w);  /* as wan_source_fps, of the frames given */
 
 /* ---- alpha: transparency over a background, at the frame's own size */
 typedef struct wan_alpha {

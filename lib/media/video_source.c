@@ -175,6 +175,19 @@ int wan_source_open(wan_source *s, const char *path, const wan_video_options *op
     return 0;
 }
 
+void wan_source_seek(wan_source *s)
+{
+    enum { WORTH = 5 /* seconds */ };
+    const char *name = s->fmt->iformat->name;
+    double at = s->opt->start / s->at.tick;
+    if (s->opt->start < WORTH || s->opt->first_frame || s->opt->end_frame || at > 9e18 ||
+        (!strstr(name, "mp4") && !strstr(name, "matroska")) ||
+        s->stream->start_time == AV_NOPTS_VALUE)
+        return;
+    s->sought = av_seek_frame(s->fmt, s->stream->index, s->stream->start_time + (int64_t)at,
+                              AVSEEK_FLAG_BACKWARD) >= 0;
+}
+
 int64_t wan_source_promised(const wan_source *s)
 {
     int64_t listed =

@@ -28,7 +28,7 @@ record       key provenance tensor entry head reader writer # parts of a record;
 rng          mt19937 philox torch            # generators by their names
 safetensors  st                              # its type
 textclean    text
-video        fit source colour alpha         # parts of reading one
+video        fit source colour alpha window  # parts of reading one
 ROWS
 
 symbols() { # "file symbol" of everything external

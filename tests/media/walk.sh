@@ -40,7 +40,8 @@ wan-decode $size --report rep.jsonl -o out.wan ext >log 2>&1; rc=$?
 ok "videos by any usual name are taken" is "$(keys out.wan | wc -l) $rc" "14 0"
 ok "a caption without a video's name is named" grep -q 'ext/what.foo: it has a caption, but .foo' log
 ok "and counted" grep -q '^wan-decode: 1 files have a caption' log
-ok "and reported" is "$(jq -r 'select(.status != "ok") | .status + " " + .file' rep.jsonl)" "passed over ext/what.foo"
+ok "and reported" is "$(jq -r 'select(.status != "ok") | .status + " " + .file' rep.jsonl)" "passed over ext/thumb.jpg
+passed over ext/what.foo"
 ok "taken when it is named" wan-decode -q $size -o out.wan ext/what.foo
 
 # ---- keys: one to one, and told back

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * clip_caption.h - the captions of a clip: in its list's row, or in files beside it.
+ *
+ * Beside PATH/STEM.mp4 stand STEM.json (an object), STEM.jsonl (a caption on each line) or STEM.txt (one
+ * caption); the first with a caption counts.  In JSON a caption is a string, or several are an array,
+ * of a field with one of the known names: caption text prompt vila_caption gemini_v2_caption internvl
+ * usr, the first of them that is there.
+ */
+#ifndef WAN_MEDIA_CLIP_CAPTION_H
+#define WAN_MEDIA_CLIP_CAPTION_H
+
+#include "lib/media/clips.h"
+
+typedef struct wan_clip_captions {
+    char **v;       /* owned; each at most WAN_MAX_CAPTION bytes, UTF-8 */
+    int n;          /* at least 1 */
+    char field[64]; /* where they were: a field's name; "" in a .txt */
+} wan_clip_captions;
+
+/* field: look only there; NULL: under the known names.  -1 "PATH: reason". */
+int wan_clip_captions_read(wan_clip_captions *out, const wan_clip *clip, const char *field)
+    WAN_MUST_CHECK;
+void wan_clip_captions_free(wan_clip_captions *c);
+/* Whether there is a file of captions beside path.  json_only: a .txt does not count. */
+int wan_clip_captions_beside(const char *path, int json_only);
+
+#endif

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+# Captions beside clips under all their names, lists of clips, pictures as clips.
+. "$TOP/tests/lib.sh"
+is() { [ "$1" = "$2" ] || { echo "got: $1; wanted: $2" >&2; false; }; }
+command -v ffmpeg >/dev/null || { skip "captions" "no ffmpeg"; done_testing; }
+ffmpeg -nostdin -v error -f lavfi -i testsrc2=s=64x48:r=16:d=2.0625 -pix_fmt yuv420p -c:v libx264 clip.mp4
+run() { wan-decode --height 16 --width 16 --no-aspect-ratio --report rep.jsonl -o out.wan "$@" >log 2>&1; rc=$?; }
+got() { wan-record ls --no-digest out.wan | jq -r "$1" | tr '\n' "${2:- }"; }
+clip() { mkdir -p "$(dirname "$1")"; cp clip.mp4 "$1"; }
+
+# ---- beside the clip
+for f in caption text prompt vila_caption gemini_v2_caption internvl usr; do
+    clip side/$f.mp4; printf '{"width": 7, "%s": "of %s"}' $f $f >side/$f.json
+done
+clip side/lines.mp4; printf '\n{"text": "first line"}\n{"text": "second"}\n' >side/lines.jsonl
+clip side/plain.mp4; printf 'a plain text,\nin two lines \n\n' >side/plain.txt
+clip side/both.mp4; echo '{"score": 0.5}' >side/both.json; echo "the text" >side/both.txt
+run side
+ok "every known field, .jsonl, .txt" is "$(got '.key + "=" + .meta.caption' '|')" \
+    "both=the text|caption=of caption|gemini_v2_caption=of gemini_v2_caption|internvl=of internvl|lines=first line|plain=a plain text,|in two lines|prompt=of prompt|text=of text|usr=of usr|vila_caption=of vila_caption|"
+ok "the field is in the record" is "$(got '.meta.caption_field // "-"')" \
+    "- caption gemini_v2_caption internvl text - prompt text usr vila_caption "
+ok "a caption that was left is counted" grep -q '^wan-decode: 1 more captions were left' log
+clip pick/a.mp4; echo '{"caption": "short", "dense": "a long one", "many": ["one", "two", "three"]}' >pick/a.json
+run --caption-field dense pick; ok "--caption-field" is "$(got .meta.caption)" "a long one "
+run --caption-field absent pick
+ok "a field that is not there" is "$rc $(grep -c 'pick/a.mp4: no "absent"' log)" "1 1"
+run --caption-field many pick; ok "the first of several" is "$(got '.key + " " + .meta.caption' '|')" "a one|"
+run --caption-field many --captions each pick
+ok "a record for each" is "$(got '.key + " " + .meta.caption + " " + (.meta.caption_index | tostring)' '|')" \
+    "a one 1|a_-c2 two 2|a_-c3 three 3|"
+ok "of the same frames" is "$(wan-record ls out.wan | jq -r '.tensors[0].sha256' | sort -u | wc -l)" 1
+run --captions each --caption-field many --mode frames --num-frames 2 pick
+ok "and of each frame" is "$(got .key)" "a_01 a_-c2_01 a_-c3_01 a_02 a_-c2_02 a_-c3_02 "
+clip bad/a.mp4; echo '{"caption": ["x", 7]}' >bad/a.json
+clip bad/b.mp4; printf 'text \377' >bad/b.txt
+clip bad/c.mp4; printf '{"text": "x"}\n{"text": }\n' >bad/c.jsonl
+clip bad/d.mp4; echo '{"caption": []}' >bad/d.json
+run bad
+for re in 'a.json: "caption" is no string' 'b.txt: not UTF-8' 'c.jsonl: line 2: ' 'd.mp4: no "caption"'; do
+    ok "$re" grep -q "$re" log
+done
+
+# ---- a list for all clips of a folder
+clip meta/x.mp4; clip meta/y.mp4; clip meta/sub/z.mp4; clip meta/w.mp4; echo '{"caption": "own"}' >meta/w.json
+echo '[{"file_name": "y.mp4", "vila_caption": "why"}, {"file_name": "x.mp4", "vila_caption": "ex", "start_frame": 5, "end_frame": 13},
+  {"file_name": "sub/z.mp4", "caption": "zed"}, {"file_name": "gone.mp4", "caption": "x"}, {"caption": "x"}, 7]' >meta/meta.json
+run --fps source meta
+ok "meta.json, with frames of it" is "$(got '.key + "=" + .meta.caption + "," + (.meta.frames_in | tostring)' '|')" \
+    "y=why,33|x_-f5=ex,9|sub/z=zed,33|w=own,33|"
+ok "a file that is not there" grep -q 'meta/gone.mp4: .*No such file' log
+ok "a row without a path" grep -q 'meta/meta.json: line 5: no path in it' log
+ok "a row that is none" grep -q 'meta/meta.json: line 6: not an object' log
+wan-decode -q --fps source --height 16 --width 16 --no-aspect-ratio -o all.wan clip.mp4 2>/dev/null
+clip jsonl/x.mp4; clip jsonl/meta.mp4; echo '{"caption": "of meta"}' >jsonl/meta.json
+printf '{"file_name": "x.mp4", "text": "from the lines"}\n' >jsonl/metadata.jsonl
+run jsonl
+ok "metadata.jsonl, and a clip that is named meta" is "$(got '.key + "=" + .meta.caption' '|')" "x=from the lines|meta=of meta|"
+
+# ---- manifests
+cat >m.csv <<'CSV'
+path,caption,start,end,score
+meta/x.mp4,"a ""quoted"" one, with a comma",,,1
+meta/x.mp4,second half,1,2,2
+"meta/y.mp4","two
+lines",0,0.5,3
+meta/z.mp4,too few
+meta/y.mp4,ends first,2,1,4
+
+pick/a.mp4,,,,5
+CSV
+run --fps source --manifest m.csv
+ok "CSV" is "$(got '.key + "=" + .meta.caption + "," + (.meta.frames_in | tostring)' '|')" \
+    'meta/x=a "quoted" one, with a comma,33|meta/x_-s1000=second half,16|meta/y=two|lines,8|pick/a=,33|'
+ok "a row with too few fields" grep -q 'm.csv: line 6: not as many fields' log
+ok "a row that ends before it starts" grep -q 'm.csv: line 7: it ends before it starts' log
+printf '\xef\xbb\xbffile_name\ttext\r\nmeta/x.mp4\ta "tab" here\r\n' >m.tsv
+run --manifest m.tsv; ok "TSV, with a mark and DOS line ends" is "$(got '.key + "=" + .meta.caption' '|')" 'meta/x=a "tab" here|'
+printf '{"video": "meta/x.mp4", "caption": "one", "start": 0.5}\n\n{"video": "%s", "caption": "two"}\n[1]\n' "$PWD/meta/y.mp4" >m.jsonl
+run --fps source --manifest "$PWD/m.jsonl" clip.mp4
+ok "JSON Lines, paths from anywhere" is "$(got '(.key | sub(".*/meta/"; "meta/")) + "=" + .meta.caption' '|')" "meta/x_-s500=one|meta/y=two|"
+ok "a line that is no object" grep -q 'm.jsonl: line 4: not an object' log
+echo x >m.xml
+fails 1 'm.xml: a list is named' "another kind of list" wan-decode --manifest m.xml
+fails 1 'none.csv: .*No such file' "a list that is not there" wan-decode --manifest none.csv
+printf 'path,caption\n"meta/x.mp4,never ends\n' >q.csv; run --manifest q.csv
+ok "a quote that does not end" grep -q 'q.csv: line 2: a quote that does not end' log
+printf 'path,caption\n"meta/x.mp4"x,y\nmeta/y.mp4,z\n' >q.csv; run --manifest q.csv
+ok "text behind a quote; the next row is read" is "$(grep -c 'q.csv: line 2: text behind' log) $(got .meta.caption)" "1 z "
+
+# ---- the part of the clip
+echo '{"caption": "x"}' >clip.json
+part() { run --fps source "$@" clip.mp4; got '[.meta.frames_in, .tensors[0].shape[0]] | @csv'; }
+ok "--start, --end: by time of frames (33 at 16 a second)" is "$(part --start 0.5 --end 1)" "8,5 "
+ok "a start between two frames" is "$(part --start 0.51)" "24,21 "
+ok "a part without frames" is "$(part --start 2.06; cat log)" "$(cat log)"
+ok "is told" grep -q 'none of its 33 frames is in the part' log
+fails 2 'not behind' "an end before the start" wan-decode --start 2 --end 1 clip.mp4
+run --start 0.5 --end 1.5 clip.mp4; ok "re-timed from its start" is "$(got .meta.frames_retimed)" "16 "
+run --mode frames --num-frames 2 --start 0.5 --end 1 clip.mp4
+ok "frames of the part" is "$(got .meta.frames_in)" "8 8 "
+
+# ---- pictures
+mkdir pics
+for e in png jpg jpeg webp; do
+    ffmpeg -nostdin -v error -i clip.mp4 -frames:v 1 "pics/$e.$e" && echo "a $e" >pics/$e.txt
+done
+cp pics/png.png pics/bare.png; clip pics/film.mp4; cp pics/png.png pics/film.png; echo film >pics/film.txt
+run pics
+ok "pictures with a caption are clips of one frame" is "$(got '.key + "=" + .meta.caption + (.tensors[0].shape[0] | tostring)' '|')" \
+    "film=film33|jpeg=a jpeg1|jpg=a jpg1|png=a png1|webp=a webp1|"
+ok "others are counted" is "$rc $(grep -c '^wan-decode: 2 pictures without a caption' log)" "0 1"
+ok "and reported" is "$(jq -r 'select(.status == "passed over") | .file' rep.jsonl | tr '\n' ' ')" "pics/bare.png pics/film.png "
+
+# a long film is entered by its index, and what comes is what comes without
+ffmpeg -nostdin -v error -f lavfi -i testsrc2=s=64x48:r=24:d=30 -pix_fmt yuv420p -c:v libx264 -g 48 -bf 2 film.mp4
+ffmpeg -nostdin -v error -i film.mp4 -c copy film.mkv; ffmpeg -nostdin -v error -i film.mp4 -c copy film.ts
+echo film >film.txt
+for f in mp4 mkv ts; do
+    run --start 20.5 --end 21 film.$f; wan-record ls out.wan | jq -r '.tensors[0].sha256' >ours
+    ffmpeg -nostdin -v error -i film.mp4 -vf "trim=start=20.4999:end=20.9999,setpts=PTS-STARTPTS,fps=16,scale=16:16:flags=bilinear+accurate_rnd+bitexact+full_chroma_int,format=gbrp,format=rgb24" \
+        -frames:v 5 -f rawvideo - | sha256sum | cut -d' ' -f1 >theirs
+    same "$f: half a second of a film, as ffmpeg trims it" ours theirs
+done
+done_testing
