@@ -15,6 +15,7 @@
 #include "lib/model/files/rundir.h"
 #include "lib/rec/tensor/safetensors.h"
 #include "lib/train/config/geometry.h"
+#include "lib/train/data/blend.h"
 #include "lib/train/parallel/place.h"
 #include "lib/train/train_priv.h"
 
@@ -108,8 +109,8 @@ static int open_empty(wan_train *t)
     if (*v->empty_text)
         path = strdup(v->empty_text);
     else if (*v->data_path && !t->opt.mock)
-        path = wan_path_join(v->data_path, "empty_text.safetensors");
-    if (!path || (!*v->empty_text && access(path, F_OK) < 0)) {
+        path = wan_blend_file(v->data_path, v->split, "empty_text.safetensors");
+    if (!path) {
         free(path);
         return 0;
     }
@@ -152,7 +153,7 @@ static int open_val(wan_train *t, const char *path, const wan_data_options *o)
 {
     wan_data_options own = *o;
     own.shuffle = own.workers = 0;
-    WAN_TRY(wan_feed_open(&t->val_feed, &t->c->v, path, "val", t->z.in_channels, t->z.text_dim));
+    WAN_TRY(wan_feed_open_val(&t->val_feed, &t->c->v, path, t->z.in_channels, t->z.text_dim));
     return wan_data_new(&t->val, t->val_feed, &own);
 }
 
@@ -201,7 +202,7 @@ static int open_data(wan_train *t)
     }
     WAN_TRY(wan_data_new(&t->data, t->feed, &o));
     int eval = v->eval_interval > 0 && v->eval_iters > 0 && *path && !*v->debug_batch;
-    return eval && wan_feed_has(path, "val") ? open_val(t, path, &o) : 0;
+    return eval && wan_feed_has_val(path) ? open_val(t, path, &o) : 0;
 }
 
 /* Where the run goes on: the state of the resume point, or step 0. */
@@ -220,7 +221,7 @@ static int open_state(wan_train *t)
         t->saved = t->at_home ? t->st.step : -1;
     }
     t->st.seed = v->seed;
-    t->st.samples = wan_feed_count(t->feed);
+    t->st.samples = wan_feed_epoch(t->feed);
     snprintf(t->st.digest, sizeof t->st.digest, "%s", wan_feed_digest(t->feed));
     return 0;
 }
@@ -387,6 +388,19 @@ static int say_device(const wan_train *t)
     return 0;
 }
 
+/* The datasets of a mixture, and what part of the run each is. */
+static void say_mix(const wan_train *t)
+{
+    int n, spread;
+    const wan_mix_part *p = wan_feed_mix(t->feed, &n, &spread);
+    int64_t total = 0;
+    for (int i = 0; i < n; i++)
+        total += p[i].quota;
+    for (int i = 0; i < n && n > 1; i++)
+        wan_info("%s: %lld samples, %.4g %% of the run", wan_feed_name(t->feed, i),
+                 (long long)p[i].count, 100 * (double)p[i].quota / (double)total);
+}
+
 /* The longest sample raises the capacity: said once, because dataset.seq_length says otherwise. */
 static void say_capacity(const wan_train *t)
 {
@@ -431,6 +445,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(check_memory(t));
     if (t->comm->rank == 0) {
         WAN_TRY(say_device(t));
+        say_mix(t);
         say_capacity(t);
     }
     WAN_TRY(wan_ranks_device(&t->ranks, t->dev, &t->arch, t->opt.compute, &t->plan.cap));

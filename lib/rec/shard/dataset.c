@@ -182,27 +182,52 @@ int wan_dataset_meta(json_t **counts, wan_split *s, const char *dir)
     return rc;
 }
 
-int wan_dataset_open(wan_dataset **out, const char *dir, const char *split)
+/* shards: these instead of the part's, or NULL. */
+static int open_dir(wan_dataset *d, const char *dir, const char *split, const wan_names *shards)
 {
     json_t *counts;
     wan_split s;
+    WAN_TRY(wan_dataset_meta(&counts, &s, dir));
+    struct wan_split_part *p = shards ? wan_split_add(&s, "", 0) : NULL;
+    int rc = shards && !p ? -1 : 0;
+    for (size_t i = 0; shards && i < shards->n && rc == 0; i++) {
+        const char *name = shards->v[i];
+        if (!json_object_get(counts, name))
+            rc = wan_err("%s: no shard of this folder's index; run wan-index again", name);
+        else
+            rc = wan_names_add(&p->shards, name, strlen(name));
+    }
+    if (rc == 0)
+        rc = open_split(d, dir, shards ? "" : split, counts, &s);
+    if (rc < 0)
+        wan_err_prefix("%s", dir);
+    json_decref(counts);
+    wan_split_clear(&s);
+    return rc;
+}
+
+static int open_some(wan_dataset **out, const char *dir, const char *split, const wan_names *shards)
+{
     *out = NULL;
     wan_dataset *d = wan_calloc(1, sizeof *d, "dataset");
     if (!d)
         return -1;
-    int rc = wan_dataset_meta(&counts, &s, dir);
-    if (rc == 0) {
-        if ((rc = open_split(d, dir, split, counts, &s)) < 0)
-            wan_err_prefix("%s", dir);
-        json_decref(counts);
-        wan_split_clear(&s);
-    }
-    if (rc < 0) {
+    if (open_dir(d, dir, split, shards) < 0) {
         wan_dataset_close(&d);
         return -1;
     }
     *out = d;
     return 0;
+}
+
+int wan_dataset_open(wan_dataset **out, const char *dir, const char *split)
+{
+    return open_some(out, dir, split, NULL);
+}
+
+int wan_dataset_open_shards(wan_dataset **out, const char *dir, const wan_names *shards)
+{
+    return open_some(out, dir, NULL, shards);
 }
 
 int64_t wan_dataset_count(const wan_dataset *d)

@@ -23,6 +23,7 @@
 #include "lib/base/err.h"
 #include "lib/base/json.h"
 #include "lib/rec/shard/measure.h"
+#include "lib/rec/shard/names.h"
 
 typedef struct wan_dataset wan_dataset;
 
@@ -47,6 +48,9 @@ typedef struct wan_sample {
  * that it does not know are measured, once: the result is written there, or where that is not
  * possible kept in memory, which is logged. */
 int wan_dataset_open(wan_dataset **out, const char *dir, const char *split) WAN_MUST_CHECK;
+/* The shards that are named (paths below dir) instead of those of a part. */
+int wan_dataset_open_shards(wan_dataset **out, const char *dir, const wan_names *shards)
+    WAN_MUST_CHECK;
 int64_t wan_dataset_count(const wan_dataset *d);
 /* SHA-256 (64 hex digits) over shard names, counts, offsets and exclusions of this split: equal
  * digests mean that sample numbers mean the same thing.  Owned by d. */

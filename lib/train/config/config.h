@@ -121,6 +121,7 @@ typedef struct wan_key {
     /* NOTED: the values that are accepted, "*x" for any that ends in x; NULL: any */
     const char *only;
     const char *help; /* NOTED: why it has no effect, or is refused */
+    int list;         /* STR: may be a list, kept as flow YAML */
     int larger;       /* names that disagree: the larger value counts */
 } wan_key;
 

@@ -208,10 +208,10 @@ int wan_config_utf8(const char *s, uint32_t *code)
     return *code < least[n] || *code > 0x10ffff || (*code >= 0xd800 && *code < 0xe000) ? 0 : n;
 }
 
-static int parse_text(const char *value, enum wan_value_kind kind, const char *what, char *text,
-                      size_t size)
+static int parse_text(const wan_key *k, const char *value, enum wan_value_kind kind,
+                      const char *what, char *text, size_t size)
 {
-    if (kind == WAN_VALUE_LIST)
+    if (kind == WAN_VALUE_LIST && !k->list)
         return wan_err("key %s: a list stands where a text belongs", what);
     if (kind == WAN_VALUE_PLAIN && truth_of(value) >= 0 && !isdigit((unsigned char)*value))
         return wan_err("key %s: %s is a boolean where a text belongs; quotes make it one", what,
@@ -242,7 +242,7 @@ int wan_config_parse(const wan_key *k, void *at, const char *value, enum wan_val
         WAN_TRY(parse_enum(at, k->words, value, what));
         snprintf(text, size, "%s", word_name(k->words, *(int *)at));
         return 0;
-    case WAN_KEY_STR: return parse_text(value, kind, what, text, size);
+    case WAN_KEY_STR: return parse_text(k, value, kind, what, text, size);
     case WAN_KEY_BETAS:
     case WAN_KEY_ANY: break;
     }

@@ -5,8 +5,11 @@
 #include "lib/train/config/keys.h"
 
 static const wan_key keys[] = {
-    STR("dataset.path", "data.dataloader.meta_folder data.dataloader.cache_dir", data_path, "",
-        "shard folder indexed by wan-index"),
+    { ROW("dataset.path", "data.dataloader.meta_folder data.dataloader.cache_dir", WAN_KEY_STR,
+          data_path, "",
+          "shard folder indexed by wan-index, shards as DIR/a-{000..127}.tar, a list of these with "
+          "weights or repetitions, or the YAML file of an Energon metadataset"),
+      .list = 1 },
     STR("dataset.split", 0, split, "train", "part of split.yaml to train on"),
     STR("dataset.empty_text", 0, empty_text, "",
         "safetensors file whose tensor text holds the encoded empty prompt (default: "

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "lib/base/file.h"
-#include "lib/base/rng.h"
 
 /* What the reading thread hands over, in the order in which it is taken: a batch, then this rank's
  * part of it, one by one. */
@@ -24,8 +23,7 @@ struct wan_data {
     wan_feed *feed;
     wan_data_options o;
     int64_t n, max_tokens, min_tokens, max_text;
-    int64_t *perm;    /* [n] order of the samples in the epoch that is read */
-    int64_t epoch;    /* -1: none yet */
+    wan_mix *mix;
     int64_t position; /* of the next batch to be made */
     int64_t left;     /* batches that are still to be made */
     int64_t due;      /* ... and to be taken */
@@ -55,7 +53,6 @@ int wan_data_new(wan_data **out, wan_feed *feed, const wan_data_options *o)
     d->feed = feed;
     d->o = *o;
     d->n = wan_feed_count(feed);
-    d->epoch = -1;
     d->max_text = o->empty_text;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->changed, NULL);
@@ -72,8 +69,13 @@ int wan_data_new(wan_data **out, wan_feed *feed, const wan_data_options *o)
     }
     if (d->o.capacity < d->max_tokens)
         d->o.capacity = d->max_tokens;
+    int parts, spread;
+    const wan_mix_part *mix = wan_feed_mix(feed, &parts, &spread);
+    const wan_mix_options mo = { o->seed, o->shuffle, spread };
+    if (wan_mix_new(&d->mix, mix, parts, &mo) < 0)
+        wan_data_free(&d);
     *out = d;
-    return 0;
+    return d ? 0 : -1;
 }
 
 void wan_data_free(wan_data **pd)
@@ -82,7 +84,7 @@ void wan_data_free(wan_data **pd)
     if (!d)
         return;
     wan_data_stop(d);
-    free(d->perm);
+    wan_mix_free(&d->mix);
     pthread_mutex_destroy(&d->lock);
     pthread_cond_destroy(&d->changed);
     free(d);
@@ -99,30 +101,12 @@ void wan_data_capacity(const wan_data *d, wan_capacity *cap)
     cap->text_rows = cap->samples * (d->max_text + 1);
 }
 
-/* Fisher-Yates from (seed, epoch). */
-static int make_order(wan_data *d, int64_t epoch)
-{
-    if (!d->perm && !(d->perm = wan_malloc((size_t)d->n, sizeof *d->perm, "order of samples")))
-        return -1;
-    wan_rng rng = wan_rng_stream(d->o.seed, WAN_RNG_SHUFFLE, (uint64_t)epoch, 0);
-    for (int64_t i = 0; i < d->n; i++)
-        d->perm[i] = i;
-    for (int64_t i = d->n - 1; i > 0 && d->o.shuffle; i--) {
-        int64_t j = (int64_t)wan_rng_below(&rng, (uint64_t)i, (uint64_t)i + 1);
-        int64_t t = d->perm[i];
-        d->perm[i] = d->perm[j];
-        d->perm[j] = t;
-    }
-    d->epoch = epoch;
-    return 0;
-}
-
 int64_t wan_data_at(wan_data *d, int64_t position)
 {
-    int64_t epoch = position / d->n;
-    if (d->epoch != epoch && make_order(d, epoch) < 0)
-        return -1;
-    return d->perm[position % d->n];
+    int part;
+    int64_t sample;
+    WAN_TRY(wan_mix_at(d->mix, position, &part, &sample));
+    return wan_feed_first(d->feed, part) + sample;
 }
 
 int wan_data_batch_at(wan_data *d, wan_batch *b, int64_t position)

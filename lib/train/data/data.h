@@ -3,8 +3,8 @@
  * data.h - the order of samples, global batches, and the micro-batches of a rank, read ahead by a
  * thread.
  *
- * The run consumes one endless row of samples: position p is sample perm_e[p mod N] of epoch
- * e = p / N, with perm_e a permutation drawn from (seed, e) alone.  A global batch is the next B
+ * The run consumes one endless row of samples (mix.h): over one dataset position p is sample
+ * perm_e[p mod N] of epoch e = p / N, with perm_e a permutation drawn from (seed, e) alone.  A global batch is the next B
  * positions; it is cut into micro-batches, and these are dealt to ranks (deal.h).  The only state is
  * the position, so a resume is exact, and with any number of ranks.
  *

@@ -4,15 +4,26 @@
  */
 #include "lib/train/data/feed.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/file.h"
 #include "lib/base/rng.h"
+#include "lib/base/sha256.h"
 #include "lib/rec/tensor/safetensors.h"
+#include "lib/train/data/blend.h"
+
+typedef struct feed_part {
+    wan_dataset *data; /* NULL: mock, or debug.batch */
+    char *name;        /* for messages */
+    int64_t first, n;  /* its samples in the feed */
+} feed_part;
 
 struct wan_feed {
-    wan_dataset *data;     /* NULL: mock */
+    feed_part *part; /* [parts] */
+    wan_mix_part *mix;
+    int parts, spread;
     wan_sample_info *info; /* [n] */
     int64_t n;
     uint64_t seed;
@@ -38,34 +49,164 @@ static wan_sample_info mock_info(const wan_train_config *c, int64_t i, int64_t c
     return f;
 }
 
+static int measure_mock(wan_feed *s, const wan_train_config *c, int64_t channels, int64_t text_dim)
+{
+    for (int64_t i = 0; i < s->n; i++) {
+        s->info[i] = mock_info(c, i, channels, text_dim);
+        if (s->info[i].latent[2] % 2 || s->info[i].latent[3] % 2)
+            return wan_err("dataset.H_latents and dataset.W_latents must be even");
+    }
+    return 0;
+}
+
+static int measure_part(wan_feed *s, const feed_part *p, int64_t channels, int64_t text_dim)
+{
+    WAN_TRY(wan_dataset_infos(p->data, s->info + p->first));
+    for (int64_t i = 0; i < p->n; i++) {
+        const wan_sample_info *f = &s->info[p->first + i];
+        if (f->latent[0] != channels)
+            return wan_err("%s: sample %lld has %lld latent channels, the model %lld", p->name,
+                           (long long)i, (long long)f->latent[0], (long long)channels);
+        if (f->text_dim != text_dim)
+            return wan_err("%s: sample %lld has text rows of width %lld, the model's text_dim is "
+                           "%lld",
+                           p->name, (long long)i, (long long)f->text_dim, (long long)text_dim);
+    }
+    return 0;
+}
+
 static int measure(wan_feed *s, const wan_train_config *c, int64_t channels, int64_t text_dim)
 {
     s->info = wan_calloc((size_t)s->n, sizeof *s->info, "sample shapes");
     if (!s->info)
         return -1;
-    if (s->data)
-        WAN_TRY(wan_dataset_infos(s->data, s->info));
-    for (int64_t i = 0; i < s->n; i++) {
-        wan_sample_info *f = &s->info[i];
-        if (!s->data) {
-            *f = mock_info(c, i, channels, text_dim);
-            if (f->latent[2] % 2 || f->latent[3] % 2)
-                return wan_err("dataset.H_latents and dataset.W_latents must be even");
-            continue;
-        }
-        if (f->latent[0] != channels)
-            return wan_err("dataset: sample %lld has %lld latent channels, the model %lld",
-                           (long long)i, (long long)f->latent[0], (long long)channels);
-        if (f->text_dim != text_dim)
-            return wan_err("dataset: sample %lld has text rows of width %lld, the model's text_dim "
-                           "is %lld",
-                           (long long)i, (long long)f->text_dim, (long long)text_dim);
-    }
+    if (!s->part[0].data)
+        return measure_mock(s, c, channels, text_dim);
+    for (int i = 0; i < s->parts; i++)
+        WAN_TRY(measure_part(s, &s->part[i], channels, text_dim));
     return 0;
 }
 
-int wan_feed_open(wan_feed **out, const wan_train_config *c, const char *path, const char *split,
-                  int64_t channels, int64_t text_dim)
+static int alloc_parts(wan_feed *s, int n)
+{
+    s->part = wan_calloc((size_t)n, sizeof *s->part, "datasets");
+    s->mix = wan_calloc((size_t)n, sizeof *s->mix, "datasets");
+    return s->part && s->mix ? 0 : -1;
+}
+
+/* One dataset without a folder: mock data, debug.batch. */
+static int sole_part(wan_feed *s, int64_t n)
+{
+    WAN_TRY(alloc_parts(s, 1));
+    s->parts = 1;
+    s->n = s->part[0].n = n;
+    s->mix[0] = (wan_mix_part){ n, n };
+    return 0;
+}
+
+/* Places of a block for each dataset: by weight, or its samples as often as it is repeated. */
+static int set_quotas(wan_feed *s, const wan_blend *b, int eval)
+{
+    int64_t *quota = wan_calloc((size_t)b->n, sizeof *quota, "weights");
+    double *share = wan_calloc((size_t)b->n, sizeof *share, "weights");
+    int rc = quota && share ? 0 : -1;
+    for (int i = 0; i < b->n && rc == 0; i++) {
+        double places = b->leaf[i].share * (double)s->part[i].n;
+        share[i] = b->leaf[i].share;
+        quota[i] = eval ? s->part[i].n : places < 1 ? 1 : (int64_t)llround(places);
+        if (!eval && !b->weighted && places > 1e15)
+            rc = wan_err("%s: repeated too often", s->part[i].name);
+    }
+    s->spread = b->weighted && !eval;
+    if (rc == 0 && s->spread)
+        rc = wan_mix_quotas(quota, share, b->n);
+    for (int i = 0; i < b->n && rc == 0; i++)
+        s->mix[i] = (wan_mix_part){ s->part[i].n, quota[i] };
+    free(quota);
+    free(share);
+    return rc;
+}
+
+/* One dataset keeps its own digest, so that naming it in a list changes nothing. */
+static void digest_parts(wan_feed *s)
+{
+    wan_sha256 h;
+    if (s->parts == 1) {
+        snprintf(s->digest, sizeof s->digest, "%s", wan_dataset_digest(s->part[0].data));
+        return;
+    }
+    wan_sha256_init(&h);
+    for (int i = 0; i < s->parts; i++) {
+        wan_sha256_add(&h, wan_dataset_digest(s->part[i].data), 64);
+        wan_sha256_add(&h, &s->mix[i], sizeof s->mix[i]);
+    }
+    wan_sha256_hex(&h, s->digest);
+}
+
+static int open_leaf(feed_part *p, const wan_blend_leaf *x, int64_t first)
+{
+    p->name = strdup(x->dir);
+    if (!p->name)
+        return wan_err("out of memory (datasets)");
+    WAN_TRY(x->shards.n ? wan_dataset_open_shards(&p->data, x->dir, &x->shards)
+                        : wan_dataset_open(&p->data, x->dir, x->split));
+    p->first = first;
+    p->n = wan_dataset_count(p->data);
+    if (p->n < 1)
+        return wan_err("%s: the split \"%s\" holds no samples", x->dir, x->split);
+    return 0;
+}
+
+static int open_blend(wan_feed *s, const wan_blend *b, int eval)
+{
+    WAN_TRY(alloc_parts(s, b->n));
+    for (int i = 0; i < b->n; i++) {
+        s->parts++;
+        WAN_TRY(open_leaf(&s->part[i], &b->leaf[i], s->n));
+        s->n += s->part[i].n;
+    }
+    WAN_TRY(set_quotas(s, b, eval));
+    digest_parts(s);
+    return 0;
+}
+
+/* Validation takes what has the part; a pattern of shards has none. */
+static void keep_with_part(wan_blend *b)
+{
+    int n = 0;
+    for (int i = 0; i < b->n; i++) {
+        wan_dataset *d = NULL;
+        int yes = !b->leaf[i].shards.n &&
+                  wan_dataset_open(&d, b->leaf[i].dir, b->leaf[i].split) == 0 &&
+                  wan_dataset_count(d) > 0;
+        wan_dataset_close(&d);
+        wan_blend_leaf x = b->leaf[i];
+        b->leaf[i] = b->leaf[n];
+        b->leaf[n] = x;
+        n += yes;
+    }
+    for (int i = n; i < b->n; i++) {
+        free(b->leaf[i].dir);
+        free(b->leaf[i].split);
+        wan_names_clear(&b->leaf[i].shards);
+    }
+    b->n = n;
+    wan_err_clear();
+}
+
+static int open_path(wan_feed *s, const char *path, const char *split, int eval)
+{
+    wan_blend b;
+    WAN_TRY(wan_blend_load(&b, path, split));
+    if (eval)
+        keep_with_part(&b);
+    int rc = b.n ? open_blend(s, &b, eval) : wan_err("%s: has no split \"%s\"", path, split);
+    wan_blend_clear(&b);
+    return rc;
+}
+
+static int open_any(wan_feed **out, const wan_train_config *c, const char *path, const char *split,
+                    int64_t channels, int64_t text_dim, int eval)
 {
     wan_feed *s = wan_calloc(1, sizeof *s, "feed");
     *out = NULL;
@@ -73,22 +214,12 @@ int wan_feed_open(wan_feed **out, const wan_train_config *c, const char *path, c
         return -1;
     s->seed = (uint64_t)c->seed;
     if (*path) {
-        WAN_GOTO(wan_dataset_open(&s->data, path, split), fail);
-        s->n = wan_dataset_count(s->data);
-        snprintf(s->digest, sizeof s->digest, "%s", wan_dataset_digest(s->data));
+        WAN_GOTO(open_path(s, path, split, eval), fail);
     } else {
-        s->n = c->mock_samples;
+        WAN_GOTO(sole_part(s, c->mock_samples), fail);
         snprintf(s->digest, sizeof s->digest, "mock");
     }
-    if (s->n < 1) {
-        wan_err("%s: the split \"%s\" holds no samples", path, split);
-        goto fail;
-    }
-    if (measure(s, c, channels, text_dim) < 0) {
-        if (*path)
-            wan_err_prefix("%s", path);
-        goto fail;
-    }
+    WAN_GOTO(measure(s, c, channels, text_dim), fail);
     *out = s;
     return 0;
 fail:
@@ -96,12 +227,29 @@ fail:
     return -1;
 }
 
+int wan_feed_open(wan_feed **out, const wan_train_config *c, const char *path, const char *split,
+                  int64_t channels, int64_t text_dim)
+{
+    return open_any(out, c, path, split, channels, text_dim, 0);
+}
+
+int wan_feed_open_val(wan_feed **out, const wan_train_config *c, const char *path, int64_t channels,
+                      int64_t text_dim)
+{
+    return open_any(out, c, path, "val", channels, text_dim, 1);
+}
+
 void wan_feed_close(wan_feed **ps)
 {
     wan_feed *s = *ps;
     if (!s)
         return;
-    wan_dataset_close(&s->data);
+    for (int i = 0; i < s->parts; i++) {
+        wan_dataset_close(&s->part[i].data);
+        free(s->part[i].name);
+    }
+    free(s->part);
+    free(s->mix);
     for (int64_t i = 0; s->noise && i < s->n; i++)
         free(s->noise[i]);
     free(s->noise);
@@ -186,10 +334,12 @@ static int batch_member(wan_feed *s, int64_t i, const char *path, int64_t channe
 static int batch_open(wan_feed *s, const char *path, int64_t channels, int64_t text_dim)
 {
     WAN_TRY(wan_st_open(&s->batch, path));
-    while (member(s, "x0", s->n))
-        s->n++;
-    if (!s->n)
+    int64_t n = 0;
+    while (member(s, "x0", n))
+        n++;
+    if (!n)
         return wan_err("%s: no tensor x0.0", path);
+    WAN_TRY(sole_part(s, n));
     s->info = wan_calloc((size_t)s->n, sizeof *s->info, "sample shapes");
     s->noise = wan_calloc((size_t)s->n, sizeof *s->noise, "noise");
     if (!s->info || !s->noise)
@@ -241,13 +391,56 @@ const float *wan_feed_noise(const wan_feed *s, int64_t i)
     return s->noise ? s->noise[i] : NULL;
 }
 
-int wan_feed_has(const char *path, const char *split)
+int wan_feed_has_val(const char *path)
 {
-    wan_dataset *d = NULL;
-    int yes = wan_dataset_open(&d, path, split) == 0 && wan_dataset_count(d) > 0;
-    wan_dataset_close(&d);
-    wan_err_clear();
+    wan_blend b;
+    if (wan_blend_load(&b, path, "val") < 0) {
+        wan_err_clear();
+        return 0;
+    }
+    keep_with_part(&b);
+    int yes = b.n > 0;
+    wan_blend_clear(&b);
     return yes;
+}
+
+const wan_mix_part *wan_feed_mix(const wan_feed *s, int *parts, int *spread)
+{
+    *parts = s->parts;
+    *spread = s->spread;
+    return s->mix;
+}
+
+int64_t wan_feed_epoch(const wan_feed *s)
+{
+    int64_t n = 0;
+    for (int i = 0; i < s->parts; i++)
+        n += s->mix[i].quota;
+    return s->spread ? s->n : n;
+}
+
+int64_t wan_feed_first(const wan_feed *s, int part)
+{
+    return s->part[part].first;
+}
+
+const char *wan_feed_name(const wan_feed *s, int part)
+{
+    return s->part[part].name ? s->part[part].name : "";
+}
+
+/* The dataset of sample i. */
+static const feed_part *part_of(const wan_feed *s, int64_t i)
+{
+    int lo = 0, hi = s->parts - 1;
+    while (lo < hi) {
+        int mid = (lo + hi + 1) / 2;
+        if (s->part[mid].first <= i)
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return &s->part[lo];
 }
 
 /* ---- reading ---- */
@@ -264,7 +457,8 @@ static int64_t true_rows(const float *text, int64_t rows, int64_t width)
 
 int wan_feed_read(wan_feed *s, int64_t i, int64_t text_len, wan_sample *out)
 {
-    WAN_TRY(s->data    ? wan_dataset_read(s->data, i, out)
+    const feed_part *p = part_of(s, i);
+    WAN_TRY(p->data    ? wan_dataset_read(p->data, i - p->first, out)
             : s->batch ? batch_read(s, i, out)
                        : mock_read(s, i, out));
     const wan_sample_info *f = &s->info[i];
