@@ -218,7 +218,7 @@ static int save_all(wan_train *t)
     const wan_checkpoint_vector v[] = { { "exp_avg", t->optim->exp_avg },
                                         { "exp_avg_sq", t->optim->exp_avg_sq },
                                         { NULL, NULL } };
-    return wan_checkpoint_save(t->c->v.save, &t->st, &t->arch, t->store, v, t->c);
+    return wan_checkpoint_save(t->c->v.save, &t->st, &t->arch, &t->ranks, t->store, v, t->c);
 }
 
 static int save(wan_train *t)
@@ -227,8 +227,7 @@ static int save(wan_train *t)
     int rc = 0;
     if (!wan_train_saves(t) || t->saved == t->st.step)
         return 0;
-    if (t->comm->rank == 0)
-        rc = save_all(t);
+    rc = save_all(t);
     WAN_TRY(wan_train_settle(t, rc));
     t->saved = t->st.step;
     if (t->comm->rank == 0)

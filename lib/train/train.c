@@ -427,9 +427,6 @@ static int try_save(wan_train *t)
     int rc = 0;
     if (!wan_train_saves(t))
         return 0;
-    if (t->ranks.mesh.group[WAN_PP_TP]->size > 1)
-        return wan_err(
-            "checkpoints of tensor parallel runs are not supported yet: checkpoint.save=");
     if (t->comm->rank == 0)
         rc = wan_rundir_probe(t->c->v.save, wan_checkpoint_bytes(t->plan.parameters, t->c));
     if (rc < 0)

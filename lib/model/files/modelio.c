@@ -125,34 +125,3 @@ int wan_modelio_write(const wan_arch *arch, const wan_params *p, const char *dir
     json_t *j = wan_modelio_json(arch, naming, &digits);
     return wan_weights_json(dir, "config.json", j, digits);
 }
-
-/* A store as a source of tensors: one host buffer, as large as the largest. */
-typedef struct stored {
-    const wan_store *s;
-    float *v;
-} stored;
-
-static int fetch_param(void *arg, int i, const void **data, wan_dtype *t)
-{
-    stored *s = arg;
-    *data = s->v;
-    *t = WAN_F32;
-    return wan_store_get(s->s, i, s->v);
-}
-
-int wan_modelio_save(const wan_store *st, const wan_arch *arch, const char *dir, wan_dtype dt,
-                     int64_t max_shard)
-{
-    stored s = { st, wan_malloc((size_t)wan_store_largest(st), sizeof *s.v, "a tensor") };
-    wan_dtype *type = wan_calloc((size_t)st->params.n, sizeof *type, "tensor types");
-    int rc = -1;
-    if (s.v && type) {
-        for (int i = 0; i < st->params.n; i++)
-            type[i] = dt;
-        rc = wan_modelio_write(arch, &st->params, dir, WAN_NAMING_HF, type, max_shard, fetch_param,
-                               &s);
-    }
-    free(s.v);
-    free(type);
-    return rc;
-}

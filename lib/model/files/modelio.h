@@ -27,9 +27,6 @@ int wan_modelio_load(wan_store *s, const char *dir) WAN_MUST_CHECK;
 int wan_modelio_write(const wan_arch *arch, const wan_params *p, const char *dir,
                       enum wan_naming naming, const wan_dtype *type, int64_t max_shard,
                       wan_weights_fetch *fetch, void *arg) WAN_MUST_CHECK;
-/* The same for the parameters of s, which holds all of them, in type dt and HuggingFace's names. */
-int wan_modelio_save(const wan_store *s, const wan_arch *arch, const char *dir, wan_dtype dt,
-                     int64_t max_shard) WAN_MUST_CHECK;
 
 /* modelio_config.c */
 json_t *wan_modelio_json(const wan_arch *arch, enum wan_naming naming, int *digits);

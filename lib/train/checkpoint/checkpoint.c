@@ -14,6 +14,7 @@
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/rundir.h"
 #include "lib/rec/tensor/safetensors.h"
+#include "lib/train/checkpoint/gather.h"
 #include "lib/train/checkpoint/manifest.h"
 
 static int is_file(const char *dir, const char *name)
@@ -34,35 +35,47 @@ static char *vector_path(const char *dir, const char *name)
     return wan_path_join(dir, file);
 }
 
-static int put_all(wan_st_writer *w, const wan_store *s, const wan_real *x, float *host)
+/* The next vector of g as one safetensors file of fp32 tensors by HuggingFace name. */
+static int save_vector(const char *dir, const char *name, wan_gather *g)
 {
-    for (int i = 0; i < s->params.n; i++) {
-        const wan_param *p = &s->params.v[i];
-        WAN_TRY(wan_st_declare(w, p->name, WAN_F32, p->shape, p->rank));
-    }
-    for (int i = 0; i < s->params.n; i++) {
-        const wan_real *at = x + s->part[s->params.v[i].part].at + s->item[i].at;
-        WAN_TRY(wan_dev_read(s->d, host, at, (size_t)s->item[i].count * sizeof *host));
-        WAN_TRY(wan_st_put(w, s->params.v[i].name, host, WAN_F32));
-    }
-    return 0;
-}
-
-/* The flat device vector x as one safetensors file of fp32 tensors by HuggingFace name. */
-static int save_vector(const char *dir, const char *name, const wan_store *s, const wan_real *x)
-{
+    const wan_params *ps = &g->s->params;
     wan_st_writer *w = NULL;
     char *path = vector_path(dir, name);
-    float *host = wan_malloc((size_t)wan_store_largest(s), sizeof *host, "a tensor");
-    int rc = path && host ? wan_st_create(&w, path) : -1;
-    if (rc == 0)
-        rc = put_all(w, s, x, host);
+    int rc = path ? wan_st_create(&w, path) : -1;
+    for (int i = 0; i < ps->n && rc == 0; i++)
+        rc = wan_st_declare(w, ps->v[i].name, WAN_F32, ps->v[i].shape, ps->v[i].rank);
+    for (int i = 0; i < ps->n && rc == 0; i++) {
+        rc = wan_gather_next(g, i);
+        if (rc == 0)
+            rc = wan_st_put(w, ps->v[i].name, g->whole, WAN_F32);
+    }
     if (rc == 0)
         rc = wan_st_finish(&w);
     else if (w)
         wan_st_abandon(&w);
-    free(host);
     free(path);
+    return rc;
+}
+
+/* One weight for the writer of the model's folder. */
+static int fetch(void *arg, int i, const void **data, wan_dtype *t)
+{
+    wan_gather *g = arg;
+    *data = g->whole;
+    *t = WAN_F32;
+    return wan_gather_next(g, i);
+}
+
+static int save_weights(const char *dir, const wan_arch *arch, wan_gather *g, const wan_config *c)
+{
+    const wan_params *ps = &g->s->params;
+    wan_dtype *type = wan_calloc((size_t)ps->n, sizeof *type, "tensor types");
+    if (!type)
+        return -1;
+    for (int i = 0; i < ps->n; i++)
+        type[i] = c->v.ckpt_dtype;
+    int rc = wan_modelio_write(arch, ps, dir, WAN_NAMING_HF, type, c->v.max_shard, fetch, g);
+    free(type);
     return rc;
 }
 
@@ -71,8 +84,17 @@ static int put_tensor(wan_store *s, wan_real *x, int i, const float *host)
 {
     if (!x)
         return wan_store_set(s, i, host);
-    wan_real *at = x + s->part[s->params.v[i].part].at + s->item[i].at;
-    return wan_dev_write(s->d, at, host, (size_t)s->item[i].count * sizeof *host);
+    const wan_item *it = &s->item[i];
+    wan_real *at = x + s->part[s->params.v[i].part].at + it->at;
+    if (it->count == s->params.v[i].count)
+        return wan_dev_write(s->d, at, host, (size_t)it->count * sizeof *host);
+    float *held = wan_malloc((size_t)it->count + 1, sizeof *held, "a tensor");
+    if (!held)
+        return -1;
+    wan_store_gather(s, i, held, host);
+    int rc = it->count ? wan_dev_write(s->d, at, held, (size_t)it->count * sizeof *held) : 0;
+    free(held);
+    return rc;
 }
 
 /* x NULL: the masters, through wan_store_set. */
@@ -81,7 +103,10 @@ static int load_vector(const char *dir, const char *name, wan_store *s, wan_real
     wan_st *st = NULL;
     char *path = vector_path(dir, name);
     const char *extra = NULL;
-    float *host = wan_malloc((size_t)wan_store_largest(s), sizeof *host, "a tensor");
+    int64_t most = 1;
+    for (int i = 0; i < s->params.n; i++)
+        most = s->params.v[i].count > most ? s->params.v[i].count : most;
+    float *host = wan_malloc((size_t)most, sizeof *host, "a tensor");
     int rc = path && host ? wan_st_open(&st, path) : -1;
     for (int i = 0; i < s->params.n && rc == 0; i++) {
         const wan_param *p = &s->params.v[i];
@@ -166,27 +191,21 @@ static int save_config(const char *dir, const wan_config *c)
 
 /* ---- saving ---- */
 
-static int save_vectors(const char *dir, const wan_store *s, const wan_checkpoint_vector *v)
+static int fill(const char *tmp, const wan_train_state *st, const wan_arch *arch, wan_gather *g,
+                const wan_checkpoint_vector *v, const wan_config *c)
 {
-    for (; v->name; v++)
-        WAN_TRY(save_vector(dir, v->name, s, v->x));
-    return 0;
-}
-
-static int fill(const char *tmp, const wan_train_state *st, const wan_arch *arch,
-                const wan_store *s, const wan_checkpoint_vector *v, const wan_config *c)
-{
-    int bf16 = c->v.ckpt_dtype == WAN_BF16, rc = -1;
+    int rc = -1;
     char *weights = wan_path_join(tmp, arch->model->files[0]),
          *optim = wan_path_join(tmp, "optimizer");
     if (!weights || !optim)
         goto done;
     WAN_GOTO(wan_mkdirs(weights), done);
     WAN_GOTO(wan_mkdirs(optim), done);
-    WAN_GOTO(wan_modelio_save(s, arch, weights, c->v.ckpt_dtype, c->v.max_shard), done);
-    WAN_GOTO(save_vectors(optim, s, v), done);
-    if (bf16)
-        WAN_GOTO(save_vector(optim, "master", s, s->master), done);
+    WAN_GOTO(save_weights(weights, arch, g, c), done);
+    for (; v->name; v++)
+        WAN_GOTO(save_vector(optim, v->name, g), done);
+    if (c->v.ckpt_dtype == WAN_BF16)
+        WAN_GOTO(save_vector(optim, "master", g), done);
     WAN_GOTO(save_state(tmp, st), done);
     WAN_GOTO(save_config(tmp, c), done);
     WAN_GOTO(wan_manifest_save(tmp), done);
@@ -205,20 +224,47 @@ int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c)
     return parameters * (moments + weights) + (1 << 20);
 }
 
-int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_arch *arch,
-                        const wan_store *s, const wan_checkpoint_vector *v, const wan_config *c)
+/* Rank 0 writes; its errors are said after the others have been let go. */
+static int write_all(const char *dir, const wan_train_state *st, const wan_arch *arch,
+                     wan_gather *g, const wan_checkpoint_vector *v, const wan_config *c)
 {
-    char *tmp;
-    WAN_TRY(wan_rundir_next(&tmp, dir, st->step));
-    int rc = fill(tmp, st, arch, s, v, c);
+    char *tmp = NULL, *why = NULL;
+    int rc = wan_rundir_next(&tmp, dir, st->step);
+    if (rc == 0)
+        rc = fill(tmp, st, arch, g, v, c);
+    if (rc < 0)
+        why = strdup(wan_err_text());
+    if (wan_gather_rest(g) < 0 && rc == 0)
+        rc = -1;
     if (rc == 0)
         rc = wan_rundir_replace(dir, st->step);
-    if (rc < 0)
+    if (rc < 0 && tmp)
         wan_remove_tree(tmp);
+    if (why)
+        wan_err("%s", why);
     free(tmp);
+    free(why);
     WAN_TRY(rc);
     WAN_TRY(wan_rundir_point(dir, st->step));
     return wan_rundir_prune(dir, st->step, c->v.keep);
+}
+
+int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_arch *arch,
+                        wan_ranks *r, const wan_store *s, const wan_checkpoint_vector *v,
+                        const wan_config *c)
+{
+    const wan_real *vector[8];
+    wan_gather g;
+    int n = 0;
+    for (; v[n].name; n++)
+        vector[n] = v[n].x;
+    if (c->v.ckpt_dtype == WAN_BF16)
+        vector[n++] = s->master;
+    WAN_TRY(wan_gather_open(&g, r, s, vector, n));
+    int rc = r->mesh.group[WAN_WORLD]->rank == 0 ? write_all(dir, st, arch, &g, v, c)
+                                                 : wan_gather_rest(&g);
+    wan_gather_close(&g);
+    return rc;
 }
 
 /* ---- finding and loading ---- */

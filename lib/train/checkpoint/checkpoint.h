@@ -17,6 +17,7 @@
 
 #include "lib/model/model.h"
 #include "lib/train/config/config.h"
+#include "lib/train/parallel/ranks.h"
 
 typedef struct wan_train_state {
     int64_t step;     /* finished steps, skipped ones included */
@@ -34,11 +35,11 @@ typedef struct wan_checkpoint_vector {
     wan_real *x; /* device [store->total] */
 } wan_checkpoint_vector;
 
-/* Writes the checkpoint of st->step and removes those older than the `keep` newest (0: none).  v: what
+/* Collective: rank 0 writes what all hold.  Writes the checkpoint of st->step and removes those older than the `keep` newest (0: none).  v: what
  * stands beside the weights, up to a name NULL. */
 int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_arch *arch,
-                        const wan_store *s, const wan_checkpoint_vector *v, const wan_config *c)
-    WAN_MUST_CHECK;
+                        wan_ranks *r, const wan_store *s, const wan_checkpoint_vector *v,
+                        const wan_config *c) WAN_MUST_CHECK;
 /* Bytes that a checkpoint of so many parameters takes on the disk, nearly. */
 int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c);
 /* The checkpoint of a step (-1: the newest) in dir; dir may be an iter_* folder itself.  Returns 1

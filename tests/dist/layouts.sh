@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A checkpoint of any layout goes on under any other: the same weights, the same next samples.
+. "$TOP/tests/lib.sh"
+if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
+    skip "checkpoints across layouts" "a build without MPI"
+    done_testing
+fi
+STEPS=12
+. "$TOP/tests/ranks.sh"
+layout() { # layout NAME: ranks and keys
+    case $1 in
+    one) echo 1 ;;
+    dp2) echo 2 ;;
+    tp2) echo 2 model.tensor_model_parallel_size=2 ;;
+    tp3) echo 3 model.tensor_model_parallel_size=3 ;;
+    cp2) echo 2 model.context_parallel_size=2 ;;
+    tp2cp2) echo 4 model.tensor_model_parallel_size=2 model.context_parallel_size=2 ;;
+    esac
+}
+ok "one rank" run 1 --metrics one.json checkpoint.save=one checkpoint.save_interval=6
+for from in tp2 tp2cp2; do
+    ok "$from" run $(layout $from) --metrics $from.json checkpoint.save=$from checkpoint.save_interval=6
+    ok "$from again: the same bytes" eval 'run $(layout $from) checkpoint.save=$from.again checkpoint.save_interval=6 &&
+        diff -r $from $from.again'
+    ok "$from: files of one rank's checkpoint" diff <(cd one && find . -type f | sort) <(cd $from && find . -type f | sort)
+    for to in one tp3 cp2; do
+        mkdir $from.$to
+        cp -r $from/iter_0000006 $from.$to
+        ok "$from resumes as $to" run $(layout $to) checkpoint.save=$from.$to --metrics $from.$to.json
+        e=$( (head -n 6 $from.json; cat $from.$to.json) >j.json; losses j.json one.json)
+        ok "... with the losses of one rank ($e)" within "$e" 1e-5
+    done
+done
+# a learning rate of 0 writes what was loaded: bit for bit
+mkdir still && cp -r tp2/iter_0000006 still
+ok "loaded on three ranks, a step that moves nothing" run $(layout tp3) train.train_iters=7 optimizer.lr=0 \
+    optimizer.min_lr=0 optimizer.weight_decay=0 checkpoint.load=still checkpoint.save=moved
+ok "... and written: the same weights bit for bit" diff -r tp2/iter_0000006/transformer moved/iter_0000007/transformer
+done_testing
