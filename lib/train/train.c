@@ -61,29 +61,32 @@ static int find_weights(wan_train *t)
     return 0;
 }
 
-/* Axes that no code here follows yet: a rank would train something else than the run. */
-static int refuse_axes(const wan_mesh *m)
+/* Axes that no code here follows yet: what would change the sums is refused, what only costs memory
+ * is said. */
+static int check_axes(const wan_train *t)
 {
-    static const char *const names[WAN_AXES] = { "pipeline parallel", "", "sharded data parallel",
-                                                 "context parallel", "tensor parallel" };
-    for (int i = 0; i < WAN_AXES; i++)
-        if (i != WAN_DP_REPLICATE && i != WAN_TP && i != WAN_CP && m->size[i] != 1)
-            return wan_err(
-                "%s size %d: this version trains with replicas, tensor and context parallel only; set "
-                "it to 1",
-                names[i], m->size[i]);
+    const wan_mesh *m = &t->ranks.mesh;
+    int first = t->comm->rank == 0;
+    if (m->size[WAN_PP] > 1)
+        return wan_err("pipeline parallel size %d: not supported yet; set it to 1",
+                       m->size[WAN_PP]);
+    if (first && m->size[WAN_DP_SHARD] > 1)
+        wan_warn("%d data parallel shards hold a whole copy each: weights and optimizer are not "
+                 "shared out yet",
+                 m->size[WAN_DP_SHARD]);
+    if (first && t->c->v.sequence_parallel)
+        wan_warn("model.sequence_parallel has no effect yet: every tensor parallel rank computes "
+                 "the norms of all its tokens");
     return 0;
 }
 
 static int open_mesh(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
-    if (v->sequence_parallel)
-        return wan_err("model.sequence_parallel: not supported yet");
     const int size[WAN_AXES] = { (int)v->pp, (int)v->dp_replicate, (int)v->dp_shard, (int)v->cp,
                                  (int)v->tp };
     WAN_TRY(wan_ranks_open(&t->ranks, size, t->comm));
-    return refuse_axes(&t->ranks.mesh);
+    return check_axes(t);
 }
 
 static int open_objective(wan_train *t)
