@@ -13,8 +13,11 @@
 #include "lib/base/opt.h"
 #include "lib/media/sheet.h"
 #include "lib/rec/tensor/record_st.h"
+#include "lib/rec/record/clip_key.h"
 #include "lib/rec/record/inspect.h"
 #include "lib/rec/shard/keyset.h"
+#include "lib/rec/shard/metafile.h"
+#include "lib/rec/shard/shard.h"
 #include "lib/rec/record/record.h"
 
 static struct {
@@ -41,10 +44,12 @@ static const wan_opt table[] = {
     WAN_OPT_COMMON,
     WAN_OPT_END
 };
-static const wan_tool tool = { "wan-record", "look into, check and convert record streams",
-                               "[options] ls|cat|check|to-safetensors|from-safetensors|sheet "
-                               "[FILE...]",
-                               table };
+static const wan_tool tool = {
+    "wan-record", "look into, check and convert record streams",
+    "[options] ls|cat|check|to-safetensors|from-safetensors|from-meta|sheet "
+    "[FILE...]",
+    table
+};
 
 /* One input being read. */
 typedef struct input {
@@ -385,6 +390,62 @@ static int do_from_safetensors(char **path, int n)
     return copy_finish(&c, rc);
 }
 
+/* ---- .meta files */
+
+static int from_meta_file(copying *c, const char *path, const char *name)
+{
+    wan_record rec = WAN_RECORD_INIT;
+    char *stem = strndup(name, strlen(name) - (ends_with(name, ".meta") ? 5 : 0));
+    char *key = stem ? wan_clip_key_make(NULL, stem) : NULL;
+    int rc = key ? 0 : wan_err("out of memory (key)");
+    if (rc == 0 && !(o.key && fnmatch(o.key, key, 0))) {
+        rc = wan_metafile_read(&rec, path, key);
+        if (rc == 0)
+            rc = wan_writer_put(c->w, &rec);
+    }
+    wan_record_clear(&rec);
+    free(stem);
+    free(key);
+    return rc;
+}
+
+/* A file, or all those below a folder: keys are their paths there. */
+static int from_meta(copying *c, const char *operand)
+{
+    char **names = NULL;
+    size_t n = 0;
+    int rc = wan_is_dir(operand);
+    if (rc == 0) {
+        const char *slash = strrchr(operand, '/');
+        return from_meta_file(c, operand, slash ? slash + 1 : operand);
+    }
+    if (rc > 0)
+        rc = wan_metafile_list(&names, &n, operand);
+    if (rc == 0 && !n)
+        rc = wan_err("%s: no .meta files", operand);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        char *path = wan_path_join(operand, names[i]);
+        rc = path ? from_meta_file(c, path, names[i]) : -1;
+        free(path);
+    }
+    wan_shard_list_free(names, n);
+    return rc;
+}
+
+static int do_from_meta(char **path, int n)
+{
+    copying c = { 0 };
+    if (n == 0) {
+        wan_err("from-meta needs files or folders");
+        wan_die_usage();
+    }
+    WAN_TRY(open_binary(&c.out));
+    int rc = copy_follow(&c, NULL);
+    for (int i = 0; i < n && !rc; i++)
+        rc = from_meta(&c, path[i]);
+    return copy_finish(&c, rc);
+}
+
 /* ---- sheet */
 
 typedef struct showing {
@@ -440,6 +501,7 @@ int main(int argc, char **argv)
         { "check", do_check },
         { "to-safetensors", do_to_safetensors },
         { "from-safetensors", do_from_safetensors },
+        { "from-meta", do_from_meta },
         { "sheet", do_sheet },
     };
     enum { N = sizeof command / sizeof *command };

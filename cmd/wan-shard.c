@@ -178,8 +178,9 @@ static int pack(int n, char **files)
     }
     if (rc < 0 && st.w) {
         wan_shard_writer_stop(st.w);
-        wan_info("%" PRIu64 " samples in front of the fault are in %" PRIu64 " shards",
-                 wan_shard_writer_samples(st.w), wan_shard_writer_shards(st.w));
+        if (wan_shard_writer_samples(st.w))
+            wan_info("%" PRIu64 " samples in front of the fault are in %" PRIu64 " shards",
+                     wan_shard_writer_samples(st.w), wan_shard_writer_shards(st.w));
     }
     wan_shard_writer_abandon(&st.w);
     json_decref(st.header);

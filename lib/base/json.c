@@ -173,7 +173,7 @@ void wan_json_push(json_t **to, json_t *v)
 
 void wan_json_merge(json_t **to, const json_t *from)
 {
-    if (*to && (json_object_update(*to, (json_t *)from) < 0 || exhausted))
+    if (*to && from && (json_object_update(*to, (json_t *)from) < 0 || exhausted))
         lose(to, "keys");
 }
 

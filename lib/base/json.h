@@ -34,7 +34,7 @@ json_t *wan_json_array(void);
 /* Adds v, which is taken (NULL: making it failed), to *to, which a failure frees and makes NULL. */
 void wan_json_put(json_t **to, const char *key, json_t *v);
 void wan_json_push(json_t **to, json_t *v);
-/* Adds all keys of the object from (borrowed). */
+/* Adds all keys of the object from (borrowed; NULL: none). */
 void wan_json_merge(json_t **to, const json_t *from);
 json_t *wan_json_ints(const int64_t *v, int n); /* an array of numbers; NULL: out of memory */
 

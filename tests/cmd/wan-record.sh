@@ -105,6 +105,23 @@ ok "foreign metadata is kept" is "$(wan-record from-safetensors who.safetensors 
 printf '\x40\0\0\0\0\0\0\0{"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}          \x9c\x75\0\x88\x3c\xe4\x37\x7e' >big.safetensors
 ok "check: a large F64" bash -c "wan-record from-safetensors big.safetensors | wan-record check"
 
+# ---- .meta files
+am=$TOP/tests/data/torch/automodel
+wan-record from-meta "$am" >meta.wan
+ok "from-meta: keys are paths" is "$(wan-record ls --no-digest meta.wan | jq -r .key | tr '\n' ' ')" "48x32/clip_-20-2 clip_1 "
+ok "captions and what else is told" is "$(wan-record ls --no-digest meta.wan | jq -c '[.meta.caption, .meta.num_frames, .meta.source, .meta.deterministic_latents, .meta.bucket_resolution]' | tr '\n' ' ')" \
+    '["two",null,null,null,[48,32]] ["a 猫",5,"a b.mp4",true,null] '
+ok "tensors without the batch of one" is "$(wan-record ls meta.wan | jq -c '[.tensors[].shape]' | uniq)" '[[3,1,2,2],[3,4]]'
+# the fixture's storage is that of p4.pickle, 12 half floats -3, -2.5, ...
+ok "with their values" is "$(wan-record to-safetensors -k clip_1 -o - meta.wan | tail -c 24 | od -A n -t x2 | tr -d ' \n')" \
+    c200c100c000be00bc00b800000038003c003e0040004100
+ok "a shard of them" sh -c "wan-shard -q -o metas meta.wan && wan-index -q --split-ratio 1,0,0 metas && wan-index -q --check metas"
+fails 1 'no tensor video_latents' "a pickle of something else" wan-record from-meta -o x.wan "$TOP/tests/data/torch/p4.pickle"
+fails 1 'no .meta files' "a folder without" wan-record from-meta -o x.wan metas
+fails 2 'needs files' "no operand" wan-record from-meta
+for at in 1 100 600; do head -c $at "$am/clip_1.meta" >cut.meta; fails 1 'cut.meta' "cut at $at" wan-record from-meta -o x.wan cut.meta; done
+fails 1 'holds .meta files.*from-meta' "wan-index says how to convert them" wan-index "$am"
+
 # ---- sheet
 ok "sheet" wan-record sheet --columns 3 --tile 32 -o sheet.png real.wan
 ok "its size: 3 rows of 3 frames" is "$(od -A n -t u1 -j 16 -N 8 sheet.png | tr -s ' ')" " 0 0 0 69 0 0 0 100"

@@ -14,6 +14,7 @@
 #include "lib/base/file.h"
 #include "lib/base/rng.h"
 #include "lib/rec/shard/index_in.h"
+#include "lib/rec/shard/metafile.h"
 #include "lib/rec/shard/split.h"
 
 struct build {
@@ -60,7 +61,7 @@ static int list_shards(struct build *b, wan_index_report *rep)
     if (b->opt->exclude)
         regfree(&re);
     if (rc == 0 && !b->names.n)
-        rc = wan_err("%s: no shards (*.tar)", b->dir);
+        rc = wan_metafile_hint(b->dir, "no shards (*.tar)");
     return rc;
 }
 

@@ -10,6 +10,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/opt.h"
+#include "lib/rec/shard/metafile.h"
 #include "lib/rec/shard/shard.h"
 #include "lib/rec/shard/yamlin.h"
 
@@ -128,7 +129,7 @@ json_t *wan_info_load(const char *dir)
     json_t *counts = NULL;
     int old = json && yaml && !wan_exists(json);
     if (old && !wan_exists(yaml))
-        wan_err("%s: no .nv-meta/.info.json; run wan-index first", dir);
+        wan_metafile_hint(dir, "no .nv-meta/.info.json; run wan-index first");
     else if (json && yaml)
         counts = old ? load_yaml(yaml) : load_json(json);
     if (counts && check(counts, old ? yaml : json) < 0) {

@@ -92,6 +92,9 @@ const wan_shard_part *wan_shard_find(const wan_shard_sample *s, const char *name
 /* Paths below dir that end in .tar, relative, sorted bytewise; caller frees both levels.  Compressed
  * ones are listed too, so that they are refused where they are read and not passed over. */
 int wan_shard_list(char ***names, size_t *n, const char *dir) WAN_MUST_CHECK;
+/* The same for names with one of these endings; NULL closes the list. */
+int wan_shard_list_as(char ***names, size_t *n, const char *dir, const char *const *ends)
+    WAN_MUST_CHECK;
 void wan_shard_list_free(char **names, size_t n);
 
 #endif

@@ -62,6 +62,7 @@ const wan_shard_part *wan_shard_find(const wan_shard_sample *s, const char *name
 struct list {
     char **name;
     size_t n, cap;
+    const char *const *ends;
 };
 
 static int list_add(struct list *l, char *name)
@@ -88,6 +89,13 @@ static int ends_with(const char *name, const char *end)
     return n > m && !strcmp(name + n - m, end);
 }
 
+static int ends_as(const char *name, const char *const *ends)
+{
+    while (*ends && !ends_with(name, *ends))
+        ends++;
+    return *ends != NULL;
+}
+
 /* One directory entry; hidden ones (.nv-meta) are not looked into. */
 static int visit(struct list *l, const char *root, const char *sub, const char *name, int depth)
 {
@@ -101,8 +109,7 @@ static int visit(struct list *l, const char *root, const char *sub, const char *
     if (rc == 0 && S_ISDIR(st.st_mode)) {
         rc = depth < MAX_DEPTH ? walk(l, root, rel, depth + 1)
                                : wan_err("%s: folders nested deeper than %d", path, MAX_DEPTH);
-    } else if (rc == 0 && S_ISREG(st.st_mode) &&
-               (ends_with(name, ".tar") || ends_with(name, ".tgz") || ends_with(name, ".tar.gz"))) {
+    } else if (rc == 0 && S_ISREG(st.st_mode) && ends_as(name, l->ends)) {
         rc = list_add(l, rel);
         rel = NULL;
     }
@@ -133,7 +140,13 @@ static int by_text(const void *a, const void *b)
 
 int wan_shard_list(char ***names, size_t *n, const char *dir)
 {
-    struct list l = { NULL, 0, 0 };
+    static const char *const ends[] = { ".tar", ".tgz", ".tar.gz", NULL };
+    return wan_shard_list_as(names, n, dir, ends);
+}
+
+int wan_shard_list_as(char ***names, size_t *n, const char *dir, const char *const *ends)
+{
+    struct list l = { NULL, 0, 0, ends };
     int rc = walk(&l, dir, NULL, 0);
     if (rc < 0) {
         wan_shard_list_free(l.name, l.n);

@@ -315,6 +315,14 @@ wan_torch_tensor *wan_torch_find(wan_torch *w, const char *name)
     return w->n ? bsearch(&want, w->t, w->n, sizeof want, by_name) : NULL;
 }
 
+const wan_pickle_value *wan_torch_root(const wan_torch *w)
+{
+    const wan_torch_source *s = w->sources;
+    while (s->next) /* the newest comes first */
+        s = s->next;
+    return s->root;
+}
+
 size_t wan_torch_skipped(const wan_torch *w)
 {
     return w->skipped;

@@ -35,4 +35,8 @@ int wan_torch_source_find(const wan_torch_source *s, const wan_pickle_value *sto
     WAN_MUST_CHECK;
 void wan_torch_source_free(wan_torch_source *s);
 
+struct wan_torch;
+/* The value that the file is. */
+const wan_pickle_value *wan_torch_root(const struct wan_torch *w);
+
 #endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * metafile.h - the .meta files of the Automodel path of NeMo: a pickle or torch file of a map with
+ * video_latents [1, 16, T', h, w], text_embeddings [1, rows, width] and texts and numbers
+ * (wan-data(7), Automodel).
+ */
+#ifndef WAN_REC_METAFILE_H
+#define WAN_REC_METAFILE_H
+
+#include "lib/rec/record/record.h"
+
+/* Fills *r (cleared first) with latent, text without its zero rows, and as metadata what else the file
+ * holds: that of `metadata` and of the map itself, the caption from either. */
+int wan_metafile_read(wan_record *r, const char *path, const char *key) WAN_MUST_CHECK;
+
+/* Paths below dir that end in .meta, relative, sorted; released with wan_shard_list_free. */
+int wan_metafile_list(char ***names, size_t *n, const char *dir) WAN_MUST_CHECK;
+
+/* Where a dataset was looked for in dir and not found: when .meta files are there, records the
+ * sentence that says how to convert them, else `otherwise`.  Returns -1. */
+int wan_metafile_hint(const char *dir, const char *otherwise);
+
+#endif
