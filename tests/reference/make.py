@@ -5,7 +5,7 @@ import argparse
 import importlib
 import os
 
-GROUPS = ["net", "vae", "umt5", "sched", "rng", "tokenizer", "pipe", "train", "clean", "resize"]
+GROUPS = ["net", "vae", "umt5", "sched", "rng", "tokenizer", "pipe", "train", "clean", "resize", "dit"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
