@@ -9,6 +9,10 @@
  * x, w, y, dy, dx are WAN_REAL or WAN_BF16, each on its own; sums are in WAN_REAL.  pre: z is
  * stored there (type pre.t) when pre.p is not NULL, for act_backward.  No operand may overlap an
  * output.  The order of summation is fixed for given shapes.
+ *
+ * Layers of one input whose weights (and biases) lie one after the other are one product: q, k and v
+ * with N = 3 D and y [M, 3 D], in both directions.  What follows takes columns of y by row strides
+ * (rmsnorm.h, attention.h); the norms' backward brings dq and dk back into columns of dy.
  */
 #ifndef WAN_KERNELS_LINEAR_H
 #define WAN_KERNELS_LINEAR_H
