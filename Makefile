@@ -9,7 +9,8 @@ FFMPEG ?= auto
 DNNL ?= auto
 CORE ?= 0
 CORE_SRC ?= $(wildcard lib/base/err.c lib/base/log.c lib/base/dtype.c lib/base/rng.c lib/base/normal.c lib/base/file.c \
-	lib/base/out.c lib/base/crc32c.c lib/base/dynlib.c lib/model/*.c lib/model/block/*.c lib/model/wan/*.c lib/model/dit/*.c lib/train/step.c lib/train/optim.c)
+	lib/base/out.c lib/base/crc32c.c lib/base/dynlib.c lib/model/*.c lib/model/block/*.c lib/model/wan/*.c lib/model/dit/*.c lib/train/step.c lib/train/optim.c \
+	lib/train/parallel/cp.c lib/dist/*.c)
 DEBUG ?= 0
 ASAN ?= 0
 WERROR ?= 0
@@ -57,7 +58,7 @@ ifeq ($(MPI),1)
 PKGS += ompi-c
 SKIP += lib/dist/comm_mpi_none.c
 else
-SKIP += lib/dist/comm_mpi.c
+SKIP += $(filter-out %_none.c,$(wildcard lib/dist/comm_mpi*.c))
 endif
 ifeq ($(DNNL),1)
 LIBS += -ldnnl
