@@ -20,8 +20,10 @@ static struct {
     int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;
     const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *folder, *damaged;
     const char *untagged, *hdr, *interlaced, *background;
-    const char *manifest, *caption_field, *captions;
-    double max_gap, start, end;
+    const char *manifest, *caption_field, *captions, *take, *rejects;
+    int64_t stride, min_frames, min_side;
+    double max_gap, start, end, min_fps;
+    int dry_run;
     int center_crop, no_aspect_ratio, antialias, force;
 } o = { .num_frames = 10,
         .max_clip = 4ll << 30,
@@ -32,6 +34,7 @@ static struct {
         .interlaced = "deinterlace",
         .background = "000000",
         .captions = "first",
+        .take = "first",
         .max_gap = 10,
         .fps = "16",
         .mode = "video",
@@ -72,6 +75,11 @@ static const wan_opt table[] = {
     WAN_OPT_STR("fps", 'r', "RATE", &o.fps, "re-time to this rate, or \"source\" (mode video)"),
     WAN_OPT_INT("frames", 'n', "N", &o.frames, 0, INT32_MAX,
                 "keep at most the first N frames of a clip (mode video; 0: all)"),
+    WAN_OPT_ENUM("take", 0, "first|middle|every|slide", &o.take,
+                 "where the --frames of a clip are: at its start, in its middle, in every piece of "
+                 "that length, or in pieces --stride apart (mode video)"),
+    WAN_OPT_INT("stride", 0, "N", &o.stride, 0, INT32_MAX,
+                "frames from one piece to the next (slide; 0: half of --frames)"),
     WAN_OPT_REAL("start", 0, "SECONDS", &o.start, 0, 1e9, "begin each clip here"),
     WAN_OPT_REAL("end", 0, "SECONDS", &o.end, 0, 1e9, "end each clip here (0: at its end)"),
     WAN_OPT_INT("num-frames", 0, "N", &o.num_frames, 1, 1000000,
@@ -81,12 +89,22 @@ static const wan_opt table[] = {
                  "leave out clips with damaged frames, keep what could be decoded, or end there"),
     WAN_OPT_REAL("max-gap", 0, "SECONDS", &o.max_gap, 0, 1e9,
                  "frames farther apart than this are damage (0: never)"),
+    WAN_OPT_GROUP("Choice"),
+    WAN_OPT_INT("min-frames", 0, "N", &o.min_frames, 0, INT32_MAX,
+                "pass over clips of fewer frames, after re-timing"),
+    WAN_OPT_INT("min-side", 0, "PIXELS", &o.min_side, 0, 65536,
+                "pass over clips whose shorter side is less"),
+    WAN_OPT_REAL("min-fps", 0, "RATE", &o.min_fps, 0, 1000, "pass over clips of a lower rate"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("output", 'o', "FILE", &o.output, "where the records go (\"-\": standard output)"),
     WAN_OPT_STR("key-prefix", 0, "TEXT", &o.key_prefix,
                 "put this in front of every key, for runs whose records come together"),
     WAN_OPT_STR("report", 0, "FILE", &o.report,
                 "one JSON line per clip: what came in, what was lost"),
+    WAN_OPT_STR("rejects", 0, "FILE", &o.rejects,
+                "one line per file that gives no record: its path, a tab, the reason"),
+    WAN_OPT_FLAG("dry-run", 0, &o.dry_run,
+                 "write no records but a table of what each file gives, or why it gives nothing"),
     WAN_OPT_INT("allow-bad", 0, "N", &o.allow_bad, 0, INT32_MAX,
                 "exit with 0 although up to N clips had to be left out"),
     WAN_OPT_FLAG("force", 'f', &o.force, "write binary data even to a terminal"),
@@ -102,16 +120,18 @@ static const wan_tool tool = { "wan-decode", "decode video files and captions to
                                "[options] FILE|DIR...", table };
 
 static struct {
-    size_t clips, bad, strange, pictures, records;
-    int64_t kept, trimmed, capped, damaged, captions_left;
+    size_t clips, bad, strange, pictures, passed, records;
+    int64_t kept, trimmed, capped, damaged, captions_left, tokens, behind;
 } total;
 
 static wan_clip_settings settings;
 
-static int stopped; /* by --damaged stop */
+static int stopped;  /* by --damaged stop */
+static int unwanted; /* the clip is passed over by a choice of the user */
 
 static wan_writer *writer;
-static wan_out *report;
+static wan_out *out, *report, *rejects;
+static wan_out *table_out; /* out, in a dry run */
 
 /* The place of a word among its option's. */
 static int place(const char *word, const char *words)
@@ -146,6 +166,8 @@ static int video_options(wan_video_options *v)
     if (o.report && !strcmp(o.report, o.output))
         return wan_err("--report and the records cannot both go to %s",
                        strcmp(o.output, "-") ? o.output : "standard output");
+    if (strcmp(o.take, "first") && (!o.frames || strcmp(o.mode, "video")))
+        return wan_err("--take %s needs --frames, and mode video", o.take);
     if (o.end > 0 && o.end <= o.start)
         return wan_err("--end %g is not behind --start %g", o.end, o.start);
     if (strcmp(o.fps, "source"))
@@ -186,6 +208,8 @@ static json_t *provenance(void)
         o.resize_mode, "mode", o.mode, "damaged", o.damaged, "untagged", o.untagged, "hdr", o.hdr,
         "interlaced", o.interlaced, "background", o.background, "max_gap", o.max_gap);
     json_object_set_new(opts, "captions", json_string(o.captions));
+    json_object_set_new(opts, "take", json_string(o.take));
+    json_object_set_new(opts, "stride", json_integer(o.stride));
     json_object_set_new(opts, "caption_field",
                         o.caption_field ? json_string(o.caption_field) : json_null());
     json_object_set_new(opts, "start", json_real(o.start));
@@ -201,16 +225,44 @@ static json_t *provenance(void)
     return head;
 }
 
+/* Text for a table: no tab or line end in it. */
+static void put_text(FILE *f, const char *text)
+{
+    for (; *text; text++)
+        if (*text == '\t' || *text == '\n' || *text == '\r' || *text == '\\')
+            fprintf(f, "\\x%02x", (unsigned char)*text);
+        else
+            putc(*text, f);
+}
+
+/* A row of the table of --dry-run. */
+static int put_row(const char *key, const wan_clip *clip, const wan_video *v,
+                   const wan_clip_part *part, int64_t tokens)
+{
+    FILE *t = wan_out_file(table_out);
+    put_text(t, clip->path);
+    fprintf(t, "\t%s\t%" PRId64 "\t%.6g\t%" PRId64 "\t%d\t%d\t%" PRId64 "\t\n", key, v->frames_in,
+            v->fps_in, part->frames, v->height, v->width, tokens);
+    return ferror(t) ? wan_err_errno("%s: write failed", wan_out_name(table_out)) : 0;
+}
+
 /* Writes one part of v as a record.  -1 is a failure of the output, never of the clip. */
 static int put_record(const char *key, const wan_clip *clip, const wan_clip_captions *captions,
                       const wan_video *v, const wan_clip_part *part)
 {
+    int64_t tokens = ((part->frames - 1) / 4 + 1) * (v->height / 16) * (v->width / 16);
     wan_record r = WAN_RECORD_INIT;
-    int rc = wan_clip_record(&r, key, &settings, clip, captions, v, part);
-    if (!rc)
-        rc = wan_writer_put(writer, &r);
-    wan_record_clear(&r);
+    int rc;
+    if (o.dry_run) {
+        rc = put_row(key, clip, v, part, tokens);
+    } else {
+        rc = wan_clip_record(&r, key, &settings, clip, captions, v, part);
+        if (!rc)
+            rc = wan_writer_put(writer, &r);
+        wan_record_clear(&r);
+    }
     total.records += !rc;
+    total.tokens += tokens;
     return rc;
 }
 
@@ -221,16 +273,39 @@ static void add_loss(json_t *lost, int64_t frames, const char *why)
                               json_pack("{s:I, s:s}", "frames", (json_int_t)frames, "why", why));
 }
 
+/* The row of a file that gives nothing, in --rejects and in the table of --dry-run. */
+static int put_reject(const wan_clip *clip, const char *why)
+{
+    FILE *f = rejects ? wan_out_file(rejects) : NULL,
+         *t = table_out ? wan_out_file(table_out) : NULL;
+    if (f) {
+        put_text(f, clip->path);
+        putc('\t', f);
+        put_text(f, why);
+        putc('\n', f);
+    }
+    if (t) {
+        put_text(t, clip->path);
+        fputs("\t\t0\t0\t0\t0\t0\t0\t", t);
+        put_text(t, why);
+        putc('\n', t);
+    }
+    return (f && ferror(f)) || (t && ferror(t)) ? wan_err_errno("write failed") : 0;
+}
+
 /* One line of --report; takes entry.  NULL: the clip was bad, for the recorded reason. */
 static int report_clip(const wan_clip *clip, json_t *entry)
 {
+    if (!entry)
+        WAN_TRY(put_reject(clip, wan_err_text()));
     if (!report) {
         json_decref(entry);
         return 0;
     }
     if (!entry)
-        entry = json_pack("{s:s, s:o}", "status", clip->strange ? "passed over" : "left out",
-                          "error", wan_json_text(wan_err_text()));
+        entry = json_pack("{s:s, s:o}", "status",
+                          clip->strange || unwanted ? "passed over" : "left out", "error",
+                          wan_json_text(wan_err_text()));
     json_object_set_new(entry, "file", wan_json_text(clip->path));
     return wan_json_line(wan_out_file(report), wan_out_name(report), entry);
 }
@@ -248,8 +323,8 @@ static json_t *report_entry(const char *key, const wan_video *v, int64_t kept, j
 /* A key that no other record has; two clips of one name are told of. */
 static char *new_key(wan_clips *c, const wan_clip *clip, const wan_clip_part *part)
 {
-    char *key = wan_clips_key(c, clip, part->caption + 1, part->frame_index);
-    if (key && part->frame_index < 2 && part->caption == 0 && strstr(key, "_-n"))
+    char *key = wan_clips_key(c, clip, part->piece, part->caption + 1, part->frame_index);
+    if (key && part->frame_index < 2 && part->caption == 0 && part->piece < 2 && strstr(key, "_-n"))
         wan_warn("%s: another clip has its key; it becomes %s", clip->path, key);
     return key;
 }
@@ -270,18 +345,34 @@ static int put_part(wan_clips *c, const wan_clip *clip, const wan_clip_captions 
     return rc;
 }
 
+/* Frames of one piece, and from one to the next; 0: there is but one. */
+static int64_t piece_step(void)
+{
+    if (!strcmp(o.take, "every"))
+        return o.frames;
+    return strcmp(o.take, "slide") ? 0 : o.stride ? o.stride : (o.frames + 1) / 2;
+}
+
 static int put_video(wan_clips *c, const wan_clip *clip, const wan_clip_captions *captions,
                      const wan_video *v, char **first)
 {
-    int64_t kept = 1 + (v->frames - 1) / 4 * 4, capped = v->frames_retimed - v->frames;
-    int64_t trimmed = v->frames - kept;
-    WAN_TRY(put_part(c, clip, captions, v, (wan_clip_part){ .frames = kept }, first));
+    int64_t step = piece_step(), length = step ? o.frames : v->frames, pieces = 0, at = 0;
+    int64_t each = 1 + (length - 1) / 4 * 4, used = 0;
+    do {
+        wan_clip_part part = { .first = at, .frames = each, .piece = ++pieces };
+        WAN_TRY(put_part(c, clip, captions, v, part, first));
+        used = at + length;
+        at += step;
+    } while (step && at + length <= v->frames);
+    int64_t kept = pieces * each, trimmed = pieces * (length - each);
+    int64_t capped = v->frames_retimed - used;
     wan_verbose("%s: %" PRId64 " frames at %.4g fps are %" PRId64 " at %.4g fps, %" PRId64
-                " kept (%" PRId64 " behind --frames, %" PRId64 " trimmed to 4n+1)",
-                clip->path, v->frames_in, v->fps_in, v->frames_retimed, v->fps, kept, capped,
-                trimmed);
+                " kept in %" PRId64 " records (%" PRId64 " outside --frames, %" PRId64
+                " trimmed to 4n+1)",
+                clip->path, v->frames_in, v->fps_in, v->frames_retimed, v->fps, kept, pieces,
+                capped, trimmed);
     json_t *lost = json_array();
-    add_loss(lost, capped, "behind --frames");
+    add_loss(lost, capped, strcmp(o.take, "first") ? "outside --frames" : "behind --frames");
     add_loss(lost, trimmed, "trimmed to 4n+1");
     total.kept += kept;
     total.capped += capped;
@@ -319,7 +410,39 @@ static int judge(const wan_clip *clip, const wan_video *v)
     return 0;
 }
 
-/* -1: this clip is bad. */
+/* The user's choice: -1 the clip is passed over. */
+static int choose(const wan_clip *clip, const wan_video *v)
+{
+    int side = v->source_height < v->source_width ? v->source_height : v->source_width;
+    int64_t least = piece_step() && o.frames > o.min_frames ? o.frames : o.min_frames;
+    if (v->frames_retimed < least)
+        wan_err("%s: %" PRId64 " frames, fewer than %" PRId64, clip->path, v->frames_retimed,
+                least);
+    else if (side < o.min_side)
+        wan_err("%s: %d x %d pixels, and --min-side %" PRId64, clip->path, v->source_height,
+                v->source_width, o.min_side);
+    else if (v->fps_in < o.min_fps - 1e-6)
+        wan_err("%s: %.4g frames a second, and --min-fps %g", clip->path, v->fps_in, o.min_fps);
+    else
+        return 0;
+    unwanted = 1;
+    return -1;
+}
+
+/* The frames of a clip; its middle is known when it has been read once. */
+static int read_frames(wan_video *v, const wan_clip *clip, wan_video_options opt)
+{
+    if (piece_step())
+        opt.max_frames = 0;
+    WAN_TRY(wan_video_read(v, clip->path, &opt));
+    if (strcmp(o.take, "middle") || v->frames_retimed <= o.frames)
+        return 0;
+    opt.skip_frames = (v->frames_retimed - o.frames) / 2;
+    wan_video_free(v);
+    return wan_video_read(v, clip->path, &opt);
+}
+
+/* -1: this clip is bad, or unwanted. */
 static int read_clip(wan_video *v, const wan_clip *clip, const wan_video_options *opt)
 {
     int rc;
@@ -328,10 +451,12 @@ static int read_clip(wan_video *v, const wan_clip *clip, const wan_video_options
         rc = index ? wan_video_read_frames(v, index, o.num_frames, clip->path, opt) : -1;
         free(index);
     } else {
-        rc = wan_video_read(v, clip->path, opt);
+        rc = read_frames(v, clip, *opt);
     }
-    if (!rc && (rc = judge(clip, v)) < 0)
+    if (!rc && (choose(clip, v) < 0 || judge(clip, v) < 0)) {
         wan_video_free(v);
+        return -1;
+    }
     return rc;
 }
 
@@ -342,9 +467,11 @@ static int leave_out(const wan_clip *clip)
         total.pictures++;
     else if (clip->strange)
         total.strange++;
+    else if (unwanted)
+        total.passed++;
     else
         total.bad++;
-    if (clip->strange == WAN_STRANGE_PICTURE)
+    if (clip->strange == WAN_STRANGE_PICTURE || unwanted)
         wan_verbose("%s; it is passed over", wan_err_text());
     else
         wan_warn("%s; %s", wan_err_text(),
@@ -374,6 +501,7 @@ static int do_clip(wan_clips *c, wan_clip *clip, wan_video_options opt)
     wan_clip_captions captions = { 0 };
     char *first = NULL;
     total.clips += !clip->strange;
+    unwanted = 0;
     if (clip->why) {
         wan_err("%s", clip->why);
         return leave_out(clip);
@@ -400,6 +528,12 @@ static void summary(void)
              total.clips, total.records, total.kept, total.trimmed, total.capped, total.bad);
     if (total.damaged)
         wan_info("%" PRId64 " damaged clips are among the records", total.damaged);
+    if (total.passed)
+        wan_info("%zu clips passed over by --min-frames, --min-side or --min-fps (-v names them)",
+                 total.passed);
+    if (o.dry_run)
+        wan_info("%zu records of %" PRId64 " tokens; nothing was written", total.records,
+                 total.tokens);
     if (total.captions_left)
         wan_info("%" PRId64 " more captions were left (--captions each takes them)",
                  total.captions_left);
@@ -411,11 +545,28 @@ static void summary(void)
                  total.pictures);
 }
 
+static void open_outputs(void)
+{
+    if (wan_out_open(&out, o.output) < 0 || (o.report && wan_out_open(&report, o.report) < 0) ||
+        (o.rejects && wan_out_open(&rejects, o.rejects) < 0))
+        wan_die();
+    if (o.dry_run) {
+        table_out = out;
+        fputs("file\tkey\tframes_in\tfps_in\tframes\theight\twidth\ttokens\twhy_not\n",
+              wan_out_file(out));
+        return;
+    }
+    json_t *head = provenance();
+    if (wan_refuse_terminal(fileno(wan_out_file(out)), o.force) < 0 ||
+        wan_writer_open(&writer, wan_out_file(out), wan_out_name(out), head) < 0)
+        wan_die();
+    json_decref(head);
+}
+
 int main(int argc, char **argv)
 {
     wan_video_options opt;
     wan_clips clips = { 0 };
-    wan_out *out;
     wan_signals_filter();
     wan_version_add(wan_video_version());
     int argi = wan_opt_parse(&tool, argc, argv);
@@ -431,14 +582,7 @@ int main(int argc, char **argv)
     for (; argi < argc; argi++)
         if (wan_clips_add(&clips, argv[argi]) < 0)
             wan_die();
-    if (wan_out_open(&out, o.output) < 0 ||
-        wan_refuse_terminal(fileno(wan_out_file(out)), o.force) < 0 ||
-        (o.report && wan_out_open(&report, o.report) < 0))
-        wan_die();
-    json_t *head = provenance();
-    if (wan_writer_open(&writer, wan_out_file(out), wan_out_name(out), head) < 0)
-        wan_die();
-    json_decref(head);
+    open_outputs();
     for (size_t i = 0; i < clips.n && !stopped; i++) {
         wan_progress(0, "%zu of %zu clips, %" PRId64 " frames, %s", i, clips.n, total.kept,
                      clips.v[i].name);
@@ -446,8 +590,8 @@ int main(int argc, char **argv)
             wan_die();
     }
     wan_progress(1, "%zu clips, %" PRId64 " frames", clips.n, total.kept);
-    if (wan_writer_finish(&writer) < 0 || wan_out_finish(&out) < 0 ||
-        (report && wan_out_finish(&report) < 0))
+    if ((writer && wan_writer_finish(&writer) < 0) || wan_out_finish(&out) < 0 ||
+        (report && wan_out_finish(&report) < 0) || (rejects && wan_out_finish(&rejects) < 0))
         wan_die();
     wan_clips_free(&clips);
     summary();

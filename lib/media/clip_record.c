@@ -76,6 +76,8 @@ int wan_clip_record(wan_record *r, const char *key, const wan_clip_settings *s,
     part_meta(r->meta, clip);
     video_meta(r->meta, s, v);
     json_object_set_new(r->meta, "frames_out", json_integer(part->frames));
+    if (part->first > 0 && !part->frame_index)
+        json_object_set_new(r->meta, "piece_first", json_integer(part->first));
     if (part->frame_index) {
         json_object_set_new(r->meta, "frame_index", json_integer(part->frame_index));
         json_object_set_new(r->meta, "total_frames_in_video", json_integer(v->frames));

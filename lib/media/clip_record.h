@@ -20,6 +20,7 @@ typedef struct wan_clip_settings {
 typedef struct wan_clip_part {
     int64_t first, frames;
     int64_t frame_index; /* mode frames: from 1 on; else 0 */
+    int64_t piece;       /* of several of the video: from 1 on; else 0 */
     int caption;         /* from 0 on */
 } wan_clip_part;
 

@@ -197,7 +197,8 @@ int wan_clips_list(wan_clips *c, const char *file)
 
 /* ---- keys */
 
-char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t caption, int64_t frame)
+char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t piece, int64_t caption,
+                    int64_t frame)
 {
     char *base = wan_clip_key_make(c->prefix, clip->stem);
     size_t room = base ? strlen(base) + 120 : 0;
@@ -210,6 +211,8 @@ char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t caption, int64_t
             n += (size_t)snprintf(key + n, room - n, "_-s%.0f", clip->start * 1000);
         if (clip->first_frame > 0)
             n += (size_t)snprintf(key + n, room - n, "_-f%" PRId64, clip->first_frame);
+        if (piece > 1)
+            n += (size_t)snprintf(key + n, room - n, "_-p%" PRId64, piece);
         if (caption > 1)
             n += (size_t)snprintf(key + n, room - n, "_-c%" PRId64, caption);
         if (frame > 0)

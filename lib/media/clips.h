@@ -7,7 +7,7 @@
  *     wan_clips_list(&c, "more.csv");              // or a list of files
  *     for (size_t i = 0; i < c.n; i++) {
  *         if (c.v[i].why) ...                      // named and counted, there is nothing to read
- *         char *key = wan_clips_key(&c, &c.v[i], 0, 0);
+ *         char *key = wan_clips_key(&c, &c.v[i], 0, 0, 0);
  *     }
  *     wan_clips_free(&c);
  */
@@ -59,9 +59,11 @@ int wan_clips_is_picture(const char *name);
 /* From the last dot of the name on; "" none. */
 const char *wan_clips_extension(const char *path);
 /* A key for the clip that was not given out before, malloc'ed (wan_clip_key_make).  Behind it come
- * _-s and milliseconds, or _-f and a number of frames, where it begins later than its file, _-c2, _-c3 for its other captions (from 1
- * on, 0 none), _01, _02 for frames (0 none), and _-n2, _-n3 where the whole was given out already. */
-char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t caption, int64_t frame);
+ * _-s and milliseconds, or _-f and a frame, where it begins later than its file; _-p2, _-p3 for its
+ * other pieces and _-c2, _-c3 for its other captions (both from 1 on, 0 none); _01, _02 for frames (0
+ * none); and _-n2, _-n3 where the whole was given out already. */
+char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t piece, int64_t caption,
+                    int64_t frame);
 void wan_clips_free(wan_clips *c);
 
 /* For clip_walk.c: adds a file of which `below` names the clip; lists path as no clip, for the recorded
