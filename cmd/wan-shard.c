@@ -16,7 +16,7 @@
 static struct {
     const char *output, *extract, *latent, *text;
     int64_t count, size, rank;
-    int force;
+    int force, resume;
 } o = { .latent = "keep", .text = "keep", .count = 10000, .size = 3000000000 };
 
 static const wan_opt table[] = {
@@ -32,6 +32,8 @@ static const wan_opt table[] = {
     WAN_OPT_ENUM("latent-dtype", 0, "keep|f32|f16|bf16", &o.latent,
                  "element type of latents; keep: as in the records"),
     WAN_OPT_ENUM("text-dtype", 0, "keep|f32|f16|bf16", &o.text, "element type of text rows"),
+    WAN_OPT_FLAG("resume", 0, &o.resume,
+                 "go on behind this rank's shards, leaving out records whose keys they hold"),
     WAN_OPT_FLAG("force", 'f', &o.force,
                  "replace this rank's shards; with -x, write records to a terminal"),
     WAN_OPT_COMMON,
@@ -46,6 +48,7 @@ static struct {
     json_t *header;   /* of the stream being read, with our entry */
     int told;         /* a sample of the open shard tells it */
     int latent, text; /* element types of the first sample */
+    uint64_t skipped; /* records that earlier shards hold */
 } st = { .latent = -1, .text = -1 };
 
 static int dtype_of(const char *word)
@@ -67,14 +70,38 @@ static json_t *options(void)
     return j;
 }
 
+/* The element types of the shards that were there: those of all samples must be the same. */
+static int types_of(const char *path)
+{
+    wan_shard_reader *r;
+    wan_shard_sample s;
+    wan_record rec = WAN_RECORD_INIT;
+    WAN_TRY(wan_shard_reader_open(&r, path, 0));
+    int rc = wan_shard_reader_next(r, &s);
+    if (rc == 1 && (rc = wan_samplemap_unpack(&rec, NULL, &s, path)) == 0) {
+        const wan_tensor *latent = wan_record_find(&rec, "latent");
+        const wan_tensor *text = wan_record_find(&rec, "text");
+        if (latent && text) {
+            st.latent = (int)latent->dtype;
+            st.text = (int)text->dtype;
+        }
+    }
+    wan_record_clear(&rec);
+    wan_shard_reader_close(&r);
+    return rc;
+}
+
 static int open_writer(void)
 {
     wan_shard_options opt = { .dir = o.output,
                               .rank = (int)o.rank,
                               .max_count = o.count,
                               .max_bytes = o.size,
-                              .force = o.force };
-    return wan_shard_writer_open(&st.w, &opt);
+                              .force = o.force,
+                              .resume = o.resume };
+    WAN_TRY(wan_shard_writer_open(&st.w, &opt));
+    const char *earlier = wan_shard_writer_earlier(st.w);
+    return earlier ? types_of(earlier) : 0;
 }
 
 /* A stream with that header begins: its first sample tells its history. */
@@ -118,6 +145,10 @@ static int check_types(const wan_samplemap *m)
 static int put(const wan_record *r, const char *name, uint64_t number)
 {
     wan_samplemap m;
+    if (wan_shard_writer_has(st.w, r->key)) {
+        st.skipped++;
+        return 0;
+    }
     int tells = !st.told || wan_shard_writer_begins(st.w);
     wan_samplemap_options opt = { dtype_of(o.latent), dtype_of(o.text), own_id(),
                                   tells ? st.header : NULL };
@@ -165,6 +196,13 @@ static int pack(int n, char **files)
     for (int i = 0; rc == 0 && i < n; i++)
         rc = pack_file(files[i]);
     uint64_t samples = st.w ? wan_shard_writer_samples(st.w) : 0;
+    if (rc == 0 && st.skipped)
+        wan_info("%" PRIu64 " records were in earlier shards", st.skipped);
+    if (rc == 0 && !samples && st.skipped) { /* nothing was left to do */
+        wan_shard_writer_abandon(&st.w);
+        json_decref(st.header);
+        return 0;
+    }
     if (rc == 0 && !samples)
         rc = wan_err("no records in the input, so no shard was written");
     uint64_t done = st.w ? wan_shard_writer_shards(st.w) : 0;
@@ -296,6 +334,10 @@ int main(int argc, char **argv)
     }
     if (o.extract && (strcmp(o.latent, "keep") || strcmp(o.text, "keep"))) {
         wan_err("--latent-dtype and --text-dtype go with -o");
+        wan_die_usage();
+    }
+    if (o.resume && (o.force || o.extract)) {
+        wan_err("--resume goes with -o, and not with --force");
         wan_die_usage();
     }
     if (o.extract && argi < argc) {

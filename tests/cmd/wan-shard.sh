@@ -77,6 +77,18 @@ ok "the samples in front of a refused record are in a whole shard" is "$(wan-sha
 ok "those in front of a cut too" is "$(wan-shard -x cut.$((size - 1)) | wan-record check | cut -d' ' -f1-3)" "good: 6 records,"
 echo hello >text; fails 1 'text' "no record stream" wan-shard -o n text
 
+# an interrupted run goes on behind its shards
+wan-record cat -k 000000 a.rec | wan-record to-safetensors -q -o - >n.safetensors; wan-record from-safetensors -k new n.safetensors >new.rec
+head -c $((size * 2 / 3)) a.rec | wan-shard -q --shard_maxcount 2 -o res 2>/dev/null
+had=$(ls res | wc -l); had_keys=$(wan-shard -q -x res | wan-record ls --no-digest | grep -c .)
+cp -p res/shard-rank00-000000.tar first.tar
+ok "--resume" sh -c "wan-shard --shard_maxcount 2 --resume -o res a.rec 2>res.err && grep -q '$had_keys records were in earlier shards' res.err"
+ok "gives every record once" is "$(wan-shard -q -x res | wan-record ls --no-digest | jq -r .key | sort | tr '\n' ' ')" "000000 000001 000002 000003 000004 000005 "
+ok "behind the shards that were there" sh -c "[ $had -ge 1 ] && cmp first.tar res/shard-rank00-000000.tar && [ \$(ls res | wc -l) -gt $had ]"
+ok "again there is nothing to do" sh -c "ls -l res >l1; wan-shard --resume -o res a.rec && ls -l res | cmp - l1"
+fails 1 'before it F16' "--resume: another element type" sh -c "wan-shard --resume --latent-dtype f32 -o res new.rec"
+fails 2 'resume' "--resume with --force" wan-shard --resume --force -o res a.rec
+
 # killed in mid-pipe
 stopped() { # stopped SIGNAL DIR: kills wan-shard while its second shard is open
     mkfifo pipe.$1; wan-shard -q --shard_maxcount 2 -o $2 <pipe.$1 & local pid=$! i

@@ -55,6 +55,11 @@ int wan_keyset_add(wan_keyset *s, const char *key)
     return 1;
 }
 
+int wan_keyset_has(const wan_keyset *s, const char *key)
+{
+    return s->n && *find(s->slot, s->cap, key) != NULL;
+}
+
 void wan_keyset_clear(wan_keyset *s)
 {
     for (size_t i = 0; i < s->cap; i++)

@@ -21,6 +21,7 @@ typedef struct wan_keyset {
 
 /* 1 added, 0 was there already, -1 out of memory. */
 int wan_keyset_add(wan_keyset *s, const char *key) WAN_MUST_CHECK;
+int wan_keyset_has(const wan_keyset *s, const char *key);
 void wan_keyset_clear(wan_keyset *s);
 
 #endif

@@ -31,12 +31,17 @@ typedef struct wan_shard_options {
     int64_t max_count; /* samples per shard */
     int64_t max_bytes; /* a shard that has this much payload takes no more samples */
     int force;         /* replace this rank's shards */
+    int resume;        /* go on behind them */
 } wan_shard_options;
 
 typedef struct wan_shard_writer wan_shard_writer;
 
-/* Refuses a folder that already holds shards of this rank, unless force. */
+/* Refuses a folder that already holds shards of this rank, unless force or resume. */
 int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt) WAN_MUST_CHECK;
+/* resume: whether a shard that was there holds this key. */
+int wan_shard_writer_has(const wan_shard_writer *w, const char *key);
+/* resume: path of a shard that was there, or NULL. */
+const char *wan_shard_writer_earlier(const wan_shard_writer *w);
 /* Whether the next sample begins a shard. */
 int wan_shard_writer_begins(const wan_shard_writer *w);
 /* Appends one sample; parts are borrowed and written in the order of their names.  A key that was

@@ -20,7 +20,9 @@ enum { RECORD = 10240 }; /* a tar file is a multiple of 20 blocks, as everybody'
 struct wan_shard_writer {
     wan_shard_options opt;
     char *dir;
-    wan_keyset keys;
+    wan_keyset keys, old; /* written; in shards that were there (resume) */
+    char *earlier;        /* one of those shards */
+    uint64_t first;       /* number of our first shard */
     uint64_t samples, shards, bytes;
     uint64_t in_count, in_bytes; /* of the open shard */
     wan_out *lock;               /* a file that only one writer of this rank can have open */
@@ -63,20 +65,56 @@ static int remove_shard(const wan_shard_writer *w, const char *name, uint64_t nu
     return rc;
 }
 
-/* An error when the rank has shards; or, with remove, takes away those numbered >= from. */
-static int scan(const wan_shard_writer *w, int remove, uint64_t from)
+/* Keys of a shard that was there. */
+static int read_keys(wan_shard_writer *w, const char *path)
+{
+    wan_shard_reader *r;
+    wan_shard_sample s;
+    int rc;
+    WAN_TRY(wan_shard_reader_open(&r, path, 1));
+    while ((rc = wan_shard_reader_next(r, &s)) == 1)
+        if (wan_keyset_add(&w->old, s.key) < 0)
+            rc = -1;
+    wan_shard_reader_close(&r);
+    return rc;
+}
+
+static int go_on_behind(wan_shard_writer *w, const char *name, uint64_t number)
+{
+    char *path = wan_path_join(w->dir, name);
+    int rc = path ? read_keys(w, path) : -1;
+    if (rc == 0 && number >= w->first) {
+        w->first = number + 1;
+        free(w->earlier);
+        w->earlier = path;
+        path = NULL;
+    }
+    free(path);
+    return rc;
+}
+
+static int refuse(wan_shard_writer *w, const char *name, uint64_t number)
+{
+    (void)number;
+    return wan_err("%s/%s: exists; --force replaces it, --resume goes on behind it", w->dir, name);
+}
+
+static int remove_later(wan_shard_writer *w, const char *name, uint64_t number)
+{
+    return number < w->first + w->shards ? 0 : remove_shard(w, name, number);
+}
+
+/* Calls each() for every shard of the rank; with tmp also for unfinished ones. */
+static int each_shard(wan_shard_writer *w, int tmp,
+                      int (*each)(wan_shard_writer *, const char *, uint64_t))
 {
     DIR *d = opendir(w->dir);
     const char *name;
     int rc = d ? 1 : wan_err_errno("%s", w->dir);
     while (rc > 0 && (rc = wan_dir_next(d, w->dir, &name)) > 0) {
-        int tmp;
-        int64_t number = shard_number(w->opt.rank, name, &tmp);
-        if (number < 0 || (tmp && !remove))
-            continue;
-        if (!remove)
-            rc = wan_err("%s/%s: exists; --force replaces it", w->dir, name);
-        else if ((uint64_t)number >= from && remove_shard(w, name, (uint64_t)number) < 0)
+        int unfinished;
+        int64_t number = shard_number(w->opt.rank, name, &unfinished);
+        if (number >= 0 && (tmp || !unfinished) && each(w, name, (uint64_t)number) < 0)
             rc = -1;
     }
     if (d)
@@ -122,7 +160,7 @@ static int put_member(wan_shard_writer *w, const char *name, const void *data, u
 
 static int open_shard(wan_shard_writer *w)
 {
-    char *path = shard_path(w, w->shards, "");
+    char *path = shard_path(w, w->first + w->shards, "");
     if (!path)
         return -1;
     int rc = wan_out_open(&w->out, path);
@@ -173,7 +211,7 @@ static int close_shard(wan_shard_writer *w)
         wan_out_discard(&w->out);
         return -1;
     }
-    char *idx = shard_path(w, w->shards, ".idx");
+    char *idx = shard_path(w, w->first + w->shards, ".idx");
     if (!idx)
         return -1;
     rc = unlink(idx) < 0 && errno != ENOENT ? wan_err_errno("%s: cannot remove", idx) : 0;
@@ -207,7 +245,7 @@ int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt)
     w->dir = strdup(opt->dir);
     int rc = w->dir ? lock(w) : wan_err("out of memory (shards)");
     if (rc == 0 && !opt->force)
-        rc = scan(w, 0, 0);
+        rc = each_shard(w, 0, opt->resume ? go_on_behind : refuse);
     if (rc < 0) {
         wan_shard_writer_abandon(&w);
         return -1;
@@ -241,6 +279,16 @@ static int put_parts(wan_shard_writer *w, const char *key, const wan_shard_part 
     }
     free(sorted);
     return rc;
+}
+
+int wan_shard_writer_has(const wan_shard_writer *w, const char *key)
+{
+    return wan_keyset_has(&w->old, key);
+}
+
+const char *wan_shard_writer_earlier(const wan_shard_writer *w)
+{
+    return w->earlier;
 }
 
 int wan_shard_writer_begins(const wan_shard_writer *w)
@@ -293,7 +341,7 @@ int wan_shard_writer_finish(wan_shard_writer **pw)
     wan_shard_writer *w = *pw;
     int rc = close_shard(w);
     if (rc == 0 && w->opt.force)
-        rc = scan(w, 1, w->shards);
+        rc = each_shard(w, 1, remove_later);
     wan_shard_writer_abandon(pw);
     return rc;
 }
@@ -319,6 +367,8 @@ void wan_shard_writer_abandon(wan_shard_writer **pw)
     wan_out_discard(&w->out);
     wan_out_discard(&w->lock);
     wan_keyset_clear(&w->keys);
+    wan_keyset_clear(&w->old);
+    free(w->earlier);
     free(w->dir);
     free(w);
     *pw = NULL;
