@@ -193,7 +193,10 @@ $(OBJ)/cuda/%.o: %.cu
 $(OBJ)/libwan-cuda.so: $(CUOBJ)
 	$(SAY) LINK $@
 	$(Q)$(NVCC) -shared -o $@ $^ -cudart static -Xlinker --no-undefined $(VENDOR_LINK)
-$(BUILD)/lib/libwan-cuda.so: $(OBJ)/libwan-cuda.so
+# for which flags it was made: a plugin for other chips is not up to date
+$(BUILD)/lib/cuda.flags: FORCE
+	@mkdir -p $(@D); echo '$(CFG)' | cmp -s - $@ || echo '$(CFG)' > $@
+$(BUILD)/lib/libwan-cuda.so: $(OBJ)/libwan-cuda.so $(BUILD)/lib/cuda.flags
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@.new && mv -f $@.new $@
 
