@@ -25,24 +25,21 @@ static struct {
     const char *offload;
     wan_strlist prompts, sizes, frames;
     int64_t step, steps, seed, fps, crf, ranks[3];
-    double shift, scale;
+    double shift, scale, sigma_min, sigma_max, rho;
     int use_official_negative, t5_cpu, sequence_parallel, strict, force;
 } o = { .task = "t2v-14B",
-        .negative = "",
         .save_file = "DefaultExp",
-        .solver = "unipc",
-        .schedule = "diffusers",
+        .solver = "auto",
+        .schedule = "auto",
         .device = "auto",
         .precision = "bf16",
         .rng = "philox",
         .step = -1,
-        .steps = 50,
         .seed = -1,
         .fps = 16,
         .crf = 10,
         .ranks = { 1, 1, 1 },
-        .shift = 5,
-        .scale = 5 };
+        .scale = -1 };
 
 static const wan_opt table[] = {
     WAN_OPT_GROUP("Model"),
@@ -62,7 +59,9 @@ static const wan_opt table[] = {
     WAN_OPT_GROUP("What to make"),
     WAN_OPT_LIST("prompts", 'p', "TEXT", &o.prompts, "one video for each"),
     WAN_OPT_ALSO("prompt"),
-    WAN_OPT_STR("negative_prompt", 0, "TEXT", &o.negative, "what guidance leads away from"),
+    WAN_OPT_STR("negative_prompt", 0, "TEXT", &o.negative,
+                "what guidance leads away from; without it the empty prompt, of a DiT no text at "
+                "all"),
     WAN_OPT_FLAG("official-negative", 0, &o.use_official_negative,
                  "use the negative prompt of the official code (Chinese)"),
     WAN_OPT_LIST("sizes", 's', "W*H", &o.sizes,
@@ -74,12 +73,21 @@ static const wan_opt table[] = {
     WAN_OPT_INT("base_seed", 0, "N", &o.seed, -1, 9007199254740991.,
                 "seed of the noise of every video; -1: a random one, which is printed"),
     WAN_OPT_GROUP("How"),
-    WAN_OPT_INT("sample_steps", 0, "N", &o.steps, 1, 1000, "solver steps"),
-    WAN_OPT_REAL("sample_shift", 0, "X", &o.shift, 0.001, 1000, "shift of the noise schedule"),
-    WAN_OPT_REAL("sample_guide_scale", 0, "X", &o.scale, 0, 1000, "guidance; 1 turns it off"),
-    WAN_OPT_ENUM("sample_solver", 0, "unipc|dpm++|euler", &o.solver, "solver"),
-    WAN_OPT_ENUM("schedule", 0, "official|diffusers", &o.schedule,
-                 "whose list of noise levels for that solver"),
+    WAN_OPT_INT("sample_steps", 0, "N", &o.steps, 0, 1000, "solver steps; 0: 50, of a DiT 35"),
+    WAN_OPT_REAL("sample_guide_scale", 0, "X", &o.scale, -1, 1000,
+                 "guidance; 1 turns it off; -1: 5, of a DiT 8 (DFM's guidance is one less)"),
+    WAN_OPT_ENUM(
+        "sample_solver", 0, "auto|unipc|dpm++|euler|heun", &o.solver,
+        "solver; auto: unipc, of a DiT heun; a DiT knows heun and euler, a WAN the others"),
+    WAN_OPT_REAL("sample_shift", 0, "X", &o.shift, 0, 1000,
+                 "WAN: shift of the noise schedule; 0: 5"),
+    WAN_OPT_ENUM("schedule", 0, "auto|official|diffusers", &o.schedule,
+                 "WAN: whose list of noise levels for that solver; auto: diffusers"),
+    WAN_OPT_REAL("sample_sigma_max", 0, "X", &o.sigma_max, 0, 1e6, "DiT: first noise level; 0: 80"),
+    WAN_OPT_REAL("sample_sigma_min", 0, "X", &o.sigma_min, 0, 1e6,
+                 "DiT: last noise level but 0; 0: 0.002"),
+    WAN_OPT_REAL("sample_rho", 0, "X", &o.rho, 0, 1000,
+                 "DiT: how the levels crowd at the end; 0: 7"),
     WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
                  "of the operands in transformer and text encoder; the VAE runs in fp32"),
     WAN_OPT_STR("device", 0, "NAME", &o.device, "auto, cpu, ref, cuda or cuda:N"),
@@ -238,11 +246,11 @@ static int check_options(int operands)
         return -1;
     if (o.sequence_parallel)
         return wan_err("--sequence_parallel: sampling runs in one process");
-    if (*o.negative && o.use_official_negative)
+    if (o.negative && o.use_official_negative)
         return wan_err("--negative_prompt and --official-negative: give one of them");
     if (o.use_official_negative)
         o.negative = WAN_PROMPT_NEGATIVE;
-    if (!is_utf8(o.negative))
+    if (o.negative && !is_utf8(o.negative))
         return wan_err("--negative_prompt: not valid UTF-8");
     return make_videos();
 }
@@ -256,11 +264,15 @@ static wan_pipeline_options pipeline_options(void)
         .text = o.t5_dir,
         .vae = o.vae_dir,
         .negative = o.negative,
-        .solver = o.solver,
-        .schedule = o.schedule,
-        .steps = (int)o.steps,
-        .shift = o.shift,
-        .guidance = o.scale,
+        .sampler = { .solver = strcmp(o.solver, "auto") ? o.solver : NULL,
+                     .schedule = strcmp(o.schedule, "auto") ? o.schedule : NULL,
+                     .steps = (int)o.steps,
+                     .shift = o.shift,
+                     .guidance = o.scale,
+                     .guided = o.scale >= 0,
+                     .sigma_min = o.sigma_min,
+                     .sigma_max = o.sigma_max,
+                     .rho = o.rho },
         .compute = strcmp(o.precision, "bf16") == 0 ? WAN_BF16 : WAN_F32,
     };
 }
@@ -338,9 +350,10 @@ typedef struct steps {
 static int on_step(void *arg, int i, int step, double seconds, const float *latent)
 {
     steps *s = arg;
-    wan_progress(0, "video %d of %d: step %d of %" PRId64 ", %.2f s/step", i + 1, all.n, step + 1,
-                 o.steps, seconds / (step + 1));
-    if (step + 1 == o.steps)
+    const int last = s->p->o.sampler.steps;
+    wan_progress(0, "video %d of %d: step %d of %d, %.2f s/step", i + 1, all.n, step + 1, last,
+                 seconds / (step + 1));
+    if (step + 1 == last)
         wan_progress(1, "video %d of %d: %.1f s", i + 1, all.n, seconds);
     return s->dump ? wan_exchange_step(s->dump, s->p, i, step, latent) : 0;
 }
@@ -374,12 +387,30 @@ static int take_frames(void *arg, int i, const uint8_t *rgb, int64_t first, int6
     return 0;
 }
 
-static int open_records(void)
+/* What the records say of how they were made. */
+static json_t *how(const wan_sampler_options *s)
 {
-    json_t *options =
-        json_pack("{s:s, s:I, s:f, s:f, s:s, s:s, s:s}", "task", o.task, "sample_steps",
-                  (json_int_t)o.steps, "sample_shift", o.shift, "sample_guide_scale", o.scale,
-                  "sample_solver", o.solver, "schedule", o.schedule, "precision", o.precision);
+    const struct {
+        const char *name;
+        double value;
+    } number[] = { { "sample_shift", s->shift },
+                   { "sample_sigma_max", s->sigma_max },
+                   { "sample_sigma_min", s->sigma_min },
+                   { "sample_rho", s->rho } };
+    json_t *j = json_pack("{s:s, s:I, s:f, s:s, s:s}", "task", o.task, "sample_steps",
+                          (json_int_t)s->steps, "sample_guide_scale", s->guidance, "sample_solver",
+                          s->solver, "precision", o.precision);
+    for (size_t i = 0; j && i < sizeof number / sizeof number[0]; i++)
+        if (number[i].value != 0)
+            json_object_set_new(j, number[i].name, json_real(number[i].value));
+    if (j && s->schedule)
+        json_object_set_new(j, "schedule", json_string(s->schedule));
+    return j;
+}
+
+static int open_records(const wan_pipeline *p)
+{
+    json_t *options = how(&p->o.sampler);
     json_t *header = wan_provenance_append(NULL, "wan-sample", options);
     int rc = header ? wan_writer_open(&all.records, stdout, "<stdout>", header) : -1;
     json_decref(options);
@@ -391,7 +422,7 @@ static int videos(wan_pipeline *p, wan_dev *d)
 {
     wan_save *save = NULL;
     if (!all.path[0])
-        WAN_TRY(open_records());
+        WAN_TRY(open_records(p));
     int rc = wan_pipeline_decode(p, d, take_frames, &save);
     wan_save_discard(&save);
     if (rc == 0 && all.records)

@@ -124,15 +124,23 @@ static void check_solver(guided *g, const char *who, wan_st *in, wan_st *out, co
 {
     char solver[32], key[64];
     const char *schedule = split(name, solver, sizeof solver);
+    wan_sampler_options o = {
+        .solver = solver, .schedule = schedule, .steps = steps, .shift = shift
+    };
     int64_t n = 0;
     float *x = tensor(in, "noise", NULL, &n), *v = malloc((size_t)n * 4);
     wan_sampler *s;
     double worst = 0;
     int compared = 0;
-    MUST(wan_sampler_new(&s, g->d, solver, schedule, steps, shift, n));
+    MUST(wan_sampler_resolve(&o, "flow"));
+    MUST(wan_sampler_new(&s, g->d, "flow", &o, n));
+    MUST(wan_sampler_start(s, x));
     for (int i = 0; i < steps; i++) {
-        velocity(g, x, wan_sampler_timestep(s, i), v);
-        MUST(wan_sampler_step(s, i, x, v));
+        const float *at;
+        double t;
+        MUST(wan_sampler_ask(s, i, 0, x, &at, &t));
+        velocity(g, at, t, v);
+        MUST(wan_sampler_answer(s, i, 0, x, v));
         snprintf(key, sizeof key, i + 1 < steps ? "latents.%s.%02d" : "latents.%s", name, i);
         float *want = tensor(out, key, NULL, NULL);
         if (want) {

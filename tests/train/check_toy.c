@@ -168,13 +168,12 @@ static int sample(wan_dev *d, const char *folder)
     double t;
     const int64_t no_text[1] = { 0 };
     wan_acts_options ao = { .compute = WAN_F32, .cap = { T * SIDE * SIDE / 4, 1, 1, 0 } };
-    wan_generate_options go = { .solver = "euler",
-                                .schedule = "official",
-                                .steps = 1,
-                                .shift = 1,
-                                .T = T,
-                                .h = SIDE,
-                                .w = SIDE };
+    wan_generate_options go = {
+        .sampler = { .solver = "euler", .schedule = "official", .steps = 1, .shift = 1 },
+        .T = T,
+        .h = SIDE,
+        .w = SIDE
+    };
     for (int i = 0; i < C * T * SIDE * SIDE; i++)
         made[i] = noise[i] = (float)sin(1 + 3.7 * i);
     WAN_TRY(wan_modelio_config(&arch, folder));
@@ -184,10 +183,11 @@ static int sample(wan_dev *d, const char *folder)
     WAN_TRY(wan_model_acts(&a, d, &arch, &ao, NULL));
     WAN_TRY(wan_model_context(&none, s, &arch, (wan_buf){ 0 }, no_text, 1));
     WAN_TRY(wan_generate(s, a, &arch, &go, made, none, NULL));
-    WAN_TRY(wan_sampler_schedule(go.solver, go.schedule, 1, go.shift, sigma, &t));
+    WAN_TRY(wan_sampler_schedule(go.sampler.solver, go.sampler.schedule, 1, go.sampler.shift, sigma,
+                                 &t));
     ok_err(error(s, noise, made, sigma[1] - sigma[0]), 1e-5,
            "a step of the sampler is the network worked by hand");
-    go.steps = 20;
+    go.sampler.steps = 20;
     WAN_TRY(wan_generate(s, a, &arch, &go, made, none, NULL));
     wan_model_context_free(arch.model, &none);
     wan_model_acts_free(&a);

@@ -75,7 +75,10 @@ int wan_exchange_text(wan_pipeline *p, const char *path)
         indexed(name, sizeof name, p, "text", i);
         rc = read_rows(&p->v[i].text, &p->v[i].rows, p, path, st, name);
     }
-    if (rc == 0 && p->o.guidance != 1)
+    if (rc == 0 && p->o.sampler.guidance != 1 && !wan_st_find(st, "negative") &&
+        wan_pipeline_guides_from_nothing(p))
+        rc = wan_pipeline_without_text(p);
+    else if (rc == 0 && p->o.sampler.guidance != 1)
         rc = read_rows(&p->negative, &p->negative_rows, p, path, st, "negative");
     wan_st_close(&st);
     return rc;
@@ -120,7 +123,7 @@ int wan_exchange_steps_open(wan_st_writer **w, const wan_pipeline *p, const char
     WAN_TRY(wan_st_create(w, path));
     int rc = 0;
     for (int i = 0; i < p->n && rc == 0; i++)
-        for (int s = 0; s < p->o.steps && rc == 0; s++) {
+        for (int s = 0; s < p->o.sampler.steps && rc == 0; s++) {
             char name[64];
             step_name(name, sizeof name, p, i, s);
             rc = declare_latent(*w, name, p, i);

@@ -16,7 +16,8 @@
 int wan_exchange_videos(int *n, const char *path) WAN_MUST_CHECK;
 /* Noise [C, T, h, w] of every video into p->v[i].latent. */
 int wan_exchange_noise(wan_pipeline *p, const char *path) WAN_MUST_CHECK;
-/* Text rows [rows, text_dim] of every video and, with guidance, of the negative prompt. */
+/* Text rows [rows, text_dim] of every video and, with guidance, of the negative prompt; a model that
+ * guidance leads away from no rows needs none. */
 int wan_exchange_text(wan_pipeline *p, const char *path) WAN_MUST_CHECK;
 /* Writes the latents of all videos. */
 int wan_exchange_latents(const wan_pipeline *p, const char *path) WAN_MUST_CHECK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * generate.c - the sampling loop (wan-model(7), Guidance): two passes per step, guidance and
+ * generate.c - the sampling loop (wan-model(7), Guidance): two passes per call, guidance and
  * solver steps in float32 on the device.
  */
 #include "lib/model/sample/generate.h"
@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "lib/base/file.h"
-#include "lib/model/sample/sampler.h"
 
 /* Device buffers of one run; n elements each. */
 typedef struct run {
@@ -48,7 +47,7 @@ static int run_open(run *r, const wan_arch *arch, const wan_generate_options *o,
         r->vu = take(r);
     if (!r->x || !r->rows || !r->pred || !r->v || (guided && !r->vu))
         return -1;
-    return wan_sampler_new(&r->s, r->d, o->solver, o->schedule, o->steps, o->shift, r->n);
+    return wan_sampler_new(&r->s, r->d, arch->model->objective, &o->sampler, r->n);
 }
 
 static void run_close(run *r)
@@ -62,8 +61,8 @@ static void run_close(run *r)
     wan_dev_free(d, r->vu);
 }
 
-/* v = velocity at r->rows and time t under one prompt. */
-static int velocity(run *r, wan_real *v, wan_real t, const wan_context *ctx)
+/* v = the answer at r->rows and time t under one prompt. */
+static int under(run *r, wan_real *v, wan_real t, const wan_context *ctx)
 {
     const int64_t *l = r->latent;
     wan_micro in = {
@@ -76,20 +75,32 @@ static int velocity(run *r, wan_real *v, wan_real t, const wan_context *ctx)
                                  r->z.out_order);
 }
 
-static int one_step(run *r, int i, const wan_context *cond, const wan_context *uncond)
+/* r->v = the guided answer to what the sampler asks. */
+static int call_model(run *r, int i, int call, const wan_context *cond, const wan_context *uncond)
 {
     const int64_t *l = r->latent;
+    const double g = r->o->sampler.guidance;
     wan_dev *d = r->d;
-    wan_real t = (wan_real)wan_sampler_timestep(r->s, i);
-    WAN_TRY(d->ops->patchify(d, WAN_RBUF(r->rows), r->x, l[0], l[1], l[2], l[3], r->z.in_order));
-    WAN_TRY(velocity(r, r->v, t, cond));
-    if (uncond) {
-        const double c[2] = { r->o->guidance, 1 - r->o->guidance };
-        const wan_real *both[2] = { r->v, r->vu };
-        WAN_TRY(velocity(r, r->vu, t, uncond));
-        WAN_TRY(d->ops->lincomb(d, r->v, 2, c, both, r->n));
+    const wan_real *in;
+    double t;
+    WAN_TRY(wan_sampler_ask(r->s, i, call, r->x, &in, &t));
+    WAN_TRY(d->ops->patchify(d, WAN_RBUF(r->rows), in, l[0], l[1], l[2], l[3], r->z.in_order));
+    WAN_TRY(under(r, r->v, (wan_real)t, cond));
+    if (!uncond)
+        return 0;
+    const double c[2] = { g, 1 - g };
+    const wan_real *both[2] = { r->v, r->vu };
+    WAN_TRY(under(r, r->vu, (wan_real)t, uncond));
+    return d->ops->lincomb(d, r->v, 2, c, both, r->n);
+}
+
+static int one_step(run *r, int i, const wan_context *cond, const wan_context *uncond)
+{
+    for (int call = 0; call < wan_sampler_calls(r->s, i); call++) {
+        WAN_TRY(call_model(r, i, call, cond, uncond));
+        WAN_TRY(wan_sampler_answer(r->s, i, call, r->x, r->v));
     }
-    return wan_sampler_step(r->s, i, r->x, r->v);
+    return 0;
 }
 
 /* Device to host floats, whatever WAN_REAL is. */
@@ -97,14 +108,19 @@ static int fetch(run *r, float *latent)
 {
     if (sizeof(wan_real) != sizeof(float))
         return wan_err("sampling is done in float");
-    return wan_dev_read(r->d, latent, r->x, (size_t)r->n * sizeof(float));
+    WAN_TRY(wan_dev_read(r->d, latent, r->x, (size_t)r->n * sizeof(float)));
+    const float unit = (float)wan_sampler_unit(r->s);
+    for (int64_t i = 0; i < r->n && unit != 1; i++)
+        latent[i] *= unit;
+    return 0;
 }
 
 static int check_finite(const run *r, const float *latent, int step)
 {
     for (int64_t i = 0; i < r->n; i++)
         if (!isfinite(latent[i]))
-            return wan_err("the latent is not finite after step %d of %d", step, r->o->steps);
+            return wan_err("the latent is not finite after step %d of %d", step,
+                           r->o->sampler.steps);
     return 0;
 }
 
@@ -112,7 +128,8 @@ static int loop(run *r, float *latent, const wan_context *cond, const wan_contex
 {
     const wan_generate_options *o = r->o;
     WAN_TRY(wan_dev_write(r->d, r->x, latent, (size_t)r->n * sizeof(float)));
-    for (int i = 0; i < o->steps; i++) {
+    WAN_TRY(wan_sampler_start(r->s, r->x));
+    for (int i = 0; i < o->sampler.steps; i++) {
         WAN_TRY(one_step(r, i, cond, uncond));
         if (o->want_latent || i == 0)
             WAN_TRY(fetch(r, latent));
@@ -122,7 +139,7 @@ static int loop(run *r, float *latent, const wan_context *cond, const wan_contex
             WAN_TRY(o->on_step(o->arg, i, o->want_latent ? latent : NULL));
     }
     WAN_TRY(fetch(r, latent));
-    return check_finite(r, latent, o->steps);
+    return check_finite(r, latent, o->sampler.steps);
 }
 
 int wan_generate(wan_store *w, wan_acts *a, const wan_arch *arch, const wan_generate_options *o,

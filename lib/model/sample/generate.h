@@ -9,23 +9,23 @@
 #define WAN_MODEL_GENERATE_H
 
 #include "lib/model/model.h"
+#include "lib/model/sample/sampler.h"
 
 /* After step i (from 0): latent host [C, T, h, w], only while want_latent says so.  A negative
  * return stops. */
 typedef int wan_generate_step(void *arg, int i, const float *latent);
 
 typedef struct wan_generate_options {
-    const char *solver, *schedule; /* sampler.h */
-    int steps;
-    double shift, guidance;
-    int64_t T, h, w;            /* latent frames and sides; h and w even */
-    wan_generate_step *on_step; /* may be NULL */
+    wan_sampler_options sampler; /* resolved for the model's objective */
+    int64_t T, h, w;             /* latent frames and sides; h and w even */
+    wan_generate_step *on_step;  /* may be NULL */
     void *arg;
     int want_latent; /* on_step gets the latent (else NULL) */
 } wan_generate_options;
 
-/* latent: host [channels, T, h, w], noise in, result out.  a has room for its tokens.  uncond may be NULL: then guidance plays no part and one pass is made per step, else
- * v = uncond + guidance (cond - uncond) from two.  A result that is not finite is an error. */
+/* latent: host [channels, T, h, w], noise in, result out.  a has room for its tokens.  uncond may be
+ * NULL: then guidance plays no part and one pass is made per call of the model, else the answer is
+ * uncond + guidance (cond - uncond) from two.  A result that is not finite is an error. */
 int wan_generate(wan_store *s, wan_acts *a, const wan_arch *arch, const wan_generate_options *o,
                  float *latent, const wan_context *cond, const wan_context *uncond) WAN_MUST_CHECK;
 

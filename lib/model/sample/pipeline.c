@@ -58,7 +58,7 @@ static int find_transformer(wan_pipeline *p)
     if (p->z.in_channels != p->z.out_channels)
         return wan_err("%s: %d channels in, %d out: not a text-to-video model", p->transformer,
                        p->z.in_channels, p->z.out_channels);
-    return 0;
+    return wan_sampler_resolve(&p->o.sampler, p->arch.model->objective);
 }
 
 int64_t wan_pipeline_count(const wan_pipeline *p, int i)
@@ -244,22 +244,37 @@ void wan_pipeline_noise(wan_pipeline *p, uint64_t seed, const char *rng)
 
 /* ---- text */
 
+int wan_pipeline_without_text(wan_pipeline *p)
+{
+    p->negative = wan_malloc(1, sizeof *p->negative, "negative prompt");
+    p->negative_rows = 0;
+    return p->negative ? 0 : -1;
+}
+
+int wan_pipeline_guides_from_nothing(const wan_pipeline *p)
+{
+    return !p->o.negative && p->arch.model->text_dropped;
+}
+
 /* The prompts through the text encoder, the negative one last. */
 static int encode_prompts(wan_pipeline *p, const wan_prompt_encoder *e)
 {
-    int count = p->n + (p->o.guidance != 1);
+    const int guided = p->o.sampler.guidance != 1, none = wan_pipeline_guides_from_nothing(p);
+    int count = p->n + (guided && !none);
     const char **text = wan_calloc((size_t)count, sizeof *text, "prompts");
     float **rows = wan_calloc((size_t)count, sizeof *rows, "prompts");
     int64_t *n = wan_calloc((size_t)count, sizeof *n, "prompts");
     int rc = text && rows && n ? 0 : -1;
     for (int i = 0; rc == 0 && i < count; i++)
-        text[i] = i < p->n ? p->v[i].prompt : p->o.negative;
+        text[i] = i < p->n ? p->v[i].prompt : p->o.negative ? p->o.negative : "";
     if (rc == 0)
         rc = wan_prompt_encode(rows, n, text, count, e);
     for (int i = 0; rc == 0 && i < count; i++) {
         *(i < p->n ? &p->v[i].text : &p->negative) = rows[i];
         *(i < p->n ? &p->v[i].rows : &p->negative_rows) = n[i];
     }
+    if (rc == 0 && guided && none)
+        rc = wan_pipeline_without_text(p);
     free(text);
     free(rows);
     free(n);
@@ -304,8 +319,10 @@ static int make_context(wan_context **ctx, sampling *s, const float *rows, int64
 {
     wan_dev *d = s->w->d;
     size_t bytes = (size_t)(n * s->p->z.text_dim) * sizeof *rows;
-    void *dev = wan_dev_alloc(d, bytes, "text rows");
-    int rc = dev ? wan_dev_write(d, dev, rows, bytes) : -1;
+    void *dev = wan_dev_alloc(d, bytes ? bytes : 1, "text rows");
+    int rc = dev ? 0 : -1;
+    if (rc == 0 && bytes)
+        rc = wan_dev_write(d, dev, rows, bytes);
     if (rc == 0)
         rc = wan_model_context(ctx, s->w, &s->p->arch, wan_buf_of(dev, WAN_F32), &n, 1);
     wan_dev_free(d, dev);
@@ -318,11 +335,7 @@ static int generate_one(sampling *s, const wan_context *uncond)
     wan_pipeline_video *v = &s->p->v[s->i];
     wan_context *cond = NULL;
     s->start = wan_now();
-    wan_generate_options g = { .solver = o->solver,
-                               .schedule = o->schedule,
-                               .steps = o->steps,
-                               .shift = o->shift,
-                               .guidance = o->guidance,
+    wan_generate_options g = { .sampler = o->sampler,
                                .T = v->T,
                                .h = v->h,
                                .w = v->w,

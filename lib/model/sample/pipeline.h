@@ -20,6 +20,7 @@
 #define WAN_MODEL_PIPELINE_H
 
 #include "lib/model/model.h"
+#include "lib/model/sample/sampler.h"
 
 typedef struct wan_pipeline_video {
     const char *prompt; /* borrowed, UTF-8 */
@@ -34,11 +35,12 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
     const char *transformer;          /* training run, or folder with a transformer; NULL: model */
     int64_t iteration;                /* of the training run; -1: its latest */
     const char *text, *vae; /* folders with text_encoder and tokenizer, with vae; NULL: model */
-    const char *negative;   /* prompt that guidance leads away from */
-    const char *solver, *schedule; /* sampler.h */
-    int steps;
-    double shift, guidance; /* guidance 1: one pass per step, the negative prompt is unused */
-    wan_dtype compute;      /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
+    /* prompt that guidance leads away from; NULL: what the model was trained with in place of a
+     * dropped caption, the empty prompt or no rows */
+    const char *negative;
+    wan_sampler_options sampler; /* as given; open resolves them.  guidance 1: one pass per call,
+                                  * the negative prompt is unused */
+    wan_dtype compute;           /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
 } wan_pipeline_options;
 
 typedef struct wan_pipeline {
@@ -71,6 +73,10 @@ int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text) WAN_MUST_CHE
 /* Every video starts from the same stream of numbers, so that a prompt gives the same video alone
  * and in a list.  rng: "philox", or "torch-cpu": those of torch.randn on the CPU. */
 void wan_pipeline_noise(wan_pipeline *p, uint64_t seed, const char *rng);
+
+/* Whether guidance leads away from no rows at all, which is what without_text then sets. */
+int wan_pipeline_guides_from_nothing(const wan_pipeline *p);
+int wan_pipeline_without_text(wan_pipeline *p) WAN_MUST_CHECK;
 
 /* Cleans and tokenises the prompts and runs the text encoder over all of them at once. */
 int wan_pipeline_encode(wan_pipeline *p, wan_dev *d) WAN_MUST_CHECK;

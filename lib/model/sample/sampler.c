@@ -1,199 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sampler.c - solvers of the flow-matching ODE: UniPC (bh2, order 2, with corrector), DPM++ 2M
- * (midpoint), Euler.  Zhao et al. 2023 (arXiv 2302.04867), Lu et al. 2022 (arXiv 2211.01095);
- * reduced forms: wan-model(7), UniPC and DPM++ 2M.
- *
- * The references hold their scalars as float32 tensors, and alpha = 1 - sigma loses digits there,
- * so the scalars here are float too: the coefficients are theirs.
+ * sampler.c - the table of kinds, defaults, and the order of calls.
  */
-#include "lib/model/sample/sampler.h"
-
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/file.h"
 #include "lib/model/sample/sampler_priv.h"
 
-typedef enum { UNIPC, DPMPP, EULER } solver_kind;
+static const wan_sampler_kind *const table[] = { &wan_sampler_flow, &wan_sampler_edm };
 
-struct wan_sampler {
-    wan_dev *d;
-    solver_kind kind;
-    int steps, next; /* next: the step that must come now */
-    int last_order;  /* of the predictor before */
-    int64_t numel;
-    float sigma[WAN_SAMPLER_MAX + 1];
-    double timestep[WAN_SAMPLER_MAX];
-    wan_real *m[3];   /* data predictions: this step, one before, two before */
-    wan_real *x_last; /* sample the predictor before started from */
-};
-
-/* A sum of scaled vectors under construction. */
-typedef struct sum {
-    int n;
-    double c[WAN_LINCOMB_MAX];
-    const wan_real *x[WAN_LINCOMB_MAX];
-} sum;
-
-static void add(sum *s, float c, const wan_real *x)
+static const wan_sampler_kind *find(const char *objective)
 {
-    for (int i = 0; i < s->n; i++)
-        if (s->x[i] == x) {
-            s->c[i] += (double)c;
-            return;
-        }
-    s->c[s->n] = (double)c;
-    s->x[s->n++] = x;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (!strcmp(table[i]->objective, objective))
+            return table[i];
+    return NULL;
 }
 
-static int store(wan_sampler *s, wan_real *y, const sum *v)
+static int check_solver(const wan_sampler_kind *k, const char *solver)
 {
-    return s->d->ops->lincomb(s->d, y, v->n, v->c, v->x, s->numel);
-}
-
-static float alpha(const wan_sampler *s, int i)
-{
-    return 1 - s->sigma[i];
-}
-static float lambda(const wan_sampler *s, int i)
-{
-    return logf(alpha(s, i)) - logf(s->sigma[i]);
-}
-
-/* UniC: x at sigma_i once more, with the data prediction made there. */
-static int correct(wan_sampler *s, int i, wan_real *x)
-{
-    float h = lambda(s, i) - lambda(s, i - 1), E = expm1f(-h), aE = alpha(s, i) * E;
-    sum v = { 0 };
-    add(&v, s->sigma[i] / s->sigma[i - 1], s->x_last);
-    add(&v, -aE, s->m[1]);
-    if (s->last_order == 1) {
-        add(&v, -aE * 0.5f, s->m[0]);
-        add(&v, aE * 0.5f, s->m[1]);
-        return store(s, x, &v);
-    }
-    float r = (lambda(s, i - 2) - lambda(s, i - 1)) / h, eta = -h;
-    float phi1 = E / eta - 1, b1 = phi1 / E, b2 = 2 * (phi1 / eta - 0.5f) / E;
-    float rho0 = (b1 - b2) / (1 - r), rho1 = b1 - rho0;
-    add(&v, -aE * rho0 / r, s->m[2]);
-    add(&v, aE * rho0 / r, s->m[1]);
-    add(&v, -aE * rho1, s->m[0]);
-    add(&v, aE * rho1, s->m[1]);
-    return store(s, x, &v);
-}
-
-/* UniP from sigma_i to sigma_{i+1}; the last sigma is 0, where the answer is the prediction. */
-static int predict(wan_sampler *s, int i, int order, wan_real *x)
-{
-    if (i + 1 == s->steps)
-        return wan_dev_copy(s->d, x, s->m[0], (size_t)s->numel * sizeof *x);
-    float h = lambda(s, i + 1) - lambda(s, i), aE = alpha(s, i + 1) * expm1f(-h);
-    sum v = { 0 };
-    add(&v, s->sigma[i + 1] / s->sigma[i], x);
-    add(&v, -aE, s->m[0]);
-    if (order == 2) {
-        float r = (lambda(s, i - 1) - lambda(s, i)) / h;
-        add(&v, -aE * 0.5f / r, s->m[1]);
-        add(&v, aE * 0.5f / r, s->m[0]);
-    }
-    return store(s, x, &v);
-}
-
-static int step_unipc(wan_sampler *s, int i, wan_real *x)
-{
-    if (i > 0)
-        WAN_TRY(correct(s, i, x));
-    int order = i + 1 < 2 || s->steps - i < 2 ? 1 : 2;
-    WAN_TRY(wan_dev_copy(s->d, s->x_last, x, (size_t)s->numel * sizeof *x));
-    WAN_TRY(predict(s, i, order, x));
-    s->last_order = order;
-    return 0;
-}
-
-static int step_dpmpp(wan_sampler *s, int i, wan_real *x)
-{
-    if (i + 1 == s->steps)
-        return wan_dev_copy(s->d, x, s->m[0], (size_t)s->numel * sizeof *x);
-    /* sigma_0 = 1 has lambda = -inf: e^-h is 0 there, and the step after has no second order */
-    int infinite = i == 0 && s->sigma[0] >= 1;
-    float h = infinite ? INFINITY : lambda(s, i + 1) - lambda(s, i);
-    float aE = alpha(s, i + 1) * (infinite ? -1 : expf(-h) - 1);
-    sum v = { 0 };
-    add(&v, s->sigma[i + 1] / s->sigma[i], x);
-    add(&v, -aE, s->m[0]);
-    if (i > 0 && !(i == 1 && s->sigma[0] >= 1)) {
-        float r0 = (lambda(s, i) - lambda(s, i - 1)) / h;
-        add(&v, -0.5f * aE / r0, s->m[0]);
-        add(&v, 0.5f * aE / r0, s->m[1]);
-    }
-    return store(s, x, &v);
-}
-
-/* m[0] = x - sigma v, the older predictions moving back. */
-static int convert(wan_sampler *s, int i, const wan_real *x, const wan_real *v)
-{
-    wan_real *oldest = s->m[2];
-    s->m[2] = s->m[1];
-    s->m[1] = s->m[0];
-    s->m[0] = oldest;
-    sum m = { 0 };
-    add(&m, 1, x);
-    add(&m, -s->sigma[i], v);
-    return store(s, s->m[0], &m);
-}
-
-int wan_sampler_step(wan_sampler *s, int i, wan_real *x, const wan_real *v)
-{
-    if (i != s->next && i != 0)
-        return wan_err("sampler: step %d where step %d was due", i, s->next);
-    if (i >= s->steps)
-        return wan_err("sampler: step %d of %d", i, s->steps);
-    s->next = i + 1;
-    if (s->kind == EULER) {
-        sum e = { 0 };
-        add(&e, 1, x);
-        add(&e, s->sigma[i + 1] - s->sigma[i], v);
-        return store(s, x, &e);
-    }
-    WAN_TRY(convert(s, i, x, v));
-    return s->kind == UNIPC ? step_unipc(s, i, x) : step_dpmpp(s, i, x);
-}
-
-static int solver_of(solver_kind *kind, const char *name)
-{
-    static const char *const names[] = { "unipc", "dpm++", "euler" };
-    for (int i = 0; i < 3; i++)
-        if (strcmp(name, names[i]) == 0) {
-            *kind = (solver_kind)i;
+    char list[64] = "";
+    for (int i = 0; k->solvers[i]; i++) {
+        if (!strcmp(k->solvers[i], solver))
             return 0;
-        }
-    return wan_err("sampler: no solver \"%s\" (unipc, dpm++, euler)", name);
+        strcat(strcat(list, i ? ", " : ""), k->solvers[i]);
+    }
+    return wan_err("sampler: no solver \"%s\" for a model trained with %s (%s)", solver,
+                   k->objective, list);
 }
 
-int wan_sampler_new(wan_sampler **out, wan_dev *d, const char *solver, const char *schedule,
-                    int steps, double shift, int64_t numel)
+/* A number that the kind has takes its default; one that it has not must not be given. */
+static int number(double *x, double def, const char *name, const wan_sampler_kind *k)
 {
-    *out = NULL;
-    wan_sampler *s = wan_calloc(1, sizeof *s, "sampler");
-    if (!s)
-        return -1;
-    s->d = d;
-    s->steps = steps;
-    s->numel = numel;
-    WAN_GOTO(solver_of(&s->kind, solver), fail);
-    WAN_GOTO(wan_sampler_schedule(solver, schedule, steps, shift, s->sigma, s->timestep), fail);
-    size_t bytes = (size_t)numel * sizeof(wan_real);
-    for (int i = 0; i < 3 && s->kind != EULER; i++)
-        if (!(s->m[i] = wan_dev_alloc(d, bytes, "sampler history")))
-            goto fail;
-    if (s->kind == UNIPC && !(s->x_last = wan_dev_alloc(d, bytes, "sampler history")))
-        goto fail;
-    *out = s;
+    if (*x != 0 && def == 0)
+        return wan_err("sampler: %s is nothing that a model trained with %s is sampled by", name,
+                       k->objective);
+    if (*x == 0)
+        *x = def;
     return 0;
-fail:
-    wan_sampler_free(&s);
-    return -1;
+}
+
+int wan_sampler_resolve(wan_sampler_options *o, const char *objective)
+{
+    const wan_sampler_kind *k = find(objective);
+    if (!k)
+        return wan_err("sampler: there is none for models trained with %s", objective);
+    const wan_sampler_options *def = &k->defaults;
+    if (!o->solver)
+        o->solver = k->solvers[0];
+    WAN_TRY(check_solver(k, o->solver));
+    if (!o->steps)
+        o->steps = def->steps;
+    if (o->steps < 1 || o->steps > WAN_SAMPLER_MAX)
+        return wan_err("sampler: %d steps, must be 1..%d", o->steps, WAN_SAMPLER_MAX);
+    if (!o->guided)
+        o->guidance = def->guidance;
+    o->guided = 1;
+    if (o->schedule && !def->schedule)
+        return wan_err("sampler: a model trained with %s has one schedule", objective);
+    if (!o->schedule)
+        o->schedule = def->schedule;
+    WAN_TRY(number(&o->shift, def->shift, "shift", k));
+    WAN_TRY(number(&o->sigma_min, def->sigma_min, "sigma_min", k));
+    WAN_TRY(number(&o->sigma_max, def->sigma_max, "sigma_max", k));
+    return number(&o->rho, def->rho, "rho", k);
+}
+
+int wan_sampler_new(wan_sampler **out, wan_dev *d, const char *objective,
+                    const wan_sampler_options *o, int64_t numel)
+{
+    const wan_sampler_kind *k = find(objective);
+    *out = NULL;
+    if (!k)
+        return wan_err("sampler: there is none for models trained with %s", objective);
+    WAN_TRY(check_solver(k, o->solver));
+    return k->open(out, d, o, numel);
 }
 
 void wan_sampler_free(wan_sampler **sp)
@@ -201,18 +82,47 @@ void wan_sampler_free(wan_sampler **sp)
     wan_sampler *s = *sp;
     if (!s)
         return;
-    for (int i = 0; i < 3; i++)
-        wan_dev_free(s->d, s->m[i]);
-    wan_dev_free(s->d, s->x_last);
+    s->kind->free(s);
     free(s);
     *sp = NULL;
 }
 
-float wan_sampler_sigma(const wan_sampler *s, int i)
+int wan_sampler_start(wan_sampler *s, wan_real *x)
 {
-    return s->sigma[i];
+    s->step = s->call = 0;
+    return s->kind->start(s, x);
 }
-double wan_sampler_timestep(const wan_sampler *s, int i)
+
+int wan_sampler_calls(const wan_sampler *s, int i)
 {
-    return s->timestep[i];
+    return s->kind->calls(s, i);
+}
+
+int wan_sampler_ask(wan_sampler *s, int i, int call, const wan_real *x, const wan_real **in,
+                    double *t)
+{
+    return s->kind->ask(s, i, call, x, in, t);
+}
+
+int wan_sampler_answer(wan_sampler *s, int i, int call, wan_real *x, const wan_real *answer)
+{
+    if ((i != s->step || call != s->call) && (i || call))
+        return wan_err("sampler: step %d where step %d was due", i, s->step);
+    if (i >= s->steps)
+        return wan_err("sampler: step %d of %d", i, s->steps);
+    WAN_TRY(s->kind->answer(s, i, call, x, answer));
+    int last = call + 1 == s->kind->calls(s, i);
+    s->step = i + last;
+    s->call = last ? 0 : call + 1;
+    return 0;
+}
+
+double wan_sampler_unit(const wan_sampler *s)
+{
+    return s->unit;
+}
+
+double wan_sampler_sigma(const wan_sampler *s, int i)
+{
+    return s->kind->sigma(s, i);
 }
