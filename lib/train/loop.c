@@ -262,6 +262,13 @@ static int due(int64_t step, int64_t interval)
     return interval > 0 && step % interval == 0;
 }
 
+/* Whether the last step took the last sample of an epoch. */
+static int ended_epoch(const wan_train *t)
+{
+    int64_t before = t->st.position - t->c->v.global_batch;
+    return t->st.position / t->st.samples > before / t->st.samples;
+}
+
 /* The checkpoint that lets a run be started again, and its exit status. */
 static int stop_here(wan_train *t, const char *why)
 {
@@ -293,7 +300,7 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
         WAN_TRY(report(arg, &r));
         if (stop && t->st.step < end)
             return stop_here(t, "stopped by a signal");
-        if (due(t->st.step, v->save_interval))
+        if (due(t->st.step, v->save_interval) || (v->save_every_epoch && ended_epoch(t)))
             WAN_TRY(save(t));
         if (due(t->st.step, v->exit_interval) && t->st.step < end)
             return stop_here(t, "train.exit_interval");

@@ -92,6 +92,7 @@ static const struct {
     { "optimizer.weight_decay", "0.01" },
     { "rng.seed", "42" },
     { "logger.log_interval", "1" },
+    { "checkpoint.save_every_epoch", "true" },
     { "checkpoint.save", "checkpoints" },
     { "dataset.F_latents", "16" },
     { "dataset.H_latents", "30" },

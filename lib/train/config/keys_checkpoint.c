@@ -16,6 +16,8 @@ static const wan_key keys[] = {
     INT("checkpoint.save_interval",
         "step_scheduler.ckpt_every_steps checkpoint.save_every logging.save_every", save_interval,
         "2000", 0, MANY, "steps between checkpoints (0: at the end only)"),
+    BOOL("checkpoint.save_every_epoch", "step_scheduler.save_checkpoint_every_epoch",
+         save_every_epoch, "false", "also after the last step of every epoch"),
     INT("checkpoint.keep", "checkpoint.max_recent_checkpoints checkpoint.most_recent_k", keep, "0",
         0, MANY, "newest checkpoints to keep (0: all)"),
     INT("checkpoint.ckpt_step", 0, ckpt_step, "-1", -1, MANY,

@@ -85,6 +85,7 @@ static const wan_key keys[] = {
     NOTED("lr_scheduler.wd_incr_steps", "weight decay is constant"),
     NOTED("lr_scheduler.override_opt_param_scheduler", "the configuration always decides"),
     NOTED("lr_scheduler.use_checkpoint_opt_param_scheduler", "the configuration always decides"),
-    NOTED("lr_scheduler._target_", "see scheduler.lr_decay_style"),
+    ONLY("lr_scheduler._target_", "*OptimizerParamScheduler *LRSchedulerConfig",
+         "scheduler.lr_decay_style names the courses that there are"),
 };
 WAN_KEYS(wan_keys_optim, keys, WAN_MODEL_ANY);

@@ -26,6 +26,8 @@ static const wan_key keys[] = {
     NOTED("model.cp_comm_type", "context parallel is not used"),
     NOTED("optimizer.use_distributed_optimizer", "see dist.dp_shard_size"),
     NOTED("ddp.*", "gradients are summed in fp32, in buckets, during the backward pass"),
+    ONLY("mixed_precision.fp8", "false", "products are bf16 or fp32"),
+    ONLY("mixed_precision.fp16", "false", "products are bf16 or fp32"),
     NOTED("mixed_precision.*",
           "masters and sums of gradients are fp32; model.compute_dtype is the rest"),
     NOTED("comm_overlap.*", "the kernels decide"),

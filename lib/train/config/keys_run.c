@@ -60,8 +60,6 @@ static const wan_key keys[] = {
     NOTED("step_scheduler.gc_every_steps", "there is no garbage collector"),
     NOTED("step_scheduler.loss_average_window_steps", "every step is in the metrics"),
     NOTED("step_scheduler.validate_on_checkpoint", "train.eval_interval decides"),
-    ONLY("step_scheduler.save_checkpoint_every_epoch", "false",
-         "checkpoint.save_interval counts steps"),
     NOTED("step_scheduler.preemption_signal", "signals always end a run with a checkpoint"),
     ONLY("recipe", "*TrainDiffusionRecipe", "another recipe trains another model"),
     ONLY("recipe._target_", "*TrainDiffusionRecipe", "another recipe trains another model"),
