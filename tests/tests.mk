@@ -12,6 +12,15 @@ bench: $(BENCH) ## time every op and a training step, beside the machine's peak 
 	@if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) tests/bench/step_torch.py; \
 	else echo 'no PyTorch here: make bench PYTHON=.../python puts the same step beside it'; fi
 
+# calls of groups beside the MPI library's own
+$(BUILD)/bench/comm: $(OBJ)/tests/bench/comm.o $(LIB)
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+bench-dist: $(BUILD)/bench/comm ## calls of 2 ranks of this machine, beside MPI's own
+	@OMP_NUM_THREADS=1 mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 $<
+.PHONY: bench-dist
+
 # for tests/dist/place.sh a plugin that calls the CPU a GPU, for tests/cmd/rundir.sh a process that
 # ends at its k-th change to the file system
 PRELOAD := $(OBJ)/tests/dist/fake_gpu.so $(OBJ)/tests/cmd/killpoint.so

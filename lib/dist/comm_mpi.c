@@ -17,7 +17,7 @@
 #include "lib/base/opt.h"
 #include "lib/dist/watch.h"
 
-enum { EAGER_MOST = 8192, EAGER_LEAST = 512, PIECE_MOST = 1 << 20, PIECE_LEAST = 16384 };
+enum { EAGER_MOST = 3968, EAGER_LEAST = 512, PIECE_MOST = 1 << 20, PIECE_LEAST = 16384 };
 
 /* ---- messages */
 
@@ -111,7 +111,7 @@ void wan_mpi_head(mpi_head *h, const wan_call *c, int to)
     *h = (mpi_head){ .kind = (int16_t)c->kind,
                      .type = (int16_t)c->type,
                      .op = (int16_t)c->op,
-                     .check = (int16_t)c->check,
+                     .way = (int16_t)(c->check ? 2 : c->where != NULL),
                      .group = c->g->id,
                      .peer = c->peer,
                      .tag = c->tag,
@@ -132,7 +132,7 @@ static void describe(char *text, size_t size, const mpi_head *h, const wan_group
         snprintf(text + n, size - (size_t)n, " from rank %d", g->member[h->peer]);
     else if ((kind == WAN_ALL_REDUCE || kind == WAN_REDUCE_SCATTER) && h->op == WAN_MAX)
         snprintf(text + n, size - (size_t)n, " (maximum)");
-    else if (h->check)
+    else if (h->way)
         snprintf(text + n, size - (size_t)n, " in device memory");
     else if (h->parts)
         snprintf(text + n, size - (size_t)n, " in rows of digest %08x", (unsigned)h->parts);
@@ -159,7 +159,7 @@ int wan_mpi_head_check(const mpi_head *theirs, const wan_call *c, int from)
     }
     if (theirs->kind == mine.kind && theirs->type == mine.type && theirs->op == mine.op &&
         theirs->peer == mine.peer && theirs->n == mine.n && theirs->parts == mine.parts &&
-        theirs->group == mine.group && theirs->check == mine.check)
+        theirs->group == mine.group && theirs->way == mine.way)
         return 0;
     describe(a, sizeof a, from < g->rank ? theirs : &mine, g);
     describe(b, sizeof b, from < g->rank ? &mine : theirs, g);
@@ -190,15 +190,12 @@ void wan_mpi_done(mpi_group *g, wan_call *c)
 }
 
 /* One turn of all calls, under the lock: 1 something moved, 0, -1 failed. */
-static int turn(mpi *m, double *last)
+static int turn(mpi *m)
 {
-    double now = wan_now();
     char why[WAN_WATCH_TEXT];
     int moved = 0;
     if (m->failed)
         return -1;
-    m->tick = now - *last < 0.5 ? now - *last : 0.5;
-    *last = now;
     if (wan_watch_lost(m->watch, why)) {
         wan_err("%s", why);
         fail(m);
@@ -216,14 +213,36 @@ static int turn(mpi *m, double *last)
     return moved;
 }
 
-/* Short naps first, longer ones when nothing has moved for a while. */
-static void nap(int *idle)
+/* Nothing moves: how the clock goes on, and how long to leave the processor to others. */
+typedef struct idle {
+    int turns;
+    double last;
+} idle;
+
+enum { SPIN = 60, YIELD = 400, NAP = 4000 }; /* turns: without a break, yielding, with short naps */
+
+/* Under the lock, after a turn. */
+static void count(mpi *m, idle *i, int moved)
 {
-    struct timespec t = { 0, *idle < 2000 ? 50000 : 500000 };
-    if (++*idle < 200)
-        sched_yield();
-    else
+    m->tick = 0;
+    if (moved) {
+        i->turns = 0;
+        return;
+    }
+    if (++i->turns % 32 == 0) {
+        double now = wan_now(), passed = i->last > 0 ? now - i->last : 0;
+        m->tick = passed < 0.5 ? passed : 0.5;
+        i->last = now;
+    }
+}
+
+static void rest(const idle *i)
+{
+    struct timespec t = { 0, i->turns < NAP ? 50000 : 500000 };
+    if (i->turns >= YIELD)
         nanosleep(&t, NULL);
+    else if (i->turns >= SPIN)
+        sched_yield();
 }
 
 static int failure(mpi *m)
@@ -235,13 +254,13 @@ static int failure(mpi *m)
     return wan_err("%s", m->why);
 }
 
-static void note(mpi *m, const wan_call *c, int waiting)
+static void note(mpi *m, const wan_call *c, double now, int waiting)
 {
-    wan_watch_note(m->watch, c->g->name, wan_group_kind_name(c->kind), c->number, c->bytes,
+    wan_watch_note(m->watch, c->g->name, wan_group_kind_name(c->kind), c->number, c->bytes, now,
                    waiting);
 }
 
-static int mpi_start(wan_call *c)
+static int mpi_start(wan_call *c, double now)
 {
     mpi_group *g = c->g->impl;
     mpi *m = g->m;
@@ -260,41 +279,45 @@ static int mpi_start(wan_call *c)
         g->last = &c->next;
     }
     if (rc == 0) {
-        double now = wan_now();
         m->under_way++;
-        note(m, c, 0);
-        turn(m, &now); /* a failure is the waiting caller's */
-        if (m->under_way && !at_once)
+        m->tick = 0;
+        note(m, c, now, at_once);
+        turn(m); /* a failure is the waiting caller's */
+        if (at_once)
+            return 0; /* mpi_wait comes at once, and finds the lock held */
+        if (m->under_way)
             pthread_cond_broadcast(&m->changed);
     }
     pthread_mutex_unlock(&m->lock);
     return rc;
 }
 
-static int mpi_wait(wan_call *c)
+static int mpi_wait(wan_call *c, double now)
 {
     mpi_group *g = c->g->impl;
     mpi *m = g->m;
-    double last = wan_now();
-    int idle = 0;
-    pthread_mutex_lock(&m->lock);
+    idle i = { 0, 0 };
+    if (!c->g->comm->at_once) {
+        pthread_mutex_lock(&m->lock);
+        note(m, c, now, 1);
+    }
     m->driven = 1;
-    if (!c->done)
-        note(m, c, 1);
     while (!c->done && !m->failed) {
-        int moved = turn(m, &last);
-        if (moved > 0)
-            idle = 0;
-        else if (moved == 0)
-            nap(&idle);
+        count(m, &i, turn(m));
+        rest(&i);
     }
     m->driven = 0;
     if (m->under_way)
         pthread_cond_broadcast(&m->changed);
-    note(m, c, 0);
     int done = c->done;
     pthread_mutex_unlock(&m->lock);
     return done ? 0 : failure(m);
+}
+
+/* The caller goes on. */
+static void mpi_left(const wan_call *c, double now)
+{
+    note(((mpi_group *)c->g->impl)->m, c, now, 0);
 }
 
 /* ---- groups */
@@ -390,20 +413,17 @@ static int start(mpi *m)
 /* Drives calls nobody waits for; returns when told to stop. */
 static void drive(mpi *m)
 {
-    double last = wan_now();
-    int idle = 0;
+    idle i = { 0, 0 };
     pthread_mutex_lock(&m->lock);
     while (!m->stop) {
         if (m->driven || !m->under_way || m->failed) {
             pthread_cond_wait(&m->changed, &m->lock);
-            last = wan_now();
-            idle = 0;
+            i = (idle){ 0, 0 };
             continue;
         }
-        int moved = turn(m, &last);
-        idle = moved > 0 ? 0 : idle;
+        count(m, &i, turn(m));
         pthread_mutex_unlock(&m->lock);
-        nap(&idle);
+        rest(&i);
         pthread_mutex_lock(&m->lock);
     }
     pthread_mutex_unlock(&m->lock);
@@ -487,8 +507,8 @@ static int wait_start(mpi *m)
 
 int wan_comm_mpi_open(wan_comm *c, double dead, double late)
 {
-    static const wan_transport transport = { "mpi",     mpi_start, mpi_wait, mpi_join,
-                                             mpi_leave, NULL,      mpi_close };
+    static const wan_transport transport = { "mpi",    mpi_start, mpi_wait, mpi_left,
+                                             mpi_join, mpi_leave, NULL,     mpi_close };
     mpi *m = wan_calloc(1, sizeof *m, "communicator");
     if (!m)
         return -1;

@@ -18,7 +18,8 @@ enum { MPI_HEAD = 64, MPI_SLOTS = 3, MPI_GROUPS = 1024 };
 
 /* What goes in front of every call: the sender's view of it. */
 typedef struct mpi_head {
-    int16_t kind, type, op, check;   /* check: the data go another way */
+    int16_t kind, type, op;
+    int16_t way; /* of the data: host memory, device memory, another transport */
     int32_t group, peer, tag, eager; /* eager: bytes of the data that follow in the same message */
     int64_t number;
     uint64_t n, parts; /* elements; a digest of the lengths of the rows */

@@ -20,7 +20,9 @@
 #include "lib/dist/comm_mpi.h"
 #include "lib/dist/combine.h"
 
-enum { GATHER = 1, SPREAD = 2, HEADS = 0 };
+enum { GATHER = 1, SPREAD = 2, HEADS = 0 }; /* phases */
+enum { SENDS = 1, RECVS = 2 };              /* which messages of a phase */
+enum { LARGE = 1 << 26 };
 
 /* Elements [at, at + n) of a vector. */
 typedef struct piece {
@@ -55,10 +57,17 @@ static int is_eager(const mpi_group *g, const size_t *start, const wan_call *c, 
     return n * size_of(c) <= g->eager;
 }
 
+/* Bytes of a piece.  Where data neither wait for others nor for a copy, few large messages are best. */
+static size_t piece_bytes(const mpi_group *g, const wan_call *c)
+{
+    const int direct = !c->where && (c->kind == WAN_ALL_GATHER || c->kind == WAN_ALL_TO_ALL);
+    return direct ? LARGE : g->piece;
+}
+
 /* The k-th piece of row r, empty where it goes with the heads or does not exist. */
 static piece cut(const mpi_group *g, const size_t *start, const wan_call *c, int r, size_t k)
 {
-    size_t most = g->piece / size_of(c), at = start[r] + k * most;
+    size_t most = piece_bytes(g, c) / size_of(c), at = start[r] + k * most;
     if (is_eager(g, start, c, r) || at >= start[r + 1])
         return (piece){ start[r], 0 };
     return (piece){ at, start[r + 1] - at < most ? start[r + 1] - at : most };
@@ -147,7 +156,8 @@ static int post_heads(mpi_group *g, const wan_call *c)
                                  tag(g, HEADS, 0)));
     for (int r = 0; r < g->g->size; r++) {
         const mpi_head *h = (const mpi_head *)(const void *)head_out(g, r);
-        WAN_TRY(fill_head(g, c, r));
+        if (r != me || c->where)
+            WAN_TRY(fill_head(g, c, r));
         if (r != me)
             WAN_TRY(wan_mpi_send(&g->heads, g->m->comm, h, MPI_HEAD + (size_t)h->eager, g, r,
                                  tag(g, HEADS, 0)));
@@ -161,6 +171,8 @@ static int add_heads(mpi_group *g, const wan_call *c, void *out, size_t n)
     const int p = g->g->size, me = g->g->rank;
     for (int r = 0; r < p; r++)
         g->copy[r] = (r == me ? head_out(g, r) : head_in(g, r)) + MPI_HEAD;
+    if (!c->where)
+        g->copy[me] = at(c, c->x, whole(c) ? 0 : c->part[me]);
     char *sum = c->where ? head_out(g, me) + MPI_HEAD : out;
     WAN_TRY(wan_combine_copies(sum, g->copy, p, n, c->type, c->op));
     return c->where ? write_in(c, out, sum, n * size_of(c)) : 0;
@@ -195,7 +207,7 @@ static int check_heads(const mpi_group *g, const wan_call *c)
 
 static size_t count_pieces(const mpi_group *g, const wan_call *c)
 {
-    size_t most = g->piece / size_of(c), longest = 0;
+    size_t most = piece_bytes(g, c) / size_of(c), longest = 0;
     for (int r = 0; r < g->g->size; r++) {
         size_t n = is_eager(g, c->part, c, r) ? 0 : c->part[r + 1] - c->part[r];
         longest = n > longest ? n : longest;
@@ -212,6 +224,8 @@ static char *place(const mpi_group *g, const mpi_slot *s, const wan_call *c, int
         return s->stage + (size_t)r * g->piece;
     if (c->kind == WAN_REDUCE_SCATTER)
         return at(c, c->x, p.at);
+    if (c->kind == WAN_ALL_GATHER && r == g->g->rank) /* which the caller copies meanwhile */
+        return at(c, c->x, p.at - c->part[r]);
     return at(c, c->out, p.at);
 }
 
@@ -239,10 +253,11 @@ static int stage_out(mpi_group *g, mpi_slot *s, const wan_call *c)
         return 0;
     for (int r = 0; r < g->g->size; r++) {
         piece p = cut(g, c->from, c, r, s->k);
-        const void *x = c->kind == WAN_ALL_GATHER ? c->out : c->x;
-        if (c->kind == WAN_ALL_GATHER && r != me)
+        const int row = c->kind == WAN_ALL_GATHER;
+        if (row && r != me)
             continue;
-        WAN_TRY(read_out(c, s->stage + (size_t)r * g->piece, at(c, x, p.at), p.n * size_of(c)));
+        WAN_TRY(read_out(c, s->stage + (size_t)r * g->piece,
+                         at(c, c->x, row ? p.at - c->part[r] : p.at), p.n * size_of(c)));
     }
     return 0;
 }
@@ -262,71 +277,73 @@ static int stage_in(mpi_group *g, mpi_slot *s, const wan_call *c)
     return 0;
 }
 
-static int post_gather(mpi_group *g, mpi_slot *s, const wan_call *c)
+static int post_gather(mpi_group *g, mpi_slot *s, const wan_call *c, int which)
 {
     const int me = g->g->rank, t = tag(g, GATHER, (int)(s - g->slot));
-    const size_t e = size_of(c), mine = cut(g, c->part, c, me, s->k).n * e;
-    s->phase = GATHER;
-    s->b.n = 0;
+    const piece mine = cut(g, c->part, c, me, s->k);
+    const size_t e = size_of(c);
     if (c->kind == WAN_BROADCAST && c->peer != me)
-        return wan_mpi_recv(&s->b, g->m->comm, place(g, s, c, me, cut(g, c->part, c, me, s->k)),
-                            mine, g, c->peer, t);
+        return which & RECVS ? wan_mpi_recv(&s->b, g->m->comm, place(g, s, c, me, mine), mine.n * e,
+                                            g, c->peer, t)
+                             : 0;
     for (int r = 0; r < g->g->size; r++) {
         piece p = cut(g, c->part, c, r, s->k);
-        if (r == me)
-            continue;
-        if (sums(c))
-            WAN_TRY(wan_mpi_recv(&s->b, g->m->comm, copy_of(g, s, r), mine, g, r, t));
-        WAN_TRY(wan_mpi_send(&s->b, g->m->comm, place(g, s, c, r, p), p.n * e, g, r, t));
+        if (r != me && sums(c) && which & RECVS)
+            WAN_TRY(wan_mpi_recv(&s->b, g->m->comm, copy_of(g, s, r), mine.n * e, g, r, t));
+        if (r != me && which & SENDS)
+            WAN_TRY(wan_mpi_send(&s->b, g->m->comm, place(g, s, c, r, p), p.n * e, g, r, t));
     }
     return 0;
 }
 
-static int post_spread(mpi_group *g, mpi_slot *s, const wan_call *c)
+static int post_spread(mpi_group *g, mpi_slot *s, const wan_call *c, int which)
 {
     const int me = g->g->rank, t = tag(g, SPREAD, (int)(s - g->slot));
+    const int root = c->kind == WAN_BROADCAST ? c->peer : -1; /* it has all */
     const piece mine = cut(g, c->part, c, me, s->k);
     const size_t e = size_of(c);
-    s->phase = SPREAD;
-    s->b.n = 0;
     for (int r = 0; r < g->g->size; r++) {
         piece p = cut(g, c->part, c, r, s->k);
-        if (r == me)
-            continue;
-        if (c->kind != WAN_BROADCAST || c->peer != me)
+        if (r != me && me != root && which & RECVS)
             WAN_TRY(wan_mpi_recv(&s->b, g->m->comm, place(g, s, c, r, p), p.n * e, g, r, t));
-        if (c->kind != WAN_BROADCAST || c->peer != r)
+        if (r != me && r != root && which & SENDS)
             WAN_TRY(wan_mpi_send(&s->b, g->m->comm, place(g, s, c, me, mine), mine.n * e, g, r, t));
     }
     return 0;
 }
 
-static int post_exchange(mpi_group *g, mpi_slot *s, const wan_call *c)
+static int post_exchange(mpi_group *g, mpi_slot *s, const wan_call *c, int which)
 {
     const int me = g->g->rank, t = tag(g, SPREAD, (int)(s - g->slot));
     const size_t e = size_of(c);
-    s->phase = SPREAD;
-    s->b.n = 0;
     for (int r = 0; r < g->g->size; r++) {
         piece in = cut(g, c->part, c, r, s->k), out = cut(g, c->from, c, r, s->k);
-        if (r == me)
-            continue;
         char *to = c->where ? copy_of(g, s, r) : at(c, c->out, in.at);
         const char *from = c->where ? s->stage + (size_t)r * g->piece : at(c, c->x, out.at);
-        WAN_TRY(wan_mpi_recv(&s->b, g->m->comm, to, in.n * e, g, r, t));
-        WAN_TRY(wan_mpi_send(&s->b, g->m->comm, from, out.n * e, g, r, t));
+        if (r != me && which & RECVS)
+            WAN_TRY(wan_mpi_recv(&s->b, g->m->comm, to, in.n * e, g, r, t));
+        if (r != me && which & SENDS)
+            WAN_TRY(wan_mpi_send(&s->b, g->m->comm, from, out.n * e, g, r, t));
     }
     return 0;
 }
 
-static int post_piece(mpi_group *g, mpi_slot *s, const wan_call *c, size_t k)
+/* Messages of the first phase of the slot's piece. */
+static int post_first(mpi_group *g, mpi_slot *s, const wan_call *c, int which)
+{
+    s->phase = c->kind == WAN_ALL_TO_ALL || c->kind == WAN_ALL_GATHER ? SPREAD : GATHER;
+    if (c->kind == WAN_ALL_TO_ALL)
+        return post_exchange(g, s, c, which);
+    return c->kind == WAN_ALL_GATHER ? post_spread(g, s, c, which) : post_gather(g, s, c, which);
+}
+
+static int post_piece(mpi_group *g, mpi_slot *s, const wan_call *c, size_t k, int which)
 {
     s->k = k;
+    s->b.n = 0;
     WAN_TRY(slot_room(g, s, c));
     WAN_TRY(stage_out(g, s, c));
-    if (c->kind == WAN_ALL_TO_ALL)
-        return post_exchange(g, s, c);
-    return c->kind == WAN_ALL_GATHER ? post_spread(g, s, c) : post_gather(g, s, c);
+    return post_first(g, s, c, which);
 }
 
 /* All copies of my piece are here. */
@@ -349,8 +366,11 @@ static int next_phase(mpi_group *g, mpi_slot *s, const wan_call *c)
     if (s->phase == GATHER) {
         if (sums(c))
             WAN_TRY(add_piece(g, s, c));
-        if (c->kind != WAN_REDUCE_SCATTER)
-            return post_spread(g, s, c);
+        if (c->kind != WAN_REDUCE_SCATTER) {
+            s->phase = SPREAD;
+            s->b.n = 0;
+            return post_spread(g, s, c, SENDS | RECVS);
+        }
     } else {
         WAN_TRY(stage_in(g, s, c));
     }
@@ -364,8 +384,15 @@ static int begin(mpi_group *g, const wan_call *c)
 {
     g->begun = 1;
     g->stalled = 0;
-    g->pieces = g->posted = 0;
-    return post_heads(g, c);
+    g->posted = 0;
+    g->pieces = bare(c) ? 0 : count_pieces(g, c);
+    WAN_TRY(post_heads(g, c));
+    /* the first pieces set out with the heads; they are received when those agree */
+    while (g->posted < g->pieces && g->posted < MPI_SLOTS) {
+        mpi_slot *s = &g->slot[g->posted];
+        WAN_TRY(post_piece(g, s, c, g->posted++, SENDS));
+    }
+    return 0;
 }
 
 /* -1, 0 or 1 as wan_mpi_call_turn; the call is done when *done. */
@@ -376,10 +403,10 @@ static int turn_heads(mpi_group *g, const wan_call *c, int *done)
         return here < 0 ? -1 : wan_mpi_stalled(g, c, &g->stalled, &g->heads);
     g->heads.n = 0;
     WAN_TRY(check_heads(g, c));
-    if (!bare(c)) {
+    if (!bare(c))
         WAN_TRY(unpack_heads(g, c));
-        g->pieces = count_pieces(g, c);
-    }
+    for (size_t k = 0; k < g->posted; k++)
+        WAN_TRY(post_first(g, &g->slot[k], c, RECVS));
     g->begun = 2;
     *done = !g->pieces;
     return 1;
@@ -399,7 +426,7 @@ static int turn_pieces(mpi_group *g, const wan_call *c, int *done)
             moved = 1;
         }
         if (!s->phase && g->posted < g->pieces && g->posted % MPI_SLOTS == (size_t)i) {
-            WAN_TRY(post_piece(g, s, c, g->posted++));
+            WAN_TRY(post_piece(g, s, c, g->posted++, SENDS | RECVS));
             moved = 1;
         }
         busy |= s->phase != 0;

@@ -271,24 +271,25 @@ static void nccl_leave(wan_group *g)
 /* ---- calls */
 
 /* The others' views of the call, through the other transport. */
-static int compare(nccl_group *s, const wan_call *c)
+static int compare(nccl_group *s, const wan_call *c, double now)
 {
     wan_call *k = wan_group_check_call(c, &s->boot);
     if (!k)
         return -1;
-    if (s->boot.comm->t->start(k) == 0)
+    s->boot.comm->at_once = 0;
+    if (s->boot.comm->t->start(k, now) == 0)
         return 0;
     free(k);
     return -1;
 }
 
-static int nccl_start(wan_call *c)
+static int nccl_start(wan_call *c, double now)
 {
     nccl_group *s = c->g->impl;
     if (!on_device(c->where)) {
         s->boot.comm->at_once = c->g->comm->at_once;
         c->g = &s->boot; /* who waits for it there */
-        return s->boot.comm->t->start(c);
+        return s->boot.comm->t->start(c, now);
     }
     const int alone = c->kind == WAN_SEND || c->kind == WAN_RECV;
     if (alone && !s->comm)
@@ -298,7 +299,7 @@ static int nccl_start(wan_call *c)
         return wan_err("nccl: more than %d sends and receives of group %s at once", PAIRS,
                        c->g->name);
     WAN_TRY(nccl_prepare(c->g, c->where));
-    WAN_TRY(compare(s, c));
+    WAN_TRY(compare(s, c, now));
     WAN_TRY(take(s, c));
     WAN_TRY(begin(s, c));
     if (alone) {
@@ -320,11 +321,12 @@ static int launch_pairs(nccl_group *s)
     return 0;
 }
 
-static int nccl_wait(wan_call *c)
+static int nccl_wait(wan_call *c, double now)
 {
     nccl_group *s = c->g->impl;
     passing *p = c->impl;
     cudaStream_t stream = (cudaStream_t)c->where->stream;
+    (void)now;
     WAN_TRY(launch_pairs(s));
     WAN_TRY(cuda_ok(cudaEventRecord(p->wanted, stream), "event"));
     p->waited = 1;
@@ -341,8 +343,8 @@ static void nccl_close(wan_comm *c)
 
 int wan_comm_nccl_start(wan_comm *c, wan_comm *boot)
 {
-    static const wan_transport table = { "nccl",     nccl_start,   nccl_wait, nccl_join,
-                                         nccl_leave, nccl_prepare, nccl_close };
+    static const wan_transport table = { "nccl",    nccl_start, nccl_wait,    NULL,
+                                         nccl_join, nccl_leave, nccl_prepare, nccl_close };
     int devices = 0;
     if (cudaGetDeviceCount(&devices) != cudaSuccess || devices < 1) {
         (void)cudaGetLastError();

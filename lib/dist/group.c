@@ -105,29 +105,53 @@ static int copy_row(const wan_call *c, size_t n)
     }
 }
 
-/* Counts the call and hands it to the transport; a group of one copies. */
+/* Until the call is done, and forgotten; `began` is when this rank stood still. */
+static int finish(wan_call *c, double began)
+{
+    const wan_transport *t = c->g->comm->t;
+    int rc = t->wait(c, began);
+    double now = wan_now();
+    if (t->left)
+        t->left(c, now);
+    c->counter->seconds += now - began;
+    free(c);
+    return rc;
+}
+
+/* Counts the call and hands it to the transport; a group of one copies.  req NULL: waits for it too. */
 static int start(wan_call *c, size_t n, wan_group_req *req)
 {
     wan_group *g = c->g;
-    wan_group_counter *k = c->counter;
-    double began = wan_now();
-    int rc;
-    *req = NULL;
+    if (req)
+        *req = NULL;
     if (__builtin_mul_overflow(n, wan_dtype_size(c->type), &c->bytes)) {
         free(c);
         return wan_err("%zu elements are more than there is memory", n);
     }
-    k->calls++;
-    k->bytes += (int64_t)c->bytes;
+    c->counter->calls++;
+    c->counter->bytes += (int64_t)c->bytes;
     if (c->kind != WAN_SEND && c->kind != WAN_RECV)
         c->number = ++g->number;
-    rc = copy_row(c, n);
-    if (rc == 0 && g->size > 1 && (rc = g->comm->t->start(c)) == 0)
-        *req = c;
-    else
+    if (g->size == 1) {
+        int rc = copy_row(c, n);
         free(c);
-    k->seconds += wan_now() - began;
-    return rc;
+        return rc;
+    }
+    const double began = wan_now();
+    const wan_transport *t = g->comm->t;
+    g->comm->at_once = !req;
+    if (t->start(c, began) < 0) {
+        free(c);
+        return -1;
+    }
+    int rc = copy_row(c, n); /* while the others' rows are on their way */
+    if (!req)
+        return finish(c, began) < 0 || rc < 0 ? -1 : 0;
+    *req = c;
+    WAN_TRY(rc);
+    if (c->where) /* the start may have waited for the device */
+        c->counter->seconds += wan_now() - began;
+    return 0;
 }
 
 int wan_group_prepare(wan_group *g, const wan_where *w)
@@ -139,14 +163,11 @@ int wan_group_prepare(wan_group *g, const wan_where *w)
 int wan_group_wait(wan_group_req *req)
 {
     wan_call *c = *req;
+    *req = NULL;
     if (!c)
         return 0;
-    double began = wan_now();
-    *req = NULL;
-    int rc = c->g->comm->t->wait(c);
-    c->counter->seconds += wan_now() - began;
-    free(c);
-    return rc;
+    c->g->comm->at_once = 0;
+    return finish(c, wan_now());
 }
 
 /* ---- the calls */
@@ -279,72 +300,63 @@ int wan_group_recv_start(wan_group *g, const wan_where *w, void *x, size_t n, wa
 
 /* ---- started and waited for */
 
-#define BOTH(start)                                                                                \
-    do {                                                                                           \
-        wan_group_req req;                                                                         \
-        g->comm->at_once = 1;                                                                      \
-        int rc = start;                                                                            \
-        g->comm->at_once = 0;                                                                      \
-        return rc < 0 ? -1 : wan_group_wait(&req);                                                 \
-    } while (0)
-
 int wan_group_barrier(wan_group *g)
 {
     wan_call *c = new_call(g, NULL, WAN_BARRIER, WAN_U8, 0);
     if (!c)
         return -1;
-    BOTH(start(c, 0, &req));
+    return start(c, 0, NULL);
 }
 
 int wan_group_all_reduce(wan_group *g, const wan_where *w, void *x, size_t n, wan_dtype t,
                          wan_group_op op)
 {
-    BOTH(wan_group_all_reduce_start(g, w, x, n, t, op, &req));
+    return wan_group_all_reduce_start(g, w, x, n, t, op, NULL);
 }
 
 int wan_group_reduce_scatter(wan_group *g, const wan_where *w, void *out, const void *x, size_t n,
                              wan_dtype t, wan_group_op op)
 {
-    BOTH(wan_group_reduce_scatter_start(g, w, out, x, n, t, op, &req));
+    return wan_group_reduce_scatter_start(g, w, out, x, n, t, op, NULL);
 }
 
 int wan_group_reduce_scatter_v(wan_group *g, const wan_where *w, void *out, const void *x,
                                const size_t *n, wan_dtype t, wan_group_op op)
 {
-    BOTH(wan_group_reduce_scatter_v_start(g, w, out, x, n, t, op, &req));
+    return wan_group_reduce_scatter_v_start(g, w, out, x, n, t, op, NULL);
 }
 
 int wan_group_all_gather(wan_group *g, const wan_where *w, void *out, const void *x, size_t n,
                          wan_dtype t)
 {
-    BOTH(wan_group_all_gather_start(g, w, out, x, n, t, &req));
+    return wan_group_all_gather_start(g, w, out, x, n, t, NULL);
 }
 
 int wan_group_all_gather_v(wan_group *g, const wan_where *w, void *out, const void *x,
                            const size_t *n, wan_dtype t)
 {
-    BOTH(wan_group_all_gather_v_start(g, w, out, x, n, t, &req));
+    return wan_group_all_gather_v_start(g, w, out, x, n, t, NULL);
 }
 
 int wan_group_all_to_all(wan_group *g, const wan_where *w, void *out, const size_t *recv,
                          const void *x, const size_t *send, wan_dtype t)
 {
-    BOTH(wan_group_all_to_all_start(g, w, out, recv, x, send, t, &req));
+    return wan_group_all_to_all_start(g, w, out, recv, x, send, t, NULL);
 }
 
 int wan_group_broadcast(wan_group *g, const wan_where *w, void *x, size_t n, wan_dtype t, int root)
 {
-    BOTH(wan_group_broadcast_start(g, w, x, n, t, root, &req));
+    return wan_group_broadcast_start(g, w, x, n, t, root, NULL);
 }
 
 int wan_group_send(wan_group *g, const wan_where *w, const void *x, size_t n, wan_dtype t, int to,
                    int tag)
 {
-    BOTH(wan_group_send_start(g, w, x, n, t, to, tag, &req));
+    return wan_group_send_start(g, w, x, n, t, to, tag, NULL);
 }
 
 int wan_group_recv(wan_group *g, const wan_where *w, void *x, size_t n, wan_dtype t, int from,
                    int tag)
 {
-    BOTH(wan_group_recv_start(g, w, x, n, t, from, tag, &req));
+    return wan_group_recv_start(g, w, x, n, t, from, tag, NULL);
 }

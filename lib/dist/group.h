@@ -22,7 +22,7 @@
  * n counts elements, without a limit.  `where` (where.h) says in which memory x and out lie, both in
  * the same.  Buffers and `where` belong to the caller, who leaves them alone between _start and
  * wan_group_wait; arrays of counts are copied.  out and x do not overlap unless said.  The plain form
- * of a call is its _start and wan_group_wait.  In device memory, _start waits for the work that makes
+ * of a call is its _start and wan_group_wait in one (as is a _start whose req is NULL).  In device memory, _start waits for the work that makes
  * the buffers.
  *
  * Under NCCL, calls in device memory run on a stream of the group; neither _start nor wan_group_wait

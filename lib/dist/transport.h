@@ -33,10 +33,12 @@ typedef struct wan_call {
 /* All return 0 or -1; no group of one comes here. */
 typedef struct wan_transport {
     const char *name;
-    /* Takes the call; it may be done on return.  On failure it stays the caller's. */
-    int (*start)(wan_call *c);
+    /* Takes the call; it may be done on return.  On failure it stays the caller's.  now: wan_now. */
+    int (*start)(wan_call *c, double now);
     /* Until the call is done; forgets it also on failure. */
-    int (*wait)(wan_call *c);
+    int (*wait)(wan_call *c, double now);
+    /* The caller goes on; NULL: the transport need not know. */
+    void (*left)(const wan_call *c, double now);
     /* What the transport needs for g, which is new; collective over the members of g. */
     int (*join)(wan_group *g);
     void (*leave)(wan_group *g);

@@ -5,6 +5,7 @@
 #include "lib/dist/watch.h"
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,30 +23,36 @@
 
 /* ---- what this rank does */
 
-void wan_watch_note(wan_watch *w, const char *group, const char *kind, int64_t number, size_t bytes,
-                    int waiting)
+#define SET(field, value) atomic_store_explicit(&w->note.field, value, memory_order_relaxed)
+#define GET(field) atomic_load_explicit(&w->note.field, memory_order_relaxed)
+
+void wan_watch_note(wan_watch *w, const char name[16], const char *kind, int64_t number,
+                    size_t bytes, double now, int waiting)
 {
-    pthread_mutex_lock(&w->lock);
-    snprintf(w->note.group, sizeof w->note.group, "%s", group);
-    snprintf(w->note.kind, sizeof w->note.kind, "%s", kind);
-    w->note.number = number;
-    w->note.bytes = bytes;
-    w->note.waiting = waiting;
-    w->note.since = wan_now();
-    pthread_mutex_unlock(&w->lock);
+    uint64_t half[2];
+    memcpy(half, name, sizeof half);
+    SET(name[0], half[0]);
+    SET(name[1], half[1]);
+    SET(kind, kind);
+    SET(number, number);
+    SET(bytes, bytes);
+    SET(since, now);
+    SET(waiting, waiting);
 }
 
-/* under the lock */
-static void describe(const wan_watch *w, char text[WATCH_CALL])
+static void describe(wan_watch *w, char text[WATCH_CALL])
 {
-    const double since = wan_now() - w->note.since;
+    const double since = wan_now() - GET(since);
+    const uint64_t half[2] = { GET(name[0]), GET(name[1]) };
+    char name[sizeof half + 1] = "";
     int n = snprintf(text, WATCH_CALL, "it has made no call yet");
-    if (!w->note.number)
+    if (!GET(kind))
         return;
+    memcpy(name, half, sizeof half);
     n = snprintf(text, WATCH_CALL, "its last call was %s of %zu bytes, number %lld in group %s, ",
-                 w->note.kind, w->note.bytes, (long long)w->note.number, w->note.group);
+                 GET(kind), GET(bytes), (long long)GET(number), name);
     snprintf(text + n, WATCH_CALL - (size_t)n,
-             w->note.waiting ? "where it has waited for %.0f s" : "%.0f s ago", since);
+             GET(waiting) ? "where it has waited for %.0f s" : "%.0f s ago", since);
 }
 
 /* ---- verdicts */
@@ -59,6 +66,7 @@ static void set_lost(wan_watch *w, const char *why, int speaker)
         w->lost = 1;
         w->speaker = speaker;
         w->lost_at = wan_now();
+        w->is_lost = 1;
     }
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
@@ -85,6 +93,8 @@ static void tell_lost(wan_watch *w, const watch_peer *p, const char *what)
 
 int wan_watch_lost(wan_watch *w, char why[WAN_WATCH_TEXT])
 {
+    if (!atomic_load_explicit(&w->is_lost, memory_order_relaxed))
+        return 0;
     pthread_mutex_lock(&w->lock);
     int lost = w->lost;
     if (lost)
@@ -139,9 +149,7 @@ static void tell_about(wan_watch *w, int rank, char text[WAN_WATCH_TEXT])
 {
     char call[WATCH_CALL];
     if (rank == w->rank) {
-        pthread_mutex_lock(&w->lock);
         describe(w, call);
-        pthread_mutex_unlock(&w->lock);
         snprintf(text, WAN_WATCH_TEXT, "on %s (process %d): %s", w->host, w->pid, call);
         return;
     }
@@ -272,9 +280,7 @@ static void beat(wan_watch *w)
     if (!w->linked)
         return;
     wan_watch_frame(w, &f, FRAME_BEAT);
-    pthread_mutex_lock(&w->lock);
     describe(w, f.text);
-    pthread_mutex_unlock(&w->lock);
     for (int i = 0; i < w->n_peers; i++)
         wan_watch_send(&w->peer[i], &f);
 }

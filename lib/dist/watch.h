@@ -45,9 +45,10 @@ int wan_watch_start_check(wan_watch *w) WAN_MUST_CHECK;
 int wan_watch_connect(wan_watch *w, int rank, int size, const char *identity,
                       wan_watch_share_fn *share, void *arg) WAN_MUST_CHECK;
 
-/* This rank's last call, and whether it waits in it. */
-void wan_watch_note(wan_watch *w, const char *group, const char *kind, int64_t number, size_t bytes,
-                    int waiting);
+/* This rank's last call: name [16] of its group, a word that lives for ever, when (wan_now), and whether
+ * the rank waits in it.  By one thread at a time; costs a few stores. */
+void wan_watch_note(wan_watch *w, const char name[16], const char *kind, int64_t number,
+                    size_t bytes, double now, int waiting);
 /* 1 and the sentence in why when a rank is lost, or wan_watch_doom was called. */
 int wan_watch_lost(wan_watch *w, char why[WAN_WATCH_TEXT]);
 /* The caller fails with that sentence now.  Returns the seconds that it should wait before it does, so

@@ -53,14 +53,17 @@ struct wan_watch {
     /* [n_peers]: of rank 0 the others in their order, of the others rank 0 */
     watch_peer *peer;
     int n_peers;
-    /* under lock */
+    /* written by callers, read by the thread without a lock: a mixture of two calls does no harm */
     struct {
-        char group[24], kind[16];
-        int64_t number;
-        size_t bytes;
-        int waiting;
-        double since;
+        _Atomic uint64_t name[2];
+        _Atomic(const char *) kind;
+        _Atomic int64_t number;
+        _Atomic size_t bytes;
+        _Atomic double since;
+        _Atomic int waiting;
     } note;
+    _Atomic int is_lost;
+    /* under lock */
     int lost, speaker; /* lost: a rank is, or this one is doomed; speaker: the rank that says so */
     int noticed, said;
     double lost_at, grace;
