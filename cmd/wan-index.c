@@ -10,11 +10,12 @@
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/rec/shard/index.h"
+#include "lib/rec/shard/index_stat.h"
 
 static struct {
     const char *ratio, *exclude;
     wan_strlist parts;
-    int shuffle, check, reread;
+    int shuffle, check, reread, stat;
 } o = { .ratio = "8,1,1" };
 
 static const wan_opt table[] = {
@@ -30,6 +31,9 @@ static const wan_opt table[] = {
     WAN_OPT_GROUP("Checking"),
     WAN_OPT_FLAG("check", 'c', &o.check,
                  "write nothing; compare index, shards, parts, payload and digests"),
+    WAN_OPT_FLAG("stat", 0, &o.stat,
+                 "write nothing; print sizes, lengths, text rows, and mean and deviation of each "
+                 "channel for each part, as TSV"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };
@@ -89,6 +93,22 @@ static int check(const char *dir)
     return bad ? WAN_EXIT_FAILED : WAN_EXIT_DONE;
 }
 
+static void stat_progress(size_t done, size_t all)
+{
+    wan_progress(0, "sample %zu of %zu", done + 1, all);
+}
+
+static int stat_all(const char *dir)
+{
+    int rc = wan_index_stat(stdout, dir, stat_progress);
+    wan_progress(1, "done");
+    if (rc == 0 && fclose(stdout) != 0)
+        rc = wan_err_errno("<stdout>");
+    if (rc < 0)
+        wan_die();
+    return WAN_EXIT_DONE;
+}
+
 static void report(const wan_index_report *rep)
 {
     wan_info("%" PRIu64 " shard%s, %" PRIu64 " sample%s: %s", rep->shards, plural(rep->shards),
@@ -121,8 +141,12 @@ int main(int argc, char **argv)
         wan_err(argc > argi ? "only one folder at a time" : "no folder given");
         wan_die_usage();
     }
-    if (o.check)
-        return check(argv[argi]);
+    if (o.check && o.stat) {
+        wan_err("--check or --stat, not both");
+        wan_die_usage();
+    }
+    if (o.check || o.stat)
+        return o.check ? check(argv[argi]) : stat_all(argv[argi]);
     wan_index_options opt = { .parts = o.parts.v,
                               .n_parts = o.parts.n,
                               .exclude = o.exclude,

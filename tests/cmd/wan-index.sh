@@ -132,5 +132,17 @@ broken 'idx' "no index" 'rm shard-rank00-000001.tar.idx'
 broken 'No such file' "no shard" 'rm shard-rank00-000001.tar'
 broken 'anchors' "an anchor in split.yaml" 'sed -i "s/  train:/  \&a train:/" .nv-meta/split.yaml'
 broken 'is F32' "mixed element types" 'cd ..; rm -rf m; wan-shard -q -x ds | wan-shard -q --shard_maxcount 1 --latent-dtype f32 -o m; cp m/shard-rank00-000002.tar b/; wan-index -q b'
+# --stat against values worked out by hand: latents of DFM's shard are ((k/2 - 3) / 64 + i) of clip i, as F16
+wan-index --stat ds >stat.tsv
+of() { awk -F'\t' -v p="$1" -v w="$2" -v o="$3" '$1 == p && $2 == w && $3 == o { print $4 " " $5 }' stat.tsv; }
+ok "--stat: samples" sh -c 'cut -f 1,2,5 stat.tsv | grep -c "samples" | grep -qx 3 && grep -q "^train	samples	-	-	4$" stat.tsv'
+ok "sizes" sh -c 'grep -q "^train	latent	16x1x2x4	-	2$" stat.tsv && grep -q "^train	latent	16x2x2x4	-	2$" stat.tsv'
+ok "lengths and rows" sh -c 'grep -q "^train	frames	5	-	2$" stat.tsv && grep -q "^train	text	4	-	1$" stat.tsv && ! grep -q "^train	text	12" stat.tsv'
+# val is clip 4: channel 0 holds k = 0..7: mean (3.5/2 - 3) / 64 + 4 = 3.98047, deviation sqrt(5.25) / 128 = 0.0179009
+near() { awk -v a="${1% *}" -v b="$2" -v n="${1#* }" -v m="$3" 'BEGIN { exit !(a - b < 2e-3 && b - a < 2e-3 && n == m) }'; }
+ok "mean of a channel" near "$(of val mean 0)" 3.98047 8
+ok "its deviation" near "$(of val std 0)" 0.0179 8
+fails 1 'No space' "--stat to a full device" sh -c 'wan-index --stat ds >/dev/full'
+fails 2 'not both' "--stat and --check" wan-index --stat --check ds
 fails 1 'wan-index first' "--check without index" wan-index --check plain
 done_testing
