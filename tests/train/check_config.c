@@ -174,6 +174,7 @@ static void errors(void)
     refused("null inside of a text", "dataset:\n  path: a/${oc.env:WAN_NOT_SET,null}\n", NULL,
             "is null");
     refused("not closed", "dataset:\n  path: a/${oc.env:HOME\n", NULL, "not closed");
+    refused("a patch of another size", NULL, WORDS("model.patch_spatial=1"), "1x2x2");
     refused("LoRA", "peft:\n  dim: 8\n  alpha: 8\n", NULL, "peft.dim");
     refused("another optimizer", NULL, WORDS("optimizer._target_=torch.optim.SGD"), "AdamW");
     refused("images to video", NULL, WORDS("flow.i2v_prob=0.3"), "text to video");
@@ -425,6 +426,11 @@ static void dfm_files(void)
         wan_config_free(&c);
     }
     wan_config *c = fresh();
+    ok(build(c, "model: {patch_spatial: 2, patch_temporal: 1}\n", NULL, "") == 0 &&
+           c->v.model_type == WAN_MODEL_WAN,
+       "a key that both models have makes no DiT");
+    wan_config_free(&c);
+    c = fresh();
     ok(wan_config_yaml(c, "tests/data/yaml/dit_pretrain.yaml") == 0 &&
            wan_config_finish(c, NULL) == 0 && c->v.model_type == WAN_MODEL_DIT &&
            !strcmp(wan_config_text(c, "model.size"), "dit-xl") && c->v.heads == 16 &&

@@ -21,7 +21,5 @@ static const wan_key keys[] = {
     NOTED("model.max_frames", "positions are computed, up to 1024 patches along an axis"),
     NOTED("model.max_img_h", "positions are computed, up to 1024 patches along an axis"),
     NOTED("model.max_img_w", "positions are computed, up to 1024 patches along an axis"),
-    ONLY("model.patch_spatial", "2", "patches are 1x2x2"),
-    ONLY("model.patch_temporal", "1", "patches are 1x2x2"),
 };
 WAN_KEYS(wan_keys_dit, keys, WAN_MODEL_DIT);
