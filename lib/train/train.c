@@ -410,12 +410,12 @@ static void say_capacity(const wan_train *t)
     if (t->plan.longest > t->c->v.capacity)
         wan_info("dataset.seq_length=%lld is less than the longest sample: packs hold %lld tokens",
                  (long long)t->c->v.capacity, (long long)t->plan.longest);
-    if (t->c->v.cfg_dropout > 0)
-        wan_info("a dropped caption (flow.cfg_dropout_prob=%g) is replaced by %s",
-                 t->c->v.cfg_dropout,
-                 t->empty ? "the encoded empty prompt"
-                          : "no text rows, which the model sees as "
-                            "zeros");
+    for (const wan_field *f = t->objective->fields; f->key; f++)
+        if (strstr(f->key, ".cfg_dropout_prob") && wan_config_number(t->c, f->key) > 0)
+            wan_info("a dropped caption (%s=%g) is replaced by %s", f->key,
+                     wan_config_number(t->c, f->key),
+                     t->empty ? "the encoded empty prompt"
+                              : "no text rows, which the model sees as zeros");
     if (t->c->v.warmup_iters >= t->c->v.train_iters && t->c->v.train_iters > 0)
         wan_warn("the warm-up of %lld steps takes the whole run (scheduler.lr_warmup_iters)",
                  (long long)t->c->v.warmup_iters);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tests/data/torch: files of torch.save and pickle.dumps that check_torchzip reads, and a
-shard as DFM's prepare_dataset_wan.py makes it through webdataset (pax headers, float times).
+"""Writes tests/data/torch: files of torch.save and pickle.dumps that check_torchzip reads, and
+shards as DFM makes them through webdataset (pax headers, float times): prepare_dataset_wan.py, and
+prepare_energon_dataset_butterfly.py with its batches of one.
 
     python3 tests/reference/torch_files.py tests/data/torch
 """
@@ -86,3 +87,17 @@ with tarfile.open(os.path.join(out, "dfm", "shard-rank00-000000.tar"), "w|",
         member(tar, "%06d.json" % i, json.dumps(meta).encode())
         member(tar, "%06d.pickle" % i, pickle.dumps(text, protocol=4))
         member(tar, "%06d.pth" % i, f.getvalue())
+
+os.makedirs(os.path.join(out, "butterfly"), exist_ok=True)
+with tarfile.open(os.path.join(out, "butterfly", "rank0-000000.tar"), "w|",
+                  format=tarfile.PAX_FORMAT) as tar:
+    for i in range(4):
+        h, w = (4, 6) if i % 2 else (4, 4)
+        latent = (ramp(1, 16, 1, h, w) / (50 * h * w) - 1 + i / 2).bfloat16()
+        text = torch.zeros(1, 20, 24, dtype=torch.bfloat16)
+        text[0, : i + 2] = (ramp(i + 2, 24) / 30 + i).bfloat16()
+        f = io.BytesIO()
+        torch.save(latent, f)
+        member(tar, "%06d.pth" % i, f.getvalue())
+        member(tar, "%06d.pickle" % i, pickle.dumps(text))
+        member(tar, "%06d.json" % i, json.dumps({"image_height": 1, "image_width": h}).encode())

@@ -65,9 +65,11 @@ static int payload(const uint8_t **data, const wan_shard_part *p, const wan_shar
 
 int wan_measure_latent(wan_sample_info *info, const wan_torch_tensor *t)
 {
-    if (!t || t->rank != 4 || !t->count)
+    int skip =
+        t && t->rank == 5 && t->shape[0] == 1; /* DFM's image example keeps the batch of one */
+    if (!t || t->rank - skip != 4 || !t->count)
         return wan_err("pth: no tensor of four dimensions");
-    memcpy(info->latent, t->shape, sizeof info->latent);
+    memcpy(info->latent, t->shape + skip, sizeof info->latent);
     return info->latent[2] % 2 || info->latent[3] % 2
                ? wan_err("pth: height %" PRId64 " and width %" PRId64 " must be even",
                          info->latent[2], info->latent[3])

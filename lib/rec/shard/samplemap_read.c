@@ -130,9 +130,9 @@ static int unpack_foreign(wan_record *r, const wan_shard_sample *s, json_t *root
         if (!p)
             return wan_err("part %s is missing", part[i]);
         WAN_TRY(read_torch(p, &t));
-        if (t.rank == 3 && t.shape[0] == 1 && i == 1) { /* a batch of one text */
-            memmove(t.shape, t.shape + 1, 2 * sizeof *t.shape);
-            t.rank = 2;
+        if (t.rank == (i ? 3 : 5) && t.shape[0] == 1) { /* a batch of one */
+            t.rank--;
+            memmove(t.shape, t.shape + 1, (size_t)t.rank * sizeof *t.shape);
         }
         if (i == 1 && t.rank == 2 && t.shape[0] > 1)
             t.shape[0] = wan_measure_rows(t.data, t.shape[0], t.bytes / (uint64_t)t.shape[0]);
