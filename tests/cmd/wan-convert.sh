@@ -129,6 +129,15 @@ broken 's/x/x/'; sed -i 's/blocks.0.attn1.norm_q.weight/blocks.0.attn1.scale_wei
 fails 1 'scaled FP8 weights are not supported' "FP8 repack" wan-convert import bad x
 broken 's/x/x/'; sed -i 's/model.*//' bad/$W; truncate -s 1000 bad/$W
 fails 1 "$W: " "truncated weights" wan-convert import bad x
+mkdir variant && cp "$R/net_b/transformer/config.json" variant
+cp -L "$R/net_b/transformer/$W" variant/diffusion_pytorch_model.fp16.safetensors
+ok "the only variant of a folder" wan-convert import variant v
+same "is what it holds" v/iter_0000000/transformer/$W "$R/net_b/transformer/$W"
+cp variant/diffusion_pytorch_model.fp16.safetensors variant/diffusion_pytorch_model.ema.safetensors
+fails 1 'both .* and .*: name the one to read' "two variants" wan-convert import variant v2
+rm variant/*.safetensors
+printf 'version https://%s\noid sha256:0\nsize 9\n' git-lfs >variant/$W
+fails 1 'a git-lfs pointer, not the file itself' "a pointer of git-lfs" wan-convert import variant v3
 fails 1 'nowhere' "no such folder" wan-convert import nowhere x
 fails 1 'iter_0000007: no such checkpoint' "no such iteration" wan-convert export --checkpoint_step 7 ck y
 fails 1 'no training run' "an iteration of no training run" wan-convert export --checkpoint_step 7 "$R/net_b" y

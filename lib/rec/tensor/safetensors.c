@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,9 @@ static int map_file(st_file *f, const char *path)
 static int parse_header(st_file *f)
 {
     uint64_t n = wan_le_get64(f->map), end = n;
+    if (f->size > 15 && !memcmp(f->map, "version https://", 16))
+        return wan_err("%s: a git-lfs pointer, not the file itself (git lfs pull brings it)",
+                       f->path);
     if (n > ST_MAX_HEADER)
         return wan_err("%s: header of %" PRIu64 " bytes, more than the allowed %d", f->path, n,
                        ST_MAX_HEADER);
@@ -278,6 +282,61 @@ static int ends_with(const char *s, const char *end)
     return n >= m && !strcmp(s + n - m, end);
 }
 
+/* Whether a file is a variant's weights: STEM.fp16.safetensors, STEM.safetensors.index.fp16.json. */
+static int is_variant(const char *name)
+{
+    static const char *const stems[] = { "diffusion_pytorch_model.", "model." };
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
+        size_t k = strlen(stems[i]);
+        if (strncmp(name, stems[i], k))
+            continue;
+        if (n > k + 12 && !strcmp(name + n - 12, ".safetensors") && !strstr(name, "-of-"))
+            return 1;
+        if (n > k + 23 && !strncmp(name + k, "safetensors.index.", 18) &&
+            !strcmp(name + n - 5, ".json"))
+            return 1;
+    }
+    return 0;
+}
+
+/* The one variant of a folder without plain weights, malloc'ed; none or several is an error. */
+static char *find_variant(const char *dir)
+{
+    DIR *d = opendir(dir);
+    char *found = NULL;
+    int several = 0;
+    struct dirent *e;
+    if (!d) {
+        wan_err_errno("%s", dir);
+        return NULL;
+    }
+    errno = 0;
+    while ((e = readdir(d)) != NULL) {
+        if (!is_variant(e->d_name))
+            continue;
+        several = found != NULL;
+        if (several)
+            break;
+        found = wan_path_join(dir, e->d_name);
+    }
+    int bad = !e && errno;
+    if (bad)
+        wan_err_errno("%s", dir);
+    else if (several)
+        wan_err("%s: both %s and %s are there: name the one to read", dir, strrchr(found, '/') + 1,
+                e->d_name);
+    else if (!found)
+        wan_err("%s: no safetensors weights in this folder (diffusion_pytorch_model or model)",
+                dir);
+    closedir(d);
+    if (bad || several) {
+        free(found);
+        found = NULL;
+    }
+    return found;
+}
+
 /* The one weights file of a model folder, malloc'ed; none or several is an error. */
 static char *find_in_folder(const char *dir)
 {
@@ -300,10 +359,7 @@ static char *find_in_folder(const char *dir)
         }
         found = path;
     }
-    if (!found)
-        wan_err("%s: no safetensors weights in this folder (diffusion_pytorch_model or model)",
-                dir);
-    return found;
+    return found ? found : find_variant(dir);
 }
 
 static int open_any(wan_st *st, const char *path)
