@@ -91,17 +91,6 @@ void wan_comm_on_lost(wan_comm *c, wan_comm_lost_fn *fn)
         wan_watch_on_lost(c->watch, fn, GRACE);
 }
 
-int wan_comm_sum_start(wan_comm *c, float *x, size_t n, wan_comm_req *req)
-{
-    return wan_group_all_reduce_start(c->world, NULL, x, n, WAN_F32, WAN_SUM, req);
-}
-
-int wan_comm_wait(wan_comm *c, wan_comm_req req)
-{
-    (void)c;
-    return wan_group_wait(&req);
-}
-
 int wan_comm_sum_f64(wan_comm *c, double *x, size_t n)
 {
     return wan_group_all_reduce(c->world, NULL, x, n, WAN_F64, WAN_SUM);

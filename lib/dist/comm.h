@@ -51,9 +51,6 @@ void wan_comm_on_lost(wan_comm *c, wan_comm_lost_fn *fn);
 int wan_comm_local(wan_comm *c, int *rank, int *ranks) WAN_MUST_CHECK;
 
 /* Calls of the world in host memory, as group.h says. */
-typedef wan_group_req wan_comm_req;
-int wan_comm_sum_start(wan_comm *c, float *x, size_t n, wan_comm_req *req) WAN_MUST_CHECK;
-int wan_comm_wait(wan_comm *c, wan_comm_req req) WAN_MUST_CHECK;
 int wan_comm_sum_f64(wan_comm *c, double *x, size_t n) WAN_MUST_CHECK;
 /* all [size][bytes] gets x of every rank, on every rank. */
 int wan_comm_gather(wan_comm *c, const void *x, size_t bytes, void *all) WAN_MUST_CHECK;
