@@ -73,8 +73,8 @@ mutate vae-first-frame-in-time-conv "vae" lib/model/vae/vae_stream.c \
     's/    if \(first\)\n        WAN_TRY\(leave_up\(n, i, 0, 1\)\);/    if (first) {\n        WAN_TRY(n->d->ops->cast(n->d, wan_buf_at(tail, frame), WAN_RBUF(s->x), frame));\n        WAN_TRY(leave_up(n, i, 0, 1));\n    }/'
 mutate vae-band-too-narrow "vae" lib/model/vae/vae_layout.c 's/int64_t rows = n->stages\[i - 1\]\.space\.c\.kh \/ 2;/int64_t rows = -1;/'
 mutate text-padding-masked "net" lib/model/block/textrows.c 's/\(wan_real\)log\(\(double\)zeros\)/(wan_real)-1e30/'
-mutate corrector-of-next-order "sampler" lib/model/sample/sampler.c \
-    's/if \(s->last_order == 1\)/if ((i + 1 < 2 || s->steps - i < 2 ? 1 : 2) == 1)/'
+mutate corrector-of-next-order "sampler" lib/model/sample/sampler_flow.c \
+    's/if \(s->last_order == 1\)/if ((i + 1 < 2 || s->base.steps - i < 2 ? 1 : 2) == 1)/'
 mutate timestep-bf16 "net" lib/model/wan/net_prepare.c \
     's/(memcpy\(a->host, in->t, \(size_t\)in->n \* sizeof \*a->host\);)/$1\n    for (int i = 0; i < in->n; i++)\n        a->host[i] = wan_bf16_to_f32(wan_f32_to_bf16((float)a->host[i]));/'
 
@@ -108,8 +108,8 @@ mutate noise-shared "wan-train" lib/train/loop.c 's/(WAN_RNG_NOISE, step, )\(uin
 mutate losses-in-order-of-packs "debug" lib/train/loop.c 's/t->losses\[t->own_index\[k\]\]/t->losses[k]/'
 
 # ---- data and resuming
-mutate order-ignores-seed "data" lib/train/data/data.c 's/wan_rng_stream\(d->o\.seed, WAN_RNG_SHUFFLE/wan_rng_stream(0, WAN_RNG_SHUFFLE/'
-mutate order-ignores-epoch "data" lib/train/data/data.c 's/(WAN_RNG_SHUFFLE, )\(uint64_t\)epoch/${1}0/'
+mutate order-ignores-seed "data" lib/train/data/mix.c 's/wan_rng_stream\(m->o\.seed, WAN_RNG_SHUFFLE, \(uint64_t\)epoch/wan_rng_stream(0, WAN_RNG_SHUFFLE, (uint64_t)epoch/'
+mutate order-ignores-epoch "data" lib/train/data/mix.c 's/(WAN_RNG_SHUFFLE, )\(uint64_t\)epoch/${1}0/'
 mutate resume-one-sample-late "data" lib/train/data/data.c 's/(d->position = position);/$1 + (position > 0);/'
 mutate validation-drops-captions "train-data" lib/model/flow.c 's/f\.mix_uniform = f\.dropout = 0/f.mix_uniform = 0/'
 mutate moments-not-restored "wan-train" lib/train/checkpoint/checkpoint.c 's/for \(; rc == 0 && v && v->name; v\+\+\)/for (; 0; v++)/'
