@@ -255,92 +255,120 @@ static int64_t need(const wan_arch *arch, const wan_capacity *cap)
 
 static const wan_flow flow = { .shift = 3 };
 
-static void step(const char *name, int layers)
-{
-    static const struct {
-        const char *name;
-        int heads, ffn, layers;
-        int64_t grid[3];
-    } sizes[] = {
-        { "1.3B", 12, 8960, 30, { 21, 30, 52 } },
-        { "14B", 40, 13824, 40, { 24, 30, 52 } },
-        { "tiny", 1, 256, 2, { 2, 3, 4 } },
-    };
-    int k = 0;
-    while (k < 2 && strcmp(name, sizes[k].name))
-        k++;
-    wan_net_config c = { sizes[k].heads,
-                         128,
-                         layers ? layers : sizes[k].layers,
-                         sizes[k].ffn,
-                         16,
-                         16,
-                         4096,
-                         512,
-                         256,
-                         2,
-                         2,
-                         1e-6 };
-    const int64_t *g = sizes[k].grid;
-    int64_t tokens = g[0] * g[1] * g[2], rows = TEXT - 1;
-    wan_capacity cap = { tokens, 1, TEXT, WAN_RECOMPUTE_FULL };
-    size_t has, total;
-    must(dev->backend->memory(dev, &has, &total));
-    wan_arch arch;
-    wan_model_arch(&arch, &wan_net_model, &c);
-    while (!layers && k < 2 && c.layers > 1 && need(&arch, &cap) > (int64_t)has) {
-        c.layers--;
-        wan_model_arch(&arch, &wan_net_model, &c);
-    }
+/* A model, its optimizer and one sample that fills it. */
+typedef struct job {
+    wan_net_config c;
     wan_store *m;
     wan_step *s;
     wan_optim *o;
-    must(wan_model_store(&m, dev, &arch, NULL, WAN_BF16, 1));
-    must(wan_store_init(m, 1));
-    must(wan_step_new(&s, dev, &arch, m, &cap, 1));
-    must(wan_optim_new(&o, m, 0.9, 0.95, 1e-8, 1));
-    /* its zeros would make all gradients zero, and zeros draw less power */
-    int head = wan_params_find(&m->params, "proj_out.weight");
-    int64_t n = 64 * tokens, hn = m->params.v[head].count;
-    float *x0 = calloc((size_t)n, 4), *text = calloc((size_t)(rows * 4096), 4), loss;
-    float *hw = calloc((size_t)hn, 4);
+    wan_step_sample v;
+    float *x0, *text;
+} job;
+
+static const struct {
+    const char *name;
+    int heads, ffn, layers;
+    int64_t grid[3];
+} sizes[] = {
+    { "1.3B", 12, 8960, 30, { 21, 30, 52 } },
+    { "14B", 40, 13824, 40, { 24, 30, 52 } },
+    { "tiny", 1, 256, 2, { 2, 3, 4 } },
+};
+
+static float *normal(int64_t n, uint64_t from)
+{
+    float *x = calloc((size_t)n, sizeof *x);
     wan_rng r = wan_rng_stream(1, WAN_RNG_TEST, 0, 0);
-    wan_rng_normal(&r, x0, 0, (size_t)n);
-    wan_rng_normal(&r, text, 0, (size_t)(rows * 4096));
-    wan_rng_normal(&r, hw, 7, (size_t)hn);
-    for (int64_t i = 0; i < hn; i++)
-        hw[i] *= 0.02f;
-    must(wan_store_set(m, head, hw));
-    wan_step_sample v = { .latent = { 16, g[0], 2 * g[1], 2 * g[2] },
-                          .x0 = x0,
-                          .text = text,
-                          .text_rows = rows,
-                          .draw = wan_flow_objective.at_sigma(&flow, 0.6f),
-                          .coef = 1,
-                          .stream = wan_rng_stream(2, WAN_RNG_NOISE, 0, 0) };
-    double best = 1e30, norm, flops = 3 * wan_net_flops(&c, 1, &tokens);
+    if (!x)
+        exit(1);
+    wan_rng_normal(&r, x, from, (size_t)n);
+    return x;
+}
+
+/* Its zeros would make all gradients zero, and zeros draw less power. */
+static void fill_head(wan_store *m)
+{
+    int head = wan_params_find(&m->params, "proj_out.weight");
+    int64_t n = m->params.v[head].count;
+    float *w = normal(n, 7);
+    for (int64_t i = 0; i < n; i++)
+        w[i] *= 0.02f;
+    must(wan_store_set(m, head, w));
+    free(w);
+}
+
+/* layers 0: as many as fit. */
+static void job_open(job *j, int k, int layers)
+{
+    const int64_t *g = sizes[k].grid, tokens = g[0] * g[1] * g[2], rows = TEXT - 1;
+    wan_capacity cap = { tokens, 1, TEXT, WAN_RECOMPUTE_FULL };
+    wan_arch arch;
+    size_t has, total;
+    j->c = (wan_net_config){ sizes[k].heads,
+                             128,
+                             layers ? layers : sizes[k].layers,
+                             sizes[k].ffn,
+                             16,
+                             16,
+                             4096,
+                             512,
+                             256,
+                             2,
+                             2,
+                             1e-6 };
+    must(dev->backend->memory(dev, &has, &total));
+    wan_model_arch(&arch, &wan_net_model, &j->c);
+    while (!layers && k < 2 && j->c.layers > 1 && need(&arch, &cap) > (int64_t)has) {
+        j->c.layers--;
+        wan_model_arch(&arch, &wan_net_model, &j->c);
+    }
+    must(wan_model_store(&j->m, dev, &arch, NULL, WAN_BF16, 1));
+    must(wan_store_init(j->m, 1));
+    must(wan_step_new(&j->s, dev, &arch, j->m, &cap, 1));
+    must(wan_optim_new(&j->o, j->m, 0.9, 0.95, 1e-8, 1));
+    fill_head(j->m);
+    j->x0 = normal(64 * tokens, 0);
+    j->text = normal(rows * 4096, 0);
+    j->v = (wan_step_sample){ .latent = { 16, g[0], 2 * g[1], 2 * g[2] },
+                              .x0 = j->x0,
+                              .text = j->text,
+                              .text_rows = rows,
+                              .draw = wan_flow_objective.at_sigma(&flow, 0.6f),
+                              .coef = 1,
+                              .stream = wan_rng_stream(2, WAN_RNG_NOISE, 0, 0) };
+}
+
+static void step(const char *name, int layers)
+{
+    job j = { .m = NULL };
+    int k = 0;
+    while (k < 2 && strcmp(name, sizes[k].name))
+        k++;
+    job_open(&j, k, layers);
+    int64_t tokens = sizes[k].grid[0] * sizes[k].grid[1] * sizes[k].grid[2];
+    double best = 1e30, norm, flops = 3 * wan_net_flops(&j.c, 1, &tokens);
+    float loss = 0;
     for (int i = 0; i < 4; i++) {
         double t = wan_now();
-        must(wan_store_zero_grad(m));
-        must(wan_step_run(s, &v, 1, 0, 1, NULL));
-        must(wan_optim_norm(o, &norm));
-        must(wan_optim_step(o, 1e-5, 0.01, 1));
-        must(wan_step_losses(s, &loss, 1));
+        must(wan_store_zero_grad(j.m));
+        must(wan_step_run(j.s, &j.v, 1, 0, 1, NULL));
+        must(wan_optim_norm(j.o, &norm));
+        must(wan_optim_step(j.o, 1e-5, 0.01, 1));
+        must(wan_step_losses(j.s, &loss, 1));
         t = wan_now() - t;
         best = i && t < best ? t : best;
     }
     printf("| %s, %d layers, %lld tokens, %s backward | wan-tools | %.3f | %.0f | %.1f GB | "
            "loss %.4f |\n",
-           name, c.layers, (long long)tokens,
+           name, j.c.layers, (long long)tokens,
            dev->flags & WAN_DEV_NONDETERMINISTIC ? "any-order" : "deterministic", best,
            flops / best / 1e12, (double)dev->peak / 1e9, loss);
-    printf("layers %d\n", c.layers);
-    free(x0);
-    free(text);
-    free(hw);
-    wan_optim_free(&o);
-    wan_step_free(&s);
-    wan_store_free(&m);
+    printf("layers %d\n", j.c.layers);
+    free(j.x0);
+    free(j.text);
+    wan_optim_free(&j.o);
+    wan_step_free(&j.s);
+    wan_store_free(&j.m);
 }
 
 int main(int argc, char **argv)

@@ -159,6 +159,10 @@ static void errors(void)
     refused("not a number at all", NULL, WORDS("optimizer.lr=nan"), "nan");
     refused("beta 1", NULL, WORDS("optimizer.betas=[0.9, 1]"), "[0, 1)");
     refused("no epsilon", NULL, WORDS("optimizer.adam_eps=0"), "adam_eps");
+}
+
+static void yaml_errors(void)
+{
     refused("alias", "train: *a\n", NULL, "no anchor");
     refused("tag", "train: !dict\n  train_iters: 2\n", NULL, "tag");
     refused("two documents", "train:\n  train_iters: 2\n---\ntrain:\n  train_iters: 3\n", NULL,
@@ -174,6 +178,10 @@ static void errors(void)
     refused("null inside of a text", "dataset:\n  path: a/${oc.env:WAN_NOT_SET,null}\n", NULL,
             "is null");
     refused("not closed", "dataset:\n  path: a/${oc.env:HOME\n", NULL, "not closed");
+}
+
+static void other_models(void)
+{
     refused("a patch of another size", NULL, WORDS("model.patch_spatial=1"), "1x2x2");
     refused("LoRA", "peft:\n  dim: 8\n  alpha: 8\n", NULL, "peft.dim");
     refused("another optimizer", NULL, WORDS("optimizer._target_=torch.optim.SGD"), "AdamW");
@@ -197,6 +205,10 @@ static void errors(void)
             "edm.p_mean is no key of a model of type wan");
     refused("DiT's key in a WAN", NULL, WORDS("model.type=wan", "model.vae_cache_folder=x"),
             "no key of a model of type wan");
+}
+
+static void value_errors(void)
+{
     refused("a list for a word", "model:\n  mode: [pretrain]\n", NULL, "line 2: key model.mode");
     refused("a list for a text", "dataset:\n  split: [a, b]\n", NULL, "a list stands where a text");
     refused("a map for a value", "train:\n  train_iters: {}\n", NULL, "an empty map");
@@ -495,6 +507,9 @@ int main(void)
     aliases();
     unset();
     errors();
+    yaml_errors();
+    other_models();
+    value_errors();
     booleans();
     numbers();
     references();
