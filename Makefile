@@ -251,10 +251,10 @@ $(BUILD)/examples/%: $(OBJ)/examples/tiny/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
 examples: $(EXAMPLES)
-demo: deps ## clips to trained model to sampled mp4, all on this machine (CLIPS=dir: your own)
+demo: deps ## clips to trained model to sampled mp4, all on this machine (CLIPS=dir: your own; MODEL=dit)
 	@$(MAKE) --no-print-directory tools examples -j2
 	@PATH=$(abspath $(BUILD)/bin):$(abspath $(BUILD)/examples):$$PATH CLIPS='$(CLIPS)' \
-		SHORT='$(DEMO_SHORT)' examples/tiny/demo.sh $(BUILD)/demo
+		SHORT='$(DEMO_SHORT)' MODEL='$(MODEL)' examples/tiny/demo.sh $(BUILD)/demo
 
 man: tools ## splice the tools' option tables into the man pages
 	@for t in $(TOOLS); do [ ! -f man/$$t.1 ] || { \

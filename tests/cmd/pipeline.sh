@@ -33,6 +33,16 @@ ok "... of 9 frames of 64x64" frames_of
 same_video() { cp cat.mp4 first.mp4 && sample && cmp cat.mp4 first.mp4; }
 ok "the same seed gives the same video" same_video
 
+# the other model, from the same shards
+dit() { local stage=$1; shift; wan-train -q --config-file "$yaml/dit$stage.yaml" dataset.path=ds$stage checkpoint.save=dk$stage \
+    train.train_iters=22 --metrics "dit$stage.jsonl" "$@"; }
+ok "a DiT, stage 1" dit 1
+ok "stage 2 from stage 1" dit 2 checkpoint.pretrained_checkpoint=dk1
+ok "it learns" jq -se '.[0].loss > 0.7 and (.[-5:] | map(.loss) | add / 5) < 0.85 * .[0].loss' dit1.jsonl
+dit_video() { wan-sample --model "$model" --checkpoint_dir dk2 --prompts "a lovely cat" --sizes 64*64 --frame_nums 9 \
+    --sample_steps 4 --base_seed 1 --save_file dit.mp4; }
+ok "a video of it" dit_video
+
 files() { "${decode[@]}" clips >frames.wan && wan-encode --model "$model" <frames.wan >latents.wan &&
     wan-shard --shard_maxcount 1 -o ds3 <latents.wan && wan-index --split-ratio 8,1,1 ds3; }
 ok "the same through files" files

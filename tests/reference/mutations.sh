@@ -127,6 +127,14 @@ else
     bad=$((bad + 1))
     echo "not ok $n - without a mutation: $(grep -hm1 -E 'error|^ *not ok' build.log run.log)"
 fi
+mutate heun-weight "sampler dit_sample" lib/model/sample/sampler_edm.c 's/e->slope, h \/ 2,/e->slope, h,/'
+mutate heun-at-the-old-point "sampler dit_sample" lib/model/sample/sampler_edm.c 's/call \? e->ahead : x;/x;/; s/h \/ 2, e->ahead, next, F/h \/ 2, x, next, F/'
+mutate c-noise-without-quarter "edm dit" lib/model/edm.c 's/log\(sigma\) \/ 4/log(sigma)/'
+mutate positions-not-added "dit" lib/model/dit/dit_forward.c 's/return d->ops->gather_add\(.*?\);/return 0;/s'
+mutate norm-of-the-layer-for-heads "dit" lib/model/dit/dit_forward.c \
+    's/wan_rms_of\(rows \* heads, c->head_dim, c->eps\)/wan_rms_of(rows, heads * c->head_dim, c->eps)/'
+mutate edm-target-of-epsilon "edm dit" lib/model/edm.c 's/-c\.in \* WAN_EDM_DATA/c.in * WAN_EDM_DATA/'
+mutate text-of-a-dropped-caption "dit" lib/model/dit/dit.c 's/\.text_dropped = 1,//'
 echo "1..$n"
 echo "$((n - bad)) of $n were noticed, in $((SECONDS - begin)) s"
 [ $bad -eq 0 ]
