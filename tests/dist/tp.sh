@@ -14,4 +14,7 @@ like_one tp2-dp2 4 model.tensor_model_parallel_size=2 checkpoint.save=
 like_one tp2-full 2 model.tensor_model_parallel_size=2 model.recompute_granularity=full checkpoint.save=
 like_one tp2-selective 2 model.tensor_model_parallel_size=2 model.recompute_granularity=selective checkpoint.save=
 fails 1 'a rank would have none' "more ranks than heads" run 4 model.tensor_model_parallel_size=4 checkpoint.save=
+fails 1 'a model of type dit on several tensor parallel ranks: not supported yet' "a DiT, whose gradients are not summed" \
+    mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 wan-train -q --mock --plan model.type=dit \
+    model.size=dit-s model.tensor_model_parallel_size=2
 done_testing

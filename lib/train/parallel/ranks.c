@@ -13,13 +13,27 @@ int wan_ranks_open(wan_ranks *r, const int size[WAN_AXES], wan_comm *c)
     return wan_mesh_open(&r->mesh, c, size);
 }
 
+/* Gradients that tensor parallel ranks hold parts of are not summed yet. */
+static int refuse_partial(const wan_arch *arch)
+{
+    wan_params p;
+    int rc = 0;
+    WAN_TRY(arch->model->params(&p, arch->c));
+    for (int i = 0; i < p.n && rc == 0; i++)
+        if (p.v[i].partial)
+            rc = wan_err("a model of type %s on several tensor parallel ranks: not supported yet",
+                         arch->model->type);
+    wan_params_free(&p);
+    return rc;
+}
+
 int wan_ranks_slice(wan_ranks *r, const wan_arch *arch)
 {
     const wan_mesh *m = &r->mesh;
     wan_sizes z;
     wan_model_sizes(&z, arch);
     r->slice = (wan_slice){ m->at[WAN_TP], m->size[WAN_TP], 0, z.parts };
-    return 0;
+    return m->size[WAN_TP] > 1 ? refuse_partial(arch) : 0;
 }
 
 /* Width of the rows that attention exchanges. */
