@@ -2,7 +2,7 @@
  *
  * cp.c - see cp.h.
  */
-#include "lib/train/parallel/cp.h"
+#include "lib/model/wing/cp.h"
 
 #include <stdlib.h>
 
