@@ -29,6 +29,11 @@ $(PRELOAD): %.so: %.o
 	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL)) -ldl
 tests: $(PRELOAD)
 
+check-slurm: tools examples ## the batch files of examples/jobs under a real Slurm (slurm-wlm, munge) of this machine
+	@PLAN=none BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) \
+		tests/run tests/slurm/slurm.sh
+.PHONY: check-slurm
+
 check-faults: tools tests ## FAULTS=100 random faults of 2 to 8 ranks: killed, stopped, slowed, other build
 	@FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),1) PLAN=none BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) MPI=$(MPI) \
 		LIMIT=3600 tests/run tests/dist/lost.sh

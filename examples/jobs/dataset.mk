@@ -3,6 +3,7 @@
 # where clips changed.  What could not be used is in OUT/NAME/report.json, one line per clip.
 #
 #     make -f dataset.mk -j4 CLIPS=clips MODEL=Wan2.1-T2V-1.3B-Diffusers OUT=shards
+#     make -f dataset.mk part N=3 ...        only the third folder (prepare.sbatch)
 CLIPS ?= clips
 MODEL ?= model
 OUT ?= shards
@@ -18,6 +19,9 @@ $(if $(parts),,$(error $(CLIPS) holds no folders of clips))
 
 $(OUT)/.nv-meta/.info.json: $(parts:%=$(OUT)/%/report.json)
 	wan-index --split-ratio $(SPLIT) $(OUT)
+
+part: $(if $(N),$(or $(word $(N),$(parts:%=$(OUT)/%/report.json)),$(error $(CLIPS) has no folder number $(N))))
+.PHONY: part
 
 # the report gets its name last, so that it stands for whole shards
 $(OUT)/%/report.json: $$(wildcard $(CLIPS)/%/*)

@@ -16,6 +16,11 @@ touch clips/b/*.json
 ok "only what changed is made again" build
 ok "that is b" [ ds/b/report.json -nt ds/a/report.json ]
 ok "and then nothing" build -q
+rm ds/a/report.json ds/b/report.json
+ok "one folder alone, by its number" build part N=2
+ok "is b" [ -f ds/b/report.json -a ! -e ds/a/report.json ]
+fails 2 'clips has no folder number 3' "a number without a folder" build part N=3
+ok "the other one too" build
 echo broken >"clips/a/$(basename "$1")"
 ok "a bad clip stops the build" sh -c '! "$@"' sh env make -s -f "$TOP/examples/jobs/dataset.mk" MODEL="$TOP/examples/tiny" \
     OUT=ds DECODE="--height 64 --width 64"
