@@ -477,11 +477,11 @@ static int refuse_entries(const char *to)
     return 0;
 }
 
-static int fill_export(source *s, const char *from, const char *tmp)
+static int fill_export(source *s, const char *parts, const char *tmp)
 {
     s->sub = official_layout() ? "" : "transformer";
     WAN_TRY(fill_transformer(s, tmp));
-    return o.copy ? bring(o.hf_model ? o.hf_model : from, tmp) : 0;
+    return parts ? bring(parts, tmp) : 0;
 }
 
 /* tmp is complete: it becomes `to`, or where that is there its entries go into it. */
@@ -499,25 +499,35 @@ static int settle(const char *tmp, const char *to)
     return 0;
 }
 
+/* The folder of the other parts, where they are wanted; all of them are there. */
+static int find_parts(char **parts, const char *from)
+{
+    if (!o.copy)
+        return 0;
+    WAN_TRY(wan_model_folder(parts, o.hf_model ? o.hf_model : from));
+    WAN_TRY(wan_model_pipeline(*parts));
+    return bring(*parts, NULL);
+}
+
 /* FROM (a training run, one iteration, or a model folder) -> TO/transformer, or in the official
  * layout TO itself */
 static int export(const char *from, const char *to)
 {
     source s = { 0 };
-    char *dir = NULL, *tmp = temporary(to);
+    char *dir = NULL, *parts = NULL, *tmp = temporary(to);
     int rc = tmp ? wan_model_transformer(&dir, from, o.step) : -1;
     if (rc == 0)
         rc = source_open(&s, dir);
     s.naming = official_layout() ? WAN_NAMING_OFFICIAL : WAN_NAMING_HF;
-    if (rc == 0 && o.copy)
-        rc = bring(o.hf_model ? o.hf_model : from, NULL);
+    if (rc == 0)
+        rc = find_parts(&parts, from);
     if (rc == 0)
         rc = refuse_entries(to);
     if (rc == 0) {
         wan_remove_tree(tmp);
         rc = wan_mkdirs(tmp);
         if (rc == 0)
-            rc = fill_export(&s, from, tmp);
+            rc = fill_export(&s, parts, tmp);
         if (rc == 0)
             rc = settle(tmp, to);
         wan_remove_tree(tmp);
@@ -527,6 +537,7 @@ static int export(const char *from, const char *to)
                  official_layout() ? "" : "/transformer", s.params.n, s.params.count);
     source_close(&s);
     free(dir);
+    free(parts);
     free(tmp);
     return rc;
 }

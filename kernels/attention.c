@@ -52,8 +52,8 @@ static void head_store(wan_buf b, int64_t ld, int64_t s0, int64_t n, int64_t h, 
 /* p = exp(s - max), returns log sum exp(s); *sum = sum p */
 static wan_real softmax_row(wan_real *s, int64_t n, wan_real *sum)
 {
-    wan_real top = s[0], z = 0;
-    for (int64_t j = 1; j < n; j++)
+    wan_real top = -INFINITY, z = 0;
+    for (int64_t j = 0; j < n; j++)
         top = s[j] > top ? s[j] : top;
     for (int64_t j = 0; j < n; j++)
         z += s[j] = wan_r_exp(s[j] - top);

@@ -144,7 +144,7 @@ template <int DPL> static __global__ void attn_forward(attn_args a)
     for (int m = 0; m < MINE; m++) {
         int64_t i = first + warp * MINE + m;
         for (int c = 0; c < DPL; c++)
-            acc[m][c] /= sum[m];
+            acc[m][c] /= nk ? sum[m] : 1;
         if (i < nq && lane == 0 && a.lse)
             a.lse[h * a.Sq + q0 + i] = top[m] + logf(sum[m]);
     }

@@ -13,6 +13,8 @@
  * q, k, v, o and the gradients share one type, WAN_REAL or WAN_BF16.  Gradients are overwritten;
  * they have the strides of their operands.
  *
+ * A sample may have no queries, or no keys: its queries then get o = 0, lse = -INFINITY and dq = 0.
+ *
  * Keys in parts (a ring of ranks): run attention_forward over each part, then attention_merge:
  *   lse = log(exp(lse) + exp(lse2)),  o = o exp(lse_before - lse) + o2 exp(lse2 - lse)
  * o and o2 [Sq, H, hd] with row stride ldo, each of any type; keep o in WAN_REAL until the last part

@@ -121,6 +121,10 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys)
     const wan_attn *a = b->a;
     int64_t hd = a->hd, kp = wan_tile_up(keys, WAN_TILE_K), e = b->t.size;
     int64_t k = (t->k0 + key) * a->ldk + t->h * hd, v = (t->k0 + key) * a->ldv + t->h * hd;
+    if (t->np == 0) { /* keys that no query sees */
+        memset(t->dK, 0, (size_t)(keys * b->hn) * sizeof *t->dK);
+        memset(t->dV, 0, (size_t)(keys * b->hn) * sizeof *t->dV);
+    }
     wan_tile_mul_fn *mul = b->t.mul;
     wan_buf D = wan_buf_of(t->D, b->t.t);
     wan_tile_rows(&b->t, t->K, b->hk, b->k, k, a->ldk, keys, hd, kp);
@@ -166,6 +170,8 @@ static void head(const bwd *b, int64_t n, char *work)
     t.lk = a->pk->cu_host[i + 1] - t.k0;
     t.np = wan_tile_up(t.lq, WAN_TILE_K);
     load_queries(b, &t);
+    if (t.lk == 0) /* queries that see no key */
+        memset(t.dQ, 0, (size_t)(t.np * b->hn) * sizeof *t.dQ);
     for (int64_t key = 0; key < t.lk; key += BK)
         key_block(b, &t, key, t.lk - key < BK ? t.lk - key : BK);
     store_queries(b, &t);

@@ -455,6 +455,16 @@ static int run(wan_dev *d, call *c)
     return 0;
 }
 
+/* Whether some sample has no queries or no keys. */
+static int hollow(const wan_attn *a)
+{
+    for (int i = 0; i < a->pq->n; i++)
+        if (a->pq->cu_host[i] == a->pq->cu_host[i + 1] ||
+            a->pk->cu_host[i] == a->pk->cu_host[i + 1])
+            return 1;
+    return 0;
+}
+
 /* cuDNN wants bf16, 16-byte rows, and more than one token. */
 static int fits(const wan_attn *a, const wan_buf *b, int n)
 {
@@ -462,7 +472,7 @@ static int fits(const wan_attn *a, const wan_buf *b, int n)
         if (b[i].t != WAN_BF16 || (uintptr_t)b[i].p % 16)
             return 0;
     return a->ldq % 8 == 0 && a->ldk % 8 == 0 && a->ldv % 8 == 0 && a->ldo % 8 == 0 &&
-           (a->pq->max_len > 1 || a->pk->max_len > 1);
+           (a->pq->max_len > 1 || a->pk->max_len > 1) && !hollow(a);
 }
 
 int cuda_sdpa_forward(wan_dev *d, const wan_attn *a, wan_buf o, float *lse, wan_buf q, wan_buf k,

@@ -122,6 +122,18 @@ static void softmax_block(const fwd *f, const block *b, const float *bias, int64
     }
 }
 
+/* Queries that see no key. */
+static void nothing_store(const fwd *f, int64_t q0, int64_t nq, int64_t h, float *zero)
+{
+    const wan_attn *a = f->a;
+    memset(zero, 0, (size_t)a->hd * sizeof *zero);
+    for (int64_t i = q0; i < q0 + nq; i++) {
+        wan_row_store(f->o, i * a->ldo + h * a->hd, a->hd, zero);
+        if (f->lse)
+            f->lse[h * a->pq->S + i] = -INFINITY;
+    }
+}
+
 static void block_store(const fwd *f, const block *b, int64_t q0, int64_t nq, int64_t h)
 {
     const wan_attn *a = f->a;
@@ -145,6 +157,10 @@ static void query_block(const fwd *f, int i, int64_t from, int64_t h, char *work
     const char *kp = f->kp + at * f->hk * f->t.size, *vp = f->vp + at * f->hn * f->t.size;
     block b = block_at(f, work);
     nq = nq < BQ ? nq : BQ;
+    if (nk == 0) {
+        nothing_store(f, q0, nq, h, b.O);
+        return;
+    }
     int64_t mq = wan_tile_up(nq, WAN_TILE_N);
     wan_tile_rows(&f->t, b.Q, f->hk, f->q, q0 * a->ldq + h * a->hd, a->ldq, nq, a->hd, mq);
     memset(b.P + nq * BK * f->t.size, 0, (size_t)((mq - nq) * BK * f->t.size));

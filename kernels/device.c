@@ -122,6 +122,7 @@ int wan_dev_sync(wan_dev *d)
 
 void *wan_dev_scratch(wan_dev *d, size_t bytes)
 {
+    bytes = bytes ? bytes : 1; /* of an op on no rows */
     if (bytes <= d->scratch_bytes)
         return d->scratch;
     if (d->backend->sync(d) < 0) /* the op before may still use the old one */
@@ -142,7 +143,7 @@ static int pack_lengths(const int64_t *len, int n, int64_t *S)
     if (n < 1)
         return wan_err("pack: %d samples", n);
     for (int i = 0; i < n; i++) {
-        if (len[i] < 1)
+        if (len[i] < 0)
             return wan_err("pack: sample %d has %lld tokens", i, (long long)len[i]);
         if (len[i] > INT32_MAX - *S)
             return wan_err("pack: more than %d tokens up to sample %d", INT32_MAX, i);

@@ -78,7 +78,7 @@ int wan_dev_sync(wan_dev *d) WAN_MUST_CHECK;
 /* Workspace for one op call: valid until the next op.  Grows on first use only. */
 void *wan_dev_scratch(wan_dev *d, size_t bytes);
 
-/* A pack on the device from host lengths; freed by wan_pack_free.  n >= 1, every length >= 1. */
+/* A pack on the device from host lengths; freed by wan_pack_free.  n >= 1; lengths may be 0. */
 int wan_pack_new(wan_dev *d, wan_pack *p, const int64_t *len, int n) WAN_MUST_CHECK;
 void wan_pack_free(wan_dev *d, wan_pack *p);
 

@@ -45,7 +45,8 @@ int wan_mse_loss_c(wan_dev *d, wan_real *loss, wan_buf dpred, const wan_real *pr
         double sum = 0;
         for (int32_t s = pack->cu[i]; s < pack->cu[i + 1]; s++)
             sum += sums[s];
-        loss[i] = (wan_real)(sum / ((double)(pack->cu[i + 1] - pack->cu[i]) * (double)F));
+        int32_t n = pack->cu[i + 1] - pack->cu[i];
+        loss[i] = n ? (wan_real)(sum / ((double)n * (double)F)) : 0;
     }
     return 0;
 }

@@ -38,7 +38,7 @@ static __global__ void loss_mean(float *loss, const double *sums, const int32_t 
         sum += sums[s];
     block_sum<1>(&sum, (double *)cuda_shared);
     if (threadIdx.x == 0)
-        loss[blockIdx.x] = (float)(sum / ((double)(b - a) * (double)F));
+        loss[blockIdx.x] = a < b ? (float)(sum / ((double)(b - a) * (double)F)) : 0;
 }
 
 /* ---- launchers */

@@ -2,7 +2,7 @@
  *
  * mse.h - the loss of a regression on rows, and its gradient.
  *
- *   loss[i] = mean over the tokens and features of sample i of (pred - target)^2
+ *   loss[i] = mean over the tokens and features of sample i of (pred - target)^2; 0 where it has none
  *   dpred   = 2 coef[i] (pred - target)     (coef holds weight, mean and scaling: set by caller)
  *
  * pred, target [S, F] WAN_REAL, features in the same order; coef, loss [n]; dpred [S, F] of any

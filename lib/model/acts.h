@@ -31,7 +31,7 @@ typedef struct wan_micro {
     int n;
     const int64_t (*grid)[3]; /* host [n]: patch grid (frames, rows, columns) of the whole sample */
     const int64_t *first;     /* host [n]: the first token held of each; NULL: 0 */
-    const int64_t *tokens;    /* host [n]: how many are held; NULL: all of the grid */
+    const int64_t *tokens;    /* host [n]: how many are held; NULL: all of the grid; may be 0 */
     wan_buf rows;             /* device [S, in_width] */
     const wan_real *t;        /* host [n]: the number that conditions each sample (a timestep) */
     wan_buf text;             /* device [sum text_len, text_dim]: true rows of all samples */

@@ -22,7 +22,7 @@
 #include "lib/base/rng.h"
 #include "lib/model/model.h"
 #include "lib/model/objective.h"
-#include "lib/train/parallel/cp.h"
+#include "lib/model/wing/cp.h"
 
 typedef struct wan_step_sample {
     int64_t latent[4];  /* C, T', h, w: whole patches */

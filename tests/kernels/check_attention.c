@@ -13,6 +13,28 @@ typedef struct shape {
     double sd; /* of q and k: large makes the softmax sharp */
 } shape;
 
+/* Queries that see no key have an lse of -infinity on both sides, which no error can be taken of. */
+static void same_nothing(const vec *lse, const shape *s)
+{
+    int64_t at = 0, wrong = 0, S = 0;
+    int intact = 1;
+    float *x[2] = { vec_read(lse, 0, &intact), vec_read(lse, 1, &intact) };
+    for (int i = 0; i < s->n; i++)
+        S += s->lq[i];
+    for (int i = 0; i < s->n; at += s->lq[i++])
+        for (int64_t j = at; s->lk[i] == 0 && j < at + s->lq[i]; j++)
+            for (int64_t h = 0; h < s->H; h++)
+                for (int b = 0; b < 2; b++) {
+                    wrong += x[b][h * S + j] != -INFINITY;
+                    x[b][h * S + j] = 0;
+                }
+    ok(wrong == 0 && intact, "  lse of queries without keys is -infinity");
+    for (int b = 0; b < 2; b++) {
+        cmp_must(wan_dev_write(cmp_dev[b], vec_p(lse, b), x[b], lse->n * sizeof *x[b]));
+        free(x[b]);
+    }
+}
+
 static void run(const shape *s, wan_dtype t)
 {
     const wan_pack *pq[2] = { cmp_pack(s->lq, s->n, 0), cmp_pack(s->lq, s->n, 1) };
@@ -35,6 +57,7 @@ static void run(const shape *s, wan_dtype t)
     vec_ok(o_, bound, "n=%d q=%lld k=%lld H=%d hd=%lld pad %d bias %d sd %g %s", s->n,
            (long long)pq[0]->max_len, (long long)pk[0]->max_len, s->H, (long long)s->hd, s->pad,
            s->biased, s->sd, CMP_NAME(t));
+    same_nothing(lse, s);
     vec_ok(lse, bound_f32, "  lse");
     CMP_BOTH(attention_backward(d, &a[i], dq->b[i], dk->b[i], dv->b[i], g->b[i], o_->b[i],
                                 vec_p(lse, i), q->b[i], k->b[i], v->b[i]));
@@ -73,6 +96,8 @@ int main(void)
         { 1, 2, 128, { 300 }, { 300 }, 0, 0, 2 },
         { 1, 1, 20, { 700 }, { 700 }, 0, 0, 1 },
         { 1, 2, 64, { 33 }, { 129 }, 3, 1, 4 },
+        { 4, 2, 64, { 3, 0, 70, 2 }, { 0, 5, 65, 1 }, 0, 0, 1 }, /* no keys, no queries */
+        { 2, 3, 12, { 0, 4 }, { 0, 0 }, 5, 1, 1 },
     };
     if (!cmp_open("attention"))
         return tap_done();

@@ -11,7 +11,8 @@ rank() {
     lib/base) echo 0 ;;
     lib/rec/record) echo 11 ;; lib/rec/tensor) echo 12 ;; lib/rec/shard) echo 13 ;; kernels) echo 10 ;;
     lib/media | lib/dist) echo 20 ;;
-    lib/model) echo 30 ;; lib/model/block | lib/model/vae | lib/model/text) echo 31 ;; lib/model/wan | lib/model/dit) echo 32 ;;
+    lib/model) echo 30 ;; lib/model/block | lib/model/vae | lib/model/text) echo 31 ;;
+    lib/model/wan | lib/model/dit | lib/model/wing) echo 32 ;;
     lib/model/files) echo 33 ;; lib/model/sample) echo 34 ;;
     lib/train/config) echo 41 ;; lib/train/data | lib/train/parallel) echo 42 ;;
     lib/train/checkpoint) echo 43 ;; lib/train) echo 44 ;;

@@ -24,6 +24,12 @@ wan_buf wan_context_value(const wan_context *c, int l)
     return rows(c, 2 * l + 1);
 }
 
+wan_context_kv wan_context_at(const wan_context *c, int l)
+{
+    return (wan_context_kv){ &c->pack.pack, c->kbias, wan_context_key(c, l),
+                             wan_context_value(c, l) };
+}
+
 static int build(wan_context *c, int layers, int64_t *kept, const int64_t *text_len, int n,
                  int64_t all)
 {

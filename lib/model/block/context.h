@@ -22,6 +22,13 @@ struct wan_context {
 int wan_context_new(wan_context **out, const wan_store *s, int layers, int64_t width,
                     const int64_t *text_len, int n, int64_t all) WAN_MUST_CHECK;
 void wan_context_free(wan_context **c); /* NULL-safe */
+/* Keys and values of the text for one block, and how they are packed. */
+typedef struct wan_context_kv {
+    const wan_pack *pack;
+    const wan_real *kbias;
+    wan_buf k, v;
+} wan_context_kv;
+wan_context_kv wan_context_at(const wan_context *c, int l);
 /* Keys and values of block l, [R, width]. */
 wan_buf wan_context_key(const wan_context *c, int l);
 wan_buf wan_context_value(const wan_context *c, int l);

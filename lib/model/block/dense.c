@@ -29,7 +29,7 @@ void wan_dense_bind_vector(wan_dense_vector *v, const wan_store *s, int i)
 int wan_dense_act(wan_dev *d, const wan_dense *w, wan_buf y, wan_buf pre, wan_buf x, int64_t M,
                   enum wan_act act)
 {
-    return d->ops->linear_forward(d, y, pre, x, w->w, w->b, M, w->N, w->K, act);
+    return M ? d->ops->linear_forward(d, y, pre, x, w->w, w->b, M, w->N, w->K, act) : 0;
 }
 
 int wan_dense_forward(wan_dev *d, const wan_dense *w, wan_buf y, wan_buf x, int64_t M)
@@ -39,12 +39,12 @@ int wan_dense_forward(wan_dev *d, const wan_dense *w, wan_buf y, wan_buf x, int6
 
 int wan_dense_wgrad(wan_dev *d, const wan_dense *w, wan_buf dy, wan_buf x, int64_t M)
 {
-    return d->ops->linear_wgrad(d, w->dw, w->db, dy, x, M, w->N, w->K, 1);
+    return M ? d->ops->linear_wgrad(d, w->dw, w->db, dy, x, M, w->N, w->K, 1) : 0;
 }
 
 int wan_dense_dgrad(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, int64_t M, int add)
 {
-    return d->ops->linear_dgrad(d, dx, dy, w->w, M, w->N, w->K, add);
+    return M ? d->ops->linear_dgrad(d, dx, dy, w->w, M, w->N, w->K, add) : 0;
 }
 
 int wan_dense_backward(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, wan_buf x, int64_t M,

@@ -46,13 +46,13 @@ int wan_shared_rms_back(const wan_acts *a, const wan_shared_norm *v, int n, wan_
     for (int i = 0; i < n; i++)
         WAN_TRY(a->wing.sum ? d->ops->rms_dot(d, v[i].rms, row(v, i, sums), v[i].w.g, v[i].y,
                                               v[i].x, v[i].rstd, v[i].w.p)
-                            : d->ops->rmsnorm_backward(d, v[i].rms, v[i].y, v[i].w.g, v[i].y,
+                            : d->ops->rmsnorm_backward(d, v[i].rms, v[i].dx, v[i].w.g, v[i].y,
                                                        v[i].x, v[i].rstd, v[i].w.p));
     if (!a->wing.sum)
         return 0;
     WAN_TRY(wan_shared_sum(a, sums, n * v->rms->S));
     for (int i = 0; i < n; i++)
-        WAN_TRY(d->ops->rms_dx(d, v[i].rms, v[i].y, row(v, i, sums), v[i].y, v[i].x, v[i].rstd,
+        WAN_TRY(d->ops->rms_dx(d, v[i].rms, v[i].dx, row(v, i, sums), v[i].y, v[i].x, v[i].rstd,
                                v[i].w.p));
     return 0;
 }

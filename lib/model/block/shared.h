@@ -18,14 +18,15 @@ int wan_shared_dense(const wan_acts *a, const wan_dense *w, wan_buf y, wan_buf x
 /* One of the norms that are made together, so that their sums over ranks are one call. */
 typedef struct wan_shared_norm {
     const wan_rms *rms; /* rmsnorm.h; width is that of all ranks together */
-    wan_buf y, x;       /* forward: out, in; backward: gradient (in and out), the forward's in */
+    wan_buf y, x;       /* forward: out, in; backward: gradient of y, the forward's in */
     wan_real *rstd;     /* [rms->S] */
     wan_dense_vector w;
+    wan_buf dx; /* backward: out; may be y where rms->lddx is rms->ldy */
 } wan_shared_norm;
 
 /* n norms of as many rows each.  sums: device [n * S], used on several ranks only. */
 int wan_shared_rms(const wan_acts *a, const wan_shared_norm *v, int n, wan_buf sums) WAN_MUST_CHECK;
-/* Gradients in place, those of the weights added. */
+/* The gradients of the weights are added. */
 int wan_shared_rms_back(const wan_acts *a, const wan_shared_norm *v, int n, wan_buf sums)
     WAN_MUST_CHECK;
 

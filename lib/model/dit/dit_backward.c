@@ -24,7 +24,7 @@ static int back_norm_mod(const wan_dit_run *r, wan_buf du, const wan_real *x, co
     int64_t D = a->z.D, all = WAN_DIT_ROWS * D;
     wan_real *dshift = (wan_real *)a->dmod.p + branch * D;
     const wan_real *scale = (wan_real *)a->mod.p + (branch + 1) * D;
-    WAN_TRY(wan_dit_joined(r, du, tokens(r) * D));
+    WAN_TRY(wan_shared_sum(&a->base, du, tokens(r) * D));
     return r->op->ln_mod_backward(r->d, a->dx.p, dshift + D, dshift, all, du, x, mean, rstd, scale,
                                   all, &a->tok.pack, D);
 }
@@ -63,7 +63,7 @@ static int back_cross_attention(const wan_dit_run *r)
     wan_dit_acts *a = r->a;
     const wan_dit_block *b = &r->b;
     int64_t S = tokens(r), R = a->txt.pack.S;
-    wan_dit_kv kv = wan_dit_own_kv(r);
+    wan_context_kv kv = wan_dit_own_kv(r);
     wan_attn at = wan_dit_attn_cross(r, &kv);
     WAN_TRY(back_residual(r, C(YC), WAN_DIT_CROSS));
     WAN_TRY(wan_dense_backward(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
@@ -77,26 +77,16 @@ static int back_cross_attention(const wan_dit_run *r)
     return back_norm_mod(r, a->du, RL(X1), RL(M2), RL(R2), WAN_DIT_CROSS);
 }
 
-static int attend_back(const wan_dit_run *r)
-{
-    wan_dit_acts *a = r->a;
-    const wan_wing *w = &a->base.wing;
-    wan_attn at = wan_dit_attn_self(r);
-    if (w->attend_back)
-        return w->attend_back(w->arg, r->d, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
-                              C(K), C(V));
-    return r->op->attention_backward(r->d, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
-                                     C(K), C(V));
-}
-
 static int back_self_attention(const wan_dit_run *r)
 {
     wan_dit_acts *a = r->a;
     const wan_dit_block *b = &r->b;
     int64_t S = tokens(r);
+    wan_attn at = wan_dit_attn_self(r);
     WAN_TRY(back_residual(r, C(Y1), WAN_DIT_SELF));
     WAN_TRY(wan_dense_backward(r->d, &b->o, a->da, a->dy, C(O), S, 0));
-    WAN_TRY(attend_back(r));
+    WAN_TRY(wan_heads_attend_back(&a->base, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
+                                  C(K), C(V)));
     WAN_TRY(back_heads(r, a->dq, &b->nq, C(Q0), RL(RQ), S));
     WAN_TRY(back_heads(r, a->dk, &b->nk, C(K0), RL(RK), S));
     WAN_TRY(wan_dense_backward(r->d, &b->q, a->du, a->dq, C(U1), S, 0));

@@ -52,10 +52,10 @@ int wan_dit_context_new(wan_context **out, wan_store *s, const void *config, wan
                         const int64_t *text_len, int n)
 {
     const wan_dit_config *cfg = config;
-    wan_dit_widths z;
+    wan_widths z;
     scratch w = { 0 };
     *out = NULL;
-    WAN_TRY(wan_dit_widths_of(&z, cfg, &s->slice));
+    WAN_TRY(wan_widths_of(&z, cfg->heads, cfg->head_dim, cfg->ffn, &s->slice));
     WAN_TRY(wan_context_new(out, s, cfg->layers, z.A, text_len, n, cfg->text_len));
     int rc = scratch_new(&w, *out, cfg);
     if (rc == 0)

@@ -64,9 +64,9 @@ int wan_dit_text_kv(wan_dev *d, const wan_dit_config *c, const wan_dit_block *b,
     return wan_dense_forward(d, &b->cv, v, text, R);
 }
 
-wan_dit_kv wan_dit_own_kv(const wan_dit_run *r)
+wan_context_kv wan_dit_own_kv(const wan_dit_run *r)
 {
-    return (wan_dit_kv){ &r->a->txt.pack, r->a->kbias.p, C(CK), C(CV) };
+    return (wan_context_kv){ &r->a->txt.pack, r->a->kbias.p, C(CK), C(CV) };
 }
 
 wan_attn wan_dit_attn_self(const wan_dit_run *r)
@@ -78,7 +78,7 @@ wan_attn wan_dit_attn_self(const wan_dit_run *r)
     };
 }
 
-wan_attn wan_dit_attn_cross(const wan_dit_run *r, const wan_dit_kv *kv)
+wan_attn wan_dit_attn_cross(const wan_dit_run *r, const wan_context_kv *kv)
 {
     wan_attn a = wan_dit_attn_self(r);
     a.pk = kv->pack;
@@ -122,28 +122,20 @@ static int residual(const wan_dit_run *r, wan_real *out, const wan_real *x, wan_
 /* The product that brings a branch back to the residual stream. */
 static int back_to_stream(const wan_dit_run *r, const wan_dense *w, wan_buf y, wan_buf x)
 {
-    WAN_TRY(apply(r, w, y, x));
-    return wan_dit_joined(r, y, tokens(r) * r->a->z.D);
-}
-
-static int attend(const wan_dit_run *r)
-{
-    const wan_wing *w = &r->a->base.wing;
-    wan_attn a = wan_dit_attn_self(r);
-    return w->attend ? w->attend(w->arg, r->d, &a, C(O), RL(LSE), C(Q), C(K), C(V))
-                     : r->op->attention_forward(r->d, &a, C(O), RL(LSE), C(Q), C(K), C(V));
+    return wan_shared_dense(&r->a->base, w, y, x, tokens(r));
 }
 
 static int self_attention(const wan_dit_run *r)
 {
     const wan_dit_block *b = &r->b;
+    wan_attn at = wan_dit_attn_self(r);
     WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), WAN_DIT_SELF));
     WAN_TRY(apply(r, &b->q, C(Q0), C(U1)));
     WAN_TRY(apply(r, &b->k, C(K0), C(U1)));
     WAN_TRY(apply(r, &b->v, C(V), C(U1)));
     WAN_TRY(norm_heads(r, C(Q), RL(RQ), C(Q0), &b->nq, tokens(r)));
     WAN_TRY(norm_heads(r, C(K), RL(RK), C(K0), &b->nk, tokens(r)));
-    WAN_TRY(attend(r));
+    WAN_TRY(wan_heads_attend(&r->a->base, &at, C(O), RL(LSE), C(Q), C(K), C(V)));
     WAN_TRY(back_to_stream(r, &b->o, C(Y1), C(O)));
     return residual(r, RL(X1), RL(XIN), C(Y1), WAN_DIT_SELF);
 }
@@ -153,10 +145,7 @@ static int cross_attention(const wan_dit_run *r)
     wan_dit_acts *a = r->a;
     const wan_context *x = a->ctx;
     const wan_dit_block *b = &r->b;
-    wan_dit_kv kv = wan_dit_own_kv(r);
-    if (x)
-        kv = (wan_dit_kv){ &x->pack.pack, x->kbias, wan_context_key(x, r->l),
-                           wan_context_value(x, r->l) };
+    wan_context_kv kv = x ? wan_context_at(x, r->l) : wan_dit_own_kv(r);
     wan_attn at = wan_dit_attn_cross(r, &kv);
     WAN_TRY(norm_mod(r, C(U2), RL(M2), RL(R2), RL(X1), WAN_DIT_CROSS));
     WAN_TRY(apply(r, &b->cq, C(CQ0), C(U2)));

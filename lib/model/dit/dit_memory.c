@@ -63,7 +63,8 @@ static int shape(wan_dit_acts *a, wan_dev *d, const void *c, const wan_acts_opti
                           .d = d,
                           .compute = o->compute,
                           .train = o->train,
-                          .cap = o->cap };
+                          .cap = o->cap,
+                          .slice = o->slice ? *o->slice : (wan_slice){ 0, 1, 0, a->c.layers + 2 } };
     a->slots = (wan_slots){ .slot = slots,
                             .n = WAN_DIT_N_SLOTS,
                             .stream = WAN_DIT_XIN,
@@ -75,7 +76,7 @@ static int shape(wan_dit_acts *a, wan_dev *d, const void *c, const wan_acts_opti
                             .layers = a->c.layers,
                             .first = o->slice ? o->slice->first : 0,
                             .end = o->slice ? o->slice->end : a->c.layers + 2 };
-    return wan_dit_widths_of(&a->z, &a->c, o->slice);
+    return wan_widths_of(&a->z, a->c.heads, a->c.head_dim, a->c.ffn, o->slice);
 }
 
 int wan_dit_acts_plan(wan_acts_bytes *out, const void *c, const wan_acts_options *o)

@@ -172,17 +172,3 @@ void wan_dit_bind_head(wan_dense *h, const wan_store *s)
 {
     wan_dense_bind(h, s, s->part[s->params.parts - 1].first, 1);
 }
-
-int wan_dit_widths_of(wan_dit_widths *z, const wan_dit_config *c, const wan_slice *s)
-{
-    *z = (wan_dit_widths){ wan_dit_width(c), wan_dit_width(c), c->ffn, c->heads };
-    if (!s || s->ranks == 1)
-        return 0;
-    z->A = wan_store_share(NULL, s, z->D, c->head_dim);
-    z->F = wan_store_share(NULL, s, c->ffn, 1);
-    z->H = z->A / c->head_dim;
-    if (z->H < 1 || z->F < 1)
-        return wan_err("%d heads on %d tensor parallel ranks: a rank would have none", c->heads,
-                       s->ranks);
-    return 0;
-}

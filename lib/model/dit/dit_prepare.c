@@ -99,7 +99,7 @@ static int check_sample(const wan_dit_acts *a, int i, int64_t n)
         if (g[k] < 1 || g[k] > WAN_DIT_SIDE)
             return wan_err("DiT: sample %d has a grid of %lldx%lldx%lld, each side must be 1..%d",
                            i, (long long)g[0], (long long)g[1], (long long)g[2], WAN_DIT_SIDE);
-    if (a->from[i] < 0 || n < 1 || a->from[i] + n > whole(g))
+    if (a->from[i] < 0 || n < 0 || a->from[i] + n > whole(g))
         return wan_err("DiT: tokens %lld..%lld of sample %d, which has %lld", (long long)a->from[i],
                        (long long)(a->from[i] + n), i, (long long)whole(g));
     return 0;

@@ -12,8 +12,11 @@
 
 #include "lib/model/block/context.h"
 #include "lib/model/block/dense.h"
+#include "lib/model/block/heads.h"
 #include "lib/model/block/lengths.h"
+#include "lib/model/block/shared.h"
 #include "lib/model/block/slots.h"
+#include "lib/model/block/widths.h"
 #include "lib/model/dit/dit.h"
 
 typedef struct wan_dit_block {
@@ -84,22 +87,10 @@ enum wan_dit_slot {
     X(df, 1, Q, r, 1, 0)
 /* clang-format on */
 
-/* The letters of this rank. */
-typedef struct wan_dit_widths {
-    int64_t D, A, F, H;
-} wan_dit_widths;
-
-/* Keys and values of the text for one block, and how they are packed. */
-typedef struct wan_dit_kv {
-    const wan_pack *pack;
-    const wan_real *kbias;
-    wan_buf k, v;
-} wan_dit_kv;
-
 typedef struct wan_dit_acts {
     wan_acts base; /* first: acts of every model begin with it */
     wan_dit_config c;
-    wan_dit_widths z;
+    wan_widths z;     /* the letters of this rank */
     void *mem, *work; /* device: what is kept; the rest, own or shared */
     int shared;       /* work belongs to other acts */
     wan_slots slots;
@@ -145,20 +136,11 @@ static inline wan_real *wan_dit_slot_real(const wan_dit_acts *a, int l, enum wan
 {
     return a->slot[l * WAN_DIT_N_SLOTS + (int)s];
 }
-/* x [rows, width] of this rank becomes the sum over the ranks that share a product. */
-static inline int wan_dit_joined(const wan_dit_run *r, wan_buf x, int64_t n)
-{
-    const wan_wing *w = &r->a->base.wing;
-    return w->sum ? w->sum(w->arg, r->d, x, n) : 0;
-}
 
 /* dit_params.c: weights of a part, as the store has them now. */
 void wan_dit_bind_embed(wan_dit_embed *e, const wan_store *s);
 void wan_dit_bind_block(wan_dit_block *b, const wan_store *s, int l);
 void wan_dit_bind_head(wan_dense *h, const wan_store *s);
-/* What a rank with this slice (NULL: all) holds of the widths. */
-int wan_dit_widths_of(wan_dit_widths *z, const wan_dit_config *c, const wan_slice *s)
-    WAN_MUST_CHECK;
 
 /* dit_json.c */
 extern const wan_layout wan_dit_layout;
@@ -191,8 +173,8 @@ int wan_dit_block_redo(const wan_dit_run *r) WAN_MUST_CHECK;
 int wan_dit_block_mod(const wan_dit_run *r) WAN_MUST_CHECK;
 /* The attention calls of one block. */
 wan_attn wan_dit_attn_self(const wan_dit_run *r);
-wan_attn wan_dit_attn_cross(const wan_dit_run *r, const wan_dit_kv *kv);
-wan_dit_kv wan_dit_own_kv(const wan_dit_run *r);
+wan_attn wan_dit_attn_cross(const wan_dit_run *r, const wan_context_kv *kv);
+wan_context_kv wan_dit_own_kv(const wan_dit_run *r);
 
 /* dit_backward.c */
 int wan_dit_backward_begin(wan_acts *a) WAN_MUST_CHECK;

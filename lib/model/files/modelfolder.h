@@ -9,14 +9,24 @@
 
 #include "lib/base/err.h"
 
-/* The folder that holds config.json and weights, malloc'ed into *out, for dir being
+/* What path stands for, malloc'ed into *out:
+ *   - the root of a hub cache (models--OWNER--NAME): the snapshot that refs/main names;
+ *   - RUN/LATEST: the newest step of a run, or the folder that a file LATEST names;
+ *   - anything else, also what is not there: itself. */
+int wan_model_folder(char **out, const char *path) WAN_MUST_CHECK;
+/* Where config.json and weights of the transformer are, malloc'ed into *out, for path (as
+ * wan_model_folder has it) being
  *   - a training run (rundir.h): DIR/iter_%07d/transformer, of `step`, when step < 0 of the newest;
  *   - one iteration of it, or a HuggingFace folder: DIR/transformer;
- *   - the transformer folder itself.
- * step >= 0 with anything but a training run is an error; so is a folder of WAN 2.2, whose other
- * expert would be left out. */
-int wan_model_transformer(char **out, const char *dir, int64_t step) WAN_MUST_CHECK;
-/* DIR/part when that is a folder, else DIR (someone named the part itself); NULL: out of memory. */
+ *   - a step of Automodel: its model/consolidated;
+ *   - the transformer folder itself, or one file of weights.
+ * step >= 0 with anything but a training run is an error; so are a folder of WAN 2.2, whose other
+ * expert would be left out, and one whose model_index.json names another pipeline. */
+int wan_model_transformer(char **out, const char *path, int64_t step) WAN_MUST_CHECK;
+/* Refuses a folder that is another pipeline's, as above. */
+int wan_model_pipeline(const char *dir) WAN_MUST_CHECK;
+/* DIR/part when that is a folder, else DIR (someone named the part itself), DIR as wan_model_folder
+ * has it; NULL: out of memory, or a pointer that leads nowhere. */
 char *wan_model_part(const char *dir, const char *part);
 
 #endif

@@ -12,64 +12,35 @@
 
 /* ---- reading */
 
-static const char *const prefixes[] = { "", "model.diffusion_model." };
-
 static const char *name_of(const wan_param *q, enum wan_naming naming)
 {
     return naming == WAN_NAMING_HF ? q->name : q->official;
 }
 
-/* Prefix and naming of the file: those under which the most parameters are there. */
-static void recognise(const wan_params *p, wan_st *st, const char **prefix, enum wan_naming *naming)
+int wan_modelio_list(wan_tensorlist *l, wan_st *st, const char *path)
 {
-    int best = -1;
-    for (int k = 0; k < 4; k++) {
-        int hits = 0;
-        for (int i = 0; i < p->n; i++) {
-            char name[160];
-            snprintf(name, sizeof name, "%s%s", prefixes[k / 2],
-                     name_of(&p->v[i], (enum wan_naming)(k % 2)));
-            hits += wan_st_find(st, name) != NULL;
-        }
-        if (hits > best) {
-            best = hits;
-            *prefix = prefixes[k / 2];
-            *naming = (enum wan_naming)(k % 2);
-        }
-    }
-}
-
-/* Repacked files with scaled 8-bit weights would load as nonsense. */
-static int refuse_scaled(wan_st *st)
-{
+    *l = (wan_tensorlist){ .what = path };
     for (size_t i = 0; i < wan_st_count(st); i++) {
         const wan_st_tensor *t = wan_st_at(st, i);
-        if (strstr(t->name, "scale_weight") || strstr(t->name, "scaled_fp8"))
-            return wan_err("%s: tensor %s: scaled FP8 weights are not supported", t->file, t->name);
+        WAN_TRY(wan_tensorlist_add(l, t->name, t->shape, t->rank));
     }
-    return 0;
+    return wan_tensorlist_done(l);
 }
 
-int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const char *dir)
+int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const char *path)
 {
-    const char *prefix = "", *extra = NULL;
-    enum wan_naming naming = WAN_NAMING_HF;
-    WAN_TRY(refuse_scaled(st));
-    recognise(p, st, &prefix, &naming);
-    for (int i = 0; i < p->n; i++) {
-        char name[160];
-        const wan_param *q = &p->v[i];
-        snprintf(name, sizeof name, "%s%s", prefix, name_of(q, naming));
-        WAN_TRY(wan_st_load(st, name, q->shape, q->rank, NULL, WAN_F32));
-        tensor[i] = wan_st_find(st, name);
+    wan_tensorlist l;
+    int *index = wan_calloc((size_t)p->n + 1, sizeof *index, "tensor list");
+    int rc = wan_modelio_list(&l, st, path);
+    if (rc == 0)
+        rc = index ? wan_tensorlist_match(index, p, &l) : -1;
+    for (int i = 0; i < p->n && rc == 0; i++) {
+        tensor[i] = wan_st_at(st, (size_t)index[i]);
+        rc = wan_st_load(st, tensor[i]->name, p->v[i].shape, p->v[i].rank, NULL, WAN_F32);
     }
-    size_t unused = wan_st_unused(st, &extra);
-    if (unused > 1)
-        return wan_err("%s: tensor %s: no part of this model (nor are %zu others)", dir, extra,
-                       unused - 1);
-    if (unused)
-        return wan_err("%s: tensor %s: no part of this model", dir, extra);
-    return 0;
+    wan_tensorlist_free(&l);
+    free(index);
+    return rc;
 }
 
 static int load_one(wan_store *s, int i, wan_st *st, const wan_st_tensor *t)

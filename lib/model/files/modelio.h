@@ -6,21 +6,25 @@
 #ifndef WAN_MODEL_MODELIO_H
 #define WAN_MODEL_MODELIO_H
 
+#include "lib/model/files/tensorlist.h"
 #include "lib/model/files/weights.h"
 #include "lib/model/model.h"
 #include "lib/rec/tensor/safetensors.h"
 
-/* Which model DIR/config.json describes: its _class_name is looked up in the table.  Unknown keys,
- * and values that the model does not support, are errors; so are classes that are in no row. */
-int wan_modelio_config(wan_arch *out, const char *dir) WAN_MUST_CHECK;
+/* Which model path describes, a folder or one file of weights.  The folder's config.json (the
+ * file's own) says it: its _class_name is looked up in the table; unknown keys, values that the model
+ * does not support and classes that are in no row are errors.  A file of weights without a config.json
+ * beside it is taken for what its tensors are (tensorlist.h). */
+int wan_modelio_config(wan_arch *out, const char *path) WAN_MUST_CHECK;
 
-/* Finds every parameter of p in st under either naming (optional "model.diffusion_model." prefix):
- * tensor[i] [p->n] belongs to st.  Missing, extra and misshapen tensors and scaled FP8 files are
- * errors that name file and tensor; dir is for messages. */
-int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const char *dir)
+/* Finds every parameter of p in st (tensorlist.h): tensor[i] [p->n] belongs to st.  Errors name path
+ * and tensor. */
+int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const char *path)
     WAN_MUST_CHECK;
-/* Loads every parameter that s holds from DIR, one tensor at a time. */
-int wan_modelio_load(wan_store *s, const char *dir) WAN_MUST_CHECK;
+/* The tensors of st in their order, done; to be freed also on failure. */
+int wan_modelio_list(wan_tensorlist *l, wan_st *st, const char *path) WAN_MUST_CHECK;
+/* Loads every parameter that s holds from a folder or file, one tensor at a time. */
+int wan_modelio_load(wan_store *s, const char *path) WAN_MUST_CHECK;
 
 /* Writes DIR/config.json and the weights (weights.h); fetch is called with the index of a parameter,
  * which is stored as type[i]. */
@@ -29,6 +33,8 @@ int wan_modelio_write(const wan_arch *arch, const wan_params *p, const char *dir
                       wan_weights_fetch *fetch, void *arg) WAN_MUST_CHECK;
 
 /* modelio_config.c */
+/* The model that a list of tensors is of, without a config.json. */
+int wan_modelio_config_of(wan_arch *out, const wan_tensorlist *l) WAN_MUST_CHECK;
 json_t *wan_modelio_json(const wan_arch *arch, enum wan_naming naming, int *digits);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/opt.h"
@@ -103,22 +104,20 @@ static int check_keys(json_t *j, const wan_json_key *keys, const char *what)
     return 0;
 }
 
-/* The number of columns of a matrix of the folder, for what a config.json does not say. */
-static int columns(int *out, const char *tensor, const char *dir)
+/* The number of columns of a matrix among the weights, for what a config.json does not say. */
+static int columns(int *out, const char *tensor, const char *path)
 {
-    char longer[160];
     wan_st *st;
-    WAN_TRY(wan_st_open(&st, dir));
-    const wan_st_tensor *t = wan_st_find(st, tensor);
-    snprintf(longer, sizeof longer, "model.diffusion_model.%s", tensor);
-    if (!t)
-        t = wan_st_find(st, longer);
-    int rc = 0;
-    if (!t || t->rank != 2 || t->shape[1] < 1 || t->shape[1] > 1 << 20)
-        rc = wan_err("%s: tensor %s: missing or no matrix, needed for the width of its rows", dir,
+    wan_tensorlist l;
+    WAN_TRY(wan_st_open(&st, path));
+    int rc = wan_modelio_list(&l, st, path);
+    const wan_tensorlist_item *t = rc == 0 ? wan_tensorlist_find(&l, tensor) : NULL;
+    if (rc == 0 && (!t || t->rank != 2 || t->shape[1] < 1 || t->shape[1] > 1 << 20))
+        rc = wan_err("%s: tensor %s: missing or no matrix, needed for the width of its rows", path,
                      tensor);
-    else
+    if (rc == 0)
         *out = (int)t->shape[1];
+    wan_tensorlist_free(&l);
     wan_st_close(&st);
     return rc;
 }
@@ -154,13 +153,45 @@ static int read_config(wan_arch *out, json_t *j, const char *what, const char *d
     return 0;
 }
 
-int wan_modelio_config(wan_arch *out, const char *dir)
+/* The model of a file without config.json. */
+static int config_of_tensors(wan_arch *out, const char *file)
 {
-    char *path = wan_path_join(dir, "config.json");
-    json_t *j = path ? wan_json_load(path) : NULL;
-    int rc = j ? read_config(out, j, path, dir) : -1;
+    wan_st *st;
+    wan_tensorlist l;
+    WAN_TRY(wan_st_open(&st, file));
+    int rc = wan_modelio_list(&l, st, file);
+    if (rc == 0)
+        rc = wan_modelio_config_of(out, &l);
+    wan_tensorlist_free(&l);
+    wan_st_close(&st);
+    return rc;
+}
+
+int wan_modelio_config_of(wan_arch *out, const wan_tensorlist *l)
+{
+    json_t *j = wan_tensorlist_config(l);
+    int rc = j ? read_config(out, j, l->what, l->what) : -1;
     json_decref(j);
-    free(path);
+    return rc;
+}
+
+int wan_modelio_config(wan_arch *out, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    int folder = wan_is_dir(path) > 0;
+    char *dir = folder ? strdup(path) : slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+    char *config = dir ? wan_path_join(*dir ? dir : "/", "config.json") : NULL;
+    json_t *j = NULL;
+    int rc = config ? 0 : -1;
+    if (rc == 0 && !folder && access(config, F_OK) < 0) {
+        rc = config_of_tensors(out, path);
+    } else if (rc == 0) {
+        j = wan_json_load(config);
+        rc = j ? read_config(out, j, config, path) : -1;
+    }
+    json_decref(j);
+    free(config);
+    free(dir);
     return rc;
 }
 

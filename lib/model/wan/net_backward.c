@@ -43,18 +43,21 @@ static int back_residual(const wan_net_run *r, wan_buf y, int row)
 static int back_rms(const wan_net_run *r, wan_buf g, const wan_dense_vector *w, wan_buf x,
                     wan_real *rstd, int64_t rows, wan_buf sums)
 {
-    const wan_rms rms = wan_net_rms(r->a, rows, NULL);
-    const wan_shared_norm v = { &rms, g, x, rstd, *w };
+    const wan_rms rms = wan_net_rms(r->a, rows);
+    const wan_shared_norm v = { &rms, g, x, rstd, *w, g };
     return wan_shared_rms_back(&r->a->base, &v, 1, sums);
 }
 
-/* Queries and keys of self-attention. */
-static int back_rms_qk(const wan_net_run *r)
+/* Queries and keys of self-attention, from their own matrices into dqkv. */
+static int back_rms_qk(const wan_net_run *r, wan_buf dq, wan_buf dk)
 {
     wan_net_acts *a = r->a;
-    const wan_rms rms = wan_net_rms(a, tokens(r), &a->rope);
-    const wan_shared_norm v[2] = { { &rms, a->dq, C(Q0), RL(RQ), r->b.nq },
-                                   { &rms, a->dk, C(K0), RL(RK), r->b.nk } };
+    const wan_rms rms = wan_net_rms_qk(r);
+    enum { Q = WAN_HEADS_Q, K = WAN_HEADS_K };
+    const wan_shared_norm v[2] = {
+        { &rms, dq, wan_net_heads(r, C(QKV), Q), RL(RQ), r->b.nq, wan_net_heads(r, a->dqkv, Q) },
+        { &rms, dk, wan_net_heads(r, C(QKV), K), RL(RK), r->b.nk, wan_net_heads(r, a->dqkv, K) }
+    };
     return wan_shared_rms_back(&a->base, v, 2, a->part);
 }
 
@@ -87,30 +90,19 @@ static int back_cross_attention(const wan_net_run *r)
     wan_net_acts *a = r->a;
     const wan_net_block *b = &r->b;
     int64_t S = tokens(r), D = a->z.D;
-    wan_net_kv kv = wan_net_own_kv(r);
+    wan_context_kv kv = wan_net_own_kv(r);
     wan_attn at = wan_net_attn_cross(r, &kv);
     WAN_TRY(r->op->cast(r->d, a->dy, a->dx, S * D));
     WAN_TRY(wan_dense_backward(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
-    WAN_TRY(r->op->attention_backward(r->d, &at, a->dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE),
-                                      C(CQ), kv.k, kv.v));
+    wan_buf dq = a->dy; /* read for the last time */
+    WAN_TRY(r->op->attention_backward(r->d, &at, dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE), C(CQ),
+                                      kv.k, kv.v));
     WAN_TRY(back_text_kv(r));
-    WAN_TRY(back_rms(r, a->dq, &b->cnq, C(CQ0), RL(RCQ), S, a->part));
-    WAN_TRY(wan_dense_backward(r->d, &b->cq, a->da, a->dq, C(U2), S, 0));
+    WAN_TRY(back_rms(r, dq, &b->cnq, C(CQ0), RL(RCQ), S, a->part));
+    WAN_TRY(wan_dense_backward(r->d, &b->cq, a->da, dq, C(U2), S, 0));
     WAN_TRY(wan_shared_sum(&a->base, a->da, S * D));
     return r->op->ln_affine_backward(r->d, a->dx.p, b->lnw.g, b->lnb.g, a->da, RL(X1), RL(M2),
                                      RL(R2), b->lnw.p, S, D);
-}
-
-static int attend_back(const wan_net_run *r)
-{
-    wan_net_acts *a = r->a;
-    const wan_wing *w = &a->base.wing;
-    wan_attn at = wan_net_attn_self(r);
-    if (w->attend_back)
-        return w->attend_back(w->arg, r->d, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
-                              C(K), C(V));
-    return r->op->attention_backward(r->d, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
-                                     C(K), C(V));
 }
 
 static int back_self_attention(const wan_net_run *r)
@@ -118,13 +110,15 @@ static int back_self_attention(const wan_net_run *r)
     wan_net_acts *a = r->a;
     const wan_net_block *b = &r->b;
     int64_t S = tokens(r);
+    wan_attn at = wan_net_attn_self(r);
     WAN_TRY(back_residual(r, C(Y1), 2));
     WAN_TRY(wan_dense_backward(r->d, &b->o, a->da, a->dy, C(O), S, 0));
-    WAN_TRY(attend_back(r));
-    WAN_TRY(back_rms_qk(r));
-    WAN_TRY(wan_dense_backward(r->d, &b->q, a->du, a->dq, C(U1), S, 0));
-    WAN_TRY(wan_dense_backward(r->d, &b->k, a->du, a->dk, C(U1), S, 1));
-    WAN_TRY(wan_dense_backward(r->d, &b->v, a->du, a->dv, C(U1), S, 1));
+    wan_buf dq = a->dy, dk = a->dhid; /* read for the last time */
+    WAN_TRY(wan_heads_attend_back(&a->base, &at, dq, dk, wan_net_heads(r, a->dqkv, WAN_HEADS_V),
+                                  a->da, C(O), RL(LSE), C(Q), C(K),
+                                  wan_net_heads(r, C(QKV), WAN_HEADS_V)));
+    WAN_TRY(back_rms_qk(r, dq, dk));
+    WAN_TRY(wan_heads_backward(&b->qkv, &a->base, a->du, a->dqkv, C(U1), S));
     WAN_TRY(wan_shared_sum(&a->base, a->du, S * a->z.D));
     return back_norm_mod(r, a->du, RL(XIN), RL(M1), RL(R1), 0);
 }

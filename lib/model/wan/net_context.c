@@ -9,11 +9,6 @@
 #include "lib/model/block/textrows.h"
 #include "lib/model/wan/net_priv.h"
 
-wan_net_kv wan_net_context_kv(const wan_context *c, int l)
-{
-    return (wan_net_kv){ &c->pack.pack, c->kbias, wan_context_key(c, l), wan_context_value(c, l) };
-}
-
 /* Work space that is needed only while the context is made. */
 typedef struct scratch {
     wan_real *staging; /* host */
@@ -71,10 +66,10 @@ int wan_net_context_new(wan_context **out, wan_store *s, const void *config, wan
                         const int64_t *text_len, int n)
 {
     const wan_net_config *cfg = config;
-    wan_net_widths z;
+    wan_widths z;
     scratch w = { 0 };
     *out = NULL;
-    WAN_TRY(wan_net_widths_of(&z, cfg, &s->slice));
+    WAN_TRY(wan_widths_of(&z, cfg->heads, cfg->head_dim, cfg->ffn, &s->slice));
     WAN_TRY(wan_context_new(out, s, cfg->layers, z.A, text_len, n, cfg->text_len));
     int rc = scratch_new(&w, *out, cfg);
     if (rc == 0)

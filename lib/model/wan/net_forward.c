@@ -72,24 +72,25 @@ int wan_net_text_kv(wan_dev *d, const wan_net_config *c, const wan_net_block *b,
     return wan_dense_forward(d, &b->cv, v, ctx, R);
 }
 
-wan_net_kv wan_net_own_kv(const wan_net_run *r)
+wan_context_kv wan_net_own_kv(const wan_net_run *r)
 {
-    return (wan_net_kv){ &r->a->txt.pack, r->a->kbias.p, C(CK), C(CV) };
+    return (wan_context_kv){ &r->a->txt.pack, r->a->kbias.p, C(CK), C(CV) };
 }
 
 wan_attn wan_net_attn_self(const wan_net_run *r)
 {
     const wan_net_acts *a = r->a;
-    int64_t A = a->z.A, hd = a->c.head_dim;
+    int64_t A = a->z.A, hd = a->c.head_dim, ldv = wan_heads_ld(&r->b.qkv, &a->base);
     return (wan_attn){
-        &a->tok.pack, a->base.seen, (int)a->z.H, hd, 1 / sqrt((double)hd), A, A, A, A, NULL
+        &a->tok.pack, a->base.seen, (int)a->z.H, hd, 1 / sqrt((double)hd), A, A, ldv, A, NULL
     };
 }
 
-wan_attn wan_net_attn_cross(const wan_net_run *r, const wan_net_kv *kv)
+wan_attn wan_net_attn_cross(const wan_net_run *r, const wan_context_kv *kv)
 {
     wan_attn a = wan_net_attn_self(r);
     a.pk = kv->pack;
+    a.ldv = r->a->z.A;
     a.kbias = kv->kbias;
     return a;
 }
@@ -117,30 +118,42 @@ static int norm_affine(const wan_net_run *r)
                                     tokens(r), r->a->z.D, r->a->c.eps);
 }
 
-wan_rms wan_net_rms(const wan_net_acts *a, int64_t rows, const wan_rope *rope)
+wan_rms wan_net_rms(const wan_net_acts *a, int64_t rows)
 {
     wan_rms rms = wan_rms_of(rows, a->z.A, a->c.eps);
     rms.width = a->z.D;
-    rms.rope = rope;
     return rms;
+}
+
+wan_rms wan_net_rms_qk(const wan_net_run *r)
+{
+    wan_rms rms = wan_net_rms(r->a, tokens(r));
+    rms.ldx = rms.lddx = wan_heads_ld(&r->b.qkv, &r->a->base);
+    rms.rope = &r->a->rope;
+    return rms;
+}
+
+wan_buf wan_net_heads(const wan_net_run *r, wan_buf m, int which)
+{
+    return wan_heads_of(&r->b.qkv, &r->a->base, m, which, tokens(r));
 }
 
 /* Queries and keys of self-attention. */
 static int norm_qk(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
-    const wan_rms rms = wan_net_rms(a, tokens(r), &a->rope);
-    const wan_shared_norm v[2] = { { &rms, C(Q), C(Q0), RL(RQ), r->b.nq },
-                                   { &rms, C(K), C(K0), RL(RK), r->b.nk } };
+    const wan_rms rms = wan_net_rms_qk(r);
+    wan_buf q = wan_net_heads(r, C(QKV), WAN_HEADS_Q), k = wan_net_heads(r, C(QKV), WAN_HEADS_K);
+    const wan_shared_norm v[2] = { { .rms = &rms, C(Q), q, RL(RQ), r->b.nq },
+                                   { .rms = &rms, C(K), k, RL(RK), r->b.nk } };
     return wan_shared_rms(&a->base, v, 2, a->part);
 }
 
 /* The norm again, from the statistics that were kept. */
-static int norm_again(const wan_net_run *r, wan_buf y, wan_real *rstd, wan_buf x,
-                      const wan_dense_vector *w, const wan_rope *rope, int64_t rows)
+static int norm_again(const wan_net_run *r, const wan_rms *rms, wan_buf y, wan_real *rstd,
+                      wan_buf x, const wan_dense_vector *w)
 {
-    const wan_rms rms = wan_net_rms(r->a, rows, rope);
-    return r->op->rms_apply(r->d, &rms, y, rstd, NULL, x, w->p);
+    return r->op->rms_apply(r->d, rms, y, rstd, NULL, x, w->p);
 }
 
 /* out = x + y * gate, gate row `row` of the modulation; row < 0: no gate. */
@@ -151,24 +164,16 @@ static int residual(const wan_net_run *r, wan_real *out, const wan_real *x, wan_
     return r->op->residual_forward(r->d, out, x, y, gate, 6 * D, &r->a->tok.pack, D);
 }
 
-static int attend(const wan_net_run *r)
-{
-    const wan_wing *w = &r->a->base.wing;
-    wan_attn a = wan_net_attn_self(r);
-    return w->attend ? w->attend(w->arg, r->d, &a, C(O), RL(LSE), C(Q), C(K), C(V))
-                     : r->op->attention_forward(r->d, &a, C(O), RL(LSE), C(Q), C(K), C(V));
-}
-
 static int self_attention(const wan_net_run *r)
 {
-    const wan_net_block *b = &r->b;
+    const wan_acts *a = &r->a->base;
+    wan_attn at = wan_net_attn_self(r);
     WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), 0));
-    WAN_TRY(apply(r, &b->q, C(Q0), C(U1)));
-    WAN_TRY(apply(r, &b->k, C(K0), C(U1)));
-    WAN_TRY(apply(r, &b->v, C(V), C(U1)));
+    WAN_TRY(wan_heads_forward(&r->b.qkv, a, C(QKV), C(U1), tokens(r)));
     WAN_TRY(norm_qk(r));
-    WAN_TRY(attend(r));
-    WAN_TRY(apply_row(r, &b->o, C(Y1), C(O)));
+    WAN_TRY(
+        wan_heads_attend(a, &at, C(O), RL(LSE), C(Q), C(K), wan_net_heads(r, C(QKV), WAN_HEADS_V)));
+    WAN_TRY(apply_row(r, &r->b.o, C(Y1), C(O)));
     return residual(r, RL(X1), RL(XIN), C(Y1), 2);
 }
 
@@ -177,8 +182,8 @@ static int text_kv(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
     int64_t R = a->txt.pack.S;
-    const wan_rms rms = wan_net_rms(a, R, NULL);
-    const wan_shared_norm v = { &rms, C(CK), C(CK0), RL(RCK), r->b.cnk };
+    const wan_rms rms = wan_net_rms(a, R);
+    const wan_shared_norm v = { .rms = &rms, C(CK), C(CK0), RL(RCK), r->b.cnk };
     WAN_TRY(wan_dense_forward(r->d, &r->b.ck, C(CK0), a->ctx_rows, R));
     WAN_TRY(wan_shared_rms(&a->base, &v, 1, a->partr));
     return wan_dense_forward(r->d, &r->b.cv, C(CV), a->ctx_rows, R);
@@ -188,12 +193,12 @@ static int cross_attention(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
     const wan_net_block *b = &r->b;
-    wan_net_kv kv = a->ctx ? wan_net_context_kv(a->ctx, r->l) : wan_net_own_kv(r);
+    wan_context_kv kv = a->ctx ? wan_context_at(a->ctx, r->l) : wan_net_own_kv(r);
     wan_attn at = wan_net_attn_cross(r, &kv);
     WAN_TRY(norm_affine(r));
     WAN_TRY(apply(r, &b->cq, C(CQ0), C(U2)));
-    const wan_rms rms = wan_net_rms(a, tokens(r), NULL);
-    const wan_shared_norm v = { &rms, C(CQ), C(CQ0), RL(RCQ), b->cnq };
+    const wan_rms rms = wan_net_rms(a, tokens(r));
+    const wan_shared_norm v = { .rms = &rms, C(CQ), C(CQ0), RL(RCQ), b->cnq };
     WAN_TRY(wan_shared_rms(&a->base, &v, 1, a->part));
     if (!a->ctx)
         WAN_TRY(text_kv(r));
@@ -223,13 +228,15 @@ int wan_net_block_redo(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
     const wan_net_block *b = &r->b;
+    const wan_rms qk = wan_net_rms_qk(r), cq = wan_net_rms(a, tokens(r)),
+                  ck = wan_net_rms(a, a->txt.pack.S);
     WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), 0));
-    WAN_TRY(norm_again(r, C(Q), RL(RQ), C(Q0), &b->nq, &a->rope, tokens(r)));
-    WAN_TRY(norm_again(r, C(K), RL(RK), C(K0), &b->nk, &a->rope, tokens(r)));
+    WAN_TRY(norm_again(r, &qk, C(Q), RL(RQ), wan_net_heads(r, C(QKV), WAN_HEADS_Q), &b->nq));
+    WAN_TRY(norm_again(r, &qk, C(K), RL(RK), wan_net_heads(r, C(QKV), WAN_HEADS_K), &b->nk));
     WAN_TRY(residual(r, RL(X1), RL(XIN), C(Y1), 2));
     WAN_TRY(norm_affine(r));
-    WAN_TRY(norm_again(r, C(CQ), RL(RCQ), C(CQ0), &b->cnq, NULL, tokens(r)));
-    WAN_TRY(norm_again(r, C(CK), RL(RCK), C(CK0), &b->cnk, NULL, a->txt.pack.S));
+    WAN_TRY(norm_again(r, &cq, C(CQ), RL(RCQ), C(CQ0), &b->cnq));
+    WAN_TRY(norm_again(r, &ck, C(CK), RL(RCK), C(CK0), &b->cnk));
     WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), 3));
     return r->op->act_forward(r->d, C(HID), C(Z), tokens(r) * a->z.F, WAN_ACT_GELU_TANH);
 }

@@ -26,6 +26,8 @@ static int64_t extent(const void *arg, char letter)
     case 'E': return 6 * a->z.D;
     case 'B': return 2 * a->z.D;
     case 'A': return a->z.A;
+    case 'W': return 3 * a->z.A;
+    case 'G': return a->z.F > a->z.A ? a->z.F : a->z.A;
     case 'F': return a->z.F;
     case 'H': return a->z.H;
     case 'T': return c->text_dim;
@@ -80,7 +82,7 @@ static int shape(wan_net_acts *a, wan_dev *d, const void *c, const wan_acts_opti
                             .layers = a->c.layers,
                             .first = o->slice ? o->slice->first : 0,
                             .end = o->slice ? o->slice->end : a->c.layers + 2 };
-    return wan_net_widths_of(&a->z, &a->c, o->slice);
+    return wan_widths_of(&a->z, a->c.heads, a->c.head_dim, a->c.ffn, o->slice);
 }
 
 int wan_net_acts_plan(wan_acts_bytes *out, const void *c, const wan_acts_options *o)

@@ -186,9 +186,7 @@ void wan_net_bind_embed(wan_net_embed *e, const wan_store *s)
 void wan_net_bind_block(wan_net_block *b, const wan_store *s, int l)
 {
     int i = s->part[l + 1].first;
-    wan_dense_bind(&b->q, s, i, 1);
-    wan_dense_bind(&b->k, s, i + 2, 1);
-    wan_dense_bind(&b->v, s, i + 4, 1);
+    wan_heads_bind(&b->qkv, s, i, 2, 1);
     wan_dense_bind(&b->o, s, i + 6, 1);
     wan_dense_bind_vector(&b->nq, s, i + 8);
     wan_dense_bind_vector(&b->nk, s, i + 9);
@@ -210,18 +208,4 @@ void wan_net_bind_head(wan_net_head *h, const wan_store *s)
     int i = s->part[s->params.parts - 1].first;
     wan_dense_bind_vector(&h->mod, s, i);
     wan_dense_bind(&h->out, s, i + 1, 1);
-}
-
-int wan_net_widths_of(wan_net_widths *z, const wan_net_config *c, const wan_slice *s)
-{
-    *z = (wan_net_widths){ wan_net_width(c), wan_net_width(c), c->ffn, c->heads };
-    if (!s || s->ranks == 1)
-        return 0;
-    z->A = wan_store_share(NULL, s, z->D, c->head_dim);
-    z->F = wan_store_share(NULL, s, c->ffn, 1);
-    z->H = z->A / c->head_dim;
-    if (z->H < 1 || z->F < 1)
-        return wan_err("%d heads on %d tensor parallel ranks: a rank would have none", c->heads,
-                       s->ranks);
-    return 0;
 }

@@ -53,7 +53,7 @@ static int check_grids(const wan_net_acts *a, const wan_micro *in)
                                i, (long long)g[0], (long long)g[1], (long long)g[2],
                                WAN_NET_ROPE_MAX);
         int64_t all = g[0] * g[1] * g[2], first = in->first ? in->first[i] : 0;
-        if (first < 0 || held(in, i) < 1 || first + held(in, i) > all)
+        if (first < 0 || held(in, i) < 0 || first + held(in, i) > all)
             return wan_err("transformer: tokens %lld to %lld of a sample of %lld", (long long)first,
                            (long long)(first + held(in, i)), (long long)all);
         S += held(in, i);

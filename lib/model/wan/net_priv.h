@@ -12,13 +12,16 @@
 
 #include "lib/model/block/context.h"
 #include "lib/model/block/dense.h"
+#include "lib/model/block/heads.h"
 #include "lib/model/block/shared.h"
 #include "lib/model/block/lengths.h"
 #include "lib/model/block/slots.h"
+#include "lib/model/block/widths.h"
 #include "lib/model/wan/net.h"
 
 typedef struct wan_net_block {
-    wan_dense q, k, v, o;     /* self-attention */
+    wan_heads qkv; /* self-attention */
+    wan_dense o;
     wan_dense cq, ck, cv, co; /* cross-attention */
     wan_dense f1, f2;
     wan_dense_vector nq, nk, cnq, cnk, lnw, lnb, mod;
@@ -34,7 +37,7 @@ typedef struct wan_net_head {
 } wan_net_head;
 
 /* Activations of one block (slots.h).  X(name, rows, width, type, keep, alias): rows S|R, width
- * D|A|F|H|1. */
+ * D|A|W(3A)|F|H|1. */
 /* clang-format off */
 #define WAN_NET_SLOTS(X)                                                                           \
     X(XIN, S, D, r, 0, XIN)  /* residual stream: block input */                                    \
@@ -44,17 +47,17 @@ typedef struct wan_net_head {
     X(M2, S, 1, r, 1, M1) X(R2, S, 1, r, 1, R1)                                                    \
     X(M3, S, 1, r, 1, M1) X(R3, S, 1, r, 1, R1)                                                    \
     X(U1, S, D, c, 2, U1) X(U2, S, D, c, 2, U1) X(U3, S, D, c, 2, U1) /* LayerNorm outputs */      \
-    X(Q0, S, A, c, 1, Q0) X(K0, S, A, c, 1, K0) X(V, S, A, c, 1, V)   /* projections */            \
+    X(QKV, S, W, c, 1, QKV) /* projections (heads.h) */                                              \
     X(RQ, S, 1, r, 1, RQ) X(RK, S, 1, r, 1, RK) /* RMSNorm statistics */                           \
     X(Q, S, A, c, 2, Q) X(K, S, A, c, 2, K)     /* normalised and rotated */                       \
-    X(O, S, A, c, 1, K0) X(LSE, S, H, r, 1, LSE)                                                   \
-    X(Y1, S, D, c, 1, Q0)                                                                          \
-    X(CQ0, S, A, c, 1, Q0) X(RCQ, S, 1, r, 1, RQ) X(CQ, S, A, c, 2, Q)                             \
+    X(O, S, A, c, 1, U1) X(LSE, S, H, r, 1, LSE)                                                   \
+    X(Y1, S, D, c, 1, QKV)                                                                          \
+    X(CQ0, S, A, c, 1, QKV) X(RCQ, S, 1, r, 1, RQ) X(CQ, S, A, c, 2, Q)                             \
     X(CK0, R, A, c, 1, CK0) X(RCK, R, 1, r, 1, RCK) X(CK, R, A, c, 2, CK) X(CV, R, A, c, 1, CV)    \
-    X(CO, S, A, c, 1, K0) X(CLSE, S, H, r, 1, LSE)                                                 \
-    X(YC, S, D, c, 3, Q0)                                                                          \
+    X(CO, S, A, c, 1, U1) X(CLSE, S, H, r, 1, LSE)                                                 \
+    X(YC, S, D, c, 3, QKV)                                                                          \
     X(Z, S, F, c, 1, HID) X(HID, S, F, c, 2, HID) /* before and after GELU */                      \
-    X(Y2, S, D, c, 1, Q0)
+    X(Y2, S, D, c, 1, QKV)
 /* clang-format on */
 
 enum wan_net_slot {
@@ -65,7 +68,7 @@ enum wan_net_slot {
 };
 
 /* Buffers that exist once.  X(field, rows, width, type, train, kept): rows S|R|N(samples);
- * width D|E(6D)|B(2D)|A|F|T(text_dim)|Q(freq_dim)|P(patch features)|1; train: only with gradients;
+ * width D|E(6D)|B(2D)|A|W(3A)|F|G(F or A)|T(text_dim)|Q(freq_dim)|P(patch features)|1; train: only with gradients;
  * kept: lives from forward to backward, so every acts has its own. */
 /* clang-format off */
 #define WAN_NET_ONCE(X)                                                                            \
@@ -77,7 +80,7 @@ enum wan_net_slot {
     X(kbias, R, 1, r, 0, 1)                                                                        \
     X(mh, S, 1, r, 0, 1) X(rh, S, 1, r, 0, 1) X(zh, S, D, r, 0, 1)                                 \
     X(dx, S, D, r, 1, 0) X(du, S, D, r, 1, 0) X(dy, S, D, c, 1, 0) X(da, S, D, c, 1, 0)            \
-    X(dq, S, A, c, 1, 0) X(dk, S, A, c, 1, 0) X(dv, S, A, c, 1, 0) X(dhid, S, F, c, 1, 0)          \
+    X(dqkv, S, W, c, 1, 0) X(dhid, S, G, c, 1, 0)          \
     X(dck, R, D, c, 1, 0) X(dcv, R, A, c, 1, 0) X(dctx, R, D, r, 1, 0) X(dctxc, R, D, c, 1, 0)     \
     X(dmod, N, E, r, 1, 0) X(dmodh, N, B, r, 1, 0) X(de0, N, E, r, 1, 0) X(de, N, D, r, 1, 0)      \
     X(des, N, D, r, 1, 0)                                                                          \
@@ -86,22 +89,10 @@ enum wan_net_slot {
 
 enum { WAN_NET_ROPE_MAX = 1024 }; /* positions per axis the model was made for */
 
-/* Keys and values of the context for one block, and how they are packed. */
-typedef struct wan_net_kv {
-    const wan_pack *pack;
-    const wan_real *kbias;
-    wan_buf k, v;
-} wan_net_kv;
-
-/* The letters of this rank. */
-typedef struct wan_net_widths {
-    int64_t D, A, F, H;
-} wan_net_widths;
-
 typedef struct wan_net_acts {
     wan_acts base; /* first: acts of every model begin with it */
     wan_net_config c;
-    wan_net_widths z;
+    wan_widths z;     /* the letters of this rank */
     void *mem, *work; /* device: what is kept; the rest, own or shared */
     int shared;       /* work belongs to other acts */
     wan_slots slots;
@@ -146,9 +137,6 @@ wan_real *wan_net_slot_real(const wan_net_acts *a, int l, enum wan_net_slot s);
 void wan_net_bind_embed(wan_net_embed *e, const wan_store *s);
 void wan_net_bind_block(wan_net_block *b, const wan_store *s, int l);
 void wan_net_bind_head(wan_net_head *h, const wan_store *s);
-/* What a rank with this slice (NULL: all) holds of the widths. */
-int wan_net_widths_of(wan_net_widths *z, const wan_net_config *c, const wan_slice *s)
-    WAN_MUST_CHECK;
 
 /* net_json.c */
 extern const wan_layout wan_net_hf, wan_net_official;
@@ -170,8 +158,12 @@ int wan_net_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx) WAN_M
 int wan_net_forward(wan_acts *a, wan_store *s, int part) WAN_MUST_CHECK;
 int wan_net_text_mlp(wan_dev *d, const wan_net_embed *e, wan_buf ctx, wan_buf h, wan_buf z,
                      wan_buf x, int64_t R) WAN_MUST_CHECK;
-/* RMSNorm over all heads, of which this rank may hold a part. */
-wan_rms wan_net_rms(const wan_net_acts *a, int64_t rows, const wan_rope *rope);
+/* RMSNorm over all heads, of which this rank may hold a part; that of self-attention's queries and
+ * keys, rotated. */
+wan_rms wan_net_rms(const wan_net_acts *a, int64_t rows);
+wan_rms wan_net_rms_qk(const wan_net_run *r);
+/* Self-attention's projections in matrix m: WAN_HEADS_Q, K, V. */
+wan_buf wan_net_heads(const wan_net_run *r, wan_buf m, int which);
 /* Keys and values of a block from the context rows; k0 and rstd are what backward needs. */
 int wan_net_text_kv(wan_dev *d, const wan_net_config *c, const wan_net_block *b, wan_buf k,
                     wan_buf v, wan_buf k0, wan_real *rstd, wan_buf ctx, int64_t R) WAN_MUST_CHECK;
@@ -183,8 +175,8 @@ int wan_net_block_redo(const wan_net_run *r) WAN_MUST_CHECK;
 int wan_net_block_mod(const wan_net_run *r) WAN_MUST_CHECK;
 /* The attention calls of one block. */
 wan_attn wan_net_attn_self(const wan_net_run *r);
-wan_attn wan_net_attn_cross(const wan_net_run *r, const wan_net_kv *kv);
-wan_net_kv wan_net_own_kv(const wan_net_run *r);
+wan_attn wan_net_attn_cross(const wan_net_run *r, const wan_context_kv *kv);
+wan_context_kv wan_net_own_kv(const wan_net_run *r);
 
 /* net_backward.c */
 int wan_net_backward_begin(wan_acts *a) WAN_MUST_CHECK;
@@ -194,6 +186,5 @@ int wan_net_input_grad(wan_acts *a, wan_store *s, wan_real *drows) WAN_MUST_CHEC
 /* net_context.c */
 int wan_net_context_new(wan_context **out, wan_store *s, const void *c, wan_buf text,
                         const int64_t *text_len, int n) WAN_MUST_CHECK;
-wan_net_kv wan_net_context_kv(const wan_context *c, int l);
 
 #endif

@@ -113,6 +113,9 @@ static int parse_entry(wan_st_tensor *t, const json_t *e, size_t room)
     const json_t *type = json_object_get(e, "dtype"), *off = json_object_get(e, "data_offsets");
     if (json_object_size(e) != 3 || !json_is_string(type) || !json_object_get(e, "shape"))
         return wan_err("must have exactly dtype, shape and data_offsets");
+    if (!strncmp(json_string_value(type), "F8_", 3) || !strncmp(json_string_value(type), "F4", 2))
+        return wan_err("%s: quantised weights, which are not supported (take a file in BF16)",
+                       json_string_value(type));
     WAN_TRY(wan_dtype_parse(&t->dtype, json_string_value(type)));
     WAN_TRY(parse_shape(t, json_object_get(e, "shape")));
     const json_t *b = json_array_get(off, 0), *n = json_array_get(off, 1);
@@ -159,6 +162,21 @@ static int check_places(const st_file *f, wan_st_tensor *t, size_t n, const uint
     return 0;
 }
 
+/* Whether the file holds scales beside 8-bit weights: its weights alone would be nonsense. */
+static int has_scales(const json_t *header)
+{
+    static const char *const marks[] = { "scaled_fp8", "scale_weight", "weight_scale" };
+    const char *name;
+    json_t *e;
+    json_object_foreach((json_t *)header, name, e)
+    {
+        for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+            if (strstr(name, marks[i]))
+                return 1;
+    }
+    return 0;
+}
+
 /* Appends the tensors of file f to st. */
 static int add_tensors(wan_st *st, const st_file *f)
 {
@@ -177,7 +195,8 @@ static int add_tensors(wan_st *st, const st_file *f)
             continue;
         first[n] = (wan_st_tensor){ .name = name, .file = f->path, .data = f->map + header };
         if (parse_entry(&first[n], e, f->size - header) < 0)
-            return wan_err_prefix("%s: tensor %s", f->path, name);
+            return wan_err_prefix("%s: tensor %s%s", f->path, name,
+                                  has_scales(f->header) ? " (the file has scales for it)" : "");
         n++;
     }
     st->n += n;

@@ -12,7 +12,7 @@
 
 #include "lib/dist/mesh.h"
 #include "lib/model/model.h"
-#include "lib/train/parallel/cp.h"
+#include "lib/model/wing/cp.h"
 
 typedef struct wan_ranks {
     wan_mesh mesh;

@@ -10,8 +10,8 @@
  * the last hop.  The next block is on its way while the present one is computed.  Everything else of a
  * block is local: attention is not causal, so even cuts are balanced.
  */
-#ifndef WAN_TRAIN_CP_H
-#define WAN_TRAIN_CP_H
+#ifndef WAN_MODEL_CP_H
+#define WAN_MODEL_CP_H
 
 #include "lib/dist/group.h"
 #include "lib/model/acts.h"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+# wan-convert and wan-sample on what people have: files by name, names with something around them, hub
+# caches, pointers, other pipelines.
+. "$TOP/tests/lib.sh"
+export LC_ALL=C
+R=$TOP/tests/data/ref
+W=diffusion_pytorch_model.safetensors
+no() { ! "$@"; }
+le64() { local i x=$1; for i in 1 2 3 4 5 6 7 8; do printf "\\$(printf %03o $((x & 255)))"; x=$((x >> 8)); done; }
+# rename FILE OUT FILTER: OUT is the safetensors FILE with the names that jq makes of .key
+rename() {
+    local n; n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
+    tail -c +9 "$1" | head -c "$n" | jq -cj "with_entries($3)" >header
+    { le64 "$(stat -c %s header)"; cat header; tail -c +$((9 + n)) "$1"; } >"$2"
+}
+# what CASE OUT: the imported weights of OUT are those of net_b
+what() { same "$1: the same weights" "$2/iter_0000000/transformer/$W" "$R/net_b/transformer/$W"; }
+
+# two forms of one checkpoint: the folder does not say which, a name does
+wan-convert -q export --max-shard-size 20000 "$R/net_b" two
+cp -L "$R/net_b/transformer/$W" two/transformer
+fails 1 "both $W.index.json and $W are there: name the one to read" "two forms" wan-convert import two t0
+ok "the file by its name" wan-convert import two/transformer/$W t1
+what file t1
+ok "the shards by their index" wan-convert import two/transformer/$W.index.json t2
+what index t2
+fails 1 'a checkpoint step was given, but this is a file' "a step of a file" \
+    wan-convert export --checkpoint_step 1 two/transformer/$W t3
+fails 1 'nosuch.safetensors: no such folder' "a file that is not there" wan-convert import nosuch.safetensors t3
+
+# names with something around them
+mkdir p && cp "$R/net_b/transformer/config.json" p
+for prefix in _orig_mod. module. model.diffusion_model. diffusion_model. module._orig_mod. model.; do
+    rename "$R/net_b/transformer/$W" p/$W '.key |= if . == "__metadata__" then . else "'$prefix'" + . end'
+    ok "prefix $prefix" wan-convert import p "p_$prefix"
+    what "$prefix" "p_$prefix"
+done
+rename "$R/net_b/transformer/$W" p/$W '.key |= sub("^blocks.(?<n>[0-9]+)."; "blocks.\(.n)._checkpoint_wrapped_module._orig_mod.")'
+ok "wrapped blocks" wan-convert import p wrapped
+what wrapped wrapped
+rename "$R/net_b/transformer/$W" p/$W '.key |= if . == "__metadata__" then . else "net.ema." + . end'
+fails 1 'unknown prefix "net.ema." before ' "an unknown prefix" wan-convert import p p1
+rename "$R/net_b/transformer/$W" p/$W '.key |= if . == "proj_out.bias" then "module.proj_out.weight" else . end'
+fails 1 'tensors module.proj_out.weight and proj_out.weight: the same one twice|tensors proj_out.weight and module.proj_out.weight: the same' \
+    "the same tensor twice" wan-convert import p p1
+rename "$R/net_b/transformer/$W" p/$W '.key |= if . == "__metadata__" then . else "other" + (.|length|tostring) + . end'
+fails 1 'none of the [0-9]* tensors there is of this model; one is other' "nothing of the model" wan-convert import p p1
+rename "$R/net_b/transformer/$W" p/$W '.key |= if . == "proj_out.bias" then "img_emb.proj.0.bias" else . end'
+fails 1 'an image-to-video model: not supported' "image-to-video weights" wan-convert import p p1
+rename "$R/net_b/transformer/$W" p/$W '.key |= if . == "proj_out.bias" then "blocks.0.attn1.to_q.lora_A.weight" else . end'
+fails 1 'a LoRA, not a model' "a LoRA" wan-convert import p p1
+rename "$R/net_b/transformer/$W" p/$W 'if .key == "proj_out.bias" then .key = "scaled_fp8" | .value.dtype = "F8_E4M3" | .value.shape[0] *= 4 else . end'
+fails 1 'scaled_fp8 \(the file has scales for it\): F8_E4M3: quantised weights' "FP8 with scales" wan-convert import p p1
+ok "nothing was made" no ls -d p1
+
+# one file of ComfyUI, alone in its folder: the model is in the shapes
+wan-train -q --mock model.num_layers=2 model.hidden_size=256 model.num_attention_heads=2 model.ffn_hidden_size=64 \
+    model.text_dim=32 model.freq_dim=32 dataset.F_latents=1 dataset.H_latents=4 dataset.W_latents=4 \
+    train.global_batch_size=1 train.train_iters=1 checkpoint.save=run --metrics /dev/null 2>/dev/null
+wan-convert -q export --naming official run official
+mkdir comfy
+rename official/$W comfy/wan2.1_t2v.safetensors '.key |= if . == "__metadata__" then . else "model.diffusion_model." + . end'
+ok "a file without config.json" wan-convert import comfy/wan2.1_t2v.safetensors c1
+same "its weights" c1/iter_0000000/transformer/$W run/iter_0000001/transformer/$W
+same "its config.json" c1/iter_0000000/transformer/config.json run/iter_0000001/transformer/config.json
+ok "a run may start from it" wan-train -q --mock dataset.F_latents=1 dataset.H_latents=4 dataset.W_latents=4 \
+    checkpoint.pretrained_checkpoint=comfy/wan2.1_t2v.safetensors train.global_batch_size=1 train.train_iters=1 \
+    checkpoint.save=c2 --metrics /dev/null
+cp "$R/net_b/transformer/$W" comfy/narrow.safetensors
+fails 1 'no config.json beside it, .*width is no multiple of 128' "a width that says nothing" \
+    wan-convert import comfy/narrow.safetensors c3
+cp "$R/pipe/vae/$W" comfy/vae.safetensors
+fails 1 'no patch_embedding.weight, the first of a WAN transformer' "a VAE" wan-convert import comfy/vae.safetensors c3
+
+# the root of a hub cache
+H=hub/models--Wan-AI--Tiny
+mkdir -p $H/refs $H/snapshots/abc123 && cp -rL "$R/pipe/." $H/snapshots/abc123
+printf abc123 >$H/refs/main
+ok "a hub cache by its root" wan-convert import $H h1
+same "its transformer" h1/iter_0000000/transformer/$W "$R/pipe/transformer/$W"
+ok "its other parts too" wan-convert export --copy-components --hf-model $H h1 h2
+same "its VAE" h2/vae/$W "$R/pipe/vae/$W"
+ok "for wan-sample as well" wan-sample -q -m $H --prompts cat --sizes 16*16 --frame_nums 1 --sample_steps 1 --base_seed 1 -o h.png
+printf other >$H/refs/main
+fails 1 'refs/main: names a snapshot that is not there' "a reference to nothing" wan-convert import $H h3
+rm $H/refs/main
+fails 1 'refs/main' "no reference" wan-convert import $H h3
+
+# RUN/LATEST
+ok "LATEST of a run" wan-convert export run/LATEST l1
+same "is its newest step" l1/transformer/$W run/iter_0000001/transformer/$W
+mkdir -p am/epoch_0_step_9/model/consolidated && cp "$R/net_b/transformer/"* am/epoch_0_step_9/model/consolidated
+ln -s epoch_0_step_9 am/LATEST
+ok "LATEST of Automodel, a link" wan-convert import am/LATEST l2
+what "LATEST, a link" l2
+rm am/LATEST && echo epoch_0_step_9 >am/LATEST
+ok "a file" wan-convert import am/LATEST l3
+what "LATEST, a file" l3
+echo epoch_7 >am/LATEST
+fails 1 'am/LATEST: names a folder that is not there: epoch_7' "a pointer to nothing" wan-convert import am/LATEST l4
+fails 1 'no such folder' "LATEST of nothing" wan-convert import comfy/LATEST l4
+
+# model_index.json
+index() { rm -rf m; cp -rL "$R/pipe" m; chmod -R u+w m; jq "$1" "$R/pipe/model_index.json" >m/model_index.json; }
+index '._class_name = "WanImageToVideoPipeline"'
+fails 1 'WanImageToVideoPipeline \(image-to-video\), and only the text-to-video WanPipeline' "image-to-video" wan-convert import m m1
+fails 1 'image-to-video' "for wan-sample too" wan-sample -m m --prompts cat -o m.mp4
+index '._class_name = "CogVideoXPipeline"'
+fails 1 'm/model_index.json: a CogVideoXPipeline, and only' "another pipeline" wan-convert import m m1
+index '._class_name = 7'
+fails 1 '_class_name is no text' "no class" wan-convert import m m1
+index 'del(._class_name)'
+ok "a class that is not said" wan-convert import m m2
+
+index '._class_name = "WanImageToVideoPipeline"'
+fails 1 'image-to-video' "the parts of another pipeline" wan-convert export -c --hf-model m run m3
+ok "nothing was made of it" no ls -d m3 m1
+done_testing
