@@ -19,6 +19,7 @@
 #include "kernels/linear.h"
 #include "kernels/mse.h"
 #include "kernels/noise.h"
+#include "kernels/pick.h"
 #include "kernels/residual.h"
 #include "kernels/rmsnorm.h"
 #include "kernels/vaeop.h"
@@ -36,7 +37,7 @@
     X(sinusoid) X(modulation_forward) X(modulation_backward) X(gather_add)                         \
     X(patchify) X(unpatchify)                                                                      \
     X(noise_patch) X(mse_loss)                                                                     \
-    X(cast) X(axpy)          X(fill) X(lincomb) X(sumsq) X(finite) X(randn)                        \
+    X(cast) X(axpy)          X(fill) X(lincomb) X(sumsq) X(finite) X(randn) X(pick)                \
     X(adamw_step) X(clip_coef)                                                                     \
     X(conv_forward)                                                                                \
     X(vae_norm) X(vae_upsample) X(vae_interleave) X(vae_from_rgb) X(vae_to_rgb)                    \

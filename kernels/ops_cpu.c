@@ -45,6 +45,7 @@ void wan_ops_fill_c(wan_ops *o)
         .sumsq = wan_sumsq_c,
         .finite = wan_finite_c,
         .randn = wan_randn_c,
+        .pick = wan_pick_c,
         .adamw_step = wan_adamw_step_c,
         .clip_coef = wan_clip_coef_c,
     };

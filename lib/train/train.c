@@ -86,6 +86,7 @@ static int open_mesh(wan_train *t)
     const int size[WAN_AXES] = { (int)v->pp, (int)v->dp_replicate, (int)v->dp_shard, (int)v->cp,
                                  (int)v->tp };
     WAN_TRY(wan_ranks_open(&t->ranks, size, t->comm));
+    t->ranks.cp_kind = v->cp_comm;
     return check_axes(t);
 }
 

@@ -17,9 +17,11 @@ M="dataset.H_latents=2 dataset.W_latents=2 checkpoint.save="
 case_of "samples of 1 and 2 tokens" $M
 like_one cp2 2 $C=2 $M
 like_one cp5 5 $C=5 $M
+like_one cp4-both 4 $C=4 model.cp_comm_type=a2a+p2p $M
 M+=" dataset.seq_length=2 train.global_batch_size=3"
 case_of "one sample in a pack" $M
 like_one cp3-empty 3 $C=3 $M
+like_one cp3-a2a-empty 3 $C=3 model.cp_comm_type=a2a $M
 for rows in 129 769; do
     M="model.text_len=$rows dataset.context_seq_len=$rows checkpoint.save="
     case_of "$rows text rows" $M
@@ -34,6 +36,7 @@ STEPS=20
 case_of "a DiT"
 like_one dit-cp2 2 $C=2 checkpoint.save=
 like_one dit-cp3 3 $C=3 model.recompute_granularity=full checkpoint.save=
+like_one dit-cp2-a2a 2 $C=2 model.cp_comm_type=a2a checkpoint.save=
 run 2 $C=2 checkpoint.save=c1 >/dev/null 2>&1
 run 2 $C=2 checkpoint.save=c2 >/dev/null 2>&1
 ok "the same layout twice: the same bytes" diff -r c1 c2

@@ -7,96 +7,153 @@
 #include <stdlib.h>
 
 #include "lib/base/file.h"
-#include "lib/model/block/lengths.h"
+#include "lib/model/wing/cp_a2a.h"
+#include "lib/model/wing/cp_ring.h"
 
-enum { TAG_K, TAG_V, TAG_DK, TAG_DV };
+enum { Q, K, V, O, DO, DQ, DK, DV, BLOCKS };
 
 struct wan_cp {
-    wan_group *g;
-    const wan_where *w;
+    wan_cp_size z;
+    int inner;             /* ranks of each all-to-all */
+    wan_group *near, *far; /* those, and the ring's; borrowed where they are all ranks */
+    int own_near, own_far;
     wan_dev *d;
-    wan_dtype compute;
-    int64_t width, rows;     /* of a row; rows that a rank holds at most */
-    wan_lengths *held;       /* [size]: the pack as each rank holds it */
-    int64_t *len;            /* host, staging [samples] */
-    wan_buf k[2], v[2];      /* blocks of others, one in use, one arriving */
-    wan_buf o2, g2[3];       /* one block's output; its dq, dk, dv */
-    wan_real *lse2;          /* [rows, heads] */
-    wan_real *sum;           /* output or dq of all blocks so far */
-    wan_real *dk[2], *dv[2]; /* gradients that travel, in use and arriving */
+    int64_t **len;         /* host [ranks][samples] */
+    wan_cp_a2a *a2a;       /* NULL: a ring of all */
+    wan_cp_ring *ring;     /* NULL: one all-to-all of all */
+    wan_buf block[BLOCKS]; /* rows of some heads: all of the all-to-all's ranks */
+    wan_real *lse;
 };
 
-int64_t wan_cp_share(int64_t *first, int64_t n, int rank, int ranks)
+/* ---- sizes */
+
+int wan_cp_inner(const wan_cp_size *z)
 {
-    int64_t each = n / ranks, more = n % ranks;
-    *first = each * rank + (rank < more ? rank : more);
-    return each + (rank < more);
+    int n = z->ranks;
+    if (z->kind == WAN_CP_P2P)
+        return 1;
+    if (z->kind == WAN_CP_A2A && z->ranks > z->fewest)
+        return wan_err("model.cp_comm_type=a2a: %lld head%s on %d context parallel ranks, a rank "
+                       "would have none; p2p and a2a+p2p take any number",
+                       (long long)z->fewest, z->fewest == 1 ? "" : "s", z->ranks);
+    if (z->kind == WAN_CP_A2A)
+        return n;
+    for (n = z->ranks / 2; n > 1 && (z->ranks % n || n > z->fewest); n--)
+        ;
+    return n > 1 ? n : 1;
 }
 
-wan_capacity wan_cp_capacity(const wan_capacity *cap, int ranks)
+/* Rows of some ranks' shares together, at most. */
+static int64_t together(const wan_cp_size *z, int ranks)
 {
-    wan_capacity c = *cap;
-    if (ranks > 1) {
-        int64_t most = cap->tokens / ranks + cap->samples; /* each sample may have one more */
-        c.tokens = most < cap->tokens ? most : cap->tokens;
-    }
-    return c;
+    int64_t n = wan_cp_capacity(&z->cap, z->ranks).tokens * ranks;
+    return n < z->cap.tokens ? n : z->cap.tokens;
 }
 
-int64_t wan_cp_bytes(int ranks, wan_dtype compute, const wan_capacity *cap, int64_t width)
+static wan_cp_a2a_size a2a_size(const wan_cp_size *z, int inner)
 {
-    if (ranks == 1)
+    return (wan_cp_a2a_size){ z->compute, together(z, 1), together(z, inner),
+                              z->heads,   z->head_dim,    z->cap.samples };
+}
+
+/* Heads of this rank on the far side of the all-to-all. */
+static int64_t far_heads(const wan_cp_size *z, int inner)
+{
+    int64_t first;
+    return wan_cp_share(&first, z->heads, z->rank % inner, inner);
+}
+
+static wan_cp_ring_size ring_size(const wan_cp_size *z, int inner)
+{
+    return (wan_cp_ring_size){ z->compute,  together(z, inner), far_heads(z, inner),
+                               z->head_dim, z->cap.samples,     z->train };
+}
+
+static int blocks(const wan_cp_size *z)
+{
+    return z->train ? BLOCKS : O + 1;
+}
+
+int64_t wan_cp_bytes(const wan_cp_size *z)
+{
+    int inner = z->ranks == 1 ? -1 : wan_cp_inner(z);
+    if (inner < 0)
         return 0;
-    int64_t n = wan_cp_capacity(cap, ranks).tokens * width, real = sizeof(wan_real);
-    return n * (8 * (int64_t)wan_dtype_size(compute) + 6 * real);
+    wan_cp_a2a_size a = a2a_size(z, inner);
+    wan_cp_ring_size r = ring_size(z, inner);
+    int64_t bytes = inner < z->ranks ? wan_cp_ring_bytes(&r) : 0;
+    if (inner == 1)
+        return bytes;
+    int64_t heads = a.block * far_heads(z, inner);
+    return bytes + wan_cp_a2a_bytes(&a, z->rank % inner, inner) +
+           heads * (blocks(z) * z->head_dim * (int64_t)wan_dtype_size(z->compute) +
+                    (int64_t)sizeof(wan_real));
 }
 
-static int take(wan_cp *c, wan_buf *b, wan_dtype t)
-{
-    size_t bytes = (size_t)(c->rows * c->width) * wan_dtype_size(t);
-    *b = wan_buf_of(wan_dev_alloc(c->d, bytes, "rows of other ranks"), t);
-    return b->p ? 0 : -1;
-}
+/* ---- building */
 
-static int take_real(wan_cp *c, wan_real **p)
+static int split(wan_cp *c, wan_group *g)
 {
-    wan_buf b;
-    WAN_TRY(take(c, &b, WAN_REAL));
-    *p = b.p;
+    c->near = c->far = g;
+    if (c->inner == 1 || c->inner == g->size)
+        return 0;
+    WAN_TRY(wan_group_split(g, g->rank / c->inner, g->rank, "cp-a2a", &c->near));
+    c->own_near = 1;
+    WAN_TRY(wan_group_split(g, g->rank % c->inner, g->rank, "cp-ring", &c->far));
+    c->own_far = 1;
     return 0;
 }
 
-static int build(wan_cp *c, int64_t samples)
+static int take_blocks(wan_cp *c)
 {
-    wan_buf *compute[] = { &c->k[0], &c->k[1],  &c->v[0],  &c->v[1],
-                           &c->o2,   &c->g2[0], &c->g2[1], &c->g2[2] };
-    wan_real **real[] = { &c->lse2, &c->sum, &c->dk[0], &c->dk[1], &c->dv[0], &c->dv[1] };
-    c->held = wan_calloc((size_t)c->g->size, sizeof *c->held, "packs of other ranks");
-    c->len = wan_calloc((size_t)samples, sizeof *c->len, "packs of other ranks");
-    if (!c->held || !c->len)
+    int64_t heads = together(&c->z, c->inner) * far_heads(&c->z, c->inner);
+    size_t n = (size_t)(heads * c->z.head_dim);
+    for (int i = 0; i < blocks(&c->z); i++) {
+        c->block[i] =
+            wan_buf_of(wan_dev_alloc(c->d, n * wan_dtype_size(c->z.compute), "rows of other ranks"),
+                       c->z.compute);
+        if (!c->block[i].p)
+            return -1;
+    }
+    c->lse = wan_dev_alloc(c->d, (size_t)heads * sizeof *c->lse, "rows of other ranks");
+    return c->lse ? 0 : -1;
+}
+
+static int build(wan_cp *c, wan_group *g, const wan_where *w)
+{
+    const wan_cp_size *z = &c->z;
+    wan_cp_a2a_size a = a2a_size(z, c->inner);
+    wan_cp_ring_size r = ring_size(z, c->inner);
+    c->len = wan_calloc((size_t)z->ranks, sizeof *c->len, "packs of other ranks");
+    for (int i = 0; c->len && i < z->ranks; i++) {
+        c->len[i] = wan_calloc((size_t)z->cap.samples, sizeof **c->len, "packs of other ranks");
+        if (!c->len[i])
+            return -1;
+    }
+    if (!c->len)
         return -1;
-    for (size_t i = 0; i < sizeof compute / sizeof *compute; i++)
-        WAN_TRY(take(c, compute[i], c->compute));
-    for (size_t i = 0; i < sizeof real / sizeof *real; i++)
-        WAN_TRY(take_real(c, real[i]));
-    for (int r = 0; r < c->g->size; r++)
-        WAN_TRY(wan_lengths_reserve(c->d, &c->held[r], samples, c->rows));
-    return 0;
+    WAN_TRY(split(c, g));
+    if (c->inner < z->ranks)
+        if (c->inner < z->ranks)
+            WAN_TRY(wan_cp_ring_new(&c->ring, c->far, w, c->d, &r));
+    if (c->inner == 1)
+        return 0;
+    WAN_TRY(wan_cp_a2a_new(&c->a2a, c->near, w, c->d, &a));
+    return take_blocks(c);
 }
 
-int wan_cp_new(wan_cp **out, wan_group *g, const wan_where *w, wan_dev *d, wan_dtype compute,
-               const wan_capacity *cap, int64_t width)
+int wan_cp_new(wan_cp **out, wan_group *g, const wan_where *w, wan_dev *d, const wan_cp_size *z)
 {
+    *out = NULL;
+    int inner = wan_cp_inner(z);
+    WAN_TRY(inner);
     wan_cp *c = *out = wan_calloc(1, sizeof *c, "context parallel");
     if (!c)
         return -1;
-    c->g = g;
-    c->w = w;
+    c->z = *z;
+    c->inner = inner;
     c->d = d;
-    c->compute = compute;
-    c->width = width;
-    c->rows = wan_cp_capacity(cap, g->size).tokens;
-    if (build(c, cap->samples) == 0)
+    if (build(c, g, w) == 0)
         return 0;
     wan_cp_free(out);
     return -1;
@@ -107,122 +164,73 @@ void wan_cp_free(wan_cp **pc)
     wan_cp *c = *pc;
     if (!c)
         return;
-    void *mem[] = { c->k[0].p,  c->k[1].p, c->v[0].p, c->v[1].p, c->o2.p,  c->g2[0].p, c->g2[1].p,
-                    c->g2[2].p, c->lse2,   c->sum,    c->dk[0],  c->dk[1], c->dv[0],   c->dv[1] };
-    for (size_t i = 0; i < sizeof mem / sizeof *mem; i++)
-        wan_dev_free(c->d, mem[i]);
-    for (int r = 0; r < c->g->size && c->held; r++)
-        wan_lengths_release(c->d, &c->held[r]);
-    free(c->held);
+    wan_cp_ring_free(&c->ring);
+    wan_cp_a2a_free(&c->a2a);
+    for (int i = 0; i < BLOCKS; i++)
+        wan_dev_free(c->d, c->block[i].p);
+    wan_dev_free(c->d, c->lse);
+    for (int i = 0; i < c->z.ranks && c->len; i++)
+        free(c->len[i]);
     free(c->len);
+    if (c->own_near)
+        wan_group_free(&c->near);
+    if (c->own_far)
+        wan_group_free(&c->far);
     free(c);
     *pc = NULL;
 }
 
+/* ---- a micro-batch */
+
+/* Rows of each sample that block b of the ring has, in the lengths of its first rank. */
+static int set_block(wan_cp *c, int b, int n)
+{
+    int64_t *sum = c->len[b * c->inner];
+    for (int r = 1; r < c->inner; r++)
+        for (int i = 0; i < n; i++)
+            sum[i] += c->len[b * c->inner + r][i];
+    return wan_cp_ring_set(c->ring, b, sum, n);
+}
+
 int wan_cp_set(wan_cp *c, const int64_t *tokens, int n)
 {
-    for (int r = 0; r < c->g->size; r++) {
-        for (int i = 0; i < n; i++) {
-            int64_t first;
-            c->len[i] = wan_cp_share(&first, tokens[i], r, c->g->size);
-        }
-        WAN_TRY(wan_lengths_set(c->d, &c->held[r], c->len, n));
-    }
+    int64_t first;
+    for (int r = 0; r < c->z.ranks; r++)
+        for (int i = 0; i < n; i++)
+            c->len[r][i] = wan_cp_share(&first, tokens[i], r, c->z.ranks);
+    if (c->a2a)
+        WAN_TRY(wan_cp_a2a_set(
+            c->a2a, (const int64_t *const *)&c->len[c->z.rank / c->inner * c->inner], n));
+    for (int b = 0; c->ring && b < c->z.ranks / c->inner; b++)
+        WAN_TRY(set_block(c, b, n));
     return 0;
 }
 
-/* ---- the ring */
-
-/* Buffers on their way: to the next rank, from the one before. */
-typedef struct hop {
-    wan_group_req req[4];
-    int n;
-} hop;
-
-/* The block whose keys a rank has at hop r: its own first, then those of the ranks before it. */
-static int block_at(const wan_cp *c, int r)
+/* The attention of the far side. */
+static wan_attn far_attn(const wan_cp *c, const wan_attn *a)
 {
-    return (c->g->rank - r + c->g->size) % c->g->size;
-}
-
-static int pass(wan_cp *c, hop *h, wan_buf out, int64_t n_out, wan_buf in, int64_t n_in, int tag)
-{
-    int size = c->g->size, next = (c->g->rank + 1) % size, last = (c->g->rank + size - 1) % size;
-    WAN_TRY(wan_group_recv_start(c->g, c->w, in.p, (size_t)(n_in * c->width), in.t, last, tag,
-                                 &h->req[h->n]));
-    h->n++;
-    WAN_TRY(wan_group_send_start(c->g, c->w, out.p, (size_t)(n_out * c->width), out.t, next, tag,
-                                 &h->req[h->n]));
-    h->n++;
-    return 0;
-}
-
-static int arrive(hop *h)
-{
-    int rc = 0;
-    for (int i = 0; i < h->n; i++)
-        if (wan_group_wait(&h->req[i]) < 0)
-            rc = -1;
-    h->n = 0;
-    return rc;
-}
-
-/* Keys and values of hop r go on, those of hop r+1 come into the other buffers. */
-static int pass_kv(wan_cp *c, hop *h, int r, const wan_buf kv[2])
-{
-    int64_t now = c->held[block_at(c, r)].pack.S, then = c->held[block_at(c, r + 1)].pack.S;
-    WAN_TRY(pass(c, h, kv[0], now, c->k[(r + 1) % 2], then, TAG_K));
-    return pass(c, h, kv[1], now, c->v[(r + 1) % 2], then, TAG_V);
-}
-
-/* One block's output joins those before it. */
-static int join(wan_cp *c, const wan_attn *a, int r, wan_real *lse)
-{
-    const wan_ops *op = c->d->ops;
-    int64_t S = a->pq->S;
-    if (r > 0)
-        return op->attention_merge(c->d, a, WAN_RBUF(c->sum), lse, c->o2, c->lse2);
-    WAN_TRY(op->cast(c->d, WAN_RBUF(c->sum), c->o2, S * c->width));
-    return op->cast(c->d, WAN_RBUF(lse), WAN_RBUF(c->lse2), S * a->H);
+    wan_attn f = *a;
+    f.H = (int)wan_cp_a2a_heads(c->a2a);
+    f.pq = f.pk = wan_cp_a2a_pack(c->a2a);
+    f.ldq = f.ldk = f.ldv = f.ldo = f.H * a->hd;
+    return f;
 }
 
 int wan_cp_attend(void *arg, wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf q,
                   wan_buf k, wan_buf v)
 {
     wan_cp *c = arg;
-    wan_attn part = *a;
-    wan_buf kv[2] = { k, v };
-    for (int r = 0; r < c->g->size; r++) {
-        hop h = { .n = 0 };
-        if (r + 1 < c->g->size)
-            WAN_TRY(pass_kv(c, &h, r, kv));
-        part.pk = &c->held[block_at(c, r)].pack;
-        WAN_TRY(d->ops->attention_forward(d, &part, c->o2, c->lse2, q, kv[0], kv[1]));
-        WAN_TRY(join(c, &part, r, lse));
-        WAN_TRY(arrive(&h));
-        kv[0] = c->k[(r + 1) % 2];
-        kv[1] = c->v[(r + 1) % 2];
-    }
-    return d->ops->cast(d, o, WAN_RBUF(c->sum), a->pq->S * c->width);
-}
-
-/* This rank's share of a block's gradients joins what came with it, and all goes on to the next; what
- * has come is waited for only now, after the block has been computed. */
-static int add_share(wan_cp *c, int r, hop *sums)
-{
-    const wan_ops *op = c->d->ops;
-    int64_t S = c->held[c->g->rank].pack.S, B = c->held[block_at(c, r)].pack.S;
-    int64_t then = c->held[block_at(c, r + 1)].pack.S;
-    int now = r % 2, other = 1 - now;
-    wan_buf mine[2] = { WAN_RBUF(c->dk[now]), WAN_RBUF(c->dv[now]) };
-    WAN_TRY(arrive(sums));
-    for (int i = 0; i < 2; i++)
-        WAN_TRY(r ? op->axpy(c->d, mine[i], 1, c->g2[1 + i], B * c->width)
-                  : op->cast(c->d, mine[i], c->g2[1 + i], B * c->width));
-    WAN_TRY(r ? op->axpy(c->d, WAN_RBUF(c->sum), 1, c->g2[0], S * c->width)
-              : op->cast(c->d, WAN_RBUF(c->sum), c->g2[0], S * c->width));
-    WAN_TRY(pass(c, sums, mine[0], B, WAN_RBUF(c->dk[other]), then, TAG_DK));
-    return pass(c, sums, mine[1], B, WAN_RBUF(c->dv[other]), then, TAG_DV);
+    const wan_buf *b = c->block;
+    if (!c->a2a)
+        return wan_cp_ring_attend(c->ring, d, a, o, lse, q, k, v);
+    const wan_cp_a2a_pair in[] = { { q, a->ldq, b[Q] }, { k, a->ldk, b[K] }, { v, a->ldv, b[V] } };
+    const wan_cp_a2a_pair out[] = { { o, a->ldo, b[O] } };
+    const wan_attn f = far_attn(c, a);
+    WAN_TRY(wan_cp_a2a_go(c->a2a, in, 3));
+    WAN_TRY(c->ring ? wan_cp_ring_attend(c->ring, d, &f, b[O], c->lse, b[Q], b[K], b[V])
+                    : d->ops->attention_forward(d, &f, b[O], c->lse, b[Q], b[K], b[V]));
+    WAN_TRY(wan_cp_a2a_lse_back(c->a2a, lse, c->lse));
+    return wan_cp_a2a_back(c->a2a, out, 1);
 }
 
 int wan_cp_attend_back(void *arg, wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
@@ -230,25 +238,23 @@ int wan_cp_attend_back(void *arg, wan_dev *d, const wan_attn *a, wan_buf dq, wan
                        wan_buf v)
 {
     wan_cp *c = arg;
-    wan_attn part = *a;
-    wan_buf kv[2] = { k, v };
-    hop sums = { .n = 0 };
-    int64_t n = a->pq->S * c->width;
-    int last = c->g->size % 2;
-    for (int r = 0; r < c->g->size; r++) {
-        hop h = { .n = 0 };
-        if (r + 1 < c->g->size)
-            WAN_TRY(pass_kv(c, &h, r, kv));
-        part.pk = &c->held[block_at(c, r)].pack;
-        WAN_TRY(d->ops->attention_backward(d, &part, c->g2[0], c->g2[1], c->g2[2], dout, o, lse, q,
-                                           kv[0], kv[1]));
-        WAN_TRY(add_share(c, r, &sums));
-        WAN_TRY(arrive(&h));
-        kv[0] = c->k[(r + 1) % 2];
-        kv[1] = c->v[(r + 1) % 2];
-    }
-    WAN_TRY(arrive(&sums)); /* our own block is home again */
-    WAN_TRY(d->ops->cast(d, dq, WAN_RBUF(c->sum), n));
-    WAN_TRY(d->ops->cast(d, dk, WAN_RBUF(c->dk[last]), n));
-    return d->ops->cast(d, dv, WAN_RBUF(c->dv[last]), n);
+    const wan_buf *b = c->block;
+    if (!c->a2a)
+        return wan_cp_ring_attend_back(c->ring, d, a, dq, dk, dv, dout, o, lse, q, k, v);
+    const wan_cp_a2a_pair in[] = { { q, a->ldq, b[Q] },
+                                   { k, a->ldk, b[K] },
+                                   { v, a->ldv, b[V] },
+                                   { o, a->ldo, b[O] },
+                                   { dout, a->ldo, b[DO] } };
+    const wan_cp_a2a_pair out[] = { { dq, a->ldq, b[DQ] },
+                                    { dk, a->ldk, b[DK] },
+                                    { dv, a->ldv, b[DV] } };
+    const wan_attn f = far_attn(c, a);
+    WAN_TRY(wan_cp_a2a_go(c->a2a, in, 5));
+    WAN_TRY(wan_cp_a2a_lse_go(c->a2a, c->lse, lse));
+    WAN_TRY(c->ring ? wan_cp_ring_attend_back(c->ring, d, &f, b[DQ], b[DK], b[DV], b[DO], b[O],
+                                              c->lse, b[Q], b[K], b[V])
+                    : d->ops->attention_backward(d, &f, b[DQ], b[DK], b[DV], b[DO], b[O], c->lse,
+                                                 b[Q], b[K], b[V]));
+    return wan_cp_a2a_back(c->a2a, out, 3);
 }

@@ -1,36 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cp.h - context parallel: every sample's tokens cut evenly over ranks, self-attention by a ring.
+ * cp.h - context parallel: every sample's tokens cut evenly over ranks; what self-attention then does.
  *
  *     rank 0 [tokens 0..a)   rank 1 [a..b)   rank 2 [b..n)        of each sample of the pack
  *
- * Queries stay; keys and values go round.  At each hop a rank attends to one block of keys and merges
- * the result by its log-sum-exp (Liu et al., Ring Attention, 2023; attention.h).  In the backward keys
- * and values go round again, each block with the sums of its gradients, which arrive at its owner after
- * the last hop.  The next block is on its way while the present one is computed.  Everything else of a
- * block is local: attention is not causal, so even cuts are balanced.
+ *     p2p      keys and values go round (cp_ring.h): any number of ranks
+ *     a2a      all rows of some heads on each rank (cp_a2a.h): at least one head for each
+ *     a2a+p2p  all-to-all among neighbours, as many as divide the ranks and leave each a head, and rings
+ *              across: a ring moves the keys of fewer heads, an all-to-all stays inside a node
+ *
+ * Everything else of a block is local: attention is not causal, so even cuts are balanced.
  */
 #ifndef WAN_MODEL_CP_H
 #define WAN_MODEL_CP_H
 
 #include "lib/dist/group.h"
 #include "lib/model/acts.h"
+#include "lib/model/wing/cp_share.h"
+
+enum wan_cp_kind { WAN_CP_P2P, WAN_CP_A2A, WAN_CP_A2A_P2P };
 
 typedef struct wan_cp wan_cp;
 
-/* Tokens that rank `rank` of `ranks` holds of a sample of n, from *first on; the first ranks one more
- * where they do not divide. */
-int64_t wan_cp_share(int64_t *first, int64_t n, int rank, int ranks);
-/* The largest micro-batch that a rank holds of one of the capacity cap. */
-wan_capacity wan_cp_capacity(const wan_capacity *cap, int ranks);
+typedef struct wan_cp_size {
+    enum wan_cp_kind kind;
+    int rank, ranks;
+    wan_dtype compute;       /* of rows */
+    wan_capacity cap;        /* of whole micro-batches */
+    int64_t heads, head_dim; /* held together by the ranks of the group */
+    int64_t fewest;          /* heads of any such group: what all agree on depends on it */
+    int train;               /* whether there is a backward */
+} wan_cp_size;
 
-/* Room for micro-batches of the whole capacity `cap`, rows of `width` elements (heads held together)
- * in `compute`.  g, w and d are borrowed. */
-int wan_cp_new(wan_cp **out, wan_group *g, const wan_where *w, wan_dev *d, wan_dtype compute,
-               const wan_capacity *cap, int64_t width) WAN_MUST_CHECK;
+/* Ranks of each all-to-all (1: a ring of all); the ring has ranks / this.  -1 with a sentence where a rank
+ * would have no head. */
+int wan_cp_inner(const wan_cp_size *z) WAN_MUST_CHECK;
+/* z->ranks and z->rank are those of g; g, w and d are borrowed.  Collective over g. */
+int wan_cp_new(wan_cp **out, wan_group *g, const wan_where *w, wan_dev *d, const wan_cp_size *z)
+    WAN_MUST_CHECK;
 void wan_cp_free(wan_cp **c); /* NULL-safe */
 /* Bytes of device memory that wan_cp_new takes. */
-int64_t wan_cp_bytes(int ranks, wan_dtype compute, const wan_capacity *cap, int64_t width);
+int64_t wan_cp_bytes(const wan_cp_size *z);
 /* Before a micro-batch is run: the tokens of its n samples, whole. */
 int wan_cp_set(wan_cp *c, const int64_t *tokens, int n) WAN_MUST_CHECK;
 /* The ops of a wing; arg is the wan_cp. */

@@ -32,6 +32,7 @@
 #include "lib/base/err.h"
 #include "lib/model/acts.h"
 #include "lib/model/flow.h"
+#include "lib/model/wing/cp.h"
 #include "lib/train/config/choices.h"
 
 /* The values, named after the keys, which stand in the keys_*.c of their owner.  Strings are never
@@ -48,6 +49,7 @@ typedef struct wan_train_config {
     wan_dtype compute; /* of GEMM and attention operands */
     enum wan_recompute recompute;
     int64_t tp, pp, cp, dp_shard, dp_replicate;
+    enum wan_cp_kind cp_comm;
     int sequence_parallel;
     /* dataset */
     const char *data_path, *split, *empty_text;

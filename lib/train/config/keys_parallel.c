@@ -4,11 +4,19 @@
  */
 #include "lib/train/config/keys.h"
 
+static const wan_word cp_comms[] = {
+    { "p2p", WAN_CP_P2P }, { "a2a", WAN_CP_A2A }, { "a2a+p2p", WAN_CP_A2A_P2P }, { 0, 0 }
+};
+
 static const wan_key keys[] = {
     INT("model.tensor_model_parallel_size", "fsdp.tp_size", tp, "1", 1, 4096, "tensor parallel"),
     INT("model.pipeline_model_parallel_size", "fsdp.pp_size", pp, "1", 1, 4096,
         "pipeline parallel"),
     INT("model.context_parallel_size", "fsdp.cp_size", cp, "1", 1, 4096, "context parallel"),
+    ENUM(
+        "model.cp_comm_type", 0, cp_comm, "p2p", cp_comms,
+        "attention of context parallel ranks: keys and values in a ring; all-to-all of heads; or that "
+        "among neighbours and rings across"),
     BOOL("model.sequence_parallel", 0, sequence_parallel, "false",
          "norms sharded along tokens (needs tensor parallel)"),
     INT("dist.dp_shard_size", 0, dp_shard, "1", 0, 65536,
@@ -23,7 +31,6 @@ static const wan_key keys[] = {
     INT("dist.bucket_bytes", 0, bucket_bytes, "8388608", 1 << 10, 1 << 30,
         "gradients are reduced in pieces of this size"),
 
-    NOTED("model.cp_comm_type", "context parallel is not used"),
     NOTED("optimizer.use_distributed_optimizer", "see dist.dp_shard_size"),
     NOTED("ddp.*", "gradients are summed in fp32, in buckets, during the backward pass"),
     ONLY("mixed_precision.fp8", "false", "products are bf16 or fp32"),

@@ -27,37 +27,48 @@ static int refuse_partial(const wan_arch *arch)
     return rc;
 }
 
+/* The rows that attention exchanges. */
+static wan_cp_size cp_size(const wan_ranks *r, const wan_arch *arch, wan_dtype compute,
+                           const wan_capacity *cap)
+{
+    wan_sizes z;
+    wan_model_sizes(&z, arch);
+    return (wan_cp_size){ .kind = r->cp_kind,
+                          .rank = r->mesh.at[WAN_CP],
+                          .ranks = r->mesh.size[WAN_CP],
+                          .compute = compute,
+                          .cap = *cap,
+                          .heads =
+                              wan_store_share(NULL, &r->slice, z.width, z.head_dim) / z.head_dim,
+                          .head_dim = z.head_dim,
+                          .fewest = z.width / z.head_dim / r->slice.ranks,
+                          .train = 1 };
+}
+
 int wan_ranks_slice(wan_ranks *r, const wan_arch *arch)
 {
     const wan_mesh *m = &r->mesh;
     wan_sizes z;
     wan_model_sizes(&z, arch);
     r->slice = (wan_slice){ m->at[WAN_TP], m->size[WAN_TP], 0, z.parts };
+    const wan_cp_size cp = cp_size(r, arch, WAN_F32, &(wan_capacity){ 0 });
+    WAN_TRY(wan_cp_inner(&cp));
     return m->size[WAN_TP] > 1 ? refuse_partial(arch) : 0;
-}
-
-/* Width of the rows that attention exchanges. */
-static int64_t heads_width(const wan_ranks *r, const wan_arch *arch)
-{
-    wan_sizes z;
-    wan_model_sizes(&z, arch);
-    return wan_store_share(NULL, &r->slice, z.width, z.head_dim);
 }
 
 int64_t wan_ranks_bytes(const wan_ranks *r, const wan_arch *arch, wan_dtype compute,
                         const wan_capacity *cap)
 {
-    return wan_cp_bytes(r->mesh.size[WAN_CP], compute, cap, heads_width(r, arch));
+    const wan_cp_size z = cp_size(r, arch, compute, cap);
+    return wan_cp_bytes(&z);
 }
 
 int wan_ranks_device(wan_ranks *r, wan_dev *d, const wan_arch *arch, wan_dtype compute,
                      const wan_capacity *cap)
 {
+    const wan_cp_size z = cp_size(r, arch, compute, cap);
     WAN_TRY(wan_where_open(&r->where, d));
-    if (r->mesh.size[WAN_CP] == 1)
-        return 0;
-    return wan_cp_new(&r->cp, r->mesh.group[WAN_CP], r->where, d, compute, cap,
-                      heads_width(r, arch));
+    return z.ranks == 1 ? 0 : wan_cp_new(&r->cp, r->mesh.group[WAN_CP], r->where, d, &z);
 }
 
 void wan_ranks_close(wan_ranks *r)

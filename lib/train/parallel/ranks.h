@@ -18,7 +18,8 @@ typedef struct wan_ranks {
     wan_mesh mesh;
     wan_slice slice;  /* tensor parallel rank and size; parts of this pipeline stage */
     wan_where *where; /* memory of the device; NULL: the host's */
-    wan_cp *cp;       /* NULL: whole samples */
+    enum wan_cp_kind cp_kind;
+    wan_cp *cp; /* NULL: whole samples */
 } wan_ranks;
 
 /* size: of the axes, as wan_mesh_new takes them.  Collective over c. */
