@@ -13,6 +13,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/model/files/foreign.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/official.h"
@@ -62,13 +63,14 @@ static const wan_tool tool = { "wan-convert",
 
 typedef struct source {
     wan_st *st;
-    wan_st_tensor **t; /* [params.n] */
+    wan_st_tensor **t;    /* [params.n], of st */
+    wan_foreign *foreign; /* in place of st */
     wan_params params;
     wan_arch arch;
     wan_dtype *type; /* to store */
     void *buf;       /* one tensor */
     enum wan_naming naming;
-    const char *sub; /* where inside of the folder; may be "" */
+    const char *path, *sub; /* what it is; where inside of the folder to make, may be "" */
     int done;
 } source;
 
@@ -86,33 +88,44 @@ static int wanted_type(void)
 static void source_close(source *s)
 {
     wan_st_close(&s->st);
+    wan_foreign_close(&s->foreign);
     wan_params_free(&s->params);
     free(s->t);
     free(s->type);
     free(s->buf);
 }
 
-static int source_open(source *s, const char *dir)
+static int open_folder(source *s, const char *path)
 {
-    *s = (source){ .sub = "" };
-    WAN_TRY(wan_modelio_config(&s->arch, dir));
+    WAN_TRY(wan_modelio_config(&s->arch, path));
     WAN_TRY(s->arch.model->params(&s->params, s->arch.c));
-    WAN_TRY(wan_st_open(&s->st, dir));
+    WAN_TRY(wan_st_open(&s->st, path));
+    s->t = wan_calloc((size_t)s->params.n, sizeof *s->t, "tensor list");
+    return s->t ? wan_modelio_match(s->t, &s->params, s->st, path) : -1;
+}
+
+static int open_foreign(source *s, const char *path)
+{
+    WAN_TRY(wan_foreign_open(&s->foreign, path));
+    return wan_foreign_match(&s->arch, &s->params, s->foreign);
+}
+
+static int source_open(source *s, const char *path)
+{
+    *s = (source){ .sub = "", .path = path };
+    WAN_TRY(wan_foreign_is(path) ? open_foreign(s, path) : open_folder(s, path));
     size_t n = (size_t)s->params.n, largest = 0;
-    s->t = wan_calloc(n, sizeof *s->t, "tensor list");
     s->type = wan_calloc(n, sizeof *s->type, "tensor list");
-    if (!s->t || !s->type)
+    if (!s->type)
         return -1;
-    WAN_TRY(wan_modelio_match(s->t, &s->params, s->st, dir));
     int type = wanted_type();
     for (size_t i = 0; i < n; i++) {
-        const wan_st_tensor *t = s->t[i];
-        if (t->dtype != WAN_F32 && t->dtype != WAN_BF16 && t->dtype != WAN_F16 &&
-            t->dtype != WAN_F64)
-            return wan_err("%s: tensor %s: element type %s is no weight", t->file, t->name,
-                           wan_dtype_name(t->dtype));
-        s->type[i] = type < 0 ? t->dtype : (wan_dtype)type;
-        size_t bytes = (size_t)t->count * wan_dtype_size(s->type[i]);
+        wan_dtype has = s->st ? s->t[i]->dtype : wan_foreign_type(s->foreign, (int)i);
+        if (has != WAN_F32 && has != WAN_BF16 && has != WAN_F16 && has != WAN_F64)
+            return wan_err("%s: tensor %s: element type %s is no weight", path, s->params.v[i].name,
+                           wan_dtype_name(has));
+        s->type[i] = type < 0 ? has : (wan_dtype)type;
+        size_t bytes = (size_t)s->params.v[i].count * wan_dtype_size(s->type[i]);
         largest = bytes > largest ? bytes : largest;
     }
     s->buf = wan_malloc(largest, 1, "a tensor");
@@ -133,21 +146,29 @@ static int not_finite(const void *v, wan_dtype t, int64_t k)
 /* A broken weight, or one that the new type cannot hold, would go on without a word. */
 static int check_range(const source *s, int i)
 {
-    const wan_st_tensor *t = s->t[i];
-    for (int64_t k = 0; k < t->count; k++)
+    const wan_param *q = &s->params.v[i];
+    for (int64_t k = 0; k < q->count; k++)
         if (not_finite(s->buf, s->type[i], k))
             return wan_err("%s: tensor %s: element %" PRId64 " is not finite or too large for %s",
-                           t->file, t->name, k, wan_dtype_name(s->type[i]));
+                           s->st ? s->t[i]->file : s->path, q->name, k, wan_dtype_name(s->type[i]));
+    return 0;
+}
+
+static int load(const source *s, int i)
+{
+    if (s->foreign)
+        return wan_foreign_read(s->foreign, i, s->buf, s->type[i]);
+    wan_st_tensor *t = s->t[i];
+    WAN_TRY(wan_st_load(s->st, t->name, t->shape, t->rank, s->buf, s->type[i]));
+    wan_st_release(s->st, t);
     return 0;
 }
 
 static int fetch(void *arg, int i, const void **data, wan_dtype *type)
 {
     source *s = arg;
-    wan_st_tensor *t = s->t[i];
-    WAN_TRY(wan_st_load(s->st, t->name, t->shape, t->rank, s->buf, s->type[i]));
+    WAN_TRY(load(s, i));
     WAN_TRY(check_range(s, i));
-    wan_st_release(s->st, t);
     wan_progress(0, "%d of %d tensors", ++s->done, s->params.n);
     *data = s->buf;
     *type = s->type[i];

@@ -67,7 +67,7 @@ ok "a run may start from it" wan-train -q --mock dataset.F_latents=1 dataset.H_l
     checkpoint.pretrained_checkpoint=comfy/wan2.1_t2v.safetensors train.global_batch_size=1 train.train_iters=1 \
     checkpoint.save=c2 --metrics /dev/null
 cp "$R/net_b/transformer/$W" comfy/narrow.safetensors
-fails 1 'no config.json beside it, .*width is no multiple of 128' "a width that says nothing" \
+fails 1 'no config.json beside it, .*width is no whole number of heads' "a width that says nothing" \
     wan-convert import comfy/narrow.safetensors c3
 cp "$R/pipe/vae/$W" comfy/vae.safetensors
 fails 1 'no patch_embedding.weight, the first of a WAN transformer' "a VAE" wan-convert import comfy/vae.safetensors c3
@@ -115,4 +115,24 @@ ok "a class that is not said" wan-convert import m m2
 index '._class_name = "WanImageToVideoPipeline"'
 fails 1 'image-to-video' "the parts of another pipeline" wan-convert export -c --hf-model m run m3
 ok "nothing was made of it" no ls -d m3 m1
+
+# distributed checkpoints of torch: DFM's and Automodel's, and torch.save's files
+fails 0 '2 tensors of the training state are left out' "a run of Megatron" wan-convert import "$R/dcp/megatron" d1
+what "Megatron: two ranks, stacked layers, woven matrices" d1
+ok "one step of it" wan-convert export --checkpoint_step 4 "$R/dcp/megatron" d2
+same "the same weights" d2/transformer/$W "$R/net_b/transformer/$W"
+wan-convert -q import --dtype bf16 "$R/net_b" b16
+ok "a step of Automodel" wan-convert import "$R/dcp/automodel/epoch_0_step_3" d3
+same "its weights" d3/iter_0000000/transformer/$W b16/iter_0000000/transformer/$W
+ok "a file of torch.save" wan-convert import "$R/dcp/model.bin" d4
+same "its weights too" d4/iter_0000000/transformer/$W b16/iter_0000000/transformer/$W
+fails 1 'a distributed checkpoint of torch; wan-convert import makes a run of it' "wan-sample says who reads it" \
+    wan-sample -m "$R/pipe" --checkpoint_dir "$R/dcp/megatron" --prompts cat -o d.mp4
+cp -r "$R/dcp/megatron/iter_0000004" d && chmod -R u+w d && rm d/__1_0.distcp
+fails 1 'd/.metadata: __1_0.distcp: No such file' "a file of it is missing" wan-convert import d d5
+cp "$R/dcp/megatron/iter_0000004/__1_0.distcp" d && rm d/run_config.yaml
+fails 1 'd: no config.json beside it.*whole number of heads' "nothing says the heads" wan-convert import d d5
+echo 'model: {num_attention_heads: 5}' >d/run_config.yaml
+fails 1 'whole number of heads' "heads that do not divide" wan-convert import d d5
+ok "nothing is left of those" no ls -d d5
 done_testing

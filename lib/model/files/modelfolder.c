@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/model/files/rundir.h"
+#include "lib/rec/tensor/dcp.h"
 
 static int has(const char *dir, const char *name)
 {
@@ -83,23 +84,6 @@ int wan_model_pipeline(const char *dir)
     int rc = path ? refuse_index(dir, path) : -1;
     free(path);
     return rc;
-}
-
-static int in_run(char **out, const char *run, int64_t step)
-{
-    char *path;
-    if (wan_rundir_find(&path, run, step) <= 0)
-        return -1;
-    *out = wan_path_join(path, "transformer");
-    int there = *out ? wan_is_dir(*out) : -1;
-    if (there == 0)
-        wan_err("%s: no transformer/", path);
-    free(path);
-    if (there > 0)
-        return 0;
-    free(*out);
-    *out = NULL;
-    return -1;
 }
 
 /* ---- pointers */
@@ -188,6 +172,15 @@ int wan_model_folder(char **out, const char *path)
 
 /* ---- the transformer */
 
+/* Where a distributed checkpoint lies in a folder, malloc'ed; NULL: there is none. */
+static char *distributed(const char *dir)
+{
+    char *model = wan_path_join(dir, "model");
+    char *found = wan_dcp_is(dir) ? strdup(dir) : model && wan_dcp_is(model) ? strdup(model) : NULL;
+    free(model);
+    return found;
+}
+
 /* A step of Automodel holds model/consolidated, or shards that are for wan-convert. */
 static int of_automodel(char **out, const char *dir)
 {
@@ -196,6 +189,23 @@ static int of_automodel(char **out, const char *dir)
         if (has(dir, where[i]))
             *out = wan_path_join(dir, where[i]);
     return *out != NULL;
+}
+
+static int in_run(char **out, const char *run, int64_t step)
+{
+    char *path;
+    if (wan_rundir_find(&path, run, step) <= 0)
+        return -1;
+    *out = wan_path_join(path, "transformer");
+    int there = *out ? wan_is_dir(*out) : -1;
+    if (there <= 0) {
+        free(*out);
+        *out = there == 0 ? distributed(path) : NULL;
+    }
+    if (there == 0 && !*out)
+        wan_err("%s: no transformer/", path);
+    free(path);
+    return *out ? 0 : -1;
 }
 
 static int in_folder(char **out, const char *dir, int64_t step)
@@ -208,7 +218,7 @@ static int in_folder(char **out, const char *dir, int64_t step)
                        "neither " WAN_RUNDIR_POINTER " nor iter_*",
                        dir);
     WAN_TRY(wan_model_pipeline(dir));
-    if (of_automodel(out, dir))
+    if (of_automodel(out, dir) || (*out = distributed(dir)))
         return 0;
     if (!has(dir, "transformer") && !has(dir, "config.json"))
         return wan_err("%s: neither a training run, nor a model folder with transformer/, nor a "

@@ -19,6 +19,7 @@ int wan_model_folder(char **out, const char *path) WAN_MUST_CHECK;
  *   - a training run (rundir.h): DIR/iter_%07d/transformer, of `step`, when step < 0 of the newest;
  *   - one iteration of it, or a HuggingFace folder: DIR/transformer;
  *   - a step of Automodel: its model/consolidated;
+ *   - a distributed checkpoint (dcp.h), in the place of any of these, for wan-convert;
  *   - the transformer folder itself, or one file of weights.
  * step >= 0 with anything but a training run is an error; so are a folder of WAN 2.2, whose other
  * expert would be left out, and one whose model_index.json names another pipeline. */

@@ -33,6 +33,8 @@ int wan_modelio_write(const wan_arch *arch, const wan_params *p, const char *dir
                       wan_weights_fetch *fetch, void *arg) WAN_MUST_CHECK;
 
 /* modelio_config.c */
+/* The path of a file in the folder, or beside the file, that path is; malloc'ed, NULL: out of memory. */
+char *wan_modelio_beside(const char *path, const char *name);
 /* The model that a list of tensors is of, without a config.json. */
 int wan_modelio_config_of(wan_arch *out, const wan_tensorlist *l) WAN_MUST_CHECK;
 json_t *wan_modelio_json(const wan_arch *arch, enum wan_naming naming, int *digits);

@@ -9,6 +9,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/opt.h"
+#include "lib/model/files/foreign.h"
 #include "lib/model/files/modelio.h"
 
 static const wan_json_key *find(const wan_json_key *keys, const char *name)
@@ -175,15 +176,37 @@ int wan_modelio_config_of(wan_arch *out, const wan_tensorlist *l)
     return rc;
 }
 
-int wan_modelio_config(wan_arch *out, const char *path)
+/* Files that only wan-convert takes apart: named before their config.json is missed. */
+static int refuse_foreign(const char *path)
+{
+    if (!wan_foreign_is(path))
+        return 0;
+    return wan_err("%s: %s; wan-convert import makes a run of it", path,
+                   wan_is_dir(path) > 0 ? "a distributed checkpoint of torch" : "a file of torch");
+}
+
+char *wan_modelio_beside(const char *path, const char *name)
 {
     const char *slash = strrchr(path, '/');
-    int folder = wan_is_dir(path) > 0;
-    char *dir = folder ? strdup(path) : slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
-    char *config = dir ? wan_path_join(*dir ? dir : "/", "config.json") : NULL;
+    if (wan_is_dir(path) > 0)
+        return wan_path_join(path, name);
+    if (!slash)
+        return strdup(name);
+    char *dir = strndup(path, (size_t)(slash - path) + (slash == path));
+    char *path_in = dir ? wan_path_join(dir, name) : NULL;
+    free(dir);
+    return path_in;
+}
+
+int wan_modelio_config(wan_arch *out, const char *path)
+{
+    char *config = wan_modelio_beside(path, "config.json");
     json_t *j = NULL;
-    int rc = config ? 0 : -1;
-    if (rc == 0 && !folder && access(config, F_OK) < 0) {
+    int rc = config ? 0 : wan_err("out of memory (path)");
+    int there = config && access(config, F_OK) == 0;
+    if (rc == 0 && !there)
+        rc = refuse_foreign(path);
+    if (rc == 0 && !there && wan_is_dir(path) == 0) {
         rc = config_of_tensors(out, path);
     } else if (rc == 0) {
         j = wan_json_load(config);
@@ -191,7 +214,6 @@ int wan_modelio_config(wan_arch *out, const char *path)
     }
     json_decref(j);
     free(config);
-    free(dir);
     return rc;
 }
 

@@ -287,22 +287,24 @@ json_t *wan_tensorlist_config(const wan_tensorlist *l)
     int64_t freq =
         extent(l, "condition_embedder.time_embedder.linear_1.weight", "time_embedding.0.weight", 1);
     int64_t out = extent(l, "proj_out.weight", "head.head.weight", 0);
+    int64_t heads = l->heads ? l->heads : dim / 128;
+    int bad_width = heads < 1 || dim % heads || (!l->heads && dim % 128);
     if (refuse_kind(l) < 0)
         return NULL;
-    if (dim < 128 || dim % 128 || in < 1 || ffn < 1 || text < 1 || freq < 1 || out < 4 || out % 4) {
+    if (bad_width || in < 1 || ffn < 1 || text < 1 || freq < 1 || out < 4 || out % 4) {
         wan_err("%s: no config.json beside it, and the tensors do not say which model this is: %s",
                 l->what,
                 dim < 0     ? "no patch_embedding.weight, the first of a WAN transformer"
-                : dim % 128 ? "its width is no multiple of 128"
+                : bad_width ? "its width is no whole number of heads (of 128 where nothing says)"
                             : "some of a WAN transformer's are missing");
         return NULL;
     }
-    json_t *j = json_pack("{s:s, s:I, s:i, s:I, s:I, s:I, s:I, s:i, s:I, s:I}", "_class_name",
-                          "WanTransformer3DModel", "num_attention_heads", (json_int_t)(dim / 128),
-                          "attention_head_dim", 128, "in_channels", (json_int_t)in, "out_channels",
-                          (json_int_t)(out / 4), "ffn_dim", (json_int_t)ffn, "freq_dim",
-                          (json_int_t)freq, "num_layers", count_blocks(l), "text_dim",
-                          (json_int_t)text, "text_len", (json_int_t)512);
+    json_t *j = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:I}", "_class_name",
+        "WanTransformer3DModel", "num_attention_heads", (json_int_t)heads, "attention_head_dim",
+        (json_int_t)(dim / heads), "in_channels", (json_int_t)in, "out_channels",
+        (json_int_t)(out / 4), "ffn_dim", (json_int_t)ffn, "freq_dim", (json_int_t)freq,
+        "num_layers", count_blocks(l), "text_dim", (json_int_t)text, "text_len", (json_int_t)512);
     if (!j)
         wan_err("%s: out of memory (config)", l->what);
     return j;

@@ -32,7 +32,8 @@ typedef struct wan_tensorlist {
     wan_tensorlist_item *v;
     int n;
     size_t room;
-    int others; /* of VAE and text encoder in a file that holds them too: left out */
+    int64_t heads; /* where somebody knows, for wan_tensorlist_config; 0: width / 128 */
+    int others;    /* of VAE and text encoder in a file that holds them too: left out */
 } wan_tensorlist;
 
 /* Copies the name.  Shapes of more than WAN_MAX_RANK extents are errors. */
@@ -48,7 +49,7 @@ void wan_tensorlist_free(wan_tensorlist *l);
  * files of another kind (8 and 4 bit with scales, LoRA, image-to-video) are errors that say so. */
 int wan_tensorlist_match(int *index, const wan_params *p, const wan_tensorlist *l) WAN_MUST_CHECK;
 /* What a config.json of the WAN transformer would say, from names and shapes alone, with heads of
- * 128 as all published ones have; NULL with a sentence: this is none. */
+ * 128, as all published ones have, where l->heads is 0; NULL with a sentence: this is none. */
 json_t *wan_tensorlist_config(const wan_tensorlist *l);
 
 #endif

@@ -391,6 +391,16 @@ static int op_pop(wan_pickle *p)
     return pop_mark(p);
 }
 
+/* BUILD: an opaque value keeps its state, of the others it is dropped. */
+static int build(wan_pickle *p)
+{
+    const wan_pickle_value *state = pop(p);
+    wan_pickle_value *v = state ? top(p) : NULL;
+    if (v && v->kind == WAN_PK_OPAQUE)
+        v->state = state;
+    return v ? 0 : -1;
+}
+
 /* Opcodes with a number behind them. */
 static int step_number(wan_pickle *p, uint8_t op)
 {
@@ -462,7 +472,7 @@ static int step(wan_pickle *p, uint8_t op)
     case 'R':
     case 0x81: return reduce(p);
     case 'Q': return persistent(p);
-    case 'b': return pop(p) && top(p) ? 0 : -1; /* BUILD: the state is dropped */
+    case 'b': return build(p);
     default: return step_number(p, op);
     }
 }
@@ -521,4 +531,16 @@ void wan_pickle_free(wan_pickle **pp)
 int wan_pickle_is(const wan_pickle_value *v, const char *s)
 {
     return v->kind == WAN_PK_STR && v->len == strlen(s) && !memcmp(v->str, s, v->len);
+}
+
+const wan_pickle_value *wan_pickle_get(const wan_pickle_value *v, const char *name)
+{
+    if (v && v->kind == WAN_PK_OPAQUE)
+        v = v->state;
+    if (!v || v->kind != WAN_PK_DICT)
+        return NULL;
+    for (size_t i = 0; i + 1 < v->len; i += 2)
+        if (wan_pickle_is(v->item[i], name))
+            return v->item[i + 1];
+    return NULL;
 }

@@ -30,7 +30,7 @@ enum wan_pickle_kind {
     WAN_PK_STORAGE, /* str, len = key; i = elements; view offset in view; dtype or untyped */
     WAN_PK_LOADED,  /* torch.storage._load_from_bytes(str, len): a nested torch file */
     WAN_PK_TENSOR,  /* item[0] = STORAGE or LOADED, item[1] = size, item[2] = stride; i = offset */
-    WAN_PK_OPAQUE,  /* the result of something outside the table; str, len say what */
+    WAN_PK_OPAQUE,  /* the result of something outside the table; str, len say what; state */
 };
 
 typedef struct wan_pickle_value wan_pickle_value;
@@ -51,6 +51,7 @@ struct wan_pickle_value {
         int64_t view;    /* STORAGE: first element of the view */
         size_t name_len; /* GLOBAL */
     };
+    const wan_pickle_value *state; /* OPAQUE: what BUILD would have given it, or NULL */
 };
 
 typedef struct wan_pickle wan_pickle; /* owns all values of its runs */
@@ -61,6 +62,10 @@ wan_pickle *wan_pickle_new(void);
 const wan_pickle_value *wan_pickle_run(wan_pickle *p, const void *data, size_t n, size_t *used);
 void wan_pickle_free(wan_pickle **p);
 
+/* Member `name` of a map, or of the state of an opaque value when that is a map; NULL: none. */
+const wan_pickle_value *wan_pickle_get(const wan_pickle_value *v, const char *name);
+/* The wan_dtype that a global like torch.float32 names; -1 untyped, -2 none that has a name here. */
+int wan_pickle_dtype(const wan_pickle_value *v);
 /* Nonzero when v is a STR equal to s. */
 int wan_pickle_is(const wan_pickle_value *v, const char *s);
 

@@ -15,7 +15,7 @@ static int is_global(const wan_pickle_value *v, const char *module, const char *
 }
 
 /* Element type of torch.FloatStorage and its kin, or of torch.float32 and its kin. */
-static int dtype_of(const wan_pickle_value *v)
+int wan_pickle_dtype(const wan_pickle_value *v)
 {
     static const struct {
         const char *storage, *name;
@@ -77,7 +77,7 @@ static wan_pickle_value *rebuild_tensor(wan_pickle *p, const wan_pickle_value *a
     t->item[1] = a[2];
     t->item[2] = a[3];
     t->i = a[1]->i;
-    t->dtype = version == 3 ? dtype_of(a[6]) : a[0]->dtype;
+    t->dtype = version == 3 ? wan_pickle_dtype(a[6]) : a[0]->dtype;
     return t;
 }
 
@@ -172,7 +172,7 @@ wan_pickle_value *wan_pickle_storage(wan_pickle *p, const wan_pickle_value *id)
     wan_pickle_value *v = wan_pickle_make(p, WAN_PK_STORAGE);
     if (!v)
         return NULL;
-    v->dtype = dtype_of(a[1]);
+    v->dtype = wan_pickle_dtype(a[1]);
     v->str = a[2]->str;
     v->len = a[2]->len;
     v->i = a[4]->i;
