@@ -11,9 +11,14 @@
 
 enum { ALIGN = 64 }; /* elements: a cache line of bf16, and 256 bytes of float */
 
-static int64_t padded(int64_t n)
+static int64_t padded(int64_t n, int64_t to)
 {
-    return (n + ALIGN - 1) / ALIGN * ALIGN;
+    return (n + to - 1) / to * to;
+}
+
+static int shards_of(const wan_slice *s)
+{
+    return s->shards > 1 ? s->shards : 1;
 }
 
 /* ---- what is held, and where it lies */
@@ -49,9 +54,16 @@ static int64_t lay_class(const wan_params *p, const wan_part *part, wan_item *it
         if (p->v[i].gemm != gemm)
             continue;
         item[i].at = at;
-        at += padded(item[i].count);
+        at += padded(item[i].count, ALIGN);
     }
     return at;
+}
+
+/* A class of a part from `from` on, as long as the shards are equal. */
+static int64_t lay_shards(const wan_store *s, const wan_part *part, int gemm, int64_t from)
+{
+    int64_t end = lay_class(&s->params, part, s->item, gemm, from);
+    return from + padded(end - from, (int64_t)ALIGN * shards_of(&s->slice));
 }
 
 /* Items, parts and lengths of s from its params and slice. */
@@ -67,8 +79,10 @@ static void lay(wan_store *s)
         *part = (wan_part){ .first = i, .at = s->total, .at_gemm = s->gemm, .at_rest = rest };
         while (i < p->n && p->v[i].part == k)
             i++, part->n++;
-        part->gemm = lay_class(p, part, s->item, 1, 0);
-        part->size = lay_class(p, part, s->item, 0, part->gemm);
+        part->whole_gemm = lay_shards(s, part, 1, 0);
+        part->whole = lay_shards(s, part, 0, part->whole_gemm);
+        part->gemm = part->whole_gemm / shards_of(&s->slice);
+        part->size = part->whole / shards_of(&s->slice);
         s->total += part->size;
         s->gemm += part->gemm;
         rest += part->size - part->gemm;
@@ -80,7 +94,7 @@ static int shape(wan_store *s, wan_params *params, const wan_slice *slice, wan_d
 {
     s->params = *params;
     *params = (wan_params){ 0 };
-    s->slice = slice ? *slice : (wan_slice){ 0, 1, 0, s->params.parts };
+    s->slice = slice ? *slice : (wan_slice){ .ranks = 1, .end = s->params.parts };
     s->compute = compute;
     s->train = train;
     s->item = wan_calloc((size_t)s->params.n, sizeof *s->item, "parameter store");
@@ -98,9 +112,23 @@ int wan_store_full(const wan_store *s)
     return s->train || s->compute == WAN_REAL;
 }
 
+static int has_shadow(const wan_store *s)
+{
+    return s->compute == WAN_BF16 && shards_of(&s->slice) == 1;
+}
+
 static int64_t master_length(const wan_store *s)
 {
     return wan_store_full(s) ? s->total : s->total - s->gemm;
+}
+
+static void add_part(wan_store_bytes *out, const wan_part *p)
+{
+    int64_t rest = p->whole - p->whole_gemm;
+    out->whole_gemm += p->whole_gemm;
+    out->whole_rest += rest;
+    out->most_gemm = p->whole_gemm > out->most_gemm ? p->whole_gemm : out->most_gemm;
+    out->most_rest = rest > out->most_rest ? rest : out->most_rest;
 }
 
 int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *params,
@@ -109,10 +137,13 @@ int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *param
     wan_store s = { 0 };
     wan_params copy = *params;
     int rc = shape(&s, &copy, slice, compute, train);
+    *out = (wan_store_bytes){ 0 };
     out->weights = master_length(&s) * (int64_t)sizeof(wan_real);
-    if (compute == WAN_BF16)
+    if (has_shadow(&s))
         out->weights += s.gemm * 2;
     out->grads = train ? s.total * (int64_t)sizeof(wan_real) : 0;
+    for (int k = 0; k < s.params.parts && s.part; k++)
+        add_part(out, &s.part[k]);
     *total = s.total;
     free(s.item);
     free(s.part);
@@ -133,11 +164,11 @@ static void *zeroed(wan_dev *d, int64_t n, size_t size, const char *what)
     return p;
 }
 
-/* Every part sees the memory of the store itself. */
+/* Every part sees the memory of the store itself, unless that is a shard of it. */
 static void view(wan_store *s)
 {
     int full = wan_store_full(s);
-    for (int k = 0; k < s->params.parts; k++) {
+    for (int k = 0; k < s->params.parts && shards_of(&s->slice) == 1; k++) {
         wan_part *p = &s->part[k];
         p->w = s->compute == WAN_BF16 ? wan_buf_of(s->shadow + p->at_gemm, WAN_BF16)
                                       : WAN_RBUF(s->master + p->at);
@@ -157,10 +188,12 @@ int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_sli
     }
     s->d = d;
     WAN_GOTO(shape(s, params, slice, compute, train), fail);
+    if (!wan_store_full(s) && shards_of(&s->slice) > 1)
+        WAN_BUG("shards of weights that are not trained");
     s->master = zeroed(d, master_length(s), sizeof(wan_real), "weights");
     if (!s->master)
         goto fail;
-    if (compute == WAN_BF16 && !(s->shadow = zeroed(d, s->gemm, 2, "bf16 weights")))
+    if (has_shadow(s) && !(s->shadow = zeroed(d, s->gemm, 2, "bf16 weights")))
         goto fail;
     if (train && !(s->grad = zeroed(d, s->total, sizeof(wan_real), "gradients")))
         goto fail;
@@ -197,7 +230,7 @@ wan_buf wan_store_w(const wan_store *s, int i)
 wan_real *wan_store_r(const wan_store *s, int i)
 {
     const wan_part *p = &s->part[s->params.v[i].part];
-    return p->r + (s->item[i].at - p->gemm);
+    return p->r + (s->item[i].at - p->whole_gemm);
 }
 
 wan_real *wan_store_g(const wan_store *s, int i)
@@ -210,6 +243,8 @@ wan_real *wan_store_master(const wan_store *s, int i)
 {
     const wan_param *q = &s->params.v[i];
     const wan_part *p = &s->part[q->part];
+    if (shards_of(&s->slice) > 1)
+        WAN_BUG("%s is shared out in shards", q->name);
     if (wan_store_full(s))
         return s->master + p->at + s->item[i].at;
     if (q->gemm)
@@ -217,12 +252,40 @@ wan_real *wan_store_master(const wan_store *s, int i)
     return s->master + p->at_rest + (s->item[i].at - p->gemm);
 }
 
+wan_item wan_store_item(const wan_store *s, int i, int rank)
+{
+    wan_slice slice = s->slice;
+    slice.rank = rank;
+    wan_item it = cut(&s->params.v[i], &slice);
+    it.at = s->item[i].at;
+    return it;
+}
+
+wan_piece wan_store_piece_of(const wan_store *s, int i, int shard)
+{
+    const wan_param *q = &s->params.v[i];
+    const wan_part *p = &s->part[q->part];
+    int64_t base = q->gemm ? 0 : p->whole_gemm, n = q->gemm ? p->gemm : p->size - p->gemm;
+    int64_t lo = base + n * shard, hi = lo + n; /* the shard's range of the class */
+    int64_t from = s->item[i].at, to = from + s->item[i].count;
+    int64_t a = from > lo ? from : lo, b = to < hi ? to : hi;
+    if (b <= a)
+        return (wan_piece){ 0 };
+    return (wan_piece){ a - from, b - a, p->at + (q->gemm ? 0 : p->gemm) + (a - lo) };
+}
+
+wan_piece wan_store_piece(const wan_store *s, int i)
+{
+    return wan_store_piece_of(s, i, s->slice.shard);
+}
+
 int64_t wan_store_largest(const wan_store *s)
 {
     int64_t most = 1;
-    for (int i = 0; i < s->params.n; i++)
-        if (s->item[i].count > most)
-            most = s->item[i].count;
+    for (int i = 0; i < s->params.n; i++) {
+        int64_t n = wan_store_piece(s, i).n;
+        most = n > most ? n : most;
+    }
     return most;
 }
 
@@ -237,29 +300,38 @@ static void extents(const wan_param *q, int64_t *outer, int64_t *inner)
         *(k < dim ? outer : inner) *= k == dim ? 1 : q->shape[k];
 }
 
-void wan_store_gather(const wan_store *s, int i, float *held, const float *whole)
-{
-    const wan_param *q = &s->params.v[i];
-    const wan_item *it = &s->item[i];
-    int64_t outer, inner, extent = q->shape[q->cut < 0 ? 0 : q->cut];
-    extents(q, &outer, &inner);
-    for (int64_t k = 0; k < outer && it->count; k++)
-        memcpy(held + k * it->len * inner, whole + (k * extent + it->from) * inner,
-               (size_t)(it->len * inner) * sizeof *held);
-}
-
-void wan_store_place(const wan_param *q, int64_t from, int64_t len, float *whole, const float *held)
+int wan_store_run(const wan_param *q, const wan_item *it, const wan_piece *p, int64_t k,
+                  int64_t *whole, int64_t *held, int64_t *len)
 {
     int64_t outer, inner, extent = q->shape[q->cut < 0 ? 0 : q->cut];
     extents(q, &outer, &inner);
-    for (int64_t k = 0; k < outer && len; k++)
-        memcpy(whole + (k * extent + from) * inner, held + k * len * inner,
-               (size_t)(len * inner) * sizeof *held);
+    int64_t line = it->len * inner; /* elements that lie together in the whole tensor */
+    if (p->n == 0)
+        return 0;
+    int64_t row = p->from / line + k, a = k ? row * line : p->from;
+    int64_t end = p->from + p->n, b = (row + 1) * line < end ? (row + 1) * line : end;
+    if (a >= end)
+        return 0;
+    *held = a - p->from;
+    *len = b - a;
+    *whole = (row * extent + it->from) * inner + (a - row * line);
+    return 1;
 }
 
-void wan_store_scatter(const wan_store *s, int i, float *whole, const float *held)
+void wan_store_gather(const wan_param *q, const wan_item *it, const wan_piece *p, float *held,
+                      const float *whole)
 {
-    wan_store_place(&s->params.v[i], s->item[i].from, s->item[i].len, whole, held);
+    int64_t at, to, n;
+    for (int64_t k = 0; wan_store_run(q, it, p, k, &at, &to, &n); k++)
+        memcpy(held + to, whole + at, (size_t)n * sizeof *held);
+}
+
+void wan_store_scatter(const wan_param *q, const wan_item *it, const wan_piece *p, float *whole,
+                       const float *held)
+{
+    int64_t at, to, n;
+    for (int64_t k = 0; wan_store_run(q, it, p, k, &at, &to, &n); k++)
+        memcpy(whole + at, held + to, (size_t)n * sizeof *held);
 }
 
 /* Host floats to the device, in type t. */
@@ -271,32 +343,46 @@ static int put(wan_dev *d, void *dst, wan_dtype t, const float *v, void *tmp, in
     return wan_dev_write(d, dst, tmp, (size_t)n * wan_dtype_size(t));
 }
 
-static int put_both(wan_store *s, int i, const float *held, void *tmp)
+/* Where piece p of parameter i lies in the bf16 copy. */
+static uint16_t *shadow_at(const wan_store *s, int i, const wan_piece *p)
 {
-    const wan_param *q = &s->params.v[i];
-    const wan_item *it = &s->item[i];
-    if (!q->gemm || wan_store_full(s))
-        WAN_TRY(put(s->d, wan_store_master(s, i), WAN_REAL, held, tmp, it->count));
-    if (!q->gemm || s->compute != WAN_BF16)
+    const wan_part *part = &s->part[s->params.v[i].part];
+    return s->shadow + part->at_gemm + (p->at - part->at);
+}
+
+/* ... and in full precision. */
+static wan_real *master_at(const wan_store *s, int i, const wan_piece *p)
+{
+    const wan_part *part = &s->part[s->params.v[i].part];
+    return s->master +
+           (wan_store_full(s) ? p->at : part->at_rest + (p->at - part->at - part->gemm));
+}
+
+static int put_both(wan_store *s, int i, const wan_piece *p, const float *held, void *tmp)
+{
+    int gemm = s->params.v[i].gemm;
+    if (!gemm || wan_store_full(s))
+        WAN_TRY(put(s->d, master_at(s, i, p), WAN_REAL, held, tmp, p->n));
+    if (!gemm || !s->shadow)
         return 0;
-    return put(s->d, s->shadow + s->part[q->part].at_gemm + it->at, WAN_BF16, held, tmp, it->count);
+    return put(s->d, shadow_at(s, i, p), WAN_BF16, held, tmp, p->n);
 }
 
 int wan_store_set(wan_store *s, int i, const float *whole)
 {
     const wan_param *q = &s->params.v[i];
-    const wan_item *it = &s->item[i];
+    const wan_piece p = wan_store_piece(s, i);
     float *part = NULL;
-    if (!it->count)
+    if (!p.n)
         return 0;
-    void *tmp = wan_malloc((size_t)it->count, sizeof(wan_real), q->name);
-    if (tmp && it->count != q->count)
-        part = wan_malloc((size_t)it->count, sizeof *part, q->name);
-    int rc = tmp && (part || it->count == q->count) ? 0 : -1;
+    void *tmp = wan_malloc((size_t)p.n, sizeof(wan_real), q->name);
+    if (tmp && p.n != q->count)
+        part = wan_malloc((size_t)p.n, sizeof *part, q->name);
+    int rc = tmp && (part || p.n == q->count) ? 0 : -1;
     if (rc == 0 && part)
-        wan_store_gather(s, i, part, whole);
+        wan_store_gather(q, &s->item[i], &p, part, whole);
     if (rc == 0)
-        rc = put_both(s, i, part ? part : whole, tmp);
+        rc = put_both(s, i, &p, part ? part : whole, tmp);
     free(part);
     free(tmp);
     return rc;
@@ -322,19 +408,18 @@ static int fetch(wan_dev *d, float *host, const void *dev, wan_dtype t, int64_t 
 
 int wan_store_get(const wan_store *s, int i, float *held)
 {
-    const wan_param *q = &s->params.v[i];
-    const wan_item *it = &s->item[i];
-    if (q->gemm && !wan_store_full(s))
-        return fetch(s->d, held, s->shadow + s->part[q->part].at_gemm + it->at, WAN_BF16,
-                     it->count);
-    return fetch(s->d, held, wan_store_master(s, i), WAN_REAL, it->count);
+    const wan_piece p = wan_store_piece(s, i);
+    if (s->params.v[i].gemm && !wan_store_full(s))
+        return fetch(s->d, held, shadow_at(s, i, &p), WAN_BF16, p.n);
+    return fetch(s->d, held, master_at(s, i, &p), WAN_REAL, p.n);
 }
 
 int wan_store_get_grad(const wan_store *s, int i, float *held)
 {
     if (!s->grad)
         return wan_err("no gradients in a model that is not trained");
-    return fetch(s->d, held, wan_store_g(s, i), WAN_REAL, s->item[i].count);
+    const wan_piece p = wan_store_piece(s, i);
+    return fetch(s->d, held, s->grad + p.at, WAN_REAL, p.n);
 }
 
 int wan_store_init(wan_store *s, uint64_t seed)

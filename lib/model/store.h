@@ -13,6 +13,12 @@
  * gaps are zero and stay zero.
  *
  *     part 0: [gemm | rest]   part 1: [gemm | rest]   ...
+ *
+ * Where ranks share one copy out, every part's operands and its rest are cut into equal shards, and the
+ * flat vector is this rank's:
+ *
+ *     part 0  as it runs [ gemm                    | rest          ]   w, r, g: gathered (fsdp.h)
+ *     shard 1 of 4             [ gemm ]                  [ rest ]      -> flat [gemm | rest], next part
  */
 #ifndef WAN_MODEL_STORE_H
 #define WAN_MODEL_STORE_H
@@ -21,10 +27,12 @@
 #include "lib/model/params.h"
 
 /* Which of the parameters: the parts [first, end), and of what is cut among `ranks` the share of
- * `rank`, whole units, uneven where they do not divide. */
+ * `rank`, whole units, uneven where they do not divide.  Of the range that a part then is, `shard` of
+ * `shards` equal ones (0 or 1: all of it). */
 typedef struct wan_slice {
     int rank, ranks;
     int first, end;
+    int shard, shards;
 } wan_slice;
 
 /* What is held of one parameter. */
@@ -32,19 +40,27 @@ typedef struct wan_item {
     int64_t from,
         len;       /* along its dimension `cut`; the whole extent of dimension 0 where not cut */
     int64_t count; /* elements; 0: nothing, it belongs to another stage */
-    int64_t at;    /* in the range of its part */
+    int64_t at;    /* in the range of its part as it runs, not of a shard */
 } wan_item;
 
+/* What a shard has of that. */
+typedef struct wan_piece {
+    int64_t from, n; /* elements [from, from + n) of the item's count; n 0: nothing */
+    int64_t at;      /* in the flat vector */
+} wan_piece;
+
 typedef struct wan_part {
-    int first, n;     /* parameters [first, first + n) */
-    int64_t at, size; /* range of the flat vector, elements; size 0: not held */
-    int64_t gemm;     /* the first `gemm` elements are what GEMMs read */
-    int64_t at_gemm;  /* where those begin in the vector of all such (shadow) */
-    int64_t at_rest;  /* where the rest begins in the vector of all rests */
-    /* Where the values are while the part runs.  An axis that gathers weights sets these. */
-    wan_buf w;   /* [gemm] in the compute type */
-    wan_real *r; /* [size - gemm] */
-    wan_real *g; /* [size] gradients; NULL: none */
+    int first, n;              /* parameters [first, first + n) */
+    int64_t at, size;          /* range of the flat vector, elements; size 0: not held */
+    int64_t gemm;              /* the first `gemm` elements are what GEMMs read */
+    int64_t whole, whole_gemm; /* the same two of the part as it runs: of all shards */
+    int64_t at_gemm;           /* where those begin in the vector of all such (shadow) */
+    int64_t at_rest;           /* where the rest begins in the vector of all rests */
+    /* Where the values are while the part runs.  An axis that gathers weights sets these, and NULL while
+     * it has not. */
+    wan_buf w;   /* [whole_gemm] in the compute type */
+    wan_real *r; /* [whole - whole_gemm] */
+    wan_real *g; /* [whole] gradients; NULL: none */
 } wan_part;
 
 typedef struct wan_store {
@@ -59,12 +75,14 @@ typedef struct wan_store {
     int train;
     wan_real *master; /* device [total], or where GEMMs read bf16 and nothing is trained, only the
                            rests [total - gemm] */
-    uint16_t *shadow; /* device [gemm] bf16; NULL when compute == WAN_REAL */
+    uint16_t *shadow; /* device [gemm] bf16; NULL when compute == WAN_REAL, or of a shard */
     wan_real *grad;   /* device [total]; NULL: not trained */
 } wan_store;
 
 typedef struct wan_store_bytes {
     int64_t weights, grads;
+    /* elements of the parts as they run, operands and rest: of all, and of the largest of either */
+    int64_t whole_gemm, whole_rest, most_gemm, most_rest;
 } wan_store_bytes;
 
 /* The share of extent elements that a slice holds, in whole units; the first ranks hold one unit
@@ -85,26 +103,34 @@ int wan_store_full(const wan_store *s);
 wan_buf wan_store_w(const wan_store *s, int i);
 wan_real *wan_store_r(const wan_store *s, int i);
 wan_real *wan_store_g(const wan_store *s, int i);
-/* Its full-precision value (needs wan_store_full or a parameter outside GEMMs). */
+/* Its full-precision value (needs wan_store_full or a parameter outside GEMMs, and no shards). */
 wan_real *wan_store_master(const wan_store *s, int i);
+/* What this shard, and another of the same slice, has of parameter i. */
+wan_piece wan_store_piece(const wan_store *s, int i);
+wan_piece wan_store_piece_of(const wan_store *s, int i, int shard);
 
 /* The whole tensor i from host floats [params.v[i].count]: what is held of it, and its copies. */
 int wan_store_set(wan_store *s, int i, const float *whole) WAN_MUST_CHECK;
-/* What is held of tensor i, or of its gradient, to host floats [item[i].count]. */
+/* What this shard has of tensor i, or of its gradient, to host floats [piece n]. */
 int wan_store_get(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
 int wan_store_get_grad(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
-/* The elements held of a whole tensor, gathered into held [item[i].count], and put back. */
-void wan_store_gather(const wan_store *s, int i, float *held, const float *whole);
-void wan_store_scatter(const wan_store *s, int i, float *whole, const float *held);
-/* The same for a piece that somebody else holds: `len` from `from` along what is cut. */
-void wan_store_place(const wan_param *q, int64_t from, int64_t len, float *whole,
-                     const float *held);
+/* Runs of the whole tensor that a piece of it is made of, in their order: *held [len] lies at *whole of
+ * the tensor, both counted in elements.  k counts the calls from 0; returns 0 behind the last. */
+int wan_store_run(const wan_param *q, const wan_item *it, const wan_piece *p, int64_t k,
+                  int64_t *whole, int64_t *held, int64_t *len);
+/* The elements of a piece, gathered from a whole tensor into held [p->n], and put back. */
+void wan_store_gather(const wan_param *q, const wan_item *it, const wan_piece *p, float *held,
+                      const float *whole);
+void wan_store_scatter(const wan_param *q, const wan_item *it, const wan_piece *p, float *whole,
+                       const float *held);
+/* Item i of the tensor parallel rank `rank` of the same model. */
+wan_item wan_store_item(const wan_store *s, int i, int rank);
 
 /* Random values, by seed and name: the same for every slice. */
 int wan_store_init(wan_store *s, uint64_t seed) WAN_MUST_CHECK;
 int wan_store_refresh(wan_store *s) WAN_MUST_CHECK; /* the shadow, after master changed */
 int wan_store_zero_grad(wan_store *s) WAN_MUST_CHECK;
-/* Elements of the largest tensor held. */
+/* Elements of the largest piece that this shard has of a tensor; at least 1. */
 int64_t wan_store_largest(const wan_store *s);
 
 #endif

@@ -68,11 +68,37 @@ static int one_micro(wan_train *t, wan_data *d, const wan_feed *f, const wan_bat
     return rc;
 }
 
+/* What happens around the parts of a micro-batch; last: of this rank's. */
+static wan_hooks hooks_of(wan_train *t, int last)
+{
+    if (t->fsdp)
+        return wan_fsdp_hooks(t->fsdp, last);
+    return (wan_hooks){ .arg = t->dp, .back_after = last ? wan_dp_part : NULL };
+}
+
+/* Micro-batches of nothing, up to as many as the busiest rank of those that share the weights has. */
+static int idle_rounds(wan_train *t, const wan_deal *q, int train)
+{
+    const int shards = t->ranks.mesh.size[WAN_DP_SHARD], me = t->ranks.mesh.dp_rank;
+    int64_t most = 0, own = 0;
+    if (!t->fsdp || !wan_fsdp_rounds(t->fsdp))
+        return 0;
+    for (int r = me - me % shards; r < me - me % shards + shards; r++) {
+        int64_t n = 0;
+        for (int64_t k = 0; k < q->micros; k++)
+            n += q->rank[k] == r;
+        most = n > most ? n : most;
+        own = r == me ? n : own;
+    }
+    for (; own < most; own++)
+        WAN_TRY(wan_fsdp_round(t->fsdp, train));
+    return 0;
+}
+
 int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b,
                      uint64_t step, int train)
 {
     const wan_deal *q = &b->deal;
-    const wan_hooks sum = { .arg = t->dp, .back_after = wan_dp_part };
     int64_t at = 0, last = -1;
     for (int64_t k = 0; k < q->micros; k++)
         if (q->rank[k] == t->ranks.mesh.dp_rank)
@@ -80,9 +106,11 @@ int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_bat
     for (int64_t k = 0; k <= last; k++) {
         if (q->rank[k] != t->ranks.mesh.dp_rank)
             continue;
-        WAN_TRY(one_micro(t, d, f, b, k, at, step, train, k == last ? &sum : NULL));
+        const wan_hooks hooks = hooks_of(t, k == last);
+        WAN_TRY(one_micro(t, d, f, b, k, at, step, train, &hooks));
         at += q->start[k + 1] - q->start[k];
     }
+    WAN_TRY(idle_rounds(t, q, train));
     memset(t->losses, 0, (size_t)(b->n + 2) * sizeof *t->losses);
     WAN_TRY(wan_step_losses(t->step, t->own, at));
     for (int64_t k = 0; k < at && wan_ranks_counts(&t->ranks); k++)
@@ -120,9 +148,11 @@ static int update(wan_train *t, wan_report *r)
         t->row = 0;
         WAN_TRY(wan_optim_step(t->optim, r->lr, t->c->v.weight_decay, t->c->v.clip_grad));
         t->st.updates = t->optim->step;
-        return 0;
+        return t->fsdp ? wan_fsdp_changed(t->fsdp) : 0;
     }
-    const char *name = isfinite(r->grad_norm) ? NULL : wan_optim_find_bad(t->optim);
+    const char *name = NULL;
+    if (!isfinite(r->grad_norm))
+        WAN_TRY(wan_ranks_bad(&t->ranks, t->store, wan_optim_find_bad(t->optim), &name));
     snprintf(r->skipped, sizeof r->skipped, "%s is not finite%s%s",
              isfinite(r->loss) ? "the gradient" : "the loss",
              name ? ", first in the gradient of " : "", name ? name : "");
@@ -140,6 +170,8 @@ static int compute(wan_train *t, const wan_batch *b, int *stop)
     wan_train_draw(t, t->feed, b, step, 0);
     WAN_TRY(wan_store_zero_grad(t->store));
     WAN_TRY(wan_train_micros(t, t->data, t->feed, b, step, 1));
+    if (t->fsdp)
+        WAN_TRY(wan_fsdp_finish(t->fsdp));
     WAN_TRY(wan_dp_finish(t->dp));
     t->losses[b->n] = wan_stop_requested();
     WAN_TRY(wan_comm_sum_f64(t->comm, t->losses, (size_t)b->n + 2));
@@ -273,6 +305,8 @@ static int ended_epoch(const wan_train *t)
 static int stop_here(wan_train *t, const char *why)
 {
     WAN_TRY(save(t));
+    if (t->fsdp)
+        WAN_TRY(wan_fsdp_settle(t->fsdp));
     if (t->saved != t->st.step)
         return wan_err("%s after step %lld; checkpoint.save is empty, so nothing was kept", why,
                        (long long)t->st.step);
@@ -306,5 +340,5 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
             return stop_here(t, "train.exit_interval");
     }
     WAN_TRY(save(t));
-    return WAN_EXIT_DONE;
+    return t->fsdp && wan_fsdp_settle(t->fsdp) < 0 ? -1 : WAN_EXIT_DONE;
 }

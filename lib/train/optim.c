@@ -81,6 +81,14 @@ static enum how how_of(const wan_optim *o, const wan_param *q)
     return q->frozen ? FROZEN : o->no_decay_1d && !q->decays ? PLAIN : DECAYED;
 }
 
+/* Where parameter i begins in the part of its class that is held: [0, n]. */
+static int64_t begins(const wan_store *s, const wan_part *p, int i, int64_t n)
+{
+    int64_t base = s->params.v[i].gemm ? 0 : p->whole_gemm;
+    int64_t at = s->item[i].at - base - n * s->slice.shard;
+    return at < 0 ? 0 : at < n ? at : n;
+}
+
 /* One class of the parameters of a part (what GEMMs read, or the rest), which lies in the vector in
  * the order of the table, from `from` to `to`. */
 static int update_class(wan_optim *o, const wan_adamw *a, const wan_part *p, int gemm, int64_t from,
@@ -95,7 +103,7 @@ static int update_class(wan_optim *o, const wan_adamw *a, const wan_part *p, int
         int last = i == p->first + p->n;
         if (!last && (s->params.v[i].gemm != gemm || !s->item[i].count))
             continue;
-        int64_t at = last ? to : p->at + s->item[i].at;
+        int64_t at = last ? to : from + begins(s, p, i, to - from);
         enum how how = last ? FROZEN : how_of(o, &s->params.v[i]);
         if (how == run && !last)
             continue;
@@ -134,20 +142,21 @@ int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm
     return 0;
 }
 
-const char *wan_optim_find_bad(wan_optim *o)
+int wan_optim_find_bad(wan_optim *o)
 {
     wan_store *s = o->s;
     int64_t count, *at = wan_dev_alloc(s->d, sizeof *at, "count");
-    const char *name = NULL;
-    for (int i = 0; at && i < s->params.n && !name; i++) {
-        if (!s->item[i].count)
+    int bad = s->params.n;
+    for (int i = 0; at && i < s->params.n && bad == s->params.n; i++) {
+        const wan_piece p = wan_store_piece(s, i);
+        if (!p.n)
             continue;
-        if (s->d->ops->finite(s->d, at, WAN_RBUF(wan_store_g(s, i)), s->item[i].count) < 0 ||
+        if (s->d->ops->finite(s->d, at, WAN_RBUF(s->grad + p.at), p.n) < 0 ||
             wan_dev_read(s->d, &count, at, sizeof count) < 0)
             break;
         if (count)
-            name = s->params.v[i].name;
+            bad = i;
     }
     wan_dev_free(s->d, at);
-    return name;
+    return bad;
 }

@@ -33,7 +33,7 @@ int64_t wan_optim_bytes(int64_t n);
 int wan_optim_norm(wan_optim *o, double *norm) WAN_MUST_CHECK;
 /* One update, after the norm has been put into sumsq.  max_norm 0: not clipped. */
 int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm) WAN_MUST_CHECK;
-/* Name of the first parameter whose gradient has a value that is not finite, or NULL. */
-const char *wan_optim_find_bad(wan_optim *o);
+/* The first parameter of whose gradient this rank has a value that is not finite; store->params.n: none. */
+int wan_optim_find_bad(wan_optim *o);
 
 #endif

@@ -20,8 +20,9 @@ static int64_t scratch(const wan_arch *arch, const wan_capacity *cap, int64_t la
 }
 
 /* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
-static int measure_store(wan_plan *p, const wan_slice *slice, wan_dtype compute, int64_t *largest)
+static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute, int64_t *largest)
 {
+    const wan_slice *slice = &ranks->slice;
     wan_params params;
     int64_t total;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
@@ -31,6 +32,7 @@ static int measure_store(wan_plan *p, const wan_slice *slice, wan_dtype compute,
         if (params.v[i].gemm && params.v[i].count > *largest)
             *largest = params.v[i].count;
     int rc = wan_store_plan(&p->store, &total, &params, slice, compute, 1);
+    wan_fsdp_bytes(&p->store, compute, ranks->sharding);
     p->optimizer = wan_optim_bytes(total);
     wan_params_free(&params);
     return rc;
@@ -52,7 +54,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     p->ranks = ranks->mesh.group[WAN_WORLD]->size;
     p->batch = batch;
     p->samples = wan_feed_count(feed);
-    WAN_TRY(measure_store(p, &ranks->slice, compute, &largest));
+    WAN_TRY(measure_store(p, ranks, compute, &largest));
     WAN_TRY(arch->model->acts_plan(&p->acts, arch->c, &o));
     p->rows = wan_step_bytes(arch, compute, cap, shares) +
               wan_ranks_bytes(ranks, arch, compute, cap) + scratch(arch, &o.cap, largest);

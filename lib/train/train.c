@@ -70,10 +70,6 @@ static int check_axes(const wan_train *t)
     if (m->size[WAN_PP] > 1)
         return wan_err("pipeline parallel size %d: not supported yet; set it to 1",
                        m->size[WAN_PP]);
-    if (first && m->size[WAN_DP_SHARD] > 1)
-        wan_warn("%d data parallel shards hold a whole copy each: weights and optimizer are not "
-                 "shared out yet",
-                 m->size[WAN_DP_SHARD]);
     if (first && t->c->v.sequence_parallel)
         wan_warn("model.sequence_parallel has no effect yet: every tensor parallel rank computes "
                  "the norms of all its tokens");
@@ -87,6 +83,9 @@ static int open_mesh(wan_train *t)
                                  (int)v->tp };
     WAN_TRY(wan_ranks_open(&t->ranks, size, t->comm));
     t->ranks.cp_kind = v->cp_comm;
+    wan_ranks_share(&t->ranks, v->fsdp    ? WAN_SHARD_FSDP
+                               : v->zero1 ? WAN_SHARD_ZERO1
+                                          : WAN_SHARD_NONE);
     return check_axes(t);
 }
 
@@ -357,7 +356,7 @@ static int same_origin(wan_train *t)
         rc = wan_dev_read(t->dev, &mine.weights, t->optim->sumsq, sizeof mine.weights);
     if (rc == 0)
         rc = wan_comm_gather(t->comm, &mine, sizeof mine, all);
-    int twin = t->ranks.mesh.group[WAN_DP_CP]->member[0];
+    int twin = t->ranks.mesh.group[t->fsdp ? WAN_DP_REPLICATE : WAN_DP_CP]->member[0];
     if (rc == 0 && all[t->comm->rank].weights != all[twin].weights)
         rc = wan_err("rank %d starts with other weights than rank %d", t->comm->rank, twin);
     for (int r = 1; r < t->comm->size && rc == 0; r++)
@@ -438,6 +437,18 @@ static int try_save(wan_train *t)
     return wan_train_settle(t, rc);
 }
 
+/* How the gradients of all ranks come together: over shards, over copies. */
+static int open_sums(wan_train *t)
+{
+    const wan_mesh *m = &t->ranks.mesh;
+    const int shared = t->ranks.sharding != WAN_SHARD_NONE;
+    if (shared)
+        WAN_TRY(wan_fsdp_new(&t->fsdp, t->store, m->group[WAN_FSDP], t->ranks.where,
+                             t->ranks.sharding));
+    return wan_dp_new(&t->dp, t->store, m->group[shared ? WAN_DP_REPLICATE : WAN_DP_CP],
+                      t->ranks.where, t->c->v.bucket_bytes);
+}
+
 int wan_train_start(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
@@ -456,11 +467,12 @@ int wan_train_start(wan_train *t)
     WAN_TRY(wan_step_new_share(&t->step, t->dev, &t->arch, t->store, &t->plan.cap, v->global_batch,
                                t->ranks.mesh.at[WAN_CP], t->ranks.mesh.size[WAN_CP], t->ranks.cp));
     wan_step_wing(t->step, &wing);
-    WAN_TRY(wan_dp_new(&t->dp, t->store, t->ranks.mesh.group[WAN_DP_CP], t->ranks.where,
-                       v->bucket_bytes));
+    WAN_TRY(open_sums(t));
     WAN_TRY(alloc_step(t));
     WAN_TRY(load_weights(t));
     WAN_TRY(same_origin(t));
+    if (t->fsdp)
+        WAN_TRY(wan_fsdp_changed(t->fsdp));
     return *v->debug_dump ? wan_debug_open(t) : 0;
 }
 
@@ -474,6 +486,7 @@ void wan_train_close(wan_train **pt)
     wan_data_free(&t->val);
     wan_feed_close(&t->feed);
     wan_feed_close(&t->val_feed);
+    wan_fsdp_free(&t->fsdp);
     wan_dp_free(&t->dp);
     wan_step_free(&t->step);
     wan_optim_free(&t->optim);

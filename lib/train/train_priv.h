@@ -7,6 +7,7 @@
 
 #include "lib/train/checkpoint/checkpoint.h"
 #include "lib/train/parallel/dp.h"
+#include "lib/train/parallel/fsdp.h"
 #include "lib/train/parallel/ranks.h"
 #include "lib/model/flow.h"
 #include "lib/train/optim.h"
@@ -41,7 +42,8 @@ struct wan_train {
     wan_store *store;
     wan_optim *optim;
     wan_step *step;
-    wan_dp *dp;
+    wan_fsdp *fsdp; /* NULL: whole copies */
+    wan_dp *dp;     /* sums over copies */
     /* per step */
     wan_draw *draw; /* [batch] */
     double *losses; /* [batch + 2]: unweighted loss of each sample, stop and failure flags */

@@ -16,15 +16,17 @@ layout() { # layout NAME: ranks and keys
     tp3) echo 3 model.tensor_model_parallel_size=3 ;;
     cp2) echo 2 model.context_parallel_size=2 ;;
     tp2cp2) echo 4 model.tensor_model_parallel_size=2 model.context_parallel_size=2 ;;
+    fsdp3) echo 3 dist.use_megatron_fsdp=true ;;
+    tp2zero1) echo 4 model.tensor_model_parallel_size=2 optimizer.use_distributed_optimizer=true ;;
     esac
 }
 ok "one rank" run 1 --metrics one.json checkpoint.save=one checkpoint.save_interval=6
-for from in tp2 tp2cp2; do
+for from in tp2 tp2cp2 fsdp3; do
     ok "$from" run $(layout $from) --metrics $from.json checkpoint.save=$from checkpoint.save_interval=6
     ok "$from again: the same bytes" eval 'run $(layout $from) checkpoint.save=$from.again checkpoint.save_interval=6 &&
         diff -r $from $from.again'
     ok "$from: files of one rank's checkpoint" diff <(cd one && find . -type f | sort) <(cd $from && find . -type f | sort)
-    for to in one tp3 cp2; do
+    for to in one tp3 cp2 fsdp3 tp2zero1; do
         mkdir $from.$to
         cp -r $from/iter_0000006 $from.$to
         ok "$from resumes as $to" run $(layout $to) checkpoint.save=$from.$to --metrics $from.$to.json

@@ -3,8 +3,8 @@
  * check_debug.c - debug.batch and debug.dump: the tool itself, fed the exchanged batches of
  * tests/data/ref, gives diffusers' loss, predictions and gradients.
  *
- * With two file names it compares two dumps tensor by tensor and prints the largest relative error
- * (for tests/dist/dp.sh).
+ * With two file names it compares two dumps tensor by tensor and prints the largest relative error, of
+ * the gradients, or of the tensors whose names begin with a third word (for tests/ranks.sh).
  */
 #include "lib/rec/tensor/safetensors.h"
 #include "tests/tap.h"
@@ -41,7 +41,7 @@ static double worst(wan_st *a, wan_st *b, const char *prefix, int *n)
     return w;
 }
 
-static int compare(const char *one, const char *other)
+static int compare(const char *one, const char *other, const char *prefix)
 {
     wan_st *a, *b;
     int n;
@@ -49,7 +49,7 @@ static int compare(const char *one, const char *other)
         fprintf(stderr, "%s\n", wan_err_text());
         return 1;
     }
-    printf("%.3g\n", worst(a, b, "grad.", &n));
+    printf("%.3g\n", worst(a, b, prefix, &n));
     wan_st_close(&a);
     wan_st_close(&b);
     return n == 0;
@@ -178,8 +178,8 @@ static void skipped(void)
 
 int main(int argc, char **argv)
 {
-    if (argc == 3)
-        return compare(argv[1], argv[2]);
+    if (argc == 3 || argc == 4)
+        return compare(argv[1], argv[2], argc == 4 ? argv[3] : "grad.");
     if (!getenv("BIN")) {
         tap_skip("wan-train debug.batch", "BIN does not name the folder of the tools");
         return tap_done();

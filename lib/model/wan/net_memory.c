@@ -70,7 +70,8 @@ static int shape(wan_net_acts *a, wan_dev *d, const void *c, const wan_acts_opti
                           .compute = o->compute,
                           .train = o->train,
                           .cap = o->cap,
-                          .slice = o->slice ? *o->slice : (wan_slice){ 0, 1, 0, a->c.layers + 2 } };
+                          .slice = o->slice ? *o->slice
+                                            : (wan_slice){ .ranks = 1, .end = a->c.layers + 2 } };
     a->slots = (wan_slots){ .slot = slots,
                             .n = WAN_NET_N_SLOTS,
                             .stream = WAN_NET_XIN,

@@ -84,15 +84,14 @@ static int put_tensor(wan_store *s, wan_real *x, int i, const float *host)
 {
     if (!x)
         return wan_store_set(s, i, host);
-    const wan_item *it = &s->item[i];
-    wan_real *at = x + s->part[s->params.v[i].part].at + it->at;
-    if (it->count == s->params.v[i].count)
-        return wan_dev_write(s->d, at, host, (size_t)it->count * sizeof *host);
-    float *held = wan_malloc((size_t)it->count + 1, sizeof *held, "a tensor");
+    const wan_piece p = wan_store_piece(s, i);
+    if (p.n == s->params.v[i].count || !p.n)
+        return p.n ? wan_dev_write(s->d, x + p.at, host, (size_t)p.n * sizeof *host) : 0;
+    float *held = wan_malloc((size_t)p.n, sizeof *held, "a tensor");
     if (!held)
         return -1;
-    wan_store_gather(s, i, held, host);
-    int rc = it->count ? wan_dev_write(s->d, at, held, (size_t)it->count * sizeof *held) : 0;
+    wan_store_gather(&s->params.v[i], &s->item[i], &p, held, host);
+    int rc = wan_dev_write(s->d, x + p.at, held, (size_t)p.n * sizeof *held);
     free(held);
     return rc;
 }

@@ -50,6 +50,7 @@ typedef struct wan_train_config {
     enum wan_recompute recompute;
     int64_t tp, pp, cp, dp_shard, dp_replicate;
     enum wan_cp_kind cp_comm;
+    int fsdp, zero1; /* how dp_shard x cp ranks share one copy */
     int sequence_parallel;
     /* dataset */
     const char *data_path, *split, *empty_text;

@@ -255,6 +255,19 @@ static int apply_hub_name(wan_config *c)
     return wan_config_derive(c, "model.pretrained_model_name_or_path", "", "not on this machine");
 }
 
+/* Automodel's fsdp section asks for FSDP; either way of sharing takes all ranks when it is not told how
+ * many. */
+static int apply_sharing(wan_config *c)
+{
+    if (given_in(c, "fsdp.", WAN_FROM_YAML) || given_in(c, "fsdp.", WAN_FROM_WORD))
+        WAN_TRY(derive_absent(c, "dist.use_megatron_fsdp", "true", "the section fsdp"));
+    if ((!c->v.fsdp && !c->v.zero1) || given(c, "dist.dp_replicate_size"))
+        return 0;
+    return derive_absent(c, "dist.dp_shard_size", "0",
+                         c->v.fsdp ? "dist.use_megatron_fsdp"
+                                   : "optimizer.use_distributed_optimizer");
+}
+
 /* ---- checks ---- */
 
 static int check_together(const wan_train_config *v)
@@ -317,6 +330,7 @@ int wan_config_finish(wan_config *c, const char *mode)
     WAN_TRY(apply_preset(c, mode));
     if (v->min_lr < 0)
         WAN_TRY(wan_config_derive_real(c, "optimizer.min_lr", 0.1 * v->lr, "optimizer.lr"));
+    WAN_TRY(apply_sharing(c));
     WAN_TRY(strip_latest(c));
     WAN_TRY(find_components(c));
     WAN_TRY(check_together(v));

@@ -19,9 +19,18 @@ static const wan_key keys[] = {
         "among neighbours and rings across"),
     BOOL("model.sequence_parallel", 0, sequence_parallel, "false",
          "norms sharded along tokens (needs tensor parallel)"),
+    BOOL(
+        "dist.use_megatron_fsdp", "ddp.use_megatron_fsdp dist.use_torch_fsdp2", fsdp, "false",
+        "FSDP: weights, gradients and moments shared out over the ranks of dist.dp_shard_size and context "
+        "parallel, gathered part by part"),
+    BOOL(
+        "optimizer.use_distributed_optimizer", "ddp.use_distributed_optimizer", zero1, "false",
+        "ZeRO-1: masters and moments shared out over the same ranks, weights and gradients whole (FSDP, "
+        "where both are asked for)"),
     INT("dist.dp_shard_size", 0, dp_shard, "1", 0, 65536,
-        "ranks that share one copy, or as many up to this as divide the ranks (0: all)"),
-    INT("dist.dp_replicate_size", 0, dp_replicate, "0", 0, 65536,
+        "ranks that share one copy, or as many up to this as divide the ranks (0: all, as where FSDP or "
+        "ZeRO-1 is asked for without a size)"),
+    INT("dist.dp_replicate_size", "fsdp.dp_replicate_size", dp_replicate, "0", 0, 65536,
         "full copies, or as many up to this as divide the ranks; with N given, the ranks that are left "
         "share each of them (0: dist.dp_shard_size decides)"),
     RUN("dist.dead_seconds", 0, dead_seconds, "30", 1, 3600,
@@ -31,7 +40,6 @@ static const wan_key keys[] = {
     INT("dist.bucket_bytes", 0, bucket_bytes, "8388608", 1 << 10, 1 << 30,
         "gradients are reduced in pieces of this size"),
 
-    NOTED("optimizer.use_distributed_optimizer", "see dist.dp_shard_size"),
     NOTED("ddp.*", "gradients are summed in fp32, in buckets, during the backward pass"),
     ONLY("mixed_precision.fp8", "false", "products are bf16 or fp32"),
     ONLY("mixed_precision.fp16", "false", "products are bf16 or fp32"),
@@ -39,11 +47,8 @@ static const wan_key keys[] = {
           "masters and sums of gradients are fp32; model.compute_dtype is the rest"),
     NOTED("comm_overlap.*", "the kernels decide"),
     ONLY("model.virtual_pipeline_model_parallel_size", "1", "a stage is one range of blocks"),
-    NOTED("dist.use_megatron_fsdp", "see dist.dp_shard_size"),
-    NOTED("dist.use_torch_fsdp2", "see dist.dp_shard_size"),
     NOTED("dist.distributed_backend", "the device decides"),
     NOTED("fsdp.dp_size", "the number of ranks says it"),
-    NOTED("fsdp.dp_replicate_size", "the number of ranks says it"),
     NOTED("fsdp.reduce_dtype", "gradients are summed in fp32"),
     NOTED("fsdp.*", "how memory is spent changes nothing that is learned"),
     NOTED("dist_env.*", "mpirun or srun starts the ranks"),

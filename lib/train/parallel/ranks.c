@@ -13,6 +13,14 @@ int wan_ranks_open(wan_ranks *r, const int size[WAN_AXES], wan_comm *c)
     return wan_mesh_open(&r->mesh, c, size);
 }
 
+void wan_ranks_share(wan_ranks *r, enum wan_sharding how)
+{
+    const wan_mesh *m = &r->mesh;
+    r->sharding = how != WAN_SHARD_NONE || m->size[WAN_DP_SHARD] == 1 ? how : WAN_SHARD_FSDP;
+    if (m->group[WAN_FSDP]->size == 1)
+        r->sharding = WAN_SHARD_NONE;
+}
+
 /* Gradients that tensor parallel ranks hold parts of are not summed yet. */
 static int refuse_partial(const wan_arch *arch)
 {
@@ -50,7 +58,11 @@ int wan_ranks_slice(wan_ranks *r, const wan_arch *arch)
     const wan_mesh *m = &r->mesh;
     wan_sizes z;
     wan_model_sizes(&z, arch);
-    r->slice = (wan_slice){ m->at[WAN_TP], m->size[WAN_TP], 0, z.parts };
+    r->slice = (wan_slice){ .rank = m->at[WAN_TP], .ranks = m->size[WAN_TP], .end = z.parts };
+    if (r->sharding != WAN_SHARD_NONE) {
+        r->slice.shard = m->group[WAN_FSDP]->rank;
+        r->slice.shards = m->group[WAN_FSDP]->size;
+    }
     const wan_cp_size cp = cp_size(r, arch, WAN_F32, &(wan_capacity){ 0 });
     WAN_TRY(wan_cp_inner(&cp));
     return m->size[WAN_TP] > 1 ? refuse_partial(arch) : 0;
@@ -121,10 +133,12 @@ static int own_sums(wan_store *s, double *sumsq, double host[2])
 {
     wan_dev *d = s->d;
     WAN_TRY(wan_dev_zero(d, sumsq, 2 * sizeof *sumsq));
-    for (int i = 0; i < s->params.n; i++)
-        if (s->item[i].count)
-            WAN_TRY(d->ops->sumsq(d, &sumsq[s->params.v[i].cut < 0], WAN_RBUF(wan_store_g(s, i)),
-                                  s->item[i].count, 1));
+    for (int i = 0; i < s->params.n; i++) {
+        const wan_piece p = wan_store_piece(s, i);
+        if (p.n)
+            WAN_TRY(
+                d->ops->sumsq(d, &sumsq[s->params.v[i].cut < 0], WAN_RBUF(s->grad + p.at), p.n, 1));
+    }
     return wan_dev_read(d, host, sumsq, 2 * sizeof *host);
 }
 
@@ -139,47 +153,55 @@ int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm)
         WAN_TRY(own_sums(s, sumsq, host));
         host[0] += m->at[WAN_TP] == 0 ? host[1] : 0;
         WAN_TRY(wan_group_all_reduce(m->group[WAN_PP_TP], NULL, host, 1, WAN_F64, WAN_SUM));
-        WAN_TRY(wan_dev_write(s->d, sumsq, host, sizeof *host));
     }
+    if (r->sharding != WAN_SHARD_NONE)
+        WAN_TRY(wan_group_all_reduce(m->group[WAN_FSDP], NULL, host, 1, WAN_F64, WAN_SUM));
+    WAN_TRY(wan_dev_write(s->d, sumsq, host, sizeof *host));
     *norm = sqrt(host[0]);
+    return 0;
+}
+
+int wan_ranks_bad(wan_ranks *r, const wan_store *s, int found, const char **name)
+{
+    int64_t least = -found;
+    WAN_TRY(wan_group_all_reduce(r->mesh.group[WAN_WORLD], NULL, &least, 1, WAN_I64, WAN_MAX));
+    *name = -least < s->params.n ? s->params.v[-least].name : NULL;
     return 0;
 }
 
 /* ---- tensors from their slices */
 
-/* The piece that the rank at these coordinates holds of parameter q. */
-static int64_t piece(const wan_ranks *r, const wan_param *q, int tp, int64_t *from, int64_t *len)
+/* The rank of the group of all at these coordinates of the copy that is written; shard: in the group that
+ * shares it, dp_shard x cp. */
+static int place(const wan_mesh *m, int pp, int shard, int tp)
 {
-    const wan_slice s = { tp, r->mesh.size[WAN_TP], 0, 0 };
-    int64_t extent = q->shape[q->cut < 0 ? 0 : q->cut];
-    *from = 0;
-    *len = q->cut < 0 ? extent : wan_store_share(from, &s, extent, q->unit);
-    return q->count / extent * *len;
-}
-
-/* The rank of the group of all at these coordinates of the copy that is written. */
-static int place(const wan_mesh *m, int pp, int tp)
-{
-    const int at[WAN_AXES] = { [WAN_PP] = pp, [WAN_TP] = tp };
+    const int cp = m->size[WAN_CP];
+    const int at[WAN_AXES] = {
+        [WAN_PP] = pp, [WAN_DP_SHARD] = shard / cp, [WAN_CP] = shard % cp, [WAN_TP] = tp
+    };
     int r = 0;
     for (int i = 0; i < WAN_AXES; i++)
         r = r * m->size[i] + at[i];
     return r;
 }
 
-/* Rank 0: the pieces of the other ranks into whole. */
-static int take(wan_ranks *r, const wan_store *s, int i, int stage, float *held, float *whole)
+/* Rank 0: what another rank, `from`, has of tensor i, into whole. */
+static int take(wan_ranks *r, const wan_store *s, int i, int from, int tp, float *held,
+                float *whole)
 {
-    const wan_param *q = &s->params.v[i];
-    wan_mesh *m = &r->mesh;
-    for (int tp = 0; tp < (q->cut < 0 ? 1 : m->size[WAN_TP]); tp++) {
-        int from = place(m, stage, tp);
-        int64_t first, len, n = piece(r, q, tp, &first, &len);
-        if (from == 0)
-            continue;
-        WAN_TRY(wan_group_recv(m->group[WAN_WORLD], NULL, held, (size_t)n, WAN_F32, from, 0));
-        wan_store_place(q, first, len, whole, held);
-    }
+    const wan_item it = wan_store_item(s, i, tp);
+    wan_group *world = r->mesh.group[WAN_WORLD];
+    int64_t head[2];
+    if (from == 0 || !it.count)
+        return 0;
+    WAN_TRY(wan_group_recv(world, NULL, head, 2, WAN_I64, from, 0));
+    if (head[0] < 0 || head[1] < 0 || head[0] + head[1] > it.count)
+        WAN_BUG("elements %lld..%lld of %lld", (long long)head[0], (long long)(head[0] + head[1]),
+                (long long)it.count);
+    if (head[1])
+        WAN_TRY(wan_group_recv(world, NULL, held, (size_t)head[1], WAN_F32, from, 0));
+    const wan_piece p = { .from = head[0], .n = head[1] };
+    wan_store_scatter(&s->params.v[i], &it, &p, whole, held);
     return 0;
 }
 
@@ -189,16 +211,22 @@ int wan_ranks_collect(wan_ranks *r, const wan_store *s, int i, const wan_real *x
     wan_mesh *m = &r->mesh;
     wan_group *world = m->group[WAN_WORLD];
     const wan_param *q = &s->params.v[i];
-    const wan_item *it = &s->item[i];
-    int first = m->dp_rank == 0 && m->at[WAN_CP] == 0;
-    int mine = it->count > 0 && first && (q->cut >= 0 || m->at[WAN_TP] == 0);
-    if (mine)
-        WAN_TRY(wan_dev_read(s->d, held, x + s->part[q->part].at + it->at,
-                             (size_t)it->count * sizeof *held));
-    if (world->rank == 0) {
+    const wan_piece p = wan_store_piece(s, i);
+    const int shards = r->sharding == WAN_SHARD_NONE ? 1 : m->group[WAN_FSDP]->size;
+    const int first = m->at[WAN_DP_REPLICATE] == 0 && m->group[WAN_FSDP]->rank < shards;
+    const int mine = first && s->item[i].count && (q->cut >= 0 || m->at[WAN_TP] == 0);
+    const int64_t head[2] = { p.from, p.n };
+    if (mine && p.n)
+        WAN_TRY(wan_dev_read(s->d, held, x + p.at, (size_t)p.n * sizeof *held));
+    if (world->rank != 0) {
         if (mine)
-            wan_store_scatter(s, i, whole, held);
-        return take(r, s, i, 0, held, whole);
+            WAN_TRY(wan_group_send(world, NULL, head, 2, WAN_I64, 0, 0));
+        return mine && p.n ? wan_group_send(world, NULL, held, (size_t)p.n, WAN_F32, 0, 0) : 0;
     }
-    return mine ? wan_group_send(world, NULL, held, (size_t)it->count, WAN_F32, 0, 0) : 0;
+    if (mine)
+        wan_store_scatter(q, &s->item[i], &p, whole, held);
+    for (int tp = 0; tp < (q->cut < 0 ? 1 : m->size[WAN_TP]); tp++)
+        for (int k = 0; k < shards; k++)
+            WAN_TRY(take(r, s, i, place(m, 0, k, tp), tp, held, whole));
+    return 0;
 }

@@ -13,17 +13,22 @@
 #include "lib/dist/mesh.h"
 #include "lib/model/model.h"
 #include "lib/model/wing/cp.h"
+#include "lib/train/parallel/fsdp.h"
 
 typedef struct wan_ranks {
     wan_mesh mesh;
-    wan_slice slice;  /* tensor parallel rank and size; parts of this pipeline stage */
-    wan_where *where; /* memory of the device; NULL: the host's */
+    wan_slice slice; /* tensor parallel rank and size; parts of this stage; shard of them */
+    enum wan_sharding sharding; /* NONE: every rank has all of its slice */
+    wan_where *where;           /* memory of the device; NULL: the host's */
     enum wan_cp_kind cp_kind;
     wan_cp *cp; /* NULL: whole samples */
 } wan_ranks;
 
 /* size: of the axes, as wan_mesh_new takes them.  Collective over c. */
 int wan_ranks_open(wan_ranks *r, const int size[WAN_AXES], wan_comm *c) WAN_MUST_CHECK;
+/* How the ranks of the group WAN_FSDP share a copy, if they are several; shards that nobody named a way for
+ * are FSDP's. */
+void wan_ranks_share(wan_ranks *r, enum wan_sharding how);
 /* Which parts of a model this stage holds; refuses layouts that the model cannot have. */
 int wan_ranks_slice(wan_ranks *r, const wan_arch *arch) WAN_MUST_CHECK;
 /* What the axes need on the device for micro-batches of the capacity cap. */
@@ -39,8 +44,10 @@ wan_wing wan_ranks_wing(wan_ranks *r);
 int wan_ranks_counts(const wan_ranks *r);
 /* The norm of the gradient, the same on all ranks; sumsq: device, f64 [2]. */
 int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm) WAN_MUST_CHECK;
+/* The name of the first parameter of all that the ranks found (its number, params.n: none), or NULL. */
+int wan_ranks_bad(wan_ranks *r, const wan_store *s, int found, const char **name) WAN_MUST_CHECK;
 /* Tensor i of the flat vector x (laid out as the store's): what every rank holds of it, put together
- * on rank 0.  Collective over the world.  held [largest held], whole [count] on rank 0, host. */
+ * on rank 0.  Collective over the world.  held and, on rank 0, whole [count], host. */
 int wan_ranks_collect(wan_ranks *r, const wan_store *s, int i, const wan_real *x, float *held,
                       float *whole) WAN_MUST_CHECK;
 

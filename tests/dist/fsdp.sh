@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Ranks that share one copy of the weights: FSDP, HSDP, ZeRO-1, alone and with the other axes.
+. "$TOP/tests/lib.sh"
+if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
+    skip "shards" "a build without MPI"
+    done_testing
+fi
+STEPS=10
+. "$TOP/tests/ranks.sh"
+F=dist.use_megatron_fsdp=true
+Z=optimizer.use_distributed_optimizer=true
+last=iter_0000010/transformer
+final() { # final NAME: like_one's run wrote the weights of one rank
+    local e
+    e=$("$OBJ/tests/train/check_debug" "$1/$last" "one/$last" "")
+    ok "$1: final weights within 1e-5 of one rank's ($e)" within "$e" 1e-5
+}
+both() { like_one "$@" checkpoint.save="$1"; final "$1"; }
+ok "one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=one
+both zero1-2 2 $Z
+both fsdp2 2 $F
+both fsdp3 3 $F
+both hsdp-2x2 4 $F fsdp.dp_replicate_size=2 train.recipe=megatron
+both cp2-fsdp2 4 $F model.context_parallel_size=2
+both cp2-zero1 2 $Z model.context_parallel_size=2
+both tp2-fsdp2 4 $F model.tensor_model_parallel_size=2
+both fsdp2-full 2 $F model.recompute_granularity=full
+for x in "zero1-2 2 $Z" "fsdp3 3 $F"; do
+    set -- $x
+    ok "$1 again" run $2 $3 checkpoint.save=again.$1
+    ok "$1: the same bytes again" diff -r $1 again.$1
+done
+# a rank without a micro-batch makes the calls of the others
+ok "one rank, one sample a step" one train.global_batch_size=1 --metrics 1.json debug.dump=1.st checkpoint.save=
+like_one few-fsdp3 3 $F train.global_batch_size=1 checkpoint.save=
+like_one few-zero1 3 $Z train.global_batch_size=1 checkpoint.save=
+
+plan() { # plan RANKS CLASS args...: MiB of a class; one word of a model whose weights are most of it
+    local ranks=$1 class=$2; shift 2
+    run "$ranks" --plan model.num_layers=8 model.hidden_size=384 model.ffn_hidden_size=1536 "$@" |
+        awk -v c="$class" '$1 == c {print $2}'
+}
+share() { awk -v a="$1" -v b="$2" -v w="$3" 'BEGIN {d = a / b / w - 1; exit !(d < 0.02 && d > -0.02)}'; }
+m=$(plan 1 optimizer)
+ok "the plan: moments shared out over 2 ranks" share "$(plan 2 optimizer $Z)" "$m" 0.5
+ok "... over 4" share "$(plan 4 optimizer $F)" "$m" 0.25
+ok "... over 2 of 4" share "$(plan 4 optimizer $F dist.dp_replicate_size=2)" "$m" 0.5
+ok "a section fsdp shares out over all ranks" share "$(plan 2 optimizer fsdp.dp_replicate_size=1 train.recipe=megatron)" "$m" 0.5
+done_testing
