@@ -5,11 +5,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/media/clip_jobs.h"
 #include "lib/media/clip_record.h"
 #include "lib/media/video.h"
 #include "lib/rec/record/record.h"
@@ -17,16 +19,22 @@
 #define RESIZE_MODES "bilinear|bicubic|nearest|area|lanczos"
 
 static struct {
-    int64_t height, width, frames, num_frames, threads, allow_bad, max_clip;
+    int64_t height, width, frames, num_frames, jobs, threads, allow_bad, max_clip;
+    int64_t max_memory, max_cpu;
+    const char *sandbox;
     const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *folder, *damaged;
     const char *untagged, *hdr, *interlaced, *background;
     const char *manifest, *caption_field, *captions, *take, *rejects;
     int64_t stride, min_frames, min_side;
-    double max_gap, start, end, min_fps;
+    double max_gap, start, end, min_fps, max_wait;
     int dry_run;
     int center_crop, no_aspect_ratio, antialias, force;
 } o = { .num_frames = 10,
         .max_clip = 4ll << 30,
+        .max_memory = 8ll << 30,
+        .max_cpu = 4 * 3600,
+        .max_wait = 300,
+        .sandbox = "auto",
         .antialias = 1,
         .damaged = "skip",
         .untagged = "auto",
@@ -109,10 +117,21 @@ static const wan_opt table[] = {
                 "exit with 0 although up to N clips had to be left out"),
     WAN_OPT_FLAG("force", 'f', &o.force, "write binary data even to a terminal"),
     WAN_OPT_GROUP("Resources"),
-    WAN_OPT_INT("threads", 'j', "N", &o.threads, 0, 256,
-                "decoder threads (0: one per core, fewer for very small or large frames)"),
+    WAN_OPT_INT("jobs", 'j', "N", &o.jobs, 0, 256,
+                "files decoded at once (0: one per core, as far as there are files)"),
+    WAN_OPT_INT("threads", 't', "N", &o.threads, 0, 256,
+                "threads to decode each (0: its share of the cores, fewer for very small or large "
+                "frames)"),
     WAN_OPT_SIZE("max-clip", 0, "BYTES", &o.max_clip, 1 << 20, 1ll << 40,
                  "a clip whose kept frames need more memory is bad"),
+    WAN_OPT_SIZE("max-memory", 0, "BYTES", &o.max_memory, 64 << 20, 1ll << 40,
+                 "memory for decoding one, beside them"),
+    WAN_OPT_INT("max-cpu", 0, "SECONDS", &o.max_cpu, 1, INT32_MAX, "CPU time for decoding one"),
+    WAN_OPT_REAL("max-wait", 0, "SECONDS", &o.max_wait, 0.1, 1e9,
+                 "without a packet or frame a decoder is taken to hang"),
+    WAN_OPT_ENUM("sandbox", 0, "auto|require|off", &o.sandbox,
+                 "forbid decoders all but computing, where the kernel can; or else give up; or do "
+                 "not"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };
@@ -125,6 +144,7 @@ static struct {
 } total;
 
 static wan_clip_settings settings;
+static wan_clip_jobs *jobs;
 
 static int stopped;  /* by --damaged stop */
 static int unwanted; /* the clip is passed over by a choice of the user */
@@ -429,35 +449,25 @@ static int choose(const wan_clip *clip, const wan_video *v)
     return -1;
 }
 
-/* The frames of a clip; its middle is known when it has been read once. */
-static int read_frames(wan_video *v, const wan_clip *clip, wan_video_options opt)
+/* The part of the file that is meant. */
+static void set_window(wan_video_options *opt, const wan_clip *clip)
+{
+    opt->start = clip->start;
+    opt->end = clip->end;
+    opt->first_frame = clip->first_frame;
+    opt->end_frame = clip->end_frame;
+}
+
+/* What is to be read of a clip. */
+static wan_clip_task task_of(const wan_clip *clip, wan_video_options opt)
 {
     if (piece_step())
         opt.max_frames = 0;
-    WAN_TRY(wan_video_read(v, clip->path, &opt));
-    if (strcmp(o.take, "middle") || v->frames_retimed <= o.frames)
-        return 0;
-    opt.skip_frames = (v->frames_retimed - o.frames) / 2;
-    wan_video_free(v);
-    return wan_video_read(v, clip->path, &opt);
-}
-
-/* -1: this clip is bad, or unwanted. */
-static int read_clip(wan_video *v, const wan_clip *clip, const wan_video_options *opt)
-{
-    int rc;
-    if (!strcmp(o.mode, "frames")) {
-        int64_t *index = wan_calloc((size_t)o.num_frames, sizeof *index, "frame numbers");
-        rc = index ? wan_video_read_frames(v, index, o.num_frames, clip->path, opt) : -1;
-        free(index);
-    } else {
-        rc = read_frames(v, clip, *opt);
-    }
-    if (!rc && (choose(clip, v) < 0 || judge(clip, v) < 0)) {
-        wan_video_free(v);
-        return -1;
-    }
-    return rc;
+    set_window(&opt, clip);
+    return (wan_clip_task){ .path = clip->path,
+                            .video = opt,
+                            .chosen = strcmp(o.mode, "frames") ? 0 : o.num_frames,
+                            .middle = !strcmp(o.take, "middle") };
 }
 
 /* A clip that gives nothing, for the recorded reason. */
@@ -481,44 +491,106 @@ static int leave_out(const wan_clip *clip)
     return report_clip(clip, NULL);
 }
 
-/* The part of the file that the clip is, or else that the user asks for. */
-static void set_window(wan_video_options *opt, wan_clip *clip)
+/* The captions of the clips that are being decoded, in their order. */
+static struct {
+    wan_clip_captions *v;
+    size_t room, first, n;
+} waiting;
+
+/* Why there is nothing to read becomes the clip's reason.  -1: no process can be had. */
+static int begin_clip(wan_clip *clip, const wan_video_options *opt, size_t behind)
 {
+    wan_clip_captions *captions = &waiting.v[(waiting.first + waiting.n) % waiting.room];
+    if (clip->why)
+        return 0;
     if (!clip->start && !clip->end && !clip->first_frame && !clip->end_frame) {
         clip->start = o.start;
         clip->end = o.end;
     }
-    opt->start = clip->start;
-    opt->end = clip->end;
-    opt->first_frame = clip->first_frame;
-    opt->end_frame = clip->end_frame;
+    if (wan_clip_captions_read(captions, clip, o.caption_field) < 0) {
+        clip->why = strdup(wan_err_text());
+        return clip->why ? 0 : wan_err("%s: out of memory", clip->path);
+    }
+    wan_clip_task task = task_of(clip, *opt);
+    waiting.n++;
+    return wan_clip_jobs_put(jobs, &task, behind);
 }
 
-/* -1: the output failed. */
-static int do_clip(wan_clips *c, wan_clip *clip, wan_video_options opt)
+/* Once: what the man page promises does not hold here. */
+static void tell_unfiltered(void)
 {
-    wan_video v = { 0 };
-    wan_clip_captions captions = { 0 };
+    static int told;
+    const char *why = wan_clip_jobs_unfiltered(jobs);
+    if (why && !told)
+        wan_warn("%s: a decoder led astray by its file is held by limits alone", why);
+    told |= !!why;
+}
+
+/* Of the oldest clip that was decoded; -1: the output failed. */
+static int end_decoded(wan_clips *c, const wan_clip *clip)
+{
+    wan_video v;
     char *first = NULL;
+    int rc = wan_clip_jobs_take(jobs, &v);
+    wan_clip_captions *captions = &waiting.v[waiting.first];
+    tell_unfiltered();
+    if (rc < 0 || choose(clip, &v) < 0 || judge(clip, &v) < 0) {
+        rc = leave_out(clip);
+    } else {
+        total.captions_left += strcmp(o.captions, "each") ? captions->n - 1 : 0;
+        rc = strcmp(o.mode, "frames") ? put_video(c, clip, captions, &v, &first)
+                                      : put_frames(c, clip, captions, &v, &first);
+    }
+    free(first);
+    wan_clip_captions_free(captions);
+    waiting.first = (waiting.first + 1) % waiting.room;
+    waiting.n--;
+    wan_clip_jobs_done(jobs);
+    return rc;
+}
+
+static int end_clip(wan_clips *c, const wan_clip *clip)
+{
     total.clips += !clip->strange;
     unwanted = 0;
-    if (clip->why) {
-        wan_err("%s", clip->why);
-        return leave_out(clip);
+    if (!clip->why)
+        return end_decoded(c, clip);
+    wan_err("%s", clip->why);
+    return leave_out(clip);
+}
+
+/* Clips are begun as there is room, and ended in their order.  -1: the output failed. */
+static int decode_all(wan_clips *c, const wan_video_options *opt)
+{
+    size_t begun = 0, ended = 0;
+    while (ended < c->n && !stopped) {
+        for (; begun < c->n && wan_clip_jobs_room(jobs); begun++)
+            WAN_TRY(begin_clip(&c->v[begun], opt, c->n - begun - 1));
+        int ready = c->v[ended].why ? 1 : wan_clip_jobs_wait(jobs);
+        if (ready < 0)
+            return -1;
+        if (!ready)
+            continue;
+        wan_progress(0, "%zu of %zu clips, %" PRId64 " frames, %s", ended, c->n, total.kept,
+                     c->v[ended].name);
+        WAN_TRY(end_clip(c, &c->v[ended++]));
     }
-    set_window(&opt, clip);
-    if (wan_clip_captions_read(&captions, clip, o.caption_field) < 0 ||
-        read_clip(&v, clip, &opt) < 0) {
-        wan_clip_captions_free(&captions);
-        return leave_out(clip);
-    }
-    total.captions_left += strcmp(o.captions, "each") ? captions.n - 1 : 0;
-    int rc = strcmp(o.mode, "frames") ? put_video(c, clip, &captions, &v, &first)
-                                      : put_frames(c, clip, &captions, &v, &first);
-    free(first);
-    wan_clip_captions_free(&captions);
-    wan_video_free(&v);
-    return rc;
+    return 0;
+}
+
+static int open_jobs(void)
+{
+    wan_child_limits limits = {
+        .memory = o.max_memory,
+        .seconds = o.max_cpu,
+        .patience = o.max_wait,
+        .filter = (enum wan_child_filter)place(o.sandbox, "auto|require|off"),
+    };
+    tzset(); /* reads its file now: decoders may not */
+    WAN_TRY(wan_clip_jobs_open(&jobs, (int)o.jobs, &limits, o.max_clip));
+    waiting.room = wan_clip_jobs_most(jobs) + 1;
+    waiting.v = wan_calloc(waiting.room, sizeof *waiting.v, "captions");
+    return waiting.v ? 0 : -1;
 }
 
 static void summary(void)
@@ -543,6 +615,14 @@ static void summary(void)
     if (total.pictures)
         wan_info("%zu pictures without a caption of their own were passed over (-v names them)",
                  total.pictures);
+}
+
+static void close_jobs(void)
+{
+    wan_clip_jobs_close(&jobs);
+    for (size_t i = 0; i < waiting.n; i++)
+        wan_clip_captions_free(&waiting.v[(waiting.first + i) % waiting.room]);
+    free(waiting.v);
 }
 
 static void open_outputs(void)
@@ -583,16 +663,13 @@ int main(int argc, char **argv)
         if (wan_clips_add(&clips, argv[argi]) < 0)
             wan_die();
     open_outputs();
-    for (size_t i = 0; i < clips.n && !stopped; i++) {
-        wan_progress(0, "%zu of %zu clips, %" PRId64 " frames, %s", i, clips.n, total.kept,
-                     clips.v[i].name);
-        if (do_clip(&clips, &clips.v[i], opt) < 0)
-            wan_die();
-    }
+    if (open_jobs() < 0 || decode_all(&clips, &opt) < 0)
+        wan_die();
     wan_progress(1, "%zu clips, %" PRId64 " frames", clips.n, total.kept);
     if ((writer && wan_writer_finish(&writer) < 0) || wan_out_finish(&out) < 0 ||
         (report && wan_out_finish(&report) < 0) || (rejects && wan_out_finish(&rejects) < 0))
         wan_die();
+    close_jobs();
     wan_clips_free(&clips);
     summary();
     return stopped || total.bad > (size_t)o.allow_bad ? WAN_EXIT_FAILED : WAN_EXIT_DONE;

@@ -62,6 +62,12 @@ static void *reserve(const clip *c, size_t size)
 static int grow(clip *c, size_t size)
 {
     wan_video *v = c->out;
+    if (c->opt->room) {
+        v->rgb = c->opt->room;
+        v->borrowed = 1;
+        c->room = c->opt->max_bytes / (int64_t)size;
+        return 0;
+    }
     if (!v->rgb && (v->rgb = reserve(c, size))) {
         c->room = c->expected;
         return 0;
@@ -341,7 +347,9 @@ int wan_video_read_frames(wan_video *out, int64_t *index, int64_t n, const char 
 
 void wan_video_free(wan_video *v)
 {
-    free(v->rgb);
+    if (!v->borrowed)
+        free(v->rgb);
     v->rgb = NULL;
+    v->borrowed = 0;
     v->frames = 0;
 }

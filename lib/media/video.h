@@ -41,8 +41,12 @@ typedef struct wan_video_options {
     int64_t first_frame; /* of the source */
     int64_t end_frame;   /* behind the last one; 0: to its end */
     int threads;         /* decoder threads; 0: one per core, fewer for tiny or large frames */
+    int cores;           /* to be used, where threads is 0; 0: all */
     int64_t max_bytes;   /* refuse to keep more than this much pixel memory */
     double max_gap;      /* more seconds than this between two frames are damage; 0: never */
+    int opened;          /* the file is open as descriptor 0; its path is for messages only */
+    uint8_t *room;       /* where the frames go: max_bytes, borrowed; NULL: memory of their own */
+    void (*beat)(void);  /* called for every packet and frame; NULL: nothing */
 } wan_video_options;
 
 /* What the numbers of the first frame were taken for; libav's names, "unknown" where none is stated. */
@@ -53,7 +57,8 @@ typedef struct wan_video_colour {
 } wan_video_colour;
 
 typedef struct wan_video {
-    uint8_t *rgb;   /* [frames, height, width, 3], owned; wan_video_free */
+    uint8_t *rgb;   /* [frames, height, width, 3], owned unless borrowed; wan_video_free */
+    int borrowed;   /* rgb is the options' room */
     int64_t frames; /* kept, before any 4n+1 trim */
     int height, width;
     int64_t frames_in;      /* frames decoded from the file, of the part that is meant */
@@ -92,6 +97,12 @@ int wan_png_write(const char *path, const uint8_t *rgb, int height, int width) W
 /* Scales one image (area when shrinking, bilinear when growing); for contact sheets. */
 int wan_image_scale(uint8_t *dst, int dh, int dw, const uint8_t *src, int sh, int sw)
     WAN_MUST_CHECK;
+
+/* libavfilter, which few clips need, is opened when the first one does, or by this. */
+int wan_video_filter_load(void) WAN_MUST_CHECK;
+/* From now on it is not opened, as no file can be; and whether a clip failed for it. */
+void wan_video_filter_seal(void);
+int wan_video_filter_wanted(void);
 
 /* For --version: the libraries built with and found, or that there are none. */
 const char *wan_video_version(void);

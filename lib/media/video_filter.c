@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/media/video.h"
 
 #define CALLS(X)                                                                                   \
     X(avfilter_get_by_name)                                                                        \
@@ -44,11 +45,26 @@ struct wan_video_filter {
     int width, height, format;
 };
 
-static int open_library(void)
+static int sealed, wanted;
+
+void wan_video_filter_seal(void)
+{
+    sealed = 1;
+}
+
+int wan_video_filter_wanted(void)
+{
+    return wanted;
+}
+
+int wan_video_filter_load(void)
 {
     static const char name[] = "libavfilter.so." AV_STRINGIFY(LIBAVFILTER_VERSION_MAJOR);
     if (lav.handle)
         return 0;
+    wanted = sealed;
+    if (sealed)
+        return wan_err("%s is not open", name);
     void *so = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     int missing = !so;
 #define LOOK_UP(call)                                                                              \
@@ -100,7 +116,7 @@ int wan_video_filter_open(wan_video_filter **out, const char *chain, const AVFra
                           AVRational time_base)
 {
     *out = NULL;
-    WAN_TRY(open_library());
+    WAN_TRY(wan_video_filter_load());
     wan_video_filter *f = wan_calloc(1, sizeof *f, "filter");
     if (!f)
         return -1;

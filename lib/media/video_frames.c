@@ -16,6 +16,8 @@ static int read_packet(wan_source *s)
 {
     for (int bad = 0; bad < ERRORS_IN_A_ROW;) {
         int rc = av_read_frame(s->fmt, s->pkt);
+        if (s->opt->beat)
+            s->opt->beat();
         if (rc >= 0 && s->pkt->stream_index == s->stream->index)
             return 1;
         av_packet_unref(s->pkt);
@@ -64,6 +66,8 @@ static int decode(wan_source *s, AVFrame *frame)
         if (rc == AVERROR(ENOMEM))
             return wan_err("out of memory (decoder)");
         int end = rc == AVERROR_EOF, hungry = rc == AVERROR(EAGAIN);
+        if (s->opt->beat)
+            s->opt->beat();
         s->bad_packets += new_sign(s, rc < 0 && !end && !hungry);
         if (rc >= 0) {
             s->bad_frames += (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;

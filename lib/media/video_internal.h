@@ -27,6 +27,7 @@ void wan_video_canvas(AVCodecContext *dec, _Atomic int64_t *undrawn);
 typedef struct wan_source {
     const char *path;             /* borrowed */
     const wan_video_options *opt; /* borrowed */
+    int file;                     /* its descriptor */
     AVIOContext *io;
     AVFormatContext *fmt;
     AVCodecContext *dec;

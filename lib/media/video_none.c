@@ -60,6 +60,18 @@ void wan_video_writer_discard(wan_video_writer **w)
     *w = 0;
 }
 
+int wan_video_filter_load(void)
+{
+    return missing("video");
+}
+
+void wan_video_filter_seal(void) {}
+
+int wan_video_filter_wanted(void)
+{
+    return 0;
+}
+
 const char *wan_video_version(void)
 {
     return "no FFmpeg";

@@ -22,9 +22,9 @@ static int method(enum wan_resize r)
     }
 }
 
-static int64_t scale_threads(int64_t pixels)
+static int64_t scale_threads(const wan_video_options *opt, int64_t pixels)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN),
+    long cores = opt->cores ? opt->cores : sysconf(_SC_NPROCESSORS_ONLN),
          most = cores < SCALE_THREADS ? cores : SCALE_THREADS;
     int64_t n = pixels / THREAD_PIXELS < most ? pixels / THREAD_PIXELS : most;
     return n < 1 ? 1 : n;
@@ -32,13 +32,14 @@ static int64_t scale_threads(int64_t pixels)
 
 /* As sws_getContext, but the rows of large pictures are shared by threads; the pixels are the same.
  * Planar, because swscale has vector code for exact rounding and full chroma only there. */
-static struct SwsContext *scaler(int iw, int ih, int format, int ow, int oh, int flags)
+static struct SwsContext *scaler(const wan_video_options *opt, int iw, int ih, int format, int ow,
+                                 int oh, int flags)
 {
     struct SwsContext *sws = sws_alloc_context();
     const int64_t value[] = { iw,     ih,
                               format, ow,
                               oh,     AV_PIX_FMT_GBRP,
-                              flags,  scale_threads((int64_t)iw * ih + (int64_t)ow * oh) };
+                              flags,  scale_threads(opt, (int64_t)iw * ih + (int64_t)ow * oh) };
     static const char *const key[] = { "srcw", "srch",       "src_format", "dstw",
                                        "dsth", "dst_format", "sws_flags",  "threads" };
     int rc = sws ? 0 : -1;
@@ -69,8 +70,8 @@ int wan_video_scale_begin(wan_video_scale *s, const wan_video_options *opt, cons
     wan_video_scale_end(s);
     if (opt->aliased)
         WAN_TRY(open_taps(s, opt->resize, ih, iw, oh, ow));
-    s->sws = scaler(iw, ih, c ? c->format : AV_PIX_FMT_GBRP, s->taps ? iw : ow, s->taps ? ih : oh,
-                    flags);
+    s->sws = scaler(opt, iw, ih, c ? c->format : AV_PIX_FMT_GBRP, s->taps ? iw : ow,
+                    s->taps ? ih : oh, flags);
     if (!s->sws)
         return wan_err("cannot convert its pixels (%s, %d x %d) to RGB",
                        av_get_pix_fmt_name(in->format), ih, iw);

@@ -3,10 +3,13 @@
  * video_source.c - opening a file: its container, its stream and its decoder.  Only local files in
  * video containers are opened.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <libavutil/dovi_meta.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/media/video_internal.h"
@@ -18,28 +21,66 @@
     "yuv4mpegpipe,ivf,h264,hevc,mpegvideo,m4v,obu,mxf,nut,png_pipe,jpeg_pipe,webp_pipe"
 enum { MAX_PIXELS = 1 << 26 /* 8K has half of that */ };
 
+static int read_some(void *opaque, uint8_t *buf, int size)
+{
+    const wan_source *s = opaque;
+    ssize_t n;
+    while ((n = read(s->file, buf, (size_t)size)) < 0 && errno == EINTR)
+        ;
+    return n > 0 ? (int)n : n < 0 ? AVERROR(errno) : AVERROR_EOF;
+}
+
+static int64_t go_to(void *opaque, int64_t at, int whence)
+{
+    const wan_source *s = opaque;
+    struct stat st;
+    if (whence & AVSEEK_SIZE)
+        return fstat(s->file, &st) == 0 && S_ISREG(st.st_mode) ? st.st_size : AVERROR(ENOSYS);
+    off_t to = lseek(s->file, at, whence & ~AVSEEK_FORCE);
+    return to < 0 ? AVERROR(errno) : to;
+}
+
+/* The bytes of the file, by descriptor: a process without the right to open files can read it. */
+static int open_bytes(wan_source *s)
+{
+    enum { BUFFER = 1 << 18 };
+    s->file = s->opt->opened ? 0 : open(s->path, O_RDONLY | O_CLOEXEC);
+    if (s->file < 0)
+        return wan_err_errno("%s", s->path);
+    int seeks = lseek(s->file, 0, SEEK_SET) == 0; /* it may be read a second time */
+    uint8_t *buffer = av_malloc(BUFFER);
+    s->io = buffer ? avio_alloc_context(buffer, BUFFER, 0, s, read_some, NULL, seeks ? go_to : NULL)
+                   : NULL;
+    if (s->io)
+        return 0;
+    av_free(buffer);
+    return wan_err("%s: out of memory", s->path);
+}
+
+static void close_bytes(wan_source *s)
+{
+    if (s->io)
+        av_freep(&s->io->buffer);
+    avio_context_free(&s->io);
+    if (s->file > 0)
+        close(s->file);
+    s->file = -1;
+}
+
 /* What the file is, is told by its first bytes alone: an extension like .jpg would make libavformat
  * look for a numbered sequence of files. */
 static int open_file(wan_source *s)
 {
     AVDictionary *opts = NULL;
-    size_t n = strlen(s->path) + 6;
-    char *url = av_malloc(n);
+    WAN_TRY(open_bytes(s));
     s->fmt = avformat_alloc_context();
-    if (!url || !s->fmt) {
-        av_free(url);
+    if (!s->fmt)
         return wan_err("%s: out of memory", s->path);
-    }
-    snprintf(url, n, "file:%s", s->path);
-    int rc = avio_open(&s->io, url, AVIO_FLAG_READ);
-    av_free(url);
-    if (rc >= 0) {
-        s->fmt->pb = s->io;
-        av_dict_set(&opts, "protocol_whitelist", "", 0);
-        av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
-        rc = avformat_open_input(&s->fmt, "", NULL, &opts);
-        av_dict_free(&opts);
-    }
+    s->fmt->pb = s->io;
+    av_dict_set(&opts, "protocol_whitelist", "", 0);
+    av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
+    int rc = avformat_open_input(&s->fmt, "", NULL, &opts);
+    av_dict_free(&opts);
     if (rc < 0)
         return wan_video_log_err(s->path, "not a video this program can read", rc);
     wan_video_log_start(); /* what was told about the head alone is no damage of frames */
@@ -114,11 +155,11 @@ static int see_through(const wan_source *s, const AVCodec **codec)
 
 /* One per core, but no more than hold about 50 MB of frames, as each thread has some of its own, and
  * no more than small pictures keep busy: waking one costs as much as decoding 32K pixels. */
-static int default_threads(const AVCodecParameters *p)
+static int default_threads(const AVCodecParameters *p, const wan_video_options *opt)
 {
     int64_t pixels = (int64_t)p->width * p->height, room = (50 << 20) / (pixels * 3 / 2 + 1);
     int64_t busy = 1 + pixels / (1 << 15), most = room < busy ? room : busy;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    long cores = opt->cores ? opt->cores : sysconf(_SC_NPROCESSORS_ONLN);
     if (most > cores)
         most = cores;
     return most < 1 ? 1 : (int)most;
@@ -147,7 +188,7 @@ static int open_decoder(wan_source *s, int threads)
                  ? avcodec_parameters_to_context(s->dec, s->stream->codecpar)
                  : AVERROR(ENOMEM);
     if (rc >= 0) {
-        s->dec->thread_count = threads > 0 ? threads : default_threads(s->stream->codecpar);
+        s->dec->thread_count = threads > 0 ? threads : default_threads(s->stream->codecpar, s->opt);
         s->dec->pkt_timebase = s->stream->time_base;
         s->dec->err_recognition = AV_EF_CRCCHECK;
         s->dec->max_pixels = MAX_PIXELS;
@@ -165,6 +206,7 @@ int wan_source_open(wan_source *s, const char *path, const wan_video_options *op
     memset(s, 0, sizeof *s);
     s->path = path;
     s->opt = opt;
+    s->file = -1;
     s->at.max_gap = opt->max_gap;
     wan_video_log_start();
     if (open_file(s) < 0 || open_decoder(s, threads) < 0) {
@@ -220,6 +262,6 @@ void wan_source_close(wan_source *s)
 {
     wan_source_end(s);
     avformat_close_input(&s->fmt);
-    avio_closep(&s->io);
+    close_bytes(s);
     av_packet_free(&s->pkt);
 }

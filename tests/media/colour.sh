@@ -102,7 +102,7 @@ ok "and counted" is "$(jq -c '[.frames_in, .frames_retimed, .frames_interlaced]'
 ours fields.mpg --interlaced keep; theirs fields.mpg scale=$sws 9
 near "--interlaced keep"
 fails 1 'fields.mpg: interlaced' "--interlaced refuse" wan-decode -q --interlaced refuse -o x.wan fields.mpg
-wan-decode -q -o a.wan fields.mpg; wan-decode -q -j1 -o b.wan fields.mpg
+wan-decode -q -o a.wan fields.mpg; wan-decode -q --threads 1 -o b.wan fields.mpg
 same "the same for any number of threads" a.wan b.wan
 
 # ---- rotation stated in the picture

@@ -59,8 +59,8 @@ draw 256x144 -c:v mpeg2video -bf 2 -slices 8 mpeg2.mpg
 runs=0 wrong=0 hurts=0
 for f in h264.mp4 mpeg2.mpg; do for part in 25 45 65 85; do
     hurt $f x.${f#*.} $part; first=
-    for j in 1 0 2 4 4 4 4 8; do
-        wan-decode -q -j$j --fps source --damaged keep x.${f#*.} >x.wan 2>err; got="$? $(cat err) $(sha256sum <x.wan)"
+    for j in 1 0 2 4 4 4 4 8; do # threads; and as many files at once
+        wan-decode -q --threads $j -j$j --fps source --damaged keep x.${f#*.} >x.wan 2>err; got="$? $(cat err) $(sha256sum <x.wan)"
         first=${first:-$got} runs=$((runs + 1)); [ "$got" = "$first" ] || wrong=$((wrong + 1))
     done
     grep -q damaged err && hurts=$((hurts + 1))

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * clip_jobs.c - a ring of child processes.  Needs no libav.
+ */
+#include "lib/media/clip_jobs.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+
+enum { FACTS = 4096, MOST_JOBS = 256 };
+static const int64_t held_most = 1ll << 30, /* bytes of results that wait */
+    kept = 256ll << 20;                     /* of a room between two clips */
+
+/* At the beginning of a room; the frames are behind it. */
+typedef struct facts {
+    wan_video video;
+    int wants_filter; /* it failed only because libavfilter is not open */
+} facts;
+_Static_assert(sizeof(facts) <= FACTS, "facts do not fit");
+
+typedef struct job {
+    wan_child *child;
+    wan_clip_task task;
+    int ended;
+} job;
+
+struct wan_clip_jobs {
+    job *ring;
+    size_t room, first, n; /* of the ring */
+    size_t jobs, cores;
+    wan_child_limits limits;
+    int64_t max_bytes;
+};
+
+static job *at(const wan_clip_jobs *j, size_t i)
+{
+    return &j->ring[(j->first + i) % j->room];
+}
+
+static facts *facts_of(const job *b)
+{
+    return wan_child_room(b->child);
+}
+
+/* ---- the child's side */
+
+static int read_video(wan_video *v, const wan_clip_task *t, wan_video_options *o)
+{
+    if (t->chosen) {
+        int64_t *index = wan_calloc((size_t)t->chosen, sizeof *index, "frame numbers");
+        int rc = index ? wan_video_read_frames(v, index, t->chosen, t->path, o) : -1;
+        free(index);
+        return rc;
+    }
+    WAN_TRY(wan_video_read(v, t->path, o));
+    if (!t->middle || v->frames_retimed <= o->max_frames)
+        return 0;
+    o->skip_frames = (v->frames_retimed - o->max_frames) / 2; /* known only now */
+    wan_video_free(v);
+    return wan_video_read(v, t->path, o);
+}
+
+static int work(void *arg, void *room)
+{
+    const wan_clip_task *t = arg;
+    facts *f = room;
+    wan_video_options o = t->video;
+    o.opened = 1;
+    o.room = (uint8_t *)room + FACTS;
+    o.beat = wan_child_beat;
+    memset(f, 0, sizeof *f);
+    wan_video_filter_seal();
+    int rc = read_video(&f->video, t, &o);
+    f->wants_filter = rc < 0 && wan_video_filter_wanted();
+    return rc;
+}
+
+/* ---- the parent's side */
+
+int wan_clip_jobs_open(wan_clip_jobs **out, int jobs, const wan_child_limits *limits,
+                       int64_t max_bytes)
+{
+    cpu_set_t set;
+    wan_clip_jobs *j = *out = wan_calloc(1, sizeof *j, "jobs");
+    if (!j)
+        return -1;
+    j->cores = sched_getaffinity(0, sizeof set, &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
+    j->jobs = jobs ? (size_t)jobs : j->cores < MOST_JOBS ? j->cores : MOST_JOBS;
+    j->room = 2 * j->jobs;
+    j->limits = *limits;
+    j->max_bytes = max_bytes;
+    j->ring = wan_calloc(j->room, sizeof *j->ring, "jobs");
+    if (!j->ring)
+        wan_clip_jobs_close(out);
+    return *out ? 0 : -1;
+}
+
+static size_t running(const wan_clip_jobs *j)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < j->n; i++)
+        n += !at(j, i)->ended;
+    return n;
+}
+
+static int64_t bytes_of(const wan_video *v)
+{
+    return v->frames * v->height * v->width * 3;
+}
+
+/* What ended jobs hold. */
+static int64_t held(const wan_clip_jobs *j)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < j->n; i++)
+        n += at(j, i)->ended ? bytes_of(&facts_of(at(j, i))->video) : 0;
+    return n;
+}
+
+int wan_clip_jobs_room(const wan_clip_jobs *j)
+{
+    return j->n < j->room && running(j) < j->jobs && (j->n < j->jobs || held(j) < held_most);
+}
+
+size_t wan_clip_jobs_most(const wan_clip_jobs *j)
+{
+    return j->room;
+}
+
+int wan_clip_jobs_put(wan_clip_jobs *j, const wan_clip_task *t, size_t behind)
+{
+    job *b = at(j, j->n);
+    size_t together = running(j) + 1 + behind;
+    if (!b->child)
+        WAN_TRY(wan_child_open(&b->child, FACTS + (size_t)j->max_bytes));
+    b->task = *t;
+    b->ended = 0;
+    b->task.video.max_bytes = j->max_bytes;
+    b->task.video.cores = (int)(j->cores / (together < j->jobs ? together : j->jobs));
+    if (b->task.video.cores < 1)
+        b->task.video.cores = 1;
+    WAN_TRY(wan_child_start(b->child, &j->limits, t->path, work, &b->task));
+    j->n++;
+    return 0;
+}
+
+static int text_ok(const char *s, size_t room)
+{
+    return memchr(s, 0, room) != NULL;
+}
+
+static int count_ok(int64_t n)
+{
+    return n >= 0 && n <= 1ll << 40;
+}
+
+/* What a process that read a file of unknown origin says, taken as such a file. */
+static int believable(const wan_clip_jobs *j, const wan_video *v)
+{
+    const wan_video_colour *c = &v->colour;
+    int side = 16 <= v->height && v->height <= 65536 && 16 <= v->width && v->width <= 65536 &&
+               v->height % 16 == 0 && v->width % 16 == 0;
+    return side && v->frames >= 1 && v->frames <= j->max_bytes / v->height / v->width / 3 &&
+           count_ok(v->frames_in) && count_ok(v->frames_retimed) && count_ok(v->interlaced) &&
+           count_ok(v->repeated) && count_ok(v->damaged) && v->source_height > 0 &&
+           v->source_width > 0 && isfinite(v->fps) && isfinite(v->fps_in) && v->fps >= 0 &&
+           v->fps_in >= 0 && text_ok(v->damage, sizeof v->damage) &&
+           text_ok(c->pixels, sizeof c->pixels) && text_ok(c->matrix, sizeof c->matrix) &&
+           text_ok(c->range, sizeof c->range) && text_ok(c->transfer, sizeof c->transfer) &&
+           text_ok(c->primaries, sizeof c->primaries) && text_ok(c->assumed, sizeof c->assumed);
+}
+
+/* Of those that have ended one may have to begin again: 1 the oldest has ended, 0 not, -1. */
+static int look(wan_clip_jobs *j)
+{
+    for (size_t i = 0; i < j->n; i++) {
+        job *b = at(j, i);
+        if (b->ended || wan_child_runs(b->child))
+            continue;
+        b->ended = 1;
+        if (wan_child_result(b->child) == 0) {
+            if (!believable(j, &facts_of(b)->video))
+                facts_of(b)->video.frames = 0;
+            continue;
+        }
+        facts_of(b)->video = (wan_video){ 0 };
+        if (facts_of(b)->wants_filter && wan_video_filter_load() == 0) {
+            WAN_TRY(wan_child_start(b->child, &j->limits, b->task.path, work, &b->task));
+            b->ended = 0;
+        }
+    }
+    return j->n && at(j, 0)->ended;
+}
+
+int wan_clip_jobs_wait(wan_clip_jobs *j)
+{
+    wan_child *run[2 * MOST_JOBS];
+    size_t n = 0;
+    if (!j->n)
+        return wan_err("no clip to wait for");
+    if (at(j, 0)->ended)
+        return 1;
+    for (size_t i = 0; i < j->n; i++)
+        if (!at(j, i)->ended)
+            run[n++] = at(j, i)->child;
+    (void)wan_child_wait(run, n, -1);
+    return look(j);
+}
+
+int wan_clip_jobs_take(wan_clip_jobs *j, wan_video *v)
+{
+    job *b = at(j, 0);
+    *v = (wan_video){ 0 };
+    if (wan_child_result(b->child) < 0) {
+        if (facts_of(b)->wants_filter && wan_video_filter_load() < 0)
+            wan_err_prefix("%s", b->task.path);
+        return -1;
+    }
+    *v = facts_of(b)->video;
+    if (!v->frames)
+        return wan_err("%s: its decoder says what cannot be", b->task.path);
+    v->rgb = (uint8_t *)wan_child_room(b->child) + FACTS;
+    v->borrowed = 1;
+    return 0;
+}
+
+void wan_clip_jobs_done(wan_clip_jobs *j)
+{
+    wan_child_wipe(at(j, 0)->child, (size_t)kept);
+    j->first = (j->first + 1) % j->room;
+    j->n--;
+}
+
+const char *wan_clip_jobs_unfiltered(const wan_clip_jobs *j)
+{
+    return wan_child_unfiltered(at(j, 0)->child);
+}
+
+void wan_clip_jobs_close(wan_clip_jobs **out)
+{
+    wan_clip_jobs *j = *out;
+    *out = NULL;
+    for (size_t i = 0; j && j->ring && i < j->room; i++)
+        wan_child_close(&j->ring[i].child);
+    if (j)
+        free(j->ring);
+    free(j);
+}
