@@ -104,10 +104,10 @@ int wan_model_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx)
     return 0;
 }
 
-int wan_model_context(wan_context **out, wan_store *s, const wan_arch *arch, wan_buf text,
+int wan_model_context(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                       const int64_t *text_len, int n)
 {
-    return arch->model->context_new(out, s, arch->c, text, text_len, n);
+    return a->model->context_new(out, a, s, text, text_len, n);
 }
 
 void wan_model_context_free(const wan_model *m, wan_context **ctx)

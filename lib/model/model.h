@@ -96,7 +96,7 @@ typedef struct wan_model {
     int (*backward)(wan_acts *a, wan_store *s, int part);
     /* after part 0: gradient of micro.rows, device [S, in_width] */
     int (*input_grad)(wan_acts *a, wan_store *s, wan_real *drows);
-    int (*context_new)(wan_context **out, wan_store *s, const void *c, wan_buf text,
+    int (*context_new)(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                        const int64_t *text_len, int n);
     void (*context_free)(wan_context **ctx);
 } wan_model;
@@ -129,7 +129,8 @@ int wan_model_acts(wan_acts **out, wan_dev *d, const wan_arch *arch, const wan_a
 void wan_model_acts_free(wan_acts **a); /* NULL-safe */
 /* ctx NULL: the text of the micro-batch itself. */
 int wan_model_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx) WAN_MUST_CHECK;
-int wan_model_context(wan_context **out, wan_store *s, const wan_arch *arch, wan_buf text,
+/* For forwards of a, whose wing it uses. */
+int wan_model_context(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                       const int64_t *text_len, int n) WAN_MUST_CHECK;
 void wan_model_context_free(const wan_model *m, wan_context **ctx); /* NULL-safe */
 

@@ -305,7 +305,7 @@ static void check_context(void)
     randomise(m.s);
     MUST(netrun_forward(&m, &d.in, NULL, pred));
     ok_err(rel(pred, d.pred, d.S * 4 * subject.out_ch), 1e-14, "forward without training");
-    MUST(wan_model_context(&c, m.s, &m.arch, d.in.text, d.in.text_len, N));
+    MUST(wan_model_context(&c, m.a, m.s, d.in.text, d.in.text_len, N));
     for (int twice = 0; twice < 2; twice++) {
         memset(pred, 0, (size_t)d.S * 4 * (size_t)subject.out_ch * 8);
         MUST(netrun_forward(&m, &d.in, c, pred));

@@ -91,7 +91,7 @@ static void check_device(const reference *r, const char *device)
     MUST(wan_modelio_load(s, DIR "/transformer"));
     MUST(wan_model_acts(&a, d, &arch, &o, NULL));
     for (int i = 0; i < 2; i++)
-        MUST(wan_model_context(&ctx[i], s, &arch, WAN_RBUF(r->text[i]), &r->rows[i], 1));
+        MUST(wan_model_context(&ctx[i], a, s, WAN_RBUF(r->text[i]), &r->rows[i], 1));
     for (int i = 0; i < 2; i++) {
         watch w = { r, solvers[i], device };
         wan_generate_options g = {

@@ -202,8 +202,8 @@ static void check_pipe(const char *dir, const char *device)
     float *text = tensor(in, "text", &rows[0], NULL);
     float *negative = tensor(in, "negative", &rows[1], NULL);
     open_model(&g, dir, device, n / 64);
-    MUST(wan_model_context(&g.cond, g.m.s, &g.m.arch, WAN_RBUF(text), &rows[0], 1));
-    MUST(wan_model_context(&g.uncond, g.m.s, &g.m.arch, WAN_RBUF(negative), &rows[1], 1));
+    MUST(wan_model_context(&g.cond, g.m.a, g.m.s, WAN_RBUF(text), &rows[0], 1));
+    MUST(wan_model_context(&g.uncond, g.m.a, g.m.s, WAN_RBUF(negative), &rows[1], 1));
     float **buffers[] = { &g.rows, &g.pred, &g.v[0], &g.v[1] };
     for (int i = 0; i < 4; i++)
         *buffers[i] = malloc((size_t)n * 4);

@@ -181,7 +181,7 @@ static int sample(wan_dev *d, const char *folder)
     WAN_TRY(wan_model_store(&s, d, &arch, NULL, WAN_F32, 0));
     WAN_TRY(wan_modelio_load(s, folder));
     WAN_TRY(wan_model_acts(&a, d, &arch, &ao, NULL));
-    WAN_TRY(wan_model_context(&none, s, &arch, (wan_buf){ 0 }, no_text, 1));
+    WAN_TRY(wan_model_context(&none, a, s, (wan_buf){ 0 }, no_text, 1));
     WAN_TRY(wan_generate(s, a, &arch, &go, made, none, NULL));
     WAN_TRY(wan_sampler_schedule(go.sampler.solver, go.sampler.schedule, 1, go.sampler.shift, sigma,
                                  &t));

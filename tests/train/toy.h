@@ -204,10 +204,10 @@ static int toy_backward(wan_acts *a, wan_store *s, int part)
                            t->W, 1);
 }
 
-static int toy_context(wan_context **out, wan_store *s, const void *config, wan_buf text,
+static int toy_context(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                        const int64_t *text_len, int n)
 {
-    (void)s, (void)config, (void)text, (void)text_len, (void)n;
+    (void)a, (void)s, (void)text, (void)text_len, (void)n;
     *out = wan_calloc(1, 1, "toy");
     return *out ? 0 : -1;
 }

@@ -48,10 +48,10 @@ static int fill(wan_context *c, wan_store *st, const wan_dit_config *cfg, scratc
     return wan_dev_sync(d);
 }
 
-int wan_dit_context_new(wan_context **out, wan_store *s, const void *config, wan_buf text,
+int wan_dit_context_new(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                         const int64_t *text_len, int n)
 {
-    const wan_dit_config *cfg = config;
+    const wan_dit_config *cfg = a->c;
     wan_widths z;
     scratch w = { 0 };
     *out = NULL;

@@ -182,7 +182,7 @@ int wan_dit_backward(wan_acts *a, wan_store *s, int part) WAN_MUST_CHECK;
 int wan_dit_input_grad(wan_acts *a, wan_store *s, wan_real *drows) WAN_MUST_CHECK;
 
 /* dit_context.c */
-int wan_dit_context_new(wan_context **out, wan_store *s, const void *c, wan_buf text,
+int wan_dit_context_new(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                         const int64_t *text_len, int n) WAN_MUST_CHECK;
 
 #endif

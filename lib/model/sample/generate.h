@@ -2,7 +2,7 @@
  *
  * generate.h - one latent video from noise: the solver's loop with classifier-free guidance.
  *
- *     wan_model_context(&cond, ...);  wan_model_context(&uncond, ...);
+ *     wan_model_context(&cond, acts, ...);  wan_model_context(&uncond, acts, ...);
  *     wan_generate(store, acts, arch, &options, latent, cond, uncond);   // noise in, latent out
  */
 #ifndef WAN_MODEL_GENERATE_H

@@ -324,7 +324,7 @@ static int make_context(wan_context **ctx, sampling *s, const float *rows, int64
     if (rc == 0 && bytes)
         rc = wan_dev_write(d, dev, rows, bytes);
     if (rc == 0)
-        rc = wan_model_context(ctx, s->w, &s->p->arch, wan_buf_of(dev, WAN_F32), &n, 1);
+        rc = wan_model_context(ctx, s->a, s->w, wan_buf_of(dev, WAN_F32), &n, 1);
     wan_dev_free(d, dev);
     return rc;
 }

@@ -13,7 +13,7 @@
 typedef struct scratch {
     wan_real *staging; /* host */
     wan_real *rstd;
-    wan_buf x, h, ctx, k0;
+    wan_buf x, h, ctx, k0, sums;
 } scratch;
 
 static wan_buf rows_of(const wan_context *c, int64_t width)
@@ -30,7 +30,8 @@ static int scratch_new(scratch *s, const wan_context *c, const wan_net_config *c
     s->h = rows_of(c, wan_net_width(cfg));
     s->ctx = rows_of(c, wan_net_width(cfg));
     s->k0 = rows_of(c, c->width);
-    return s->staging && s->rstd && s->x.p && s->h.p && s->ctx.p && s->k0.p ? 0 : -1;
+    s->sums = WAN_RBUF(wan_dev_alloc(c->d, (size_t)c->R * sizeof(wan_real), "text rows"));
+    return s->staging && s->rstd && s->x.p && s->h.p && s->ctx.p && s->k0.p && s->sums.p ? 0 : -1;
 }
 
 static void scratch_free(scratch *s, wan_dev *d)
@@ -41,11 +42,13 @@ static void scratch_free(scratch *s, wan_dev *d)
     wan_dev_free(d, s->h.p);
     wan_dev_free(d, s->ctx.p);
     wan_dev_free(d, s->k0.p);
+    wan_dev_free(d, s->sums.p);
 }
 
-static int fill(wan_context *c, wan_store *st, const wan_net_config *cfg, scratch *s, wan_buf text,
+static int fill(wan_context *c, const wan_acts *a, wan_store *st, scratch *s, wan_buf text,
                 const int64_t *text_len)
 {
+    const wan_net_config *cfg = a->c;
     wan_dev *d = c->d;
     wan_buf none = WAN_BUF_NONE;
     wan_net_embed e;
@@ -56,16 +59,16 @@ static int fill(wan_context *c, wan_store *st, const wan_net_config *cfg, scratc
     for (int l = 0; l < cfg->layers; l++) {
         wan_net_block b;
         wan_net_bind_block(&b, st, l);
-        WAN_TRY(wan_net_text_kv(d, cfg, &b, wan_context_key(c, l), wan_context_value(c, l), s->k0,
-                                s->rstd, s->ctx, c->R));
+        WAN_TRY(wan_net_text_kv(a, &b, wan_context_key(c, l), wan_context_value(c, l), s->k0,
+                                s->rstd, s->sums, s->ctx, c->R));
     }
     return wan_dev_sync(d);
 }
 
-int wan_net_context_new(wan_context **out, wan_store *s, const void *config, wan_buf text,
+int wan_net_context_new(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                         const int64_t *text_len, int n)
 {
-    const wan_net_config *cfg = config;
+    const wan_net_config *cfg = a->c;
     wan_widths z;
     scratch w = { 0 };
     *out = NULL;
@@ -73,7 +76,7 @@ int wan_net_context_new(wan_context **out, wan_store *s, const void *config, wan
     WAN_TRY(wan_context_new(out, s, cfg->layers, z.A, text_len, n, cfg->text_len));
     int rc = scratch_new(&w, *out, cfg);
     if (rc == 0)
-        rc = fill(*out, s, cfg, &w, text, text_len);
+        rc = fill(*out, a, s, &w, text, text_len);
     scratch_free(&w, s->d);
     if (rc < 0)
         wan_context_free(out);

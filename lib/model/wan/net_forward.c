@@ -63,13 +63,16 @@ static int embed(wan_net_acts *a, const wan_store *s)
 
 /* ---- a block */
 
-int wan_net_text_kv(wan_dev *d, const wan_net_config *c, const wan_net_block *b, wan_buf k,
-                    wan_buf v, wan_buf k0, wan_real *rstd, wan_buf ctx, int64_t R)
+int wan_net_text_kv(const wan_acts *a, const wan_net_block *b, wan_buf k, wan_buf v, wan_buf k0,
+                    wan_real *rstd, wan_buf sums, wan_buf ctx, int64_t R)
 {
-    WAN_TRY(wan_dense_forward(d, &b->ck, k0, ctx, R));
-    wan_rms a = wan_rms_of(R, b->ck.N, c->eps);
-    WAN_TRY(d->ops->rmsnorm_forward(d, &a, k, rstd, k0, b->cnk.p));
-    return wan_dense_forward(d, &b->cv, v, ctx, R);
+    const wan_net_config *c = a->c;
+    wan_rms rms = wan_rms_of(R, b->ck.N, c->eps);
+    rms.width = wan_net_width(c);
+    const wan_shared_norm norm = { .rms = &rms, k, k0, rstd, b->cnk };
+    WAN_TRY(wan_dense_forward(a->d, &b->ck, k0, ctx, R));
+    WAN_TRY(wan_shared_rms(a, &norm, 1, sums));
+    return wan_dense_forward(a->d, &b->cv, v, ctx, R);
 }
 
 wan_context_kv wan_net_own_kv(const wan_net_run *r)
@@ -181,12 +184,8 @@ static int self_attention(const wan_net_run *r)
 static int text_kv(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
-    int64_t R = a->txt.pack.S;
-    const wan_rms rms = wan_net_rms(a, R);
-    const wan_shared_norm v = { .rms = &rms, C(CK), C(CK0), RL(RCK), r->b.cnk };
-    WAN_TRY(wan_dense_forward(r->d, &r->b.ck, C(CK0), a->ctx_rows, R));
-    WAN_TRY(wan_shared_rms(&a->base, &v, 1, a->partr));
-    return wan_dense_forward(r->d, &r->b.cv, C(CV), a->ctx_rows, R);
+    return wan_net_text_kv(&a->base, &r->b, C(CK), C(CV), C(CK0), RL(RCK), a->partr, a->ctx_rows,
+                           a->txt.pack.S);
 }
 
 static int cross_attention(const wan_net_run *r)

@@ -164,9 +164,9 @@ wan_rms wan_net_rms(const wan_net_acts *a, int64_t rows);
 wan_rms wan_net_rms_qk(const wan_net_run *r);
 /* Self-attention's projections in matrix m: WAN_HEADS_Q, K, V. */
 wan_buf wan_net_heads(const wan_net_run *r, wan_buf m, int which);
-/* Keys and values of a block from the context rows; k0 and rstd are what backward needs. */
-int wan_net_text_kv(wan_dev *d, const wan_net_config *c, const wan_net_block *b, wan_buf k,
-                    wan_buf v, wan_buf k0, wan_real *rstd, wan_buf ctx, int64_t R) WAN_MUST_CHECK;
+/* Keys and values of a block from the context rows; k0 and rstd are what backward needs; sums [R]. */
+int wan_net_text_kv(const wan_acts *a, const wan_net_block *b, wan_buf k, wan_buf v, wan_buf k0,
+                    wan_real *rstd, wan_buf sums, wan_buf ctx, int64_t R) WAN_MUST_CHECK;
 /* The block of r from slot XIN to x_out (NULL: everything but the last sum, for recompute). */
 int wan_net_block_forward(const wan_net_run *r, wan_real *x_out) WAN_MUST_CHECK;
 /* Fills the shared slots of the block that `selective` does not keep. */
@@ -184,7 +184,7 @@ int wan_net_backward(wan_acts *a, wan_store *s, int part) WAN_MUST_CHECK;
 int wan_net_input_grad(wan_acts *a, wan_store *s, wan_real *drows) WAN_MUST_CHECK;
 
 /* net_context.c */
-int wan_net_context_new(wan_context **out, wan_store *s, const void *c, wan_buf text,
+int wan_net_context_new(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                         const int64_t *text_len, int n) WAN_MUST_CHECK;
 
 #endif
