@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -441,9 +442,12 @@ static int import(const char *from, const char *to)
 {
     source s = { 0 };
     char *dir = NULL, *tmp = NULL, *iter = wan_rundir_name(to, 0);
+    int hold = -1;
     int rc = iter ? wan_model_transformer(&dir, from, -1) : -1;
     if (rc == 0)
         rc = source_open(&s, dir);
+    if (rc == 0 && wan_is_dir(to) > 0)
+        rc = wan_rundir_hold(&hold, to);
     if (rc == 0)
         rc = refuse_run(to);
     if (rc == 0)
@@ -462,6 +466,8 @@ static int import(const char *from, const char *to)
     if (rc == 0)
         wan_info("%s: %d tensors, %" PRId64 " parameters", iter, s.params.n, s.params.count);
     source_close(&s);
+    if (hold >= 0)
+        close(hold);
     free(dir);
     free(tmp);
     free(iter);

@@ -273,7 +273,12 @@ static int sweep(wan_train *t)
     int rc = 0;
     if (!wan_train_saves(t))
         return 0;
-    if (t->comm->rank == 0)
+    if (t->comm->rank == 0 && !t->hold) {
+        int fd = -1;
+        rc = wan_rundir_hold(&fd, t->c->v.save);
+        t->hold = fd + 1;
+    }
+    if (rc == 0 && t->comm->rank == 0)
         rc = wan_rundir_sweep(t->c->v.save);
     return wan_train_settle(t, rc);
 }

@@ -481,6 +481,8 @@ void wan_train_close(wan_train **pt)
     wan_train *t = *pt;
     if (!t)
         return;
+    if (t->hold)
+        close(t->hold - 1);
     wan_debug_close(t);
     wan_data_free(&t->data);
     wan_data_free(&t->val);

@@ -24,6 +24,7 @@ struct wan_train {
     wan_arch arch;
     wan_sizes z;
     char *resume;  /* iter_* folder, or NULL */
+    int hold;      /* lock of checkpoint.save + 1, on rank 0; 0: none */
     int at_home;   /* resume lies in checkpoint.save */
     char *weights; /* folder with weights to start from, or NULL */
     const wan_objective *objective;

@@ -53,6 +53,19 @@ rename "$R/net_b/transformer/$W" p/$W 'if .key == "proj_out.bias" then .key = "s
 fails 1 'scaled_fp8 \(the file has scales for it\): F8_E4M3: quantised weights' "FP8 with scales" wan-convert import p p1
 ok "nothing was made" no ls -d p1
 
+# a run that trains at this moment is left alone, whatever is said
+M="model.num_layers=1 model.hidden_size=32 model.num_attention_heads=2 model.ffn_hidden_size=32 model.text_dim=32
+model.freq_dim=32 dataset.F_latents=1 dataset.H_latents=4 dataset.W_latents=4 train.global_batch_size=1"
+mkfifo lines
+wan-train -q --mock $M train.train_iters=100000 checkpoint.save=alive --metrics lines 2>/dev/null & alive=$!
+head -n 3 lines >/dev/null && exec 8<lines
+fails 1 'alive: another process trains or imports into this run' "an import into a run that trains" \
+    wan-convert import --force "$R/net_b" alive
+fails 1 'another process trains' "a second run in the same folder" wan-train -q --mock $M train.train_iters=1 checkpoint.save=alive
+kill $alive; exec 8<&-; wait $alive 2>/dev/null
+ok "nothing of that is in it" no ls -d alive/iter_0000000
+ok "and it can be taken again" wan-train -q --mock $M train.train_iters=1 checkpoint.save=alive2 --metrics /dev/null
+
 # one file of ComfyUI, alone in its folder: the model is in the shapes
 wan-train -q --mock model.num_layers=2 model.hidden_size=256 model.num_attention_heads=2 model.ffn_hidden_size=64 \
     model.text_dim=32 model.freq_dim=32 dataset.F_latents=1 dataset.H_latents=4 dataset.W_latents=4 \

@@ -6,10 +6,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -313,6 +315,22 @@ int wan_rundir_prune(const char *run, int64_t step, int64_t keep)
 }
 
 /* ---- beforehand ---- */
+
+int wan_rundir_hold(int *hold, const char *run)
+{
+    *hold = -1;
+    WAN_TRY(wan_mkdirs(run));
+    int fd = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return wan_err_errno("%s", run);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        *hold = fd;
+        return 0;
+    }
+    int taken = errno == EWOULDBLOCK;
+    close(fd);
+    return taken ? wan_err("%s: another process trains or imports into this run", run) : 0;
+}
 
 static int enough(const char *run, int64_t bytes)
 {

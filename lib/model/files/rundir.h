@@ -47,6 +47,10 @@ int wan_rundir_point(const char *run, int64_t step) WAN_MUST_CHECK;
 int wan_rundir_prune(const char *run, int64_t step, int64_t keep) WAN_MUST_CHECK;
 /* Clears up after a killed run: puts a step back that was aside, removes what was unfinished. */
 int wan_rundir_sweep(const char *run) WAN_MUST_CHECK;
+/* Takes the run for this process, so that no other trains or imports into it: *hold is to be closed, -1
+ * where the file system knows no locks.  The lock is on the folder, which is made where needed, and
+ * goes with the process.  Held by another: an error. */
+int wan_rundir_hold(int *hold, const char *run) WAN_MUST_CHECK;
 /* Whether a step of so many bytes can be written, without a trace: asked before long work. */
 int wan_rundir_probe(const char *run, int64_t bytes) WAN_MUST_CHECK;
 
