@@ -14,6 +14,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/signals.h"
 #include "lib/model/files/foreign.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"

@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/signals.h"
 #include "lib/media/clip_jobs.h"
 #include "lib/media/clip_record.h"
 #include "lib/media/video.h"

@@ -13,6 +13,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/signals.h"
 #include "lib/model/text/captions.h"
 #include "lib/model/files/modeldigest.h"
 #include "lib/model/vae/vae.h"

@@ -9,6 +9,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/signals.h"
 #include "lib/rec/shard/index.h"
 #include "lib/rec/shard/index_stat.h"
 

@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/signals.h"
 #include "lib/media/sheet.h"
 #include "lib/rec/tensor/record_st.h"
 #include "lib/rec/record/clip_key.h"

@@ -13,6 +13,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/signals.h"
 #include "lib/media/save.h"
 #include "lib/model/files/rundir.h"
 #include "lib/model/sample/exchange.h"

@@ -10,6 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/signals.h"
 #include "lib/rec/shard/samplemap.h"
 #include "lib/rec/shard/shard.h"
 

@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/signals.h"
 #include "lib/train/config/examples.h"
 #include "lib/train/metrics.h"
 #include "lib/train/schedule.h"

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * file.c - input, "-", folders, signals, checked allocation.
+ * file.c - input, "-", folders.
  */
 #include "lib/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -229,84 +228,5 @@ char *wan_path_join(const char *dir, const char *name)
     char *p = wan_malloc(n, 1, "path");
     if (p)
         snprintf(p, n, "%s%s%s", dir, !dir[0] || dir[strlen(dir) - 1] == '/' ? "" : "/", name);
-    return p;
-}
-
-/* ---- signals ---- */
-
-static volatile sig_atomic_t stop_flag;
-
-static void die_by_signal(int sig)
-{
-    wan_out_remove_all();
-    signal(sig, SIG_DFL);
-    raise(sig);
-}
-
-static void ask_stop(int sig)
-{
-    stop_flag = 1;
-    if (sig == SIGINT)
-        signal(SIGINT, SIG_DFL); /* whoever presses Ctrl-C again means it */
-}
-
-static void on_signal(int sig, void (*handler)(int))
-{
-    struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_RESTART };
-    sigemptyset(&sa.sa_mask);
-    sigaction(sig, &sa, NULL);
-}
-
-void wan_signals_filter(void)
-{
-    on_signal(SIGPIPE, die_by_signal); /* dies quietly, but leaves no temporary file */
-    on_signal(SIGINT, die_by_signal);
-    on_signal(SIGTERM, die_by_signal);
-    on_signal(SIGHUP, die_by_signal);
-}
-
-void wan_signals_trainer(void)
-{
-    on_signal(SIGPIPE, SIG_IGN);
-    on_signal(SIGINT, ask_stop);
-    on_signal(SIGTERM, ask_stop);
-    on_signal(SIGUSR1, ask_stop);
-}
-
-int wan_stop_requested(void)
-{
-    return stop_flag;
-}
-
-/* ---- memory ---- */
-
-static int too_big(size_t *bytes, size_t count, size_t size, const char *what)
-{
-    if (__builtin_mul_overflow(count, size, bytes)) {
-        wan_err("%s: size overflows (%zu x %zu bytes)", what, count, size);
-        return 1;
-    }
-    return 0;
-}
-
-void *wan_malloc(size_t count, size_t size, const char *what)
-{
-    size_t bytes;
-    if (too_big(&bytes, count, size, what))
-        return NULL;
-    void *p = malloc(bytes ? bytes : 1);
-    if (!p)
-        wan_err("out of memory (%zu bytes for %s)", bytes, what);
-    return p;
-}
-
-void *wan_calloc(size_t count, size_t size, const char *what)
-{
-    size_t bytes;
-    if (too_big(&bytes, count, size, what))
-        return NULL;
-    void *p = calloc(1, bytes ? bytes : 1);
-    if (!p)
-        wan_err("out of memory (%zu bytes for %s)", bytes, what);
     return p;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * file.h - input files, folders, signals and checked memory; with out.h the only place that knows
- * "-".
+ * file.h - input files and folders; with out.h the only place that knows "-".
  */
 #ifndef WAN_BASE_FILE_H
 #define WAN_BASE_FILE_H
@@ -11,6 +10,7 @@
 #include <stdio.h>
 
 #include "lib/base/err.h"
+#include "lib/base/mem.h"
 #include "lib/base/out.h"
 
 /* Input: "-" is stdin, name becomes "<stdin>".  Caller closes with wan_in_close (NULL-safe). */
@@ -42,17 +42,5 @@ int wan_is_dir(const char *path) WAN_MUST_CHECK;
 int wan_remove_tree(const char *path); /* rm -rf, best effort */
 /* malloc'ed "dir/name" ("name" when dir is NULL or name is absolute). */
 char *wan_path_join(const char *dir, const char *name);
-
-/* Installs the filters' signal rules: SIGPIPE, SIGINT, SIGTERM and SIGHUP remove temporary files
- * and die by the signal.  Call once at the start of main. */
-void wan_signals_filter(void);
-/* Trainer: SIGPIPE ignored; SIGINT/SIGTERM/SIGUSR1 set a flag that wan_stop_requested() returns; a
- * second SIGINT kills. */
-void wan_signals_trainer(void);
-int wan_stop_requested(void);
-
-/* malloc that records "out of memory (N bytes for WHAT)".  count*size is overflow-checked. */
-void *wan_malloc(size_t count, size_t size, const char *what);
-void *wan_calloc(size_t count, size_t size, const char *what);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * comm_mpi.h - what the files of the MPI transport share: the process (comm_mpi.c), collective calls
- * (comm_mpi_call.c), sends and receives (comm_mpi_pair.c).
+ * comm_mpi.h - what the files of the MPI transport share: the process (comm_mpi.c), messages
+ * (comm_mpi_message.c), collective calls (comm_mpi_call.c), sends and receives (comm_mpi_pair.c).
  *
  * Calls are small state machines over non-blocking messages.  Whoever holds the lock may drive them:
  * the caller while it waits, a thread of the process while the caller computes.

@@ -13,7 +13,6 @@
 #include "lib/base/file.h"
 #include "lib/base/opt.h"
 #include "lib/rec/record/clip_key.h"
-#include "lib/media/clip_walk.h"
 #include "lib/media/clip_rows.h"
 
 const char *wan_clips_extension(const char *path)
@@ -79,28 +78,6 @@ int wan_clips_reject(wan_clips *c, const char *path, int strange)
     clip->why = why;
     clip->strange = strange;
     return 0;
-}
-
-int wan_clips_add(wan_clips *c, const char *operand)
-{
-    struct stat s;
-    size_t len = strlen(operand);
-    if (stat(operand, &s) < 0) {
-        wan_err_errno("%s", operand);
-        return wan_clips_reject(c, operand, 0);
-    }
-    if (!S_ISDIR(s.st_mode)) {
-        const char *slash = strrchr(operand, '/');
-        return wan_clips_put(c, operand, slash ? slash + 1 : operand) ? 0 : -1;
-    }
-    char *dir = strdup(operand);
-    if (!dir)
-        return wan_err("out of memory (list of clips)");
-    while (len > 1 && dir[len - 1] == '/')
-        dir[--len] = 0;
-    int rc = wan_clip_walk(c, dir, &s);
-    free(dir);
-    return rc;
 }
 
 /* ---- lists */

@@ -66,7 +66,7 @@ char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t piece, int64_t c
                     int64_t frame);
 void wan_clips_free(wan_clips *c);
 
-/* For clip_walk.c: adds a file of which `below` names the clip; lists path as no clip, for the recorded
+/* For clips_walk.c: adds a file of which `below` names the clip; lists path as no clip, for the recorded
  * reason; adds what a folder's list says of files in it. */
 wan_clip *wan_clips_put(wan_clips *c, const char *path, const char *below) WAN_MUST_CHECK;
 int wan_clips_reject(wan_clips *c, const char *path, int strange /* enum wan_strange, 0 */)

@@ -67,8 +67,8 @@ typedef struct wan_acts_bytes {
 
 /* The head of every model's acts. */
 typedef struct wan_acts {
-    const struct wan_model *model;
-    const void *c; /* configuration of the model, copied */
+    const struct wan_model *model; /* set by wan_model_acts */
+    const void *c;                 /* configuration of the model, copied */
     wan_dev *d;
     wan_dtype compute;
     int train;

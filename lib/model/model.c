@@ -86,7 +86,9 @@ int wan_model_acts(wan_acts **out, wan_dev *d, const wan_arch *arch, const wan_a
         return wan_err("room for %lld tokens, %lld samples, %lld text rows: each must be at least "
                        "1",
                        (long long)cap->tokens, (long long)cap->samples, (long long)cap->text_rows);
-    return arch->model->acts_new(out, d, arch->c, o, share);
+    WAN_TRY(arch->model->acts_new(out, d, arch->c, o, share));
+    (*out)->model = arch->model;
+    return 0;
 }
 
 void wan_model_acts_free(wan_acts **a)

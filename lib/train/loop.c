@@ -8,6 +8,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/signals.h"
 #include "lib/model/files/rundir.h"
 #include "lib/train/train_priv.h"
 
@@ -173,7 +174,7 @@ static int compute(wan_train *t, const wan_batch *b, int *stop)
     if (t->fsdp)
         WAN_TRY(wan_fsdp_finish(t->fsdp));
     WAN_TRY(wan_dp_finish(t->dp));
-    t->losses[b->n] = wan_stop_requested();
+    t->losses[b->n] = wan_signals_stop();
     WAN_TRY(wan_comm_sum_f64(t->comm, t->losses, (size_t)b->n + 2));
     *stop = t->losses[b->n] > 0;
     return 0;

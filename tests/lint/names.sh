@@ -17,7 +17,8 @@ dataset      sample                          # its type
 device       dev pack                        # its types, in every call there is
 dtype        convert f16 f32 shape           # arithmetic, named as C would
 err          bug
-file         malloc calloc in dir exists path slurp mkdirs fsync rename remove replace refuse signals stop is # as POSIX
+file         in dir exists path slurp mkdirs fsync rename remove replace refuse is # as POSIX
+mem          malloc calloc # as C
 out          spew
 image        png
 log          debug info warn die now progress verbose

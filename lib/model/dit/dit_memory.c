@@ -58,8 +58,7 @@ static int shape(wan_dit_acts *a, wan_dev *d, const void *c, const wan_acts_opti
     if (cap->tokens > INT32_MAX / a->c.heads || cap->text_rows > INT32_MAX / a->c.heads ||
         cap->samples > INT32_MAX - 1)
         return wan_err("DiT: a pack of more than 2^31 heads of tokens");
-    a->base = (wan_acts){ .model = &wan_dit_model,
-                          .c = &a->c,
+    a->base = (wan_acts){ .c = &a->c,
                           .d = d,
                           .compute = o->compute,
                           .train = o->train,

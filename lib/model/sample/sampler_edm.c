@@ -126,7 +126,9 @@ static int open_edm(wan_sampler **out, wan_dev *d, const wan_sampler_options *o,
     e->slope = e->heun ? wan_dev_alloc(d, bytes, "sampler") : NULL;
     if (e->in && (!e->heun || (e->ahead && e->slope)))
         return 0;
-    wan_sampler_free(out);
+    release(*out);
+    free(e);
+    *out = NULL;
     return -1;
 }
 

@@ -216,7 +216,9 @@ static int open_flow(wan_sampler **out, wan_dev *d, const wan_sampler_options *o
     *out = &s->base;
     if (build(s, o) == 0)
         return 0;
-    wan_sampler_free(out);
+    release(*out);
+    free(s);
+    *out = NULL;
     return -1;
 }
 

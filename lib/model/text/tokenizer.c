@@ -15,42 +15,6 @@
 static const char meta[] = "\xe2\x96\x81";
 enum { META_BYTES = 3 };
 
-int wan_tokenizer_open(wan_tokenizer **out, const char *dir)
-{
-    *out = NULL;
-    wan_tokenizer *t = wan_calloc(1, sizeof *t, "tokenizer");
-    if (!t)
-        return -1;
-    if (wan_tokenizer_load(t, dir) < 0) {
-        wan_tokenizer_close(&t);
-        return -1;
-    }
-    *out = t;
-    return 0;
-}
-
-void wan_tokenizer_close(wan_tokenizer **tp)
-{
-    wan_tokenizer *t = tp ? *tp : NULL;
-    if (!t)
-        return;
-    for (int32_t i = 0; i < t->n_pieces; i++)
-        free(t->pieces[i].s);
-    for (int i = 0; i < t->n_added; i++)
-        free(t->added[i].s);
-    for (int i = 0; i < t->n_norm; i++) {
-        free(t->norm[i].from);
-        free(t->norm[i].to);
-    }
-    free(t->pieces);
-    free(t->added);
-    free(t->table);
-    free(t->trie);
-    free(t->replacements);
-    free(t);
-    *tp = NULL;
-}
-
 static int32_t probe(const wan_tokenizer *t, uint32_t h, const char *s, size_t n)
 {
     for (h &= t->mask; t->table[h]; h = (h + 1) & t->mask) {

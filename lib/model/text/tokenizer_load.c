@@ -410,7 +410,7 @@ static int finish(wan_tokenizer *t, const char *path)
     return 0;
 }
 
-int wan_tokenizer_load(wan_tokenizer *t, const char *dir)
+static int load(wan_tokenizer *t, const char *dir)
 {
     struct stat st;
     size_t size;
@@ -430,4 +430,40 @@ int wan_tokenizer_load(wan_tokenizer *t, const char *dir)
     free(json);
     free(path);
     return rc;
+}
+
+int wan_tokenizer_open(wan_tokenizer **out, const char *dir)
+{
+    *out = NULL;
+    wan_tokenizer *t = wan_calloc(1, sizeof *t, "tokenizer");
+    if (!t)
+        return -1;
+    if (load(t, dir) < 0) {
+        wan_tokenizer_close(&t);
+        return -1;
+    }
+    *out = t;
+    return 0;
+}
+
+void wan_tokenizer_close(wan_tokenizer **tp)
+{
+    wan_tokenizer *t = tp ? *tp : NULL;
+    if (!t)
+        return;
+    for (int32_t i = 0; i < t->n_pieces; i++)
+        free(t->pieces[i].s);
+    for (int i = 0; i < t->n_added; i++)
+        free(t->added[i].s);
+    for (int i = 0; i < t->n_norm; i++) {
+        free(t->norm[i].from);
+        free(t->norm[i].to);
+    }
+    free(t->pieces);
+    free(t->added);
+    free(t->table);
+    free(t->trie);
+    free(t->replacements);
+    free(t);
+    *tp = NULL;
 }

@@ -55,8 +55,6 @@ struct wan_tokenizer {
     enum tok_prepend prepend;
 };
 
-/* tokenizer_load.c */
-int wan_tokenizer_load(wan_tokenizer *t, const char *dir) WAN_MUST_CHECK;
 /* tokenizer_norm.c: text through all normalisers.  n bytes of valid UTF-8. */
 int wan_tokenizer_normalise(const wan_tokenizer *t, wan_textbuf *out, const char *s, size_t n)
     WAN_MUST_CHECK;

@@ -64,8 +64,7 @@ static int shape(wan_net_acts *a, wan_dev *d, const void *c, const wan_acts_opti
     WAN_TRY(wan_net_config_check(&a->c));
     if (cap->tokens > INT32_MAX || cap->text_rows > INT32_MAX || cap->samples > INT32_MAX - 1)
         return wan_err("transformer: a pack of more than 2^31 tokens");
-    a->base = (wan_acts){ .model = &wan_net_model,
-                          .c = &a->c,
+    a->base = (wan_acts){ .c = &a->c,
                           .d = d,
                           .compute = o->compute,
                           .train = o->train,

@@ -14,44 +14,8 @@
 #include "lib/base/sha256.h"
 #include "lib/rec/shard/dataset_in.h"
 #include "lib/rec/shard/info.h"
-#include "lib/base/le.h"
 #include "lib/rec/shard/shard.h"
 #include "lib/rec/shard/split.h"
-
-int wan_dataset_load_idx(uint64_t **offset, size_t n, const char *tar)
-{
-    struct stat st;
-    char *data = NULL, *path = wan_malloc(strlen(tar) + 5, 1, "file name");
-    size_t size, want = 8 * (n + 1);
-    if (!path)
-        return -1;
-    sprintf(path, "%s.idx", tar);
-    int rc = wan_slurp(&data, &size, path, want + 8);
-    if (rc == 0 && size != want)
-        rc = wan_err("%s: %zu bytes, %zu samples need %zu; run wan-index again", path, size, n,
-                     want);
-    if (rc == 0 && stat(tar, &st) < 0)
-        rc = wan_err_errno("%s", tar);
-    uint64_t *v = rc == 0 ? wan_malloc(n + 1, sizeof *v, path) : NULL;
-    rc = v ? 0 : -1;
-    for (size_t i = 0; rc == 0 && i <= n; i++) {
-        v[i] = wan_le_get64((uint8_t *)data + 8 * i);
-        if (v[i] % 512 || (i && v[i] <= v[i - 1]))
-            rc = wan_err("%s: entry %zu is damaged; run wan-index again", path, i);
-    }
-    if (rc == 0 && (st.st_size < 1024 || v[n] > (uint64_t)st.st_size - 1024))
-        rc = wan_err("%s: has %" PRId64 " bytes, its index ends at %" PRIu64
-                     "; truncated, or run wan-index again",
-                     tar, (int64_t)st.st_size, v[n]);
-    free(path);
-    free(data);
-    if (rc < 0) {
-        free(v);
-        return -1;
-    }
-    *offset = v;
-    return 0;
-}
 
 /* Is NAME excluded, wholly (NAME) or in part (NAME/KEY)? 0 no, 1 in part, 2 wholly. */
 static int excluded(const wan_split *s, const char *name)

@@ -259,3 +259,11 @@ void wan_samplemap_clear(wan_samplemap *m)
     free(m->part);
     *m = (wan_samplemap){ 0 };
 }
+
+int wan_samplemap_own(const void *json, size_t n)
+{
+    json_t *root = json_loadb(json, n, 0, NULL);
+    int own = json_is_object(json_object_get(root, "wan"));
+    json_decref(root);
+    return own;
+}

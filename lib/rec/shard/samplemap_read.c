@@ -187,11 +187,3 @@ int wan_samplemap_unpack(wan_record *r, json_t **history, const wan_shard_sample
     wan_record_clear(r);
     return -1;
 }
-
-int wan_samplemap_own(const void *json, size_t n)
-{
-    json_t *root = json_loadb(json, n, 0, NULL);
-    int own = json_is_object(json_object_get(root, "wan"));
-    json_decref(root);
-    return own;
-}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * clip_walk.c - the clips of a folder and its subfolders.  Needs no libav.
+ * clips_walk.c - the clips of a folder and its subfolders.  Needs no libav.
  */
-#include "lib/media/clip_walk.h"
+#include "lib/media/clips.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -162,7 +162,7 @@ static int walk(hunt *h, const char *dir, const struct stat *s, const place *up)
     return rc;
 }
 
-int wan_clip_walk(wan_clips *c, const char *folder, const struct stat *s)
+static int walk_all(wan_clips *c, const char *folder, const struct stat *s)
 {
     size_t len = strlen(folder), before = c->n;
     hunt h = { c, len + (folder[len - 1] != '/') };
@@ -171,4 +171,26 @@ int wan_clip_walk(wan_clips *c, const char *folder, const struct stat *s)
         return 0;
     wan_err("%s: no video in this folder", folder);
     return wan_clips_reject(c, folder, 0);
+}
+
+int wan_clips_add(wan_clips *c, const char *operand)
+{
+    struct stat s;
+    size_t len = strlen(operand);
+    if (stat(operand, &s) < 0) {
+        wan_err_errno("%s", operand);
+        return wan_clips_reject(c, operand, 0);
+    }
+    if (!S_ISDIR(s.st_mode)) {
+        const char *slash = strrchr(operand, '/');
+        return wan_clips_put(c, operand, slash ? slash + 1 : operand) ? 0 : -1;
+    }
+    char *dir = strdup(operand);
+    if (!dir)
+        return wan_err("out of memory (list of clips)");
+    while (len > 1 && dir[len - 1] == '/')
+        dir[--len] = 0;
+    int rc = walk_all(c, dir, &s);
+    free(dir);
+    return rc;
 }

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * signals.c - see signals.h.
+ */
+#include "lib/base/signals.h"
+
+#include <signal.h>
+
+#include "lib/base/out.h"
+
+static volatile sig_atomic_t stop_flag;
+
+static void die_by_signal(int sig)
+{
+    wan_out_remove_all();
+    signal(sig, SIG_DFL);
+    raise(sig);
+}
+
+static void ask_stop(int sig)
+{
+    stop_flag = 1;
+    if (sig == SIGINT)
+        signal(SIGINT, SIG_DFL); /* whoever presses Ctrl-C again means it */
+}
+
+static void on_signal(int sig, void (*handler)(int))
+{
+    struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_RESTART };
+    sigemptyset(&sa.sa_mask);
+    sigaction(sig, &sa, NULL);
+}
+
+void wan_signals_filter(void)
+{
+    on_signal(SIGPIPE, die_by_signal); /* dies quietly, but leaves no temporary file */
+    on_signal(SIGINT, die_by_signal);
+    on_signal(SIGTERM, die_by_signal);
+    on_signal(SIGHUP, die_by_signal);
+}
+
+void wan_signals_trainer(void)
+{
+    on_signal(SIGPIPE, SIG_IGN);
+    on_signal(SIGINT, ask_stop);
+    on_signal(SIGTERM, ask_stop);
+    on_signal(SIGUSR1, ask_stop);
+}
+
+int wan_signals_stop(void)
+{
+    return stop_flag;
+}
