@@ -17,16 +17,6 @@ static const char *name_of(const wan_param *q, enum wan_naming naming)
     return naming == WAN_NAMING_HF ? q->name : q->official;
 }
 
-int wan_modelio_list(wan_tensorlist *l, wan_st *st, const char *path)
-{
-    *l = (wan_tensorlist){ .what = path };
-    for (size_t i = 0; i < wan_st_count(st); i++) {
-        const wan_st_tensor *t = wan_st_at(st, i);
-        WAN_TRY(wan_tensorlist_add(l, t->name, t->shape, t->rank));
-    }
-    return wan_tensorlist_done(l);
-}
-
 int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, const char *path)
 {
     wan_tensorlist l;

@@ -105,6 +105,16 @@ static int check_keys(json_t *j, const wan_json_key *keys, const char *what)
     return 0;
 }
 
+int wan_modelio_list(wan_tensorlist *l, wan_st *st, const char *path)
+{
+    *l = (wan_tensorlist){ .what = path };
+    for (size_t i = 0; i < wan_st_count(st); i++) {
+        const wan_st_tensor *t = wan_st_at(st, i);
+        WAN_TRY(wan_tensorlist_add(l, t->name, t->shape, t->rank));
+    }
+    return wan_tensorlist_done(l);
+}
+
 /* The number of columns of a matrix among the weights, for what a config.json does not say. */
 static int columns(int *out, const char *tensor, const char *path)
 {
