@@ -52,6 +52,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     p->arch = *arch;
     p->cap = *cap;
     p->ranks = ranks->mesh.group[WAN_WORLD]->size;
+    wan_mesh_text(&ranks->mesh, p->layout);
     p->batch = batch;
     p->samples = wan_feed_count(feed);
     WAN_TRY(measure_store(p, ranks, compute, &largest));
@@ -83,6 +84,8 @@ void wan_plan_print(const wan_plan *p, FILE *f)
     fprintf(f, "step         %lld samples, %lld tokens in %lld packs, on %d rank%s\n",
             (long long)p->batch, (long long)p->tokens, (long long)p->micros, p->ranks,
             p->ranks == 1 ? "" : "s");
+    if (p->ranks > 1)
+        fprintf(f, "layout       %s\n", p->layout);
     fprintf(f, "pack         at most %lld tokens, %lld samples, %lld text rows\n",
             (long long)p->cap.tokens, (long long)p->cap.samples, (long long)p->cap.text_rows);
     fprintf(f, "compute      %.4g TFLOP a step (forward and backward, without recompute)\n",

@@ -25,6 +25,7 @@ typedef struct wan_plan {
     int64_t longest;        /* tokens of the longest sample */
     double flops;           /* of the first step, forward and backward */
     int ranks;
+    char layout[80]; /* of the mesh */
 } wan_plan;
 
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,

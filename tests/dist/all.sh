@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Every layout of layouts.txt against one rank: losses, gradients, norms and the final weights; the same
+# bytes twice; its checkpoint goes on under the next layout of the table.  Packs mix images and videos,
+# gradients accumulate, are clipped, captions are dropped; means over samples and over tokens in turn.
+#
+#     all.sh                 the rows marked with *
+#     LAYOUTS=all            all of them (make check-dist); LAYOUTS="tp2 cp3": these
+. "$TOP/tests/lib.sh"
+if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
+    skip "layouts against one rank" "a build without MPI"
+    done_testing
+fi
+. "$TOP/tests/ranks.sh"
+T="$T model.num_layers=4 model.num_attention_heads=4 checkpoint.save_interval=10"
+table() { grep -v '^#' "$TOP/tests/dist/layouts.txt"; }
+case ${LAYOUTS:-} in
+'') names=$(table | awk '$2 == "*" { print $1 }') ;;
+all) names=$(table | awk '{ print $1 }') ;;
+*) names=$LAYOUTS ;;
+esac
+keys() { # keys NAME: ranks and keys
+    table | awk -v n="$1" '$1 == n { $1 = ""; if ($2 == "*") $2 = ""; print; found = 1 } END { exit !found }'
+}
+weights() { # weights A B STEP: the largest relative difference of a tensor
+    local f=iter_00000$3/transformer/diffusion_pytorch_model.safetensors
+    "$OBJ/tests/train/check_debug" "$1/$f" "$2/$f" ""
+}
+layout() { # layout NAME REDUCTION NEXT
+    local name=$1 mean=$2 next=$3 e at; at=$(keys "$1") || { ok "$name is in the table" false; return; }
+    like_one "$name" $at train.loss_reduction=$mean checkpoint.save="$name"
+    e=$(weights "$name" 1.$mean 20)
+    ok "$name: weights after $STEPS steps within 1e-5 ($e)" within "$e" 1e-5
+    again() { run $at train.loss_reduction=$mean checkpoint.save=again && diff -r again "$1"; }
+    ok "$name: the same bytes again" again "$name"
+    rm -rf again
+    mkdir next && cp -r "$name/iter_0000010" next && at=$(keys "$next")
+    ok "$name goes on as $next" run $at train.loss_reduction=$mean checkpoint.save=next --metrics next.json
+    e=$( (head -n 10 "$name.json"; cat next.json) >j.json; losses j.json 1.json)
+    ok "... with the losses of one rank ($e)" within "$e" 1e-5
+    rm -rf next "$name" next.json
+}
+set -- $names
+for mean in sample token; do
+    ok "one rank, mean over ${mean}s" one --metrics 1.$mean.json debug.dump=1.$mean.st train.loss_reduction=$mean checkpoint.save=1.$mean
+done
+first=$1 mean=sample
+while [ $# -gt 0 ]; do
+    ln -sf 1.$mean.json 1.json && ln -sf 1.$mean.st 1.st
+    layout "$1" $mean "${2:-$first}"
+    [ $mean = sample ] && mean=token || mean=sample
+    shift
+done
+done_testing
