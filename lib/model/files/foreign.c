@@ -38,21 +38,6 @@ struct wan_foreign {
     int64_t head_dim;
 };
 
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
-
-int wan_foreign_is(const char *path)
-{
-    return wan_dcp_is(path) ||
-           ((ends_with(path, ".pth") || ends_with(path, ".pt") || ends_with(path, ".bin")) &&
-            wan_is_dir(path) == 0);
-}
-
-/* ---- what is there */
-
 static size_t count_of(const wan_foreign *f)
 {
     return f->dcp ? wan_dcp_count(f->dcp) : wan_torch_count(f->torch);
