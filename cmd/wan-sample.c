@@ -14,20 +14,25 @@
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/base/signals.h"
+#include "lib/dist/group.h"
 #include "lib/media/save.h"
 #include "lib/model/files/rundir.h"
 #include "lib/model/sample/exchange.h"
 #include "lib/model/text/prompt.h"
 #include "lib/train/config/config.h"
+#include "lib/train/parallel/place.h"
+
+/* Seconds to wait for a rank that gives no sign of life, and for one that does. */
+enum { DEAD = 30, LATE = 86400 };
 
 static struct {
     const char *task, *model, *checkpoint, *t5_dir, *vae_dir, *negative, *save_file, *solver;
     const char *schedule, *device, *precision, *rng, *noise, *text, *latents_out, *dump_steps;
-    const char *offload;
+    const char *offload, *cp_comm, *transport;
     wan_strlist prompts, sizes, frames;
-    int64_t step, steps, seed, fps, crf, ranks[3];
+    int64_t step, steps, seed, fps, crf, tp, cp, pp;
     double shift, scale, sigma_min, sigma_max, rho;
-    int use_official_negative, t5_cpu, sequence_parallel, strict, force;
+    int use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict, force;
 } o = { .task = "t2v-14B",
         .save_file = "DefaultExp",
         .solver = "auto",
@@ -39,7 +44,9 @@ static struct {
         .seed = -1,
         .fps = 16,
         .crf = 10,
-        .ranks = { 1, 1, 1 },
+        .cp_comm = "auto",
+        .transport = "auto",
+        .pp = 1,
         .scale = -1 };
 
 static const wan_opt table[] = {
@@ -96,17 +103,34 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("t5_cpu", 0, &o.t5_cpu, "run the text encoder on the CPU"),
     WAN_OPT_STR("offload_model", 0, "BOOL", &o.offload,
                 "accepted; text encoder, transformer and VAE never share memory here"),
-    WAN_OPT_FLAG("sequence_parallel", 0, &o.sequence_parallel, "refused: one process samples"),
-    WAN_OPT_INT("tensor_parallel_size", 0, "N", &o.ranks[0], 1, 1, "accepted; only 1"),
-    WAN_OPT_INT("context_parallel_size", 0, "N", &o.ranks[1], 1, 1, "accepted; only 1"),
-    WAN_OPT_INT("pipeline_parallel_size", 0, "N", &o.ranks[2], 1, 1, "accepted; only 1"),
+    WAN_OPT_GROUP("Several ranks (mpirun -n N wan-sample)"),
+    WAN_OPT_FLAG("cfg_parallel", 0, &o.cfg_parallel,
+                 "make the two passes of guidance on two halves of the ranks; done by itself where "
+                 "the ranks are even and the options below leave it"),
+    WAN_OPT_INT("context_parallel_size", 0, "N", &o.cp, 0, 4096,
+                "ranks that share out the tokens of a pass; 0: those that are left"),
+    WAN_OPT_ALSO("context_parallel"),
+    WAN_OPT_ENUM(
+        "cp_comm_type", 0, "auto|p2p|a2a|a2a+p2p", &o.cp_comm,
+        "their attention: keys in a ring, all-to-all of heads, or both; auto: a2a where the "
+        "heads divide, else p2p"),
+    WAN_OPT_INT("tensor_parallel_size", 0, "N", &o.tp, 0, 4096,
+                "ranks that share out heads and columns, and with them the weights; 0: 1"),
+    WAN_OPT_ALSO("tensor_parallel"),
+    WAN_OPT_FLAG("sequence_parallel", 0, &o.sequence_parallel,
+                 "accepted; without a backward pass it saves nothing"),
+    WAN_OPT_INT("pipeline_parallel_size", 0, "N", &o.pp, 1, 1, "accepted; only 1"),
+    WAN_OPT_ENUM(
+        "transport", 0, "auto|self|mpi|nccl", &o.transport,
+        "how ranks talk; auto: MPI where mpirun or srun started them, nccl: GPUs directly"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("save_file", 'o', "NAME", &o.save_file,
                 "NAME.mp4 or NAME.png: that file (NAME_00, NAME_01... for several prompts); "
                 "-: records to standard output; else a part of the default name"),
     WAN_OPT_INT("fps", 0, "N", &o.fps, 1, 240, "frames per second of the file"),
     WAN_OPT_INT("crf", 0, "N", &o.crf, 0, 51, "libx264 quality, 0 best"),
-    WAN_OPT_FLAG("force", 'f', &o.force, "write records to a terminal"),
+    WAN_OPT_FLAG("force", 'f', &o.force,
+                 "write records to a terminal, and under mpirun, which gives its ranks one"),
     WAN_OPT_GROUP("Exchange with Python (safetensors)"),
     WAN_OPT_ENUM("rng", 0, "philox|torch-cpu", &o.rng,
                  "random numbers: our own, or those of torch's CPU generator"),
@@ -129,6 +153,14 @@ static struct {
     uint64_t seed;
     wan_writer *records;
 } all;
+
+static wan_comm *comm;
+
+/* Rank 0 alone writes and speaks. */
+static int first_rank(void)
+{
+    return comm->rank == 0;
+}
 
 /* ---- command line to videos */
 
@@ -245,8 +277,6 @@ static int check_options(int operands)
         return wan_err("unexpected operand; prompts go behind --prompts, in quotes");
     if (!o.model && model_of_run() < 0)
         return -1;
-    if (o.sequence_parallel)
-        return wan_err("--sequence_parallel: sampling runs in one process");
     if (o.negative && o.use_official_negative)
         return wan_err("--negative_prompt and --official-negative: give one of them");
     if (o.use_official_negative)
@@ -254,6 +284,17 @@ static int check_options(int operands)
     if (o.negative && !is_utf8(o.negative))
         return wan_err("--negative_prompt: not valid UTF-8");
     return make_videos();
+}
+
+static wan_share_options share_options(void)
+{
+    return (wan_share_options){ .passes = o.cfg_parallel ? 2 : 0,
+                                .cp = (int)o.cp,
+                                .tp = (int)o.tp,
+                                .automatic = strcmp(o.cp_comm, "auto") == 0,
+                                .cp_kind = strcmp(o.cp_comm, "a2a") == 0       ? WAN_CP_A2A
+                                           : strcmp(o.cp_comm, "a2a+p2p") == 0 ? WAN_CP_A2A_P2P
+                                                                               : WAN_CP_P2P };
 }
 
 static wan_pipeline_options pipeline_options(void)
@@ -275,6 +316,8 @@ static wan_pipeline_options pipeline_options(void)
                      .sigma_max = o.sigma_max,
                      .rho = o.rho },
         .compute = strcmp(o.precision, "bf16") == 0 ? WAN_BF16 : WAN_F32,
+        .comm = comm,
+        .ranks = share_options(),
     };
 }
 
@@ -283,6 +326,8 @@ static wan_pipeline_options pipeline_options(void)
 /* What cannot be written is found out before the hours begin. */
 static int check_outputs(void)
 {
+    if (!first_rank())
+        return 0;
     wan_save_clip first = clip_of(0); /* the others go into the same folder */
     if (!first.path)
         WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));
@@ -317,6 +362,8 @@ static int choose_seed(void)
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         return wan_err_errno("no random seed");
     all.seed = random >> 1;
+    WAN_TRY(
+        wan_group_broadcast(wan_group_world(comm), NULL, &all.seed, sizeof all.seed, WAN_U8, 0));
     wan_info("seed %" PRIu64, all.seed);
     return 0;
 }
@@ -362,6 +409,8 @@ static int on_step(void *arg, int i, int step, double seconds, const float *late
 static int latents(wan_pipeline *p, wan_dev *d)
 {
     steps s = { .p = p };
+    if (!first_rank())
+        return wan_pipeline_generate(p, d, NULL);
     if (o.dump_steps)
         WAN_TRY(wan_exchange_steps_open(&s.dump, p, o.dump_steps));
     wan_pipeline_watch watch = { on_step, &s, s.dump != NULL };
@@ -422,7 +471,7 @@ static int open_records(const wan_pipeline *p)
 static int videos(wan_pipeline *p, wan_dev *d)
 {
     wan_save *save = NULL;
-    if (!all.path[0])
+    if (!all.path[0] && first_rank())
         WAN_TRY(open_records(p));
     int rc = wan_pipeline_decode(p, d, take_frames, &save);
     wan_save_discard(&save);
@@ -441,7 +490,7 @@ static int run(void)
     if (rc == 0)
         rc = check_outputs();
     if (rc == 0)
-        rc = wan_dev_open(&d, o.device, o.strict ? WAN_DEV_STRICT : 0);
+        rc = wan_place_device(&d, comm, o.device, o.strict ? WAN_DEV_STRICT : 0);
     if (rc == 0)
         rc = wan_pipeline_check(p, d, !o.text);
     if (rc == 0)
@@ -457,19 +506,41 @@ static int run(void)
     return rc;
 }
 
+/* Another thread than the one that works: nothing is cleaned up but what has a name is whole. */
+static void lost(const char *why, int end)
+{
+    if (why)
+        wan_warn("%s", why);
+    if (end)
+        _exit(WAN_EXIT_FAILED);
+}
+
+static void open_ranks(void)
+{
+    if (wan_comm_open(&comm, o.transport, DEAD, LATE) < 0)
+        wan_die();
+    wan_comm_on_lost(comm, lost);
+    if (!first_rank())
+        wan_log_init(tool.name, 0);
+}
+
 int main(int argc, char **argv)
 {
     wan_signals_filter();
     int argi = wan_opt_parse(&tool, argc, argv);
     if (check_options(argc - argi) < 0)
         wan_die_usage();
+    open_ranks();
     int rc = run();
     for (int i = 0; i < all.n; i++)
         free(all.path[i]);
     free(all.path);
     free(all.v);
+    if (rc < 0 && !first_rank())
+        sleep(2); /* what all find wrong one says: the launcher ends the others meanwhile */
     if (rc < 0)
         wan_die();
+    wan_comm_close(&comm);
     if (fclose(stdout) != 0) {
         wan_err_errno("<stdout>");
         wan_die();

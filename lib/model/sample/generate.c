@@ -18,13 +18,26 @@ typedef struct run {
     wan_sizes z;
     const wan_generate_options *o;
     int64_t n, latent[4], grid[1][3];
-    wan_real *x, *rows, *pred, *v, *vu;
+    int64_t tokens, first, held; /* of the whole; those that are computed here */
+    wan_real *x, *rows, *pred;
+    wan_real *v, *vu; /* the answers of both passes; vu follows v */
     wan_sampler *s;
 } run;
 
-static wan_real *take(run *r)
+static wan_real *take(run *r, int answers)
 {
-    return wan_dev_alloc(r->d, (size_t)r->n * sizeof *r->x, "latent");
+    return wan_dev_alloc(r->d, (size_t)(answers * r->n) * sizeof *r->x, "latent");
+}
+
+/* Which of the tokens are computed here. */
+static int share(run *r)
+{
+    wan_share *s = r->o->share;
+    r->held = r->tokens;
+    if (!s)
+        return 0;
+    r->held = wan_share_tokens(s, r->tokens, &r->first);
+    return s->cp ? wan_cp_set(s->cp, &r->tokens, 1) : 0;
 }
 
 static int run_open(run *r, const wan_arch *arch, const wan_generate_options *o, int guided)
@@ -34,19 +47,19 @@ static int run_open(run *r, const wan_arch *arch, const wan_generate_options *o,
         return wan_err("transformer: %d channels in, %d out: not a text-to-video model",
                        r->z.in_channels, r->z.out_channels);
     const int64_t latent[4] = { r->z.in_channels, o->T, o->h, o->w };
-    int64_t tokens = wan_model_grid(r->grid[0], &r->z, latent);
-    WAN_TRY(tokens);
+    r->tokens = wan_model_grid(r->grid[0], &r->z, latent);
+    WAN_TRY(r->tokens);
     memcpy(r->latent, latent, sizeof latent);
     r->o = o;
-    r->n = tokens * r->z.in_width;
-    r->x = take(r);
-    r->rows = take(r);
-    r->pred = take(r);
-    r->v = take(r);
-    if (guided)
-        r->vu = take(r);
-    if (!r->x || !r->rows || !r->pred || !r->v || (guided && !r->vu))
+    r->n = r->tokens * r->z.in_width;
+    r->x = take(r, 1);
+    r->rows = take(r, 1);
+    r->pred = take(r, 1);
+    r->v = take(r, guided ? 2 : 1);
+    if (!r->x || !r->rows || !r->pred || !r->v)
         return -1;
+    r->vu = r->v + r->n;
+    WAN_TRY(share(r));
     return wan_sampler_new(&r->s, r->d, arch->model->objective, &o->sampler, r->n);
 }
 
@@ -58,19 +71,24 @@ static void run_close(run *r)
     wan_dev_free(d, r->rows);
     wan_dev_free(d, r->pred);
     wan_dev_free(d, r->v);
-    wan_dev_free(d, r->vu);
 }
 
 /* v = the answer at r->rows and time t under one prompt. */
 static int under(run *r, wan_real *v, wan_real t, const wan_context *ctx)
 {
     const int64_t *l = r->latent;
-    wan_micro in = {
-        .n = 1, .grid = (const int64_t(*)[3])r->grid, .rows = WAN_RBUF(r->rows), .t = &t
-    };
+    const int part = r->held < r->tokens;
+    wan_micro in = { .n = 1,
+                     .grid = (const int64_t(*)[3])r->grid,
+                     .first = part ? &r->first : NULL,
+                     .tokens = part ? &r->held : NULL,
+                     .rows = WAN_RBUF(r->rows + r->first * r->z.in_width),
+                     .t = &t };
     WAN_TRY(wan_model_fill(r->a, &in, ctx));
-    r->a->pred = r->pred;
+    r->a->pred = r->pred + r->first * r->z.out_width;
     WAN_TRY(wan_model_forward(r->a, r->w, 0, r->z.parts, NULL));
+    if (r->o->share)
+        WAN_TRY(wan_share_rows(r->o->share, r->pred, r->tokens, r->z.out_width));
     return r->d->ops->unpatchify(r->d, v, WAN_RBUF(r->pred), l[0], l[1], l[2], l[3],
                                  r->z.out_order);
 }
@@ -85,12 +103,18 @@ static int call_model(run *r, int i, int call, const wan_context *cond, const wa
     double t;
     WAN_TRY(wan_sampler_ask(r->s, i, call, r->x, &in, &t));
     WAN_TRY(d->ops->patchify(d, WAN_RBUF(r->rows), in, l[0], l[1], l[2], l[3], r->z.in_order));
-    WAN_TRY(under(r, r->v, (wan_real)t, cond));
+    wan_share *s = r->o->share;
     if (!uncond)
-        return 0;
+        return under(r, r->v, (wan_real)t, cond);
     const double c[2] = { g, 1 - g };
     const wan_real *both[2] = { r->v, r->vu };
-    WAN_TRY(under(r, r->vu, (wan_real)t, uncond));
+    const int apart = s && s->passes == 2;
+    if (!apart || s->pass == 0)
+        WAN_TRY(under(r, r->v, (wan_real)t, cond));
+    if (!apart || s->pass == 1)
+        WAN_TRY(under(r, r->vu, (wan_real)t, uncond));
+    if (apart)
+        WAN_TRY(wan_share_answers(s, r->v, r->n));
     return d->ops->lincomb(d, r->v, 2, c, both, r->n);
 }
 

@@ -10,6 +10,7 @@
 
 #include "lib/model/model.h"
 #include "lib/model/sample/sampler.h"
+#include "lib/model/sample/share.h"
 
 /* After step i (from 0): latent host [C, T, h, w], only while want_latent says so.  A negative
  * return stops. */
@@ -20,12 +21,14 @@ typedef struct wan_generate_options {
     int64_t T, h, w;             /* latent frames and sides; h and w even */
     wan_generate_step *on_step;  /* may be NULL */
     void *arg;
-    int want_latent; /* on_step gets the latent (else NULL) */
+    int want_latent;  /* on_step gets the latent (else NULL) */
+    wan_share *share; /* of several ranks; NULL: alone */
 } wan_generate_options;
 
 /* latent: host [channels, T, h, w], noise in, result out.  a has room for its tokens.  uncond may be
  * NULL: then guidance plays no part and one pass is made per call of the model, else the answer is
- * uncond + guidance (cond - uncond) from two.  A result that is not finite is an error. */
+ * uncond + guidance (cond - uncond) from two.  A result that is not finite is an error.
+ * Collective over the ranks of o->share, where a has its wing and room for this rank's tokens. */
 int wan_generate(wan_store *s, wan_acts *a, const wan_arch *arch, const wan_generate_options *o,
                  float *latent, const wan_context *cond, const wan_context *uncond) WAN_MUST_CHECK;
 

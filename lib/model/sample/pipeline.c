@@ -89,6 +89,20 @@ static int take_videos(wan_pipeline *p, const wan_pipeline_video *v, int n)
     return 0;
 }
 
+static int open_share(wan_pipeline *p)
+{
+    char text[80];
+    if (!p->o.comm || p->o.comm->size == 1) {
+        int none[3];
+        return wan_share_layout(none, &p->o.ranks, 1, p->o.sampler.guidance != 1);
+    }
+    WAN_TRY(
+        wan_share_open(&p->share, p->o.comm, &p->o.ranks, &p->arch, p->o.sampler.guidance != 1));
+    wan_share_text(p->share, text);
+    wan_verbose("%d ranks: %s", p->o.comm->size, text);
+    return 0;
+}
+
 int wan_pipeline_open(wan_pipeline **out, const wan_pipeline_options *o,
                       const wan_pipeline_video *v, int n)
 {
@@ -96,7 +110,7 @@ int wan_pipeline_open(wan_pipeline **out, const wan_pipeline_options *o,
     if (!p)
         return -1;
     p->o = *o;
-    if (find_transformer(p) < 0 || take_videos(p, v, n) < 0) {
+    if (find_transformer(p) < 0 || take_videos(p, v, n) < 0 || open_share(p) < 0) {
         wan_pipeline_close(out);
         return -1;
     }
@@ -112,6 +126,7 @@ void wan_pipeline_close(wan_pipeline **pp)
         free(p->v[i].text);
         free(p->v[i].latent);
     }
+    wan_share_close(&p->share);
     free(p->v);
     free(p->negative);
     free(p->transformer);
@@ -179,7 +194,7 @@ static int check_text(const wan_pipeline *p, wan_dev *d)
     return rc;
 }
 
-/* The largest of the videos. */
+/* The largest of the videos, whole. */
 static wan_capacity capacity(const wan_pipeline *p)
 {
     wan_capacity cap = { 0, 1, 1, WAN_RECOMPUTE_NONE };
@@ -190,23 +205,36 @@ static wan_capacity capacity(const wan_pipeline *p)
     return cap;
 }
 
+/* This rank's part of the largest video and of the transformer. */
+static wan_acts_options acts_options(const wan_pipeline *p)
+{
+    wan_acts_options o = { .compute = p->o.compute, .cap = capacity(p) };
+    if (p->share) {
+        o.cap = wan_cp_capacity(&o.cap, p->share->mesh.size[WAN_CP]);
+        o.slice = &p->share->slice;
+    }
+    return o;
+}
+
 /* A video that the device cannot hold now. */
 static int check_size(const wan_pipeline *p, wan_dev *d)
 {
     wan_capacity cap = capacity(p);
-    wan_acts_options o = { .compute = p->o.compute, .cap = cap };
+    wan_acts_options o = acts_options(p);
     wan_store_bytes b;
     wan_acts_bytes a;
     wan_params params;
     int64_t length;
     size_t free_bytes, total;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
-    int rc = wan_store_plan(&b, &length, &params, NULL, p->o.compute, 0);
+    int rc = wan_store_plan(&b, &length, &params, o.slice, p->o.compute, 0);
     wan_params_free(&params);
     WAN_TRY(rc);
     WAN_TRY(p->arch.model->acts_plan(&a, p->arch.c, &o));
     WAN_TRY(d->backend->memory(d, &free_bytes, &total));
     double need = (double)b.weights + (double)a.kept + (double)a.work;
+    if (p->share)
+        need += (double)wan_share_bytes(p->share, &cap, p->o.compute);
     if (need > (double)free_bytes)
         return wan_err(
             "a video of %" PRId64 " tokens takes %.1f GiB in the transformer, the device "
@@ -281,7 +309,7 @@ static int encode_prompts(wan_pipeline *p, const wan_prompt_encoder *e)
     return rc;
 }
 
-int wan_pipeline_encode(wan_pipeline *p, wan_dev *d)
+static int encode_here(wan_pipeline *p, wan_dev *d)
 {
     char *enc, *tok;
     double start = wan_now();
@@ -294,6 +322,31 @@ int wan_pipeline_encode(wan_pipeline *p, wan_dev *d)
     free(enc);
     free(tok);
     return rc;
+}
+
+/* The rows that rank 0 has made, to all. */
+static int spread(wan_pipeline *p)
+{
+    int64_t width = p->z.text_dim, n;
+    for (int i = 0; i < p->n; i++) {
+        n = p->v[i].rows * width;
+        WAN_TRY(wan_share_floats(p->share, &p->v[i].text, &n));
+        p->v[i].rows = n / width;
+    }
+    if (p->o.sampler.guidance == 1)
+        return 0;
+    n = p->negative_rows * width;
+    WAN_TRY(wan_share_floats(p->share, &p->negative, &n));
+    p->negative_rows = n / width;
+    return 0;
+}
+
+int wan_pipeline_encode(wan_pipeline *p, wan_dev *d)
+{
+    if (p->share && p->o.comm->rank)
+        return spread(p);
+    WAN_TRY(encode_here(p, d));
+    return p->share ? spread(p) : 0;
 }
 
 /* ---- transformer */
@@ -341,7 +394,8 @@ static int generate_one(sampling *s, const wan_context *uncond)
                                .w = v->w,
                                .on_step = s->watch ? on_step : NULL,
                                .arg = s,
-                               .want_latent = s->watch && s->watch->want_latent };
+                               .want_latent = s->watch && s->watch->want_latent,
+                               .share = s->p->share };
     WAN_TRY(make_context(&cond, s, v->text, v->rows));
     int rc = wan_generate(s->w, s->a, &s->p->arch, &g, v->latent, cond, uncond);
     wan_model_context_free(s->p->arch.model, &cond);
@@ -351,8 +405,13 @@ static int generate_one(sampling *s, const wan_context *uncond)
 static int generate_all(sampling *s)
 {
     wan_pipeline *p = s->p;
-    wan_acts_options o = { .compute = p->o.compute, .cap = capacity(p) };
+    wan_acts_options o = acts_options(p);
+    wan_capacity cap = capacity(p);
     WAN_TRY(wan_model_acts(&s->a, s->w->d, &p->arch, &o, NULL));
+    if (p->share) {
+        WAN_TRY(wan_share_device(p->share, s->w->d, &cap, p->o.compute));
+        s->a->wing = wan_share_wing(p->share);
+    }
     wan_context *uncond = NULL;
     if (p->negative)
         WAN_TRY(make_context(&uncond, s, p->negative, p->negative_rows));
@@ -388,7 +447,8 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
     double start = wan_now();
     int rc = check_inputs(p);
     if (rc == 0)
-        rc = wan_model_store(&s.w, d, &p->arch, NULL, p->o.compute, 0);
+        rc =
+            wan_model_store(&s.w, d, &p->arch, p->share ? &p->share->slice : NULL, p->o.compute, 0);
     if (rc == 0)
         rc = wan_modelio_load(s.w, p->transformer);
     if (rc == 0)
@@ -396,6 +456,7 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
                     (double)s.w->params.count / 1e9, wan_now() - start);
     if (rc == 0)
         rc = generate_all(&s);
+    wan_share_release(p->share);
     wan_model_acts_free(&s.a);
     wan_store_free(&s.w);
     return rc;
@@ -437,6 +498,8 @@ int wan_pipeline_decode(wan_pipeline *p, wan_dev *d, wan_pipeline_take *take, vo
     decoding s = { .take = take, .arg = arg };
     wan_vae *vae;
     double start = wan_now();
+    if (p->share && p->o.comm->rank)
+        return 0;
     WAN_TRY(open_vae(&vae, p, d, WAN_VAE_DECODER));
     int rc = decode_all(p, vae, &s);
     if (rc == 0)

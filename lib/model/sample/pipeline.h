@@ -15,12 +15,16 @@
  *
  * Phases are called in this order, each once, on the same device or on different ones: what goes
  * from one to the next is in host memory.  After an error only close may follow.
+ *
+ * On several ranks all call the same, with the same options; rank 0 has the text encoder, and alone
+ * gets frames.
  */
 #ifndef WAN_MODEL_PIPELINE_H
 #define WAN_MODEL_PIPELINE_H
 
 #include "lib/model/model.h"
 #include "lib/model/sample/sampler.h"
+#include "lib/model/sample/share.h"
 
 typedef struct wan_pipeline_video {
     const char *prompt; /* borrowed, UTF-8 */
@@ -41,12 +45,15 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
     wan_sampler_options sampler; /* as given; open resolves them.  guidance 1: one pass per call,
                                   * the negative prompt is unused */
     wan_dtype compute;           /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
+    wan_comm *comm; /* several ranks work together, by `share`; NULL: this process alone */
+    wan_share_options ranks;
 } wan_pipeline_options;
 
 typedef struct wan_pipeline {
     wan_pipeline_options o;
     wan_arch arch;
     wan_sizes z;
+    wan_share *share;      /* NULL: alone */
     char *transformer;     /* folder found */
     wan_pipeline_video *v; /* [n] */
     int n;

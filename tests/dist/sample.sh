@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# wan-sample on several ranks: the passes of guidance, tokens and heads shared out, evenly and not; the
+# latents of one rank, the same bytes again, rank 0 alone writes, an error of any rank ends all.
+. "$TOP/tests/lib.sh"
+if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
+    skip "sampling on several ranks" "a build without MPI"
+    done_testing
+fi
+. "$TOP/tests/ranks.sh"
+M=$TOP/tests/data/ref/pipe
+P="--model $M --sample_steps 3 --device cpu --precision fp32 --base_seed 1"
+V="--sizes 32*48 --frame_nums 5"
+one() { wan-sample $P $V --prompts "a cat" "$@"; }
+ranks() { # ranks N args...
+    local n=$1; shift
+    timeout 100 mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$n" wan-sample $P $V --prompts "a cat" "$@"
+}
+like() { # like NAME FILE N args...: the latents of one rank in FILE
+    local name=$1 file=$2 e; shift 2
+    ok "$name" ranks "$@" --latents-out n.st --save_file n.mp4
+    e=$("$OBJ/tests/train/check_debug" n.st "$file" latents)
+    ok "$name: latents within 1e-5 of one rank's ($e)" within "$e" 1e-5
+    ok "$name: its frames" test -s n.mp4
+}
+ok "one rank" one --latents-out 1.st --save_file 1.mp4
+ok "two ranks, by themselves" ranks 2 --latents-out 2.st --save_file 2.mp4
+same "each makes one pass: the same latents, byte for byte" 2.st 1.st
+same "and frames" 2.mp4 1.mp4
+like "context 2, heads" 1.st 2 --context-parallel 2
+like "context 2, ring" 1.st 2 --context-parallel 2 --cp-comm-type p2p
+like "tensor 2" 1.st 2 --tensor-parallel 2 --sequence_parallel
+like "three ranks, by themselves" 1.st 3
+like "four ranks, by themselves" 1.st 4
+like "2 passes x tensor 2" 1.st 4 --cfg-parallel --tensor_parallel_size 2
+like "context 2 x tensor 2" 1.st 4 --context_parallel_size 2 --tensor_parallel_size 2 # one head each: p2p
+ok "again" ranks 4 --latents-out a.st --save_file a.mp4
+ok "and again" ranks 4 --latents-out b.st --save_file b.mp4
+same "the same layout, the same bytes" a.st b.st
+ok "one rank, one pass" one --sample_guide_scale 1 --latents-out g.st --save_file g.mp4
+like "one pass on two ranks" g.st 2 --sample_guide_scale 1
+ok "a random seed" ranks 2 --base_seed -1 --save_file r.mp4
+ok "records from rank 0" bash -c "$(declare -f ranks); P='$P' V='$V'; ranks 2 --force --save_file - | wan-record check -"
+ok "a folder of both models" wan-train -q --mock --precision fp32 model.type=dit model.num_layers=2 \
+    model.hidden_size=48 model.num_attention_heads=3 model.ffn_hidden_size=64 model.text_dim=40 model.text_len=16 \
+    dataset.H_latents=4 dataset.W_latents=4 dataset.context_seq_len=8 dataset.mock_samples=4 \
+    train.global_batch_size=2 train.train_iters=2 checkpoint.save=dit
+ok "a DiT on one rank" one --checkpoint_dir dit --latents-out d.st --save_file d.mp4
+like "a DiT on four" d.st 4 --checkpoint_dir dit --tensor-parallel 2
+like "a DiT on three" d.st 3 --checkpoint_dir dit --context-parallel 3 --cp-comm-type a2a
+V="--sizes 16*16 --frame_nums 1"
+ok "one rank, a picture of one token" one --latents-out t.st --save_file t.png
+like "a token for three ranks" t.st 3
+fails 1 '3 ranks for 2 passes of guidance' "ranks that do not make up the layout" ranks 3 --cfg-parallel
+fails 1 '2 ranks for 1 pass of guidance x context parallel 3' "more than there are" ranks 2 --context-parallel 3
+fails 1 'guidance 1 makes one pass' "two passes where there is one" ranks 2 --cfg-parallel --sample_guide_scale 1
+fails 1 '3 tensor parallel ranks for 2 heads' "more ranks than heads" ranks 3 --tensor-parallel 3
+fails 1 '2 heads on 3 context parallel ranks' "the same in an all-to-all" ranks 3 --cp-comm-type a2a
+fails 1 '1 rank for 1 pass of guidance x context parallel 2' "without mpirun" one --context-parallel 2
+# rank 1 alone has a folder without a tensor
+cp -rL "$M" broken && chmod -R u+w broken && rm broken/vae/*.safetensors
+fails 1 'broken/vae' "an error of one rank ends all" timeout 60 mpirun --allow-run-as-root --oversubscribe --bind-to none \
+    -n 1 wan-sample $P $V --prompts x --save_file x.mp4 : -n 1 wan-sample $P $V --prompts x --model broken --save_file x.mp4
+done_testing
