@@ -138,7 +138,14 @@ int wan_model_forward(wan_acts *a, wan_store *s, int first, int end, const wan_h
     return 0;
 }
 
-int wan_model_backward(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)
+int wan_model_back_begin(wan_acts *a)
+{
+    if (!a->train)
+        return wan_err("a backward in a model that is not trained");
+    return a->model->backward_begin(a);
+}
+
+int wan_model_back_parts(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)
 {
     static const wan_hooks none = { 0 };
     const wan_hooks *h = hooks ? hooks : &none;
@@ -146,11 +153,16 @@ int wan_model_backward(wan_acts *a, wan_store *s, int first, int end, const wan_
         return wan_err("a backward in a model that is not trained");
     if (a->done < end - first)
         return wan_err("a backward without the forward of the same micro-batch");
-    WAN_TRY(a->model->backward_begin(a));
     for (int k = end - 1; k >= first; k--) {
         WAN_TRY(call(h->back_before, h->arg, k));
         WAN_TRY(a->model->backward(a, s, k));
         WAN_TRY(call(h->back_after, h->arg, k));
     }
     return 0;
+}
+
+int wan_model_backward(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)
+{
+    WAN_TRY(wan_model_back_begin(a));
+    return wan_model_back_parts(a, s, first, end, hooks);
 }

@@ -64,6 +64,16 @@ typedef struct wan_preset {
 
 enum { WAN_GIVEN_HEADS = 1, WAN_GIVEN_HEAD_DIM = 2, WAN_GIVEN_FFN = 4 };
 
+/* Rows that one part leaves for others. */
+enum { WAN_MODEL_BORDERS = 8 };
+typedef struct wan_border {
+    char rows;     /* S tokens held, R rows of text, N samples */
+    int64_t width; /* of a row */
+    int narrow;    /* in the compute type; else WAN_REAL */
+    int64_t n;     /* elements in the micro-batch that acts are filled with */
+    wan_buf buf;
+} wan_border;
+
 typedef struct wan_model {
     const char *type;         /* value of model.type */
     const char *objective;    /* what it is trained with (objective.h), and sampled by */
@@ -84,6 +94,8 @@ typedef struct wan_model {
     void (*describe)(const void *c, char *text, size_t size);
     /* FLOPs of one forward of n samples; a training step is three times that */
     double (*flops)(const void *c, int n, const int64_t *tokens);
+    double (*part_flops)(const void *c, int part,
+                         int64_t tokens); /* ... of a part, of one sample */
 
     /* share: acts whose work memory is used, so that only what is kept is allocated; NULL: own */
     int (*acts_plan)(wan_acts_bytes *out, const void *c, const wan_acts_options *o);
@@ -93,6 +105,12 @@ typedef struct wan_model {
     int (*fill)(wan_acts *a, const wan_micro *in, const wan_context *ctx);
     int (*forward)(wan_acts *a, wan_store *s, int part);
     int (*backward_begin)(wan_acts *a); /* zeroes the sums that parts add to */
+    /* What crosses the border in front of part 1..parts-1: in the forward what the parts before it
+     * have written and later ones read, with `back` the sums that later ones have made and those
+     * before it go on with.  Their number, into v; a NULL: without buf and n.  NULL where parts of a
+     * model cannot run apart. */
+    int (*border)(const void *c, const wan_acts *a, int part, int back,
+                  wan_border v[WAN_MODEL_BORDERS]);
     int (*backward)(wan_acts *a, wan_store *s, int part);
     /* after part 0: gradient of micro.rows, device [S, in_width] */
     int (*input_grad)(wan_acts *a, wan_store *s, wan_real *drows);
@@ -148,6 +166,11 @@ typedef struct wan_hooks {
 int wan_model_forward(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)
     WAN_MUST_CHECK;
 int wan_model_backward(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)
+    WAN_MUST_CHECK;
+/* Its two halves: the sums that parts add to are zero; the parts.  Between them, what other parts have
+ * summed already may be put there (border). */
+int wan_model_back_begin(wan_acts *a) WAN_MUST_CHECK;
+int wan_model_back_parts(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)
     WAN_MUST_CHECK;
 
 #endif

@@ -256,6 +256,8 @@ wan_item wan_store_item(const wan_store *s, int i, int rank)
 {
     wan_slice slice = s->slice;
     slice.rank = rank;
+    slice.first = 0;
+    slice.end = s->params.parts;
     wan_item it = cut(&s->params.v[i], &slice);
     it.at = s->item[i].at;
     return it;

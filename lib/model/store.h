@@ -123,7 +123,7 @@ void wan_store_gather(const wan_param *q, const wan_item *it, const wan_piece *p
                       const float *whole);
 void wan_store_scatter(const wan_param *q, const wan_item *it, const wan_piece *p, float *whole,
                        const float *held);
-/* Item i of the tensor parallel rank `rank` of the same model. */
+/* Item i of the tensor parallel rank `rank` of the same model, in the stage that has it. */
 wan_item wan_store_item(const wan_store *s, int i, int rank);
 
 /* Random values, by seed and name: the same for every slice. */

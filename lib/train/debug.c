@@ -39,20 +39,20 @@ void wan_debug_close(wan_train *t)
     t->dump = NULL;
 }
 
-int wan_debug_micro(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
+int wan_debug_micro(wan_train *t, const wan_loaded *p, const int64_t *index)
 {
     int64_t row = 0;
-    if (t->step->shares > 1) /* no rank has a whole prediction */
+    if (t->step->shares > 1 || !wan_ranks_counts(&t->ranks)) /* rank 0 has no whole prediction */
         return 0;
-    for (int i = 0; i < n; i++) {
-        const int64_t *l = v[i].latent;
+    for (int i = 0; i < p->n; i++) {
+        const int64_t *l = p->sample[i].info.latent;
         float *one = wan_malloc((size_t)(l[0] * l[1] * l[2] * l[3]), sizeof *one, "prediction");
         t->dump->pred[index[i]] = one;
         memcpy(t->dump->latent[index[i]], l, sizeof t->dump->latent[0]);
         if (!one)
             return -1;
         WAN_TRY(wan_step_pred(t->step, one, l, row));
-        row += t->step->tokens[i];
+        row += l[1] * l[2] * l[3] * l[0] / t->z.out_width;
     }
     return 0;
 }

@@ -51,23 +51,16 @@ static wan_step_sample make_sample(const wan_train *t, const wan_feed *f, const 
     return v;
 }
 
-/* Micro-batch k of b, whose losses become number at.. of this rank's. */
-static int one_micro(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b, int64_t k,
-                     int64_t at, uint64_t step, int train, const wan_hooks *hooks)
-{
-    const int64_t *item = b->deal.item + b->deal.start[k];
-    wan_loaded p;
-    WAN_TRY(wan_data_micro(d, k, &p));
-    for (int j = 0; j < p.n; j++) {
-        t->own_index[at + j] = item[j];
-        t->samples[j] = make_sample(t, f, b, item[j], &p.sample[j], step);
-    }
-    int rc = wan_step_run(t->step, t->samples, p.n, at, train, hooks);
-    if (rc == 0 && train && t->dump)
-        rc = wan_debug_micro(t, t->samples, item, p.n);
-    wan_loaded_free(&p);
-    return rc;
-}
+/* The micro-batches of this rank's pipeline in one step. */
+typedef struct work {
+    wan_train *t;
+    wan_data *d;
+    const wan_feed *f;
+    const wan_batch *b;
+    uint64_t step;
+    int train;
+    int64_t micros;
+} work;
 
 /* What happens around the parts of a micro-batch; last: of this rank's. */
 static wan_hooks hooks_of(wan_train *t, int last)
@@ -75,6 +68,51 @@ static wan_hooks hooks_of(wan_train *t, int last)
     if (t->fsdp)
         return wan_fsdp_hooks(t->fsdp, last);
     return (wan_hooks){ .arg = t->dp, .back_after = last ? wan_dp_part : NULL };
+}
+
+/* The pipeline's micro-batch i into a seat. */
+static int load(void *arg, int64_t i, int seat)
+{
+    const work *w = arg;
+    wan_train *t = w->t;
+    wan_train_micro *m = &t->micro[i];
+    const int64_t *item = w->b->deal.item + w->b->deal.start[m->k];
+    if (!m->here)
+        WAN_TRY(wan_data_micro(w->d, m->k, &m->loaded));
+    m->here = 1;
+    for (int j = 0; j < m->loaded.n; j++) {
+        t->own_index[m->at + j] = item[j];
+        t->samples[j] = make_sample(t, w->f, w->b, item[j], &m->loaded.sample[j], w->step);
+    }
+    return wan_step_load(t->step, &t->step->seat[seat], t->samples, m->loaded.n, m->at);
+}
+
+static int forward(void *arg, int64_t i, int seat)
+{
+    const work *w = arg;
+    wan_train *t = w->t;
+    wan_train_micro *m = &t->micro[i];
+    const wan_hooks hooks = hooks_of(t, i == w->micros - 1);
+    int rc = wan_step_forward(t->step, &t->step->seat[seat], w->train, &hooks);
+    if (t->step->seat[seat].end < t->ranks.range[t->ranks.ranges - 1].end)
+        return rc; /* a later range here needs the samples too */
+    if (rc == 0 && w->train && t->dump)
+        rc = wan_debug_micro(t, &m->loaded, w->b->deal.item + w->b->deal.start[m->k]);
+    wan_loaded_free(&m->loaded);
+    m->here = 0;
+    return rc;
+}
+
+static int backward(void *arg, int64_t i, int seat)
+{
+    const work *w = arg;
+    const wan_hooks hooks = hooks_of(w->t, i == w->micros - 1);
+    return wan_step_backward(w->t->step, &w->t->step->seat[seat], &hooks);
+}
+
+static wan_acts *acts(void *arg, int seat)
+{
+    return ((const work *)arg)->t->step->seat[seat].acts;
 }
 
 /* Micro-batches of nothing, up to as many as the busiest rank of those that share the weights has. */
@@ -96,25 +134,49 @@ static int idle_rounds(wan_train *t, const wan_deal *q, int train)
     return 0;
 }
 
+/* Lists this rank's micro-batches of b with their costs; their number, and that of their samples. */
+static int64_t list_micros(wan_train *t, const wan_batch *b, int64_t *samples)
+{
+    const wan_deal *q = &b->deal;
+    int64_t n = 0;
+    *samples = 0;
+    for (int64_t k = 0; k < q->micros; k++) {
+        if (q->rank[k] != t->ranks.mesh.dp_rank)
+            continue;
+        t->micro[n] = (wan_train_micro){ .k = k, .at = *samples };
+        t->cost[n] = 0;
+        for (int64_t i = q->start[k]; i < q->start[k + 1]; i++) {
+            double s = (double)b->tokens[q->item[i]];
+            t->cost[n] += s * (1 + t->z.quad * s);
+        }
+        *samples += q->start[k + 1] - q->start[k];
+        n++;
+    }
+    return n;
+}
+
 int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b,
                      uint64_t step, int train)
 {
-    const wan_deal *q = &b->deal;
-    int64_t at = 0, last = -1;
-    for (int64_t k = 0; k < q->micros; k++)
-        if (q->rank[k] == t->ranks.mesh.dp_rank)
-            last = k;
-    for (int64_t k = 0; k <= last; k++) {
-        if (q->rank[k] != t->ranks.mesh.dp_rank)
-            continue;
-        const wan_hooks hooks = hooks_of(t, k == last);
-        WAN_TRY(one_micro(t, d, f, b, k, at, step, train, &hooks));
-        at += q->start[k + 1] - q->start[k];
-    }
-    WAN_TRY(idle_rounds(t, q, train));
+    int64_t samples, n = list_micros(t, b, &samples);
+    work w = { t, d, f, b, step, train, n };
+    const wan_pp_job job = { .micros = n,
+                             .cost = t->cost,
+                             .train = train,
+                             .arg = &w,
+                             .load = load,
+                             .forward = forward,
+                             .backward = backward,
+                             .acts = acts };
+    int rc = wan_pp_run(t->ranks.pp, &job);
+    for (int64_t i = 0; i < n; i++) /* after a failure */
+        if (t->micro[i].here)
+            wan_loaded_free(&t->micro[i].loaded);
+    WAN_TRY(rc);
+    WAN_TRY(idle_rounds(t, &b->deal, train));
     memset(t->losses, 0, (size_t)(b->n + 2) * sizeof *t->losses);
-    WAN_TRY(wan_step_losses(t->step, t->own, at));
-    for (int64_t k = 0; k < at && wan_ranks_counts(&t->ranks); k++)
+    WAN_TRY(wan_step_losses(t->step, t->own, samples));
+    for (int64_t k = 0; k < samples && wan_ranks_counts(&t->ranks); k++)
         t->losses[t->own_index[k]] = t->own[k];
     return 0;
 }

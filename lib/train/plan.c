@@ -38,6 +38,24 @@ static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
     return rc;
 }
 
+/* What every micro-batch that is alive at once keeps, in each range of parts; work space once. */
+static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_options *o)
+{
+    for (int i = 0; i < ranks->ranges; i++) {
+        const wan_pp_range *r = &ranks->range[i];
+        wan_slice slice = ranks->slice;
+        wan_acts_options own = *o;
+        wan_acts_bytes bytes;
+        slice.first = r->first;
+        slice.end = r->end;
+        own.slice = &slice;
+        WAN_TRY(p->arch.model->acts_plan(&bytes, p->arch.c, &own));
+        p->acts.kept += r->seats * bytes.kept;
+        p->acts.work = bytes.work;
+    }
+    return 0;
+}
+
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
                   const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
                   int64_t position)
@@ -56,9 +74,14 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     p->batch = batch;
     p->samples = wan_feed_count(feed);
     WAN_TRY(measure_store(p, ranks, compute, &largest));
-    WAN_TRY(arch->model->acts_plan(&p->acts, arch->c, &o));
-    p->rows = wan_step_bytes(arch, compute, cap, shares) +
-              wan_ranks_bytes(ranks, arch, compute, cap) + scratch(arch, &o.cap, largest);
+    WAN_TRY(measure_acts(p, ranks, &o));
+    const wan_step_options step = { .cap = *cap,
+                                    .batch = batch,
+                                    .shares = shares,
+                                    .range = ranks->range,
+                                    .ranges = ranks->ranges };
+    p->rows = wan_step_bytes(arch, compute, &step) + wan_ranks_bytes(ranks, arch, compute, cap) +
+              scratch(arch, &o.cap, largest);
     p->total =
         p->store.weights + p->store.grads + p->acts.kept + p->acts.work + p->optimizer + p->rows;
     for (int64_t i = 0; i < p->samples; i++) {

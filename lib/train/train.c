@@ -65,11 +65,7 @@ static int find_weights(wan_train *t)
  * is said. */
 static int check_axes(const wan_train *t)
 {
-    const wan_mesh *m = &t->ranks.mesh;
     int first = t->comm->rank == 0;
-    if (m->size[WAN_PP] > 1)
-        return wan_err("pipeline parallel size %d: not supported yet; set it to 1",
-                       m->size[WAN_PP]);
     if (first && t->c->v.sequence_parallel)
         wan_warn("model.sequence_parallel has no effect yet: every tensor parallel rank computes "
                  "the norms of all its tokens");
@@ -245,7 +241,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_geometry(&t->arch, c, t->weights), fail);
     wan_model_sizes(&t->z, &t->arch);
     WAN_GOTO(wan_step_check(&t->z), fail);
-    WAN_GOTO(wan_ranks_slice(&t->ranks, &t->arch), fail);
+    WAN_GOTO(wan_ranks_slice(&t->ranks, &t->arch, 1, c->v.capacity, c->v.global_batch), fail);
     WAN_GOTO(open_objective(t), fail);
     WAN_GOTO(open_empty(t), fail);
     WAN_GOTO(open_data(t), fail);
@@ -377,7 +373,10 @@ static int alloc_step(wan_train *t)
     t->own = wan_calloc(n, sizeof *t->own, "losses");
     t->own_index = wan_calloc(n, sizeof *t->own_index, "losses");
     t->samples = wan_calloc((size_t)t->plan.cap.samples, sizeof *t->samples, "samples");
-    return t->draw && t->losses && t->own && t->own_index && t->samples ? 0 : -1;
+    t->micro = wan_calloc(n, sizeof *t->micro, "micro-batches");
+    t->cost = wan_calloc(n, sizeof *t->cost, "micro-batches");
+    return t->draw && t->losses && t->own && t->own_index && t->samples && t->micro && t->cost ? 0
+                                                                                               : -1;
 }
 
 static int say_device(const wan_train *t)
@@ -449,6 +448,21 @@ static int open_sums(wan_train *t)
                       t->ranks.where, t->c->v.bucket_bytes);
 }
 
+/* Where this rank runs micro-batches. */
+static int open_step(wan_train *t)
+{
+    wan_ranks *r = &t->ranks;
+    const wan_step_options o = { .cap = t->plan.cap,
+                                 .batch = t->c->v.global_batch,
+                                 .share = r->mesh.at[WAN_CP],
+                                 .shares = r->mesh.size[WAN_CP],
+                                 .cp = r->cp,
+                                 .wing = wan_ranks_wing(r),
+                                 .range = r->range,
+                                 .ranges = r->ranges };
+    return wan_step_open(&t->step, t->dev, &t->arch, t->store, &o);
+}
+
 int wan_train_start(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
@@ -461,12 +475,9 @@ int wan_train_start(wan_train *t)
         say_capacity(t);
     }
     WAN_TRY(wan_ranks_device(&t->ranks, t->dev, &t->arch, t->opt.compute, &t->plan.cap));
-    wan_wing wing = wan_ranks_wing(&t->ranks);
     WAN_TRY(wan_model_store(&t->store, t->dev, &t->arch, &t->ranks.slice, t->opt.compute, 1));
     WAN_TRY(wan_optim_new(&t->optim, t->store, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
-    WAN_TRY(wan_step_new_share(&t->step, t->dev, &t->arch, t->store, &t->plan.cap, v->global_batch,
-                               t->ranks.mesh.at[WAN_CP], t->ranks.mesh.size[WAN_CP], t->ranks.cp));
-    wan_step_wing(t->step, &wing);
+    WAN_TRY(open_step(t));
     WAN_TRY(open_sums(t));
     WAN_TRY(alloc_step(t));
     WAN_TRY(load_weights(t));
@@ -500,6 +511,8 @@ void wan_train_close(wan_train **pt)
     free(t->own);
     free(t->own_index);
     free(t->samples);
+    free(t->micro);
+    free(t->cost);
     free(t->empty);
     free(t->resume);
     free(t->weights);

@@ -15,6 +15,14 @@
 #include "lib/train/step.h"
 #include "lib/train/train.h"
 
+/* A micro-batch of this rank: its number in the batch, its first loss, its samples while they are
+ * needed. */
+typedef struct wan_train_micro {
+    int64_t k, at;
+    int here; /* loaded */
+    wan_loaded loaded;
+} wan_train_micro;
+
 struct wan_train {
     wan_config *c;
     wan_comm *comm;
@@ -49,9 +57,11 @@ struct wan_train {
     wan_draw *draw; /* [batch] */
     double *losses; /* [batch + 2]: unweighted loss of each sample, stop and failure flags */
     float *own;     /* [batch] */
-    wan_step_sample *samples;    /* [cap.samples] */
-    int64_t *own_index;          /* [batch]: place in the batch of this rank's k-th loss */
-    struct wan_debug_dump *dump; /* NULL: none */
+    wan_step_sample *samples;      /* [cap.samples] */
+    int64_t *own_index;            /* [batch]: place in the batch of this rank's k-th loss */
+    struct wan_train_micro *micro; /* [batch]: what this rank runs in a step */
+    double *cost;                  /* [batch]: of each */
+    struct wan_debug_dump *dump;   /* NULL: none */
 };
 
 /* Draws of the batch, whose samples are those of f, as training step `step`; eval: at the fixed noise
@@ -72,8 +82,7 @@ int wan_train_saves(const wan_train *t);
 /* debug.dump */
 typedef struct wan_debug_dump wan_debug_dump;
 int wan_debug_open(wan_train *t) WAN_MUST_CHECK;
-int wan_debug_micro(wan_train *t, const wan_step_sample *v, const int64_t *index, int n)
-    WAN_MUST_CHECK;
+int wan_debug_micro(wan_train *t, const wan_loaded *p, const int64_t *index) WAN_MUST_CHECK;
 int wan_debug_write(wan_train *t, const wan_batch *b, double loss) WAN_MUST_CHECK;
 void wan_debug_close(wan_train *t);
 

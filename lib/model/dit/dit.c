@@ -48,6 +48,11 @@ static double flops(const void *c, int n, const int64_t *tokens)
     return wan_dit_flops(c, n, tokens);
 }
 
+static double part_flops(const void *c, int part, int64_t tokens)
+{
+    return wan_dit_part_flops(c, part, tokens);
+}
+
 #define FIELD(key, name)                                                                           \
     {                                                                                              \
         key, offsetof(wan_dit_config, name), WAN_FIELD_INT                                         \
@@ -113,6 +118,7 @@ const wan_model wan_dit_model = {
     .sizes = sizes,
     .describe = describe,
     .flops = flops,
+    .part_flops = part_flops,
     .acts_plan = wan_dit_acts_plan,
     .acts_new = wan_dit_acts_new,
     .acts_free = wan_dit_acts_free,
@@ -120,6 +126,7 @@ const wan_model wan_dit_model = {
     .forward = wan_dit_forward,
     .backward_begin = wan_dit_backward_begin,
     .backward = wan_dit_backward,
+    .border = wan_dit_border,
     .input_grad = wan_dit_input_grad,
     .context_new = wan_dit_context_new,
     .context_free = wan_context_free,

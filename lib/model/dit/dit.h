@@ -30,5 +30,7 @@ int wan_dit_config_check(const wan_dit_config *c) WAN_MUST_CHECK;
 int wan_dit_params(wan_params *out, const wan_dit_config *c) WAN_MUST_CHECK;
 /* Model FLOPs of one forward for these samples, text counted as text_len rows. */
 double wan_dit_flops(const wan_dit_config *c, int n, const int64_t *tokens);
+/* The same of one part, for one sample. */
+double wan_dit_part_flops(const wan_dit_config *c, int part, int64_t tokens);
 
 #endif

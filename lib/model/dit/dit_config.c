@@ -38,17 +38,24 @@ int wan_dit_config_check(const wan_dit_config *c)
     return 0;
 }
 
+double wan_dit_part_flops(const wan_dit_config *c, int part, int64_t tokens)
+{
+    double D = (double)wan_dit_width(c), T = c->text_len, S = (double)tokens;
+    double self = 8 * S * D * D + 4 * S * S * D;
+    double cross = 4 * S * D * D + 4 * T * c->text_dim * D + 4 * S * T * D;
+    double mlp = 4 * S * D * c->ffn;
+    double conditioning = 2 * D * c->adaln_dim * (1 + WAN_DIT_ROWS);
+    if (part == 0)
+        return 2 * S * D * 4 * c->in_ch + 4 * D * D;
+    return part > c->layers ? 2 * S * D * 4 * c->out_ch : self + cross + mlp + conditioning;
+}
+
 double wan_dit_flops(const wan_dit_config *c, int n, const int64_t *tokens)
 {
-    double D = (double)wan_dit_width(c), T = c->text_len, total = 0;
-    for (int i = 0; i < n; i++) {
-        double S = (double)tokens[i];
-        double self = 8 * S * D * D + 4 * S * S * D;
-        double cross = 4 * S * D * D + 4 * T * c->text_dim * D + 4 * S * T * D;
-        double mlp = 4 * S * D * c->ffn;
-        double conditioning = 2 * D * c->adaln_dim * (1 + WAN_DIT_ROWS);
-        double ends = 2 * S * D * 4 * (c->in_ch + c->out_ch) + 4 * D * D;
-        total += c->layers * (self + cross + mlp + conditioning) + ends;
-    }
+    double total = 0;
+    for (int i = 0; i < n; i++)
+        total += wan_dit_part_flops(c, 0, tokens[i]) +
+                 c->layers * wan_dit_part_flops(c, 1, tokens[i]) +
+                 wan_dit_part_flops(c, c->layers + 1, tokens[i]);
     return total;
 }

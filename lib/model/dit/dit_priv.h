@@ -181,6 +181,10 @@ int wan_dit_backward_begin(wan_acts *a) WAN_MUST_CHECK;
 int wan_dit_backward(wan_acts *a, wan_store *s, int part) WAN_MUST_CHECK;
 int wan_dit_input_grad(wan_acts *a, wan_store *s, wan_real *drows) WAN_MUST_CHECK;
 
+/* dit_border.c */
+int wan_dit_border(const void *config, const wan_acts *acts, int part, int back,
+                   wan_border v[WAN_MODEL_BORDERS]);
+
 /* dit_context.c */
 int wan_dit_context_new(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                         const int64_t *text_len, int n) WAN_MUST_CHECK;

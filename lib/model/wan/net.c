@@ -48,6 +48,11 @@ static double flops(const void *c, int n, const int64_t *tokens)
     return wan_net_flops(c, n, tokens);
 }
 
+static double part_flops(const void *c, int part, int64_t tokens)
+{
+    return wan_net_part_flops(c, part, tokens);
+}
+
 #define FIELD(key, name)                                                                           \
     {                                                                                              \
         key, offsetof(wan_net_config, name), WAN_FIELD_INT                                         \
@@ -104,6 +109,7 @@ const wan_model wan_net_model = {
     .sizes = sizes,
     .describe = describe,
     .flops = flops,
+    .part_flops = part_flops,
     .acts_plan = wan_net_acts_plan,
     .acts_new = wan_net_acts_new,
     .acts_free = wan_net_acts_free,
@@ -111,6 +117,7 @@ const wan_model wan_net_model = {
     .forward = wan_net_forward,
     .backward_begin = wan_net_backward_begin,
     .backward = wan_net_backward,
+    .border = wan_net_border,
     .input_grad = wan_net_input_grad,
     .context_new = wan_net_context_new,
     .context_free = wan_context_free,

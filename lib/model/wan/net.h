@@ -28,5 +28,7 @@ int wan_net_config_check(const wan_net_config *c) WAN_MUST_CHECK;
 int wan_net_params(wan_params *out, const wan_net_config *c) WAN_MUST_CHECK;
 /* Model FLOPs of one forward for these samples, text counted as text_len rows. */
 double wan_net_flops(const wan_net_config *c, int n, const int64_t *tokens);
+/* The same of one part, for one sample. */
+double wan_net_part_flops(const wan_net_config *c, int part, int64_t tokens);
 
 #endif

@@ -32,16 +32,23 @@ int wan_net_config_check(const wan_net_config *c)
     return 0;
 }
 
+double wan_net_part_flops(const wan_net_config *c, int part, int64_t tokens)
+{
+    double D = (double)c->heads * c->head_dim, T = c->text_len, S = (double)tokens;
+    double self = 8 * S * D * D + 4 * S * S * D;
+    double cross = 4 * S * D * D + 4 * T * D * D + 4 * S * T * D;
+    double mlp = 4 * S * D * c->ffn;
+    if (part == 0)
+        return 2 * S * D * 4 * c->in_ch + 2 * T * (c->text_dim * D + D * D);
+    return part > c->layers ? 2 * S * D * 4 * c->out_ch : self + cross + mlp;
+}
+
 double wan_net_flops(const wan_net_config *c, int n, const int64_t *tokens)
 {
-    double D = (double)c->heads * c->head_dim, T = c->text_len, total = 0;
-    for (int i = 0; i < n; i++) {
-        double S = (double)tokens[i];
-        double self = 8 * S * D * D + 4 * S * S * D;
-        double cross = 4 * S * D * D + 4 * T * D * D + 4 * S * T * D;
-        double mlp = 4 * S * D * c->ffn;
-        double ends = 2 * S * D * 4 * (c->in_ch + c->out_ch) + 2 * T * (c->text_dim * D + D * D);
-        total += c->layers * (self + cross + mlp) + ends;
-    }
+    double total = 0;
+    for (int i = 0; i < n; i++)
+        total += wan_net_part_flops(c, 0, tokens[i]) +
+                 c->layers * wan_net_part_flops(c, 1, tokens[i]) +
+                 wan_net_part_flops(c, c->layers + 1, tokens[i]);
     return total;
 }

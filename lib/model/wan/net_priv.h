@@ -183,6 +183,10 @@ int wan_net_backward_begin(wan_acts *a) WAN_MUST_CHECK;
 int wan_net_backward(wan_acts *a, wan_store *s, int part) WAN_MUST_CHECK;
 int wan_net_input_grad(wan_acts *a, wan_store *s, wan_real *drows) WAN_MUST_CHECK;
 
+/* net_border.c */
+int wan_net_border(const void *config, const wan_acts *acts, int part, int back,
+                   wan_border v[WAN_MODEL_BORDERS]);
+
 /* net_context.c */
 int wan_net_context_new(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                         const int64_t *text_len, int n) WAN_MUST_CHECK;

@@ -11,7 +11,7 @@ static const wan_word cp_comms[] = {
 static const wan_key keys[] = {
     INT("model.tensor_model_parallel_size", "fsdp.tp_size", tp, "1", 1, 4096, "tensor parallel"),
     INT("model.pipeline_model_parallel_size", "fsdp.pp_size", pp, "1", 1, 4096,
-        "pipeline parallel"),
+        "pipeline parallel: ranges of blocks on so many ranks, balanced by FLOPs"),
     INT("model.context_parallel_size", "fsdp.cp_size", cp, "1", 1, 4096, "context parallel"),
     ENUM(
         "model.cp_comm_type", 0, cp_comm, "p2p", cp_comms,

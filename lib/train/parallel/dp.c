@@ -77,6 +77,8 @@ int wan_dp_part(void *arg, int part)
     wan_dp *d = arg;
     if (d->g->size == 1)
         return 0;
+    while (d->next > part && !d->s->part[d->next].size)
+        d->next--; /* of another stage */
     if (part != d->next)
         WAN_BUG("gradients of part %d before those of part %d", part, d->next);
     d->next--;

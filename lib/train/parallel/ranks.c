@@ -53,12 +53,20 @@ static wan_cp_size cp_size(const wan_ranks *r, const wan_arch *arch, wan_dtype c
                           .train = 1 };
 }
 
-int wan_ranks_slice(wan_ranks *r, const wan_arch *arch)
+int wan_ranks_slice(wan_ranks *r, const wan_arch *arch, int each, int64_t tokens, int64_t batch)
 {
     const wan_mesh *m = &r->mesh;
-    wan_sizes z;
-    wan_model_sizes(&z, arch);
-    r->slice = (wan_slice){ .rank = m->at[WAN_TP], .ranks = m->size[WAN_TP], .end = z.parts };
+    const int *start = r->split.start;
+    int k = m->at[WAN_PP];
+    WAN_TRY(wan_pp_split_make(&r->split, arch, m->size[WAN_PP], each, tokens, batch));
+    r->slice = (wan_slice){
+        .rank = m->at[WAN_TP], .ranks = m->size[WAN_TP], .first = start[k], .end = start[k + 1]
+    };
+    r->ranges = wan_pp_split_ranges(&r->split, k, r->range);
+    if (r->sharding == WAN_SHARD_FSDP && m->size[WAN_PP] > 1)
+        return wan_err("FSDP on %d pipeline ranks is not supported: "
+                       "optimizer.use_distributed_optimizer shares out the optimizer of each stage",
+                       m->size[WAN_PP]);
     if (r->sharding != WAN_SHARD_NONE) {
         r->slice.shard = m->group[WAN_FSDP]->rank;
         r->slice.shards = m->group[WAN_FSDP]->size;
@@ -80,11 +88,13 @@ int wan_ranks_device(wan_ranks *r, wan_dev *d, const wan_arch *arch, wan_dtype c
 {
     const wan_cp_size z = cp_size(r, arch, compute, cap);
     WAN_TRY(wan_where_open(&r->where, d));
+    WAN_TRY(wan_pp_open(&r->pp, &r->split, r->mesh.group[WAN_PP], r->where));
     return z.ranks == 1 ? 0 : wan_cp_new(&r->cp, r->mesh.group[WAN_CP], r->where, d, &z);
 }
 
 void wan_ranks_close(wan_ranks *r)
 {
+    wan_pp_free(&r->pp);
     wan_cp_free(&r->cp);
     wan_mesh_close(&r->mesh);
     wan_where_close(&r->where);
@@ -216,6 +226,7 @@ int wan_ranks_collect(wan_ranks *r, const wan_store *s, int i, const wan_real *x
     const int first = m->at[WAN_DP_REPLICATE] == 0 && m->group[WAN_FSDP]->rank < shards;
     const int mine = first && s->item[i].count && (q->cut >= 0 || m->at[WAN_TP] == 0);
     const int64_t head[2] = { p.from, p.n };
+    const int stage = wan_pp_split_owner(&r->split, q->part);
     if (mine && p.n)
         WAN_TRY(wan_dev_read(s->d, held, x + p.at, (size_t)p.n * sizeof *held));
     if (world->rank != 0) {
@@ -227,6 +238,6 @@ int wan_ranks_collect(wan_ranks *r, const wan_store *s, int i, const wan_real *x
         wan_store_scatter(q, &s->item[i], &p, whole, held);
     for (int tp = 0; tp < (q->cut < 0 ? 1 : m->size[WAN_TP]); tp++)
         for (int k = 0; k < shards; k++)
-            WAN_TRY(take(r, s, i, place(m, 0, k, tp), tp, held, whole));
+            WAN_TRY(take(r, s, i, place(m, stage, k, tp), tp, held, whole));
     return 0;
 }

@@ -14,14 +14,19 @@
 #include "lib/model/model.h"
 #include "lib/model/wing/cp.h"
 #include "lib/train/parallel/fsdp.h"
+#include "lib/train/parallel/pp.h"
 
 typedef struct wan_ranks {
     wan_mesh mesh;
-    wan_slice slice; /* tensor parallel rank and size; parts of this stage; shard of them */
+    wan_slice slice;    /* tensor parallel rank and size; parts of this stage; shard of them */
+    wan_pp_split split; /* parts of all stages */
+    wan_pp_range range[WAN_PP_PIECES]; /* and of this one, [ranges] */
+    int ranges;
     enum wan_sharding sharding; /* NONE: every rank has all of its slice */
     wan_where *where;           /* memory of the device; NULL: the host's */
     enum wan_cp_kind cp_kind;
     wan_cp *cp; /* NULL: whole samples */
+    wan_pp *pp;
 } wan_ranks;
 
 /* size: of the axes, as wan_mesh_new takes them.  Collective over c. */
@@ -29,8 +34,10 @@ int wan_ranks_open(wan_ranks *r, const int size[WAN_AXES], wan_comm *c) WAN_MUST
 /* How the ranks of the group WAN_FSDP share a copy, if they are several; shards that nobody named a way for
  * are FSDP's. */
 void wan_ranks_share(wan_ranks *r, enum wan_sharding how);
-/* Which parts of a model this stage holds; refuses layouts that the model cannot have. */
-int wan_ranks_slice(wan_ranks *r, const wan_arch *arch) WAN_MUST_CHECK;
+/* Which parts of a model this stage holds, in `each` pieces, balanced for samples of so many tokens,
+ * for batches of so many; refuses layouts that the model cannot have. */
+int wan_ranks_slice(wan_ranks *r, const wan_arch *arch, int each, int64_t tokens, int64_t batch)
+    WAN_MUST_CHECK;
 /* What the axes need on the device for micro-batches of the capacity cap. */
 int wan_ranks_device(wan_ranks *r, wan_dev *d, const wan_arch *arch, wan_dtype compute,
                      const wan_capacity *cap) WAN_MUST_CHECK;
