@@ -30,7 +30,7 @@ static struct {
     const char *schedule, *device, *precision, *rng, *noise, *text, *latents_out, *dump_steps;
     const char *offload, *cp_comm, *transport;
     wan_strlist prompts, sizes, frames;
-    int64_t step, steps, seed, fps, crf, tp, cp, pp;
+    int64_t step, steps, seed, fps, crf, tp, cp, pp, height, width;
     double shift, scale, sigma_min, sigma_max, rho;
     int use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict, force;
 } o = { .task = "t2v-14B",
@@ -56,6 +56,7 @@ static const wan_opt table[] = {
                 "is given, transformer; without it the folder that the training run of "
                 "--checkpoint_dir names (model.components)"),
     WAN_OPT_ALSO("ckpt_dir"),
+    WAN_OPT_ALSO("pretrained_model_name_or_path"),
     WAN_OPT_STR("checkpoint_dir", 0, "DIR", &o.checkpoint,
                 "transformer: a training run of wan-train, or a folder with transformer"),
     WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 999999999999999,
@@ -75,20 +76,28 @@ static const wan_opt table[] = {
     WAN_OPT_LIST("sizes", 's', "W*H", &o.sizes,
                  "width*height in pixels, multiples of 16; one, or one for each prompt"),
     WAN_OPT_ALSO("size"),
+    WAN_OPT_INT("height", 0, "PIXELS", &o.height, 0, 16384,
+                "with --width: the size of every video"),
+    WAN_OPT_INT("width", 0, "PIXELS", &o.width, 0, 16384, "with --height"),
     WAN_OPT_LIST("frame_nums", 'n', "N", &o.frames,
                  "frames, 4n+1 (1: a picture); one, or one for each prompt; default 81"),
     WAN_OPT_ALSO("frame_num"),
+    WAN_OPT_ALSO("num_frames"),
     WAN_OPT_INT("base_seed", 0, "N", &o.seed, -1, 9007199254740991.,
                 "seed of the noise of every video; -1: a random one, which is printed"),
+    WAN_OPT_ALSO("seed"),
     WAN_OPT_GROUP("How"),
     WAN_OPT_INT("sample_steps", 0, "N", &o.steps, 0, 1000, "solver steps; 0: 50, of a DiT 35"),
+    WAN_OPT_ALSO("num_inference_steps"),
     WAN_OPT_REAL("sample_guide_scale", 0, "X", &o.scale, -1, 1000,
                  "guidance; 1 turns it off; -1: 5, of a DiT 8 (DFM's guidance is one less)"),
+    WAN_OPT_ALSO("guidance_scale"),
     WAN_OPT_ENUM(
         "sample_solver", 0, "auto|unipc|dpm++|euler|heun", &o.solver,
         "solver; auto: unipc, of a DiT heun; a DiT knows heun and euler, a WAN the others"),
     WAN_OPT_REAL("sample_shift", 0, "X", &o.shift, 0, 1000,
                  "WAN: shift of the noise schedule; 0: 5"),
+    WAN_OPT_ALSO("flow_shift"),
     WAN_OPT_ENUM("schedule", 0, "auto|official|diffusers", &o.schedule,
                  "WAN: whose list of noise levels for that solver; auto: diffusers"),
     WAN_OPT_REAL("sample_sigma_max", 0, "X", &o.sigma_max, 0, 1e6, "DiT: first noise level; 0: 80"),
@@ -124,9 +133,12 @@ static const wan_opt table[] = {
         "transport", 0, "auto|self|mpi|nccl", &o.transport,
         "how ranks talk; auto: MPI where mpirun or srun started them, nccl: GPUs directly"),
     WAN_OPT_GROUP("Output"),
-    WAN_OPT_STR("save_file", 'o', "NAME", &o.save_file,
-                "NAME.mp4 or NAME.png: that file (NAME_00, NAME_01... for several prompts); "
-                "-: records to standard output; else a part of the default name"),
+    WAN_OPT_STR(
+        "save_file", 'o', "NAME", &o.save_file,
+        "NAME.mp4, .webm, .mkv, .gif or another container: that file; NAME_%04d.png: a "
+        "picture for each frame, NAME.png: of a single one (NAME_00, NAME_01... for several "
+        "videos); -: records to standard output; else a part of the default name"),
+    WAN_OPT_ALSO("output"),
     WAN_OPT_INT("fps", 0, "N", &o.fps, 1, 240, "frames per second of the file"),
     WAN_OPT_INT("crf", 0, "N", &o.crf, 0, 51, "libx264 quality, 0 best"),
     WAN_OPT_FLAG("force", 'f', &o.force,
@@ -217,9 +229,12 @@ static int make_video(int i, int n)
     if (strcmp(o.save_file, "-") == 0)
         return 0;
     wan_save_clip c = clip_of(i);
-    if (c.frames > 1 && wan_save_is_png(o.save_file))
-        return wan_err("--save_file %s: a PNG holds one frame, not %" PRId64, o.save_file,
-                       c.frames);
+    size_t length = strlen(o.save_file);
+    if (c.frames > 1 && length > 4 && !strcmp(o.save_file + length - 4, ".png") &&
+        !wan_save_is_sequence(o.save_file))
+        return wan_err("--save_file %s: a PNG holds one frame, not %" PRId64
+                       " (of several: NAME_%%04d.png)",
+                       o.save_file, c.frames);
     all.path[i] = wan_save_path(o.save_file, &c, i, n, o.task, v->prompt);
     return all.path[i] ? 0 : -1;
 }
@@ -271,12 +286,29 @@ static int model_of_run(void)
     return rc;
 }
 
+/* --height and --width, diffusers' way to give a size. */
+static int one_size(void)
+{
+    static char text[32];
+    static const char *list[1] = { text };
+    if (!o.height && !o.width)
+        return 0;
+    if (!o.height || !o.width)
+        return wan_err("--height and --width: give both");
+    if (o.sizes.n)
+        return wan_err("give --sizes or --height and --width, not both");
+    snprintf(text, sizeof text, "%" PRId64 "*%" PRId64, o.width, o.height);
+    o.sizes = (wan_strlist){ list, 1 };
+    return 0;
+}
+
 static int check_options(int operands)
 {
     if (operands)
         return wan_err("unexpected operand; prompts go behind --prompts, in quotes");
     if (!o.model && model_of_run() < 0)
         return -1;
+    WAN_TRY(one_size());
     if (o.negative && o.use_official_negative)
         return wan_err("--negative_prompt and --official-negative: give one of them");
     if (o.use_official_negative)

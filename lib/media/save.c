@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/media/video.h"
@@ -17,8 +18,9 @@ struct wan_save {
     wan_save_clip c; /* with its own strings and a reference to meta */
     char *path, *key;
     wan_video_writer *video; /* mp4 */
-    uint8_t *rgb;            /* the others: [frames, height, width, 3] */
+    uint8_t *rgb;            /* a picture or a record: [frames, height, width, 3] */
     int64_t done;
+    int kept; /* the pictures of a sequence are to stay */
 };
 
 /* ---- names */
@@ -29,20 +31,46 @@ static int ends_with(const char *s, const char *end)
     return n > k && strcmp(s + n - k, end) == 0;
 }
 
-int wan_save_is_png(const char *path)
+/* "%d", "%04d": where the number of a frame goes; NULL: none, or more than one. */
+static const char *frame_number(const char *path)
 {
-    return ends_with(path, ".png");
+    const char *at = strchr(path, '%');
+    size_t digits = at ? strspn(at + 1, "0123456789") : 0;
+    int good = at && digits <= 2 && at[digits + 1] == 'd' && !strchr(at + 1, '%');
+    return good ? at : NULL;
+}
+
+int wan_save_is_sequence(const char *path)
+{
+    return ends_with(path, ".png") && frame_number(path) != NULL;
+}
+
+/* Bytes of the UTF-8 character that s begins with; what is none counts as one byte. */
+static size_t character(const char *s)
+{
+    unsigned char c = (unsigned char)*s;
+    size_t n = c < 0xc0 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 1;
+    return n;
 }
 
 /* Up to 50 bytes of the prompt, cut between characters, that any file system takes. */
 static void safe_words(char *out, size_t size, const char *prompt)
 {
-    size_t n = 0;
-    for (const char *p = prompt; *p && n + 1 < size; p++)
-        out[n++] = isalnum((unsigned char)*p) || (*p & 0x80) || strchr("-.,", *p) ? *p : '_';
-    while (n && n + 1 == size && (out[n - 1] & 0x80)) /* perhaps cut inside a character */
-        n--;
+    size_t n = 0, k;
+    for (const char *p = prompt; *p && n + (k = character(p)) < size; p += k)
+        if (k > 1 || isalnum((unsigned char)*p) || *p & 0x80 || strchr("-.,", *p))
+            memcpy(out + n, p, k), n += k;
+        else
+            out[n++] = '_';
     out[n] = 0;
+}
+
+int wan_save_names_file(const char *name)
+{
+    return ends_with(name, ".png") || (strrchr(name, '.') && wan_video_container(name));
 }
 
 char *wan_save_path(const char *name, const wan_save_clip *c, int i, int n, const char *task,
@@ -53,12 +81,15 @@ char *wan_save_path(const char *name, const wan_save_clip *c, int i, int n, cons
     const char *part = slash ? slash + 1 : name; /* behind the folder */
     int rc;
     safe_words(words, sizeof words, prompt);
-    if (!ends_with(name, ".mp4") && !ends_with(name, ".png"))
+    if (!wan_save_names_file(name))
         rc = asprintf(&path, "%.*s%s_%s_videoindex%d_size%" PRId64 "x%" PRId64 "_%s.%s",
                       (int)(part - name), name, task, part, i, c->width, c->height, words,
                       c->frames == 1 ? "png" : "mp4");
     else if (n == 1)
         rc = asprintf(&path, "%s", name);
+    else if (wan_save_is_sequence(name))
+        rc = asprintf(&path, "%.*s%02d_%s", (int)(frame_number(name) - name), name, i,
+                      frame_number(name));
     else
         rc = asprintf(&path, "%.*s_%02d%s", (int)(dot - name), name, i, dot);
     if (rc < 0)
@@ -67,6 +98,33 @@ char *wan_save_path(const char *name, const wan_save_clip *c, int i, int n, cons
 }
 
 /* ---- one clip */
+
+static int is_video(const char *path)
+{
+    return path && !ends_with(path, ".png");
+}
+
+/* Name of picture i of a sequence, malloc'ed. */
+static char *picture(const char *path, int64_t i)
+{
+    char *name = NULL;
+    const char *at = frame_number(path);
+    int width = atoi(at + 1);
+    const char *rest = strchr(at, 'd') + 1;
+    if (asprintf(&name, "%.*s%0*" PRId64 "%s", (int)(at - path), path, width, i, rest) < 0) {
+        wan_err("out of memory");
+        return NULL;
+    }
+    return name;
+}
+
+static int put_picture(const char *path, int64_t i, const uint8_t *rgb, const wan_save_clip *c)
+{
+    char *name = picture(path, i);
+    int rc = name ? wan_png_write(name, rgb, (int)c->height, (int)c->width) : -1;
+    free(name);
+    return rc;
+}
 
 static const char *name_of(const wan_save_clip *c)
 {
@@ -83,7 +141,13 @@ int wan_save_probe(const wan_save_clip *c)
     wan_video_writer *w;
     if (!c->path)
         return 0;
-    if (wan_save_is_png(c->path))
+    if (wan_save_is_sequence(c->path)) {
+        char *first = picture(c->path, 0);
+        int rc = first ? wan_out_probe(first) : -1;
+        free(first);
+        return rc;
+    }
+    if (!is_video(c->path))
         return wan_out_probe(c->path);
     WAN_TRY(open_video(&w, c));
     wan_video_writer_discard(&w);
@@ -93,8 +157,10 @@ int wan_save_probe(const wan_save_clip *c)
 int wan_save_open(wan_save **out, const wan_save_clip *c)
 {
     *out = NULL;
-    if (c->path && wan_save_is_png(c->path) && c->frames != 1)
-        return wan_err("%s: a PNG holds one frame, not %" PRId64, c->path, c->frames);
+    const int video = is_video(c->path), sequence = c->path && wan_save_is_sequence(c->path);
+    if (c->path && !video && !sequence && c->frames != 1)
+        return wan_err("%s: a PNG holds one frame, not %" PRId64 " (of several: NAME_%%04d.png)",
+                       c->path, c->frames);
     wan_save *s = wan_calloc(1, sizeof *s, "clip");
     if (!s)
         return -1;
@@ -105,10 +171,10 @@ int wan_save_open(wan_save **out, const wan_save_clip *c)
     int rc = 0;
     if ((c->path && !s->path) || (c->key && !s->key))
         rc = wan_err("out of memory");
-    else if (c->path && !wan_save_is_png(c->path))
+    else if (video)
         rc = open_video(&s->video, c);
-    else if (!(s->rgb =
-                   wan_malloc((size_t)(c->frames * c->height), (size_t)c->width * 3, "frames")))
+    else if (!sequence && !(s->rgb = wan_malloc((size_t)(c->frames * c->height),
+                                                (size_t)c->width * 3, "frames")))
         rc = -1;
     if (rc < 0)
         wan_save_discard(&s);
@@ -125,7 +191,10 @@ int wan_save_frames(wan_save *s, const uint8_t *rgb, int64_t n)
         memcpy(s->rgb + (size_t)s->done * frame, rgb, (size_t)n * frame);
     for (int64_t i = 0; i < n && s->video; i++)
         WAN_TRY(wan_video_writer_frame(s->video, rgb + (size_t)i * frame));
-    s->done += n;
+    for (int64_t i = 0; i < n && !s->video && !s->rgb; i++, s->done++)
+        WAN_TRY(put_picture(s->path, s->done, rgb + (size_t)i * frame, &s->c));
+    if (s->video || s->rgb)
+        s->done += n;
     return 0;
 }
 
@@ -154,12 +223,26 @@ int wan_save_finish(wan_save **sp)
         rc = wan_err("%s: %" PRId64 " frames of %" PRId64, name_of(c), s->done, c->frames);
     else if (s->video)
         rc = wan_video_writer_finish(&s->video);
+    else if (c->path && !s->rgb)
+        rc = 0;
     else if (c->path)
         rc = wan_png_write(c->path, s->rgb, (int)c->height, (int)c->width);
     else
         rc = put_record(s);
+    s->kept = rc == 0;
     wan_save_discard(sp);
     return rc;
+}
+
+/* The pictures of a sequence that was not finished go. */
+static void drop_pictures(const wan_save *s)
+{
+    for (int64_t i = 0; i < s->done; i++) {
+        char *name = picture(s->path, i);
+        if (name)
+            unlink(name);
+        free(name);
+    }
 }
 
 void wan_save_discard(wan_save **sp)
@@ -167,6 +250,8 @@ void wan_save_discard(wan_save **sp)
     wan_save *s = sp ? *sp : NULL;
     if (!s)
         return;
+    if (s->path && !s->kept && !s->video && !s->rgb && wan_save_is_sequence(s->path))
+        drop_pictures(s);
     wan_video_writer_discard(&s->video);
     json_decref(s->c.meta);
     free(s->path);

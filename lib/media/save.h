@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * save.h - a generated clip to where it belongs: an mp4, a PNG, or a record of a stream.
+ * save.h - a generated clip to where it belongs: a video file, PNGs, or a record of a stream.
  *
  *     wan_save_clip c = { .path = "cat.mp4", .frames = 81, .height = 480, .width = 832, .fps = 16,
  *                         .crf = 10 };
@@ -9,8 +9,9 @@
  *     wan_save_frames(s, rgb, n);                  // until all 81 are there
  *     wan_save_finish(&s);
  *
- * An mp4 is written as frames come; of a PNG and a record the whole clip waits in memory.  Files
- * get their name when they are finished.
+ * A video and a sequence of PNGs are written as frames come; of a record the whole clip waits in
+ * memory.  Files get their name when they are finished, the pictures of a sequence each its own; those
+ * of one that is not finished are removed.
  */
 #ifndef WAN_MEDIA_SAVE_H
 #define WAN_MEDIA_SAVE_H
@@ -18,10 +19,11 @@
 #include "lib/rec/record/record.h"
 
 typedef struct wan_save_clip {
-    const char *path; /* ends with .png: a picture (frames 1), else an mp4; NULL: a record */
+    const char *path; /* .png: a picture (frames 1), with %d or %04d in its name one for each frame;
+                       * else a container that libav writes (video.h); NULL: a record */
     int64_t frames, height, width;
-    double fps;          /* of an mp4 */
-    int crf;             /* of an mp4: 0 (best) .. 51 */
+    double fps;          /* of a video */
+    int crf;             /* of a video: 0 (best) .. 51 */
     wan_writer *records; /* for a record: where it goes, */
     const char *key;     /* its key, */
     json_t *meta;        /* and an object for its meta (NULL: none) */
@@ -29,12 +31,14 @@ typedef struct wan_save_clip {
 
 typedef struct wan_save wan_save;
 
-/* Where clip i of n goes for the name a user gave: NAME.mp4 or NAME.png itself, NAME_00.mp4 and so on
- * of several; any other name is a part of DFM's default name, made of task, index, size and the first
+/* Whether the name is a file's: it ends with .png or as a container (wan_video_container). */
+int wan_save_names_file(const char *name);
+/* Where clip i of n goes for the name a user gave: the name of a file itself, NAME_00.mp4 and so on of
+ * several (of a sequence of pictures NAME00_%d.png); any other name is a part of DFM's default name, made of task, index, size and the first
  * words of the prompt.  malloc'ed; NULL: out of memory. */
 char *wan_save_path(const char *name, const wan_save_clip *c, int i, int n, const char *task,
                     const char *prompt);
-int wan_save_is_png(const char *path);
+int wan_save_is_sequence(const char *path);
 
 /* Whether the file could be written: a folder that cannot take it, or a build or size without an
  * encoder, is known before the work.  Leaves no trace. */

@@ -83,8 +83,13 @@ int wan_video_read_frames(wan_video *out, int64_t *index, int64_t n, const char 
                           const wan_video_options *opt) WAN_MUST_CHECK;
 void wan_video_free(wan_video *v);
 
+/* Whether the ending of path names a container that can be written: H.264 in mp4, mkv, mov and others,
+ * VP9 in webm, Theora in ogv, gif and apng, as far as this libav has them. */
+int wan_video_container(const char *path);
+
 typedef struct wan_video_writer wan_video_writer;
-/* libx264 yuv420p mp4 (bt709, tagged); crf 0..51 (WAN's quality 8 is crf 10).  Deterministic bytes:
+/* yuv420p, bt709, tagged (gif: 256 fixed colours, dithered; apng: exact); crf 0..51 of libx264 (WAN's
+ * quality 8 is crf 10), stretched to the scale of another encoder.  Deterministic bytes:
  * no creation time, fixed thread count.  Writes through a temporary file. */
 int wan_video_writer_open(wan_video_writer **out, const char *path, int height, int width,
                           double fps, int crf) WAN_MUST_CHECK;

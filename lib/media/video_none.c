@@ -31,6 +31,12 @@ void wan_video_free(wan_video *v)
     (void)v;
 }
 
+int wan_video_container(const char *path)
+{
+    (void)path;
+    return 0;
+}
+
 int wan_video_writer_open(wan_video_writer **out, const char *path, int height, int width,
                           double fps, int crf)
 {

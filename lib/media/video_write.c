@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * video_write.c - H.264 in mp4, the same bytes for the same frames: fixed thread count, no
- * creation time, exact rounding.
+ * video_write.c - a video in the container that its name asks for, the same bytes for the same frames:
+ * fixed thread count, no creation time, exact rounding.
  */
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -19,6 +19,7 @@ enum { THREADS = 2, IO_BYTES = 1 << 16 }; /* x264's bytes depend on the number o
 struct wan_video_writer {
     wan_out *out;
     const char *name;
+    const struct coding *coding;
     AVFormatContext *fmt;
     AVStream *stream;
     AVCodecContext *enc;
@@ -44,81 +45,138 @@ static int64_t io_seek(void *f, int64_t at, int whence)
     return fseeko(f, at, whence & ~AVSEEK_FORCE) ? AVERROR(errno) : ftello(f);
 }
 
-static int open_muxer(wan_video_writer *w)
+/* A codec that is written, its encoder, and the pixels that it gets. */
+static const struct coding {
+    enum AVCodecID id;
+    const char *encoder;
+    enum AVPixelFormat pixels;
+} codings[] = { { AV_CODEC_ID_H264, "libx264", AV_PIX_FMT_YUV420P },
+                { AV_CODEC_ID_VP9, "libvpx-vp9", AV_PIX_FMT_YUV420P },
+                { AV_CODEC_ID_VP8, "libvpx", AV_PIX_FMT_YUV420P },
+                { AV_CODEC_ID_THEORA, "libtheora", AV_PIX_FMT_YUV420P },
+                { AV_CODEC_ID_GIF, "gif", AV_PIX_FMT_RGB8 },
+                { AV_CODEC_ID_APNG, "apng", AV_PIX_FMT_RGB24 } };
+
+/* H.264 where the container takes it, else what it is made for; NULL: it holds no video. */
+static const struct coding *coding_of(const AVOutputFormat *fmt)
 {
+    if (!fmt || fmt->flags & AVFMT_NOFILE || fmt->video_codec == AV_CODEC_ID_NONE)
+        return NULL;
+    if (avformat_query_codec(fmt, AV_CODEC_ID_H264, FF_COMPLIANCE_NORMAL) == 1 &&
+        fmt->video_codec != AV_CODEC_ID_GIF)
+        return &codings[0];
+    for (size_t i = 0; i < sizeof codings / sizeof *codings; i++)
+        if (codings[i].id == fmt->video_codec)
+            return &codings[i];
+    return NULL;
+}
+
+int wan_video_container(const char *path)
+{
+    return coding_of(av_guess_format(NULL, path, NULL)) != NULL;
+}
+
+static int open_muxer(wan_video_writer *w, const char *path)
+{
+    const AVOutputFormat *fmt = av_guess_format(NULL, path, NULL);
+    w->coding = coding_of(fmt);
+    if (!w->coding)
+        return wan_err("%s: its ending names no container of videos that libav writes", w->name);
     FILE *f = wan_out_file(w->out);
     if (fseeko(f, 0, SEEK_CUR))
-        return wan_err("%s: mp4 can only be written to a file that can be rewound", w->name);
+        return wan_err("%s: video can only be written to a file that can be rewound", w->name);
     uint8_t *buf = av_malloc(IO_BYTES);
     AVIOContext *io = buf ? avio_alloc_context(buf, IO_BYTES, 1, f, NULL, io_write, io_seek) : NULL;
-    int rc = io ? avformat_alloc_output_context2(&w->fmt, NULL, "mp4", NULL) : AVERROR(ENOMEM);
+    int rc = io ? avformat_alloc_output_context2(&w->fmt, fmt, NULL, NULL) : AVERROR(ENOMEM);
     if (rc < 0) {
         if (io)
             av_freep(&io->buffer);
         else
             av_free(buf);
         avio_context_free(&io);
-        return wan_video_log_err(w->name, "cannot make an mp4 file", rc);
+        return wan_video_log_err(w->name, "cannot make the file", rc);
     }
     w->fmt->pb = io;
     w->fmt->flags |= AVFMT_FLAG_BITEXACT | AVFMT_FLAG_CUSTOM_IO;
     w->stream = avformat_new_stream(w->fmt, NULL);
-    return w->stream ? 0 : wan_err("%s: out of memory (mp4 stream)", w->name);
+    return w->stream ? 0 : wan_err("%s: out of memory (stream)", w->name);
 }
 
-static void set_up(AVCodecContext *c, int height, int width, AVRational fps, int crf)
+/* crf: of libx264, 0 to 51; libvpx's scale ends at 63. */
+static void set_quality(AVCodecContext *c, enum AVCodecID id, int crf)
+{
+    if (id == AV_CODEC_ID_H264) {
+        av_opt_set_double(c->priv_data, "crf", crf, 0);
+        av_opt_set(c->priv_data, "preset", "medium", 0);
+    } else if (id == AV_CODEC_ID_VP9 || id == AV_CODEC_ID_VP8) {
+        av_opt_set_int(c->priv_data, "crf", crf * 63 / 51, 0);
+        av_opt_set(c->priv_data, "deadline", "good", 0);
+        av_opt_set_int(c->priv_data, "cpu-used", 4, 0);
+        c->bit_rate = 0;
+    } else if (id == AV_CODEC_ID_THEORA) {
+        c->flags |= AV_CODEC_FLAG_QSCALE;
+        c->global_quality = FF_QP2LAMBDA * (10 - crf * 10 / 51);
+    }
+}
+
+static void set_up(AVCodecContext *c, const struct coding *how, int height, int width,
+                   AVRational fps, int crf)
 {
     c->width = width;
     c->height = height;
-    c->pix_fmt = AV_PIX_FMT_YUV420P;
+    c->pix_fmt = how->pixels;
     c->time_base = av_inv_q(fps);
     c->framerate = fps;
     c->thread_count = THREADS;
     c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_BITEXACT;
+    set_quality(c, how->id, crf);
+    if (how->pixels != AV_PIX_FMT_YUV420P)
+        return;
     c->color_range = AVCOL_RANGE_MPEG;
     c->colorspace = AVCOL_SPC_BT709;
     c->color_primaries = AVCOL_PRI_BT709;
     c->color_trc = AVCOL_TRC_BT709;
-    av_opt_set_double(c->priv_data, "crf", crf, 0);
-    av_opt_set(c->priv_data, "preset", "medium", 0);
 }
 
 static int open_encoder(wan_video_writer *w, int height, int width, double fps, int crf)
 {
     AVRational rate = av_d2q(fps, 1001000);
-    const AVCodec *codec = avcodec_find_encoder_by_name("libx264");
+    const AVCodec *codec = avcodec_find_encoder_by_name(w->coding->encoder);
     if (!codec)
-        return wan_err("%s: this libavcodec has no libx264 encoder", w->name);
+        return wan_err("%s: this libavcodec has no %s encoder", w->name, w->coding->encoder);
     w->enc = avcodec_alloc_context3(codec);
     if (!w->enc)
         return wan_err("%s: out of memory (encoder)", w->name);
-    set_up(w->enc, height, width, rate, crf);
+    set_up(w->enc, w->coding, height, width, rate, crf);
     int rc = avcodec_open2(w->enc, codec, NULL);
     if (rc < 0)
-        return wan_video_log_err(w->name, "cannot open the H.264 encoder", rc);
+        return wan_video_log_err(w->name, "cannot open the encoder", rc);
     w->stream->time_base = w->enc->time_base;
     w->stream->avg_frame_rate = rate;
     rc = avcodec_parameters_from_context(w->stream->codecpar, w->enc);
     if (rc >= 0)
         rc = avformat_write_header(w->fmt, NULL);
-    return rc < 0 ? wan_video_log_err(w->name, "cannot start the mp4 file", rc) : 0;
+    return rc < 0 ? wan_video_log_err(w->name, "cannot start the file", rc) : 0;
 }
 
 /* Full-range RGB to limited-range BT.709, rounded the same on every CPU. */
 static int open_scaler(wan_video_writer *w, int height, int width)
 {
-    w->sws = sws_getContext(width, height, AV_PIX_FMT_RGB24, width, height, AV_PIX_FMT_YUV420P,
-                            SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INP,
+    const enum AVPixelFormat to = w->coding->pixels;
+    const int yuv = to == AV_PIX_FMT_YUV420P;
+    w->sws = sws_getContext(width, height, AV_PIX_FMT_RGB24, width, height, to,
+                            SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT |
+                                (yuv ? SWS_FULL_CHR_H_INP : SWS_ERROR_DIFFUSION),
                             NULL, NULL, NULL);
-    if (!w->sws ||
-        sws_setColorspaceDetails(w->sws, sws_getCoefficients(SWS_CS_DEFAULT), 1,
-                                 sws_getCoefficients(SWS_CS_ITU709), 0, 0, 1 << 16, 1 << 16) < 0)
-        return wan_err("%s: cannot convert RGB to YUV", w->name);
+    if (!w->sws || (yuv && sws_setColorspaceDetails(w->sws, sws_getCoefficients(SWS_CS_DEFAULT), 1,
+                                                    sws_getCoefficients(SWS_CS_ITU709), 0, 0,
+                                                    1 << 16, 1 << 16) < 0))
+        return wan_err("%s: cannot convert RGB to the encoder's pixels", w->name);
     w->frame = av_frame_alloc();
     w->pkt = av_packet_alloc();
     if (!w->frame || !w->pkt)
         return wan_err("%s: out of memory (frame)", w->name);
-    w->frame->format = AV_PIX_FMT_YUV420P;
+    w->frame->format = to;
     w->frame->width = width;
     w->frame->height = height;
     return av_frame_get_buffer(w->frame, 0) < 0 ? wan_err("%s: out of memory (frame)", w->name) : 0;
@@ -143,7 +201,7 @@ int wan_video_writer_open(wan_video_writer **out, const char *path, int height, 
         return -1;
     }
     w->name = wan_out_name(w->out);
-    if (open_muxer(w) < 0 || open_encoder(w, height, width, fps, crf) < 0 ||
+    if (open_muxer(w, path) < 0 || open_encoder(w, height, width, fps, crf) < 0 ||
         open_scaler(w, height, width) < 0) {
         wan_video_writer_discard(&w);
         return -1;

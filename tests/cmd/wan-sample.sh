@@ -14,6 +14,14 @@ ok "makes another video" bash -c '! cmp -s cat.mp4 other.mp4'
 ok "two prompts" S --prompts "a dog" "a lovely cat" --base_seed 1 --save_file two.mp4
 ok "have two names" test -s two_00.mp4 -a -s two_01.mp4
 same "a prompt gives the same video alone and in a list" two_01.mp4 cat.mp4
+for end in webm mkv gif mov; do
+    ok "a .$end" S --prompts "a lovely cat" --base_seed 1 -o c.$end
+done
+ok "a picture for each frame" S --prompts "a lovely cat" --base_seed 1 -o f_%02d.png
+ok "five of them" bash -c 'test -s f_00.png -a -s f_04.png -a ! -e f_05.png'
+ok "diffusers' names of the options" wan-sample --model "$M" --num-inference-steps 3 --device cpu --height 32 --width 32 \
+    --num-frames 5 --prompt "a lovely cat" --seed 1 --guidance-scale 5 --flow-shift 5 --output alias.mp4
+same "mean the same" alias.mp4 cat.mp4
 ok "a picture" G --sizes 32*32 --frame_nums 1 --prompts "a lovely cat" --base_seed 1 --save_file cat.png
 ok "is a PNG" bash -c 'head -c 4 cat.png | grep -aq PNG'
 ok "the default name" S --task t2v-1.3B --prompts "a/b c" --base_seed 1
@@ -41,6 +49,8 @@ fails 1 'two: a WAN 2.2 model of two experts' "a model of two experts" wan-sampl
     --sizes 32*32 --frame_nums 1 --prompts x --base_seed 1 --save_file two.png
 fails 1 'nowhere' "no such checkpoint" S --checkpoint_dir nowhere --prompts x
 
+fails 2 '--height and --width: give both' "half a size" G --frame_nums 5 --height 32 --prompts x
+fails 2 'give --sizes or' "two kinds of sizes" S --height 32 --width 32 --prompts x
 fails 2 'multiples of 16' "width 40" G --frame_nums 5 --sizes 40*32 --prompts x
 fails 2 'is not WIDTH\*HEIGHT' "a size that is none" G --sizes 32 --prompts x
 fails 2 '6 is not 4n\+1; the nearest are 5 and 9' "6 frames" G --sizes 32*32 --frame_nums 6 --prompts x

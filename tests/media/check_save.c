@@ -33,11 +33,27 @@ static void check_names(void)
     one.frames = 1;
     check_name("a/b.mp4", "a/b.mp4", &c, 0, 1, "x");
     check_name("a/b.c_02.png", "a/b.c.png", &one, 2, 3, "x");
+    check_name("a/b_01.webm", "a/b.webm", &c, 1, 2, "x");
+    check_name("s_01_%04d.png", "s_%04d.png", &c, 1, 2, "x");
+    check_name("s/%d.png", "s/%d.png", &c, 0, 1, "x");
+    check_name("t2v_v2.0_videoindex0_size48x32_x.mp4", "v2.0", &c, 0, 1, "x");
     check_name("a.b/t2v_n_videoindex1_size48x32_x_y-z.mp4", "a.b/n", &c, 1, 2, "x/y-z");
     check_name("t2v_.png_videoindex0_size48x32_.png", ".png", &one, 0, 1, "");
     /* 50 bytes of the prompt, none of them half a character */
     check_name("t2v_n_videoindex0_size48x32_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.mp4",
                "n", &c, 0, 1, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9");
+}
+
+/* 16 three-byte characters and a half are 50 bytes: the name ends behind the 16th. */
+static void check_utf8(void)
+{
+    wan_save_clip c = { .frames = T, .height = H, .width = W };
+    char prompt[64 * 3 + 1] = "", want[128];
+    for (int i = 0; i < 64; i++)
+        strcat(prompt, "\xe7\x8c\xab");
+    snprintf(want, sizeof want, "t2v_n_videoindex0_size48x32_%.48s.mp4", prompt);
+    check_name(want, "n", &c, 0, 1, prompt);
+    check_name("t2v_n_videoindex0_size48x32_a\xff.mp4", "n", &c, 0, 1, "a\xff");
 }
 
 static int save(const wan_save_clip *c, int64_t frames)
@@ -80,6 +96,53 @@ static void check_files(void)
     ok(wan_save_probe(&c) < 0 && strstr(wan_err_text(), "none/v.png"), "%s", wan_err_text());
 }
 
+/* Flat colours that change from frame to frame: what a lossy coder has to keep. */
+static void paint(void)
+{
+    for (int t = 0; t < T; t++)
+        for (int i = 0; i < H * W * 3; i++)
+            rgb[t * H * W * 3 + i] =
+                (uint8_t)(i / 3 % W < W / 2 ? 40 + 30 * t + 20 * (i % 3) : 200);
+}
+
+/* The clip in a container: frames, size, and what is left of the colours. */
+static void check_container(const char *path, double bound)
+{
+    wan_save_clip c = { .path = path, .frames = T, .height = H, .width = W, .fps = 10, .crf = 4 };
+    wan_video v = { 0 };
+    wan_video_options whole = { 0 };
+    double sum = 0;
+    if (!wan_video_container(path)) {
+        tap_skip(path, "this libav has no such container");
+        return;
+    }
+    if (!ok(wan_save_probe(&c) == 0 && !exists(path) && save(&c, T) == 0 &&
+                wan_video_read(&v, path, &whole) == 0,
+            "%s: %s", path, wan_err_text()))
+        return;
+    int good = v.frames == T && v.height == H && v.width == W;
+    for (size_t i = 0; good && i < sizeof rgb; i++)
+        sum += abs(v.rgb[i] - rgb[i]);
+    ok(good && sum / sizeof rgb < bound, "%s: %d frames, mean error %.2f (bound %g)", path,
+       (int)v.frames, sum / sizeof rgb, bound);
+    wan_video_free(&v);
+}
+
+static void check_sequence(void)
+{
+    wan_save_clip c = { .path = "s_%03d.png", .frames = T, .height = H, .width = W };
+    ok(save(&c, T - 1) < 0 && !exists("s_000.png") && !exists("s_003.png"),
+       "a sequence that is cut off leaves no picture: %s", wan_err_text());
+    ok(save(&c, T) == 0 && exists("s_000.png") && exists("s_004.png") && !exists("s_005.png"),
+       "a sequence of pictures");
+    wan_video v = { 0 };
+    wan_video_options whole = { 0 };
+    ok(wan_video_read(&v, "s_003.png", &whole) == 0 && v.height == H && v.width == W &&
+           !memcmp(v.rgb, rgb + 3 * H * W * 3, H * W * 3),
+       "picture 3 is frame 3");
+    wan_video_free(&v);
+}
+
 static void check_record(void)
 {
     FILE *f = tmpfile();
@@ -112,11 +175,19 @@ int main(void)
     if (!mkdtemp(folder) || chdir(folder) < 0)
         return 1;
     check_names();
+    check_utf8();
     check_record();
     if (!strcmp(wan_video_version(), "no FFmpeg"))
         tap_skip("files", "this build has no FFmpeg");
-    else
+    else {
         check_files();
+        paint();
+        check_container("v.mkv", 4);
+        check_container("v.webm", 4);
+        check_container("v.mov", 4);
+        check_container("v.gif", 24);
+        check_sequence();
+    }
     wan_remove_tree(folder);
     return tap_done();
 }
