@@ -25,9 +25,10 @@ typedef struct wan_comm {
     int rank, size;
     const struct wan_transport *t;
     struct wan_group *world;
-    int next_id;             /* of groups */
-    int at_once;             /* the call that starts is waited for at once */
-    struct wan_watch *watch; /* over the other ranks; NULL: alone */
+    struct wan_group *groups; /* all that there are, in the order of their making */
+    int next_id;              /* of groups */
+    int at_once;              /* the call that starts is waited for at once */
+    struct wan_watch *watch;  /* over the other ranks; NULL: alone */
     void *impl;
 } wan_comm;
 

@@ -76,7 +76,8 @@ typedef struct wan_group {
     int id;                    /* the same on all members */
     int64_t number;            /* of the last collective call */
     wan_group_counter counter[WAN_GROUP_KINDS];
-    void *impl; /* of the transport */
+    void *impl;             /* of the transport */
+    struct wan_group *next; /* of the communicator's */
 } wan_group;
 
 /* All ranks; belongs to c. */

@@ -46,7 +46,22 @@ static wan_group *new_group(wan_comm *c, const char *name, int size, int id, int
 
 static int join(wan_group *g)
 {
-    return g->size > 1 ? g->comm->t->join(g) : 0;
+    wan_group **at = &g->comm->groups;
+    if (g->size > 1)
+        WAN_TRY(g->comm->t->join(g));
+    while (*at)
+        at = &(*at)->next;
+    *at = g;
+    return 0;
+}
+
+static void unlink_group(wan_group *g)
+{
+    wan_group **at = &g->comm->groups;
+    while (*at && *at != g)
+        at = &(*at)->next;
+    if (*at)
+        *at = g->next;
 }
 
 int wan_group_open_world(wan_comm *c)
@@ -138,6 +153,7 @@ void wan_group_free(wan_group **pg)
     wan_group *g = *pg;
     if (!g)
         return;
+    unlink_group(g);
     if (g->size > 1)
         g->comm->t->leave(g);
     free(g);

@@ -201,6 +201,16 @@ static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
     r->padding = 1 - (double)b->total / ((double)r->micros * (double)t->plan.cap.tokens);
     r->flops = 3 * t->arch.model->flops(t->arch.c, (int)b->n, b->tokens);
     r->ranks = t->comm->size;
+    r->imbalance = wan_deal_imbalance(&b->deal, b->tokens, t->ranks.mesh.dp, t->z.quad);
+}
+
+/* What the step's calls have cost, in the calls that have ended. */
+static int count_traffic(wan_train *t, const wan_traffic *before, wan_report *r)
+{
+    wan_traffic_read(&r->traffic, t->comm);
+    wan_traffic_since(&r->traffic, before);
+    r->waited = wan_traffic_seconds(&r->traffic) / t->comm->size;
+    return wan_comm_sum_f64(t->comm, &r->waited, 1);
 }
 
 /* The update, or the reason why there is none. */
@@ -247,7 +257,9 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
 {
     double begin = wan_now();
     const wan_batch *b;
+    wan_traffic before;
     memset(r, 0, sizeof *r);
+    wan_traffic_read(&before, t->comm);
     r->lr = wan_schedule_lr(&t->schedule, t->st.step);
     WAN_TRY(wan_data_batch(t->data, &b));
     WAN_TRY(compute(t, b, stop));
@@ -262,7 +274,7 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     r->epoch = (double)t->st.position / (double)t->st.samples;
     WAN_TRY(wan_dev_sync(t->dev));
     r->seconds = wan_now() - begin;
-    return 0;
+    return count_traffic(t, &before, r);
 }
 
 /* Losses of a batch of the val split, at fixed noise levels. */

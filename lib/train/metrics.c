@@ -100,6 +100,26 @@ static void number(FILE *f, const char *key, double x)
         fprintf(f, ",\"%s\":null", key);
 }
 
+/* {"tp":{"all_reduce":[calls, bytes, seconds], ...}, ...} */
+static void traffic(FILE *f, const wan_traffic *t)
+{
+    const char *open = NULL;
+    fprintf(f, ",\"comm\":{");
+    for (int i = 0; i < t->n; i++) {
+        const wan_traffic_line *l = &t->line[i];
+        if (open && strcmp(open, l->group))
+            fprintf(f, "},");
+        if (!open || strcmp(open, l->group))
+            fprintf(f, "\"%s\":{", l->group);
+        else
+            fprintf(f, ",");
+        open = l->group;
+        fprintf(f, "\"%s\":[%lld,%lld,%.4g]", wan_group_kind_name(l->kind),
+                (long long)l->count.calls, (long long)l->count.bytes, l->count.seconds);
+    }
+    fprintf(f, "%s}", open ? "}" : "");
+}
+
 void wan_metrics_write(FILE *f, const wan_report *r)
 {
     fprintf(f, "{\"step\":%lld", (long long)r->step);
@@ -117,6 +137,11 @@ void wan_metrics_write(FILE *f, const wan_report *r)
     number(f, "tokens_per_s", (double)r->tokens / r->seconds);
     number(f, "samples_per_s", (double)r->samples / r->seconds);
     number(f, "model_tflops", r->flops / r->seconds * 1e-12 / r->ranks);
+    if (r->ranks > 1) {
+        number(f, "imbalance", r->imbalance);
+        number(f, "s_waiting", r->waited);
+        traffic(f, &r->traffic);
+    }
     if (*r->skipped)
         fprintf(f, ",\"skipped\":\"%s\"", r->skipped);
     if (r->has_val)

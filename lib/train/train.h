@@ -13,6 +13,7 @@
 #define WAN_TRAIN_TRAIN_H
 
 #include "lib/dist/comm.h"
+#include "lib/dist/traffic.h"
 #include "lib/train/config/config.h"
 #include "lib/train/plan.h"
 
@@ -36,7 +37,10 @@ typedef struct wan_report {
     double seconds, flops; /* of the step; forward and backward of all ranks */
     int64_t dropped;       /* samples trained without caption */
     int ranks;
-    char skipped[256];               /* why the step made no update, or "" */
+    double imbalance;    /* FLOPs of the data parallel rank with the most of them, over the mean */
+    double waited;       /* seconds in calls of other ranks, mean over all */
+    wan_traffic traffic; /* the calls of this rank */
+    char skipped[256];   /* why the step made no update, or "" */
     double bin_loss[WAN_SIGMA_BINS]; /* unweighted, mean over the step's samples in sigma bins */
     int64_t bin_count[WAN_SIGMA_BINS];
     int has_val;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/dist/group.h"
+#include "lib/dist/traffic.h"
 #include "tests/tap.h"
 
 static wan_comm *c;
@@ -447,6 +448,15 @@ static void counters(void)
         good &= wan_group_barrier(g) == 0;
         good &= c->rank == 0 || k[WAN_BARRIER].seconds - before > 0.1;
     }
+    wan_traffic one, all;
+    wan_traffic_read(&one, c);
+    good &= wan_group_all_reduce(g, NULL, x, 10, WAN_F32, WAN_SUM) == 0;
+    wan_traffic_read(&all, c);
+    wan_traffic_since(&all, &one);
+    good &= all.n == (c->size > 1) &&
+            (c->size == 1 ||
+             (!strcmp(all.line[0].group, "count") && all.line[0].kind == WAN_ALL_REDUCE &&
+              all.line[0].count.calls == 1 && all.line[0].count.bytes == 40));
     say(good, "counters of calls, bytes and seconds");
     wan_group_free(&g);
 }

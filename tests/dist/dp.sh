@@ -39,6 +39,9 @@ for p in 2 3; do
     ok "$p ranks again" run $p train.train_iters=20 checkpoint.save=again$p checkpoint.save_interval=10
     ok "$p ranks: the same bytes again" diff -r c$p again$p
 done
+ok "the metrics hold the imbalance, the waiting and what was said" jq -se 'all(.[]; .imbalance >= 1 and .imbalance < 2 and
+    .s_waiting >= 0 and .comm.dp_cp.all_reduce[0] > 1 and .comm.dp_cp.all_reduce[1] > 0)' 2.json
+ok "sums of all gradients: the same bytes whatever the ranks" [ "$(jq .comm.dp_cp.all_reduce[1] 2.json)" = "$(jq .comm.dp_cp.all_reduce[1] 3.json)" ]
 for p in 1 2; do
     cp -r c3 from3on$p
     rm -r from3on$p/iter_0000020

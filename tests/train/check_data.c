@@ -94,6 +94,42 @@ static void by_hand(void)
     ok(wan_deal_new(&p, tokens, 6, 6, 0, 1, 0) < 0, "a sample above the capacity is refused");
 }
 
+/* One pack of 100 tokens and six of 2 x 50 cost 1100 and 600 each: 2 of the latter go beside the first. */
+static void by_flops(void)
+{
+    const int64_t tokens[13] = { 50, 50, 50, 100, 50, 50, 50, 50, 50, 50, 50, 50, 50 };
+    const double quad = 0.1;
+    wan_deal p;
+    if (wan_deal_new(&p, tokens, 13, 100, 0, 2, quad) < 0)
+        return;
+    int64_t load[2] = { 0 };
+    for (int64_t k = 0; k < p.micros; k++)
+        load[p.rank[k]] += p.start[k + 1] - p.start[k];
+    ok(p.micros == 7 && load[p.rank[0]] == 5 && load[!p.rank[0]] == 8,
+       "ranks get equal FLOPs, not equal tokens");
+    ok_err(fabs(wan_deal_imbalance(&p, tokens, 2, quad) - 2400 / 2350.0), 1e-12,
+           "imbalance by hand");
+    ok_err(fabs(wan_deal_imbalance(&p, tokens, 1, quad) - 1), 1e-12, "one rank has none");
+    wan_deal_free(&p);
+}
+
+/* S (1 + quad S), by which packs are dealt, is the shape of what a sample costs. */
+static void cost_is_flops(void)
+{
+    for (int i = 0; wan_model_at(i); i++) {
+        const wan_model *m = wan_model_at(i);
+        const int64_t few = 16380, many = 75600;
+        wan_sizes z;
+        wan_arch arch;
+        wan_model_arch(&arch, m, m->presets[0].c);
+        wan_model_sizes(&z, &arch);
+        double cost =
+            (double)many * (1 + z.quad * (double)many) / ((double)few * (1 + z.quad * (double)few));
+        double flops = m->flops(arch.c, 1, &many) / m->flops(arch.c, 1, &few);
+        ok_err(fabs(cost / flops - 1), 0.01, "cost of a sample against FLOPs of a %s", m->type);
+    }
+}
+
 static uint64_t seed = 11;
 
 static wan_data *mock(wan_feed **s, int64_t batch, int ranks, int rank, int workers)
@@ -245,6 +281,8 @@ static void stop_early(void)
 int main(void)
 {
     by_hand();
+    by_flops();
+    cost_is_flops();
     random_batches();
     epochs();
     seeds();

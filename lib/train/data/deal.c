@@ -18,10 +18,15 @@ typedef struct work {
     int64_t micros;
 } work;
 
+static double cost(int64_t tokens, double quad)
+{
+    double s = (double)tokens;
+    return s * (1 + quad * s);
+}
+
 static double cost_of(const work *w, int64_t i)
 {
-    double s = (double)w->tokens[i];
-    return s * (1 + w->quad * s);
+    return cost(w->tokens[i], w->quad);
 }
 
 typedef struct ranked {
@@ -189,6 +194,20 @@ int wan_deal_new(wan_deal *out, const int64_t *tokens, int64_t n, int64_t capaci
     free(w.fill);
     free(w.cost);
     return rc;
+}
+
+double wan_deal_imbalance(const wan_deal *p, const int64_t *tokens, int ranks, double quad)
+{
+    double most = 0, all = 0;
+    for (int r = 0; r < ranks; r++) {
+        double load = 0;
+        for (int64_t k = 0; k < p->micros; k++)
+            for (int64_t j = p->start[k]; j < p->start[k + 1] && p->rank[k] == r; j++)
+                load += cost(tokens[p->item[j]], quad);
+        most = load > most ? load : most;
+        all += load;
+    }
+    return all > 0 ? most * ranks / all : 1;
 }
 
 void wan_deal_free(wan_deal *p)
