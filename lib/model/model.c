@@ -4,6 +4,7 @@
  */
 #include "lib/model/model.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { MOST = 16 };
@@ -51,6 +52,19 @@ void wan_model_sizes(wan_sizes *out, const wan_arch *arch)
 {
     memset(out, 0, sizeof *out);
     arch->model->sizes(out, arch->c);
+}
+
+int wan_model_check(const wan_arch *arch)
+{
+    return arch->model->check ? arch->model->check(arch->c) : 0;
+}
+
+void wan_model_describe(const wan_arch *arch, char *text, size_t size)
+{
+    if (arch->model->describe)
+        arch->model->describe(arch->c, text, size);
+    else
+        snprintf(text, size, "%s", arch->model->type);
 }
 
 int64_t wan_model_grid(int64_t grid[3], const wan_sizes *z, const int64_t latent[4])
@@ -109,7 +123,8 @@ int wan_model_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx)
 int wan_model_context(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                       const int64_t *text_len, int n)
 {
-    return a->model->context_new(out, a, s, text, text_len, n);
+    *out = NULL;
+    return a->model->context_new ? a->model->context_new(out, a, s, text, text_len, n) : 0;
 }
 
 void wan_model_context_free(const wan_model *m, wan_context **ctx)
@@ -142,7 +157,7 @@ int wan_model_back_begin(wan_acts *a)
 {
     if (!a->train)
         return wan_err("a backward in a model that is not trained");
-    return a->model->backward_begin(a);
+    return a->model->backward_begin ? a->model->backward_begin(a) : 0;
 }
 
 int wan_model_back_parts(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)

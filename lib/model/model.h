@@ -88,10 +88,10 @@ typedef struct wan_model {
      * -1 with a sentence when heads and their width do not multiply to it.  NULL: it has none */
     int (*set_width)(void *c, int64_t width, unsigned given);
     const wan_preset *presets;   /* ends with name NULL; the first is the default */
-    int (*check)(const void *c); /* -1 with a sentence: sizes that cannot be */
+    int (*check)(const void *c); /* -1 with a sentence: sizes that cannot be.  NULL: all can */
     int (*params)(wan_params *out, const void *c);
     void (*sizes)(wan_sizes *out, const void *c);
-    void (*describe)(const void *c, char *text, size_t size);
+    void (*describe)(const void *c, char *text, size_t size); /* NULL: the type says it */
     /* FLOPs of one forward of n samples; a training step is three times that */
     double (*flops)(const void *c, int n, const int64_t *tokens);
     double (*part_flops)(const void *c, int part,
@@ -104,7 +104,7 @@ typedef struct wan_model {
     void (*acts_free)(wan_acts **a);
     int (*fill)(wan_acts *a, const wan_micro *in, const wan_context *ctx);
     int (*forward)(wan_acts *a, wan_store *s, int part);
-    int (*backward_begin)(wan_acts *a); /* zeroes the sums that parts add to */
+    int (*backward_begin)(wan_acts *a); /* zeroes the sums that parts add to; NULL: none */
     /* What crosses the border in front of part 1..parts-1: in the forward what the parts before it
      * have written and later ones read, with `back` the sums that later ones have made and those
      * before it go on with.  Their number, into v; a NULL: without buf and n.  NULL where parts of a
@@ -114,6 +114,7 @@ typedef struct wan_model {
     int (*backward)(wan_acts *a, wan_store *s, int part);
     /* after part 0: gradient of micro.rows, device [S, in_width] */
     int (*input_grad)(wan_acts *a, wan_store *s, wan_real *drows);
+    /* Keys and values of prompts, for all steps of a sampler; NULL: the model reads no text. */
     int (*context_new)(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
                        const int64_t *text_len, int n);
     void (*context_free)(wan_context **ctx);
@@ -137,6 +138,9 @@ int wan_model_register(const wan_model *m) WAN_MUST_CHECK;
 
 void wan_model_arch(wan_arch *out, const wan_model *m, const void *c);
 void wan_model_sizes(wan_sizes *out, const wan_arch *arch);
+/* -1 with a sentence: sizes that cannot be.  What the model is, in words. */
+int wan_model_check(const wan_arch *arch) WAN_MUST_CHECK;
+void wan_model_describe(const wan_arch *arch, char *text, size_t size);
 /* Tokens of a latent [C, T, h, w] and its grid; -1 with a sentence when it does not fit. */
 int64_t wan_model_grid(int64_t grid[3], const wan_sizes *z, const int64_t latent[4]) WAN_MUST_CHECK;
 

@@ -100,7 +100,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
 void wan_plan_print(const wan_plan *p, FILE *f)
 {
     char text[256];
-    p->arch.model->describe(p->arch.c, text, sizeof text);
+    wan_model_describe(&p->arch, text, sizeof text);
     fprintf(f, "model        %s: %lld parameters\n", text, (long long)p->parameters);
     fprintf(f, "data         %lld samples, the longest of %lld tokens\n", (long long)p->samples,
             (long long)p->longest);

@@ -213,7 +213,7 @@ static void sampling(void)
 int main(void)
 {
     char path[128];
-    static const char json[] = "{\"_class_name\": \"Toy\", \"hidden\": 8, \"channels\": 2}\n";
+    static const char json[] = "{\"_class_name\": \"Toy\", \"hidden\": 8}\n";
     wan_log_init("check_toy", 0);
     if (!mkdtemp(root))
         return 1;

@@ -15,104 +15,63 @@
 #include <stdlib.h>
 
 #include "lib/base/file.h"
+#include "lib/model/block/dense.h"
+#include "lib/model/block/lengths.h"
 #include "lib/model/model.h"
 
+enum { CHANNELS = 2, WIDTH = 4 * CHANNELS }; /* of a latent, of a token's row */
 typedef struct toy_config {
-    int hidden, channels;
+    int hidden;
 } toy_config;
 
 typedef struct toy_acts {
-    wan_acts a;
+    wan_acts a; /* first */
     toy_config c;
-    int64_t S, H, W; /* rows, hidden width, width of a row in and out */
-    wan_buf x, h, u, du;
-    int64_t *tokens;
+    wan_lengths tok;
+    wan_buf x, h, u, du; /* [S, WIDTH], [S, hidden] */
 } toy_acts;
-
-static int toy_check(const void *config)
-{
-    const toy_config *c = config;
-    return c->hidden > 0 && c->channels > 0 ? 0 : wan_err("toy: nothing of nothing");
-}
 
 static int toy_params(wan_params *out, const void *config)
 {
     const toy_config *c = config;
-    int64_t H = c->hidden, W = 4 * c->channels;
-    const wan_param p[4] = {
-        { .name = "in.weight",
-          .rank = 2,
-          .shape = { H, W },
-          .part = 0,
-          .role = WAN_ROLE_EMBEDDING,
-          .cut = -1,
-          .init = WAN_INIT_XAVIER,
-          .gemm = 1,
-          .decays = 1 },
-        { .name = "in.bias",
-          .rank = 1,
-          .shape = { H },
-          .part = 0,
-          .role = WAN_ROLE_BIAS,
-          .cut = -1 },
-        { .name = "out.weight",
-          .rank = 2,
-          .shape = { W, H },
-          .part = 2,
-          .cut = -1,
-          .role = WAN_ROLE_REPLICATED,
-          .init = WAN_INIT_XAVIER,
-          .gemm = 1,
-          .decays = 1 },
-        { .name = "out.bias",
-          .rank = 1,
-          .shape = { W },
-          .part = 2,
-          .role = WAN_ROLE_BIAS,
-          .cut = -1 },
-    };
+    wan_param w = { .rank = 2, .cut = -1, .role = WAN_ROLE_REPLICATED, .init = WAN_INIT_XAVIER };
+    wan_param b = { .rank = 1, .cut = -1, .role = WAN_ROLE_BIAS };
     *out = (wan_params){ 0 };
-    for (int i = 0; i < 4; i++)
-        WAN_TRY(wan_params_add(out, &p[i]));
+    w.gemm = w.decays = 1;
+    for (int i = 0; i < 2; i++) {
+        w.part = b.part = 2 * i;
+        w.shape[i] = c->hidden;
+        w.shape[1 - i] = WIDTH;
+        b.shape[0] = w.shape[0];
+        snprintf(w.name, sizeof w.name, "%s.weight", i ? "out" : "in");
+        snprintf(b.name, sizeof b.name, "%s.bias", i ? "out" : "in");
+        WAN_TRY(wan_params_add(out, &w));
+        WAN_TRY(wan_params_add(out, &b));
+    }
     return 0;
 }
 
 static void toy_sizes(wan_sizes *z, const void *config)
 {
-    const toy_config *c = config;
-    *z = (wan_sizes){ .parts = 3,
-                      .in_channels = c->channels,
-                      .out_channels = c->channels,
-                      .patch = { 1, 2, 2 },
-                      .in_width = 4 * c->channels,
-                      .out_width = 4 * c->channels,
-                      .in_order = WAN_PATCH_HWC, /* WAN's: the other */
-                      .out_order = WAN_PATCH_CHW,
-                      .head_dim = 1,
-                      .width = c->hidden,
-                      .text_dim = 8,
-                      .text_len = 4 };
-}
-
-static void toy_describe(const void *config, char *text, size_t size)
-{
-    snprintf(text, size, "a toy of width %d", ((const toy_config *)config)->hidden);
+    *z = (wan_sizes){ .parts = 3, .patch = { 1, 2, 2 }, .text_dim = 8, .text_len = 4 };
+    z->in_channels = z->out_channels = CHANNELS;
+    z->in_width = z->out_width = WIDTH;
+    z->in_order = WAN_PATCH_HWC; /* WAN's: the other way */
+    z->out_order = WAN_PATCH_CHW;
+    z->head_dim = 1;
+    z->width = ((const toy_config *)config)->hidden;
 }
 
 static double toy_flops(const void *config, int n, const int64_t *tokens)
 {
-    const toy_config *c = config;
-    double f = 0;
-    for (int i = 0; i < n; i++)
-        f += (double)tokens[i] * 16 * c->channels * c->hidden;
-    return f;
+    double one = 4.0 * WIDTH * ((const toy_config *)config)->hidden;
+    return n ? one * (double)tokens[0] + toy_flops(config, n - 1, tokens + 1) : 0;
 }
 
 static int toy_plan(wan_acts_bytes *out, const void *config, const wan_acts_options *o)
 {
-    const toy_config *c = config;
-    int64_t row = c->hidden * (int64_t)sizeof(wan_real);
-    *out = (wan_acts_bytes){ 2 * o->cap.tokens * row, o->train ? o->cap.tokens * row : 0 };
+    int64_t one = o->cap.tokens * ((const toy_config *)config)->hidden * (int64_t)sizeof(wan_real);
+    *out = (wan_acts_bytes){ 2 * one, one };
     return 0;
 }
 
@@ -120,38 +79,27 @@ static void toy_free(wan_acts **pa)
 {
     toy_acts *t = (toy_acts *)*pa;
     wan_dev_free(t->a.d, t->h.p);
-    wan_dev_free(t->a.d, t->u.p);
-    wan_dev_free(t->a.d, t->du.p);
-    wan_pack_free(t->a.d, &t->a.held);
-    free(t->tokens);
+    wan_lengths_release(t->a.d, &t->tok);
     free(t);
     *pa = NULL;
 }
 
-static int toy_new(wan_acts **out, wan_dev *d, const void *config, const wan_acts_options *o,
+static int toy_new(wan_acts **out, wan_dev *d, const void *c, const wan_acts_options *o,
                    wan_acts *share)
 {
-    const toy_config *c = config;
     toy_acts *t = wan_calloc(1, sizeof *t, "toy");
-    size_t bytes = (size_t)(o->cap.tokens * c->hidden) * sizeof(wan_real);
+    wan_acts_bytes b;
     (void)share;
-    if (!t)
+    if (!t || toy_plan(&b, c, o) < 0)
         return -1;
-    t->a = (wan_acts){ .model = wan_model_find("toy"),
-                       .d = d,
-                       .compute = o->compute,
-                       .train = o->train,
-                       .cap = o->cap };
-    t->c = *c;
-    t->a.c = &t->c;
-    t->H = c->hidden;
-    t->W = 4 * c->channels;
-    t->h = WAN_RBUF(wan_dev_alloc(d, bytes, "toy"));
-    t->u = WAN_RBUF(wan_dev_alloc(d, bytes, "toy"));
-    t->du = WAN_RBUF(o->train ? wan_dev_alloc(d, bytes, "toy") : NULL);
-    t->tokens = wan_calloc((size_t)o->cap.samples, sizeof *t->tokens, "toy");
+    t->c = *(const toy_config *)c;
+    t->a =
+        (wan_acts){ .c = &t->c, .d = d, .compute = o->compute, .train = o->train, .cap = o->cap };
+    t->h = WAN_RBUF(wan_dev_alloc(d, (size_t)(b.kept + b.work), "toy"));
+    t->u = wan_buf_at(t->h, o->cap.tokens * t->c.hidden);
+    t->du = wan_buf_at(t->u, o->cap.tokens * t->c.hidden);
     *out = &t->a;
-    if (t->h.p && t->u.p && (t->du.p || !o->train) && t->tokens)
+    if (t->h.p && wan_lengths_reserve(d, &t->tok, o->cap.samples, o->cap.tokens) == 0)
         return 0;
     toy_free(out);
     return -1;
@@ -160,79 +108,48 @@ static int toy_new(wan_acts **out, wan_dev *d, const void *config, const wan_act
 static int toy_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx)
 {
     toy_acts *t = (toy_acts *)a;
+    int64_t tokens[16];
     (void)ctx;
-    t->S = 0;
+    for (int i = 0; i < in->n && i < 16; i++)
+        tokens[i] = in->grid[i][0] * in->grid[i][1] * in->grid[i][2];
+    WAN_TRY(wan_lengths_set(a->d, &t->tok, tokens, in->n));
     t->x = in->rows;
-    for (int i = 0; i < in->n; i++)
-        t->S += t->tokens[i] = in->grid[i][0] * in->grid[i][1] * in->grid[i][2];
-    wan_pack_free(a->d, &a->held);
-    return wan_pack_new(a->d, &a->held, t->tokens, in->n);
+    a->held = t->tok.pack;
+    return 0;
 }
 
 static int toy_forward(wan_acts *a, wan_store *s, int part)
 {
     toy_acts *t = (toy_acts *)a;
-    const wan_ops *k = a->d->ops;
-    const wan_buf none = { 0 };
-    if (part == 0)
-        return k->linear_forward(a->d, t->h, none, t->x, wan_store_w(s, 0), wan_store_r(s, 1), t->S,
-                                 t->H, t->W, WAN_ACT_NONE);
+    int64_t S = a->held.S;
+    wan_dense w;
     if (part == 1)
-        return k->act_forward(a->d, t->u, t->h, t->S * t->H, WAN_ACT_SILU);
-    return k->linear_forward(a->d, WAN_RBUF(a->pred), none, t->u, wan_store_w(s, 2),
-                             wan_store_r(s, 3), t->S, t->W, t->H, WAN_ACT_NONE);
-}
-
-static int toy_begin(wan_acts *a)
-{
-    (void)a;
-    return 0;
+        return a->d->ops->act_forward(a->d, t->u, t->h, S * t->c.hidden, WAN_ACT_SILU);
+    wan_dense_bind(&w, s, part, 1);
+    return part ? wan_dense_forward(a->d, &w, WAN_RBUF(a->pred), t->u, S)
+                : wan_dense_forward(a->d, &w, t->h, t->x, S);
 }
 
 static int toy_backward(wan_acts *a, wan_store *s, int part)
 {
     toy_acts *t = (toy_acts *)a;
-    const wan_ops *k = a->d->ops;
-    if (part == 2) {
-        WAN_TRY(k->linear_wgrad(a->d, wan_store_g(s, 2), wan_store_g(s, 3), a->dpred, t->u, t->S,
-                                t->W, t->H, 1));
-        return k->linear_dgrad(a->d, t->du, a->dpred, wan_store_w(s, 2), t->S, t->W, t->H, 0);
-    }
+    int64_t S = a->held.S;
+    wan_dense w;
     if (part == 1)
-        return k->act_backward(a->d, t->du, t->du, t->h, t->S * t->H, WAN_ACT_SILU);
-    return k->linear_wgrad(a->d, wan_store_g(s, 0), wan_store_g(s, 1), t->du, t->x, t->S, t->H,
-                           t->W, 1);
-}
-
-static int toy_context(wan_context **out, const wan_acts *a, wan_store *s, wan_buf text,
-                       const int64_t *text_len, int n)
-{
-    (void)a, (void)s, (void)text, (void)text_len, (void)n;
-    *out = wan_calloc(1, 1, "toy");
-    return *out ? 0 : -1;
-}
-
-static void toy_context_free(wan_context **ctx)
-{
-    free(*ctx);
-    *ctx = NULL;
+        return a->d->ops->act_backward(a->d, t->du, t->du, t->h, S * t->c.hidden, WAN_ACT_SILU);
+    wan_dense_bind(&w, s, part, 1);
+    return part ? wan_dense_backward(a->d, &w, t->du, a->dpred, t->u, S, 0)
+                : wan_dense_wgrad(a->d, &w, t->du, t->x, S);
 }
 
 static const wan_json_key toy_keys[] = {
-    { .name = "hidden",
-      .offset = offsetof(toy_config, hidden),
-      .def = 8,
-      .write = WAN_JSON_ALWAYS },
-    { .name = "channels", .offset = offsetof(toy_config, channels), .def = 2 },
-    { .name = NULL },
+    { "hidden", offsetof(toy_config, hidden), .def = 8, .write = 1 }, { NULL }
 };
 static const wan_layout toy_layout = { .class_name = "Toy", .version = "1", .keys = toy_keys };
-static const wan_field toy_fields[] = {
-    { "model.ffn_hidden_size", offsetof(toy_config, hidden), WAN_FIELD_INT },
-    { "model.in_channels", offsetof(toy_config, channels), WAN_FIELD_INT },
-    { NULL, 0, WAN_FIELD_INT },
-};
-static const toy_config toy_small = { 8, 2 };
+static const wan_field toy_fields[] = { { "model.ffn_hidden_size", offsetof(toy_config, hidden),
+                                          WAN_FIELD_INT },
+                                        { NULL, 0, WAN_FIELD_INT } };
+static const toy_config toy_small = { 8 };
 static const wan_preset toy_presets[] = { { "small", &toy_small }, { NULL, NULL } };
 static const char *const toy_files[] = { "transformer", "diffusion_pytorch_model" };
 
@@ -243,19 +160,14 @@ static const wan_model toy_model = { .type = "toy",
                                      .layout = { &toy_layout },
                                      .fields = toy_fields,
                                      .presets = toy_presets,
-                                     .check = toy_check,
                                      .params = toy_params,
                                      .sizes = toy_sizes,
-                                     .describe = toy_describe,
                                      .flops = toy_flops,
                                      .acts_plan = toy_plan,
                                      .acts_new = toy_new,
                                      .acts_free = toy_free,
                                      .fill = toy_fill,
                                      .forward = toy_forward,
-                                     .backward_begin = toy_begin,
-                                     .backward = toy_backward,
-                                     .context_new = toy_context,
-                                     .context_free = toy_context_free };
+                                     .backward = toy_backward };
 
 #endif

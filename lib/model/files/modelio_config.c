@@ -159,7 +159,7 @@ static int read_config(wan_arch *out, json_t *j, const char *what, const char *d
     WAN_TRY(check_keys(j, keys, what));
     for (const wan_json_key *k = keys; k->name; k++)
         WAN_TRY(read_key(out->c, k, j, what, dir));
-    if ((f.m->recast && f.m->recast(out->c, f.naming, 0) < 0) || f.m->check(out->c) < 0)
+    if ((f.m->recast && f.m->recast(out->c, f.naming, 0) < 0) || wan_model_check(out) < 0)
         return wan_err_prefix("%s", what);
     return 0;
 }

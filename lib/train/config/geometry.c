@@ -109,7 +109,7 @@ int wan_geometry(wan_arch *out, wan_config *c, const char *weights)
     WAN_TRY(agree(out, c));
     if (weights)
         WAN_TRY(compare(out, &base, weights));
-    WAN_TRY(out->model->check(out->c));
+    WAN_TRY(wan_model_check(out));
     wan_model_sizes(&z, out);
     WAN_TRY(set(c, "model.crossattn_emb_size", (double)z.width)); /* unless it is a field */
     for (const wan_field *f = out->model->fields; f->key; f++)
