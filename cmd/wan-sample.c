@@ -18,6 +18,7 @@
 #include "lib/media/save.h"
 #include "lib/model/files/rundir.h"
 #include "lib/model/sample/exchange.h"
+#include "lib/model/sample/wishes.h"
 #include "lib/model/text/prompt.h"
 #include "lib/train/config/config.h"
 #include "lib/train/parallel/place.h"
@@ -29,8 +30,9 @@ static struct {
     const char *task, *model, *checkpoint, *t5_dir, *vae_dir, *negative, *save_file, *solver;
     const char *schedule, *device, *precision, *rng, *noise, *text, *latents_out, *dump_steps;
     const char *offload, *cp_comm, *transport;
-    wan_strlist prompts, sizes, frames;
-    int64_t step, steps, seed, fps, crf, tp, cp, pp, height, width;
+    const char *prompt_file;
+    wan_strlist prompts, sizes, frames, seeds;
+    int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
     double shift, scale, sigma_min, sigma_max, rho;
     int use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict, force;
 } o = { .task = "t2v-14B",
@@ -41,7 +43,7 @@ static struct {
         .precision = "bf16",
         .rng = "philox",
         .step = -1,
-        .seed = -1,
+        .copies = 1,
         .fps = 16,
         .crf = 10,
         .cp_comm = "auto",
@@ -68,6 +70,11 @@ static const wan_opt table[] = {
     WAN_OPT_GROUP("What to make"),
     WAN_OPT_LIST("prompts", 'p', "TEXT", &o.prompts, "one video for each"),
     WAN_OPT_ALSO("prompt"),
+    WAN_OPT_STR("prompt_file", 'P', "FILE", &o.prompt_file,
+                "prompts from here: a line for each, JSON lines with prompt, size, frame_num and "
+                "seed, or records with captions; -: standard input"),
+    WAN_OPT_INT("num_videos_per_prompt", 0, "N", &o.copies, 1, 10000,
+                "videos of each prompt, with the seeds that follow on its own"),
     WAN_OPT_STR("negative_prompt", 0, "TEXT", &o.negative,
                 "what guidance leads away from; without it the empty prompt, of a DiT no text at "
                 "all"),
@@ -83,8 +90,9 @@ static const wan_opt table[] = {
                  "frames, 4n+1 (1: a picture); one, or one for each prompt; default 81"),
     WAN_OPT_ALSO("frame_num"),
     WAN_OPT_ALSO("num_frames"),
-    WAN_OPT_INT("base_seed", 0, "N", &o.seed, -1, 9007199254740991.,
-                "seed of the noise of every video; -1: a random one, which is printed"),
+    WAN_OPT_LIST("base_seed", 0, "N", &o.seeds,
+                 "seed of the noise; one for every video, or one for each prompt; -1 or none: a "
+                 "random one, which is printed"),
     WAN_OPT_ALSO("seed"),
     WAN_OPT_GROUP("How"),
     WAN_OPT_INT("sample_steps", 0, "N", &o.steps, 0, 1000, "solver steps; 0: 50, of a DiT 35"),
@@ -162,7 +170,8 @@ static struct {
     int n;
     wan_pipeline_video *v; /* [n] what to make */
     char **path;           /* [n] where it goes; NULL: records */
-    uint64_t seed;
+    char *seeded;          /* [n] whether somebody gave its seed */
+    wan_wishes wishes;     /* what they are made from, --num_videos_per_prompt of each */
     wan_writer *records;
 } all;
 
@@ -213,18 +222,17 @@ static int is_utf8(const char *s)
     return j != NULL;
 }
 
-static int make_video(int i, int n)
+/* Video i of n is number `copy` of what is wished for. */
+static int make_video(int i, int n, const wan_wish *w, int64_t copy)
 {
     wan_pipeline_video *v = &all.v[i];
-    const char *size = pick(&o.sizes, i), *frames = pick(&o.frames, i);
-    v->prompt = o.prompts.n ? o.prompts.v[i] : "";
-    if (!is_utf8(v->prompt))
-        return wan_err("--prompts: prompt %d is not valid UTF-8", i + 1);
-    if (!size)
-        size = strcmp(o.task, "t2v-14B") == 0 ? "720*1280" : "416*240";
+    v->prompt = w->prompt;
+    all.seeded[i] = w->seed >= 0;
+    v->seed = (uint64_t)(w->seed >= 0 ? w->seed + copy : copy);
+    const char *size = w->size ? w->size : strcmp(o.task, "t2v-14B") ? "416*240" : "720*1280";
     if (wan_pipeline_parse_size(v, size) < 0)
         return wan_err_prefix("--sizes");
-    if (wan_pipeline_parse_frames(v, frames ? frames : "81") < 0)
+    if (wan_pipeline_parse_frames(v, w->frames ? w->frames : "81") < 0)
         return wan_err_prefix("--frame_nums");
     if (strcmp(o.save_file, "-") == 0)
         return 0;
@@ -239,24 +247,54 @@ static int make_video(int i, int n)
     return all.path[i] ? 0 : -1;
 }
 
+/* What the file, the options, or the text rows in place of prompts ask for. */
+static int read_wishes(void)
+{
+    int rows = 0;
+    if (o.prompt_file)
+        WAN_TRY(wan_wishes_read(&all.wishes, o.prompt_file));
+    for (size_t i = 0; i < o.prompts.n; i++)
+        if (wan_wishes_add(&all.wishes, o.prompts.v[i], NULL, NULL, -1) < 0)
+            return wan_err_prefix("--prompts: prompt %zu", i + 1);
+    if (!all.wishes.n && o.text)
+        WAN_TRY(wan_exchange_videos(&rows, o.text));
+    for (int i = 0; i < rows; i++)
+        WAN_TRY(wan_wishes_add(&all.wishes, "", NULL, NULL, -1));
+    return all.wishes.n ? 0 : wan_err("nothing to make: give --prompts or --prompt_file");
+}
+
+/* The lists of options say what a wish leaves open. */
+static int complete_wish(wan_wish *w, int i)
+{
+    const char *size = pick(&o.sizes, i), *frames = pick(&o.frames, i), *seed = pick(&o.seeds, i);
+    if (size && !w->size && !(w->size = strdup(size)))
+        return wan_err("out of memory (prompts)");
+    if (frames && !w->frames && !(w->frames = strdup(frames)))
+        return wan_err("out of memory (prompts)");
+    if (seed && w->seed < 0 && wan_parse_int(&w->seed, seed, -1, 9007199254740991, "a seed") < 0)
+        return wan_err_prefix("--base_seed");
+    return 0;
+}
+
 static int make_videos(void)
 {
-    int n = (int)o.prompts.n;
-    if (!n && o.text)
-        WAN_TRY(wan_exchange_videos(&n, o.text));
-    if (!n)
-        return wan_err("nothing to make: give --prompts");
+    WAN_TRY(read_wishes());
+    int wishes = all.wishes.n, n = wishes * (int)o.copies;
+    WAN_TRY(check_list(&o.sizes, wishes, "sizes"));
+    WAN_TRY(check_list(&o.frames, wishes, "frame_nums"));
+    WAN_TRY(check_list(&o.seeds, wishes, "base_seed"));
     if (n > 10000)
         return wan_err("%d videos: at most 10000", n);
-    WAN_TRY(check_list(&o.sizes, n, "sizes"));
-    WAN_TRY(check_list(&o.frames, n, "frame_nums"));
     all.v = wan_calloc((size_t)n, sizeof *all.v, "list of videos");
     all.path = wan_calloc((size_t)n, sizeof *all.path, "list of videos");
-    if (!all.v || !all.path)
+    all.seeded = wan_calloc((size_t)n, 1, "list of videos");
+    if (!all.v || !all.path || !all.seeded)
         return -1;
     all.n = n;
+    for (int i = 0; i < wishes; i++)
+        WAN_TRY(complete_wish(&all.wishes.v[i], i));
     for (int i = 0; i < n; i++)
-        WAN_TRY(make_video(i, n));
+        WAN_TRY(make_video(i, n, &all.wishes.v[i / o.copies], i % o.copies));
     return 0;
 }
 
@@ -377,7 +415,7 @@ static int open_clip(wan_save **save, int i)
     c.key = key;
     c.meta = json_pack("{s:s, s:I}", "caption", all.v[i].prompt, "fps", (json_int_t)o.fps);
     if (c.meta && !o.noise)
-        json_object_set_new(c.meta, "seed", json_integer((json_int_t)all.seed));
+        json_object_set_new(c.meta, "seed", json_integer((json_int_t)all.v[i].seed));
     int rc = wan_save_open(save, &c);
     json_decref(c.meta);
     return rc;
@@ -385,27 +423,30 @@ static int open_clip(wan_save **save, int i)
 
 /* ---- the run */
 
+/* One random seed for all videos that have none; several of one prompt count on from it. */
 static int choose_seed(void)
 {
     uint32_t random;
-    all.seed = (uint64_t)o.seed;
-    if (o.seed >= 0 || o.noise)
+    uint64_t seed;
+    if (o.noise || !memchr(all.seeded, 0, (size_t)all.n))
         return 0;
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         return wan_err_errno("no random seed");
-    all.seed = random >> 1;
-    WAN_TRY(
-        wan_group_broadcast(wan_group_world(comm), NULL, &all.seed, sizeof all.seed, WAN_U8, 0));
-    wan_info("seed %" PRIu64, all.seed);
+    seed = random >> 1;
+    WAN_TRY(wan_group_broadcast(wan_group_world(comm), NULL, &seed, sizeof seed, WAN_U8, 0));
+    wan_info("seed %" PRIu64, seed);
+    for (int i = 0; i < all.n; i++)
+        all.v[i].seed += all.seeded[i] ? 0 : seed;
     return 0;
 }
 
 static int noise(wan_pipeline *p)
 {
-    WAN_TRY(choose_seed());
     if (o.noise)
         return wan_exchange_noise(p, o.noise);
-    wan_pipeline_noise(p, all.seed, o.rng);
+    for (int i = 0; i < all.n; i++)
+        p->v[i].seed = all.v[i].seed;
+    wan_pipeline_noise(p, o.rng);
     return 0;
 }
 
@@ -526,6 +567,8 @@ static int run(void)
     if (rc == 0)
         rc = wan_pipeline_check(p, d, !o.text);
     if (rc == 0)
+        rc = choose_seed();
+    if (rc == 0)
         rc = noise(p);
     if (rc == 0)
         rc = text(p, d);
@@ -568,6 +611,8 @@ int main(int argc, char **argv)
         free(all.path[i]);
     free(all.path);
     free(all.v);
+    free(all.seeded);
+    wan_wishes_free(&all.wishes);
     if (rc < 0 && !first_rank())
         sleep(2); /* what all find wrong one says: the launcher ends the others meanwhile */
     if (rc < 0)

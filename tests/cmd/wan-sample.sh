@@ -59,7 +59,7 @@ fails 2 'give --prompts' "no prompt" S
 fails 2 '--model is missing' "no model" wan-sample --prompts x
 fails 2 'a PNG holds one frame' "5 frames into a PNG" S --prompts x --save_file x.png
 fails 2 'unexpected operand' "a prompt without its option" S -- x
-fails 2 'prompt 2 is not valid UTF-8' "a prompt in Latin-1" S --prompts x "$(printf 'caf\351')"
+fails 2 'prompt 2: the prompt is not valid UTF-8' "a prompt in Latin-1" S --prompts x "$(printf 'caf\351')"
 fails 1 'd.mp4: is a directory' "a folder of that name" bash -c "mkdir d.mp4; wan-sample --model '$M' \
     --sizes 32*32 --frame_nums 5 --sample_steps 1 --device cpu --prompts x --save_file d.mp4"
 ok "a long prompt" bash -c "wan-sample --model '$M' --sample_steps 1 --sizes 32*32 --frame_nums 1 --device cpu \

@@ -81,7 +81,9 @@ static int take_videos(wan_pipeline *p, const wan_pipeline_video *v, int n)
             return wan_err("video %d: latent of %" PRId64 "x%" PRId64 "x%" PRId64
                            ": sides must be even and not 0",
                            i + 1, v[i].T, v[i].h, v[i].w);
-        *to = (wan_pipeline_video){ .prompt = v[i].prompt, .T = v[i].T, .h = v[i].h, .w = v[i].w };
+        *to = (wan_pipeline_video){
+            .prompt = v[i].prompt, .T = v[i].T, .h = v[i].h, .w = v[i].w, .seed = v[i].seed
+        };
         to->latent = wan_malloc((size_t)count, sizeof *to->latent, "latent");
         if (!to->latent)
             return -1;
@@ -255,10 +257,11 @@ int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text)
 
 /* ---- noise */
 
-void wan_pipeline_noise(wan_pipeline *p, uint64_t seed, const char *rng)
+void wan_pipeline_noise(wan_pipeline *p, const char *rng)
 {
     for (int i = 0; i < p->n; i++) {
         size_t count = (size_t)wan_pipeline_count(p, i);
+        uint64_t seed = p->v[i].seed;
         if (strcmp(rng, "torch-cpu") == 0) {
             wan_mt19937 g;
             wan_mt19937_seed(&g, seed);

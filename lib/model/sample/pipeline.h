@@ -7,7 +7,7 @@
  *     wan_pipeline *p;
  *     wan_pipeline_open(&p, &options, v, 2);       // looks at the transformer's config.json only
  *     wan_pipeline_check(p, dev, 1);
- *     wan_pipeline_noise(p, seed, "philox");       // or wan_exchange_noise
+ *     wan_pipeline_noise(p, "philox");             // or wan_exchange_noise
  *     wan_pipeline_encode(p, dev);                 // or wan_exchange_text
  *     wan_pipeline_generate(p, dev, NULL);
  *     wan_pipeline_decode(p, dev, take, arg);
@@ -29,6 +29,7 @@
 typedef struct wan_pipeline_video {
     const char *prompt; /* borrowed, UTF-8 */
     int64_t T, h, w;    /* latent frames and sides: 4(T-1)+1 frames of 8h x 8w pixels; h, w even */
+    uint64_t seed;      /* of its noise */
     float *text;        /* host [rows, text_dim]: encode or exchange; owned by the pipeline */
     int64_t rows;
     float *latent; /* host [C, T, h, w]: noise, after generate the result; owned likewise */
@@ -65,7 +66,7 @@ typedef struct wan_pipeline {
 int wan_pipeline_parse_size(wan_pipeline_video *v, const char *text) WAN_MUST_CHECK;
 int wan_pipeline_parse_frames(wan_pipeline_video *v, const char *text) WAN_MUST_CHECK;
 
-/* v: prompt and sizes of n >= 1 videos (copied); latents are allocated.  Errors: no transformer, or
+/* v: prompt, sizes and seed of n >= 1 videos (copied); latents are allocated.  Errors: no transformer, or
  * one that does not make videos from text alone; impossible sizes; out of memory. */
 int wan_pipeline_open(wan_pipeline **out, const wan_pipeline_options *o,
                       const wan_pipeline_video *v, int n) WAN_MUST_CHECK;
@@ -77,9 +78,9 @@ int64_t wan_pipeline_count(const wan_pipeline *p, int i); /* elements of the lat
  * encoder (0: the rows come from elsewhere). */
 int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text) WAN_MUST_CHECK;
 
-/* Every video starts from the same stream of numbers, so that a prompt gives the same video alone
- * and in a list.  rng: "philox", or "torch-cpu": those of torch.randn on the CPU. */
-void wan_pipeline_noise(wan_pipeline *p, uint64_t seed, const char *rng);
+/* Videos of one seed start from the same stream of numbers, so that a prompt gives the same video
+ * alone and in a list.  rng: "philox", or "torch-cpu": those of torch.randn on the CPU. */
+void wan_pipeline_noise(wan_pipeline *p, const char *rng);
 
 /* Whether guidance leads away from no rows at all, which is what without_text then sets. */
 int wan_pipeline_guides_from_nothing(const wan_pipeline *p);

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+# wan-sample with many prompts: from files of three kinds, seeds of their own, several videos of each.
+. "$TOP/tests/lib.sh"
+M=$TOP/tests/data/ref/pipe
+S() { wan-sample -q --model "$M" --sample_steps 2 --device cpu --frame_nums 1 --sizes 32*32 "$@"; }
+
+ok "one by one: a cat" S --prompts "a cat" --base_seed 3 -o cat.png
+ok "one by one: a dog" S --prompts "a dog" --base_seed 4 -o dog.png
+ok "one by one: a dog of seed 3" S --prompts "a dog" --base_seed 3 -o dog3.png
+
+printf 'a cat\n\n  a dog \r\n' >p.txt
+ok "a prompt on each line" S --prompt_file p.txt --base_seed 3 -o t.png
+same "the first" t_00.png cat.png
+same "the second" t_01.png dog3.png
+ok "a seed for each" S -P p.txt --seed 3 4 -o s.png
+same "the first again" s_00.png cat.png
+same "the second with its own" s_01.png dog.png
+ok "from standard input" bash -c "wan-sample -q --model '$M' --sample_steps 2 --device cpu --frame_nums 1 --sizes 32*32 \
+    -P - --seed 3 -o i.png <p.txt"
+same "the same pictures" i_01.png dog3.png
+
+cat >p.jsonl <<'E'
+{"prompt": "a cat", "seed": 3}
+{"caption": "a dog", "seed": 4, "size": "32*32", "frame_num": 1}
+{"prompt": "a tall dog", "size": "32*48"}
+E
+ok "JSON lines" S -P p.jsonl --base_seed 9 -o j.png
+same "with a seed of its own" j_00.png cat.png
+same "and another" j_01.png dog.png
+ok "sizes of their own" bash -c 'od -An -tu1 -j16 -N8 j_02.png | grep -q "0 *0 *0 *32 *0 *0 *0 *48"'
+S -P p.txt --base_seed 3 -o - >r.wan
+ok "whose captions are the prompts of another call" S -P r.wan --base_seed 3 -o r.png
+same "the same pictures of them" r_01.png dog3.png
+ok "a file and more prompts" S -P p.txt --prompts "a third" --base_seed 3 -o m.png
+ok "are three" test -s m_00.png -a -s m_02.png -a ! -e m_03.png
+
+ok "two videos of each prompt" S -P p.txt --num_videos_per_prompt 2 --seed 3 -o n.png
+same "the first with its seed" n_00.png cat.png
+ok "the second with the next" bash -c '! cmp -s n_00.png n_01.png'
+ok "a dog of seeds 3 and 4" S --prompts "a dog" --num-videos-per-prompt 2 --base_seed 3 -o d.png
+same "as seed 3" d_00.png dog3.png
+same "as seed 4" d_01.png dog.png
+same "and of the file" n_02.png dog3.png
+
+echo '{"prompt": "x", "sead": 3}' >bad.jsonl
+fails 2 'bad.jsonl: line 1: unknown key "sead"' "an unknown key" S -P bad.jsonl -o x.png
+echo '{"seed": 3}' >bad.jsonl
+fails 2 'bad.jsonl: line 1: no prompt' "no prompt" S -P bad.jsonl -o x.png
+printf 'a cat\ncaf\351\n' >bad.txt
+fails 2 'bad.txt: line 2: the prompt is not valid UTF-8' "a prompt in Latin-1" S -P bad.txt -o x.png
+: >none.txt
+fails 2 'none.txt: no prompts in it' "an empty file" S -P none.txt -o x.png
+fails 2 'nosuch.txt' "no file" S -P nosuch.txt -o x.png
+fails 2 '3 values for 2 videos' "three seeds for two prompts" S -P p.txt --base_seed 1 2 3 -o x.png
+fails 2 '--base_seed.*seed' "a seed that is none" S -P p.txt --base_seed soon -o x.png
+head -c 3000 r.wan >cut.wan
+fails 2 'cut.wan' "a cut stream of records" S -P cut.wan -o x.png
+ok "nothing was made of those" bash -c '! ls x*.png 2>/dev/null'
+done_testing
