@@ -535,7 +535,8 @@ static int end_decoded(wan_clips *c, const wan_clip *clip)
     int rc = wan_clip_jobs_take(jobs, &v);
     wan_clip_captions *captions = &waiting.v[waiting.first];
     tell_unfiltered();
-    if (rc < 0 || choose(clip, &v) < 0 || judge(clip, &v) < 0) {
+    if (rc < 0 || choose(clip, &v) < 0 || judge(clip, &v) < 0 ||
+        (!o.dry_run && wan_clip_jobs_pixels(jobs, &v) < 0)) {
         rc = leave_out(clip);
     } else {
         total.captions_left += strcmp(o.captions, "each") ? captions->n - 1 : 0;
@@ -582,7 +583,7 @@ static int decode_all(wan_clips *c, const wan_video_options *opt)
 static int open_jobs(void)
 {
     wan_child_limits limits = {
-        .memory = o.max_memory,
+        .memory = o.max_memory + o.max_clip,
         .seconds = o.max_cpu,
         .patience = o.max_wait,
         .filter = (enum wan_child_filter)place(o.sandbox, "auto|require|off"),

@@ -77,8 +77,8 @@ $(BUILD)/bench/make_model: $(OBJ)/tests/data/make_model.o $(LIB)
 tests: $(BUILD)/bench/make_model
 bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
 	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
-bench-decode: tools ## wan-decode beside the ffmpeg CLI on the clips of SAMPLES
-	@BUILD=$(abspath $(BUILD)) tests/bench/decode.sh
-.PHONY: bench-encode bench-decode
+bench-data: tools ## wan-decode beside the ffmpeg CLI on the clips of SAMPLES
+	@BUILD=$(abspath $(BUILD)) tests/bench/data.sh
+.PHONY: bench-encode bench-data
 
 include tests/gpu/gpu.mk

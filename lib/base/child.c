@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,7 +24,7 @@
 #include "lib/base/log.h"
 #include "lib/base/seccomp.h"
 
-enum { NOTE = 4096, SENTENCE = 2048, REASON = 200 };
+enum { NOTE = 4096, SENTENCE = 2048, REASON = 200, LINE = 3 /* the pipe, in the child */ };
 
 /* In front of the room, seen by both. */
 typedef struct note {
@@ -37,11 +39,11 @@ typedef struct note {
 struct wan_child {
     note *note; /* NOTE bytes, then the room */
     size_t room;
-    int memory; /* descriptor of both */
     char *path;
     wan_child_limits limits;
     pid_t pid; /* 0: none */
     int line;  /* the read end of a pipe that it holds open as long as it lives */
+    int sends; /* its work is done */
     int status, hung;
     uint64_t beats; /* as last seen, */
     double seen;    /* at that time */
@@ -50,11 +52,41 @@ struct wan_child {
 /* ---- the child's side */
 
 static note *mine;
+static const char *sent;
+static size_t to_send;
 
 void wan_child_beat(void)
 {
     if (mine)
         atomic_fetch_add_explicit(&mine->beats, 1, memory_order_relaxed);
+}
+
+void wan_child_send(const void *data, size_t n)
+{
+    sent = data;
+    to_send = n;
+}
+
+/* The pages themselves go into the pipe, nothing is copied on this side; and what was sent is given
+ * back, so that the parent's memory can be the same: new memory is what costs most. */
+static void send_all(void)
+{
+    enum { PIECE = 8 << 20, PAGE = 2 << 20 };
+    uintptr_t at = (uintptr_t)sent, end = at + to_send, back = (at + PAGE - 1) / PAGE * PAGE;
+    while (at < end) {
+        struct iovec v = { (void *)at, end - at < PIECE ? end - at : PIECE };
+        ssize_t n = vmsplice(LINE, &v, 1, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            n = write(LINE, v.iov_base, v.iov_len);
+        if (n <= 0)
+            _exit(1);
+        at += (size_t)n;
+        uintptr_t done = at / PAGE * PAGE;
+        if (done > back && madvise((void *)back, done - back, MADV_DONTNEED) == 0)
+            back = done;
+    }
 }
 
 /* Lowers a limit, never raises one. */
@@ -94,7 +126,7 @@ static void forget_signals(void)
 static void set_limits(const wan_child_limits *l)
 {
     limit(RLIMIT_CORE, 0, 0);
-    limit(RLIMIT_NOFILE, 3, 3); /* all of them taken: no descriptor can be had any more */
+    limit(RLIMIT_NOFILE, 4, 4); /* all of them taken: no descriptor can be had any more */
     if (l->seconds > 0)
         limit(RLIMIT_CPU, l->seconds, l->seconds + 1); /* a signal that says why; then the end */
 #ifndef __SANITIZE_ADDRESS__                           /* whose shadow is larger than any limit */
@@ -103,17 +135,20 @@ static void set_limits(const wan_child_limits *l)
 #endif
 }
 
-/* The file as descriptor 0, the pipe as 1; nothing else but standard error. */
+/* The file as descriptor 0, the pipe as 3; what libraries print goes nowhere, or to standard error. */
 static int keep_file(const char *path, int line)
 {
-    int file = open(path, O_RDONLY);
+    int file = open(path, O_RDONLY), nowhere = open("/dev/null", O_WRONLY);
     if (file < 0)
         return wan_err_errno("%s", path);
-    line = fcntl(line, F_DUPFD, 3); /* 0 to 2 may be free, where the parent has closed them */
-    file = fcntl(file, F_DUPFD, 3);
-    if (line < 0 || file < 0 || dup2(file, 0) < 0 || dup2(line, 1) < 0)
+    line =
+        fcntl(line, F_DUPFD, LINE + 1); /* 0 to 2 may be free, where the parent has closed them */
+    file = fcntl(file, F_DUPFD, LINE + 1);
+    nowhere = fcntl(nowhere, F_DUPFD, LINE + 1);
+    if (line < 0 || file < 0 || nowhere < 0 || dup2(file, 0) < 0 || dup2(nowhere, 1) < 0 ||
+        dup2(line, LINE) < 0)
         return wan_err_errno("%s", path);
-    close_from(3);
+    close_from(LINE + 1);
     return 0;
 }
 
@@ -140,7 +175,10 @@ static void begin(wan_child *c, int line, pid_t parent, wan_child_fn *fn, void *
         c->note->failed = 1;
         strncpy(c->note->why, wan_err_text(), sizeof c->note->why - 1);
     }
+    int failed = c->note->failed;
     atomic_store(&c->note->done, 1);
+    if (!failed)
+        send_all();
     _exit(0);
 }
 
@@ -153,10 +191,7 @@ int wan_child_open(wan_child **out, size_t room)
         return -1;
     c->line = -1;
     c->room = room;
-    c->memory = memfd_create("wan-child", MFD_CLOEXEC);
-    void *p = MAP_FAILED;
-    if (c->memory >= 0 && ftruncate(c->memory, (off_t)(NOTE + room)) == 0)
-        p = mmap(NULL, NOTE + room, PROT_READ | PROT_WRITE, MAP_SHARED, c->memory, 0);
+    void *p = mmap(NULL, NOTE + room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         wan_err_errno("memory of %zu bytes for a child process", room);
         wan_child_close(out);
@@ -181,10 +216,10 @@ int wan_child_start(wan_child *c, const wan_child_limits *l, const char *path, w
     free(c->path);
     c->path = copy;
     c->limits = *l;
-    c->status = c->hung = 0;
+    c->status = c->hung = c->sends = 0;
     memset(c->note, 0, sizeof *c->note);
     c->note->tried = -1;
-    if (pipe2(line, O_CLOEXEC | O_NONBLOCK) < 0) /* what libraries print there blocks nobody */
+    if (pipe2(line, O_CLOEXEC) < 0)
         return wan_err_errno("pipe to a child process");
     pid_t parent = getpid();
     c->pid = fork();
@@ -199,6 +234,7 @@ int wan_child_start(wan_child *c, const wan_child_limits *l, const char *path, w
         return wan_err_errno("cannot start a child process");
     }
     c->line = line[0];
+    (void)fcntl(c->line, F_SETPIPE_SZ, 1 << 20); /* fewer turns; as it is where that is forbidden */
     c->beats = 0;
     c->seen = wan_now();
     return 0;
@@ -206,7 +242,7 @@ int wan_child_start(wan_child *c, const wan_child_limits *l, const char *path, w
 
 int wan_child_runs(const wan_child *c)
 {
-    return c && c->pid > 0;
+    return c && c->pid > 0 && !c->sends;
 }
 
 /* It has ended, or is about to. */
@@ -233,6 +269,18 @@ static void watch(wan_child *c)
     }
 }
 
+/* Whether it is done, as what poll tells of its pipe says. */
+static int meet(wan_child *c, int events)
+{
+    if (events & POLLIN)
+        c->sends = 1;
+    else if (events)
+        reap(c);
+    else
+        watch(c);
+    return events != 0;
+}
+
 int wan_child_wait(wan_child *const *c, size_t n, double seconds)
 {
     enum { MOST = 1024, TICK = 200 /* milliseconds */ };
@@ -242,20 +290,14 @@ int wan_child_wait(wan_child *const *c, size_t n, double seconds)
         nfds_t lines = 0;
         for (size_t i = 0; i < n && lines < MOST; i++)
             if (wan_child_runs(c[i]))
-                at[lines++] = (struct pollfd){ c[i]->line, 0, 0 };
+                at[lines++] = (struct pollfd){ c[i]->line, POLLIN, 0 };
         double left = seconds < 0 ? 1 : until - wan_now();
         if (!lines)
             return 0;
         (void)poll(at, lines, left <= 0 ? 0 : left < TICK / 1e3 ? (int)(left * 1e3) + 1 : TICK);
         for (size_t i = 0, k = 0; i < n && k < lines; i++)
-            if (wan_child_runs(c[i])) {
-                if (at[k++].revents) {
-                    reap(c[i]);
-                    ended = 1;
-                } else {
-                    watch(c[i]);
-                }
-            }
+            if (wan_child_runs(c[i]))
+                ended |= meet(c[i], at[k++].revents);
         if (ended || left <= 0)
             return ended;
     }
@@ -290,18 +332,45 @@ int wan_child_result(wan_child *c)
     return n->failed ? wan_err("%s", n->why) : 0;
 }
 
+/* Something to read comes within its patience: 1. */
+static int comes(const wan_child *c)
+{
+    struct pollfd p = { c->line, POLLIN, 0 };
+    double ms = c->limits.patience > 0 ? c->limits.patience * 1e3 : -1;
+    int rc;
+    while ((rc = poll(&p, 1, ms < INT_MAX ? (int)ms : INT_MAX)) < 0 && errno == EINTR)
+        ;
+    return rc == 1;
+}
+
+int wan_child_receive(wan_child *c, void *data, size_t n)
+{
+    for (size_t got = 0; got < n;) {
+        ssize_t k = c->pid > 0 && comes(c) ? read(c->line, (char *)data + got, n - got) : 0;
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0) {
+            wan_child_stop(c);
+            return wan_err("%s: its decoder sends less than it said", c->path);
+        }
+        got += (size_t)k;
+    }
+    wan_child_stop(c);
+    return 0;
+}
+
+void wan_child_stop(wan_child *c)
+{
+    if (c->pid > 0) {
+        kill(c->pid, SIGKILL);
+        reap(c);
+    }
+}
+
 const char *wan_child_unfiltered(const wan_child *c)
 {
     c->note->unfiltered[REASON - 1] = 0;
     return c->note->unfiltered[0] ? c->note->unfiltered : NULL;
-}
-
-void wan_child_wipe(wan_child *c, size_t keep)
-{
-    size_t from = NOTE + (keep + NOTE - 1) / NOTE * NOTE;
-    if (from < NOTE + c->room)
-        (void)fallocate(c->memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
-                        (off_t)(NOTE + c->room - from));
 }
 
 void wan_child_close(wan_child **out)
@@ -310,14 +379,9 @@ void wan_child_close(wan_child **out)
     if (!c)
         return;
     *out = NULL;
-    if (c->pid > 0) {
-        kill(c->pid, SIGKILL);
-        reap(c);
-    }
+    wan_child_stop(c);
     if (c->note)
         munmap(c->note, NOTE + c->room);
-    if (c->memory >= 0)
-        close(c->memory);
     free(c->path);
     free(c);
 }

@@ -3,15 +3,17 @@
  * child.h - work on one file of unknown origin, in a process of its own that can do nothing else.
  *
  *     wan_child *c;
- *     wan_child_open(&c, 1 << 20);                        // memory that both see
+ *     wan_child_open(&c, sizeof(facts));                  // memory that both see
  *     wan_child_start(c, &limits, "clip.mp4", work, arg); // work(arg, room) runs there
  *     while (wan_child_wait(&c, 1, -1) == 0) ...          // here other things can be done
  *     if (wan_child_result(c) < 0) ...                    // why it failed, in one sentence
+ *     if (wan_child_receive(c, data, n) < 0) ...          // what it gave to wan_child_send
  *     wan_child_close(&c);
  *
- * The child sees its parent's memory as it was, by copy; what it finds goes into the room.  Open are
- * only the file, as descriptor 0, and standard error.  What the room holds then was written by a
- * process that may have been led astray: the parent checks it as it checks a file.
+ * The child sees its parent's memory as it was, by copy; what it finds goes into the room, and, where it
+ * is large, through a pipe.  Open are only the file, as descriptor 0, and standard error; standard output
+ * is /dev/null.  What comes was made by a process that may have been led astray: the parent copies it
+ * and checks the copy as it checks a file.
  */
 #ifndef WAN_BASE_CHILD_H
 #define WAN_BASE_CHILD_H
@@ -24,7 +26,7 @@
 enum wan_child_filter { WAN_FILTER_AUTO, WAN_FILTER_REQUIRE, WAN_FILTER_OFF };
 
 typedef struct wan_child_limits {
-    int64_t memory;  /* bytes of memory of its own; 0: as the parent */
+    int64_t memory;  /* bytes of its own; 0: as the parent */
     int64_t seconds; /* of CPU time; 0: as the parent */
     double patience; /* seconds without wan_child_beat until it is taken to hang; 0: for ever */
     enum wan_child_filter
@@ -35,8 +37,7 @@ typedef struct wan_child wan_child;
 /* Runs in the child: 0, or -1 with wan_err's sentence.  Never returns to where it was started. */
 typedef int wan_child_fn(void *arg, void *room);
 
-/* A place for children, one after the other.  room: bytes that both see, zero at first; only those
- * that are touched cost memory. */
+/* A place for children, one after the other.  room: bytes that both see, zero at first. */
 int wan_child_open(wan_child **out, size_t room) WAN_MUST_CHECK;
 void *wan_child_room(wan_child *c);
 /* No other thread may run.  The file is opened by the child, so that one that is not there is the
@@ -45,16 +46,20 @@ int wan_child_start(wan_child *c, const wan_child_limits *l, const char *path, w
                     void *arg) WAN_MUST_CHECK;
 /* In the child: it goes on. */
 void wan_child_beat(void);
-/* Waits until one of the n that run ends, at most so many seconds (-1: any); NULL entries and those
- * that do not run are passed over.  1 one has ended, 0 none (yet). */
+/* In the child: when fn has returned 0 these n bytes go to the parent, from where they are. */
+void wan_child_send(const void *data, size_t n);
+/* Waits until one of the n has done its work, at most so many seconds (-1: any); NULL entries and those
+ * that are done are passed over.  1 one is done, 0 none (yet). */
 int wan_child_wait(wan_child *const *c, size_t n, double seconds);
 int wan_child_runs(const wan_child *c);
-/* Of one that has ended: 0 or -1, and then why: its own sentence, or "PATH: " and how it was stopped. */
+/* Of one that is done: 0 or -1, and then why: its own sentence, or "PATH: " and how it was stopped. */
 int wan_child_result(wan_child *c) WAN_MUST_CHECK;
+/* Then n bytes of what it sends, as many as it said; until then they stay its own. */
+int wan_child_receive(wan_child *c, void *data, size_t n) WAN_MUST_CHECK;
+/* Ends it, whatever it does. */
+void wan_child_stop(wan_child *c);
 /* Why there was no filter of system calls; NULL: there was one, or none was wanted. */
 const char *wan_child_unfiltered(const wan_child *c);
-/* Gives the room's memory back, but for `keep` bytes.  They are not zero afterwards. */
-void wan_child_wipe(wan_child *c, size_t keep);
-void wan_child_close(wan_child **c); /* also one that runs */
+void wan_child_close(wan_child **c); /* stops it */
 
 #endif

@@ -218,6 +218,7 @@ static void conditional(program *p)
     allow_mmap(p);
     allow_if(p, SYS_mprotect, 2, PROT_EXEC, BPF_JEQ, 0);
     allow_if(p, SYS_clone, 0, CLONE_THREAD, BPF_JEQ, CLONE_THREAD);
+    allow_if(p, SYS_vmsplice, 0, all, BPF_JEQ, 3);                /* to its parent */
     allow_if(p, SYS_tgkill, 0, all, BPF_JEQ, (uint32_t)getpid()); /* how abort does it */
     allow_if(p, SYS_prctl, 0, all, BPF_JEQ, PR_SET_NAME);
     allow_if(p, SYS_prlimit64, 2, all, BPF_JEQ, 0); /* only to ask */

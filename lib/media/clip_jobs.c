@@ -8,24 +8,24 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "lib/base/file.h"
 
-enum { FACTS = 4096, MOST_JOBS = 256 };
-static const int64_t held_most = 1ll << 30, /* bytes of results that wait */
-    kept = 256ll << 20;                     /* of a room between two clips */
+enum { MOST_JOBS = 256 /* and as many more wait for their turn */, HUGE_PAGE = 2 << 20 };
+static const int64_t held_most = 1ll << 30; /* bytes of results that wait */
 
-/* At the beginning of a room; the frames are behind it. */
+/* In the room that both see; the frames come by the pipe. */
 typedef struct facts {
     wan_video video;
     int wants_filter; /* it failed only because libavfilter is not open */
 } facts;
-_Static_assert(sizeof(facts) <= FACTS, "facts do not fit");
 
 typedef struct job {
     wan_child *child;
     wan_clip_task task;
     int ended;
+    facts said; /* a copy, which the child cannot change any more */
 } job;
 
 struct wan_clip_jobs {
@@ -34,6 +34,8 @@ struct wan_clip_jobs {
     size_t jobs, cores;
     wan_child_limits limits;
     int64_t max_bytes;
+    uint8_t *pixels; /* of the oldest */
+    size_t pixels_room;
 };
 
 static job *at(const wan_clip_jobs *j, size_t i)
@@ -41,12 +43,12 @@ static job *at(const wan_clip_jobs *j, size_t i)
     return &j->ring[(j->first + i) % j->room];
 }
 
-static facts *facts_of(const job *b)
-{
-    return wan_child_room(b->child);
-}
-
 /* ---- the child's side */
+
+static int64_t bytes_of(const wan_video *v)
+{
+    return v->frames * v->height * v->width * 3;
+}
 
 static int read_video(wan_video *v, const wan_clip_task *t, wan_video_options *o)
 {
@@ -70,12 +72,13 @@ static int work(void *arg, void *room)
     facts *f = room;
     wan_video_options o = t->video;
     o.opened = 1;
-    o.room = (uint8_t *)room + FACTS;
     o.beat = wan_child_beat;
     memset(f, 0, sizeof *f);
     wan_video_filter_seal();
     int rc = read_video(&f->video, t, &o);
     f->wants_filter = rc < 0 && wan_video_filter_wanted();
+    if (rc == 0)
+        wan_child_send(f->video.rgb, (size_t)bytes_of(&f->video));
     return rc;
 }
 
@@ -90,7 +93,7 @@ int wan_clip_jobs_open(wan_clip_jobs **out, int jobs, const wan_child_limits *li
         return -1;
     j->cores = sched_getaffinity(0, sizeof set, &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
     j->jobs = jobs ? (size_t)jobs : j->cores < MOST_JOBS ? j->cores : MOST_JOBS;
-    j->room = 2 * j->jobs;
+    j->room = j->jobs + MOST_JOBS;
     j->limits = *limits;
     j->max_bytes = max_bytes;
     j->ring = wan_calloc(j->room, sizeof *j->ring, "jobs");
@@ -107,17 +110,12 @@ static size_t running(const wan_clip_jobs *j)
     return n;
 }
 
-static int64_t bytes_of(const wan_video *v)
-{
-    return v->frames * v->height * v->width * 3;
-}
-
 /* What ended jobs hold. */
 static int64_t held(const wan_clip_jobs *j)
 {
     int64_t n = 0;
     for (size_t i = 0; i < j->n; i++)
-        n += at(j, i)->ended ? bytes_of(&facts_of(at(j, i))->video) : 0;
+        n += at(j, i)->ended ? bytes_of(&at(j, i)->said.video) : 0;
     return n;
 }
 
@@ -131,18 +129,23 @@ size_t wan_clip_jobs_most(const wan_clip_jobs *j)
     return j->room;
 }
 
+/* The cores of one of n: twice its part, because others end before it. */
+static int share(const wan_clip_jobs *j, size_t n)
+{
+    size_t cores = (2 * j->cores + n - 1) / n;
+    return (int)(cores < j->cores ? cores : j->cores);
+}
+
 int wan_clip_jobs_put(wan_clip_jobs *j, const wan_clip_task *t, size_t behind)
 {
     job *b = at(j, j->n);
     size_t together = running(j) + 1 + behind;
     if (!b->child)
-        WAN_TRY(wan_child_open(&b->child, FACTS + (size_t)j->max_bytes));
+        WAN_TRY(wan_child_open(&b->child, sizeof(facts)));
     b->task = *t;
     b->ended = 0;
     b->task.video.max_bytes = j->max_bytes;
-    b->task.video.cores = (int)(j->cores / (together < j->jobs ? together : j->jobs));
-    if (b->task.video.cores < 1)
-        b->task.video.cores = 1;
+    b->task.video.cores = share(j, together < j->jobs ? together : j->jobs);
     WAN_TRY(wan_child_start(b->child, &j->limits, t->path, work, &b->task));
     j->n++;
     return 0;
@@ -182,16 +185,14 @@ static int look(wan_clip_jobs *j)
         if (b->ended || wan_child_runs(b->child))
             continue;
         b->ended = 1;
-        if (wan_child_result(b->child) == 0) {
-            if (!believable(j, &facts_of(b)->video))
-                facts_of(b)->video.frames = 0;
+        memcpy(&b->said, wan_child_room(b->child), sizeof b->said);
+        int rc = wan_child_result(b->child);
+        if (rc < 0 || !believable(j, &b->said.video))
+            b->said.video = (wan_video){ 0 };
+        if (rc == 0 || !b->said.wants_filter || wan_video_filter_load() < 0)
             continue;
-        }
-        facts_of(b)->video = (wan_video){ 0 };
-        if (facts_of(b)->wants_filter && wan_video_filter_load() == 0) {
-            WAN_TRY(wan_child_start(b->child, &j->limits, b->task.path, work, &b->task));
-            b->ended = 0;
-        }
+        WAN_TRY(wan_child_start(b->child, &j->limits, b->task.path, work, &b->task));
+        b->ended = 0;
     }
     return j->n && at(j, 0)->ended;
 }
@@ -214,23 +215,43 @@ int wan_clip_jobs_wait(wan_clip_jobs *j)
 int wan_clip_jobs_take(wan_clip_jobs *j, wan_video *v)
 {
     job *b = at(j, 0);
-    *v = (wan_video){ 0 };
+    *v = b->said.video;
+    v->rgb = NULL;
+    v->borrowed = 1;
     if (wan_child_result(b->child) < 0) {
-        if (facts_of(b)->wants_filter && wan_video_filter_load() < 0)
+        if (b->said.wants_filter && wan_video_filter_load() < 0)
             wan_err_prefix("%s", b->task.path);
         return -1;
     }
-    *v = facts_of(b)->video;
-    if (!v->frames)
-        return wan_err("%s: its decoder says what cannot be", b->task.path);
-    v->rgb = (uint8_t *)wan_child_room(b->child) + FACTS;
-    v->borrowed = 1;
+    return v->frames ? 0 : wan_err("%s: its decoder says what cannot be", b->task.path);
+}
+
+/* Room for the pixels, by huge pages: kept for the next clip. */
+static int grow(wan_clip_jobs *j, size_t n)
+{
+    if (n <= j->pixels_room)
+        return 0;
+    n = (n + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    free(j->pixels);
+    j->pixels = aligned_alloc(HUGE_PAGE, n);
+    j->pixels_room = j->pixels ? n : 0;
+    if (!j->pixels)
+        return wan_err("out of memory (%zu bytes of frames)", n);
+    (void)madvise(j->pixels, n, MADV_HUGEPAGE);
+    return 0;
+}
+
+int wan_clip_jobs_pixels(wan_clip_jobs *j, wan_video *v)
+{
+    WAN_TRY(grow(j, (size_t)bytes_of(v)));
+    WAN_TRY(wan_child_receive(at(j, 0)->child, j->pixels, (size_t)bytes_of(v)));
+    v->rgb = j->pixels;
     return 0;
 }
 
 void wan_clip_jobs_done(wan_clip_jobs *j)
 {
-    wan_child_wipe(at(j, 0)->child, (size_t)kept);
+    wan_child_stop(at(j, 0)->child);
     j->first = (j->first + 1) % j->room;
     j->n--;
 }
@@ -246,7 +267,9 @@ void wan_clip_jobs_close(wan_clip_jobs **out)
     *out = NULL;
     for (size_t i = 0; j && j->ring && i < j->room; i++)
         wan_child_close(&j->ring[i].child);
-    if (j)
+    if (j) {
         free(j->ring);
+        free(j->pixels);
+    }
     free(j);
 }

@@ -8,7 +8,7 @@
  *             wan_clip_jobs_put(j, &task, how many more);
  *         if (wan_clip_jobs_wait(j)) {
  *             rc = wan_clip_jobs_take(j, &v);              // of the oldest one
- *             ...
+ *             ... wan_clip_jobs_pixels(j, &v) ...
  *             wan_clip_jobs_done(j);                       // v's pixels are gone
  *         }
  *     }
@@ -24,7 +24,7 @@
 
 typedef struct wan_clip_task {
     const char *path;        /* borrowed until it is done */
-    wan_video_options video; /* without cores, opened, room and beat */
+    wan_video_options video; /* without cores, opened and beat */
     int64_t chosen;          /* so many frames by wan_video_read_frames; 0: wan_video_read */
     int middle;              /* of video.max_frames: those in the middle of the clip */
 } wan_clip_task;
@@ -42,8 +42,10 @@ size_t wan_clip_jobs_most(const wan_clip_jobs *j); /* are put and not done at an
 int wan_clip_jobs_put(wan_clip_jobs *j, const wan_clip_task *t, size_t behind) WAN_MUST_CHECK;
 /* 1 the oldest one has ended; 0 another has; -1 none was put, or no process can be had. */
 int wan_clip_jobs_wait(wan_clip_jobs *j) WAN_MUST_CHECK;
-/* As wan_video_read; its pixels live until wan_clip_jobs_done. */
+/* As wan_video_read, but v->rgb is NULL: the pixels are fetched by wan_clip_jobs_pixels, and live until
+ * wan_clip_jobs_done. */
 int wan_clip_jobs_take(wan_clip_jobs *j, wan_video *v) WAN_MUST_CHECK;
+int wan_clip_jobs_pixels(wan_clip_jobs *j, wan_video *v) WAN_MUST_CHECK;
 void wan_clip_jobs_done(wan_clip_jobs *j);
 /* Why the oldest ran without a filter of system calls; NULL: it did not. */
 const char *wan_clip_jobs_unfiltered(const wan_clip_jobs *j);

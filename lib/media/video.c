@@ -62,12 +62,6 @@ static void *reserve(const clip *c, size_t size)
 static int grow(clip *c, size_t size)
 {
     wan_video *v = c->out;
-    if (c->opt->room) {
-        v->rgb = c->opt->room;
-        v->borrowed = 1;
-        c->room = c->opt->max_bytes / (int64_t)size;
-        return 0;
-    }
     if (!v->rgb && (v->rgb = reserve(c, size))) {
         c->room = c->expected;
         return 0;

@@ -45,7 +45,6 @@ typedef struct wan_video_options {
     int64_t max_bytes;   /* refuse to keep more than this much pixel memory */
     double max_gap;      /* more seconds than this between two frames are damage; 0: never */
     int opened;          /* the file is open as descriptor 0; its path is for messages only */
-    uint8_t *room;       /* where the frames go: max_bytes, borrowed; NULL: memory of their own */
     void (*beat)(void);  /* called for every packet and frame; NULL: nothing */
 } wan_video_options;
 
@@ -58,7 +57,7 @@ typedef struct wan_video_colour {
 
 typedef struct wan_video {
     uint8_t *rgb;   /* [frames, height, width, 3], owned unless borrowed; wan_video_free */
-    int borrowed;   /* rgb is the options' room */
+    int borrowed;   /* rgb is somebody else's */
     int64_t frames; /* kept, before any 4n+1 trim */
     int height, width;
     int64_t frames_in;      /* frames decoded from the file, of the part that is meant */
