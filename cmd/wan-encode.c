@@ -3,7 +3,8 @@
  * wan-encode.c - frames to VAE latents and captions to text rows; with -d, latents to frames.
  *
  * Frames are encoded record by record; captions wait until a window of them goes through the text
- * encoder together.  VAE and text encoder are never in memory at the same time.
+ * encoder together.  On several ranks rank 0 reads and writes, and the work is dealt out (crew.h): some
+ * records wait until there is one for each rank, and a window of captions for each.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,15 +15,19 @@
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/base/signals.h"
-#include "lib/model/text/captions.h"
+#include "lib/model/crew/crew.h"
 #include "lib/model/files/modeldigest.h"
-#include "lib/model/vae/vae.h"
 #include "lib/rec/record/record.h"
+#include "lib/train/parallel/place.h"
 
 #define QUEUE_BYTES ((size_t)256 << 20) /* a window ends early when more waits in memory */
+#define BATCH_BYTES ((size_t)1 << 30)   /* so does a batch of clips for several ranks */
+
+/* Seconds to wait for a rank that gives no sign of life, and for one that does. */
+enum { DEAD = 30, LATE = 86400 };
 
 static struct {
-    const char *model, *device, *precision, *latent_dtype, *text_dtype, *output;
+    const char *model, *device, *precision, *latent_dtype, *text_dtype, *output, *transport;
     wan_strlist prompts;
     int64_t window;
     int decode, text_only, keep, strict, force;
@@ -31,6 +36,7 @@ static struct {
         .latent_dtype = "f32",
         .text_dtype = "f32",
         .output = "-",
+        .transport = "auto",
         .window = 32 };
 
 static const wan_opt table[] = {
@@ -50,12 +56,16 @@ static const wan_opt table[] = {
                  "keep the frames beside the latent (with -d the latent beside the frames)"),
     WAN_OPT_ENUM("latent-dtype", 0, "f32|f16|bf16", &o.latent_dtype, "type of the latents written"),
     WAN_OPT_ENUM("text-dtype", 0, "f32|f16|bf16", &o.text_dtype, "type of the text rows written"),
-    WAN_OPT_FLAG("force", 'f', &o.force, "write binary data even to a terminal"),
+    WAN_OPT_FLAG(
+        "force", 'f', &o.force,
+        "write binary data even to a terminal, and under mpirun, which gives its ranks one"),
     WAN_OPT_GROUP("Computing"),
     WAN_OPT_STR("device", 0, "auto|cpu|cuda[:N]|ref", &o.device, "where it is computed"),
     WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
                  "type of what convolutions and matrix products read"),
     WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
+    WAN_OPT_ENUM("transport", 0, "auto|self|mpi", &o.transport,
+                 "how ranks talk; auto: MPI where mpirun or srun started them"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };
@@ -67,37 +77,31 @@ static struct {
     int64_t frames;
 } total;
 
+/* A record on its way, and its number in the input. */
+typedef struct item {
+    wan_record r;
+    uint64_t number;
+    wan_crew_clip clip;
+    int64_t shape[4]; /* of the tensor that is made of its clip */
+} item;
+
+static wan_comm *comm;
+static wan_crew *crew;
 static wan_dev *dev;
 static wan_writer *writer;
 static wan_dtype compute;
-static wan_vae *vae;
-static wan_captions *captions;
+static const char *input = "";
 static json_t *run; /* this program's entry in the history of the records */
-static wan_record *queue;
-static int n_queue;
+static item *batch; /* clips that wait for the VAE */
+static int n_batch, batch_room;
+static size_t batch_bytes;
+static wan_record *queue; /* records whose captions wait for the text encoder */
+static int n_queue, queue_room;
 static size_t queue_bytes;
 
 static wan_dtype type_named(const char *s)
 {
     return !strcmp(s, "f16") ? WAN_F16 : !strcmp(s, "bf16") ? WAN_BF16 : WAN_F32;
-}
-
-/* ---- parts of the model; the VAE goes and comes between windows of captions */
-
-static int need_vae(void)
-{
-    if (vae)
-        return 0;
-    char *dir = wan_path_join(o.model, "vae");
-    int parts = o.decode ? WAN_VAE_DECODER : WAN_VAE_ENCODER;
-    int rc = dir ? wan_vae_open(&vae, dev, dir, parts, compute) : -1;
-    free(dir);
-    return rc;
-}
-
-static int need_captions(void)
-{
-    return captions ? 0 : wan_captions_open(&captions, dev, o.model, compute);
 }
 
 /* ---- tensors */
@@ -127,92 +131,105 @@ static int add_floats(wan_record *r, const char *name, wan_dtype t, const int64_
     return wan_record_add(r, name, t, shape, rank, data, WAN_TAKE);
 }
 
-static int encode_frames(wan_record *r)
+/* The clip of frames that are to be encoded. */
+static int take_frames(item *it)
 {
+    const wan_record *r = &it->r;
     const wan_tensor *f = wan_record_find(r, "frames");
+    int channels;
     if (!f)
         return wan_err("no tensor \"frames\"; captions alone are encoded with --text-only");
     if (f->dtype != WAN_U8 || f->rank != 4 || f->shape[3] != 3)
         return wan_err("tensor \"frames\" is not U8 [T, H, W, 3]");
     if (wan_record_find(r, "latent"))
         return wan_err("tensor \"latent\" is already there");
-    WAN_TRY(need_vae());
-    int64_t T = f->shape[0], H = f->shape[1], W = f->shape[2];
-    int64_t shape[4] = { wan_vae_channels(vae), 1 + (T - 1) / 4, H / 8, W / 8 };
-    int64_t count;
+    WAN_TRY(channels = wan_crew_channels(crew));
+    int64_t T = f->shape[0], H = f->shape[1], W = f->shape[2], count;
+    const int64_t shape[4] = { channels, 1 + (T - 1) / 4, H / 8, W / 8 };
+    memcpy(it->shape, shape, sizeof shape);
     WAN_TRY(wan_shape_count(&count, shape, 4));
-    float *z = wan_malloc((size_t)count, sizeof *z, "latent");
-    int rc = z ? wan_vae_encode(vae, z, f->data, T, H, W, 0) : -1;
-    if (rc == 0)
-        rc = add_floats(r, "latent", type_named(o.latent_dtype), shape, 4, z);
-    free(z);
-    if (rc == 0 && !o.keep)
-        wan_record_drop(r, "frames");
-    total.frames += T;
-    total.latents++;
-    return rc;
+    it->clip = (wan_crew_clip){ .T = T, .H = H, .W = W, .rgb = f->data };
+    it->clip.latent = wan_malloc((size_t)count, sizeof *it->clip.latent, "latent");
+    return it->clip.latent ? 0 : -1;
 }
 
-/* Frames as the decoder hands them out. */
-typedef struct taker {
-    uint8_t *rgb;
-    int64_t T, H, W, done;
-} taker;
-
-static int take_frames(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H,
-                       int64_t W)
+/* The clip of a latent that is to be decoded. */
+static int take_latent(item *it)
 {
-    taker *t = arg;
-    (void)pixels;
-    if (t->done + n > t->T || H != t->H || W != t->W)
-        WAN_BUG("the VAE decoder made more frames than it should");
-    memcpy(t->rgb + (size_t)(t->done * H * W * 3), rgb, (size_t)(n * H * W * 3));
-    t->done += n;
-    wan_progress(0, "%" PRIu64 " records, %" PRId64 " of %" PRId64 " frames", total.records,
-                 t->done, t->T);
-    return 0;
-}
-
-static int decode_latent(wan_record *r)
-{
+    const wan_record *r = &it->r;
     const wan_tensor *l = wan_record_find(r, "latent");
+    int channels;
     if (!l)
         return wan_err("no tensor \"latent\"");
-    WAN_TRY(need_vae());
-    if (l->rank != 4 || l->shape[0] != wan_vae_channels(vae))
-        return wan_err("tensor \"latent\" is not [%d, T, h, w]", wan_vae_channels(vae));
+    WAN_TRY(channels = wan_crew_channels(crew));
+    if (l->rank != 4 || l->shape[0] != channels)
+        return wan_err("tensor \"latent\" is not [%d, T, h, w]", channels);
     if (wan_record_find(r, "frames"))
         return wan_err("tensor \"frames\" is already there");
     if (l->bytes == 0)
         return wan_err("tensor \"latent\" is empty");
     int64_t Tl = l->shape[1], h = l->shape[2], w = l->shape[3], count, px;
-    int64_t shape[4] = { 4 * (Tl - 1) + 1, 8 * h, 8 * w, 3 };
+    const int64_t shape[4] = { 4 * (Tl - 1) + 1, 8 * h, 8 * w, 3 };
+    memcpy(it->shape, shape, sizeof shape);
     WAN_TRY(wan_shape_count(&count, l->shape, 4));
     WAN_TRY(wan_shape_count(&px, shape, 4));
-    float *z = wan_malloc((size_t)count, sizeof *z, "latent");
-    taker t = { wan_malloc((size_t)px, 1, "frames"), shape[0], shape[1], shape[2], 0 };
-    int rc = z && t.rgb ? wan_convert(z, WAN_F32, l->data, l->dtype, (size_t)count) : -1;
-    for (int64_t i = 0; rc == 0 && i < count; i++)
-        if (!(z[i] - z[i] == 0))
-            rc = wan_err("tensor \"latent\": element %" PRId64 " is not finite", i);
-    if (rc == 0)
-        rc = wan_vae_decode(vae, z, Tl, h, w, take_frames, &t);
-    free(z);
-    if (rc < 0) {
-        free(t.rgb);
+    wan_crew_clip *c = &it->clip;
+    *c = (wan_crew_clip){ .T = shape[0], .H = shape[1], .W = shape[2] };
+    c->latent = wan_malloc((size_t)count, sizeof *c->latent, "latent");
+    c->rgb = wan_malloc((size_t)px, 1, "frames");
+    if (!c->latent || !c->rgb)
         return -1;
+    WAN_TRY(wan_convert(c->latent, WAN_F32, l->data, l->dtype, (size_t)count));
+    for (int64_t i = 0; i < count; i++)
+        if (!(c->latent[i] - c->latent[i] == 0))
+            return wan_err("tensor \"latent\": element %" PRId64 " is not finite", i);
+    return 0;
+}
+
+static void on_frames(int64_t done, int64_t T)
+{
+    wan_progress(0, "%" PRIu64 " records, %" PRId64 " of %" PRId64 " frames", total.records, done,
+                 T);
+}
+
+/* What the VAE has made goes into the record, what it was made of leaves it. */
+static int put_clip(item *it)
+{
+    wan_crew_clip *c = &it->clip;
+    wan_record *r = &it->r;
+    if (c->why)
+        return wan_err("%s", c->why);
+    total.frames += c->T;
+    if (o.decode) {
+        uint8_t *rgb = c->rgb;
+        c->rgb = NULL;
+        if (!o.keep)
+            wan_record_drop(r, "latent");
+        return wan_record_add(r, "frames", WAN_U8, it->shape, 4, rgb, WAN_TAKE);
     }
+    WAN_TRY(add_floats(r, "latent", type_named(o.latent_dtype), it->shape, 4, c->latent));
     if (!o.keep)
-        wan_record_drop(r, "latent");
-    total.frames += shape[0];
-    return wan_record_add(r, "frames", WAN_U8, shape, 4, t.rgb, WAN_TAKE);
+        wan_record_drop(r, "frames");
+    total.latents++;
+    return 0;
+}
+
+static void clear_item(item *it)
+{
+    free(it->clip.latent);
+    free(it->clip.why);
+    if (o.decode)
+        free(it->clip.rgb);
+    wan_record_clear(&it->r);
+    *it = (item){ .r = WAN_RECORD_INIT };
 }
 
 /* ---- the window of captions */
 
 static int add_text(wan_record *r, const wan_caption_rows *c)
 {
-    int64_t shape[2] = { c->n, wan_captions_width(captions) };
+    int64_t shape[2] = { c->n, wan_crew_width(crew) };
+    WAN_TRY(shape[1] < 0 ? -1 : 0);
     wan_record_drop(r, "text");
     wan_record_drop(r, "token_ids");
     WAN_TRY(add_floats(r, "text", type_named(o.text_dtype), shape, 2, c->rows));
@@ -237,12 +254,9 @@ static int flush_queue(void)
     int rc = text && rows ? 0 : -1;
     for (int i = 0; rc == 0 && i < n_queue; i++)
         text[i] = json_string_value(json_object_get(queue[i].meta, "caption"));
-    if (rc == 0 && wan_captions_missing(captions, text, n_queue)) {
-        wan_progress(0, "%" PRIu64 " records, %d captions", total.records, n_queue);
-        wan_vae_close(&vae); /* its buffers and the encoder's weights need not meet */
-    }
+    wan_progress(0, "%" PRIu64 " records, %d captions", total.records, n_queue);
     if (rc == 0)
-        rc = wan_captions_encode(captions, rows, text, n_queue);
+        rc = wan_crew_captions(crew, rows, text, n_queue, (int)o.window);
     for (int i = 0; rc == 0 && i < n_queue; i++) {
         rc = add_text(&queue[i], &rows[i]);
         if (rc == 0)
@@ -269,41 +283,92 @@ static int enqueue(wan_record *r)
         queue_bytes += r->tensors[i].bytes;
     queue[n_queue++] = *r;
     *r = (wan_record)WAN_RECORD_INIT;
-    return n_queue == o.window || queue_bytes > QUEUE_BYTES ? flush_queue() : 0;
+    size_t bytes = QUEUE_BYTES * (size_t)wan_crew_ranks(crew);
+    return n_queue == queue_room || queue_bytes > bytes ? flush_queue() : 0;
 }
 
 /* ---- the stream */
 
-static int do_record(wan_record *r)
+static int named(int rc, const item *it)
+{
+    return rc < 0 ? wan_err_prefix("%s: record %" PRIu64 " (%s)", input, it->number,
+                                   it->r.key ? it->r.key : "")
+                  : rc;
+}
+
+/* A record whose clip is done, if it has one. */
+static int go_on(item *it)
+{
+    item mark = { .r.key = strdup(it->r.key),
+                  .number = it->number }; /* the queue takes the record */
+    int rc = mark.r.key ? 0 : wan_err("out of memory");
+    if (rc == 0 && !o.text_only)
+        rc = put_clip(it);
+    if (rc == 0)
+        rc = o.decode ? wan_writer_put(writer, &it->r) : enqueue(&it->r);
+    named(rc, &mark);
+    free(mark.r.key);
+    return rc;
+}
+
+/* The clips of the batch, and what comes of their records, in order. */
+static int flush_batch(void)
+{
+    wan_crew_clip *v = wan_malloc((size_t)batch_room, sizeof *v, "clips");
+    int rc = v ? 0 : -1, n = n_batch;
+    for (int i = 0; v && i < n; i++)
+        v[i] = batch[i].clip;
+    if (rc == 0 && n)
+        rc = wan_crew_clips(crew, v, n);
+    for (int i = 0; v && i < n; i++)
+        batch[i].clip = v[i];
+    for (int i = 0; i < n; i++) {
+        if (rc == 0)
+            rc = go_on(&batch[i]);
+        clear_item(&batch[i]);
+    }
+    free(v);
+    n_batch = 0;
+    batch_bytes = 0;
+    return rc;
+}
+
+static int flush_all(void)
+{
+    WAN_TRY(flush_batch());
+    return flush_queue();
+}
+
+/* Takes it->r over. */
+static int do_record(item *it)
 {
     total.records++;
     wan_progress(0, "%" PRIu64 " records, %" PRId64 " frames, %s", total.records, total.frames,
-                 r->key);
-    if (o.decode) {
-        WAN_TRY(decode_latent(r));
-        return wan_writer_put(writer, r);
+                 it->r.key);
+    if (o.text_only) {
+        int rc = go_on(it);
+        clear_item(it);
+        return rc;
     }
-    if (!o.text_only)
-        WAN_TRY(encode_frames(r));
-    return enqueue(r);
+    int rc = named(o.decode ? take_latent(it) : take_frames(it), it);
+    batch[n_batch++] = *it;
+    WAN_TRY(rc);
+    for (int i = 0; i < it->r.n_tensors; i++)
+        batch_bytes += it->r.tensors[i].bytes;
+    *it = (item){ .r = WAN_RECORD_INIT };
+    return n_batch == batch_room || batch_bytes > BATCH_BYTES ? flush_batch() : 0;
 }
 
-static int do_stream(wan_reader *in, const char *name)
+static int do_stream(wan_reader *in)
 {
-    wan_record r = WAN_RECORD_INIT;
+    item it = { .r = WAN_RECORD_INIT };
     int rc;
-    while ((rc = wan_reader_next(in, &r)) > 0) {
-        char *key = strdup(r.key); /* the queue may take the record */
-        rc = do_record(&r);
-        if (rc < 0)
-            wan_err_prefix("%s: record %" PRIu64 " (%s)", name, wan_reader_count(in),
-                           key ? key : "");
-        free(key);
-        if (rc < 0)
+    while ((rc = wan_reader_next(in, &it.r)) > 0) {
+        it.number = wan_reader_count(in);
+        if ((rc = do_record(&it)) < 0)
             break;
     }
-    wan_record_clear(&r);
-    return rc < 0 ? -1 : flush_queue();
+    return rc < 0 ? -1 : flush_all();
 }
 
 static int do_prompts(void)
@@ -354,7 +419,7 @@ static int begin_output(wan_out *out, const json_t *from)
 static int next_stream(void *arg, const json_t *header)
 {
     (void)arg;
-    WAN_TRY(flush_queue());
+    WAN_TRY(flush_all());
     json_t *head = wan_provenance_append(header, "wan-encode", run);
     int rc = head ? wan_writer_next_stream(writer, head) : -1;
     json_decref(head);
@@ -386,47 +451,101 @@ static void summary(void)
                  total.records, total.frames, total.latents, total.texts, total.cut);
 }
 
-int main(int argc, char **argv)
+/* Another thread than the one that works. */
+static void lost(const char *why, int end)
 {
-    const char *name = "";
+    if (why)
+        wan_warn("%s", why);
+    if (end)
+        _exit(WAN_EXIT_FAILED);
+}
+
+/* What all ranks find wrong one says: the launcher ends the others meanwhile. */
+static void fail(void)
+{
+    if (comm->rank)
+        sleep(2);
+    wan_die();
+}
+
+/* A model that does not fit is known before any work. */
+static void open_ranks(void)
+{
+    if (wan_comm_open(&comm, o.transport, DEAD, LATE) < 0)
+        wan_die();
+    wan_comm_on_lost(comm, lost);
+    if (wan_place_device(&dev, comm, o.device, o.strict ? WAN_DEV_STRICT : 0) < 0)
+        fail();
+    const wan_crew_options c = { .comm = comm,
+                                 .dev = dev,
+                                 .model = o.model,
+                                 .compute = compute,
+                                 .decode = o.decode,
+                                 .clips = !o.text_only && !o.prompts.n,
+                                 .texts = !o.decode,
+                                 .on_frames = on_frames };
+    if (wan_crew_open(&crew, &c) < 0)
+        fail();
+}
+
+static void make_room(void)
+{
+    int ranks = comm->size;
+    batch_room = ranks > 1 ? 4 * ranks : 1;
+    queue_room = (int)o.window * ranks;
+    batch = wan_calloc((size_t)batch_room, sizeof *batch, "records");
+    queue = wan_calloc((size_t)queue_room, sizeof *queue, "records");
+    if (!batch || !queue)
+        wan_die();
+}
+
+/* Rank 0: from input to output. */
+static void work(const char *path)
+{
     FILE *f = NULL;
     wan_reader *in = NULL;
     wan_out *out;
-    wan_signals_filter();
-    int argi = wan_opt_parse(&tool, argc, argv);
-    check_options(argc - argi);
-    compute = strcmp(o.precision, "bf16") ? WAN_F32 : WAN_BF16;
-    if (wan_dev_open(&dev, o.device, o.strict ? WAN_DEV_STRICT : 0) < 0)
-        wan_die();
-    if (!o.prompts.n && (wan_in_open(&f, argi < argc ? argv[argi] : "-", &name) < 0 ||
-                         wan_reader_open(&in, f, name) < 0))
+    if (!o.prompts.n && (wan_in_open(&f, path, &input) < 0 || wan_reader_open(&in, f, input) < 0))
         wan_die();
     if (wan_out_open(&out, o.output) < 0 ||
         wan_refuse_terminal(fileno(wan_out_file(out)), o.force) < 0)
         wan_die();
-    /* A model that does not fit is known before any work. */
-    if ((!o.text_only && !o.prompts.n && need_vae() < 0) || (!o.decode && need_captions() < 0))
-        wan_die();
-    queue = wan_calloc((size_t)o.window, sizeof *queue, "records");
-    if (!queue || begin_output(out, in ? wan_reader_header(in) : NULL) < 0)
+    make_room();
+    if (begin_output(out, in ? wan_reader_header(in) : NULL) < 0)
         wan_die();
     if (in) {
         wan_reader_tee(in,
                        writer); /* records of a later version that may be ignored pass through */
         wan_reader_on_stream(in, next_stream, NULL);
     }
-    if ((in ? do_stream(in, name) : do_prompts()) < 0)
+    if ((in ? do_stream(in) : do_prompts()) < 0)
         wan_die();
     wan_progress(1, "%" PRIu64 " records, %" PRId64 " frames", total.records, total.frames);
     if (wan_writer_finish(&writer) < 0 || wan_out_finish(&out) < 0)
         wan_die();
+    free(batch);
     free(queue);
     json_decref(run);
     wan_reader_close(&in);
     wan_in_close(f);
-    wan_captions_close(&captions);
-    wan_vae_close(&vae);
+}
+
+int main(int argc, char **argv)
+{
+    wan_signals_filter();
+    int argi = wan_opt_parse(&tool, argc, argv);
+    check_options(argc - argi);
+    compute = strcmp(o.precision, "bf16") ? WAN_F32 : WAN_BF16;
+    open_ranks();
+    if (comm->rank == 0)
+        work(argi < argc ? argv[argi] : "-");
+    else if (wan_crew_serve(crew) < 0)
+        fail();
+    if (wan_crew_close(&crew) < 0)
+        wan_die();
     wan_dev_close(&dev);
-    summary();
+    if (comm->rank == 0)
+        summary();
+    wan_comm_close(&comm);
     return WAN_EXIT_DONE;
 }

@@ -13,7 +13,7 @@ rank() {
     lib/media | lib/dist) echo 20 ;;
     lib/model) echo 30 ;; lib/model/block | lib/model/vae | lib/model/text) echo 31 ;;
     lib/model/wan | lib/model/dit | lib/model/wing) echo 32 ;;
-    lib/model/files) echo 33 ;; lib/model/sample) echo 34 ;;
+    lib/model/files) echo 33 ;; lib/model/sample | lib/model/crew) echo 34 ;;
     lib/train/config) echo 41 ;; lib/train/data | lib/train/parallel) echo 42 ;;
     lib/train/checkpoint) echo 43 ;; lib/train) echo 44 ;;
     cmd) echo 50 ;; *) echo 99 ;;
