@@ -17,6 +17,7 @@
 #include "lib/dist/group.h"
 #include "lib/media/save.h"
 #include "lib/model/files/rundir.h"
+#include "lib/model/sample/cost.h"
 #include "lib/model/sample/exchange.h"
 #include "lib/model/sample/wishes.h"
 #include "lib/model/text/prompt.h"
@@ -28,19 +29,21 @@ enum { DEAD = 30, LATE = 86400 };
 
 static struct {
     const char *task, *model, *checkpoint, *t5_dir, *vae_dir, *negative, *save_file, *solver;
-    const char *schedule, *device, *precision, *rng, *noise, *text, *latents_out, *dump_steps;
+    const char *schedule, *device, *precision, *vae_precision, *rng, *noise, *text, *latents_out,
+        *dump_steps;
     const char *offload, *cp_comm, *transport;
     const char *prompt_file;
     wan_strlist prompts, sizes, frames, seeds;
     int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
     double shift, scale, sigma_min, sigma_max, rho;
-    int use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict, force;
+    int use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict, force, plan;
 } o = { .task = "t2v-14B",
         .save_file = "DefaultExp",
         .solver = "auto",
         .schedule = "auto",
         .device = "auto",
         .precision = "bf16",
+        .vae_precision = "fp32",
         .rng = "philox",
         .step = -1,
         .copies = 1,
@@ -114,8 +117,13 @@ static const wan_opt table[] = {
     WAN_OPT_REAL("sample_rho", 0, "X", &o.rho, 0, 1000,
                  "DiT: how the levels crowd at the end; 0: 7"),
     WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
-                 "of the operands in transformer and text encoder; the VAE runs in fp32"),
+                 "of the operands in transformer and text encoder"),
+    WAN_OPT_ENUM("vae_precision", 0, "fp32|bf16", &o.vae_precision,
+                 "of the operands in the VAE; bf16 is faster and takes less memory, "
+                 "with the error that wan-numerics(7) states"),
     WAN_OPT_STR("device", 0, "NAME", &o.device, "auto, cpu, ref, cuda or cuda:N"),
+    WAN_OPT_FLAG("plan", 0, &o.plan,
+                 "print memory and time that it would take, and exit: 1 if it does not fit"),
     WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
     WAN_OPT_FLAG("t5_cpu", 0, &o.t5_cpu, "run the text encoder on the CPU"),
     WAN_OPT_STR("offload_model", 0, "BOOL", &o.offload,
@@ -386,6 +394,7 @@ static wan_pipeline_options pipeline_options(void)
                      .sigma_max = o.sigma_max,
                      .rho = o.rho },
         .compute = strcmp(o.precision, "bf16") == 0 ? WAN_BF16 : WAN_F32,
+        .vae_compute = strcmp(o.vae_precision, "bf16") == 0 ? WAN_BF16 : WAN_F32,
         .comm = comm,
         .ranks = share_options(),
     };
@@ -554,28 +563,41 @@ static int videos(wan_pipeline *p, wan_dev *d)
     return rc;
 }
 
+/* What it would take; the plan is printed first, also where it does not fit. */
+static int plan(wan_pipeline *p, wan_dev *d)
+{
+    wan_cost c;
+    WAN_TRY(wan_cost_measure(&c, p, d));
+    if (first_rank()) {
+        wan_cost_print(&c, stdout);
+        if (fflush(stdout) != 0)
+            return wan_err_errno("<stdout>");
+    }
+    return wan_pipeline_check(p, d, !o.text);
+}
+
+static int make_all(wan_pipeline *p, wan_dev *d)
+{
+    WAN_TRY(wan_pipeline_check(p, d, !o.text));
+    WAN_TRY(choose_seed());
+    WAN_TRY(noise(p));
+    WAN_TRY(text(p, d));
+    WAN_TRY(latents(p, d));
+    return videos(p, d);
+}
+
 static int run(void)
 {
     wan_pipeline_options options = pipeline_options();
     wan_pipeline *p = NULL;
     wan_dev *d = NULL;
     int rc = wan_pipeline_open(&p, &options, all.v, all.n);
-    if (rc == 0)
+    if (rc == 0 && !o.plan)
         rc = check_outputs();
     if (rc == 0)
         rc = wan_place_device(&d, comm, o.device, o.strict ? WAN_DEV_STRICT : 0);
     if (rc == 0)
-        rc = wan_pipeline_check(p, d, !o.text);
-    if (rc == 0)
-        rc = choose_seed();
-    if (rc == 0)
-        rc = noise(p);
-    if (rc == 0)
-        rc = text(p, d);
-    if (rc == 0)
-        rc = latents(p, d);
-    if (rc == 0)
-        rc = videos(p, d);
+        rc = o.plan ? plan(p, d) : make_all(p, d);
     wan_pipeline_close(&p);
     wan_dev_close(&d);
     return rc;

@@ -157,7 +157,7 @@ static int check_transformer(const wan_pipeline *p)
 static int open_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts)
 {
     char *dir = wan_model_part(p->o.vae ? p->o.vae : p->o.model, "vae");
-    int rc = dir ? wan_vae_open(vae, d, dir, parts, WAN_F32) : -1;
+    int rc = dir ? wan_vae_open(vae, d, dir, parts, p->o.vae_compute) : -1;
     if (rc == 0 && wan_vae_channels(*vae) != p->z.in_channels) {
         rc = wan_err("%s: %d latent channels, the transformer has %d", dir, wan_vae_channels(*vae),
                      p->z.in_channels);
@@ -218,8 +218,7 @@ static wan_acts_options acts_options(const wan_pipeline *p)
     return o;
 }
 
-/* A video that the device cannot hold now. */
-static int check_size(const wan_pipeline *p, wan_dev *d)
+int wan_pipeline_bytes(const wan_pipeline *p, double *weights, double *work)
 {
     wan_capacity cap = capacity(p);
     wan_acts_options o = acts_options(p);
@@ -227,21 +226,44 @@ static int check_size(const wan_pipeline *p, wan_dev *d)
     wan_acts_bytes a;
     wan_params params;
     int64_t length;
-    size_t free_bytes, total;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
     int rc = wan_store_plan(&b, &length, &params, o.slice, p->o.compute, 0);
     wan_params_free(&params);
     WAN_TRY(rc);
     WAN_TRY(p->arch.model->acts_plan(&a, p->arch.c, &o));
-    WAN_TRY(d->backend->memory(d, &free_bytes, &total));
-    double need = (double)b.weights + (double)a.kept + (double)a.work;
+    *weights = (double)b.weights;
+    *work = (double)a.kept + (double)a.work;
     if (p->share)
-        need += (double)wan_share_bytes(p->share, &cap, p->o.compute);
-    if (need > (double)free_bytes)
-        return wan_err(
-            "a video of %" PRId64 " tokens takes %.1f GiB in the transformer, the device "
-            "has %.1f free of %.1f",
-            cap.tokens, need / 0x1p30, (double)free_bytes / 0x1p30, (double)total / 0x1p30);
+        *work += (double)wan_share_bytes(p->share, &cap, p->o.compute);
+    return 0;
+}
+
+int wan_pipeline_vae_bytes(const wan_pipeline *p, wan_dev *d, double *bytes)
+{
+    wan_vae *vae;
+    *bytes = 0;
+    WAN_TRY(open_vae(&vae, p, d, 0));
+    for (int i = 0; i < p->n; i++) {
+        double one = (double)wan_vae_decode_bytes(vae, p->v[i].h, p->v[i].w);
+        *bytes = one > *bytes ? one : *bytes;
+    }
+    wan_vae_close(&vae);
+    return 0;
+}
+
+/* A video that the device cannot hold now. */
+static int check_size(const wan_pipeline *p, wan_dev *d)
+{
+    double weights, work;
+    size_t free_bytes, total;
+    WAN_TRY(wan_pipeline_bytes(p, &weights, &work));
+    WAN_TRY(d->backend->memory(d, &free_bytes, &total));
+    if (weights + work > (double)free_bytes)
+        return wan_err("a video of %" PRId64
+                       " tokens takes %.1f GiB in the transformer, the device "
+                       "has %.1f free of %.1f",
+                       capacity(p).tokens, (weights + work) / 0x1p30, (double)free_bytes / 0x1p30,
+                       (double)total / 0x1p30);
     return 0;
 }
 

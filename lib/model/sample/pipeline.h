@@ -46,6 +46,7 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
     wan_sampler_options sampler; /* as given; open resolves them.  guidance 1: one pass per call,
                                   * the negative prompt is unused */
     wan_dtype compute;           /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
+    wan_dtype vae_compute;       /* and in the VAE */
     wan_comm *comm; /* several ranks work together, by `share`; NULL: this process alone */
     wan_share_options ranks;
 } wan_pipeline_options;
@@ -72,6 +73,11 @@ int wan_pipeline_open(wan_pipeline **out, const wan_pipeline_options *o,
                       const wan_pipeline_video *v, int n) WAN_MUST_CHECK;
 void wan_pipeline_close(wan_pipeline **p);                /* NULL-safe; sets *p NULL */
 int64_t wan_pipeline_count(const wan_pipeline *p, int i); /* elements of the latent of video i */
+
+/* Bytes that a rank's weights and activations of the transformer take for the largest video; and what
+ * frames take in the VAE's decoder, beside its weights. */
+int wan_pipeline_bytes(const wan_pipeline *p, double *weights, double *work) WAN_MUST_CHECK;
+int wan_pipeline_vae_bytes(const wan_pipeline *p, wan_dev *d, double *bytes) WAN_MUST_CHECK;
 
 /* Every part of the model is there with the tensors and sizes that it must have, so that what does
  * not fit, or is too large for the device, is known before the hours of work; no weights are read.  text: also tokenizer and text

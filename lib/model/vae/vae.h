@@ -41,5 +41,7 @@ typedef int wan_vae_put(void *arg, const uint8_t *rgb, const float *pixels, int6
                         int64_t W);
 int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,
                    wan_vae_put *put, void *arg) WAN_MUST_CHECK;
+/* Bytes of the device that decoding latents of h x w will take beside the weights. */
+int64_t wan_vae_decode_bytes(wan_vae *v, int64_t h, int64_t w);
 
 #endif

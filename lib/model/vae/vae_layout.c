@@ -254,6 +254,19 @@ static void choose_bands(vae_net *n)
     }
 }
 
+int64_t wan_vae_layout_bytes(const vae_net *net, int64_t H, int64_t W, int64_t chunk)
+{
+    vae_net n = *net; /* sizes alone are set in it */
+    int64_t most = 0;
+    n.H = H, n.W = W, n.chunk = chunk;
+    choose_bands(&n);
+    for (n.band = 0; n.band < n.bands; n.band++) {
+        set_sizes(&n);
+        most = max64(most, measure_all(&n));
+    }
+    return most;
+}
+
 int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk, int band)
 {
     int known = n->H == H && n->W == W && n->chunk == chunk;
