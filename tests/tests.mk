@@ -22,8 +22,10 @@ bench-dist: $(BUILD)/bench/comm ## calls of 2 ranks of this machine, beside MPI'
 .PHONY: bench-dist
 
 # for tests/dist/place.sh a plugin that calls the CPU a GPU, for tests/cmd/rundir.sh a process that
-# ends at its k-th change to the file system, for tests/media/sandbox.sh a decoder led astray
-PRELOAD := $(OBJ)/tests/dist/fake_gpu.so $(OBJ)/tests/cmd/killpoint.so $(if $(filter 1,$(FFMPEG)),$(OBJ)/tests/media/astray.so)
+# ends at its k-th change to the file system, for tests/media/sandbox.sh a decoder led astray,
+# for tests/dist/saving.sh one whose writes wait
+PRELOAD := $(OBJ)/tests/dist/fake_gpu.so $(OBJ)/tests/cmd/killpoint.so $(OBJ)/tests/dist/stuck.so \
+	$(if $(filter 1,$(FFMPEG)),$(OBJ)/tests/media/astray.so)
 $(PRELOAD): %.so: %.o
 	$(SAY) LINK $@
 	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL)) -ldl

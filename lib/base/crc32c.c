@@ -66,3 +66,40 @@ uint32_t wan_crc32(uint32_t crc, const void *data, size_t n)
 {
     return ~slice8(1, ~crc, data, n);
 }
+
+/* ---- ranges of a whole
+ *
+ * Bits are coefficients of a polynomial modulo the Castagnoli one, highest bit first: 1 is 1 << 31. */
+
+static uint32_t times(uint32_t a, uint32_t b)
+{
+    uint32_t sum = 0;
+    for (uint32_t m = UINT32_C(1) << 31; m; m >>= 1) {
+        if (a & m)
+            sum ^= b;
+        b = b & 1 ? b >> 1 ^ 0x82f63b78u : b >> 1;
+    }
+    return sum;
+}
+
+/* x to the power of 8 n: what n bytes behind multiply a remainder by. */
+static uint32_t power(uint64_t n)
+{
+    uint32_t p = UINT32_C(1) << 31, square = UINT32_C(1) << 23; /* 1, x^8 */
+    for (; n; n >>= 1) {
+        if (n & 1)
+            p = times(p, square);
+        square = times(square, square);
+    }
+    return p;
+}
+
+uint32_t wan_crc32c_zeros(uint64_t n)
+{
+    return times(power(n), 0xffffffffu) ^ 0xffffffffu;
+}
+
+uint32_t wan_crc32c_range(uint32_t crc, uint64_t n, uint64_t behind)
+{
+    return times(power(behind), crc ^ wan_crc32c_zeros(n));
+}

@@ -360,33 +360,32 @@ static wan_real *master_at(const wan_store *s, int i, const wan_piece *p)
            (wan_store_full(s) ? p->at : part->at_rest + (p->at - part->at - part->gemm));
 }
 
-static int put_both(wan_store *s, int i, const wan_piece *p, const float *held, void *tmp)
+int wan_store_put(wan_store *s, int i, const float *held)
 {
-    int gemm = s->params.v[i].gemm;
-    if (!gemm || wan_store_full(s))
-        WAN_TRY(put(s->d, master_at(s, i, p), WAN_REAL, held, tmp, p->n));
-    if (!gemm || !s->shadow)
-        return 0;
-    return put(s->d, shadow_at(s, i, p), WAN_BF16, held, tmp, p->n);
+    const wan_piece p = wan_store_piece(s, i);
+    const int gemm = s->params.v[i].gemm;
+    void *tmp = p.n ? wan_malloc((size_t)p.n, sizeof(wan_real), s->params.v[i].name) : NULL;
+    int rc = tmp || !p.n ? 0 : -1;
+    if (rc == 0 && p.n && (!gemm || wan_store_full(s)))
+        rc = put(s->d, master_at(s, i, &p), WAN_REAL, held, tmp, p.n);
+    if (rc == 0 && p.n && gemm && s->shadow)
+        rc = put(s->d, shadow_at(s, i, &p), WAN_BF16, held, tmp, p.n);
+    free(tmp);
+    return rc;
 }
 
 int wan_store_set(wan_store *s, int i, const float *whole)
 {
     const wan_param *q = &s->params.v[i];
     const wan_piece p = wan_store_piece(s, i);
-    float *part = NULL;
-    if (!p.n)
-        return 0;
-    void *tmp = wan_malloc((size_t)p.n, sizeof(wan_real), q->name);
-    if (tmp && p.n != q->count)
-        part = wan_malloc((size_t)p.n, sizeof *part, q->name);
-    int rc = tmp && (part || p.n == q->count) ? 0 : -1;
-    if (rc == 0 && part)
-        wan_store_gather(q, &s->item[i], &p, part, whole);
-    if (rc == 0)
-        rc = put_both(s, i, &p, part ? part : whole, tmp);
+    if (p.n == q->count)
+        return wan_store_put(s, i, whole);
+    float *part = wan_malloc((size_t)p.n + 1, sizeof *part, q->name);
+    if (!part)
+        return -1;
+    wan_store_gather(q, &s->item[i], &p, part, whole);
+    int rc = wan_store_put(s, i, part);
     free(part);
-    free(tmp);
     return rc;
 }
 

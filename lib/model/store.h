@@ -111,6 +111,8 @@ wan_piece wan_store_piece_of(const wan_store *s, int i, int shard);
 
 /* The whole tensor i from host floats [params.v[i].count]: what is held of it, and its copies. */
 int wan_store_set(wan_store *s, int i, const float *whole) WAN_MUST_CHECK;
+/* What this shard has of it, from held [piece n]. */
+int wan_store_put(wan_store *s, int i, const float *held) WAN_MUST_CHECK;
 /* What this shard has of tensor i, or of its gradient, to host floats [piece n]. */
 int wan_store_get(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
 int wan_store_get_grad(const wan_store *s, int i, float *held) WAN_MUST_CHECK;

@@ -247,8 +247,10 @@ static int compute(wan_train *t, const wan_batch *b, int *stop)
         WAN_TRY(wan_fsdp_finish(t->fsdp));
     WAN_TRY(wan_dp_finish(t->dp));
     t->losses[b->n] = wan_signals_stop();
+    t->losses[b->n + 1] = t->job && wan_checkpoint_written(t->job);
     WAN_TRY(wan_comm_sum_f64(t->comm, t->losses, (size_t)b->n + 2));
     *stop = t->losses[b->n] > 0;
+    t->written = t->losses[b->n + 1] == t->comm->size;
     return 0;
 }
 
@@ -320,26 +322,31 @@ int wan_train_saves(const wan_train *t)
     return *t->c->v.save && t->c->v.ckpt_enabled;
 }
 
-static int save_all(wan_train *t)
+/* Waits for the checkpoint that is being written, if one is. */
+static int finish_save(wan_train *t)
+{
+    if (!t->job)
+        return 0;
+    WAN_TRY(wan_checkpoint_end(&t->job));
+    t->saved = t->saving;
+    if (t->comm->rank == 0)
+        wan_info("checkpoint of step %lld in %s", (long long)t->saved, t->c->v.save);
+    return 0;
+}
+
+/* behind: training goes on meanwhile. */
+static int save(wan_train *t, int behind)
 {
     const wan_checkpoint_vector v[] = { { "exp_avg", t->optim->exp_avg },
                                         { "exp_avg_sq", t->optim->exp_avg_sq },
                                         { NULL, NULL } };
-    return wan_checkpoint_save(t->c->v.save, &t->st, &t->arch, &t->ranks, t->store, v, t->c);
-}
-
-static int save(wan_train *t)
-{
-    const wan_train_config *v = &t->c->v;
-    int rc = 0;
+    WAN_TRY(finish_save(t));
     if (!wan_train_saves(t) || t->saved == t->st.step)
         return 0;
-    rc = save_all(t);
-    WAN_TRY(wan_train_settle(t, rc));
-    t->saved = t->st.step;
-    if (t->comm->rank == 0)
-        wan_info("checkpoint of step %lld in %s", (long long)t->st.step, v->save);
-    return 0;
+    WAN_TRY(wan_checkpoint_begin(&t->job, t->c->v.save, &t->st, &t->arch, &t->ranks, t->store, v,
+                                 t->c, behind));
+    t->saving = t->st.step;
+    return behind ? 0 : finish_save(t);
 }
 
 /* Every rank has read what it goes on from: rank 0 may clear up after a killed run. */
@@ -384,7 +391,7 @@ static int ended_epoch(const wan_train *t)
 /* The checkpoint that lets a run be started again, and its exit status. */
 static int stop_here(wan_train *t, const char *why)
 {
-    WAN_TRY(save(t));
+    WAN_TRY(save(t, 0));
     if (t->fsdp)
         WAN_TRY(wan_fsdp_settle(t->fsdp));
     if (t->saved != t->st.step)
@@ -406,6 +413,8 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
         wan_report r;
         int stop = 0;
         WAN_TRY(one_step(t, &r, &stop));
+        if (t->written)
+            WAN_TRY(finish_save(t));
         r.steps = end;
         if (t->val && (due(t->st.step, v->eval_interval) || t->st.step == end)) {
             WAN_TRY(wan_train_validate(t, &r.val_loss));
@@ -415,10 +424,10 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
         if (stop && t->st.step < end)
             return stop_here(t, "stopped by a signal");
         if (due(t->st.step, v->save_interval) || (v->save_every_epoch && ended_epoch(t)))
-            WAN_TRY(save(t));
+            WAN_TRY(save(t, v->async_save));
         if (due(t->st.step, v->exit_interval) && t->st.step < end)
             return stop_here(t, "train.exit_interval");
     }
-    WAN_TRY(save(t));
+    WAN_TRY(save(t, 0));
     return t->fsdp && wan_fsdp_settle(t->fsdp) < 0 ? -1 : WAN_EXIT_DONE;
 }

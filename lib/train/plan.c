@@ -97,6 +97,11 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     return 0;
 }
 
+void wan_plan_snapshot(wan_plan *p)
+{
+    p->snapshot = p->optimizer / 2 * 3; /* masters and two moments */
+}
+
 void wan_plan_print(const wan_plan *p, FILE *f)
 {
     char text[256];
@@ -120,6 +125,9 @@ void wan_plan_print(const wan_plan *p, FILE *f)
     fprintf(f, "  activations  %12.1f\n", MIB(p->acts.kept));
     fprintf(f, "  workspace    %12.1f\n", MIB(p->acts.work + p->rows));
     fprintf(f, "  total        %12.1f\n", MIB(p->total));
+    if (p->snapshot)
+        fprintf(f, "  snapshot     %12.1f   host memory, while a checkpoint is written\n",
+                MIB(p->snapshot));
 }
 
 int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where)

@@ -18,8 +18,9 @@ typedef struct wan_plan {
     wan_store_bytes store; /* weights, gradients */
     wan_acts_bytes acts;   /* kept for the backward; work space */
     int64_t optimizer,
-        rows;      /* moments; latents, noise and text of a micro-batch, scratch of the ops */
-    int64_t total; /* on the device */
+        rows;         /* moments; latents, noise and text of a micro-batch, scratch of the ops */
+    int64_t total;    /* on the device */
+    int64_t snapshot; /* host memory of a checkpoint that is written behind the steps */
     int64_t samples, batch; /* in the dataset, per step */
     int64_t tokens, micros; /* of the first step, all ranks */
     int64_t longest;        /* tokens of the longest sample */
@@ -31,6 +32,8 @@ typedef struct wan_plan {
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
                   const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
                   int64_t position) WAN_MUST_CHECK;
+/* Counts that; the caller knows whether there are such checkpoints. */
+void wan_plan_snapshot(wan_plan *p);
 void wan_plan_print(const wan_plan *p, FILE *f);
 /* -1 with a sentence when `share` ranks that use one memory of `bytes` do not fit. */
 int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where) WAN_MUST_CHECK;

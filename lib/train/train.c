@@ -252,6 +252,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_plan_make(&t->plan, &t->arch, &t->ranks, o->compute, &cap, t->data, t->feed,
                            c->v.global_batch, t->st.position),
              fail);
+    if (c->v.async_save && wan_train_saves(t))
+        wan_plan_snapshot(&t->plan);
     *out = t;
     return 0;
 fail:
@@ -275,7 +277,8 @@ int wan_train_fits(const wan_train *t)
     if (t->opt.memory)
         return wan_plan_fits(&t->plan, t->opt.memory, 1, "the memory allowed");
     if (strncmp(t->opt.device, "cuda", 4)) /* a GPU's memory is not known before it is taken */
-        return wan_plan_fits(&t->plan, bytes, t->local_ranks, "this machine's memory");
+        return wan_plan_fits(&t->plan, bytes - t->plan.snapshot * t->local_ranks, t->local_ranks,
+                             "this machine's memory");
     return 0;
 }
 
@@ -289,7 +292,8 @@ static int check_memory(wan_train *t)
     WAN_TRY(t->dev->backend->memory(t->dev, &available, &total));
     if (t->dev->kind ==
         WAN_DEV_CPU) /* ranks of one machine share it; the page cache can make room */
-        return wan_plan_fits(&t->plan, (int64_t)total, t->local_ranks, "this machine's memory");
+        return wan_plan_fits(&t->plan, (int64_t)total - t->plan.snapshot * t->local_ranks,
+                             t->local_ranks, "this machine's memory");
     return wan_plan_fits(&t->plan, (int64_t)available, 1, "the device's memory");
 }
 
@@ -301,7 +305,8 @@ static int verify(const wan_train *t)
     if (n <= m || strcmp(t->weights + n - m, leaf))
         return 0;
     char *dir = strndup(t->weights, n - m);
-    int rc = dir ? wan_checkpoint_verify(dir) : wan_err("out of memory");
+    int rc =
+        dir ? wan_checkpoint_verify(dir, t->comm->rank, t->comm->size) : wan_err("out of memory");
     free(dir);
     return rc;
 }
@@ -312,7 +317,7 @@ static int load_weights(wan_train *t)
     const wan_checkpoint_vector moments[] = { { "exp_avg", t->optim->exp_avg },
                                               { "exp_avg_sq", t->optim->exp_avg_sq },
                                               { NULL, NULL } };
-    if (v->verify && t->comm->rank == 0)
+    if (v->verify)
         WAN_TRY(verify(t));
     if (t->resume) {
         int state = wan_checkpoint_has_state(t->resume);
@@ -495,6 +500,8 @@ void wan_train_close(wan_train **pt)
     if (t->hold)
         close(t->hold - 1);
     wan_debug_close(t);
+    if (t->job)
+        wan_checkpoint_abandon(&t->job);
     wan_data_free(&t->data);
     wan_data_free(&t->val);
     wan_feed_close(&t->feed);

@@ -44,8 +44,11 @@ struct wan_train {
     int64_t empty_rows;
     wan_plan plan;
     wan_train_state st;
-    int64_t saved; /* step of the last checkpoint written by this run, -1 */
-    int64_t row;   /* skipped steps in a row */
+    int64_t saved;           /* step of the last checkpoint written by this run, -1 */
+    wan_checkpoint_job *job; /* being written, of step `saving`; NULL: none */
+    int64_t saving;
+    int written; /* by all ranks */
+    int64_t row; /* skipped steps in a row */
     /* on the device */
     wan_dev *dev;
     wan_store *store;
@@ -55,8 +58,10 @@ struct wan_train {
     wan_dp *dp;     /* sums over copies */
     /* per step */
     wan_draw *draw; /* [batch] */
-    double *losses; /* [batch + 2]: unweighted loss of each sample, stop and failure flags */
-    float *own;     /* [batch] */
+    /* [batch + 2]: unweighted loss of each sample; how many ranks were asked to stop, and have written
+     * their part of the checkpoint */
+    double *losses;
+    float *own;                    /* [batch] */
     wan_step_sample *samples;      /* [cap.samples] */
     int64_t *own_index;            /* [batch]: place in the batch of this rank's k-th loss */
     struct wan_train_micro *micro; /* [batch]: what this rank runs in a step */

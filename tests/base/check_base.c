@@ -21,6 +21,10 @@ static void check_sums(void)
     ok(wan_crc32c(0, "123456789", 9) == 0xE3069283u, "CRC32C test vector");
     ok(wan_crc32(0, "123456789", 9) == 0xCBF43926u, "CRC-32 test vector");
     ok(wan_crc32c(wan_crc32c(0, "12345", 5), "6789", 4) == 0xE3069283u, "CRC32C continues");
+    ok((wan_crc32c_zeros(9) ^ wan_crc32c_range(wan_crc32c(0, "6789", 4), 4, 0) ^
+        wan_crc32c_range(wan_crc32c(0, "123", 3), 3, 6) ^
+        wan_crc32c_range(wan_crc32c(0, "45", 2), 2, 4)) == 0xE3069283u,
+       "CRC32C of ranges in any order");
     wan_sha256_init(&s);
     wan_sha256_add(&s, "abc", 3);
     wan_sha256_hex(&s, hex);

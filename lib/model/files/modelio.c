@@ -33,16 +33,29 @@ int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, c
     return rc;
 }
 
+int wan_modelio_piece(float *held, const wan_store *s, int i, const wan_st_tensor *t)
+{
+    const wan_piece p = wan_store_piece(s, i);
+    const size_t size = wan_dtype_size(t->dtype);
+    int64_t at, to, n;
+    for (int64_t k = 0; wan_store_run(&s->params.v[i], &s->item[i], &p, k, &at, &to, &n); k++)
+        if (wan_convert(held + to, WAN_F32, (const char *)t->data + (size_t)at * size, t->dtype,
+                        (size_t)n) < 0)
+            return wan_err_prefix("%s: tensor %s", t->file, t->name);
+    return 0;
+}
+
 static int load_one(wan_store *s, int i, wan_st *st, const wan_st_tensor *t)
 {
-    if (!s->item[i].count)
+    const wan_piece p = wan_store_piece(s, i);
+    if (!p.n)
         return 0;
-    float *v = wan_malloc((size_t)t->count, sizeof *v, t->name);
+    float *v = wan_malloc((size_t)p.n, sizeof *v, t->name);
     if (!v)
         return -1;
-    int rc = wan_st_load(st, t->name, t->shape, t->rank, v, WAN_F32);
+    int rc = wan_modelio_piece(v, s, i, t);
     if (rc == 0)
-        rc = wan_store_set(s, i, v);
+        rc = wan_store_put(s, i, v);
     wan_st_release(st, t);
     free(v);
     return rc;
@@ -63,26 +76,35 @@ int wan_modelio_load(wan_store *s, const char *dir)
 
 /* ---- writing */
 
-int wan_modelio_write(const wan_arch *arch, const wan_params *p, const char *dir,
-                      enum wan_naming naming, const wan_dtype *type, int64_t max_shard,
-                      wan_weights_fetch *fetch, void *arg)
+wan_weight *wan_modelio_weights(const wan_params *p, enum wan_naming naming, const wan_dtype *type)
 {
-    const wan_model *m = arch->model;
-    int digits;
-    if (!m->layout[naming])
-        return wan_err("a model of type %s has no official naming", m->type);
     wan_weight *w = wan_calloc((size_t)p->n, sizeof *w, "tensor list");
-    if (!w)
-        return -1;
-    for (int i = 0; i < p->n; i++) {
+    for (int i = 0; w && i < p->n; i++) {
         const wan_param *q = &p->v[i];
         w[i] = (wan_weight){ .type = type[i], .rank = q->rank, .count = q->count, .id = i };
         memcpy(w[i].shape, q->shape, sizeof q->shape);
         snprintf(w[i].name, sizeof w[i].name, "%s", name_of(q, naming));
     }
-    int rc = wan_weights_write(dir, m->files[1], w, p->n, max_shard, fetch, arg);
-    free(w);
-    WAN_TRY(rc);
+    return w;
+}
+
+int wan_modelio_describe(const wan_arch *arch, const char *dir, enum wan_naming naming)
+{
+    int digits;
     json_t *j = wan_modelio_json(arch, naming, &digits);
     return wan_weights_json(dir, "config.json", j, digits);
+}
+
+int wan_modelio_write(const wan_arch *arch, const wan_params *p, const char *dir,
+                      enum wan_naming naming, const wan_dtype *type, int64_t max_shard,
+                      wan_weights_fetch *fetch, void *arg)
+{
+    const wan_model *m = arch->model;
+    if (!m->layout[naming])
+        return wan_err("a model of type %s has no official naming", m->type);
+    wan_weight *w = wan_modelio_weights(p, naming, type);
+    int rc = w ? wan_weights_write(dir, m->files[1], w, p->n, max_shard, fetch, arg) : -1;
+    free(w);
+    WAN_TRY(rc);
+    return wan_modelio_describe(arch, dir, naming);
 }

@@ -26,6 +26,15 @@ int wan_modelio_list(wan_tensorlist *l, wan_st *st, const char *path) WAN_MUST_C
 /* Loads every parameter that s holds from a folder or file, one tensor at a time. */
 int wan_modelio_load(wan_store *s, const char *path) WAN_MUST_CHECK;
 
+/* A piece of tensor t (store.h), converted, from the file into held [piece n]: reads no more of it. */
+int wan_modelio_piece(float *held, const wan_store *s, int i, const wan_st_tensor *t)
+    WAN_MUST_CHECK;
+
+/* The list of parameters for weights.h, malloc'ed: names in a naming, parameter i stored as type[i]. */
+wan_weight *wan_modelio_weights(const wan_params *p, enum wan_naming naming, const wan_dtype *type);
+/* DIR/config.json. */
+int wan_modelio_describe(const wan_arch *arch, const char *dir, enum wan_naming naming)
+    WAN_MUST_CHECK;
 /* Writes DIR/config.json and the weights (weights.h); fetch is called with the index of a parameter,
  * which is stored as type[i]. */
 int wan_modelio_write(const wan_arch *arch, const wan_params *p, const char *dir,

@@ -262,6 +262,11 @@ int wan_rundir_sweep(const char *run)
     return rc;
 }
 
+char *wan_rundir_unfinished(const char *run, int64_t step)
+{
+    return name_of(run, step, TMP);
+}
+
 int wan_rundir_next(char **tmp, const char *run, int64_t step)
 {
     *tmp = NULL;

@@ -40,6 +40,8 @@ int wan_rundir_find(char **path, const char *run, int64_t step) WAN_MUST_CHECK;
 
 /* An empty folder to make a step in, malloc'ed *tmp; the run's own folder is made where needed. */
 int wan_rundir_next(char **tmp, const char *run, int64_t step) WAN_MUST_CHECK;
+/* Its name, for others who write into it; malloc'ed. */
+char *wan_rundir_unfinished(const char *run, int64_t step);
 /* That folder, filled and synced, becomes the step; one that was there is removed. */
 int wan_rundir_replace(const char *run, int64_t step) WAN_MUST_CHECK;
 int wan_rundir_point(const char *run, int64_t step) WAN_MUST_CHECK;

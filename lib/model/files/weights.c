@@ -10,13 +10,6 @@
 
 #include "lib/base/file.h"
 
-/* Weights [first, last) go into file number `file` of `files`. */
-typedef struct part {
-    const char *dir, *stem;
-    const wan_weight *w;
-    int first, last, file, files;
-} part;
-
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const wan_weight *)a)->name, ((const wan_weight *)b)->name);
@@ -27,49 +20,53 @@ static int64_t bytes_of(const wan_weight *w)
     return w->count * (int64_t)wan_dtype_size(w->type);
 }
 
-/* End of the file that begins with weight `first`. */
-static int end_of_file(const wan_weight *w, int n, int first, int64_t max_shard)
+int wan_weights_split(wan_weight *w, int n, int64_t max_shard)
 {
     int64_t bytes = 0;
-    int i = first;
-    for (; i < n; i++) {
+    int files = 0;
+    qsort(w, (size_t)n, sizeof *w, by_name);
+    for (int i = 0; i < n; i++) {
         bytes += bytes_of(&w[i]);
-        if (i > first && bytes > max_shard)
-            break;
+        if (files == 0 || bytes > max_shard) {
+            files++;
+            bytes = bytes_of(&w[i]);
+        }
+        w[i].file = files;
     }
-    return i;
+    return files;
 }
 
-static void file_name(char *name, size_t size, const part *p)
+void wan_weights_name(char name[128], const char *stem, int file, int files)
 {
-    if (p->files == 1)
-        snprintf(name, size, "%s.safetensors", p->stem);
+    if (files == 1)
+        snprintf(name, 128, "%s.safetensors", stem);
     else
-        snprintf(name, size, "%s-%05d-of-%05d.safetensors", p->stem, p->file, p->files);
+        snprintf(name, 128, "%s-%05d-of-%05d.safetensors", stem, file, files);
 }
 
-static int put_tensors(wan_st_writer *s, const part *p, wan_weights_fetch *fetch, void *arg)
+/* The n weights at w, which are one file. */
+static int put_tensors(wan_st_writer *s, const wan_weight *w, int n, wan_weights_fetch *fetch,
+                       void *arg)
 {
-    for (int i = p->first; i < p->last; i++)
-        WAN_TRY(wan_st_declare(s, p->w[i].name, p->w[i].type, p->w[i].shape, p->w[i].rank));
-    for (int i = p->first; i < p->last; i++) {
+    for (int i = 0; i < n; i++)
+        WAN_TRY(wan_st_declare(s, w[i].name, w[i].type, w[i].shape, w[i].rank));
+    for (int i = 0; i < n; i++) {
         const void *data;
         wan_dtype t;
-        WAN_TRY(fetch(arg, p->w[i].id, &data, &t));
-        WAN_TRY(wan_st_put(s, p->w[i].name, data, t));
+        WAN_TRY(fetch(arg, w[i].id, &data, &t));
+        WAN_TRY(wan_st_put(s, w[i].name, data, t));
     }
     return 0;
 }
 
-static int write_part(const part *p, wan_weights_fetch *fetch, void *arg)
+static int write_part(const char *dir, const char *name, const wan_weight *w, int n,
+                      wan_weights_fetch *fetch, void *arg)
 {
-    char name[128];
-    file_name(name, sizeof name, p);
-    char *path = wan_path_join(p->dir, name);
+    char *path = wan_path_join(dir, name);
     wan_st_writer *s = NULL;
     int rc = path ? wan_st_create(&s, path) : -1;
     if (rc == 0)
-        rc = put_tensors(s, p, fetch, arg);
+        rc = put_tensors(s, w, n, fetch, arg);
     if (rc == 0)
         rc = wan_st_finish(&s);
     wan_st_abandon(&s);
@@ -105,12 +102,22 @@ int wan_weights_json(const char *dir, const char *name, json_t *j, int digits)
     return rc;
 }
 
-static int write_index(const char *dir, const char *stem, json_t *map, int64_t total)
+int wan_weights_index(const char *dir, const char *stem, const wan_weight *w, int n, int files)
 {
-    char name[128];
+    char name[128], file[128];
+    int64_t total = 0;
+    if (files < 2)
+        return 0;
+    json_t *map = json_object();
+    for (int i = 0; i < n; i++) {
+        wan_weights_name(file, stem, w[i].file, files);
+        json_object_set_new(map, w[i].name, json_string(file));
+        total += bytes_of(&w[i]);
+    }
     snprintf(name, sizeof name, "%s.safetensors.index.json", stem);
     json_t *j =
         json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)total, "weight_map", map);
+    json_decref(map);
     if (!j)
         wan_err("%s/%s: out of memory", dir, name);
     return wan_weights_json(dir, name, j, 0);
@@ -119,28 +126,14 @@ static int write_index(const char *dir, const char *stem, json_t *map, int64_t t
 int wan_weights_write(const char *dir, const char *stem, wan_weight *w, int n, int64_t max_shard,
                       wan_weights_fetch *fetch, void *arg)
 {
-    part p = { dir, stem, w, 0, 0, 0, 0 };
-    int64_t total = 0;
     WAN_TRY(wan_mkdirs(dir));
-    qsort(w, (size_t)n, sizeof *w, by_name);
-    for (int i = 0; i < n; i = end_of_file(w, n, i, max_shard))
-        p.files++;
-    json_t *map = json_object();
-    int rc = 0;
-    while (p.last < n && rc == 0) {
+    int files = wan_weights_split(w, n, max_shard);
+    for (int i = 0, end; i < n; i = end) {
         char name[128];
-        p.first = p.last;
-        p.last = end_of_file(w, n, p.first, max_shard);
-        p.file++;
-        rc = write_part(&p, fetch, arg);
-        file_name(name, sizeof name, &p);
-        for (int i = p.first; i < p.last; i++) {
-            json_object_set_new(map, w[i].name, json_string(name));
-            total += bytes_of(&w[i]);
-        }
+        for (end = i; end < n && w[end].file == w[i].file;)
+            end++;
+        wan_weights_name(name, stem, w[i].file, files);
+        WAN_TRY(write_part(dir, name, &w[i], end - i, fetch, arg));
     }
-    if (rc == 0 && p.files > 1)
-        rc = write_index(dir, stem, map, total);
-    json_decref(map);
-    return rc;
+    return wan_weights_index(dir, stem, w, n, files);
 }

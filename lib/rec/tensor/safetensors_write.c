@@ -8,10 +8,8 @@
 #include <string.h>
 
 #include "lib/base/file.h"
-#include "lib/base/le.h"
 #include "lib/rec/tensor/safetensors.h"
-
-enum { ST_MAX_HEADER = 100000000 };
+#include "lib/rec/tensor/st_layout.h"
 
 typedef struct declared {
     char *name;
@@ -21,11 +19,10 @@ typedef struct declared {
 
 struct wan_st_writer {
     wan_out *out;
-    json_t *header; /* "__metadata__" first, then the tensors as declared */
+    wan_st_layout *layout;
     declared *t;
     size_t n, put;
-    uint64_t bytes; /* of data declared */
-    int started;    /* header written */
+    int started; /* header written */
 };
 
 int wan_st_create(wan_st_writer **out, const char *path)
@@ -34,12 +31,8 @@ int wan_st_create(wan_st_writer **out, const char *path)
     wan_st_writer *w = wan_calloc(1, sizeof *w, "safetensors writer");
     if (!w)
         return -1;
-    json_t *meta = wan_json_object();
-    wan_json_put(&meta, "format", json_string("pt"));
-    w->header = wan_json_object();
-    wan_json_put(&w->header, "__metadata__", meta);
-    if (!w->header || wan_out_open(&w->out, path) < 0) {
-        json_decref(w->header);
+    if (wan_st_layout_new(&w->layout) < 0 || wan_out_open(&w->out, path) < 0) {
+        wan_st_layout_free(&w->layout);
         free(w);
         return -1;
     }
@@ -52,29 +45,16 @@ static int declare(wan_st_writer *w, const char *name, wan_dtype t, const int64_
     int64_t count;
     if (w->started)
         return wan_err("declared after the first data");
-    if (json_object_get(w->header, name))
-        return wan_err("declared twice");
-    if (rank < 0 || rank > WAN_MAX_RANK)
-        return wan_err("rank %d, must be 0 to %d", rank, WAN_MAX_RANK);
+    WAN_TRY(wan_st_layout_add(w->layout, name, t, shape, rank, NULL));
     WAN_TRY(wan_shape_count(&count, shape, rank));
     declared *grown = realloc(w->t, (w->n + 1) * sizeof *grown);
     if (!grown)
         return wan_err("out of memory");
     w->t = grown;
-    json_t *e = wan_json_object();
-    uint64_t end = w->bytes + (uint64_t)count * wan_dtype_size(t);
-    wan_json_put(&e, "dtype", json_string(wan_dtype_name(t)));
-    wan_json_put(&e, "shape", wan_json_ints(shape, rank));
-    wan_json_put(&e, "data_offsets",
-                 wan_json_ints((int64_t[]){ (int64_t)w->bytes, (int64_t)end }, 2));
-    wan_json_put(&w->header, name, e);
-    if (!w->header)
-        return -1;
     grown[w->n] = (declared){ .name = strdup(name), .dtype = t, .count = count };
     if (!grown[w->n].name)
         return wan_err("out of memory");
     w->n++;
-    w->bytes = end;
     return 0;
 }
 
@@ -87,11 +67,8 @@ int wan_st_declare(wan_st_writer *w, const char *name, wan_dtype t, const int64_
 
 int wan_st_set_metadata(wan_st_writer *w, const char *key, const char *value)
 {
-    json_t *meta = json_incref(json_object_get(w->header, "__metadata__"));
-    wan_json_put(&meta, key, json_string(value));
-    if (!meta)
+    if (wan_st_layout_metadata(w->layout, key, value) < 0)
         return wan_err_prefix("%s", wan_out_name(w->out));
-    json_decref(meta);
     return 0;
 }
 
@@ -100,25 +77,15 @@ static int put(wan_st_writer *w, const void *data, size_t n)
     return wan_out_put(w->out, data, n);
 }
 
-/* Padded with spaces so that the data begin at a multiple of 8. */
 static int start(wan_st_writer *w)
 {
-    uint8_t length[8];
-    char *text = wan_json_dump_as(w->header, JSON_COMPACT);
-    if (!text)
-        return wan_err_prefix("%s: header", wan_out_name(w->out));
-    size_t n = strlen(text), padded = (n + 7) / 8 * 8;
+    char *head;
+    size_t n;
+    if (wan_st_layout_head(w->layout, &head, &n) < 0)
+        return wan_err_prefix("%s", wan_out_name(w->out));
     w->started = 1;
-    int rc;
-    if (padded > ST_MAX_HEADER) {
-        rc = wan_err("%s: header of %zu bytes, more than the allowed %d", wan_out_name(w->out),
-                     padded, ST_MAX_HEADER);
-    } else {
-        wan_le_put64(length, padded);
-        rc = put(w, length, 8) < 0 || put(w, text, n) < 0 || put(w, "       ", padded - n) < 0 ? -1
-                                                                                               : 0;
-    }
-    free(text);
+    int rc = put(w, head, n);
+    free(head);
     return rc;
 }
 
@@ -187,7 +154,7 @@ void wan_st_abandon(wan_st_writer **w)
     for (size_t i = 0; i < (*w)->n; i++)
         free((*w)->t[i].name);
     free((*w)->t);
-    json_decref((*w)->header);
+    wan_st_layout_free(&(*w)->layout);
     free(*w);
     *w = NULL;
 }

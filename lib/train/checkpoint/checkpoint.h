@@ -9,7 +9,8 @@
  *                                                         when transformer/ is bf16
  *     DIR/iter_0000010/{train_state.json, run_config.yaml, manifest.json}
  *
- * Everything is written beside its place, fsynced and renamed; the pointer file follows (rundir.h).
+ * Everything is written beside its place, fsynced and renamed; the pointer file follows (rundir.h).  All
+ * ranks write, each the elements that it holds (spread.h), and read no more than those.
  * The bytes depend on the run alone: no time, host or absolute path, and not on the number of ranks.
  */
 #ifndef WAN_TRAIN_CHECKPOINT_H
@@ -35,11 +36,23 @@ typedef struct wan_checkpoint_vector {
     wan_real *x; /* device [store->total] */
 } wan_checkpoint_vector;
 
-/* Collective: rank 0 writes what all hold.  Writes the checkpoint of st->step and removes those older than the `keep` newest (0: none).  v: what
- * stands beside the weights, up to a name NULL. */
-int wan_checkpoint_save(const char *dir, const wan_train_state *st, const wan_arch *arch,
-                        wan_ranks *r, const wan_store *s, const wan_checkpoint_vector *v,
-                        const wan_config *c) WAN_MUST_CHECK;
+/* A checkpoint being written. */
+typedef struct wan_checkpoint_job wan_checkpoint_job;
+
+/* Writes the checkpoint of st->step, every rank what it holds, in two calls that are collective over the
+ * world; -1 on all ranks where one has failed, and nothing is left of it then.  v: what stands beside the
+ * weights, up to a name NULL.  behind: returns with a copy of all in host memory, which a thread writes;
+ * masters and vectors may change meanwhile, the other arguments stay. */
+int wan_checkpoint_begin(wan_checkpoint_job **out, const char *dir, const wan_train_state *st,
+                         const wan_arch *arch, wan_ranks *r, const wan_store *s,
+                         const wan_checkpoint_vector *v, const wan_config *c, int behind)
+    WAN_MUST_CHECK;
+/* Whether this rank has written its part: _end does not wait for it then. */
+int wan_checkpoint_written(const wan_checkpoint_job *j);
+/* The checkpoint gets its name; those older than the `keep` newest (0: none) are removed. */
+int wan_checkpoint_end(wan_checkpoint_job **j) WAN_MUST_CHECK;
+/* Of a run that has failed; not collective. */
+void wan_checkpoint_abandon(wan_checkpoint_job **j);
 /* Bytes that a checkpoint of so many parameters takes on the disk, nearly. */
 int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c);
 /* The checkpoint of a step (-1: the newest) in dir; dir may be an iter_* folder itself.  Returns 1
@@ -48,8 +61,9 @@ int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c);
 int wan_checkpoint_find(char **path, const char *dir, int64_t step) WAN_MUST_CHECK;
 /* Whether the folder is a training checkpoint: imported weights (wan-convert) have no state. */
 int wan_checkpoint_has_state(const char *path);
-/* Compares every file with manifest.json, which only imported weights may lack. */
-int wan_checkpoint_verify(const char *path) WAN_MUST_CHECK;
+/* Compares every file with manifest.json, which only imported weights may lack; of `ranks` ranks each
+ * some of them. */
+int wan_checkpoint_verify(const char *path, int rank, int ranks) WAN_MUST_CHECK;
 int wan_checkpoint_state(wan_train_state *st, const char *path) WAN_MUST_CHECK;
 /* Weights into s, vectors into v (NULL: weights alone).  path: an iter_* folder. */
 int wan_checkpoint_load(const char *path, wan_store *s, const wan_checkpoint_vector *v)

@@ -12,49 +12,73 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/base/sha256.h"
 
-static int digest(const char *path, char hex[65], int64_t *bytes)
+enum { PIECE = 1 << 20 };
+
+/* SHA-256 in hex, or CRC32C as eight digits. */
+static int digest(const char *path, int crc32c, char hex[65], int64_t *bytes)
 {
-    static const size_t piece = 1 << 20;
-    unsigned char *buf = wan_malloc(piece, 1, "file");
-    FILE *f = fopen(path, "rb");
+    unsigned char *buf = wan_malloc(PIECE, 1, "file");
+    FILE *f = buf ? fopen(path, "rb") : NULL;
     wan_sha256 s;
+    uint32_t crc = 0;
     size_t n;
-    int bad;
-    if (!f || !buf) {
-        int rc = f ? -1 : wan_err_errno("%s", path);
-        if (f)
-            fclose(f);
+    if (!f) {
+        int rc = buf ? wan_err_errno("%s", path) : -1;
         free(buf);
         return rc;
     }
     wan_sha256_init(&s);
     *bytes = 0;
-    while ((n = fread(buf, 1, piece, f)) > 0) {
-        wan_sha256_add(&s, buf, n);
+    while ((n = fread(buf, 1, PIECE, f)) > 0) {
+        if (crc32c)
+            crc = wan_crc32c(crc, buf, n);
+        else
+            wan_sha256_add(&s, buf, n);
         *bytes += (int64_t)n;
     }
-    bad = ferror(f);
+    int bad = ferror(f);
     fclose(f);
     free(buf);
-    wan_sha256_hex(&s, hex);
+    if (crc32c)
+        snprintf(hex, 65, "%08x", crc);
+    else
+        wan_sha256_hex(&s, hex);
     return bad ? wan_err("%s: read error", path) : 0;
 }
 
-static int add_file(json_t *files, const char *path, const char *rel)
+/* What is listed so far. */
+typedef struct list {
+    json_t *files;
+    const wan_manifest_known *known;
+    int n;
+} list;
+
+static int add_file(const list *l, const char *path, const char *rel)
 {
     char hex[65];
     int64_t bytes;
-    WAN_TRY(digest(path, hex, &bytes));
-    json_t *one = json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "sha256", hex);
-    return json_object_set_new(files, rel, one) < 0 ? wan_err("out of memory") : 0;
+    json_t *one = NULL;
+    for (int i = 0; i < l->n && !one; i++) {
+        const wan_manifest_known *k = &l->known[i];
+        if (strcmp(k->name, rel))
+            continue;
+        snprintf(hex, sizeof hex, "%08x", k->crc32c);
+        one = json_pack("{s:I, s:s}", "bytes", (json_int_t)k->bytes, "crc32c", hex);
+    }
+    if (!one) {
+        WAN_TRY(digest(path, 0, hex, &bytes));
+        one = json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "sha256", hex);
+    }
+    return json_object_set_new(l->files, rel, one) < 0 ? wan_err("out of memory") : 0;
 }
 
 /* Adds every regular file below dir under its path relative to the top. */
-static int walk(json_t *files, const char *dir, const char *rel)
+static int walk(const list *l, const char *dir, const char *rel)
 {
     DIR *d = opendir(dir);
     int rc = 0;
@@ -76,20 +100,21 @@ static int walk(json_t *files, const char *dir, const char *rel)
         if (!path || stat(path, &st) < 0)
             rc = wan_err_errno("%s", path ? path : name);
         else if (S_ISDIR(st.st_mode))
-            rc = walk(files, path, name);
+            rc = walk(l, path, name);
         else if (S_ISREG(st.st_mode) && strcmp(name, "manifest.json"))
-            rc = add_file(files, path, name);
+            rc = add_file(l, path, name);
         free(path);
     }
     closedir(d);
     return rc;
 }
 
-int wan_manifest_save(const char *dir)
+int wan_manifest_save(const char *dir, const wan_manifest_known *known, int n)
 {
     json_t *files = json_object(), *top = json_pack("{s:O}", "files", files);
+    const list l = { files, known, n };
     char *path = wan_path_join(dir, "manifest.json");
-    int rc = files && top && path ? walk(files, dir, "") : wan_err("out of memory");
+    int rc = files && top && path ? walk(&l, dir, "") : wan_err("out of memory");
     if (rc == 0)
         rc = wan_json_save(path, top, 1);
     free(path);
@@ -102,31 +127,36 @@ static int check_file(const char *dir, const char *rel, const json_t *entry)
 {
     char hex[65];
     int64_t bytes = 0, want = 0;
-    const char *sha = "";
+    const char *sha = "", *crc = "";
     char *path;
     if (*rel == '/' || strstr(rel, ".."))
         return wan_err("%s/manifest.json: \"%s\" leads out of the folder", dir, rel);
     WAN_TRY(wan_json_int(entry, "bytes", -1, 0, INT64_C(1) << 53, &want, rel));
     WAN_TRY(wan_json_str(entry, "sha256", "", &sha, rel));
+    WAN_TRY(wan_json_str(entry, "crc32c", "", &crc, rel));
     if (!(path = wan_path_join(dir, rel)))
         return -1;
-    int rc = digest(path, hex, &bytes);
-    if (rc == 0 && (bytes != want || strcmp(hex, sha)))
+    int rc = digest(path, *crc != 0, hex, &bytes);
+    if (rc == 0 && (bytes != want || strcmp(hex, *crc ? crc : sha)))
         rc = wan_err("%s: differs from manifest.json: the file is damaged or was changed", path);
     free(path);
     return rc;
 }
 
-int wan_manifest_check(const char *dir)
+int wan_manifest_check(const char *dir, int rank, int ranks)
 {
     char *path = wan_path_join(dir, "manifest.json");
     json_t *top = path ? wan_json_load(path) : NULL, *files, *entry;
     const char *rel;
-    int rc = top ? 0 : -1;
+    int rc = top ? 0 : -1, k = 0;
     if (rc == 0 && !json_is_object(files = json_object_get(top, "files")))
         rc = wan_err("%s: no list of files", path);
     if (rc == 0)
-        json_object_foreach(files, rel, entry) if ((rc = check_file(dir, rel, entry)) < 0) break;
+        json_object_foreach(files, rel, entry)
+        {
+            if (k++ % ranks == rank && (rc = check_file(dir, rel, entry)) < 0)
+                break;
+        }
     json_decref(top);
     free(path);
     return rc;

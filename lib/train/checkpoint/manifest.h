@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * manifest.h - manifest.json: size and SHA-256 of every file below a folder.
+ * manifest.h - manifest.json: size and digest of every file below a folder: SHA-256, or CRC32C of files
+ * that several have written, whose sums add up (crc32c.h).
  */
 #ifndef WAN_TRAIN_MANIFEST_H
 #define WAN_TRAIN_MANIFEST_H
 
+#include <stdint.h>
+
 #include "lib/base/err.h"
 
-/* Writes DIR/manifest.json over all regular files below DIR. */
-int wan_manifest_save(const char *dir) WAN_MUST_CHECK;
-/* Reads the files again; -1 names the first that is missing or differs. */
-int wan_manifest_check(const char *dir) WAN_MUST_CHECK;
+/* A file whose digest is known already. */
+typedef struct wan_manifest_known {
+    const char *name; /* below the folder */
+    int64_t bytes;
+    uint32_t crc32c;
+} wan_manifest_known;
+
+/* Writes DIR/manifest.json over all regular files below DIR; the n known ones are not read. */
+int wan_manifest_save(const char *dir, const wan_manifest_known *known, int n) WAN_MUST_CHECK;
+/* Reads the files again; -1 names the first that is missing or differs.  Only every ranks-th, from number
+ * `rank` on: ranks share the work. */
+int wan_manifest_check(const char *dir, int rank, int ranks) WAN_MUST_CHECK;
 
 #endif

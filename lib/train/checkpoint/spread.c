@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * spread.c - see spread.h.
+ */
+#include "lib/train/checkpoint/spread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/crc32c.h"
+#include "lib/base/file.h"
+#include "lib/rec/tensor/st_layout.h"
+
+enum { CHUNK = 1 << 18 }; /* elements converted and written at a time */
+
+typedef struct file {
+    char name[160];
+    wan_st_layout *layout;
+    char *head;
+    size_t n_head;
+    uint64_t size; /* of the whole file */
+    uint32_t sum;  /* what this rank has added to its CRC32C */
+} file;
+
+typedef struct entry {
+    int file, i;
+    wan_dtype type;
+    const wan_real *x;
+    uint64_t offset; /* of the whole tensor, behind the header */
+    float *copy;     /* of this rank's piece; NULL: it is in x */
+    int same;        /* the entry whose copy that is: number of its own, or of one before it */
+} entry;
+
+struct wan_spread {
+    const wan_store *s;
+    int first, tp; /* of the copy that is written; tensor parallel rank */
+    file *file;
+    int files;
+    entry *entry;
+    int entries, room;
+    unsigned char *out, *back; /* [CHUNK] of the widest type */
+};
+
+int wan_spread_new(wan_spread **out, wan_ranks *r, const wan_store *s)
+{
+    wan_spread *p = wan_calloc(1, sizeof *p, "files of a checkpoint");
+    *out = NULL;
+    if (!p)
+        return -1;
+    p->s = s;
+    p->first = r->mesh.at[WAN_DP_REPLICATE] == 0 &&
+               (r->sharding != WAN_SHARD_NONE || r->mesh.group[WAN_FSDP]->rank == 0);
+    p->tp = r->mesh.at[WAN_TP];
+    p->out = wan_malloc(CHUNK, sizeof(double), "files of a checkpoint");
+    p->back = wan_malloc(CHUNK, sizeof(double), "files of a checkpoint");
+    if (!p->out || !p->back) {
+        wan_spread_free(&p);
+        return -1;
+    }
+    *out = p;
+    return 0;
+}
+
+void wan_spread_free(wan_spread **ps)
+{
+    wan_spread *s = *ps;
+    if (!s)
+        return;
+    for (int k = 0; k < s->files; k++) {
+        wan_st_layout_free(&s->file[k].layout);
+        free(s->file[k].head);
+    }
+    for (int k = 0; k < s->entries; k++)
+        if (s->entry[k].same == k)
+            free(s->entry[k].copy);
+    free(s->file);
+    free(s->entry);
+    free(s->out);
+    free(s->back);
+    free(s);
+    *ps = NULL;
+}
+
+/* ---- what there is */
+
+int wan_spread_file(wan_spread *s, const char *name)
+{
+    file *more = realloc(s->file, ((size_t)s->files + 1) * sizeof *more);
+    if (!more)
+        return wan_err("out of memory (files of a checkpoint)");
+    s->file = more;
+    file *f = &s->file[s->files];
+    *f = (file){ .sum = 0 };
+    snprintf(f->name, sizeof f->name, "%s", name);
+    WAN_TRY(wan_st_layout_new(&f->layout));
+    s->files++;
+    return 0;
+}
+
+int wan_spread_add(wan_spread *s, int i, wan_dtype t, const wan_real *x)
+{
+    const wan_param *q = &s->s->params.v[i];
+    if (s->entries == s->room) {
+        int room = s->room ? 2 * s->room : 256;
+        entry *more = realloc(s->entry, (size_t)room * sizeof *more);
+        if (!more)
+            return wan_err("out of memory (files of a checkpoint)");
+        s->entry = more;
+        s->room = room;
+    }
+    entry *e = &s->entry[s->entries];
+    *e = (entry){ .file = s->files - 1, .i = i, .type = t, .x = x, .same = s->entries };
+    WAN_TRY(wan_st_layout_add(s->file[e->file].layout, q->name, t, q->shape, q->rank, &e->offset));
+    s->entries++;
+    return 0;
+}
+
+int wan_spread_files(const wan_spread *s)
+{
+    return s->files;
+}
+
+const char *wan_spread_name(const wan_spread *s, int k)
+{
+    return s->file[k].name;
+}
+
+int64_t wan_spread_bytes(const wan_spread *s, int k)
+{
+    return (int64_t)s->file[k].size;
+}
+
+/* What this rank writes of an entry. */
+static wan_piece own(const wan_spread *s, const entry *e)
+{
+    const wan_param *q = &s->s->params.v[e->i];
+    if (!s->first || !s->s->item[e->i].count || (q->cut < 0 && s->tp))
+        return (wan_piece){ 0 };
+    return wan_store_piece(s->s, e->i);
+}
+
+/* Headers are made once: all tensors are known. */
+static int make_heads(wan_spread *s)
+{
+    for (int k = 0; k < s->files; k++) {
+        file *f = &s->file[k];
+        if (!f->head && wan_st_layout_head(f->layout, &f->head, &f->n_head) < 0)
+            return wan_err_prefix("%s", f->name);
+        f->size = f->n_head + wan_st_layout_bytes(f->layout);
+    }
+    return 0;
+}
+
+/* ---- writing */
+
+static int write_at(int fd, const unsigned char *x, size_t n, uint64_t at)
+{
+    while (n) {
+        ssize_t m = pwrite(fd, x, n, (off_t)at);
+        if (m < 0 && errno == EINTR)
+            continue;
+        if (m < 0)
+            return wan_err_errno("cannot be written");
+        x += m;
+        n -= (size_t)m;
+        at += (uint64_t)m;
+    }
+    return 0;
+}
+
+static int read_at(int fd, unsigned char *x, size_t n, uint64_t at)
+{
+    while (n) {
+        ssize_t m = pread(fd, x, n, (off_t)at);
+        if (m < 0 && errno == EINTR)
+            continue;
+        if (m <= 0)
+            return m ? wan_err_errno("cannot be read back") : wan_err("is shorter than written");
+        x += m;
+        n -= (size_t)m;
+        at += (uint64_t)m;
+    }
+    return 0;
+}
+
+static int create(file *f, const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return wan_err_errno("%s", path);
+    int rc = write_at(fd, (const unsigned char *)f->head, f->n_head, 0);
+    if (rc == 0 && ftruncate(fd, (off_t)f->size) < 0)
+        rc = wan_err_errno("cannot be made so large");
+    if (rc == 0 && fsync(fd) < 0)
+        rc = wan_err_errno("cannot be synced");
+    if (rc < 0)
+        wan_err_prefix("%s", path);
+    if (close(fd) < 0 && rc == 0)
+        rc = wan_err_errno("%s", path);
+    uint32_t crc = wan_crc32c(0, f->head, f->n_head);
+    f->sum = wan_crc32c_range(crc, f->n_head, f->size - f->n_head);
+    return rc;
+}
+
+int wan_spread_create(wan_spread *s, const char *dir)
+{
+    WAN_TRY(make_heads(s));
+    for (int k = 0; k < s->files; k++) {
+        char *path = wan_path_join(dir, s->file[k].name);
+        int rc = path ? create(&s->file[k], path) : -1;
+        free(path);
+        WAN_TRY(rc);
+    }
+    return 0;
+}
+
+/* n elements of a piece to their place `at` of file f, and back for a look. */
+static int put_run(wan_spread *s, file *f, int fd, wan_dtype t, const float *v, size_t n,
+                   uint64_t at)
+{
+    const size_t size = wan_dtype_size(t);
+    for (size_t i = 0, m; i < n; i += m) {
+        m = n - i < CHUNK ? n - i : CHUNK;
+        const uint64_t place = at + i * size;
+        const size_t bytes = m * size;
+        WAN_TRY(wan_convert(s->out, t, v + i, WAN_F32, m));
+        WAN_TRY(write_at(fd, s->out, bytes, place));
+        WAN_TRY(read_at(fd, s->back, bytes, place));
+        uint32_t crc = wan_crc32c(0, s->out, bytes);
+        if (wan_crc32c(0, s->back, bytes) != crc)
+            return wan_err("was written badly: other bytes are read back");
+        f->sum ^= wan_crc32c_range(crc, bytes, f->size - place - bytes);
+    }
+    return 0;
+}
+
+static int put_entry(wan_spread *s, const entry *e, int fd, float *held)
+{
+    const wan_param *q = &s->s->params.v[e->i];
+    const wan_piece p = own(s, e);
+    file *f = &s->file[e->file];
+    const float *v = e->copy ? e->copy : held;
+    int64_t at, from, n;
+    if (!p.n)
+        return 0;
+    if (!e->copy)
+        WAN_TRY(wan_dev_read(s->s->d, held, e->x + p.at, (size_t)p.n * sizeof *held));
+    for (int64_t k = 0; wan_store_run(q, &s->s->item[e->i], &p, k, &at, &from, &n); k++)
+        WAN_TRY(put_run(s, f, fd, e->type, v + from, (size_t)n,
+                        f->n_head + e->offset + (uint64_t)at * wan_dtype_size(e->type)));
+    return 0;
+}
+
+/* Entries [first, end), which are those of one file. */
+static int write_file(wan_spread *s, const char *path, int first, int end, float *held)
+{
+    int rc = 0, some = 0;
+    for (int k = first; k < end; k++)
+        some |= own(s, &s->entry[k]).n > 0;
+    if (!some)
+        return 0;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return wan_err_errno(
+            "%s: made by rank 0 and not seen here: checkpoint.save must be one folder "
+            "for all ranks",
+            path);
+    for (int k = first; k < end && rc == 0; k++)
+        if ((rc = put_entry(s, &s->entry[k], fd, held)) < 0)
+            wan_err_prefix("%s: tensor %s", path, s->s->params.v[s->entry[k].i].name);
+    if (rc == 0 && fsync(fd) < 0)
+        rc = wan_err_errno("%s: cannot be synced", path);
+    if (close(fd) < 0 && rc == 0)
+        rc = wan_err_errno("%s", path);
+    return rc;
+}
+
+int wan_spread_write(wan_spread *s, const char *dir)
+{
+    float *held = wan_malloc((size_t)wan_store_largest(s->s), sizeof *held, "a tensor");
+    int rc = held ? make_heads(s) : -1;
+    for (int k = 0, first = 0; k < s->files && rc == 0; k++) {
+        int end = first;
+        while (end < s->entries && s->entry[end].file == k)
+            end++;
+        char *path = wan_path_join(dir, s->file[k].name);
+        rc = path ? write_file(s, path, first, end, held) : -1;
+        free(path);
+        first = end;
+    }
+    free(held);
+    return rc;
+}
+
+/* One entry; first [params]: the entry that has a parameter's elements of the first vector, -1: none. */
+static int copy_entry(wan_spread *s, int k, int *first)
+{
+    entry *e = &s->entry[k];
+    const wan_piece p = own(s, e);
+    if (!p.n)
+        return 0;
+    if (first[e->i] >= 0 && s->entry[first[e->i]].x == e->x) {
+        e->same = first[e->i];
+        e->copy = s->entry[e->same].copy;
+        return 0;
+    }
+    if (first[e->i] < 0)
+        first[e->i] = k;
+    e->copy = wan_malloc((size_t)p.n, sizeof *e->copy, "a snapshot for the checkpoint");
+    return e->copy ? wan_dev_read(s->s->d, e->copy, e->x + p.at, (size_t)p.n * sizeof *e->copy)
+                   : -1;
+}
+
+int wan_spread_copy(wan_spread *s)
+{
+    int *first = wan_malloc((size_t)s->s->params.n, sizeof *first, "a snapshot for the checkpoint");
+    int rc = first ? 0 : -1;
+    for (int i = 0; first && i < s->s->params.n; i++)
+        first[i] = -1;
+    for (int k = 0; k < s->entries && rc == 0; k++)
+        rc = copy_entry(s, k, first);
+    free(first);
+    return rc;
+}
+
+/* ---- digests */
+
+void wan_spread_sums(const wan_spread *s, uint32_t *sum)
+{
+    for (int k = 0; k < s->files; k++)
+        sum[k] = s->file[k].sum;
+}
+
+uint32_t wan_spread_digest(const wan_spread *s, int k, const uint32_t *sum, int n)
+{
+    uint32_t crc = wan_crc32c_zeros(s->file[k].size);
+    for (int r = 0; r < n; r++)
+        crc ^= sum[r * s->files + k];
+    return crc;
+}
