@@ -54,6 +54,13 @@ void wan_vae_close(wan_vae **vp)
     *vp = NULL;
 }
 
+void wan_vae_share(wan_vae *v, wan_group *g)
+{
+    v->share = g && g->size > 1 ? g : NULL;
+    wan_vae_layout_free(&v->enc);
+    wan_vae_layout_free(&v->dec);
+}
+
 int wan_vae_channels(const wan_vae *v)
 {
     return v->c.z_dim;
@@ -195,6 +202,7 @@ typedef struct decoding {
     uint8_t *rgb, *host_rgb; /* device and host, room for the last stage's frames */
     float *host;             /* pixels; also latents on their way in */
     uint8_t *clip;           /* with bands: [T, H, W, 3] */
+    uint8_t *part;           /* with other ranks: rows of a band on their way */
     wan_real *z, *mixed;     /* device: latents before and after the 1x1x1 convolution */
 } decoding;
 
@@ -208,19 +216,54 @@ static int clamp_pixels(float *v, int64_t count)
     return 0;
 }
 
-/* The band's rows of n frames into the clip; whole frames go on when it is the last. */
+/* n frames of rows [first, end), `apart` bytes from frame to frame, into the clip. */
+static void place(decoding *e, const uint8_t *rgb, int64_t apart, int64_t first, int64_t end,
+                  int64_t n)
+{
+    int64_t row = e->W * 3;
+    uint8_t *to = e->clip + e->done * e->H * row;
+    for (int64_t f = 0; f < n; f++)
+        memcpy(to + (f * e->H + first) * row, rgb + f * apart, (size_t)((end - first) * row));
+}
+
+/* The rows that the other ranks have made of the same frames. */
+static int collect(decoding *e, int64_t n)
+{
+    const vae_net *net = &e->v->dec;
+    for (int r = 1; r < net->ranks; r++) {
+        int64_t first, end;
+        wan_vae_layout_rows(net, net->band + r, &first, &end);
+        int64_t bytes = (end - first) * e->W * 3;
+        WAN_TRY(wan_group_recv(e->v->share, NULL, e->part, (size_t)(n * bytes), WAN_U8, r, 0));
+        place(e, e->part, bytes, first, end, n);
+    }
+    return 0;
+}
+
+/* The band's rows go to rank 0. */
+static int send_band(decoding *e, int64_t n)
+{
+    int64_t row = e->W * 3, bytes = (e->end - e->first) * row;
+    for (int64_t f = 0; f < n; f++)
+        memcpy(e->part + f * bytes, e->host_rgb + (f * e->rows + e->skip) * row, (size_t)bytes);
+    return wan_group_send(e->v->share, NULL, e->part, (size_t)(n * bytes), WAN_U8, 0, 0);
+}
+
+/* The band's rows of n frames into the clip; whole frames go on when no other band follows. */
 static int take_band(decoding *e, int64_t n)
 {
     const vae_net *net = &e->v->dec;
     int64_t row = e->W * 3;
-    uint8_t *to = e->clip + e->done * e->H * row;
-    for (int64_t f = 0; f < n; f++)
-        memcpy(to + (f * e->H + e->first) * row, e->host_rgb + (f * e->rows + e->skip) * row,
-               (size_t)((e->end - e->first) * row));
+    if (e->v->share && e->v->share->rank)
+        return send_band(e, n);
+    place(e, e->host_rgb + e->skip * row, e->rows * row, e->first, e->end, n);
+    if (e->v->share)
+        WAN_TRY(collect(e, n));
+    const uint8_t *frames = e->clip + e->done * e->H * row;
     e->done += n;
-    if (net->band < net->bands - 1)
+    if (net->band + (net->ranks ? net->ranks : 1) < net->bands)
         return 0;
-    return e->put(e->arg, to, NULL, n, e->H, e->W) < 0 ? -1 : 0;
+    return e->put(e->arg, frames, NULL, n, e->H, e->W) < 0 ? -1 : 0;
 }
 
 static int take_frames(void *arg, const wan_real *y, int64_t n)
@@ -234,7 +277,7 @@ static int take_frames(void *arg, const wan_real *y, int64_t n)
     for (int64_t f = 0; f < n; f++)
         WAN_TRY(clamp_pixels(e->host + (f * e->rows + e->skip) * e->W * 3,
                              (e->end - e->first) * e->W * 3));
-    if (e->clip)
+    if (e->v->dec.bands > 1)
         return take_band(e, n);
     return e->put(e->arg, e->host_rgb, e->host, n, e->H, e->W) < 0 ? -1 : 0;
 }
@@ -276,7 +319,7 @@ static int decode_band(decoding *e, const float *latent, int64_t Tl, int64_t h, 
     wan_vae *v = e->v;
     WAN_TRY(wan_vae_layout_set(&v->dec, h, w, DECODE_CHUNK, band));
     const vae_stage *last = &v->dec.stages[v->dec.n_stages - 1];
-    wan_vae_layout_rows(&v->dec, &e->first, &e->end);
+    wan_vae_layout_rows(&v->dec, band, &e->first, &e->end);
     e->rows = last->H;
     e->skip = e->first - last->row0;
     e->done = 0;
@@ -298,6 +341,28 @@ static int decode_band(decoding *e, const float *latent, int64_t Tl, int64_t h, 
     return rc;
 }
 
+/* How many ranks make a clip of h rows of latents: each has one at least. */
+static int sharing(const wan_vae *v, int64_t h)
+{
+    int64_t n = v->share ? v->share->size : 1;
+    return (int)(n < h ? n : h);
+}
+
+/* Room for frames that are put together from bands. */
+static int take_clip(decoding *e, int64_t T)
+{
+    const wan_vae *v = e->v;
+    const vae_stage *last = &v->dec.stages[v->dec.n_stages - 1];
+    size_t frame = (size_t)(e->H * e->W * 3);
+    if (v->dec.bands == 1)
+        return 0;
+    if (v->share && !(e->part = wan_malloc((size_t)last->cap, frame, "frames")))
+        return -1;
+    if ((!v->share || v->share->rank == 0) && !(e->clip = wan_malloc((size_t)T, frame, "frames")))
+        return -1;
+    return 0;
+}
+
 int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,
                    wan_vae_put *put, void *arg)
 {
@@ -306,15 +371,17 @@ int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64
     if (Tl < 1 || h < 1 || w < 1)
         return wan_err("latent of %lldx%lldx%lld: nothing to decode", (long long)Tl, (long long)h,
                        (long long)w);
-    WAN_TRY(wan_vae_layout_set(&v->dec, h, w, DECODE_CHUNK, 0));
+    int rank = v->share ? v->share->rank : 0;
+    v->dec.ranks = sharing(v, h);
+    if (rank && rank >= v->dec.ranks)
+        return 0;
+    WAN_TRY(wan_vae_layout_set(&v->dec, h, w, DECODE_CHUNK, rank));
     decoding e = { .v = v, .put = put, .arg = arg, .H = 8 * h, .W = 8 * w };
-    int rc = 0, bands = v->dec.bands;
-    size_t clip = (size_t)(1 + 4 * (Tl - 1)) * (size_t)(e.H * e.W * 3);
-    if (bands > 1 && !(e.clip = wan_malloc(1, clip, "frames")))
-        return -1;
-    for (int b = 0; b < bands && rc == 0; b++)
+    int rc = take_clip(&e, 1 + 4 * (Tl - 1));
+    for (int b = rank; b < v->dec.bands && rc == 0; b += v->dec.ranks)
         rc = decode_band(&e, latent, Tl, h, w, b);
     free(e.clip);
+    free(e.part);
     return rc;
 }
 

@@ -10,6 +10,7 @@
 #define WAN_MODEL_VAE_H
 
 #include "kernels/ops.h"
+#include "lib/dist/group.h"
 
 typedef struct wan_vae wan_vae;
 enum wan_vae_parts { WAN_VAE_ENCODER = 1, WAN_VAE_DECODER = 2 };
@@ -21,6 +22,10 @@ int wan_vae_open(wan_vae **out, wan_dev *d, const char *dir, int parts, wan_dtyp
     WAN_MUST_CHECK;
 void wan_vae_close(wan_vae **v);
 int wan_vae_channels(const wan_vae *v); /* z_dim */
+/* From now on the ranks of g (borrowed; NULL: none) make each clip together, a band of rows each with all
+ * that it depends on: the same values.  Calls are then collective, with the same operands everywhere; rank
+ * 0 of g alone gets frames. */
+void wan_vae_share(wan_vae *v, wan_group *g);
 
 /* rgb: host U8 [T, H, W, 3], T = 4n+1, H and W multiples of 8.  latent: host F32
  * [z, 1+(T-1)/4, H/8, W/8], the posterior mean, normalised (wan-model(7), Latent statistics).

@@ -81,7 +81,7 @@ static int64_t reach(const vae_net *n, int i)
 static void set_windows(vae_net *n)
 {
     int64_t lo, hi;
-    wan_vae_layout_rows(n, &lo, &hi);
+    wan_vae_layout_rows(n, n->band, &lo, &hi);
     for (int i = n->n_stages - 1; i > 0; i--) {
         vae_stage *s = &n->stages[i];
         int64_t more = reach(n, i);
@@ -131,11 +131,11 @@ static int64_t height(const vae_net *n)
     return H;
 }
 
-void wan_vae_layout_rows(const vae_net *n, int64_t *first, int64_t *end)
+void wan_vae_layout_rows(const vae_net *n, int b, int64_t *first, int64_t *end)
 {
     int64_t H = height(n);
-    *first = H * n->band / n->bands;
-    *end = H * (n->band + 1) / n->bands;
+    *first = H * b / n->bands;
+    *end = H * (b + 1) / n->bands;
 }
 
 /* ---- memory */
@@ -237,21 +237,25 @@ static int64_t measure_all(const vae_net *n)
     return sum;
 }
 
-/* The fewest bands with which each keeps to the budget, as far as they can be cut. */
+/* Bytes of the largest band. */
+static int64_t largest_band(vae_net *n)
+{
+    int64_t most = 0;
+    for (n->band = 0; n->band < n->bands; n->band++) {
+        set_sizes(n);
+        most = max64(most, measure_all(n));
+    }
+    return most;
+}
+
+/* The fewest bands, as many for each rank, with which each keeps to the budget, as far as they can be
+ * cut. */
 static void choose_bands(vae_net *n)
 {
-    int64_t rows = height(n), most;
-    n->bands = 1, n->band = 0;
-    set_sizes(n);
-    most = measure_all(n);
-    while (n->budget && most > n->budget && rows / (n->bands + 1) >= BAND_ROWS) {
-        n->bands++;
-        most = 0;
-        for (n->band = 0; n->band < n->bands; n->band++) {
-            set_sizes(n);
-            most = max64(most, measure_all(n));
-        }
-    }
+    int64_t rows = height(n), ranks = max64(1, n->ranks);
+    n->bands = (int)ranks;
+    while (n->budget && largest_band(n) > n->budget && rows / (n->bands + ranks) >= BAND_ROWS)
+        n->bands += (int)ranks;
 }
 
 int64_t wan_vae_layout_bytes(const vae_net *net, int64_t H, int64_t W, int64_t chunk)

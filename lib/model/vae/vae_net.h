@@ -79,6 +79,7 @@ typedef struct vae_net {
     int64_t H, W, chunk; /* the layout in place (of the input); 0: none */
     int bands, band;     /* how many there are, and which one the layout is for */
     int64_t budget;      /* bytes beyond which there are bands; 0: never */
+    int ranks;           /* how many make bands at the same time; 0: one */
     wan_pack pack;       /* of the attention: pack_n frames of pack_len positions */
     int64_t pack_n, pack_len;
     /* Takes n finished frames: y [n, H, W, last.Co] WAN_REAL, on the device. */
@@ -91,6 +92,7 @@ struct wan_vae {
     wan_vae_config c;
     wan_dtype compute;
     int parts;
+    wan_group *share; /* NULL: alone */
     vae_net enc, dec;
     vae_conv quant, post_quant;    /* always WAN_REAL */
     wan_real *norm_a, *norm_b;     /* [2z] encode: z = mu*a + b */
@@ -107,10 +109,10 @@ void wan_vae_load_free(wan_vae *v);
 /* vae_layout.c: buffers for an input of H x W (pixels or latents) and pieces of `chunk` frames, for
  * one band of the result; n->bands says afterwards how many there are. */
 int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk, int band) WAN_MUST_CHECK;
-/* Rows [first, end) of the result that a band is to give. */
 /* Bytes that layout_set would take for its largest band; the net keeps the layout that it has. */
 int64_t wan_vae_layout_bytes(const vae_net *n, int64_t H, int64_t W, int64_t chunk);
-void wan_vae_layout_rows(const vae_net *n, int64_t *first, int64_t *end);
+/* Rows [first, end) of the result that band b is to give. */
+void wan_vae_layout_rows(const vae_net *n, int b, int64_t *first, int64_t *end);
 void wan_vae_layout_free(vae_net *n);
 int wan_vae_layout_reset(vae_net *n) WAN_MUST_CHECK; /* start of a video */
 /* vae_stream.c: where the next frames of input go (compute type), then push and, at the end, flush. */
