@@ -25,9 +25,11 @@ static struct {
     const char *sandbox;
     const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *folder, *damaged;
     const char *untagged, *hdr, *interlaced, *background;
-    const char *manifest, *caption_field, *captions, *take, *rejects;
-    int64_t stride, min_frames, min_side;
-    double max_gap, start, end, min_fps, max_wait;
+    const char *manifest, *caption_field, *captions, *take, *lengths, *rejects;
+    int64_t stride, pieces, max_pixels, max_tokens;
+    int64_t min_frames, min_side, min_words, max_words;
+    double max_gap, start, end, min_fps, max_fps, min_seconds, max_seconds, max_black, max_still;
+    double scene_cut, max_wait;
     int dry_run;
     int center_crop, no_aspect_ratio, antialias, force;
 } o = { .num_frames = 10,
@@ -45,6 +47,8 @@ static struct {
         .captions = "first",
         .take = "first",
         .max_gap = 10,
+        .max_black = 1,
+        .max_still = 1,
         .fps = "16",
         .mode = "video",
         .resize_mode = "bilinear",
@@ -64,6 +68,10 @@ static const wan_opt table[] = {
                 "height of the frames, a multiple of 16 (0: as the source)"),
     WAN_OPT_INT("width", 'W', "PIXELS", &o.width, 0, 16384,
                 "width of the frames, a multiple of 16 (0: as the source)"),
+    WAN_OPT_SIZE("max-pixels", 0, "N", &o.max_pixels, 0, 1 << 26,
+                 "instead: of the usual aspects the nearest, at most this large, centre cropped"),
+    WAN_OPT_SIZE("max-tokens", 0, "N", &o.max_tokens, 0, 1 << 26,
+                 "the same, so that a record has at most so many tokens"),
     WAN_OPT_FLAG("center-crop", 'c', &o.center_crop,
                  "cover the size and cut off what stands over, instead of fitting inside it"),
     WAN_OPT_FLAG("no-aspect-ratio", 0, &o.no_aspect_ratio, "stretch to the size"),
@@ -84,11 +92,20 @@ static const wan_opt table[] = {
     WAN_OPT_STR("fps", 'r', "RATE", &o.fps, "re-time to this rate, or \"source\" (mode video)"),
     WAN_OPT_INT("frames", 'n', "N", &o.frames, 0, INT32_MAX,
                 "keep at most the first N frames of a clip (mode video; 0: all)"),
-    WAN_OPT_ENUM("take", 0, "first|middle|every|slide", &o.take,
-                 "where the --frames of a clip are: at its start, in its middle, in every piece of "
-                 "that length, or in pieces --stride apart (mode video)"),
+    WAN_OPT_STR("lengths", 0, "N,N...", &o.lengths,
+                "instead of --frames: the longest of these that a clip has (4n+1 each)"),
+    WAN_OPT_ENUM("take", 0, "first|middle|every|slide|even", &o.take,
+                 "where these frames are: at a clip's start, in its middle, in every piece of "
+                 "that length, in pieces --stride apart, or in --pieces evenly over it (mode "
+                 "video)"),
     WAN_OPT_INT("stride", 0, "N", &o.stride, 0, INT32_MAX,
-                "frames from one piece to the next (slide; 0: half of --frames)"),
+                "frames from one piece to the next (slide; 0: half of one)"),
+    WAN_OPT_INT("pieces", 0, "N", &o.pieces, 0, INT32_MAX,
+                "of a clip or scene so many (even; 0: as cover it), or at most so many (every, "
+                "slide; 0: all)"),
+    WAN_OPT_REAL("scene-cut", 0, "SCORE", &o.scene_cut, 0, 100,
+                 "cut where libavfilter's scdet gives this score, usually 10: each scene is a "
+                 "clip of its own (mode video; 0: do not look)"),
     WAN_OPT_REAL("start", 0, "SECONDS", &o.start, 0, 1e9, "begin each clip here"),
     WAN_OPT_REAL("end", 0, "SECONDS", &o.end, 0, 1e9, "end each clip here (0: at its end)"),
     WAN_OPT_INT("num-frames", 0, "N", &o.num_frames, 1, 1000000,
@@ -104,6 +121,15 @@ static const wan_opt table[] = {
     WAN_OPT_INT("min-side", 0, "PIXELS", &o.min_side, 0, 65536,
                 "pass over clips whose shorter side is less"),
     WAN_OPT_REAL("min-fps", 0, "RATE", &o.min_fps, 0, 1000, "pass over clips of a lower rate"),
+    WAN_OPT_REAL("max-fps", 0, "RATE", &o.max_fps, 0, 1000, "or a higher one (0: any)"),
+    WAN_OPT_REAL("min-seconds", 0, "SECONDS", &o.min_seconds, 0, 1e9, "pass over shorter clips"),
+    WAN_OPT_REAL("max-seconds", 0, "SECONDS", &o.max_seconds, 0, 1e9, "or longer ones (0: any)"),
+    WAN_OPT_INT("min-words", 0, "N", &o.min_words, 0, INT32_MAX,
+                "pass over captions of fewer words"),
+    WAN_OPT_INT("max-words", 0, "N", &o.max_words, 0, INT32_MAX, "or more (0: any)"),
+    WAN_OPT_REAL("max-black", 0, "PART", &o.max_black, 0, 1,
+                 "pass over pieces of which a larger part of the frames is black"),
+    WAN_OPT_REAL("max-still", 0, "PART", &o.max_still, 0, 1, "or is as the frame before it"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("output", 'o', "FILE", &o.output, "where the records go (\"-\": standard output)"),
     WAN_OPT_STR("key-prefix", 0, "TEXT", &o.key_prefix,
@@ -140,12 +166,14 @@ static const wan_tool tool = { "wan-decode", "decode video files and captions to
                                "[options] FILE|DIR...", table };
 
 static struct {
-    size_t clips, bad, strange, pictures, passed, records;
-    int64_t kept, trimmed, capped, damaged, captions_left, tokens, behind;
+    size_t clips, bad, strange, pictures, passed, records, refused;
+    int64_t kept, trimmed, capped, scrap, damaged, captions_left, words, tokens;
 } total;
 
 static wan_clip_settings settings;
 static wan_clip_jobs *jobs;
+static wan_pieces pieces;
+static json_t *buckets; /* by their names: [records, tokens] */
 
 static int stopped;  /* by --damaged stop */
 static int unwanted; /* the clip is passed over by a choice of the user */
@@ -174,6 +202,45 @@ static int colour(uint32_t *rgb, const char *text)
     return 0;
 }
 
+/* Options that do not go together. */
+static int check_pieces(void)
+{
+    int video = !strcmp(o.mode, "video");
+    if (o.lengths && (o.frames || !video))
+        return wan_err("--lengths is for mode video, without --frames");
+    if (strcmp(o.take, "first") && ((!o.frames && !o.lengths) || !video))
+        return wan_err("--take %s needs --frames or --lengths, and mode video", o.take);
+    if (o.scene_cut > 0 && !video)
+        return wan_err("--scene-cut is for mode video");
+    if ((o.max_pixels || o.max_tokens) && o.height)
+        return wan_err("--max-pixels and --max-tokens choose the size: no --height and --width");
+    if ((o.max_words && o.max_words < o.min_words) || (o.max_fps > 0 && o.max_fps < o.min_fps) ||
+        (o.max_seconds > 0 && o.max_seconds < o.min_seconds))
+        return wan_err("a smallest value is larger than the largest");
+    pieces = (wan_pieces){ .take = (enum wan_take)place(o.take, "first|middle|every|slide|even"),
+                           .frames = o.frames,
+                           .stride = o.stride,
+                           .most = o.pieces,
+                           .least = o.min_frames };
+    if (o.lengths && wan_pieces_parse(&pieces, o.lengths) < 0)
+        return wan_err_prefix("--lengths");
+    return 0;
+}
+
+static void set_settings(void)
+{
+    settings = (wan_clip_settings){
+        .height = (int)o.height,
+        .width = (int)o.width,
+        .budget = o.max_pixels || o.max_tokens,
+        .resize_mode = o.resize_mode,
+        .mode = o.mode,
+        .background = o.background,
+        .keep_aspect = !o.no_aspect_ratio,
+        .center_crop = o.center_crop || ((o.max_pixels || o.max_tokens) && !o.no_aspect_ratio)
+    };
+}
+
 static int video_options(wan_video_options *v)
 {
     double fps = 0;
@@ -187,19 +254,12 @@ static int video_options(wan_video_options *v)
     if (o.report && !strcmp(o.report, o.output))
         return wan_err("--report and the records cannot both go to %s",
                        strcmp(o.output, "-") ? o.output : "standard output");
-    if (strcmp(o.take, "first") && (!o.frames || strcmp(o.mode, "video")))
-        return wan_err("--take %s needs --frames, and mode video", o.take);
+    WAN_TRY(check_pieces());
     if (o.end > 0 && o.end <= o.start)
         return wan_err("--end %g is not behind --start %g", o.end, o.start);
     if (strcmp(o.fps, "source"))
         WAN_TRY(wan_parse_real(&fps, o.fps, 0.1, 1000, "--fps"));
-    settings = (wan_clip_settings){ .height = (int)o.height,
-                                    .width = (int)o.width,
-                                    .resize_mode = o.resize_mode,
-                                    .mode = o.mode,
-                                    .background = o.background,
-                                    .keep_aspect = !o.no_aspect_ratio,
-                                    .center_crop = o.center_crop };
+    set_settings();
     *v = (wan_video_options){ .height = (int)o.height,
                               .width = (int)o.width,
                               .resize = (enum wan_resize)place(o.resize_mode, RESIZE_MODES),
@@ -214,6 +274,9 @@ static int video_options(wan_video_options *v)
                                      : o.center_crop   ? WAN_FIT_CROP
                                                        : WAN_FIT_INSIDE,
                               .max_frames = o.frames,
+                              .max_pixels = o.max_pixels,
+                              .scene_cut = o.scene_cut,
+                              .look = o.max_black < 1 || o.max_still < 1,
                               .threads = (int)o.threads,
                               .max_gap = o.max_gap,
                               .max_bytes = o.max_clip };
@@ -231,6 +294,11 @@ static json_t *provenance(void)
     json_object_set_new(opts, "captions", json_string(o.captions));
     json_object_set_new(opts, "take", json_string(o.take));
     json_object_set_new(opts, "stride", json_integer(o.stride));
+    json_object_set_new(opts, "pieces", json_integer(o.pieces));
+    json_object_set_new(opts, "lengths", o.lengths ? json_string(o.lengths) : json_null());
+    json_object_set_new(opts, "scene_cut", json_real(o.scene_cut));
+    json_object_set_new(opts, "max_pixels", json_integer(o.max_pixels));
+    json_object_set_new(opts, "max_tokens", json_integer(o.max_tokens));
     json_object_set_new(opts, "caption_field",
                         o.caption_field ? json_string(o.caption_field) : json_null());
     json_object_set_new(opts, "start", json_real(o.start));
@@ -256,14 +324,35 @@ static void put_text(FILE *f, const char *text)
             putc(*text, f);
 }
 
+/* Width, height and frames, where they are chosen for each clip; "" where not. */
+static const char *bucket_of(const wan_video *v, const wan_clip_part *part)
+{
+    static char text[64];
+    text[0] = 0;
+    if (o.max_pixels || o.max_tokens || o.lengths)
+        snprintf(text, sizeof text, "%dx%dx%" PRId64, v->width, v->height, part->frames);
+    return text;
+}
+
+static void count_bucket(const char *name, int64_t tokens)
+{
+    json_t *b = *name ? json_object_get(buckets, name) : NULL;
+    int64_t records = json_integer_value(json_array_get(b, 0)),
+            sum = json_integer_value(json_array_get(b, 1));
+    if (*name)
+        json_object_set_new(
+            buckets, name,
+            json_pack("[I, I]", (json_int_t)records + 1, (json_int_t)(sum + tokens)));
+}
+
 /* A row of the table of --dry-run. */
 static int put_row(const char *key, const wan_clip *clip, const wan_video *v,
                    const wan_clip_part *part, int64_t tokens)
 {
     FILE *t = wan_out_file(table_out);
     put_text(t, clip->path);
-    fprintf(t, "\t%s\t%" PRId64 "\t%.6g\t%" PRId64 "\t%d\t%d\t%" PRId64 "\t\n", key, v->frames_in,
-            v->fps_in, part->frames, v->height, v->width, tokens);
+    fprintf(t, "\t%s\t%" PRId64 "\t%.6g\t%" PRId64 "\t%d\t%d\t%s\t%" PRId64 "\t\n", key,
+            v->frames_in, v->fps_in, part->frames, v->height, v->width, bucket_of(v, part), tokens);
     return ferror(t) ? wan_err_errno("%s: write failed", wan_out_name(table_out)) : 0;
 }
 
@@ -271,17 +360,20 @@ static int put_row(const char *key, const wan_clip *clip, const wan_video *v,
 static int put_record(const char *key, const wan_clip *clip, const wan_clip_captions *captions,
                       const wan_video *v, const wan_clip_part *part)
 {
-    int64_t tokens = ((part->frames - 1) / 4 + 1) * (v->height / 16) * (v->width / 16);
+    int64_t tokens = wan_pieces_tokens(part->frames, v->height, v->width);
     wan_record r = WAN_RECORD_INIT;
     int rc;
     if (o.dry_run) {
         rc = put_row(key, clip, v, part, tokens);
     } else {
         rc = wan_clip_record(&r, key, &settings, clip, captions, v, part);
+        if (!rc && *bucket_of(v, part))
+            json_object_set_new(r.meta, "bucket", json_string(bucket_of(v, part)));
         if (!rc)
             rc = wan_writer_put(writer, &r);
         wan_record_clear(&r);
     }
+    count_bucket(bucket_of(v, part), tokens);
     total.records += !rc;
     total.tokens += tokens;
     return rc;
@@ -307,18 +399,16 @@ static int put_reject(const wan_clip *clip, const char *why)
     }
     if (t) {
         put_text(t, clip->path);
-        fputs("\t\t0\t0\t0\t0\t0\t0\t", t);
+        fputs("\t\t0\t0\t0\t0\t0\t\t0\t", t);
         put_text(t, why);
         putc('\n', t);
     }
     return (f && ferror(f)) || (t && ferror(t)) ? wan_err_errno("write failed") : 0;
 }
 
-/* One line of --report; takes entry.  NULL: the clip was bad, for the recorded reason. */
+/* One line of --report; takes entry.  NULL: the clip gives nothing, for the recorded reason. */
 static int report_clip(const wan_clip *clip, json_t *entry)
 {
-    if (!entry)
-        WAN_TRY(put_reject(clip, wan_err_text()));
     if (!report) {
         json_decref(entry);
         return 0;
@@ -366,50 +456,130 @@ static int put_part(wan_clips *c, const wan_clip *clip, const wan_clip_captions 
     return rc;
 }
 
-/* Frames of one piece, and from one to the next; 0: there is but one. */
-static int64_t piece_step(void)
+/* What became of the frames of a clip. */
+typedef struct tally {
+    int64_t places, pieces, scenes, kept, trimmed, covered, end, scrap;
+} tally;
+
+/* Frames of a part that have a mark; behind its first one, where they are compared. */
+static double share_of(const wan_video *v, const wan_clip_part *part, int mark)
 {
-    if (!strcmp(o.take, "every"))
-        return o.frames;
-    return strcmp(o.take, "slide") ? 0 : o.stride ? o.stride : (o.frames + 1) / 2;
+    int64_t n = 0, from = mark == WAN_MARK_STILL, of = part->frames - from;
+    for (int64_t i = from; i < part->frames; i++)
+        n += (v->mark[part->first + i] & mark) != 0;
+    return of > 0 ? (double)n / (double)of : 0;
+}
+
+/* 1 the part is not wanted, and that is told; -1. */
+static int refuse(const wan_clip *clip, const wan_video *v, const wan_clip_part *part)
+{
+    double black = o.max_black < 1 ? share_of(v, part, WAN_MARK_BLACK) : 0;
+    double still = o.max_still < 1 ? share_of(v, part, WAN_MARK_STILL) : 0;
+    if (black <= o.max_black && still <= o.max_still)
+        return 0;
+    int dark = black > o.max_black;
+    wan_err("%s: frames %" PRId64 " to %" PRId64 ": %.0f %% are %s, and --max-%s %g", clip->path,
+            part->first, part->first + part->frames - 1, 100 * (dark ? black : still),
+            dark ? "black" : "still", dark ? "black" : "still", dark ? o.max_black : o.max_still);
+    wan_verbose("%s; it is passed over", wan_err_text());
+    total.refused++;
+    return put_reject(clip, wan_err_text()) < 0 ? -1 : 1;
+}
+
+/* The pieces of n frames from `from` on, which are one scene. */
+static int put_scene(wan_clips *c, const wan_clip *clip, const wan_clip_captions *captions,
+                     const wan_video *v, int64_t from, int64_t n, tally *t, char **first)
+{
+    int64_t length = wan_pieces_length(&pieces, n), each = 1 + (length - 1) / 4 * 4;
+    int64_t count = length ? wan_pieces_count(&pieces, n, length) : 0;
+    t->scenes++;
+    t->scrap += length ? 0 : n;
+    for (int64_t i = 0; i < count; i++) {
+        wan_clip_part part = { .first = from + wan_pieces_at(&pieces, n, length, i),
+                               .frames = each,
+                               .piece = ++t->places,
+                               .scene = o.scene_cut > 0 ? t->scenes : 0 };
+        int refused = refuse(clip, v, &part);
+        WAN_TRY(refused);
+        if (refused)
+            continue;
+        WAN_TRY(put_part(c, clip, captions, v, part, first));
+        t->pieces++;
+        t->kept += each;
+        t->trimmed += length - each;
+        t->covered += part.first + length - (part.first > t->end ? part.first : t->end);
+        t->end = part.first + length;
+    }
+    return 0;
+}
+
+/* -1: the output failed. */
+static int put_scenes(wan_clips *c, const wan_clip *clip, const wan_clip_captions *captions,
+                      const wan_video *v, tally *t, char **first)
+{
+    int64_t from = 0;
+    for (int64_t i = 1; i <= v->frames; i++)
+        if (i == v->frames || (o.scene_cut > 0 && v->mark[i] & WAN_MARK_CUT)) {
+            WAN_TRY(put_scene(c, clip, captions, v, from, i - from, t, first));
+            from = i;
+        }
+    return 0;
+}
+
+/* A clip of which every piece was refused, or no scene is long enough. */
+static int pass_over(const wan_clip *clip, const tally *t)
+{
+    if (t->scrap)
+        wan_err("%s: none of its %" PRId64 " scenes is long enough", clip->path, t->scenes);
+    total.passed++;
+    unwanted = 1;
+    wan_verbose("%s; it is passed over", wan_err_text());
+    if (t->scrap)
+        WAN_TRY(put_reject(clip, wan_err_text()));
+    return report_clip(clip, NULL);
 }
 
 static int put_video(wan_clips *c, const wan_clip *clip, const wan_clip_captions *captions,
                      const wan_video *v, char **first)
 {
-    int64_t step = piece_step(), length = step ? o.frames : v->frames, pieces = 0, at = 0;
-    int64_t each = 1 + (length - 1) / 4 * 4, used = 0;
-    do {
-        wan_clip_part part = { .first = at, .frames = each, .piece = ++pieces };
-        WAN_TRY(put_part(c, clip, captions, v, part, first));
-        used = at + length;
-        at += step;
-    } while (step && at + length <= v->frames);
-    int64_t kept = pieces * each, trimmed = pieces * (length - each);
-    int64_t capped = v->frames_retimed - used;
+    tally t = { 0 };
+    WAN_TRY(put_scenes(c, clip, captions, v, &t, first));
+    if (!t.pieces)
+        return pass_over(clip, &t);
+    int64_t capped = v->frames_retimed - t.covered - t.scrap;
     wan_verbose("%s: %" PRId64 " frames at %.4g fps are %" PRId64 " at %.4g fps, %" PRId64
                 " kept in %" PRId64 " records (%" PRId64 " outside --frames, %" PRId64
-                " trimmed to 4n+1)",
-                clip->path, v->frames_in, v->fps_in, v->frames_retimed, v->fps, kept, pieces,
-                capped, trimmed);
+                " in short scenes, %" PRId64 " trimmed to 4n+1)",
+                clip->path, v->frames_in, v->fps_in, v->frames_retimed, v->fps, t.kept, t.pieces,
+                capped, t.scrap, t.trimmed);
     json_t *lost = json_array();
     add_loss(lost, capped, strcmp(o.take, "first") ? "outside --frames" : "behind --frames");
-    add_loss(lost, trimmed, "trimmed to 4n+1");
-    total.kept += kept;
+    add_loss(lost, t.scrap, "in scenes that are too short");
+    add_loss(lost, t.trimmed, "trimmed to 4n+1");
+    total.kept += t.kept;
     total.capped += capped;
-    total.trimmed += trimmed;
-    return report_clip(clip, report_entry(*first, v, kept, lost));
+    total.scrap += t.scrap;
+    total.trimmed += t.trimmed;
+    return report_clip(clip, report_entry(*first, v, t.kept, lost));
 }
 
 static int put_frames(wan_clips *c, const wan_clip *clip, const wan_clip_captions *captions,
                       const wan_video *v, char **first)
 {
-    for (int64_t i = 0; i < v->frames; i++)
-        WAN_TRY(put_part(c, clip, captions, v,
-                         (wan_clip_part){ .first = i, .frames = 1, .frame_index = i + 1 }, first));
-    wan_verbose("%s: %" PRId64 " of %" PRId64 " frames", clip->path, v->frames, v->frames_in);
-    total.kept += v->frames;
-    return report_clip(clip, report_entry(*first, v, v->frames, json_array()));
+    int64_t kept = 0;
+    for (int64_t i = 0; i < v->frames; i++) {
+        wan_clip_part part = { .first = i, .frames = 1, .frame_index = i + 1 };
+        int refused = refuse(clip, v, &part);
+        WAN_TRY(refused);
+        if (!refused)
+            WAN_TRY(put_part(c, clip, captions, v, part, first));
+        kept += !refused;
+    }
+    if (!kept)
+        return pass_over(clip, &(tally){ 0 });
+    wan_verbose("%s: %" PRId64 " of %" PRId64 " frames", clip->path, kept, v->frames_in);
+    total.kept += kept;
+    return report_clip(clip, report_entry(*first, v, kept, json_array()));
 }
 
 /* Damage by --damaged: -1 the clip is left out. */
@@ -435,19 +605,66 @@ static int judge(const wan_clip *clip, const wan_video *v)
 static int choose(const wan_clip *clip, const wan_video *v)
 {
     int side = v->source_height < v->source_width ? v->source_height : v->source_width;
-    int64_t least = piece_step() && o.frames > o.min_frames ? o.frames : o.min_frames;
+    double seconds = v->fps_in > 0 ? (double)v->frames_in / v->fps_in : 0;
+    int64_t least = pieces.n_lengths ? pieces.length[0] : wan_pieces_all(&pieces) ? o.frames : 1;
+    if (least < o.min_frames)
+        least = o.min_frames;
     if (v->frames_retimed < least)
         wan_err("%s: %" PRId64 " frames, fewer than %" PRId64, clip->path, v->frames_retimed,
                 least);
     else if (side < o.min_side)
         wan_err("%s: %d x %d pixels, and --min-side %" PRId64, clip->path, v->source_height,
                 v->source_width, o.min_side);
-    else if (v->fps_in < o.min_fps - 1e-6)
-        wan_err("%s: %.4g frames a second, and --min-fps %g", clip->path, v->fps_in, o.min_fps);
+    else if (v->fps_in < o.min_fps - 1e-6 || (o.max_fps > 0 && v->fps_in > o.max_fps + 1e-6))
+        wan_err("%s: %.4g frames a second, and --%s-fps %g", clip->path, v->fps_in,
+                v->fps_in < o.min_fps ? "min" : "max",
+                v->fps_in < o.min_fps ? o.min_fps : o.max_fps);
+    else if (seconds < o.min_seconds - 1e-6 ||
+             (o.max_seconds > 0 && seconds > o.max_seconds + 1e-6))
+        wan_err("%s: %.4g seconds, and --%s-seconds %g", clip->path, seconds,
+                seconds < o.min_seconds ? "min" : "max",
+                seconds < o.min_seconds ? o.min_seconds : o.max_seconds);
     else
         return 0;
     unwanted = 1;
     return -1;
+}
+
+static int64_t words_in(const char *text)
+{
+    int64_t n = 0;
+    for (;;) {
+        text += strspn(text, " \t\r\n\v\f");
+        if (!*text)
+            return n;
+        n++;
+        text += strcspn(text, " \t\r\n\v\f");
+    }
+}
+
+/* Captions that are wanted stay; -1 none. */
+static int choose_captions(const wan_clip *clip, wan_clip_captions *c)
+{
+    int kept = 0, looked = strcmp(o.captions, "each") ? 1 : c->n;
+    int64_t n = 0;
+    for (int i = 0; i < looked; i++) {
+        n = words_in(c->v[i]);
+        int good = n >= o.min_words && (!o.max_words || n <= o.max_words);
+        char *text = c->v[i];
+        c->v[i] = c->v[kept];
+        c->v[kept] = text;
+        kept += good;
+    }
+    total.words += looked - kept;
+    if (!kept)
+        return wan_err("%s: a caption of %" PRId64 " words, and --%s-words %" PRId64, clip->path, n,
+                       n < o.min_words ? "min" : "max",
+                       n < o.min_words ? o.min_words : o.max_words);
+    for (int i = kept; i < looked; i++)
+        free(c->v[i]);
+    if (looked == c->n)
+        c->n = kept;
+    return 0;
 }
 
 /* The part of the file that is meant. */
@@ -462,13 +679,15 @@ static void set_window(wan_video_options *opt, const wan_clip *clip)
 /* What is to be read of a clip. */
 static wan_clip_task task_of(const wan_clip *clip, wan_video_options opt)
 {
-    if (piece_step())
+    if (wan_pieces_all(&pieces) || o.scene_cut > 0)
         opt.max_frames = 0;
     set_window(&opt, clip);
     return (wan_clip_task){ .path = clip->path,
                             .video = opt,
                             .chosen = strcmp(o.mode, "frames") ? 0 : o.num_frames,
-                            .middle = !strcmp(o.take, "middle") };
+                            .middle = !strcmp(o.take, "middle") && opt.max_frames,
+                            .pieces = pieces,
+                            .max_tokens = o.max_tokens };
 }
 
 /* A clip that gives nothing, for the recorded reason. */
@@ -476,10 +695,10 @@ static int leave_out(const wan_clip *clip)
 {
     if (clip->strange == WAN_STRANGE_PICTURE)
         total.pictures++;
-    else if (clip->strange)
-        total.strange++;
     else if (unwanted)
         total.passed++;
+    else if (clip->strange)
+        total.strange++;
     else
         total.bad++;
     if (clip->strange == WAN_STRANGE_PICTURE || unwanted)
@@ -489,6 +708,7 @@ static int leave_out(const wan_clip *clip)
                  stopped         ? "the run ends here"
                  : clip->strange ? "it is passed over"
                                  : "this clip is left out");
+    WAN_TRY(put_reject(clip, wan_err_text()));
     return report_clip(clip, NULL);
 }
 
@@ -508,7 +728,13 @@ static int begin_clip(wan_clip *clip, const wan_video_options *opt, size_t behin
         clip->start = o.start;
         clip->end = o.end;
     }
-    if (wan_clip_captions_read(captions, clip, o.caption_field) < 0) {
+    int rc = wan_clip_captions_read(captions, clip, o.caption_field);
+    if (rc == 0 && choose_captions(clip, captions) < 0) {
+        wan_clip_captions_free(captions);
+        clip->strange = WAN_STRANGE_CAPTION;
+        rc = -1;
+    }
+    if (rc < 0) {
         clip->why = strdup(wan_err_text());
         return clip->why ? 0 : wan_err("%s: out of memory", clip->path);
     }
@@ -553,8 +779,8 @@ static int end_decoded(wan_clips *c, const wan_clip *clip)
 
 static int end_clip(wan_clips *c, const wan_clip *clip)
 {
-    total.clips += !clip->strange;
-    unwanted = 0;
+    unwanted = clip->strange == WAN_STRANGE_CAPTION;
+    total.clips += !clip->strange || unwanted;
     if (!clip->why)
         return end_decoded(c, clip);
     wan_err("%s", clip->why);
@@ -588,6 +814,9 @@ static int open_jobs(void)
         .patience = o.max_wait,
         .filter = (enum wan_child_filter)place(o.sandbox, "auto|require|off"),
     };
+    buckets = json_object();
+    if (o.scene_cut > 0)
+        WAN_TRY(wan_video_filter_load());
     tzset(); /* reads its file now: decoders may not */
     WAN_TRY(wan_clip_jobs_open(&jobs, (int)o.jobs, &limits, o.max_clip));
     waiting.room = wan_clip_jobs_most(jobs) + 1;
@@ -603,8 +832,19 @@ static void summary(void)
     if (total.damaged)
         wan_info("%" PRId64 " damaged clips are among the records", total.damaged);
     if (total.passed)
-        wan_info("%zu clips passed over by --min-frames, --min-side or --min-fps (-v names them)",
-                 total.passed);
+        wan_info("%zu clips passed over by choice (-v names them)", total.passed);
+    if (total.refused)
+        wan_info("%zu pieces passed over as black or still (-v names them)", total.refused);
+    if (total.scrap)
+        wan_info("%" PRId64 " frames are in scenes that are too short", total.scrap);
+    if (total.words)
+        wan_info("%" PRId64 " captions passed over for their number of words", total.words);
+    const char *name;
+    const json_t *count;
+    json_object_foreach(buckets, name, count)
+        wan_info("%s: %" PRId64 " records, %" PRId64 " tokens", name,
+                 (int64_t)json_integer_value(json_array_get(count, 0)),
+                 (int64_t)json_integer_value(json_array_get(count, 1)));
     if (o.dry_run)
         wan_info("%zu records of %" PRId64 " tokens; nothing was written", total.records,
                  total.tokens);
@@ -634,7 +874,7 @@ static void open_outputs(void)
         wan_die();
     if (o.dry_run) {
         table_out = out;
-        fputs("file\tkey\tframes_in\tfps_in\tframes\theight\twidth\ttokens\twhy_not\n",
+        fputs("file\tkey\tframes_in\tfps_in\tframes\theight\twidth\tbucket\ttokens\twhy_not\n",
               wan_out_file(out));
         return;
     }
@@ -674,5 +914,6 @@ int main(int argc, char **argv)
     close_jobs();
     wan_clips_free(&clips);
     summary();
+    json_decref(buckets);
     return stopped || total.bad > (size_t)o.allow_bad ? WAN_EXIT_FAILED : WAN_EXIT_DONE;
 }

@@ -52,8 +52,8 @@ struct wan_child {
 /* ---- the child's side */
 
 static note *mine;
-static const char *sent;
-static size_t to_send;
+static struct iovec sent[4];
+static size_t n_sent;
 
 void wan_child_beat(void)
 {
@@ -63,16 +63,18 @@ void wan_child_beat(void)
 
 void wan_child_send(const void *data, size_t n)
 {
-    sent = data;
-    to_send = n;
+    if (n_sent == sizeof sent / sizeof *sent)
+        WAN_BUG("more than %zu parts to send", n_sent);
+    sent[n_sent++] = (struct iovec){ (void *)(uintptr_t)data, n };
 }
 
 /* The pages themselves go into the pipe, nothing is copied on this side; and what was sent is given
  * back, so that the parent's memory can be the same: new memory is what costs most. */
-static void send_all(void)
+static void send_part(struct iovec part)
 {
     enum { PIECE = 8 << 20, PAGE = 2 << 20 };
-    uintptr_t at = (uintptr_t)sent, end = at + to_send, back = (at + PAGE - 1) / PAGE * PAGE;
+    uintptr_t at = (uintptr_t)part.iov_base, end = at + part.iov_len,
+              back = (at + PAGE - 1) / PAGE * PAGE;
     while (at < end) {
         struct iovec v = { (void *)at, end - at < PIECE ? end - at : PIECE };
         ssize_t n = vmsplice(LINE, &v, 1, 0);
@@ -177,8 +179,8 @@ static void begin(wan_child *c, int line, pid_t parent, wan_child_fn *fn, void *
     }
     int failed = c->note->failed;
     atomic_store(&c->note->done, 1);
-    if (!failed)
-        send_all();
+    for (size_t i = 0; i < n_sent && !failed; i++)
+        send_part(sent[i]);
     _exit(0);
 }
 
@@ -355,7 +357,6 @@ int wan_child_receive(wan_child *c, void *data, size_t n)
         }
         got += (size_t)k;
     }
-    wan_child_stop(c);
     return 0;
 }
 

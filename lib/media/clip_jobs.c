@@ -34,7 +34,7 @@ struct wan_clip_jobs {
     size_t jobs, cores;
     wan_child_limits limits;
     int64_t max_bytes;
-    uint8_t *pixels; /* of the oldest */
+    uint8_t *pixels, *marks; /* of the oldest */
     size_t pixels_room;
 };
 
@@ -50,8 +50,28 @@ static int64_t bytes_of(const wan_video *v)
     return v->frames * v->height * v->width * 3;
 }
 
+/* Pictures as large as a piece of the length that this clip gives can have: it is read once to know. */
+static int budget(wan_video *v, const wan_clip_task *t, wan_video_options *o)
+{
+    wan_video_options only = *o;
+    only.max_frames = 1;
+    only.look = 0;
+    only.scene_cut = 0;
+    WAN_TRY(wan_video_read(v, t->path, &only));
+    int64_t n =
+        o->max_frames && o->max_frames < v->frames_retimed ? o->max_frames : v->frames_retimed;
+    int64_t length = t->chosen ? 1 : wan_pieces_length(&t->pieces, n);
+    int64_t pixels = t->max_tokens / (length > 0 ? (length - 1) / 4 + 1 : 1) * 256;
+    if (!o->max_pixels || pixels < o->max_pixels)
+        o->max_pixels = pixels;
+    wan_video_free(v);
+    return 0;
+}
+
 static int read_video(wan_video *v, const wan_clip_task *t, wan_video_options *o)
 {
+    if (t->max_tokens)
+        WAN_TRY(budget(v, t, o));
     if (t->chosen) {
         int64_t *index = wan_calloc((size_t)t->chosen, sizeof *index, "frame numbers");
         int rc = index ? wan_video_read_frames(v, index, t->chosen, t->path, o) : -1;
@@ -77,6 +97,8 @@ static int work(void *arg, void *room)
     wan_video_filter_seal();
     int rc = read_video(&f->video, t, &o);
     f->wants_filter = rc < 0 && wan_video_filter_wanted();
+    if (rc == 0 && f->video.mark)
+        wan_child_send(f->video.mark, (size_t)f->video.frames);
     if (rc == 0)
         wan_child_send(f->video.rgb, (size_t)bytes_of(&f->video));
     return rc;
@@ -216,14 +238,20 @@ int wan_clip_jobs_take(wan_clip_jobs *j, wan_video *v)
 {
     job *b = at(j, 0);
     *v = b->said.video;
-    v->rgb = NULL;
+    v->rgb = v->mark = NULL;
     v->borrowed = 1;
     if (wan_child_result(b->child) < 0) {
         if (b->said.wants_filter && wan_video_filter_load() < 0)
             wan_err_prefix("%s", b->task.path);
         return -1;
     }
-    return v->frames ? 0 : wan_err("%s: its decoder says what cannot be", b->task.path);
+    if (!v->frames)
+        return wan_err("%s: its decoder says what cannot be", b->task.path);
+    if (!b->said.video.mark)
+        return 0;
+    free(j->marks);
+    v->mark = j->marks = wan_malloc((size_t)v->frames, 1, "marks of frames");
+    return v->mark ? wan_child_receive(b->child, v->mark, (size_t)v->frames) : -1;
 }
 
 /* Room for the pixels, by huge pages: kept for the next clip. */
@@ -270,6 +298,7 @@ void wan_clip_jobs_close(wan_clip_jobs **out)
     if (j) {
         free(j->ring);
         free(j->pixels);
+        free(j->marks);
     }
     free(j);
 }

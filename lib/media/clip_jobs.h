@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "lib/base/child.h"
+#include "lib/media/pieces.h"
 #include "lib/media/video.h"
 
 typedef struct wan_clip_task {
@@ -27,6 +28,8 @@ typedef struct wan_clip_task {
     wan_video_options video; /* without cores, opened and beat */
     int64_t chosen;          /* so many frames by wan_video_read_frames; 0: wan_video_read */
     int middle;              /* of video.max_frames: those in the middle of the clip */
+    wan_pieces pieces;       /* what becomes of it, where the size depends on that: */
+    int64_t max_tokens;      /* of a piece; 0: any */
 } wan_clip_task;
 
 typedef struct wan_clip_jobs wan_clip_jobs;
@@ -42,8 +45,8 @@ size_t wan_clip_jobs_most(const wan_clip_jobs *j); /* are put and not done at an
 int wan_clip_jobs_put(wan_clip_jobs *j, const wan_clip_task *t, size_t behind) WAN_MUST_CHECK;
 /* 1 the oldest one has ended; 0 another has; -1 none was put, or no process can be had. */
 int wan_clip_jobs_wait(wan_clip_jobs *j) WAN_MUST_CHECK;
-/* As wan_video_read, but v->rgb is NULL: the pixels are fetched by wan_clip_jobs_pixels, and live until
- * wan_clip_jobs_done. */
+/* As wan_video_read, but v->rgb is NULL: the pixels are fetched by wan_clip_jobs_pixels.  They and the
+ * marks live until wan_clip_jobs_done. */
 int wan_clip_jobs_take(wan_clip_jobs *j, wan_video *v) WAN_MUST_CHECK;
 int wan_clip_jobs_pixels(wan_clip_jobs *j, wan_video *v) WAN_MUST_CHECK;
 void wan_clip_jobs_done(wan_clip_jobs *j);

@@ -16,9 +16,10 @@ static json_t *colour_meta(const wan_clip_settings *s, const wan_video_colour *c
 }
 
 /* resize_settings as DFM writes it. */
-static json_t *resize_meta(const wan_clip_settings *s)
+static json_t *resize_meta(const wan_clip_settings *s, const wan_video *v)
 {
-    json_t *size = s->height ? json_pack("[i, i]", s->height, s->width) : json_null();
+    int h = s->budget ? v->height : s->height, w = s->budget ? v->width : s->width;
+    json_t *size = h ? json_pack("[i, i]", h, w) : json_null();
     return json_pack("{s:o, s:s, s:b, s:b}", "target_size", size, "resize_mode", s->resize_mode,
                      "maintain_aspect_ratio", s->keep_aspect, "center_crop", s->center_crop);
 }
@@ -61,7 +62,7 @@ static void video_meta(json_t *m, const wan_clip_settings *s, const wan_video *v
     json_object_set_new(m, "source_height", json_integer(v->source_height));
     json_object_set_new(m, "source_width", json_integer(v->source_width));
     json_object_set_new(m, "processing_mode", json_string(s->mode));
-    json_object_set_new(m, "resize_settings", resize_meta(s));
+    json_object_set_new(m, "resize_settings", resize_meta(s, v));
 }
 
 int wan_clip_record(wan_record *r, const char *key, const wan_clip_settings *s,
@@ -78,6 +79,8 @@ int wan_clip_record(wan_record *r, const char *key, const wan_clip_settings *s,
     json_object_set_new(r->meta, "frames_out", json_integer(part->frames));
     if (part->first > 0 && !part->frame_index)
         json_object_set_new(r->meta, "piece_first", json_integer(part->first));
+    if (part->scene)
+        json_object_set_new(r->meta, "scene", json_integer(part->scene));
     if (part->frame_index) {
         json_object_set_new(r->meta, "frame_index", json_integer(part->frame_index));
         json_object_set_new(r->meta, "total_frames_in_video", json_integer(v->frames));

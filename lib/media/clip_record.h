@@ -12,6 +12,7 @@
 /* How clips are decoded, in the words of NeMo DFM; all borrowed. */
 typedef struct wan_clip_settings {
     int height, width; /* asked for; 0: none */
+    int budget;        /* they are chosen for each clip */
     const char *resize_mode, *mode, *background;
     int keep_aspect, center_crop;
 } wan_clip_settings;
@@ -21,6 +22,7 @@ typedef struct wan_clip_part {
     int64_t first, frames;
     int64_t frame_index; /* mode frames: from 1 on; else 0 */
     int64_t piece;       /* of several of the video: from 1 on; else 0 */
+    int64_t scene;       /* from 1 on; 0: scenes were not looked for */
     int caption;         /* from 0 on */
 } wan_clip_part;
 

@@ -23,7 +23,8 @@
 /* Files that are passed over, which is no failure. */
 enum wan_strange {
     WAN_STRANGE_NAME = 1, /* it has a caption, but not a video's name */
-    WAN_STRANGE_PICTURE   /* a picture without a caption of its own */
+    WAN_STRANGE_PICTURE,  /* a picture without a caption of its own */
+    WAN_STRANGE_CAPTION   /* it has one, but not as it was wanted */
 };
 
 typedef struct wan_clip {

@@ -26,6 +26,8 @@ typedef struct clip {
     int64_t expected; /* output frames the container promises; a hint, 0 none */
     int64_t room;     /* frames allocated */
     int fitted;       /* fit was begun */
+    wan_video_marks marks;
+    int64_t mark_room;
 } clip;
 
 /* The first call fixes the size of the picture. */
@@ -76,6 +78,24 @@ static int grow(clip *c, size_t size)
     return 0;
 }
 
+/* The mark of the output frame that was just begun. */
+static int grow_marks(clip *c)
+{
+    wan_video *v = c->out;
+    if (!c->opt->look && c->opt->scene_cut <= 0)
+        return 0;
+    if (v->frames > c->mark_room) {
+        int64_t room = 2 * v->frames + 64;
+        uint8_t *grown = realloc(v->mark, (size_t)room);
+        if (!grown)
+            return wan_err("out of memory (%lld frames)", (long long)room);
+        v->mark = grown;
+        c->mark_room = room;
+    }
+    v->mark[v->frames - 1] = 0;
+    return 0;
+}
+
 /* Space for one more output frame. */
 static uint8_t *new_frame(clip *c, const AVFrame *like)
 {
@@ -90,13 +110,27 @@ static uint8_t *new_frame(clip *c, const AVFrame *like)
     }
     if (v->frames == c->room && grow(c, size) < 0)
         return NULL;
-    return v->rgb + (size_t)v->frames++ * size;
+    v->frames++;
+    return grow_marks(c) < 0 ? NULL : v->rgb + (size_t)(v->frames - 1) * size;
+}
+
+/* The frame that was just made, dst, is looked at. */
+static void look(clip *c, const uint8_t *dst)
+{
+    wan_video *v = c->out;
+    size_t pixels = (size_t)v->height * (size_t)v->width;
+    if (c->opt->look)
+        v->mark[v->frames - 1] |=
+            (uint8_t)wan_video_marks_look(dst, v->frames > 1 ? dst - 3 * pixels : NULL, pixels);
 }
 
 static int keep(clip *c, const AVFrame *f)
 {
     uint8_t *dst = new_frame(c, f);
-    return dst ? wan_fit_frame(&c->fit, dst, f) : -1;
+    if (!dst || wan_fit_frame(&c->fit, dst, f) < 0)
+        return -1;
+    look(c, dst);
+    return 0;
 }
 
 static int repeat_last(clip *c, const AVFrame *f)
@@ -106,6 +140,7 @@ static int repeat_last(clip *c, const AVFrame *f)
     if (!dst)
         return -1;
     memcpy(dst, dst - size, size);
+    look(c, dst);
     return 0;
 }
 
@@ -115,12 +150,18 @@ static int emit(clip *c, const AVFrame *f, int64_t from, int64_t to)
     int64_t first = c->opt->skip_frames,
             end = c->opt->max_frames ? first + c->opt->max_frames : INT64_MAX;
     int fresh = 1;
+    if (c->opt->scene_cut > 0)
+        WAN_TRY(wan_video_marks_meet(&c->marks, f, c->opt->scene_cut, c->src.stream->time_base));
     if (to > c->out->frames_retimed)
         c->out->frames_retimed = to;
     for (int64_t k = from > first ? from : first; k < to && k < end; k++) {
         WAN_TRY(fresh ? keep(c, f) : repeat_last(c, f));
+        if (c->marks.cut && k == from)
+            c->out->mark[c->out->frames - 1] |= WAN_MARK_CUT;
         fresh = 0;
     }
+    if (to > from) /* else the next one that is shown begins the scene */
+        c->marks.cut = 0;
     return 0;
 }
 
@@ -217,6 +258,7 @@ static int read_once(wan_video *out, const char *path, const wan_video_options *
         take_facts(&c);
     wan_source_close(&c.src);
     wan_fit_end(&c.fit);
+    wan_video_marks_end(&c.marks);
     if (rc < 0)
         wan_video_free(out);
     return rc < 0 ? -1 : 0;
@@ -341,9 +383,11 @@ int wan_video_read_frames(wan_video *out, int64_t *index, int64_t n, const char 
 
 void wan_video_free(wan_video *v)
 {
-    if (!v->borrowed)
+    if (!v->borrowed) {
         free(v->rgb);
-    v->rgb = NULL;
+        free(v->mark);
+    }
+    v->rgb = v->mark = NULL;
     v->borrowed = 0;
     v->frames = 0;
 }

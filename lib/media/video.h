@@ -44,6 +44,9 @@ typedef struct wan_video_options {
     int cores;           /* to be used, where threads is 0; 0: all */
     int64_t max_bytes;   /* refuse to keep more than this much pixel memory */
     double max_gap;      /* more seconds than this between two frames are damage; 0: never */
+    int64_t max_pixels;  /* with height 0: the size of wan_pieces_size; 0: none */
+    double scene_cut;    /* marks scenes: score of 100 from which a cut is one; 0: does not */
+    int look;            /* marks black and still frames */
     int opened;          /* the file is open as descriptor 0; its path is for messages only */
     void (*beat)(void);  /* called for every packet and frame; NULL: nothing */
 } wan_video_options;
@@ -55,7 +58,14 @@ typedef struct wan_video_colour {
     int tone_mapped, alpha;
 } wan_video_colour;
 
+enum wan_mark {
+    WAN_MARK_CUT = 1,   /* a scene begins: the first frame shown behind a cut */
+    WAN_MARK_BLACK = 2, /* almost all of it is */
+    WAN_MARK_STILL = 4  /* as the kept frame before it */
+};
+
 typedef struct wan_video {
+    uint8_t *mark;  /* [frames] of enum wan_mark, owned as rgb; NULL: none were asked for */
     uint8_t *rgb;   /* [frames, height, width, 3], owned unless borrowed; wan_video_free */
     int borrowed;   /* rgb is somebody else's */
     int64_t frames; /* kept, before any 4n+1 trim */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/media/pieces.h"
 #include "lib/media/video_internal.h"
 
 static int at_least(int a, int b)
@@ -86,6 +87,13 @@ int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame 
     int h = first->height, w = (int)lround(wide), across = turn & WAN_TURN_ACROSS;
     f->source_h = across ? w : h;
     f->source_w = across ? h : w;
+    if (opt->max_pixels && !opt->height) {
+        f->own = *opt;
+        f->own.fit = opt->fit == WAN_FIT_STRETCH ? WAN_FIT_STRETCH : WAN_FIT_CROP;
+        WAN_TRY(wan_pieces_size(opt->max_pixels, f->source_h, f->source_w, &f->own.height,
+                                &f->own.width));
+        opt = f->opt = &f->own;
+    }
     plan(opt, f->source_h, f->source_w, &f->scaled_h, &f->scaled_w, &f->out_h, &f->out_w);
     f->crop_h = across ? f->out_w : f->out_h;
     f->crop_w = across ? f->out_h : f->out_w;

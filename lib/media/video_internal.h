@@ -90,6 +90,20 @@ int wan_window_next(wan_window *w, AVFrame *f) WAN_MUST_CHECK;
 int64_t wan_window_end(const wan_window *w); /* stamp of the end of the last frame given */
 double wan_window_fps(const wan_window *w);  /* as wan_source_fps, of the frames given */
 
+/* ---- marks: what is told of single frames */
+typedef struct wan_video_marks {
+    wan_video_filter *scenes;
+    int width, height, format; /* it was made for */
+    int cut;                   /* a scene begins with a frame met since this was cleared */
+} wan_video_marks;
+
+/* A frame of the file, all of them in their order. */
+int wan_video_marks_meet(wan_video_marks *m, const AVFrame *f, double threshold,
+                         AVRational time_base) WAN_MUST_CHECK;
+void wan_video_marks_end(wan_video_marks *m);
+/* WAN_MARK_BLACK and _STILL of an RGB frame; before: the one before it, or NULL. */
+int wan_video_marks_look(const uint8_t *frame, const uint8_t *before, size_t pixels);
+
 /* ---- alpha: transparency over a background, at the frame's own size */
 typedef struct wan_alpha {
     struct SwsContext *sws;
@@ -121,6 +135,7 @@ AVFrame *wan_video_planes(int format, int h, int w);
 typedef struct wan_fit_state {
     wan_video_scale scale;
     const wan_video_options *opt;
+    wan_video_options own; /* opt, where the size is chosen here */
     int turn;
     wan_colour colour;       /* of frames like `like` */
     wan_video_colour *said;  /* borrowed */
