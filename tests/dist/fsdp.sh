@@ -36,6 +36,11 @@ ok "one rank, one sample a step" one train.global_batch_size=1 --metrics 1.json 
 like_one few-fsdp3 3 $F train.global_batch_size=1 checkpoint.save=
 like_one few-zero1 3 $Z train.global_batch_size=1 checkpoint.save=
 
+# weights travel in the type of the products
+ok "one rank, bf16" one --precision bf16 --metrics 1.json debug.dump=1.st checkpoint.save=
+like_one bf16-fsdp2 2 $F --precision bf16 checkpoint.save=
+like_one bf16-zero1 3 $Z --precision bf16 checkpoint.save=
+
 plan() { # plan RANKS CLASS args...: MiB of a class; one word of a model whose weights are most of it
     local ranks=$1 class=$2; shift 2
     run "$ranks" --plan model.num_layers=8 model.hidden_size=384 model.ffn_hidden_size=1536 "$@" |
