@@ -50,6 +50,10 @@ typedef struct wan_wing {
     /* x [n] is the sum over the ranks that share a product: after a row-parallel product, after the
      * input gradient of a column-parallel one, of partial norms. */
     int (*sum)(void *arg, wan_dev *d, wan_buf x, int64_t n);
+    /* Where those ranks share out the rows of the stream too (slice.spread): x [rows, width] with own rows
+     * in place gets all; the own rows of x become the sum. */
+    int (*gather)(void *arg, wan_dev *d, wan_buf x, int64_t rows, int64_t width);
+    int (*scatter)(void *arg, wan_dev *d, wan_buf x, int64_t rows, int64_t width);
 } wan_wing;
 
 /* What the memory of acts depends on. */

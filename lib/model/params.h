@@ -41,7 +41,6 @@ typedef struct wan_param {
     enum wan_role role;
     int cut;      /* the dimension that tensor parallel ranks share out, -1: each holds all of it */
     int64_t unit; /* elements along it that stay together (a head), >= 1 */
-    int partial;  /* held by each, but applied to what only it has: its gradients are summed */
     enum wan_init init;
     double scale;
     int gemm;   /* a GEMM reads it, in the type it computes in */

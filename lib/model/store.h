@@ -27,10 +27,11 @@
 #include "lib/model/params.h"
 
 /* Which of the parameters: the parts [first, end), and of what is cut among `ranks` the share of
- * `rank`, whole units, uneven where they do not divide.  Of the range that a part then is, `shard` of
+ * `rank`, whole units, uneven where they do not divide; spread: they share out the rows of the stream,
+ * too (block/seq.h).  Of the range that a part then is, `shard` of
  * `shards` equal ones (0 or 1: all of it). */
 typedef struct wan_slice {
-    int rank, ranks;
+    int rank, ranks, spread;
     int first, end;
     int shard, shards;
 } wan_slice;

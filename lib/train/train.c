@@ -61,17 +61,6 @@ static int find_weights(wan_train *t)
     return 0;
 }
 
-/* Axes that no code here follows yet: what would change the sums is refused, what only costs memory
- * is said. */
-static int check_axes(const wan_train *t)
-{
-    int first = t->comm->rank == 0;
-    if (first && t->c->v.sequence_parallel)
-        wan_warn("model.sequence_parallel has no effect yet: every tensor parallel rank computes "
-                 "the norms of all its tokens");
-    return 0;
-}
-
 static int open_mesh(wan_train *t)
 {
     const wan_train_config *v = &t->c->v;
@@ -79,10 +68,11 @@ static int open_mesh(wan_train *t)
                                  (int)v->tp };
     WAN_TRY(wan_ranks_open(&t->ranks, size, t->comm));
     t->ranks.cp_kind = v->cp_comm;
+    t->ranks.spread = v->sequence_parallel;
     wan_ranks_share(&t->ranks, v->fsdp    ? WAN_SHARD_FSDP
                                : v->zero1 ? WAN_SHARD_ZERO1
                                           : WAN_SHARD_NONE);
-    return check_axes(t);
+    return 0;
 }
 
 static int open_objective(wan_train *t)

@@ -99,7 +99,7 @@ static double grad_error(const wan_store *whole, int i)
         const double *part = wan_store_g(ranks[r].s, i);
         int64_t width = it->count / outer,
                 from = q->cut < 0 ? 0 : it->from * (inner / q->shape[q->cut]);
-        if (q->cut < 0 && !q->partial && r)
+        if (q->cut < 0 && r)
             continue; /* both have all of it */
         for (int64_t j = 0; j < it->count; j++)
             g[j / width * inner + from + j % width] += part[j];

@@ -29,15 +29,26 @@ void wan_lengths_release(wan_dev *d, wan_lengths *p)
 
 int wan_lengths_set(wan_dev *d, wan_lengths *p, const int64_t *len, int n)
 {
+    int64_t rows = 0;
+    for (int i = 0; i < n; i++)
+        rows += len[i];
+    return wan_lengths_cut(d, p, len, n, 0, rows);
+}
+
+int wan_lengths_cut(wan_dev *d, wan_lengths *p, const int64_t *len, int n, int64_t from,
+                    int64_t rows)
+{
     int32_t at = 0;
+    int64_t row = 0; /* of the whole pack */
     wan_pack *k = &p->pack;
     *k = (wan_pack){ .n = n, .cu = p->cu, .seg = p->seg, .cu_host = p->cu_host };
     for (int i = 0; i < n; i++) {
         p->cu_host[i] = at;
-        for (int64_t j = 0; j < len[i]; j++)
-            p->seg_host[at++] = i;
-        if (len[i] > k->max_len)
-            k->max_len = len[i];
+        for (int64_t end = row + len[i]; row < end; row++)
+            if (row >= from && row < from + rows)
+                p->seg_host[at++] = i;
+        if (at - p->cu_host[i] > k->max_len)
+            k->max_len = at - p->cu_host[i];
     }
     p->cu_host[n] = at;
     k->S = at;

@@ -18,5 +18,8 @@ int wan_lengths_reserve(wan_dev *d, wan_lengths *p, int64_t samples, int64_t row
 void wan_lengths_release(wan_dev *d, wan_lengths *p);
 /* The pack of n samples, sample i of len[i] rows. */
 int wan_lengths_set(wan_dev *d, wan_lengths *p, const int64_t *len, int n) WAN_MUST_CHECK;
+/* The same of rows [from, from + rows) of that pack alone: of a sample, what lies there. */
+int wan_lengths_cut(wan_dev *d, wan_lengths *p, const int64_t *len, int n, int64_t from,
+                    int64_t rows) WAN_MUST_CHECK;
 
 #endif

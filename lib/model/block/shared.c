@@ -10,15 +10,6 @@ int wan_shared_sum(const wan_acts *a, wan_buf x, int64_t n)
     return w->sum ? w->sum(w->arg, a->d, x, n) : 0;
 }
 
-int wan_shared_dense(const wan_acts *a, const wan_dense *w, wan_buf y, wan_buf x, int64_t M)
-{
-    wan_dense own = *w;
-    if (a->slice.rank > 0)
-        own.b = NULL;
-    WAN_TRY(wan_dense_forward(a->d, &own, y, x, M));
-    return wan_shared_sum(a, y, M * w->N);
-}
-
 static wan_real *row(const wan_shared_norm *v, int i, wan_buf sums)
 {
     return (wan_real *)sums.p + i * v->rms->S;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * shared.h - products and norms whose columns tensor parallel ranks share out: the local op, and the
- * sum over ranks (acts.wing.sum) where there are several.
+ * shared.h - norms whose columns tensor parallel ranks share out: the local op, and the sum over ranks
+ * (acts.wing.sum) where there are several.
  */
 #ifndef WAN_MODEL_SHARED_H
 #define WAN_MODEL_SHARED_H
@@ -11,10 +11,6 @@
 
 /* x [n] summed over the ranks that share a product; nothing on one rank. */
 int wan_shared_sum(const wan_acts *a, wan_buf x, int64_t n) WAN_MUST_CHECK;
-/* A product whose inputs are shared out (row-parallel): y [M, N]; the bias is added by one rank. */
-int wan_shared_dense(const wan_acts *a, const wan_dense *w, wan_buf y, wan_buf x, int64_t M)
-    WAN_MUST_CHECK;
-
 /* One of the norms that are made together, so that their sums over ranks are one call. */
 typedef struct wan_shared_norm {
     const wan_rms *rms; /* rmsnorm.h; width is that of all ranks together */

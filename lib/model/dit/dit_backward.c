@@ -15,6 +15,11 @@ static int64_t tokens(const wan_dit_run *r)
     return r->a->tok.pack.S;
 }
 
+static wan_buf own(const wan_dit_run *r, wan_buf x)
+{
+    return wan_seq_at(&r->a->base, x, tokens(r), r->a->z.D);
+}
+
 /* Modulated LayerNorm of a branch; du is the gradient of the rows that products divided over ranks
  * read. */
 static int back_norm_mod(const wan_dit_run *r, wan_buf du, const wan_real *x, const wan_real *mean,
@@ -24,9 +29,9 @@ static int back_norm_mod(const wan_dit_run *r, wan_buf du, const wan_real *x, co
     int64_t D = a->z.D, all = WAN_DIT_ROWS * D;
     wan_real *dshift = (wan_real *)a->dmod.p + branch * D;
     const wan_real *scale = (wan_real *)a->mod.p + (branch + 1) * D;
-    WAN_TRY(wan_shared_sum(&a->base, du, tokens(r) * D));
-    return r->op->ln_mod_backward(r->d, a->dx.p, dshift + D, dshift, all, du, x, mean, rstd, scale,
-                                  all, &a->tok.pack, D);
+    WAN_TRY(wan_seq_scatter(&a->base, du, tokens(r), D));
+    return r->op->ln_mod_backward(r->d, own(r, a->dx).p, dshift + D, dshift, all, own(r, du), x,
+                                  mean, rstd, scale, all, a->stream, D);
 }
 
 /* Gated sum: a->dy from a->dx, and the gradient of the branch's gate. */
@@ -34,16 +39,34 @@ static int back_residual(const wan_dit_run *r, wan_buf y, int branch)
 {
     wan_dit_acts *a = r->a;
     int64_t D = a->z.D, all = WAN_DIT_ROWS * D, at = (branch + 2) * D;
-    return r->op->residual_backward(r->d, a->dy, (wan_real *)a->dmod.p + at, all, a->dx.p, y,
-                                    (wan_real *)a->mod.p + at, all, &a->tok.pack, D);
+    WAN_TRY(r->op->residual_backward(r->d, own(r, a->dy), (wan_real *)a->dmod.p + at, all,
+                                     own(r, a->dx).p, y, (wan_real *)a->mod.p + at, all, a->stream,
+                                     D));
+    return wan_seq_gather(&a->base, a->dy, tokens(r), D);
+}
+
+/* Behind the gradients of the modulation: those of the norms of heads from this rank's heads, where each
+ * rank has some. */
+static wan_real *vectors(const wan_dit_acts *a)
+{
+    return (wan_real *)a->dmod.p + a->tok.pack.n * WAN_DIT_ROWS * a->z.D;
+}
+
+enum { NQ, NK, CNQ, CNK, NORMS };
+static const wan_dense_vector *norm_of(const wan_dit_run *r, int which)
+{
+    const wan_dense_vector *const w[] = { &r->b.nq, &r->b.nk, &r->b.cnq, &r->b.cnk };
+    return w[which];
 }
 
 /* RMSNorm of heads in place on g: gradient of the normalised rows becomes that of the projection. */
-static int back_heads(const wan_dit_run *r, wan_buf g, const wan_dense_vector *w, wan_buf x,
-                      const wan_real *rstd, int64_t rows)
+static int back_heads(const wan_dit_run *r, wan_buf g, int which, wan_buf x, const wan_real *rstd,
+                      int64_t rows)
 {
     wan_rms norm = wan_dit_rms(&r->a->c, rows, r->a->z.H);
-    return r->op->rmsnorm_backward(r->d, &norm, g, w->g, g, x, rstd, w->p);
+    const wan_dense_vector *w = norm_of(r, which);
+    wan_real *dw = r->a->base.wing.sum ? vectors(r->a) + which * r->a->c.head_dim : w->g;
+    return r->op->rmsnorm_backward(r->d, &norm, g, dw, g, x, rstd, w->p);
 }
 
 static int back_feed_forward(const wan_dit_run *r)
@@ -69,10 +92,10 @@ static int back_cross_attention(const wan_dit_run *r)
     WAN_TRY(wan_dense_backward(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
     WAN_TRY(r->op->attention_backward(r->d, &at, a->dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE),
                                       C(CQ), kv.k, kv.v));
-    WAN_TRY(back_heads(r, a->dck, &b->cnk, C(CK0), RL(RCK), R));
+    WAN_TRY(back_heads(r, a->dck, CNK, C(CK0), RL(RCK), R));
     WAN_TRY(wan_dense_wgrad(r->d, &b->ck, a->dck, a->tx, R));
     WAN_TRY(wan_dense_wgrad(r->d, &b->cv, a->dcv, a->tx, R));
-    WAN_TRY(back_heads(r, a->dq, &b->cnq, C(CQ0), RL(RCQ), S));
+    WAN_TRY(back_heads(r, a->dq, CNQ, C(CQ0), RL(RCQ), S));
     WAN_TRY(wan_dense_backward(r->d, &b->cq, a->du, a->dq, C(U2), S, 0));
     return back_norm_mod(r, a->du, RL(X1), RL(M2), RL(R2), WAN_DIT_CROSS);
 }
@@ -87,8 +110,8 @@ static int back_self_attention(const wan_dit_run *r)
     WAN_TRY(wan_dense_backward(r->d, &b->o, a->da, a->dy, C(O), S, 0));
     WAN_TRY(wan_heads_attend_back(&a->base, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
                                   C(K), C(V)));
-    WAN_TRY(back_heads(r, a->dq, &b->nq, C(Q0), RL(RQ), S));
-    WAN_TRY(back_heads(r, a->dk, &b->nk, C(K0), RL(RK), S));
+    WAN_TRY(back_heads(r, a->dq, NQ, C(Q0), RL(RQ), S));
+    WAN_TRY(back_heads(r, a->dk, NK, C(K0), RL(RK), S));
     WAN_TRY(wan_dense_backward(r->d, &b->q, a->du, a->dq, C(U1), S, 0));
     WAN_TRY(wan_dense_backward(r->d, &b->k, a->du, a->dk, C(U1), S, 1));
     WAN_TRY(wan_dense_backward(r->d, &b->v, a->du, a->dv, C(U1), S, 1));
@@ -105,6 +128,21 @@ static int restore(const wan_dit_run *r)
     return mode == WAN_RECOMPUTE_SELECTIVE ? wan_dit_block_redo(r) : 0;
 }
 
+/* What own heads and own rows gave becomes what all gave, once for the whole block. */
+static int join(const wan_dit_run *r)
+{
+    wan_dit_acts *a = r->a;
+    int64_t hd = a->c.head_dim, all = a->tok.pack.n * WAN_DIT_ROWS * a->z.D;
+    const wan_buf v = WAN_RBUF(vectors(a));
+    if (!a->base.wing.sum)
+        return 0;
+    WAN_TRY(a->base.slice.spread ? wan_shared_sum(&a->base, a->dmod, all + NORMS * hd)
+                                 : wan_shared_sum(&a->base, v, NORMS * hd));
+    for (int i = 0; i < NORMS; i++)
+        WAN_TRY(r->op->axpy(r->d, WAN_RBUF(norm_of(r, i)->g), 1, wan_buf_at(v, i * hd), hd));
+    return 0;
+}
+
 /* From the modulation rows to silu(cond). */
 static int back_mod(const wan_dit_run *r)
 {
@@ -118,10 +156,11 @@ static int back_block(const wan_dit_run *r)
 {
     wan_dit_acts *a = r->a;
     WAN_TRY(restore(r));
-    WAN_TRY(r->op->fill(r->d, a->dmod, 0, a->tok.pack.n * WAN_DIT_ROWS * a->z.D));
+    WAN_TRY(r->op->fill(r->d, a->dmod, 0, (a->tok.pack.n + 1) * WAN_DIT_ROWS * a->z.D));
     WAN_TRY(back_feed_forward(r));
     WAN_TRY(back_cross_attention(r));
     WAN_TRY(back_self_attention(r));
+    WAN_TRY(join(r));
     return back_mod(r);
 }
 
@@ -130,6 +169,7 @@ static int back_head(wan_dit_acts *a, const wan_store *s)
     wan_buf x = wan_dit_slot_buf(a, a->c.layers, WAN_DIT_XIN);
     wan_dense head;
     wan_dit_bind_head(&head, s);
+    WAN_TRY(wan_seq_whole(&a->base, &x, x, a->du, a->tok.pack.S, a->z.D));
     return wan_dense_backward(a->base.d, &head, a->dx, a->base.dpred, x, a->tok.pack.S, 1);
 }
 
@@ -157,6 +197,7 @@ static int back_embed(wan_dit_acts *a, const wan_store *s)
     WAN_TRY(wan_dense_backward(d, &w.time2, a->dth, a->dsc, a->th, n, 0));
     WAN_TRY(d->ops->act_backward(d, a->dth, a->dth, a->tz, n * D, WAN_ACT_SILU));
     WAN_TRY(wan_dense_wgrad(d, &w.time1, a->dth, a->emb, n));
+    WAN_TRY(wan_seq_gather(&a->base, a->dx, a->tok.pack.S, D));
     return wan_dense_wgrad(d, &w.patch, a->dx, a->x_rows, a->tok.pack.S);
 }
 

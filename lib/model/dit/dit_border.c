@@ -16,8 +16,9 @@ int wan_dit_border(const void *config, const wan_acts *acts, int part, int back,
     v[1] = (wan_border){ .rows = 'N', .width = D };
     if (!a)
         return n;
-    v[0].n = a->tok.pack.S * D;
-    v[0].buf = back ? a->dx : wan_dit_slot_buf(a, part - 1, WAN_DIT_XIN);
+    v[0].n = a->stream->S * D;
+    v[0].buf = back ? wan_seq_at(acts, a->dx, a->tok.pack.S, D)
+                    : wan_dit_slot_buf(a, part - 1, WAN_DIT_XIN);
     v[1].n = a->tok.pack.n * D;
     v[1].buf = back ? a->dsc : a->sc;
     return n;

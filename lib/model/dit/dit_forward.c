@@ -44,8 +44,11 @@ static int embed(wan_dit_acts *a, const wan_store *s)
     wan_dit_embed w;
     wan_dit_bind_embed(&w, s);
     WAN_TRY(conditioning(a, &w));
-    WAN_TRY(wan_dense_forward(d, &w.patch, x, a->x_rows, S));
-    return d->ops->gather_add(d, x.p, a->table, a->chunk.p, S * WAN_DIT_CHUNKS, D / WAN_DIT_CHUNKS);
+    wan_buf every = a->base.slice.spread ? a->du : x;
+    WAN_TRY(wan_dense_forward(d, &w.patch, every, a->x_rows, S));
+    WAN_TRY(d->ops->gather_add(d, every.p, a->table, a->chunk.p, S * WAN_DIT_CHUNKS,
+                               D / WAN_DIT_CHUNKS));
+    return wan_seq_part(&a->base, x, every, S, D);
 }
 
 /* ---- a block */
@@ -100,8 +103,10 @@ static int norm_mod(const wan_dit_run *r, wan_buf u, wan_real *mean, wan_real *r
 {
     int64_t D = r->a->z.D;
     const wan_real *shift = (wan_real *)r->a->mod.p + branch * D;
-    return r->op->ln_mod_forward(r->d, u, mean, rstd, x, shift + D, shift, WAN_DIT_ROWS * D,
-                                 &r->a->tok.pack, D, r->a->c.eps);
+    const wan_acts *a = &r->a->base;
+    WAN_TRY(r->op->ln_mod_forward(r->d, wan_seq_at(a, u, tokens(r), D), mean, rstd, x, shift + D,
+                                  shift, WAN_DIT_ROWS * D, r->a->stream, D, r->a->c.eps));
+    return wan_seq_gather(a, u, tokens(r), D);
 }
 
 static int norm_heads(const wan_dit_run *r, wan_buf y, wan_real *rstd, wan_buf x,
@@ -116,13 +121,13 @@ static int residual(const wan_dit_run *r, wan_real *out, const wan_real *x, wan_
 {
     int64_t D = r->a->z.D;
     const wan_real *gate = (wan_real *)r->a->mod.p + (branch + 2) * D;
-    return r->op->residual_forward(r->d, out, x, y, gate, WAN_DIT_ROWS * D, &r->a->tok.pack, D);
+    return r->op->residual_forward(r->d, out, x, y, gate, WAN_DIT_ROWS * D, r->a->stream, D);
 }
 
 /* The product that brings a branch back to the residual stream. */
 static int back_to_stream(const wan_dit_run *r, const wan_dense *w, wan_buf y, wan_buf x)
 {
-    return wan_shared_dense(&r->a->base, w, y, x, tokens(r));
+    return wan_seq_dense(&r->a->base, w, y, x, tokens(r), r->a->da);
 }
 
 static int self_attention(const wan_dit_run *r)
@@ -199,7 +204,9 @@ int wan_dit_forward(wan_acts *base, wan_store *s, int part)
     if (part == a->c.layers + 1) {
         wan_dense head;
         wan_dit_bind_head(&head, s);
-        return wan_dense_forward(base->d, &head, WAN_RBUF(base->pred), WAN_RBUF(x), a->tok.pack.S);
+        wan_buf every;
+        WAN_TRY(wan_seq_whole(base, &every, WAN_RBUF(x), a->du, a->tok.pack.S, a->z.D));
+        return wan_dense_forward(base->d, &head, WAN_RBUF(base->pred), every, a->tok.pack.S);
     }
     wan_dit_run r = { .a = a, .d = base->d, .op = base->d->ops, .l = part - 1 };
     wan_dit_bind_block(&r.b, s, r.l);

@@ -20,8 +20,10 @@ static int64_t extent(const void *arg, char letter)
     const wan_dit_config *c = &a->c;
     switch (letter) {
     case 'S': return a->base.cap.tokens;
+    case 'O': return wan_seq_most(&a->base.slice, a->base.cap.tokens);
     case 'R': return a->base.cap.text_rows;
     case 'N': return a->base.cap.samples;
+    case 'J': return a->base.cap.samples + 1;
     case 'D': return a->z.D;
     case 'M': return WAN_DIT_ROWS * a->z.D;
     case 'A': return a->z.A;
@@ -109,6 +111,8 @@ static int reserve_host(wan_dit_acts *a, const wan_capacity *cap)
     if (!a->slot || !a->chunk_host || !a->host || !a->grid || !a->from || !a->len)
         return -1;
     WAN_TRY(wan_lengths_reserve(a->base.d, &a->tok, cap->samples, cap->tokens));
+    if (a->base.slice.spread)
+        WAN_TRY(wan_lengths_reserve(a->base.d, &a->own, cap->samples, cap->tokens));
     return wan_lengths_reserve(a->base.d, &a->txt, cap->samples, cap->text_rows);
 }
 
@@ -154,6 +158,8 @@ void wan_dit_acts_free(wan_acts **pa)
     if (!a->shared)
         wan_dev_free(d, a->work);
     wan_lengths_release(d, &a->tok);
+    if (a->base.slice.spread)
+        wan_lengths_release(d, &a->own);
     wan_lengths_release(d, &a->txt);
     free(a->slot);
     free(a->chunk_host);

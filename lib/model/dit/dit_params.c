@@ -116,7 +116,6 @@ static int add(wan_params *p, const wan_dit_config *c, const spec *s, int part)
     for (int i = 0; i < one.rank; i++)
         one.shape[i] = extent(c, s->shape[i]);
     one.unit = s->share == HEADS0 || s->share == HEADS1 ? c->head_dim : 1;
-    one.partial = s->role == WAN_ROLE_NORM; /* one weight for the heads of all ranks */
     one.decays = s->role != BIAS && s->role != NORM;
     start_of(&one, c, s);
     if (part > 0 && part <= c->layers)

@@ -130,6 +130,8 @@ static int fill_tokens(wan_dit_acts *a, const wan_micro *in)
         at = positions(at, a->grid[i], a->from[i], a->len[i]);
     WAN_TRY(wan_dev_write(d, a->chunk.p, a->chunk_host, (size_t)(at - a->chunk_host) * sizeof *at));
     WAN_TRY(wan_lengths_set(d, &a->tok, a->len, in->n));
+    WAN_TRY(wan_seq_set(&a->base, &a->own, a->len, in->n));
+    a->stream = a->base.slice.spread ? &a->own.pack : &a->tok.pack;
     a->base.held = a->tok.pack;
     a->n_grid = in->n;
     return 0;

@@ -16,6 +16,7 @@
 #include "lib/model/block/lengths.h"
 #include "lib/model/block/shared.h"
 #include "lib/model/block/slots.h"
+#include "lib/model/block/seq.h"
 #include "lib/model/block/widths.h"
 #include "lib/model/dit/dit.h"
 
@@ -38,28 +39,29 @@ enum {
     WAN_DIT_CHUNKS = 8
 }; /* of a position's row: 2 of its frame, 3 of its column, 3 of its row */
 
-/* Activations of one block (slots.h).  X(name, rows, width, type, keep, alias): rows S|R, width
+/* Activations of one block (slots.h).  X(name, rows, width, type, keep, alias): rows S|O(own of
+ * the stream)|R, width
  * D|A|F|H|1. */
 /* clang-format off */
 #define WAN_DIT_SLOTS(X)                                                                           \
-    X(XIN, S, D, r, 0, XIN)  /* residual stream: block input */                                    \
-    X(X1, S, D, r, 2, XIN)   /* ... after self-attention */                                        \
-    X(X2, S, D, r, 2, XIN)   /* ... after cross-attention */                                       \
-    X(M1, S, 1, r, 1, M1) X(R1, S, 1, r, 1, R1) /* LayerNorm statistics */                         \
-    X(M2, S, 1, r, 1, M1) X(R2, S, 1, r, 1, R1)                                                    \
-    X(M3, S, 1, r, 1, M1) X(R3, S, 1, r, 1, R1)                                                    \
+    X(XIN, O, D, r, 0, XIN)  /* residual stream: block input */                                    \
+    X(X1, O, D, r, 2, XIN)   /* ... after self-attention */                                        \
+    X(X2, O, D, r, 2, XIN)   /* ... after cross-attention */                                       \
+    X(M1, O, 1, r, 1, M1) X(R1, O, 1, r, 1, R1) /* LayerNorm statistics */                         \
+    X(M2, O, 1, r, 1, M1) X(R2, O, 1, r, 1, R1)                                                    \
+    X(M3, O, 1, r, 1, M1) X(R3, O, 1, r, 1, R1)                                                    \
     X(U1, S, D, c, 2, U1) X(U2, S, D, c, 2, U1) X(U3, S, D, c, 2, U1) /* LayerNorm outputs */      \
     X(Q0, S, A, c, 1, Q0) X(K0, S, A, c, 1, K0) X(V, S, A, c, 1, V)   /* projections */            \
     X(RQ, S, H, r, 1, RQ) X(RK, S, H, r, 1, RK) /* RMSNorm statistics of each head */              \
     X(Q, S, A, c, 2, Q) X(K, S, A, c, 2, K)     /* normalised */                                   \
     X(O, S, A, c, 1, K0) X(LSE, S, H, r, 1, LSE)                                                   \
-    X(Y1, S, D, c, 1, Q0)                                                                          \
+    X(Y1, O, D, c, 1, Q0)                                                                          \
     X(CQ0, S, A, c, 1, Q0) X(RCQ, S, H, r, 1, RQ) X(CQ, S, A, c, 2, Q)                             \
     X(CK0, R, A, c, 1, CK0) X(RCK, R, H, r, 1, RCK) X(CK, R, A, c, 2, CK) X(CV, R, A, c, 1, CV)    \
     X(CO, S, A, c, 1, K0) X(CLSE, S, H, r, 1, LSE)                                                 \
-    X(YC, S, D, c, 1, Q0)                                                                          \
+    X(YC, O, D, c, 1, Q0)                                                                          \
     X(Z, S, F, c, 1, HID) X(HID, S, F, c, 2, HID) /* before and after GELU */                      \
-    X(Y2, S, D, c, 1, Q0)
+    X(Y2, O, D, c, 1, Q0)
 /* clang-format on */
 
 enum wan_dit_slot {
@@ -69,7 +71,7 @@ enum wan_dit_slot {
         WAN_DIT_N_SLOTS
 };
 
-/* Buffers that exist once.  X(field, rows, width, type, train, kept): rows S|R|N(samples)|1;
+/* Buffers that exist once.  X(field, rows, width, type, train, kept): rows S|R|N(samples)|J(one more)|1;
  * width D|M(9D)|A|F|T(text_dim)|Q(fps_dim)|L(adaln_dim)|P(patch features)|C(chunks)|1; train: only
  * with gradients; kept: lives from forward to backward, so every acts has its own. */
 /* clang-format off */
@@ -83,7 +85,7 @@ enum wan_dit_slot {
     X(dx, S, D, r, 1, 0) X(du, S, D, r, 1, 0) X(dy, S, D, c, 1, 0) X(da, S, D, c, 1, 0)                                 \
     X(dq, S, A, c, 1, 0) X(dk, S, A, c, 1, 0) X(dv, S, A, c, 1, 0) X(dhid, S, F, c, 1, 0)          \
     X(dck, R, A, c, 1, 0) X(dcv, R, A, c, 1, 0)                                                    \
-    X(dmod, N, M, r, 1, 0) X(dah, N, L, r, 1, 0) X(dsc, N, D, r, 1, 0) X(dth, N, D, r, 1, 0)       \
+    X(dmod, J, M, r, 1, 0) X(dah, N, L, r, 1, 0) X(dsc, N, D, r, 1, 0) X(dth, N, D, r, 1, 0)       \
     X(df, 1, Q, r, 1, 0)
 /* clang-format on */
 
@@ -98,13 +100,14 @@ typedef struct wan_dit_acts {
 #define X(field, rows, width, type, train, kept) wan_buf field;
     WAN_DIT_ONCE(X)
 #undef X
-    wan_lengths tok, txt;
-    wan_real *table;     /* device [CHUNKS, SIDE, D/CHUNKS]: positions */
-    int32_t *chunk_host; /* [S, CHUNKS]: rows of it */
-    wan_real *host;      /* staging: kbias, sinusoids */
-    int64_t *len;        /* staging: lengths of the samples of a pack */
-    int64_t (*grid)[3];  /* grids of the tokens now laid out */
-    int64_t *from;       /* and the first token held of each */
+    wan_lengths tok, txt, own; /* own: rows of the stream, where they are spread */
+    const wan_pack *stream;    /* that, or tok's */
+    wan_real *table;           /* device [CHUNKS, SIDE, D/CHUNKS]: positions */
+    int32_t *chunk_host;       /* [S, CHUNKS]: rows of it */
+    wan_real *host;            /* staging: kbias, sinusoids */
+    int64_t *len;              /* staging: lengths of the samples of a pack */
+    int64_t (*grid)[3];        /* grids of the tokens now laid out */
+    int64_t *from;             /* and the first token held of each */
     int n_grid;
     wan_buf x_rows;         /* the forward's patch rows in compute type */
     const wan_context *ctx; /* keys and values made elsewhere, or NULL */

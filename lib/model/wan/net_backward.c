@@ -17,6 +17,17 @@ static int64_t tokens(const wan_net_run *r)
     return r->a->tok.pack.S;
 }
 
+static wan_buf own(const wan_net_run *r, wan_buf x)
+{
+    return wan_seq_at(&r->a->base, x, tokens(r), r->a->z.D);
+}
+
+/* Of the gradient of rows that products read: own rows, of all ranks. */
+static int scatter(const wan_net_run *r, wan_buf x)
+{
+    return wan_seq_scatter(&r->a->base, x, tokens(r), r->a->z.D);
+}
+
 /* Modulated LayerNorm, rows shift, scale = `row`, `row`+1. */
 static int back_norm_mod(const wan_net_run *r, wan_buf du, const wan_real *x, const wan_real *mean,
                          const wan_real *rstd, int row)
@@ -25,8 +36,9 @@ static int back_norm_mod(const wan_net_run *r, wan_buf du, const wan_real *x, co
     int64_t D = a->z.D;
     wan_real *dshift = (wan_real *)a->dmod.p + row * D;
     const wan_real *scale = (wan_real *)a->mod.p + (row + 1) * D;
-    return r->op->ln_mod_backward(r->d, a->dx.p, dshift + D, dshift, 6 * D, du, x, mean, rstd,
-                                  scale, 6 * D, &a->tok.pack, D);
+    WAN_TRY(scatter(r, du));
+    return r->op->ln_mod_backward(r->d, own(r, a->dx).p, dshift + D, dshift, 6 * D, own(r, du), x,
+                                  mean, rstd, scale, 6 * D, a->stream, D);
 }
 
 /* Gated sum: a->dy from a->dx, gate row `row`. */
@@ -34,8 +46,10 @@ static int back_residual(const wan_net_run *r, wan_buf y, int row)
 {
     wan_net_acts *a = r->a;
     int64_t D = a->z.D;
-    return r->op->residual_backward(r->d, a->dy, (wan_real *)a->dmod.p + row * D, 6 * D, a->dx.p, y,
-                                    (wan_real *)a->mod.p + row * D, 6 * D, &a->tok.pack, D);
+    WAN_TRY(r->op->residual_backward(r->d, own(r, a->dy), (wan_real *)a->dmod.p + row * D, 6 * D,
+                                     own(r, a->dx).p, y, (wan_real *)a->mod.p + row * D, 6 * D,
+                                     a->stream, D));
+    return wan_seq_gather(&a->base, a->dy, tokens(r), D);
 }
 
 /* RMSNorm in place on g: gradient of the normalised rows becomes that of the projection; the sums of
@@ -70,7 +84,6 @@ static int back_feed_forward(const wan_net_run *r)
     WAN_TRY(wan_dense_backward(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
     WAN_TRY(r->op->act_backward(r->d, a->dhid, a->dhid, C(Z), S * a->z.F, WAN_ACT_GELU_TANH));
     WAN_TRY(wan_dense_backward(r->d, &b->f1, a->da, a->dhid, C(U3), S, 0));
-    WAN_TRY(wan_shared_sum(&a->base, a->da, S * a->z.D));
     return back_norm_mod(r, a->da, RL(X2), RL(M3), RL(R3), 3);
 }
 
@@ -85,6 +98,12 @@ static int back_text_kv(const wan_net_run *r)
     return wan_dense_backward(r->d, &b->cv, a->dctx, a->dcv, a->ctx_rows, R, 1);
 }
 
+/* Where rows are spread: gradients of the affine norm from own rows, behind those of the modulation. */
+static wan_real *vectors(const wan_net_acts *a)
+{
+    return (wan_real *)a->dmod.p + a->tok.pack.n * 6 * a->z.D;
+}
+
 static int back_cross_attention(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
@@ -92,7 +111,8 @@ static int back_cross_attention(const wan_net_run *r)
     int64_t S = tokens(r), D = a->z.D;
     wan_context_kv kv = wan_net_own_kv(r);
     wan_attn at = wan_net_attn_cross(r, &kv);
-    WAN_TRY(r->op->cast(r->d, a->dy, a->dx, S * D));
+    WAN_TRY(r->op->cast(r->d, own(r, a->dy), own(r, a->dx), a->stream->S * D));
+    WAN_TRY(wan_seq_gather(&a->base, a->dy, S, D));
     WAN_TRY(wan_dense_backward(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
     wan_buf dq = a->dy; /* read for the last time */
     WAN_TRY(r->op->attention_backward(r->d, &at, dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE), C(CQ),
@@ -100,9 +120,11 @@ static int back_cross_attention(const wan_net_run *r)
     WAN_TRY(back_text_kv(r));
     WAN_TRY(back_rms(r, dq, &b->cnq, C(CQ0), RL(RCQ), S, a->part));
     WAN_TRY(wan_dense_backward(r->d, &b->cq, a->da, dq, C(U2), S, 0));
-    WAN_TRY(wan_shared_sum(&a->base, a->da, S * D));
-    return r->op->ln_affine_backward(r->d, a->dx.p, b->lnw.g, b->lnb.g, a->da, RL(X1), RL(M2),
-                                     RL(R2), b->lnw.p, S, D);
+    WAN_TRY(scatter(r, a->da));
+    wan_real *dw = a->base.slice.spread ? vectors(a) : b->lnw.g;
+    wan_real *db = a->base.slice.spread ? dw + D : b->lnb.g;
+    return r->op->ln_affine_backward(r->d, own(r, a->dx).p, dw, db, own(r, a->da), RL(X1), RL(M2),
+                                     RL(R2), b->lnw.p, a->stream->S, D);
 }
 
 static int back_self_attention(const wan_net_run *r)
@@ -119,7 +141,6 @@ static int back_self_attention(const wan_net_run *r)
                                   wan_net_heads(r, C(QKV), WAN_HEADS_V)));
     WAN_TRY(back_rms_qk(r, dq, dk));
     WAN_TRY(wan_heads_backward(&b->qkv, &a->base, a->du, a->dqkv, C(U1), S));
-    WAN_TRY(wan_shared_sum(&a->base, a->du, S * a->z.D));
     return back_norm_mod(r, a->du, RL(XIN), RL(M1), RL(R1), 0);
 }
 
@@ -133,15 +154,29 @@ static int restore(const wan_net_run *r)
     return mode == WAN_RECOMPUTE_SELECTIVE ? wan_net_block_redo(r) : 0;
 }
 
+/* What own rows gave becomes what all gave, once for the whole block. */
+static int join(const wan_net_run *r)
+{
+    wan_net_acts *a = r->a;
+    int64_t D = a->z.D;
+    const wan_buf v = WAN_RBUF(vectors(a));
+    if (!a->base.slice.spread)
+        return 0;
+    WAN_TRY(wan_shared_sum(&a->base, a->dmod, (a->tok.pack.n + 1) * 6 * D));
+    WAN_TRY(r->op->axpy(r->d, WAN_RBUF(r->b.lnw.g), 1, v, D));
+    return r->op->axpy(r->d, WAN_RBUF(r->b.lnb.g), 1, wan_buf_at(v, D), D);
+}
+
 static int back_block(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
     int64_t n = a->tok.pack.n, D = a->z.D;
     WAN_TRY(restore(r));
-    WAN_TRY(r->op->fill(r->d, a->dmod, 0, n * 6 * D));
+    WAN_TRY(r->op->fill(r->d, a->dmod, 0, (n + 1) * 6 * D));
     WAN_TRY(back_feed_forward(r));
     WAN_TRY(back_cross_attention(r));
     WAN_TRY(back_self_attention(r));
+    WAN_TRY(join(r));
     return r->op->modulation_backward(r->d, r->b.mod.g, a->de0.p, a->dmod.p, n, 6, D, 6);
 }
 
@@ -155,9 +190,11 @@ static int back_head(wan_net_acts *a, const wan_store *s)
     const wan_real *scale = (wan_real *)a->modh.p + D;
     wan_net_bind_head(&w, s);
     WAN_TRY(d->ops->fill(d, a->dmodh, 0, k->n * 2 * D));
+    wan_buf x;
     WAN_TRY(wan_dense_backward(d, &w.out, a->du, a->base.dpred, a->zh, k->S, 0));
-    WAN_TRY(d->ops->ln_mod_backward(d, a->dx.p, dshift + D, dshift, 2 * D, a->du,
-                                    wan_net_slot_real(a, a->c.layers, WAN_NET_XIN), a->mh.p,
+    WAN_TRY(
+        wan_seq_whole(&a->base, &x, wan_net_slot_buf(a, a->c.layers, WAN_NET_XIN), a->zh, k->S, D));
+    WAN_TRY(d->ops->ln_mod_backward(d, a->dx.p, dshift + D, dshift, 2 * D, a->du, x.p, a->mh.p,
                                     a->rh.p, scale, 2 * D, k, D));
     return d->ops->modulation_backward(d, w.mod.g, a->de.p, dshift, k->n, 2, D, 1);
 }
@@ -193,6 +230,7 @@ static int back_embed(wan_net_acts *a, const wan_store *s)
     wan_net_bind_embed(&w, s);
     WAN_TRY(back_time(a, &w));
     WAN_TRY(back_text(a, &w));
+    WAN_TRY(wan_seq_gather(&a->base, a->dx, a->tok.pack.S, a->z.D));
     return wan_dense_wgrad(a->base.d, &w.patch, a->dx, a->x_rows, a->tok.pack.S);
 }
 

@@ -14,7 +14,7 @@ static wan_border row(char rows, int64_t width, int narrow)
 static wan_border fill(wan_border b, const wan_net_acts *a, wan_buf buf)
 {
     b.buf = buf;
-    b.n = b.width * (b.rows == 'S' ? a->tok.pack.S : b.rows == 'R' ? a->txt.pack.S : a->tok.pack.n);
+    b.n = b.width * (b.rows == 'S' ? a->stream->S : b.rows == 'R' ? a->txt.pack.S : a->tok.pack.n);
     return b;
 }
 
@@ -32,7 +32,7 @@ int wan_net_border(const void *config, const wan_acts *acts, int part, int back,
     if (!a)
         return n;
     const wan_buf down[] = { wan_net_slot_buf(a, part - 1, WAN_NET_XIN), a->e, a->e0, a->ctx_rows };
-    const wan_buf up[] = { a->dx, a->de, a->de0, a->dctx };
+    const wan_buf up[] = { wan_seq_at(acts, a->dx, a->tok.pack.S, D), a->de, a->de0, a->dctx };
     for (int i = 0; i < n; i++)
         v[i] = fill(v[i], a, back ? up[i] : down[i]);
     return n;

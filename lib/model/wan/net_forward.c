@@ -20,9 +20,21 @@ static int apply(const wan_net_run *r, const wan_dense *w, wan_buf y, wan_buf x)
     return wan_dense_forward(r->d, w, y, x, tokens(r));
 }
 
+/* The product that brings a branch back to the stream. */
 static int apply_row(const wan_net_run *r, const wan_dense *w, wan_buf y, wan_buf x)
 {
-    return wan_shared_dense(&r->a->base, w, y, x, tokens(r));
+    return wan_seq_dense(&r->a->base, w, y, x, tokens(r), r->a->da);
+}
+
+/* Own rows of what is made of the stream for products, and of all rows then. */
+static wan_buf own(const wan_net_run *r, wan_buf u)
+{
+    return wan_seq_at(&r->a->base, u, tokens(r), r->a->z.D);
+}
+
+static int all(const wan_net_run *r, wan_buf u)
+{
+    return wan_seq_gather(&r->a->base, u, tokens(r), r->a->z.D);
 }
 
 /* ---- part 0 */
@@ -57,8 +69,10 @@ static int embed(wan_net_acts *a, const wan_store *s)
         WAN_TRY(wan_net_text_mlp(d, &w, a->ctx_rows, a->ch, z, a->tx, a->txt.pack.S));
     }
     WAN_TRY(time_path(a, &w));
-    return wan_dense_forward(d, &w.patch, wan_net_slot_buf(a, 0, WAN_NET_XIN), a->x_rows,
-                             a->tok.pack.S);
+    int64_t S = a->tok.pack.S;
+    wan_buf x = wan_net_slot_buf(a, 0, WAN_NET_XIN), every = a->base.slice.spread ? a->du : x;
+    WAN_TRY(wan_dense_forward(d, &w.patch, every, a->x_rows, S));
+    return wan_seq_part(&a->base, x, every, S, a->z.D);
 }
 
 /* ---- a block */
@@ -111,14 +125,16 @@ static int norm_mod(const wan_net_run *r, wan_buf u, wan_real *mean, wan_real *r
 {
     int64_t D = r->a->z.D;
     const wan_real *shift = (wan_real *)r->a->mod.p + row * D;
-    return r->op->ln_mod_forward(r->d, u, mean, rstd, x, shift + D, shift, 6 * D, &r->a->tok.pack,
-                                 D, r->a->c.eps);
+    WAN_TRY(r->op->ln_mod_forward(r->d, own(r, u), mean, rstd, x, shift + D, shift, 6 * D,
+                                  r->a->stream, D, r->a->c.eps));
+    return all(r, u);
 }
 
 static int norm_affine(const wan_net_run *r)
 {
-    return r->op->ln_affine_forward(r->d, C(U2), RL(M2), RL(R2), RL(X1), r->b.lnw.p, r->b.lnb.p,
-                                    tokens(r), r->a->z.D, r->a->c.eps);
+    WAN_TRY(r->op->ln_affine_forward(r->d, own(r, C(U2)), RL(M2), RL(R2), RL(X1), r->b.lnw.p,
+                                     r->b.lnb.p, r->a->stream->S, r->a->z.D, r->a->c.eps));
+    return all(r, C(U2));
 }
 
 wan_rms wan_net_rms(const wan_net_acts *a, int64_t rows)
@@ -164,7 +180,7 @@ static int residual(const wan_net_run *r, wan_real *out, const wan_real *x, wan_
 {
     int64_t D = r->a->z.D;
     const wan_real *gate = row < 0 ? NULL : (wan_real *)r->a->mod.p + row * D;
-    return r->op->residual_forward(r->d, out, x, y, gate, 6 * D, &r->a->tok.pack, D);
+    return r->op->residual_forward(r->d, out, x, y, gate, 6 * D, r->a->stream, D);
 }
 
 static int self_attention(const wan_net_run *r)
@@ -251,9 +267,11 @@ static int head(wan_net_acts *a, const wan_store *s)
     wan_real *shift = a->modh.p;
     wan_net_bind_head(&w, s);
     WAN_TRY(d->ops->modulation_forward(d, shift, w.mod.p, a->e.p, k->n, 2, D, 1));
-    WAN_TRY(d->ops->ln_mod_forward(d, a->zh, a->mh.p, a->rh.p,
-                                   wan_net_slot_real(a, a->c.layers, WAN_NET_XIN), shift + D, shift,
-                                   2 * D, k, D, a->c.eps));
+    wan_buf x;
+    WAN_TRY(
+        wan_seq_whole(&a->base, &x, wan_net_slot_buf(a, a->c.layers, WAN_NET_XIN), a->du, k->S, D));
+    WAN_TRY(d->ops->ln_mod_forward(d, a->zh, a->mh.p, a->rh.p, x.p, shift + D, shift, 2 * D, k, D,
+                                   a->c.eps));
     return wan_dense_forward(d, &w.out, WAN_RBUF(a->base.pred), a->zh, k->S);
 }
 

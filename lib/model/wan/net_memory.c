@@ -20,8 +20,10 @@ static int64_t extent(const void *arg, char letter)
     const wan_net_config *c = &a->c;
     switch (letter) {
     case 'S': return a->base.cap.tokens;
+    case 'O': return wan_seq_most(&a->base.slice, a->base.cap.tokens);
     case 'R': return a->base.cap.text_rows;
     case 'N': return a->base.cap.samples;
+    case 'M': return a->base.cap.samples + 1;
     case 'D': return a->z.D;
     case 'E': return 6 * a->z.D;
     case 'B': return 2 * a->z.D;
@@ -117,6 +119,8 @@ static int reserve_host(wan_net_acts *a, const wan_capacity *cap)
     if (!a->slot || !a->pos_host || !a->host || !a->grid || !a->len)
         return -1;
     WAN_TRY(wan_lengths_reserve(a->base.d, &a->tok, cap->samples, cap->tokens));
+    if (a->base.slice.spread)
+        WAN_TRY(wan_lengths_reserve(a->base.d, &a->own, cap->samples, cap->tokens));
     return wan_lengths_reserve(a->base.d, &a->txt, cap->samples, cap->text_rows);
 }
 
@@ -162,6 +166,8 @@ void wan_net_acts_free(wan_acts **pa)
     if (!a->shared)
         wan_dev_free(d, a->work);
     wan_lengths_release(d, &a->tok);
+    if (a->base.slice.spread)
+        wan_lengths_release(d, &a->own);
     wan_lengths_release(d, &a->txt);
     free(a->slot);
     free(a->pos_host);

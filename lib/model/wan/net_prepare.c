@@ -81,6 +81,8 @@ static int fill_tokens(wan_net_acts *a, const wan_micro *in)
     WAN_TRY(wan_dev_write(d, a->pos, a->pos_host, (size_t)(at - a->pos_host) * sizeof *at));
     memcpy(a->grid, in->grid, (size_t)in->n * sizeof *a->grid);
     WAN_TRY(wan_lengths_set(d, &a->tok, a->len, in->n));
+    WAN_TRY(wan_seq_set(&a->base, &a->own, a->len, in->n));
+    a->stream = a->base.slice.spread ? &a->own.pack : &a->tok.pack;
     a->base.held = a->tok.pack;
     a->n_grid = in->first ? 0 : in->n;
     return 0;

@@ -16,6 +16,7 @@
 #include "lib/model/block/shared.h"
 #include "lib/model/block/lengths.h"
 #include "lib/model/block/slots.h"
+#include "lib/model/block/seq.h"
 #include "lib/model/block/widths.h"
 #include "lib/model/wan/net.h"
 
@@ -36,28 +37,29 @@ typedef struct wan_net_head {
     wan_dense_vector mod;
 } wan_net_head;
 
-/* Activations of one block (slots.h).  X(name, rows, width, type, keep, alias): rows S|R, width
+/* Activations of one block (slots.h).  X(name, rows, width, type, keep, alias): rows S|O(own of
+ * the stream)|R, width
  * D|A|W(3A)|F|H|1. */
 /* clang-format off */
 #define WAN_NET_SLOTS(X)                                                                           \
-    X(XIN, S, D, r, 0, XIN)  /* residual stream: block input */                                    \
-    X(X1, S, D, r, 2, XIN)   /* ... after self-attention */                                        \
-    X(X2, S, D, r, 1, XIN)   /* ... after cross-attention */                                       \
-    X(M1, S, 1, r, 1, M1) X(R1, S, 1, r, 1, R1) /* LayerNorm statistics */                         \
-    X(M2, S, 1, r, 1, M1) X(R2, S, 1, r, 1, R1)                                                    \
-    X(M3, S, 1, r, 1, M1) X(R3, S, 1, r, 1, R1)                                                    \
+    X(XIN, O, D, r, 0, XIN)  /* residual stream: block input */                                    \
+    X(X1, O, D, r, 2, XIN)   /* ... after self-attention */                                        \
+    X(X2, O, D, r, 1, XIN)   /* ... after cross-attention */                                       \
+    X(M1, O, 1, r, 1, M1) X(R1, O, 1, r, 1, R1) /* LayerNorm statistics */                         \
+    X(M2, O, 1, r, 1, M1) X(R2, O, 1, r, 1, R1)                                                    \
+    X(M3, O, 1, r, 1, M1) X(R3, O, 1, r, 1, R1)                                                    \
     X(U1, S, D, c, 2, U1) X(U2, S, D, c, 2, U1) X(U3, S, D, c, 2, U1) /* LayerNorm outputs */      \
     X(QKV, S, W, c, 1, QKV) /* projections (heads.h) */                                              \
     X(RQ, S, 1, r, 1, RQ) X(RK, S, 1, r, 1, RK) /* RMSNorm statistics */                           \
     X(Q, S, A, c, 2, Q) X(K, S, A, c, 2, K)     /* normalised and rotated */                       \
     X(O, S, A, c, 1, U1) X(LSE, S, H, r, 1, LSE)                                                   \
-    X(Y1, S, D, c, 1, QKV)                                                                          \
+    X(Y1, O, D, c, 1, QKV)                                                                          \
     X(CQ0, S, A, c, 1, QKV) X(RCQ, S, 1, r, 1, RQ) X(CQ, S, A, c, 2, Q)                             \
     X(CK0, R, A, c, 1, CK0) X(RCK, R, 1, r, 1, RCK) X(CK, R, A, c, 2, CK) X(CV, R, A, c, 1, CV)    \
     X(CO, S, A, c, 1, U1) X(CLSE, S, H, r, 1, LSE)                                                 \
-    X(YC, S, D, c, 3, QKV)                                                                          \
+    X(YC, O, D, c, 3, QKV)                                                                          \
     X(Z, S, F, c, 1, HID) X(HID, S, F, c, 2, HID) /* before and after GELU */                      \
-    X(Y2, S, D, c, 1, QKV)
+    X(Y2, O, D, c, 1, QKV)
 /* clang-format on */
 
 enum wan_net_slot {
@@ -67,7 +69,7 @@ enum wan_net_slot {
         WAN_NET_N_SLOTS
 };
 
-/* Buffers that exist once.  X(field, rows, width, type, train, kept): rows S|R|N(samples);
+/* Buffers that exist once.  X(field, rows, width, type, train, kept): rows S|R|N(samples)|M(one more);
  * width D|E(6D)|B(2D)|A|W(3A)|F|G(F or A)|T(text_dim)|Q(freq_dim)|P(patch features)|1; train: only with gradients;
  * kept: lives from forward to backward, so every acts has its own. */
 /* clang-format off */
@@ -82,7 +84,7 @@ enum wan_net_slot {
     X(dx, S, D, r, 1, 0) X(du, S, D, r, 1, 0) X(dy, S, D, c, 1, 0) X(da, S, D, c, 1, 0)            \
     X(dqkv, S, W, c, 1, 0) X(dhid, S, G, c, 1, 0)          \
     X(dck, R, D, c, 1, 0) X(dcv, R, A, c, 1, 0) X(dctx, R, D, r, 1, 0) X(dctxc, R, D, c, 1, 0)     \
-    X(dmod, N, E, r, 1, 0) X(dmodh, N, B, r, 1, 0) X(de0, N, E, r, 1, 0) X(de, N, D, r, 1, 0)      \
+    X(dmod, M, E, r, 1, 0) X(dmodh, N, B, r, 1, 0) X(de0, N, E, r, 1, 0) X(de, N, D, r, 1, 0)      \
     X(des, N, D, r, 1, 0)                                                                          \
     X(part, S, 2, r, 0, 0) X(partr, R, 1, r, 0, 0) /* sums of a row over ranks: q and k; context */
 /* clang-format on */
@@ -100,12 +102,13 @@ typedef struct wan_net_acts {
 #define X(field, rows, width, type, train, kept) wan_buf field;
     WAN_NET_ONCE(X)
 #undef X
-    wan_lengths tok, txt;
-    wan_rope rope;           /* of the tokens now laid out */
-    int32_t *pos, *pos_host; /* [S, 3] */
-    wan_real *host;          /* staging: kbias, timesteps */
-    int64_t *len;            /* staging: lengths of the samples of a pack */
-    int64_t (*grid)[3];      /* grids of the tokens now laid out */
+    wan_lengths tok, txt, own; /* own: rows of the stream, where they are spread */
+    const wan_pack *stream;    /* that, or tok's */
+    wan_rope rope;             /* of the tokens now laid out */
+    int32_t *pos, *pos_host;   /* [S, 3] */
+    wan_real *host;            /* staging: kbias, timesteps */
+    int64_t *len;              /* staging: lengths of the samples of a pack */
+    int64_t (*grid)[3];        /* grids of the tokens now laid out */
     int n_grid;
     wan_buf x_rows;         /* the forward's patch rows in compute type */
     const wan_context *ctx; /* keys and values made elsewhere, or NULL */

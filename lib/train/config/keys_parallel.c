@@ -9,7 +9,7 @@ static const wan_word cp_comms[] = {
 };
 
 static const wan_key keys[] = {
-    INT("model.tensor_model_parallel_size", "fsdp.tp_size", tp, "1", 1, 4096, "tensor parallel"),
+    INT("model.tensor_model_parallel_size", "fsdp.tp_size", tp, "1", 1, 256, "tensor parallel"),
     INT("model.pipeline_model_parallel_size", "fsdp.pp_size", pp, "1", 1, 4096,
         "pipeline parallel: ranges of blocks on so many ranks, balanced by FLOPs"),
     INT("model.context_parallel_size", "fsdp.cp_size", cp, "1", 1, 4096, "context parallel"),
@@ -18,7 +18,7 @@ static const wan_key keys[] = {
         "attention of context parallel ranks: keys and values in a ring; all-to-all of heads; or that "
         "among neighbours and rings across"),
     BOOL("model.sequence_parallel", 0, sequence_parallel, "false",
-         "norms sharded along tokens (needs tensor parallel)"),
+         "tensor parallel ranks share out the rows of the residual stream, norms and gates too"),
     BOOL(
         "dist.use_megatron_fsdp", "ddp.use_megatron_fsdp dist.use_torch_fsdp2", fsdp, "false",
         "FSDP: weights, gradients and moments shared out over the ranks of dist.dp_shard_size and context "

@@ -21,20 +21,6 @@ void wan_ranks_share(wan_ranks *r, enum wan_sharding how)
         r->sharding = WAN_SHARD_NONE;
 }
 
-/* Gradients that tensor parallel ranks hold parts of are not summed yet. */
-static int refuse_partial(const wan_arch *arch)
-{
-    wan_params p;
-    int rc = 0;
-    WAN_TRY(arch->model->params(&p, arch->c));
-    for (int i = 0; i < p.n && rc == 0; i++)
-        if (p.v[i].partial)
-            rc = wan_err("a model of type %s on several tensor parallel ranks: not supported yet",
-                         arch->model->type);
-    wan_params_free(&p);
-    return rc;
-}
-
 /* The rows that attention exchanges. */
 static wan_cp_size cp_size(const wan_ranks *r, const wan_arch *arch, wan_dtype compute,
                            const wan_capacity *cap)
@@ -59,9 +45,11 @@ int wan_ranks_slice(wan_ranks *r, const wan_arch *arch, int each, int64_t tokens
     const int *start = r->split.start;
     int k = m->at[WAN_PP];
     WAN_TRY(wan_pp_split_make(&r->split, arch, m->size[WAN_PP], each, tokens, batch));
-    r->slice = (wan_slice){
-        .rank = m->at[WAN_TP], .ranks = m->size[WAN_TP], .first = start[k], .end = start[k + 1]
-    };
+    r->slice = (wan_slice){ .rank = m->at[WAN_TP],
+                            .ranks = m->size[WAN_TP],
+                            .spread = r->spread && m->size[WAN_TP] > 1,
+                            .first = start[k],
+                            .end = start[k + 1] };
     r->ranges = wan_pp_split_ranges(&r->split, k, r->range);
     if (r->sharding == WAN_SHARD_FSDP && m->size[WAN_PP] > 1)
         return wan_err("FSDP on %d pipeline ranks is not supported: "
@@ -72,8 +60,7 @@ int wan_ranks_slice(wan_ranks *r, const wan_arch *arch, int each, int64_t tokens
         r->slice.shards = m->group[WAN_FSDP]->size;
     }
     const wan_cp_size cp = cp_size(r, arch, WAN_F32, &(wan_capacity){ 0 });
-    WAN_TRY(wan_cp_inner(&cp));
-    return m->size[WAN_TP] > 1 ? refuse_partial(arch) : 0;
+    return wan_cp_inner(&cp) < 0 ? -1 : 0;
 }
 
 int64_t wan_ranks_bytes(const wan_ranks *r, const wan_arch *arch, wan_dtype compute,
@@ -109,6 +96,37 @@ static int sum_tp(void *arg, wan_dev *d, wan_buf x, int64_t n)
     return wan_group_all_reduce(r->mesh.group[WAN_TP], r->where, x.p, (size_t)n, x.t, WAN_SUM);
 }
 
+/* Elements of each tensor parallel rank's rows of x [rows, width]; those of this one begin at *own. */
+static void *rows_of(const wan_ranks *r, size_t n[WAN_RANKS_TP], wan_buf x, int64_t rows,
+                     int64_t width)
+{
+    int64_t from = 0, own = 0;
+    for (int k = 0; k < r->slice.ranks; k++) {
+        const wan_slice one = { .rank = k, .ranks = r->slice.ranks };
+        n[k] = (size_t)(wan_store_share(&from, &one, rows, 1) * width);
+        own = k == r->slice.rank ? from : own;
+    }
+    return wan_buf_at(x, own * width).p;
+}
+
+static int gather_tp(void *arg, wan_dev *d, wan_buf x, int64_t rows, int64_t width)
+{
+    wan_ranks *r = arg;
+    size_t n[WAN_RANKS_TP];
+    const void *own = rows_of(r, n, x, rows, width);
+    (void)d;
+    return wan_group_all_gather_v(r->mesh.group[WAN_TP], r->where, x.p, own, n, x.t);
+}
+
+static int scatter_tp(void *arg, wan_dev *d, wan_buf x, int64_t rows, int64_t width)
+{
+    wan_ranks *r = arg;
+    size_t n[WAN_RANKS_TP];
+    void *own = rows_of(r, n, x, rows, width);
+    (void)d;
+    return wan_group_reduce_scatter_v(r->mesh.group[WAN_TP], r->where, own, x.p, n, x.t, WAN_SUM);
+}
+
 static int attend(void *arg, wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf q,
                   wan_buf k, wan_buf v)
 {
@@ -126,6 +144,8 @@ wan_wing wan_ranks_wing(wan_ranks *r)
 {
     return (wan_wing){ .arg = r,
                        .sum = r->mesh.size[WAN_TP] > 1 ? sum_tp : NULL,
+                       .gather = r->slice.spread ? gather_tp : NULL,
+                       .scatter = r->slice.spread ? scatter_tp : NULL,
                        .attend = r->cp ? attend : NULL,
                        .attend_back = r->cp ? attend_back : NULL };
 }

@@ -16,8 +16,11 @@
 #include "lib/train/parallel/fsdp.h"
 #include "lib/train/parallel/pp.h"
 
+enum { WAN_RANKS_TP = 256 }; /* tensor parallel ranks at most */
+
 typedef struct wan_ranks {
     wan_mesh mesh;
+    int spread;         /* caller's, before wan_ranks_slice: sequence parallel */
     wan_slice slice;    /* tensor parallel rank and size; parts of this stage; shard of them */
     wan_pp_split split; /* parts of all stages */
     wan_pp_range range[WAN_PP_PIECES]; /* and of this one, [ranges] */
