@@ -19,6 +19,7 @@
 #include "lib/model/files/rundir.h"
 #include "lib/model/sample/cost.h"
 #include "lib/model/sample/exchange.h"
+#include "lib/model/sample/keep.h"
 #include "lib/model/sample/wishes.h"
 #include "lib/model/text/prompt.h"
 #include "lib/train/config/config.h"
@@ -36,7 +37,7 @@ static struct {
     wan_strlist prompts, sizes, frames, seeds;
     int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
     double shift, scale, sigma_min, sigma_max, rho;
-    int use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict, force, plan;
+    int use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict, force, plan, go_on;
 } o = { .task = "t2v-14B",
         .save_file = "DefaultExp",
         .solver = "auto",
@@ -155,6 +156,9 @@ static const wan_opt table[] = {
         "picture for each frame, NAME.png: of a single one (NAME_00, NAME_01... for several "
         "videos); -: records to standard output; else a part of the default name"),
     WAN_OPT_ALSO("output"),
+    WAN_OPT_FLAG("continue", 'C', &o.go_on,
+                 "go on after an interruption: videos that are there are left out, latents that "
+                 "wait for the VAE are taken"),
     WAN_OPT_INT("fps", 0, "N", &o.fps, 1, 240, "frames per second of the file"),
     WAN_OPT_INT("crf", 0, "N", &o.crf, 0, 51, "libx264 quality, 0 best"),
     WAN_OPT_FLAG("force", 'f', &o.force,
@@ -355,6 +359,10 @@ static int check_options(int operands)
     if (!o.model && model_of_run() < 0)
         return -1;
     WAN_TRY(one_size());
+    if (o.go_on &&
+        (o.noise || o.text || o.latents_out || o.dump_steps || !strcmp(o.save_file, "-")))
+        return wan_err("--continue: for files of videos alone, not with --save_file - nor with "
+                       "files of noise, text, latents or steps");
     if (o.negative && o.use_official_negative)
         return wan_err("--negative_prompt and --official-negative: give one of them");
     if (o.use_official_negative)
@@ -488,6 +496,18 @@ static int on_step(void *arg, int i, int step, double seconds, const float *late
     return s->dump ? wan_exchange_step(s->dump, s->p, i, step, latent) : 0;
 }
 
+/* Whether latents wait beside their videos until these are there. */
+static int keeps(void)
+{
+    return all.path[0] && !o.noise && !o.text;
+}
+
+static int on_made(void *arg, int i)
+{
+    const steps *s = arg;
+    return wan_keep_write(s->p, i, all.path[i], o.rng);
+}
+
 static int latents(wan_pipeline *p, wan_dev *d)
 {
     steps s = { .p = p };
@@ -495,7 +515,7 @@ static int latents(wan_pipeline *p, wan_dev *d)
         return wan_pipeline_generate(p, d, NULL);
     if (o.dump_steps)
         WAN_TRY(wan_exchange_steps_open(&s.dump, p, o.dump_steps));
-    wan_pipeline_watch watch = { on_step, &s, s.dump != NULL };
+    wan_pipeline_watch watch = { on_step, keeps() ? on_made : NULL, &s, s.dump != NULL };
     int rc = wan_pipeline_generate(p, d, &watch);
     if (rc == 0 && s.dump)
         rc = wan_st_finish(&s.dump);
@@ -513,6 +533,8 @@ static int take_frames(void *arg, int i, const uint8_t *rgb, int64_t first, int6
     if (first + n < frames)
         return 0;
     WAN_TRY(wan_save_finish(save));
+    if (all.path[i] && keeps())
+        wan_keep_drop(all.path[i]);
     if (all.path[i])
         wan_info("%s: %" PRId64 " frame%s of %" PRId64 "x%" PRId64, all.path[i], frames,
                  frames == 1 ? "" : "s", 8 * all.v[i].w, 8 * all.v[i].h);
@@ -576,14 +598,59 @@ static int plan(wan_pipeline *p, wan_dev *d)
     return wan_pipeline_check(p, d, !o.text);
 }
 
+/* Latents that an interrupted call left; *left: how many are still to be made.  Rank 0 has them. */
+static int take_kept(wan_pipeline *p, int *left)
+{
+    *left = all.n;
+    for (int i = 0; o.go_on && i < all.n; i++) {
+        int found = first_rank() ? wan_keep_read(p, i, all.path[i], o.rng) : 0;
+        WAN_TRY(found);
+        WAN_TRY(wan_group_broadcast(wan_group_world(comm), NULL, &found, sizeof found, WAN_U8, 0));
+        p->v[i].ready = found;
+        *left -= found;
+    }
+    if (*left < all.n)
+        wan_info("%d latent%s of an earlier call taken", all.n - *left,
+                 all.n - *left == 1 ? "" : "s");
+    return 0;
+}
+
 static int make_all(wan_pipeline *p, wan_dev *d)
 {
+    int left;
     WAN_TRY(wan_pipeline_check(p, d, !o.text));
     WAN_TRY(choose_seed());
     WAN_TRY(noise(p));
-    WAN_TRY(text(p, d));
-    WAN_TRY(latents(p, d));
+    WAN_TRY(take_kept(p, &left));
+    if (left) {
+        WAN_TRY(text(p, d));
+        WAN_TRY(latents(p, d));
+    }
     return videos(p, d);
+}
+
+/* --continue: videos that are there are left out, as rank 0 sees it. */
+static int leave_out(void)
+{
+    int n = 0;
+    for (int i = 0; o.go_on && i < all.n; i++) {
+        const wan_save_clip c = clip_of(i);
+        int there = first_rank() && wan_save_is_there(&c);
+        WAN_TRY(wan_group_broadcast(wan_group_world(comm), NULL, &there, sizeof there, WAN_U8, 0));
+        if (there) {
+            if (first_rank()) /* of a call that ended between the two */
+                wan_keep_drop(all.path[i]);
+            free(all.path[i]);
+            continue;
+        }
+        all.v[n] = all.v[i];
+        all.path[n] = all.path[i];
+        all.seeded[n++] = all.seeded[i];
+    }
+    if (o.go_on && n < all.n)
+        wan_info("%d video%s there already", all.n - n, all.n - n == 1 ? " is" : "s are");
+    all.n = o.go_on ? n : all.n;
+    return 0;
 }
 
 static int run(void)
@@ -591,6 +658,9 @@ static int run(void)
     wan_pipeline_options options = pipeline_options();
     wan_pipeline *p = NULL;
     wan_dev *d = NULL;
+    WAN_TRY(leave_out());
+    if (!all.n)
+        return 0;
     int rc = wan_pipeline_open(&p, &options, all.v, all.n);
     if (rc == 0 && !o.plan)
         rc = check_outputs();

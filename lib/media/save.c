@@ -118,6 +118,14 @@ static char *picture(const char *path, int64_t i)
     return name;
 }
 
+int wan_save_is_there(const wan_save_clip *c)
+{
+    char *last = wan_save_is_sequence(c->path) ? picture(c->path, c->frames - 1) : strdup(c->path);
+    int there = last && access(last, F_OK) == 0;
+    free(last);
+    return there;
+}
+
 static int put_picture(const char *path, int64_t i, const uint8_t *rgb, const wan_save_clip *c)
 {
     char *name = picture(path, i);

@@ -39,6 +39,8 @@ int wan_save_names_file(const char *name);
 char *wan_save_path(const char *name, const wan_save_clip *c, int i, int n, const char *task,
                     const char *prompt);
 int wan_save_is_sequence(const char *path);
+/* Whether the whole clip is there: the file, or the last picture of a sequence. */
+int wan_save_is_there(const wan_save_clip *c);
 
 /* Whether the file could be written: a folder that cannot take it, or a build or size without an
  * encoder, is known before the work.  Leaves no trace. */

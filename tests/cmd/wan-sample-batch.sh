@@ -42,6 +42,36 @@ same "as seed 3" d_00.png dog3.png
 same "as seed 4" d_01.png dog.png
 same "and of the file" n_02.png dog3.png
 
+# a call killed at changes that it makes to the file system, and called again
+export ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0
+B() { S --prompts "a cat" "a dog" "a cow" --base_seed 3 "$@"; }
+KILL=$OBJ/tests/cmd/killpoint.so
+mkdir whole again
+ok "three videos" B -o whole/v.png
+ok "nothing waits beside them" test "$(ls -A whole | tr '\n' ' ')" = "v_00.png v_01.png v_02.png "
+KILL_COUNT=$PWD/count LD_PRELOAD=$KILL B -o again/v.png
+campaign() {
+    local k n bad=0 kept=0; n=$(cat count)
+    [ "$n" -gt 10 ] || { echo "only $n changes were seen" >&2; return 1; }
+    for k in $(seq 1 2 "$n"); do
+        rm -rf again && mkdir again
+        KILL_AT=$k LD_PRELOAD=$KILL B -o again/v.png 2>/dev/null
+        [ $? = 99 ] || { echo "change $k: not killed" >&2; bad=1; }
+        ls again/.*.latent >/dev/null 2>&1 && kept=$((kept + 1))
+        B --continue -o again/v.png 2>err || { cat err >&2; bad=1; }
+        rm -f again/.*.tmp* # of the killed one
+        diff -r whole again >&2 || { echo "change $k: another result" >&2; bad=1; }
+    done
+    [ $kept -gt 3 ] || { echo "latents waited only $kept times" >&2; bad=1; }
+    return $bad
+}
+ok "killed anywhere and called again with --continue: the same" campaign
+rm again/v_01.png
+ok "what is there is left out" bash -c "wan-sample --model '$M' --sample_steps 2 --device cpu --frame_nums 1 --sizes 32*32 \
+    --prompts 'a cat' 'a dog' 'a cow' --base_seed 3 -C -o again/v.png 2>c.err && grep -q '2 videos are there already' c.err"
+same "what is not is made" again/v_01.png whole/v_01.png
+fails 2 'files of videos alone' "records cannot go on" B -C -o -
+
 echo '{"prompt": "x", "sead": 3}' >bad.jsonl
 fails 2 'bad.jsonl: line 1: unknown key "sead"' "an unknown key" S -P bad.jsonl -o x.png
 echo '{"seed": 3}' >bad.jsonl

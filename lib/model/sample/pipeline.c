@@ -441,8 +441,13 @@ static int generate_all(sampling *s)
     if (p->negative)
         WAN_TRY(make_context(&uncond, s, p->negative, p->negative_rows));
     int rc = 0;
-    for (s->i = 0; s->i < p->n && rc == 0; s->i++)
+    for (s->i = 0; s->i < p->n && rc == 0; s->i++) {
+        if (p->v[s->i].ready)
+            continue;
         rc = generate_one(s, uncond);
+        if (rc == 0 && s->watch && s->watch->on_made)
+            rc = s->watch->on_made(s->watch->arg, s->i);
+    }
     wan_model_context_free(p->arch.model, &uncond);
     return rc;
 }

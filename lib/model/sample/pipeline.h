@@ -33,6 +33,7 @@ typedef struct wan_pipeline_video {
     float *text;        /* host [rows, text_dim]: encode or exchange; owned by the pipeline */
     int64_t rows;
     float *latent; /* host [C, T, h, w]: noise, after generate the result; owned likewise */
+    int ready;     /* latent is the result already: generate leaves it alone */
 } wan_pipeline_video;
 
 typedef struct wan_pipeline_options { /* strings are borrowed until close */
@@ -98,8 +99,11 @@ int wan_pipeline_encode(wan_pipeline *p, wan_dev *d) WAN_MUST_CHECK;
 /* After step `step` (from 0) of video i, `seconds` after its start.  latent: host [C, T, h, w] when
  * want_latent, else NULL.  A negative return stops. */
 typedef int wan_pipeline_step(void *arg, int i, int step, double seconds, const float *latent);
+/* Video i has its latent.  A negative return stops. */
+typedef int wan_pipeline_made(void *arg, int i);
 typedef struct wan_pipeline_watch {
     wan_pipeline_step *on_step;
+    wan_pipeline_made *on_made; /* may be NULL */
     void *arg;
     int want_latent;
 } wan_pipeline_watch;

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * keep.c - see keep.h.
+ */
+#include "lib/model/sample/keep.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/sha256.h"
+#include "lib/rec/tensor/safetensors.h"
+
+/* "dir/.name.latent" for "dir/name". */
+static char *path_of(const char *video)
+{
+    const char *slash = strrchr(video, '/');
+    const int head = slash ? (int)(slash + 1 - video) : 0;
+    char *path = NULL;
+    if (asprintf(&path, "%.*s.%s.latent", head, video, video + head) < 0) {
+        wan_err("out of memory (path)");
+        return NULL;
+    }
+    return path;
+}
+
+static void add_text(wan_sha256 *s, const char *text)
+{
+    wan_sha256_add(s, text ? text : "", text ? strlen(text) + 1 : 0);
+    wan_sha256_add(s, "", 1);
+}
+
+/* Names, sizes and times of the files of a folder (or of one file), in the order of names. */
+static int add_files(wan_sha256 *s, const char *dir)
+{
+    struct dirent **list = NULL;
+    struct stat st;
+    int n = scandir(dir, &list, NULL, alphasort);
+    for (int i = 0; i < n; i++) {
+        char *path = wan_path_join(dir, list[i]->d_name);
+        if (path && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+            int64_t v[3] = { st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec };
+            add_text(s, list[i]->d_name);
+            wan_sha256_add(s, v, sizeof v);
+        }
+        free(path);
+        free(list[i]);
+    }
+    free(list);
+    add_text(s, dir);
+    if (n < 0 && stat(dir, &st) == 0) {
+        int64_t v[3] = { st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec };
+        wan_sha256_add(s, v, sizeof v);
+    }
+    return 0;
+}
+
+static int digest(char hex[65], const wan_pipeline *p, int i, const char *rng)
+{
+    const wan_pipeline_video *v = &p->v[i];
+    const wan_sampler_options *o = &p->o.sampler;
+    const int64_t numbers[] = {
+        v->T, v->h, v->w, (int64_t)v->seed, o->steps, (int64_t)p->o.compute
+    };
+    const double reals[] = { o->guidance, o->shift, o->sigma_min, o->sigma_max, o->rho };
+    wan_sha256 s;
+    wan_sha256_init(&s);
+    add_text(&s, v->prompt);
+    add_text(&s, p->o.negative);
+    add_text(&s, rng);
+    add_text(&s, o->solver);
+    add_text(&s, o->schedule);
+    add_text(&s, p->o.model);
+    add_text(&s, p->o.text);
+    wan_sha256_add(&s, numbers, sizeof numbers);
+    wan_sha256_add(&s, reals, sizeof reals);
+    WAN_TRY(add_files(&s, p->transformer));
+    wan_sha256_hex(&s, hex);
+    return 0;
+}
+
+int wan_keep_write(const wan_pipeline *p, int i, const char *video, const char *rng)
+{
+    const wan_pipeline_video *v = &p->v[i];
+    const int64_t shape[4] = { p->z.in_channels, v->T, v->h, v->w };
+    char hex[65], *path = path_of(video);
+    wan_st_writer *w = NULL;
+    int rc = path ? digest(hex, p, i, rng) : -1;
+    if (rc == 0)
+        rc = wan_st_create(&w, path);
+    if (rc == 0)
+        rc = wan_st_set_metadata(w, "made_of", hex);
+    if (rc == 0)
+        rc = wan_st_declare(w, "latents", WAN_F32, shape, 4);
+    if (rc == 0)
+        rc = wan_st_put(w, "latents", v->latent, WAN_F32);
+    if (rc == 0)
+        rc = wan_st_finish(&w);
+    wan_st_abandon(&w);
+    free(path);
+    return rc;
+}
+
+int wan_keep_read(wan_pipeline *p, int i, const char *video, const char *rng)
+{
+    const wan_pipeline_video *v = &p->v[i];
+    const int64_t shape[4] = { p->z.in_channels, v->T, v->h, v->w };
+    char hex[65], *path = path_of(video);
+    wan_st *st = NULL;
+    int found = 0, rc = path ? 0 : -1;
+    if (rc == 0 && access(path, F_OK) == 0) {
+        rc = digest(hex, p, i, rng);
+        if (rc == 0)
+            rc = wan_st_open(&st, path);
+        const char *made =
+            rc == 0 ? json_string_value(json_object_get(wan_st_metadata(st), "made_of")) : NULL;
+        found = made && !strcmp(made, hex);
+        if (found)
+            rc = wan_st_load(st, "latents", shape, 4, v->latent, WAN_F32);
+    }
+    wan_st_close(&st);
+    free(path);
+    return rc < 0 ? -1 : found;
+}
+
+void wan_keep_drop(const char *video)
+{
+    char *path = path_of(video);
+    if (path)
+        unlink(path);
+    free(path);
+}
