@@ -38,6 +38,17 @@ same "the same bytes" t2.wan t1.wan
 ok "captions alone" E 2 -t -o c2.wan in.wan
 ok "the same on one rank" wan-encode -t --model "$M" -o c1.wan in.wan
 same "the same bytes" c2.wan c1.wan
+mkdir single && for f in $(ls one | grep '\.mp4$' | head -n 1); do cp "one/$f" "one/${f%.mp4}.json" single/; done
+ok "one larger clip" wan-decode -q --height 160 --width 64 -o l.wan single
+ok "one rank" wan-encode --model "$M" -o l1.wan l.wan
+ok "and back" wan-encode -d --model "$M" -o lf1.wan l1.wan
+for many in 2 3; do
+    ok "$many ranks" bash -c "$(declare -f E); M='$M'; E $many -v -o ln.wan l.wan 2>bands"
+    ok "in bands" grep -q "a clip in bands of rows on $many ranks" bands
+    same "the same bytes" ln.wan l1.wan
+    ok "and back" E $many -d -o lfn.wan l1.wan
+    same "the same bytes" lfn.wan lf1.wan
+done
 cat a.wan 1.wan >bad.wan
 why=$(wan-encode --model "$M" -o x.wan bad.wan 2>&1)
 fails 1 'record 8 .*: no tensor "frames"' "a record that cannot be, after good ones" E 2 -o x.wan bad.wan

@@ -11,8 +11,9 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 
-enum { HEAD = 4, END = 0, CLIP, TEXTS };
+enum { HEAD = 4, END = 0, CLIP, TOGETHER, TEXTS };
 
 /* Results of one rank's captions. */
 typedef struct answer {
@@ -187,14 +188,35 @@ static int pass(wan_crew *c, const wan_crew_clip *v, int r, int result, int send
     return sending ? send(c, v->rgb, pixels(v), WAN_U8, r) : recv(c, v->rgb, pixels(v), WAN_U8, r);
 }
 
+/* One clip by all ranks, a band of rows each. */
+static int work_together(wan_crew *c, wan_crew_clip *v)
+{
+    if (c->o.decode)
+        WAN_TRY(wan_group_broadcast(c->g, NULL, v->latent, (size_t)latents(c, v), WAN_F32, 0));
+    else
+        WAN_TRY(wan_group_broadcast(c->g, NULL, v->rgb, (size_t)pixels(v), WAN_U8, 0));
+    WAN_TRY(wan_vae_share(c->vae, c->g));
+    WAN_TRY(work(c, v));
+    return wan_vae_share(c->vae, NULL);
+}
+
+/* Bands change no byte on a CPU; elsewhere a convolution may add up otherwise for other sizes. */
+static int can_share(const wan_crew *c, const wan_crew_clip *v)
+{
+    return c->o.dev->kind == WAN_DEV_CPU && v->T % 4 == 1 && v->H % 8 == 0 && v->W % 8 == 0 &&
+           v->H / 8 >= c->g->size;
+}
+
 static int serve_clip(wan_crew *c, const int64_t *head)
 {
     wan_crew_clip v = { .T = head[1], .H = head[2], .W = head[3] };
     WAN_TRY(need_vae(c));
     v.rgb = wan_malloc((size_t)pixels(&v), 1, "frames");
     v.latent = wan_malloc((size_t)latents(c, &v), sizeof *v.latent, "latent");
-    int rc = v.rgb && v.latent ? pass(c, &v, 0, 0, 0) : -1;
-    if (rc == 0) {
+    int rc = v.rgb && v.latent ? 0 : -1;
+    if (rc == 0)
+        rc = head[0] == TOGETHER ? work_together(c, &v) : pass(c, &v, 0, 0, 0);
+    if (rc == 0 && head[0] == CLIP) {
         int done = work(c, &v);
         rc = send_outcome(c, done, 0, 0);
         if (rc == 0 && done == 0)
@@ -224,6 +246,15 @@ static int round_of(wan_crew *c, wan_crew_clip *const *v, int n)
     return 0;
 }
 
+static int together(wan_crew *c, wan_crew_clip *v)
+{
+    const int64_t head[HEAD] = { TOGETHER, v->T, v->H, v->W };
+    wan_verbose("a clip in bands of rows on %d ranks", c->g->size);
+    for (int r = 1; r < c->g->size; r++)
+        WAN_TRY(send(c, head, HEAD, WAN_I64, r));
+    return work_together(c, v);
+}
+
 static int by_size(const void *a, const void *b)
 {
     const wan_crew_clip *x = *(wan_crew_clip *const *)a, *y = *(wan_crew_clip *const *)b;
@@ -239,8 +270,15 @@ int wan_crew_clips(wan_crew *c, wan_crew_clip *v, int n)
         order[i] = &v[i];
     if (rc == 0)
         qsort(order, (size_t)n, sizeof(wan_crew_clip *), by_size); /* rounds of like clips */
-    for (int i = 0; i < n && rc == 0; i += c->g->size)
-        rc = round_of(c, order + i, n - i < c->g->size ? n - i : c->g->size);
+    for (int i = 0, k; i < n && rc == 0; i += k) {
+        k = n - i < c->g->size ? n - i : c->g->size;
+        if (2 * k <= c->g->size && can_share(c, order[i])) {
+            k = 1;
+            rc = together(c, order[i]);
+        } else {
+            rc = round_of(c, order + i, k);
+        }
+    }
     free(order);
     return rc;
 }
@@ -357,6 +395,6 @@ int wan_crew_serve(wan_crew *c)
         WAN_TRY(recv(c, head, HEAD, WAN_I64, 0));
         if (head[0] == END)
             return 0;
-        WAN_TRY(head[0] == CLIP ? serve_clip(c, head) : serve_texts(c, head));
+        WAN_TRY(head[0] == TEXTS ? serve_texts(c, head) : serve_clip(c, head));
     }
 }

@@ -11,7 +11,8 @@
  *     wan_crew_close(&c);
  *
  * Each clip, and each window of captions, is worked on by one rank as one process would: the bytes do not
- * depend on how many there are.  VAE and text encoder are never in memory at the same time on a rank.
+ * depend on how many there are.  Where half of the ranks or more would have no clip, all make one together
+ * (wan_vae_share).  VAE and text encoder are never in memory at the same time on a rank.
  */
 #ifndef WAN_MODEL_CREW_H
 #define WAN_MODEL_CREW_H

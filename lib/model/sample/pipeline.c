@@ -529,8 +529,9 @@ int wan_pipeline_decode(wan_pipeline *p, wan_dev *d, wan_pipeline_take *take, vo
     wan_vae *vae;
     double start = wan_now();
     WAN_TRY(open_vae(&vae, p, d, WAN_VAE_DECODER));
-    wan_vae_share(vae, p->share ? p->share->mesh.group[WAN_WORLD] : NULL);
-    int rc = decode_all(p, vae, &s);
+    int rc = wan_vae_share(vae, p->share ? p->share->mesh.group[WAN_WORLD] : NULL);
+    if (rc == 0)
+        rc = decode_all(p, vae, &s);
     if (rc == 0)
         wan_verbose("VAE: %.1f s", wan_now() - start);
     wan_vae_close(&vae);

@@ -49,16 +49,10 @@ void wan_vae_close(wan_vae **vp)
         return;
     wan_vae_layout_free(&v->enc);
     wan_vae_layout_free(&v->dec);
+    wan_where_close(&v->where);
     wan_vae_load_free(v);
     free(v);
     *vp = NULL;
-}
-
-void wan_vae_share(wan_vae *v, wan_group *g)
-{
-    v->share = g && g->size > 1 ? g : NULL;
-    wan_vae_layout_free(&v->enc);
-    wan_vae_layout_free(&v->dec);
 }
 
 int wan_vae_channels(const wan_vae *v)
@@ -113,14 +107,18 @@ static int take_latents(void *arg, const wan_real *y, int64_t n)
     return 0;
 }
 
-/* One piece of input, u8 or float, to the encoder. */
-static int feed_pixels(encoding *e, const void *rgb, int is_float, int64_t n, int64_t count)
+/* One piece of input, u8 or float, to the encoder: of every frame the rows that it works on. */
+static int feed_pixels(encoding *e, const char *rgb, size_t pixel, int64_t n, int64_t H, int64_t W)
 {
     vae_net *net = &e->v->enc;
     wan_dev *d = e->v->d;
     wan_buf in = wan_vae_stream_input(net);
-    WAN_TRY(wan_dev_write(d, e->pixels, rgb, (size_t)(3 * count) * (is_float ? sizeof(float) : 1)));
-    if (!is_float)
+    size_t row = (size_t)(3 * W) * pixel, rows = (size_t)net->stages[0].H;
+    int64_t count = n * net->stages[0].H * W;
+    for (int64_t f = 0; f < n; f++)
+        WAN_TRY(wan_dev_write(d, (char *)e->pixels + (size_t)f * rows * row,
+                              rgb + (size_t)(f * H + net->stages[0].row0) * row, rows * row));
+    if (pixel == 1)
         WAN_TRY(d->ops->vae_from_rgb(d, in, e->pixels, count));
     else
         WAN_TRY(d->ops->cast(d, in, WAN_RBUF(e->pixels), 3 * count));
@@ -138,8 +136,8 @@ static int encode_frames(encoding *e, const void *rgb, int is_float, int64_t T, 
     for (int64_t t = 0, n; t < T; t += n) {
         n = wan_vae_stream_room(net);
         n = n < T - t ? n : T - t;
-        WAN_TRY(feed_pixels(e, (const char *)rgb + (size_t)(t * H * W * 3) * pixel, is_float, n,
-                            n * H * W));
+        WAN_TRY(
+            feed_pixels(e, (const char *)rgb + (size_t)(t * H * W * 3) * pixel, pixel, n, H, W));
     }
     WAN_TRY(wan_vae_stream_flush(net));
     if (e->done != e->T)
@@ -158,7 +156,13 @@ static int encode(wan_vae *v, float *mu, float *logvar, int normalise, const voi
         return wan_err("frames of %lldx%lld: height and width must be multiples of 8", (long long)H,
                        (long long)W);
     chunk = chunk <= 0 ? 4 : chunk > MAX_CHUNK ? MAX_CHUNK : chunk;
-    WAN_TRY(wan_vae_layout_set(&v->enc, H, W, chunk, 0));
+    int rank = v->share ? v->share->rank : 0;
+    v->enc.ranks = wan_vae_share_ranks(v, H / 8, 0);
+    if (rank >= v->enc.ranks)
+        return 0;
+    v->enc.share = v->share;
+    v->enc.where = v->where;
+    WAN_TRY(wan_vae_layout_set(&v->enc, H, W, chunk, rank));
     int64_t cap = v->enc.stages[v->enc.n_stages - 1].cap, z = v->c.z_dim, P = H / 8 * (W / 8);
     size_t bytes = (size_t)(2 * z * cap * P) * sizeof(wan_real);
     encoding e = {
@@ -341,13 +345,6 @@ static int decode_band(decoding *e, const float *latent, int64_t Tl, int64_t h, 
     return rc;
 }
 
-/* How many ranks make a clip of h rows of latents: each has one at least. */
-static int sharing(const wan_vae *v, int64_t h)
-{
-    int64_t n = v->share ? v->share->size : 1;
-    return (int)(n < h ? n : h);
-}
-
 /* Room for frames that are put together from bands. */
 static int take_clip(decoding *e, int64_t T)
 {
@@ -372,7 +369,7 @@ int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64
         return wan_err("latent of %lldx%lldx%lld: nothing to decode", (long long)Tl, (long long)h,
                        (long long)w);
     int rank = v->share ? v->share->rank : 0;
-    v->dec.ranks = sharing(v, h);
+    v->dec.ranks = wan_vae_share_ranks(v, h, 1);
     if (rank && rank >= v->dec.ranks)
         return 0;
     WAN_TRY(wan_vae_layout_set(&v->dec, h, w, DECODE_CHUNK, rank));

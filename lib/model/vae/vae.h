@@ -24,8 +24,8 @@ void wan_vae_close(wan_vae **v);
 int wan_vae_channels(const wan_vae *v); /* z_dim */
 /* From now on the ranks of g (borrowed; NULL: none) make each clip together, a band of rows each with all
  * that it depends on: the same values.  Calls are then collective, with the same operands everywhere; rank
- * 0 of g alone gets frames. */
-void wan_vae_share(wan_vae *v, wan_group *g);
+ * 0 of g gets frames and latents, the others no frames. */
+int wan_vae_share(wan_vae *v, wan_group *g) WAN_MUST_CHECK;
 
 /* rgb: host U8 [T, H, W, 3], T = 4n+1, H and W multiples of 8.  latent: host F32
  * [z, 1+(T-1)/4, H/8, W/8], the posterior mean, normalised (wan-model(7), Latent statistics).

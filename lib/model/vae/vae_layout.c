@@ -58,6 +58,7 @@ static void set_stages(vae_net *n, int64_t H, int64_t W, int64_t chunk)
     for (int i = 0; i < n->n_stages; i++) {
         vae_stage *s = &n->stages[i];
         s->H = H, s->W = W, s->row0 = 0;
+        s->out0 = 0, s->out_rows = H / 2;
         s->cap = max64(1, min64(piece / (H * W * s->C_max * (int64_t)sizeof(wan_real)), limit));
         if (s->timed)
             limit = s->leave == VAE_UP ? 2 * limit : max64(1, limit / 2);
@@ -92,6 +93,33 @@ static void set_windows(vae_net *n)
     }
 }
 
+/* The same for an encoder, whose last stage stays whole: band n->band of that stage's rows is given to it. */
+static void set_windows_down(vae_net *n)
+{
+    int64_t lo, hi;
+    wan_vae_layout_rows(n, n->band, &lo, &hi);
+    for (int i = n->n_stages - 2; i >= 0; i--) {
+        vae_stage *s = &n->stages[i];
+        int64_t rows = i ? 0 : n->first.c.kh / 2;
+        for (int k = 0; k < s->n_nodes; k++)
+            rows += s->nodes[k].conv1.c.kh / 2 + s->nodes[k].conv2.c.kh / 2;
+        s->out0 = lo;
+        s->out_rows = hi - lo;
+        lo = max64(0, 2 * lo - rows) / 2 * 2;
+        hi = min64(s->H, (2 * hi + 1 + rows + 1) / 2 * 2); /* output k reads 2k, 2k+1 and 2k+2 */
+        s->row0 = lo;
+        s->H = hi - lo;
+    }
+}
+
+/* A resampler that halves reads one row more than twice what it gives, but at the lower edge. */
+static void set_down(vae_stage *s, int64_t whole)
+{
+    int edge = 2 * (s->out0 + s->out_rows) >= whole;
+    s->space.c.H = 2 * s->out_rows + !edge;
+    s->space.c.bottom = edge;
+}
+
 /* Sides of what every convolution reads; that of a resampler has been enlarged, or is still large. */
 static void set_convolutions(vae_net *n)
 {
@@ -108,6 +136,10 @@ static void set_convolutions(vae_net *n)
         const vae_stage *time = s->leave == VAE_UP ? s : s + 1;
         s->space.c.H = space->H, s->space.c.W = space->W;
         s->time.c.H = time->H, s->time.c.W = time->W;
+        if (s->leave == VAE_DOWN) {
+            set_down(s, n->H >> i);
+            s->time.c.H = s->out_rows;
+        }
     }
     const vae_stage *last = &n->stages[n->n_stages - 1];
     n->first.c.H = n->stages[0].H, n->first.c.W = n->stages[0].W;
@@ -117,7 +149,9 @@ static void set_convolutions(vae_net *n)
 static void set_sizes(vae_net *n)
 {
     set_stages(n, n->H, n->W, n->chunk);
-    if (n->bands > 1)
+    if (n->bands > 1 && n->stages[0].leave == VAE_DOWN)
+        set_windows_down(n);
+    else if (n->bands > 1)
         set_windows(n);
     set_convolutions(n);
 }
@@ -212,9 +246,26 @@ static int take_shared(vae_net *n)
     return n->work && n->y && n->lse ? 0 : -1;
 }
 
+/* A frame of the rows that the stages in front of an encoder's last give. */
+static int64_t part_bytes(const vae_net *n)
+{
+    const vae_stage *s = &n->stages[n->n_stages - 2];
+    if (n->bands == 1 || s->leave != VAE_DOWN)
+        return 0;
+    return s->out_rows * s[1].W * s[1].C_in * (int64_t)sizeof(wan_real);
+}
+
+static int take_part(vae_net *n)
+{
+    size_t bytes = n->n_stages > 1 ? (size_t)part_bytes(n) : 0;
+    n->part = bytes ? wan_dev_alloc(n->d, bytes, "rows of the VAE") : NULL;
+    return bytes && !n->part ? -1 : 0;
+}
+
 static int take_all(vae_net *n)
 {
     WAN_TRY(take_shared(n));
+    WAN_TRY(take_part(n));
     WAN_TRY(take_hist(n, &n->first));
     WAN_TRY(take_hist(n, &n->last));
     for (int i = 0; i < n->n_stages; i++)
@@ -261,14 +312,9 @@ static void choose_bands(vae_net *n)
 int64_t wan_vae_layout_bytes(const vae_net *net, int64_t H, int64_t W, int64_t chunk)
 {
     vae_net n = *net; /* sizes alone are set in it */
-    int64_t most = 0;
     n.H = H, n.W = W, n.chunk = chunk;
     choose_bands(&n);
-    for (n.band = 0; n.band < n.bands; n.band++) {
-        set_sizes(&n);
-        most = max64(most, measure_all(&n));
-    }
-    return most;
+    return largest_band(&n);
 }
 
 int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk, int band)
@@ -307,7 +353,8 @@ void wan_vae_layout_free(vae_net *n)
     wan_dev_free(n->d, n->work);
     wan_dev_free(n->d, n->y);
     wan_dev_free(n->d, n->lse);
-    n->work = n->y = n->lse = NULL;
+    wan_dev_free(n->d, n->part);
+    n->work = n->y = n->lse = n->part = NULL;
     if (n->pack_n)
         wan_pack_free(n->d, &n->pack);
     n->pack_n = n->H = n->W = 0;

@@ -13,6 +13,9 @@
  * a stage then holds the rows [row0, row0 + H) that the band depends on, and the rows near a cut
  * edge, which lack their neighbours, are dropped at the next resampler.  Every value that is kept
  * comes from the same sums as without bands.
+ *
+ * Several ranks make a band each.  In the encoder attention stands in the last stage: the bands end in
+ * front of it, the rows of all ranks are put together there, and each rank has it whole.
  */
 #ifndef WAN_MODEL_VAE_NET_H
 #define WAN_MODEL_VAE_NET_H
@@ -56,6 +59,7 @@ typedef struct vae_stage {
     int n_nodes, cap_nodes;
     int64_t H, W, row0; /* rows held, columns, and the row of the picture that is held first */
     int64_t C_in, C_out, C_max; /* channels entering, leaving the nodes, and most of all */
+    int64_t out0, out_rows;     /* DOWN: rows of the next resolution that this stage gives */
     enum vae_resample leave;
     int timed;            /* the resampler also changes the frame rate */
     vae_conv space, time; /* of the resampler */
@@ -80,7 +84,10 @@ typedef struct vae_net {
     int bands, band;     /* how many there are, and which one the layout is for */
     int64_t budget;      /* bytes beyond which there are bands; 0: never */
     int ranks;           /* how many make bands at the same time; 0: one */
-    wan_pack pack;       /* of the attention: pack_n frames of pack_len positions */
+    wan_group *share;    /* those, where the stages of an encoder are cut; ... */
+    const wan_where *where;
+    wan_real *part; /* ... the rows that this rank gives to the last stage, one frame */
+    wan_pack pack;  /* of the attention: pack_n frames of pack_len positions */
     int64_t pack_n, pack_len;
     /* Takes n finished frames: y [n, H, W, last.Co] WAN_REAL, on the device. */
     int (*sink)(void *arg, const wan_real *y, int64_t n);
@@ -93,6 +100,7 @@ struct wan_vae {
     wan_dtype compute;
     int parts;
     wan_group *share; /* NULL: alone */
+    wan_where *where; /* memory of the device for its calls */
     vae_net enc, dec;
     vae_conv quant, post_quant;    /* always WAN_REAL */
     wan_real *norm_a, *norm_b;     /* [2z] encode: z = mu*a + b */
@@ -115,6 +123,12 @@ int64_t wan_vae_layout_bytes(const vae_net *n, int64_t H, int64_t W, int64_t chu
 void wan_vae_layout_rows(const vae_net *n, int b, int64_t *first, int64_t *end);
 void wan_vae_layout_free(vae_net *n);
 int wan_vae_layout_reset(vae_net *n) WAN_MUST_CHECK; /* start of a video */
+/* vae_share.c: how many ranks make a clip of h rows of latents: all, or one where some would have none
+ * (of a decoder fewer). */
+int wan_vae_share_ranks(const wan_vae *v, int64_t h, int fewer);
+/* One frame of the last stage: out [rows, row] from the bands of all ranks, part [own rows, row]. */
+int wan_vae_share_rows(const vae_net *n, wan_real *out, const wan_real *part, int64_t row)
+    WAN_MUST_CHECK;
 /* vae_stream.c: where the next frames of input go (compute type), then push and, at the end, flush. */
 wan_buf wan_vae_stream_input(vae_net *n);
 int64_t wan_vae_stream_room(const vae_net *n); /* frames that may be pushed at once */

@@ -125,39 +125,73 @@ static int operand(vae_net *n, wan_buf *out, wan_real *x, int64_t elements)
     return n->compute == WAN_REAL ? 0 : n->d->ops->cast(n->d, *out, WAN_RBUF(x), elements);
 }
 
+/* Frames k .. k+m of stage s through its resampler, into rows out0.. of the next resolution. */
+static int shrink(vae_net *n, const vae_stage *s, wan_buf y, int64_t k, int64_t m)
+{
+    int64_t row = s->W * s->C_out, skip = 2 * s->out0 - s->row0;
+    int64_t each = s->space.c.H == s->H ? m : 1; /* of a frame that is cut, some rows are read */
+    for (int64_t f = k; f < k + m; f += each) {
+        wan_buf x;
+        WAN_TRY(operand(n, &x, s->x + (f * s->H + skip) * row, each * s->space.c.H * row));
+        WAN_TRY(convolve(n, &s->space, y, x, each, 0));
+        y = wan_buf_at(y, s->out_rows * s[1].W * s->C_out);
+    }
+    return 0;
+}
+
+/* Whether the rows that stage i gives are joined by those of other ranks. */
+static int joined(const vae_net *n, int i)
+{
+    return n->part && i == n->n_stages - 2;
+}
+
+/* Where the next frames of stage i are written, and how many of m at once. */
+static wan_buf landing_of(const vae_net *n, int i, int64_t *m)
+{
+    const vae_stage *next = &n->stages[i + 1];
+    *m = joined(n, i) ? 1 : min64(*m, next->cap - next->fill);
+    return joined(n, i) ? WAN_RBUF(n->part) : landing(next);
+}
+
+/* Those m frames are there. */
+static int landed(vae_net *n, int i, int64_t m)
+{
+    const vae_stage *next = &n->stages[i + 1];
+    if (joined(n, i))
+        WAN_TRY(wan_vae_share_rows(n, landing(next).p, n->part, next->W * next->C_in));
+    return arrived(n, i + 1, m);
+}
+
 static int leave_down(vae_net *n, int i, int64_t m)
 {
-    vae_stage *s = &n->stages[i], *next = s + 1;
-    int64_t frame = s->H * s->W * s->C_out;
     for (int64_t done = 0, k; done < m; done += k) {
-        wan_buf x;
-        k = min64(m - done, next->cap - next->fill);
-        WAN_TRY(operand(n, &x, s->x + done * frame, k * frame));
-        WAN_TRY(convolve(n, &s->space, landing(next), x, k, 0));
-        WAN_TRY(arrived(n, i + 1, k));
+        k = m - done;
+        wan_buf y = landing_of(n, i, &k);
+        WAN_TRY(shrink(n, &n->stages[i], y, done, k));
+        WAN_TRY(landed(n, i, k));
     }
     return 0;
 }
 
 static int leave_down_timed(vae_net *n, int i, int64_t m)
 {
-    vae_stage *s = &n->stages[i], *next = s + 1;
-    int64_t frame = next->H * next->W * s->C_out;
-    wan_buf tail = wan_buf_of(s->tail, n->compute), x;
-    WAN_TRY(operand(n, &x, s->x, m * s->H * s->W * s->C_out));
-    WAN_TRY(convolve(n, &s->space, wan_buf_at(tail, s->n_tail * frame), x, m, 0));
+    vae_stage *s = &n->stages[i];
+    int64_t frame = s->out_rows * s[1].W * s->C_out, k = 1;
+    wan_buf tail = wan_buf_of(s->tail, n->compute), y;
+    WAN_TRY(shrink(n, s, wan_buf_at(tail, s->n_tail * frame), 0, m));
     s->n_tail += m;
     if (s->seen == 0) {
-        WAN_TRY(n->d->ops->cast(n->d, landing(next), tail, frame));
-        WAN_TRY(arrived(n, i + 1, 1));
+        y = landing_of(n, i, &k);
+        WAN_TRY(n->d->ops->cast(n->d, y, tail, frame));
+        WAN_TRY(landed(n, i, 1));
     }
     s->seen += m;
     int64_t out = (s->n_tail - 1) / 2;
-    for (int64_t done = 0, k; done < out; done += k) {
-        k = min64(out - done, next->cap - next->fill);
-        WAN_TRY(
-            convolve(n, &s->time, landing(next), wan_buf_at(tail, 2 * done * frame), 2 * k + 1, 0));
-        WAN_TRY(arrived(n, i + 1, k));
+    for (int64_t done = 0; done < out; done += k) {
+        k = out - done;
+        y = landing_of(n, i, &k);
+        WAN_TRY(convolve(n, &s->time, y, wan_buf_at(tail, 2 * done * frame), 2 * k + 1, 0));
+        WAN_TRY(landed(n, i, k));
     }
     s->n_tail -= 2 * out; /* 1 or 2 frames stay for the next outputs */
     return out ? wan_dev_copy(n->d, s->tail, wan_buf_at(tail, 2 * out * frame).p,
