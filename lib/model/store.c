@@ -39,7 +39,7 @@ static wan_item cut(const wan_param *q, const wan_slice *s)
 {
     int64_t extent = q->shape[q->cut < 0 ? 0 : q->cut];
     wan_item it = { .len = extent };
-    if (q->part < s->first || q->part >= s->end)
+    if (!wan_slice_holds(s, q->part))
         return (wan_item){ 0 };
     if (q->cut >= 0)
         it.len = wan_store_share(&it.from, s, extent, q->unit);
@@ -256,7 +256,7 @@ wan_item wan_store_item(const wan_store *s, int i, int rank)
 {
     wan_slice slice = s->slice;
     slice.rank = rank;
-    slice.first = 0;
+    slice.first = slice.gaps = 0;
     slice.end = s->params.parts;
     wan_item it = cut(&s->params.v[i], &slice);
     it.at = s->item[i].at;

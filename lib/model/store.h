@@ -26,7 +26,9 @@
 #include "kernels/ops.h"
 #include "lib/model/params.h"
 
-/* Which of the parameters: the parts [first, end), and of what is cut among `ranks` the share of
+enum { WAN_SLICE_GAPS = 15 };
+
+/* Which of the parameters: the parts [first, end) but those of the gaps, and of what is cut among `ranks` the share of
  * `rank`, whole units, uneven where they do not divide; spread: they share out the rows of the stream,
  * too (block/seq.h).  Of the range that a part then is, `shard` of
  * `shards` equal ones (0 or 1: all of it). */
@@ -34,7 +36,20 @@ typedef struct wan_slice {
     int rank, ranks, spread;
     int first, end;
     int shard, shards;
+    int gaps;
+    struct {
+        int first, end;
+    } gap[WAN_SLICE_GAPS]; /* ascending */
 } wan_slice;
+
+/* Whether a part is held. */
+static inline int wan_slice_holds(const wan_slice *s, int part)
+{
+    for (int i = 0; i < s->gaps; i++)
+        if (part >= s->gap[i].first && part < s->gap[i].end)
+            return 0;
+    return part >= s->first && part < s->end;
+}
 
 /* What is held of one parameter. */
 typedef struct wan_item {

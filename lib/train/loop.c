@@ -134,7 +134,7 @@ static int idle_rounds(wan_train *t, const wan_deal *q, int train)
     return 0;
 }
 
-/* Lists this rank's micro-batches of b with their costs; their number, and that of their samples. */
+/* Lists this rank's micro-batches of b; their number, and that of their samples. */
 static int64_t list_micros(wan_train *t, const wan_batch *b, int64_t *samples)
 {
     const wan_deal *q = &b->deal;
@@ -144,11 +144,6 @@ static int64_t list_micros(wan_train *t, const wan_batch *b, int64_t *samples)
         if (q->rank[k] != t->ranks.mesh.dp_rank)
             continue;
         t->micro[n] = (wan_train_micro){ .k = k, .at = *samples };
-        t->cost[n] = 0;
-        for (int64_t i = q->start[k]; i < q->start[k + 1]; i++) {
-            double s = (double)b->tokens[q->item[i]];
-            t->cost[n] += s * (1 + t->z.quad * s);
-        }
         *samples += q->start[k + 1] - q->start[k];
         n++;
     }
@@ -161,7 +156,6 @@ int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_bat
     int64_t samples, n = list_micros(t, b, &samples);
     work w = { t, d, f, b, step, train, n };
     const wan_pp_job job = { .micros = n,
-                             .cost = t->cost,
                              .train = train,
                              .arg = &w,
                              .load = load,

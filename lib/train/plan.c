@@ -48,6 +48,7 @@ static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_opti
         wan_acts_bytes bytes;
         slice.first = r->first;
         slice.end = r->end;
+        slice.gaps = 0;
         own.slice = &slice;
         WAN_TRY(p->arch.model->acts_plan(&bytes, p->arch.c, &own));
         p->acts.kept += r->seats * bytes.kept;

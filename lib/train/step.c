@@ -102,6 +102,7 @@ static int add_seat(wan_step *s, const wan_pp_range *r, const wan_wing *wing)
     wan_capacity cap = wan_cp_capacity(&s->cap, s->shares);
     slice.first = r->first;
     slice.end = r->end;
+    slice.gaps = 0;
     const wan_acts_options o = {
         .compute = s->store->compute, .train = s->store->train, .cap = cap, .slice = &slice
     };

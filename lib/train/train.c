@@ -231,7 +231,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_geometry(&t->arch, c, t->weights), fail);
     wan_model_sizes(&t->z, &t->arch);
     WAN_GOTO(wan_step_check(&t->z), fail);
-    WAN_GOTO(wan_ranks_slice(&t->ranks, &t->arch, 1, c->v.capacity, c->v.global_batch), fail);
+    WAN_GOTO(wan_ranks_slice(&t->ranks, &t->arch, (int)c->v.vpp, c->v.capacity, c->v.global_batch),
+             fail);
     WAN_GOTO(open_objective(t), fail);
     WAN_GOTO(open_empty(t), fail);
     WAN_GOTO(open_data(t), fail);
@@ -369,9 +370,7 @@ static int alloc_step(wan_train *t)
     t->own_index = wan_calloc(n, sizeof *t->own_index, "losses");
     t->samples = wan_calloc((size_t)t->plan.cap.samples, sizeof *t->samples, "samples");
     t->micro = wan_calloc(n, sizeof *t->micro, "micro-batches");
-    t->cost = wan_calloc(n, sizeof *t->cost, "micro-batches");
-    return t->draw && t->losses && t->own && t->own_index && t->samples && t->micro && t->cost ? 0
-                                                                                               : -1;
+    return t->draw && t->losses && t->own && t->own_index && t->samples && t->micro ? 0 : -1;
 }
 
 static int say_device(const wan_train *t)
@@ -509,7 +508,6 @@ void wan_train_close(wan_train **pt)
     free(t->own_index);
     free(t->samples);
     free(t->micro);
-    free(t->cost);
     free(t->empty);
     free(t->resume);
     free(t->weights);

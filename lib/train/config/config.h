@@ -48,7 +48,7 @@ typedef struct wan_train_config {
     double eps;
     wan_dtype compute; /* of GEMM and attention operands */
     enum wan_recompute recompute;
-    int64_t tp, pp, cp, dp_shard, dp_replicate;
+    int64_t tp, pp, vpp, cp, dp_shard, dp_replicate;
     enum wan_cp_kind cp_comm;
     int fsdp, zero1; /* how dp_shard x cp ranks share one copy */
     int sequence_parallel;

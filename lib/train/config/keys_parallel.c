@@ -12,6 +12,8 @@ static const wan_key keys[] = {
     INT("model.tensor_model_parallel_size", "fsdp.tp_size", tp, "1", 1, 256, "tensor parallel"),
     INT("model.pipeline_model_parallel_size", "fsdp.pp_size", pp, "1", 1, 4096,
         "pipeline parallel: ranges of blocks on so many ranks, balanced by FLOPs"),
+    INT("model.virtual_pipeline_model_parallel_size", 0, vpp, "1", 1, 16,
+        "ranges of blocks that each pipeline rank holds: 1: 1F1B; more: interleaved"),
     INT("model.context_parallel_size", "fsdp.cp_size", cp, "1", 1, 4096, "context parallel"),
     ENUM(
         "model.cp_comm_type", 0, cp_comm, "p2p", cp_comms,
@@ -46,7 +48,6 @@ static const wan_key keys[] = {
     NOTED("mixed_precision.*",
           "masters and sums of gradients are fp32; model.compute_dtype is the rest"),
     NOTED("comm_overlap.*", "the kernels decide"),
-    ONLY("model.virtual_pipeline_model_parallel_size", "1", "a stage is one range of blocks"),
     NOTED("dist.distributed_backend", "the device decides"),
     NOTED("fsdp.dp_size", "the number of ranks says it"),
     NOTED("fsdp.reduce_dtype", "gradients are summed in fp32"),

@@ -195,8 +195,7 @@ static int gather(wan_fsdp *f, room *r, int part)
 
 static int begin_gather(wan_fsdp *f, int part)
 {
-    const wan_slice *s = &f->s->slice;
-    if (part < s->first || part >= s->end || find(f, f->weights, part))
+    if (!wan_slice_holds(&f->s->slice, part) || find(f, f->weights, part))
         return 0;
     return gather(f, free_room(f, f->weights, part), part);
 }
@@ -297,7 +296,9 @@ static int back_after(void *arg, int part)
         return 0;
     if (part != f->next)
         WAN_BUG("gradients of part %d before those of part %d", part, f->next);
-    f->next--;
+    do
+        f->next--;
+    while (f->next >= f->s->slice.first && !wan_slice_holds(&f->s->slice, f->next));
     f->grads[part].part = part; /* of a rank without a micro-batch too */
     return scatter(f, &f->grads[part], part);
 }

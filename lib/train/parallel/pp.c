@@ -13,6 +13,9 @@ struct wan_pp {
     const wan_pp_split *split;
     int rank;
     const wan_where *where;
+    wan_dev *d;
+    char *
+        hand; /* device: sums on their way back; the next backward works in the memory they come from */
     /* [pieces]: of the border in front of a piece, forward and back; NULL where it is not ours */
     wan_group **across[2];
 };
@@ -32,7 +35,7 @@ typedef struct work {
     int seats;
     int *seat;      /* [pieces here + 1] where the seats of each begin */
     flight *sent;   /* [seats] what parts behind still take from a seat */
-    flight back;    /* ... and parts in front from the last backward */
+    flight back;    /* ... and parts in front of the last backward */
     flight come[2]; /* what this act and the next wait for */
 } work;
 
@@ -48,27 +51,60 @@ static int open_border(wan_pp *p, wan_group *g, int piece, int back)
     return ours ? wan_group_prepare(p->across[back][piece], p->where) : 0;
 }
 
-int wan_pp_open(wan_pp **out, const wan_pp_split *s, wan_group *g, const wan_where *w)
+/* Where one of the rows of a border begins behind another of n elements. */
+static int64_t padded(int64_t n)
+{
+    return (n * (int64_t)sizeof(wan_real) + 255) / 256 * 256;
+}
+
+int64_t wan_pp_bytes(const wan_pp_split *s, int rank, const wan_arch *arch, const wan_capacity *cap)
+{
+    int64_t most = 0;
+    for (int k = rank; k < s->pieces; k += s->ranks) {
+        wan_border v[WAN_MODEL_BORDERS];
+        int n = k ? arch->model->border(arch->c, NULL, s->start[k], 1, v) : 0;
+        int64_t bytes = 0;
+        for (int i = 0; i < n; i++)
+            bytes += padded(v[i].width * (v[i].rows == 'S'   ? cap->tokens
+                                          : v[i].rows == 'R' ? cap->text_rows
+                                                             : cap->samples));
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+static int open_all(wan_pp *p, wan_group *g, int64_t bytes)
+{
+    for (int b = 0; b < 2; b++) {
+        p->across[b] = wan_calloc((size_t)p->split->pieces, sizeof(wan_group *), "pipeline");
+        if (!p->across[b])
+            return -1;
+    }
+    if (bytes && !(p->hand = wan_dev_alloc(p->d, (size_t)bytes, "pipeline")))
+        return -1;
+    for (int k = 1; k < p->split->pieces; k++)
+        for (int b = 0; b < 2; b++)
+            WAN_TRY(open_border(p, g, k, b));
+    return 0;
+}
+
+int wan_pp_open(wan_pp **out, const wan_pp_split *s, wan_group *g, const wan_where *w, wan_dev *d,
+                const wan_arch *arch, const wan_capacity *cap)
 {
     wan_pp *p = wan_calloc(1, sizeof *p, "pipeline");
-    int rc = 0;
     *out = NULL;
     if (!p)
         return -1;
     p->split = s;
     p->rank = g->rank;
     p->where = w;
-    for (int b = 0; b < 2; b++)
-        p->across[b] = wan_calloc((size_t)s->pieces, sizeof(wan_group *), "pipeline");
-    if (!p->across[0] || !p->across[1])
-        rc = -1;
-    for (int k = 1; k < s->pieces && rc == 0; k++)
-        for (int b = 0; b < 2 && rc == 0; b++)
-            rc = open_border(p, g, k, b);
-    if (rc < 0)
+    p->d = d;
+    if (open_all(p, g, wan_pp_bytes(s, g->rank, arch, cap)) < 0) {
         wan_pp_free(&p);
+        return -1;
+    }
     *out = p;
-    return rc;
+    return 0;
 }
 
 void wan_pp_free(wan_pp **pp)
@@ -76,6 +112,7 @@ void wan_pp_free(wan_pp **pp)
     wan_pp *p = *pp;
     if (!p)
         return;
+    wan_dev_free(p->d, p->hand);
     for (int b = 0; b < 2; b++) {
         for (int k = 0; p->across[b] && k < p->split->pieces; k++)
             if (p->across[b][k])
@@ -106,7 +143,8 @@ static int settle(flight *f)
     return 0;
 }
 
-/* Sends or receives what crosses the border in front of a piece, in the acts of a seat. */
+/* Sends or receives what crosses the border in front of a piece, in the acts of a seat; what goes back,
+ * by way of p->hand. */
 static int cross(const work *w, int piece, int back, int seat, int send, flight *f)
 {
     const wan_pp *p = w->p;
@@ -114,13 +152,19 @@ static int cross(const work *w, int piece, int back, int seat, int send, flight 
     wan_group *g = p->across[back][piece];
     wan_border v[WAN_MODEL_BORDERS];
     int n = a->model->border(a->c, a, p->split->start[piece], back, v);
+    int64_t at = 0;
     for (int i = 0; i < n; i++) {
         const wan_buf *b = &v[i].buf;
-        size_t count = (size_t)v[i].n;
+        const size_t count = (size_t)v[i].n;
+        void *x = b->p;
+        if (send && back) {
+            x = p->hand + at;
+            at += padded(v[i].n);
+            WAN_TRY(wan_dev_copy(p->d, x, b->p, count * wan_dtype_size(b->t)));
+        }
         WAN_TRY(
-            send
-                ? wan_group_send_start(g, p->where, b->p, count, b->t, 1 - g->rank, 0, &f->req[i])
-                : wan_group_recv_start(g, p->where, b->p, count, b->t, 1 - g->rank, 0, &f->req[i]));
+            send ? wan_group_send_start(g, p->where, x, count, b->t, 1 - g->rank, 0, &f->req[i])
+                 : wan_group_recv_start(g, p->where, x, count, b->t, 1 - g->rank, 0, &f->req[i]));
         f->n = i + 1;
     }
     return 0;
@@ -151,7 +195,6 @@ static int prepare_forward(work *w, const wan_pp_act *a, flight *come)
 static int prepare_backward(work *w, const wan_pp_act *a, flight *come)
 {
     int seat = seat_of(w, a);
-    WAN_TRY(settle(&w->back)); /* the same memory */
     WAN_TRY(wan_model_back_begin(w->j->acts(w->j->arg, seat)));
     return last_piece(w, a->piece) ? 0 : cross(w, a->piece + 1, 1, seat, 0, come);
 }
@@ -166,11 +209,13 @@ static int prepare(work *w, int64_t i)
     return a->back ? prepare_backward(w, a, come) : prepare_forward(w, a, come);
 }
 
-/* Whether act i+1 can get ready before act i is carried out, without waiting for anybody. */
+/* Whether act i+1 can get ready before act i is carried out: without waiting for anybody, and in memory
+ * that act i leaves alone. */
 static int looks_ahead(const work *w, int64_t i)
 {
     const wan_pp_act *a = &w->order.v[i], *b = &w->order.v[i + 1];
-    return i + 1 < w->order.n && w->j->train && !b->back && seat_of(w, a) != seat_of(w, b);
+    return i + 1 < w->order.n && w->j->train && !(a->back && b->back) &&
+           seat_of(w, a) != seat_of(w, b);
 }
 
 static int carry_out(work *w, const wan_pp_act *a)
@@ -181,6 +226,7 @@ static int carry_out(work *w, const wan_pp_act *a)
         return last_piece(w, a->piece) ? 0 : cross(w, a->piece + 1, 0, seat, 1, &w->sent[seat]);
     }
     WAN_TRY(w->j->backward(w->j->arg, a->micro, seat));
+    WAN_TRY(settle(&w->back));
     return a->piece ? cross(w, a->piece, 1, seat, 1, &w->back) : 0;
 }
 
@@ -205,17 +251,19 @@ static int find_seats(work *w)
     if (!w->seat)
         return -1;
     for (int k = w->p->rank, i = 0; k < s->pieces; k += s->ranks)
-        w->seat[++i] = w->seats += wan_pp_split_seats(s, k);
+        w->seat[++i] = w->seats += s->seats[k];
     w->sent = wan_calloc((size_t)w->seats, sizeof *w->sent, "pipeline");
     return w->sent ? 0 : -1;
 }
 
 int wan_pp_run(wan_pp *p, const wan_pp_job *j)
 {
+    const int ranks = p->split->ranks;
     work w = { .p = p, .j = j };
     int rc = find_seats(&w);
     if (rc == 0)
-        rc = wan_pp_order_make(&w.order, p->split, p->rank, j->cost, j->micros, j->train);
+        rc = wan_pp_order_make(&w.order, ranks, p->split->pieces / ranks, p->rank, j->micros,
+                               j->train);
     if (rc == 0)
         rc = run(&w);
     wan_pp_order_free(&w.order);

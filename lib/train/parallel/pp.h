@@ -23,7 +23,6 @@ typedef struct wan_pp wan_pp;
 /* The micro-batches of this pipeline in one step. */
 typedef struct wan_pp_job {
     int64_t micros;
-    const double *cost; /* [micros], of any unit */
     int train;
     /* Fills a seat (the seats of wan_pp_split_ranges, range by range); runs the parts it is for; the second half of wan_model_backward. */
     void *arg;
@@ -33,9 +32,13 @@ typedef struct wan_pp_job {
     wan_acts *(*acts)(void *arg, int seat);
 } wan_pp_job;
 
-/* g: the ranks of one pipeline; s, g and w (memory of the acts) are borrowed.  Collective over g. */
-int wan_pp_open(wan_pp **out, const wan_pp_split *s, wan_group *g, const wan_where *w)
-    WAN_MUST_CHECK;
+/* g: the ranks of one pipeline; w: the memory of d; room for the sums of micro-batches of the capacity cap
+ * on their way back.  s, g, w and d are borrowed.  Collective over g. */
+int wan_pp_open(wan_pp **out, const wan_pp_split *s, wan_group *g, const wan_where *w, wan_dev *d,
+                const wan_arch *arch, const wan_capacity *cap) WAN_MUST_CHECK;
+/* Bytes of device memory that it takes on a rank. */
+int64_t wan_pp_bytes(const wan_pp_split *s, int rank, const wan_arch *arch,
+                     const wan_capacity *cap);
 void wan_pp_free(wan_pp **p); /* NULL-safe */
 /* Runs them all.  A pipeline of one rank runs them one after the other. */
 int wan_pp_run(wan_pp *p, const wan_pp_job *j) WAN_MUST_CHECK;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "lib/base/file.h"
+#include "lib/train/parallel/pp_order.h"
 
 /* The best cuts of the first parts into so many pieces, by dynamic programming. */
 typedef struct table {
@@ -71,12 +72,23 @@ static int cut(wan_pp_split *s, const wan_arch *arch, int parts, int64_t tokens)
     return rc;
 }
 
+static int seat(wan_pp_split *s, int each, int64_t most)
+{
+    int own[WAN_PP_PIECES];
+    for (int r = 0; r < s->ranks; r++) {
+        WAN_TRY(wan_pp_order_seats(own, s->ranks, each, r, most));
+        for (int k = 0; k < each; k++)
+            s->seats[k * s->ranks + r] = own[k];
+    }
+    return 0;
+}
+
 int wan_pp_split_make(wan_pp_split *s, const wan_arch *arch, int ranks, int each, int64_t tokens,
                       int64_t most)
 {
     wan_sizes z;
     wan_model_sizes(&z, arch);
-    *s = (wan_pp_split){ .ranks = ranks, .pieces = 1, .most = most, .start = { 0, z.parts } };
+    *s = (wan_pp_split){ .ranks = ranks, .pieces = 1, .seats = { 1 }, .start = { 0, z.parts } };
     if (ranks == 1 && each == 1)
         return 0;
     if (ranks == 1)
@@ -85,12 +97,13 @@ int wan_pp_split_make(wan_pp_split *s, const wan_arch *arch, int ranks, int each
                        each);
     if (!arch->model->border)
         return wan_err("a model of type %s cannot be cut into pipeline stages", arch->model->type);
-    if (each > WAN_PP_PIECES / ranks || each * ranks > z.parts)
-        return wan_err("%d pipeline ranks with %d pieces each: the model has %d parts to share "
-                       "out, and there are at most %d pieces",
-                       ranks, each, z.parts, WAN_PP_PIECES);
+    if (each > WAN_PP_PIECES / ranks || each > WAN_SLICE_GAPS + 1 || each * ranks > z.parts)
+        return wan_err("%d pipeline ranks with %d piece%s each: the model has %d parts to share "
+                       "out, into at most %d pieces",
+                       ranks, each, each == 1 ? "" : "s", z.parts, WAN_PP_PIECES);
     s->pieces = ranks * each;
-    return cut(s, arch, z.parts, tokens);
+    WAN_TRY(cut(s, arch, z.parts, tokens));
+    return seat(s, each, most);
 }
 
 int wan_pp_split_owner(const wan_pp_split *s, int part)
@@ -101,17 +114,23 @@ int wan_pp_split_owner(const wan_pp_split *s, int part)
     return k % s->ranks;
 }
 
-int wan_pp_split_seats(const wan_pp_split *s, int piece)
+void wan_pp_split_slice(const wan_pp_split *s, int rank, wan_slice *slice)
 {
-    int each = s->pieces / s->ranks, left = s->pieces - piece;
-    int seats = (left + each - 1) / each + (each > 1);
-    return seats < s->most ? seats : (int)s->most;
+    slice->first = s->start[rank];
+    slice->gaps = 0;
+    for (int k = rank; k < s->pieces; k += s->ranks) {
+        slice->end = s->start[k + 1];
+        if (k + s->ranks < s->pieces) {
+            slice->gap[slice->gaps].first = s->start[k + 1];
+            slice->gap[slice->gaps++].end = s->start[k + s->ranks];
+        }
+    }
 }
 
 int wan_pp_split_ranges(const wan_pp_split *s, int rank, wan_pp_range *v)
 {
     int n = 0;
     for (int k = rank; k < s->pieces; k += s->ranks)
-        v[n++] = (wan_pp_range){ s->start[k], s->start[k + 1], wan_pp_split_seats(s, k) };
+        v[n++] = (wan_pp_range){ s->start[k], s->start[k + 1], s->seats[k] };
     return n;
 }

@@ -22,7 +22,7 @@ typedef struct wan_pp_range {
 
 typedef struct wan_pp_split {
     int ranks, pieces;            /* piece k belongs to rank k % ranks */
-    int64_t most;                 /* micro-batches of a step */
+    int seats[WAN_PP_PIECES];     /* micro-batches that are alive at once in a piece */
     int start[WAN_PP_PIECES + 1]; /* piece k is parts [start[k], start[k + 1]) */
 } wan_pp_split;
 
@@ -32,8 +32,8 @@ int wan_pp_split_make(wan_pp_split *s, const wan_arch *arch, int ranks, int each
                       int64_t most) WAN_MUST_CHECK;
 /* The rank that holds a part. */
 int wan_pp_split_owner(const wan_pp_split *s, int part);
-/* Micro-batches that are alive at once in a piece. */
-int wan_pp_split_seats(const wan_pp_split *s, int piece);
+/* The parts of a rank into first, end and gaps of its slice. */
+void wan_pp_split_slice(const wan_pp_split *s, int rank, wan_slice *slice);
 /* The pieces of a rank into v [pieces / ranks]; their number. */
 int wan_pp_split_ranges(const wan_pp_split *s, int rank, wan_pp_range *v);
 

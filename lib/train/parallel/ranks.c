@@ -42,14 +42,12 @@ static wan_cp_size cp_size(const wan_ranks *r, const wan_arch *arch, wan_dtype c
 int wan_ranks_slice(wan_ranks *r, const wan_arch *arch, int each, int64_t tokens, int64_t batch)
 {
     const wan_mesh *m = &r->mesh;
-    const int *start = r->split.start;
     int k = m->at[WAN_PP];
     WAN_TRY(wan_pp_split_make(&r->split, arch, m->size[WAN_PP], each, tokens, batch));
     r->slice = (wan_slice){ .rank = m->at[WAN_TP],
                             .ranks = m->size[WAN_TP],
-                            .spread = r->spread && m->size[WAN_TP] > 1,
-                            .first = start[k],
-                            .end = start[k + 1] };
+                            .spread = r->spread && m->size[WAN_TP] > 1 };
+    wan_pp_split_slice(&r->split, k, &r->slice);
     r->ranges = wan_pp_split_ranges(&r->split, k, r->range);
     if (r->sharding == WAN_SHARD_FSDP && m->size[WAN_PP] > 1)
         return wan_err("FSDP on %d pipeline ranks is not supported: "
@@ -67,7 +65,8 @@ int64_t wan_ranks_bytes(const wan_ranks *r, const wan_arch *arch, wan_dtype comp
                         const wan_capacity *cap)
 {
     const wan_cp_size z = cp_size(r, arch, compute, cap);
-    return wan_cp_bytes(&z);
+    const wan_capacity held = wan_cp_capacity(cap, z.ranks);
+    return wan_cp_bytes(&z) + wan_pp_bytes(&r->split, r->mesh.at[WAN_PP], arch, &held);
 }
 
 int wan_ranks_device(wan_ranks *r, wan_dev *d, const wan_arch *arch, wan_dtype compute,
@@ -75,7 +74,8 @@ int wan_ranks_device(wan_ranks *r, wan_dev *d, const wan_arch *arch, wan_dtype c
 {
     const wan_cp_size z = cp_size(r, arch, compute, cap);
     WAN_TRY(wan_where_open(&r->where, d));
-    WAN_TRY(wan_pp_open(&r->pp, &r->split, r->mesh.group[WAN_PP], r->where));
+    const wan_capacity held = wan_cp_capacity(cap, z.ranks);
+    WAN_TRY(wan_pp_open(&r->pp, &r->split, r->mesh.group[WAN_PP], r->where, d, arch, &held));
     return z.ranks == 1 ? 0 : wan_cp_new(&r->cp, r->mesh.group[WAN_CP], r->where, d, &z);
 }
 
