@@ -118,26 +118,10 @@ void wan_share_text(const wan_share *s, char text[80])
              s->mesh.size[WAN_TP]);
 }
 
-/* ---- what the axes do inside a block */
-
-static int sum_tp(void *arg, wan_dev *d, wan_buf x, int64_t n)
-{
-    wan_share *s = arg;
-    (void)d;
-    return wan_group_all_reduce(s->mesh.group[WAN_TP], s->where, x.p, (size_t)n, x.t, WAN_SUM);
-}
-
-static int attend(void *arg, wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf q,
-                  wan_buf k, wan_buf v)
-{
-    return wan_cp_attend(((wan_share *)arg)->cp, d, a, o, lse, q, k, v);
-}
-
 wan_wing wan_share_wing(wan_share *s)
 {
-    return (wan_wing){ .arg = s,
-                       .sum = s->mesh.size[WAN_TP] > 1 ? sum_tp : NULL,
-                       .attend = s->cp ? attend : NULL };
+    s->axes = (wan_axes){ s->mesh.group[WAN_TP], s->where, &s->slice, s->cp };
+    return wan_axes_wing(&s->axes);
 }
 
 /* ---- what is put together */

@@ -16,7 +16,7 @@
 
 #include "lib/dist/mesh.h"
 #include "lib/model/model.h"
-#include "lib/model/wing/cp.h"
+#include "lib/model/wing/axes.h"
 
 typedef struct wan_share_options {
     int passes;    /* 2: those of guidance apart; 0: where the ranks suffice */
@@ -33,6 +33,7 @@ typedef struct wan_share {
     enum wan_cp_kind cp_kind;
     wan_where *where;
     wan_cp *cp; /* NULL: all tokens */
+    wan_axes axes;
 } wan_share;
 
 /* Numbers of ranks for passes, context and tensor parallel into size [3]; -1 with a sentence where they

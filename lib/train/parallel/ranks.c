@@ -89,65 +89,10 @@ void wan_ranks_close(wan_ranks *r)
 
 /* ---- what the axes do inside a block */
 
-static int sum_tp(void *arg, wan_dev *d, wan_buf x, int64_t n)
-{
-    wan_ranks *r = arg;
-    (void)d;
-    return wan_group_all_reduce(r->mesh.group[WAN_TP], r->where, x.p, (size_t)n, x.t, WAN_SUM);
-}
-
-/* Elements of each tensor parallel rank's rows of x [rows, width]; those of this one begin at *own. */
-static void *rows_of(const wan_ranks *r, size_t n[WAN_RANKS_TP], wan_buf x, int64_t rows,
-                     int64_t width)
-{
-    int64_t from = 0, own = 0;
-    for (int k = 0; k < r->slice.ranks; k++) {
-        const wan_slice one = { .rank = k, .ranks = r->slice.ranks };
-        n[k] = (size_t)(wan_store_share(&from, &one, rows, 1) * width);
-        own = k == r->slice.rank ? from : own;
-    }
-    return wan_buf_at(x, own * width).p;
-}
-
-static int gather_tp(void *arg, wan_dev *d, wan_buf x, int64_t rows, int64_t width)
-{
-    wan_ranks *r = arg;
-    size_t n[WAN_RANKS_TP];
-    const void *own = rows_of(r, n, x, rows, width);
-    (void)d;
-    return wan_group_all_gather_v(r->mesh.group[WAN_TP], r->where, x.p, own, n, x.t);
-}
-
-static int scatter_tp(void *arg, wan_dev *d, wan_buf x, int64_t rows, int64_t width)
-{
-    wan_ranks *r = arg;
-    size_t n[WAN_RANKS_TP];
-    void *own = rows_of(r, n, x, rows, width);
-    (void)d;
-    return wan_group_reduce_scatter_v(r->mesh.group[WAN_TP], r->where, own, x.p, n, x.t, WAN_SUM);
-}
-
-static int attend(void *arg, wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf q,
-                  wan_buf k, wan_buf v)
-{
-    return wan_cp_attend(((wan_ranks *)arg)->cp, d, a, o, lse, q, k, v);
-}
-
-static int attend_back(void *arg, wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
-                       wan_buf dout, wan_buf o, const wan_real *lse, wan_buf q, wan_buf k,
-                       wan_buf v)
-{
-    return wan_cp_attend_back(((wan_ranks *)arg)->cp, d, a, dq, dk, dv, dout, o, lse, q, k, v);
-}
-
 wan_wing wan_ranks_wing(wan_ranks *r)
 {
-    return (wan_wing){ .arg = r,
-                       .sum = r->mesh.size[WAN_TP] > 1 ? sum_tp : NULL,
-                       .gather = r->slice.spread ? gather_tp : NULL,
-                       .scatter = r->slice.spread ? scatter_tp : NULL,
-                       .attend = r->cp ? attend : NULL,
-                       .attend_back = r->cp ? attend_back : NULL };
+    r->axes = (wan_axes){ r->mesh.group[WAN_TP], r->where, &r->slice, r->cp };
+    return wan_axes_wing(&r->axes);
 }
 
 /* ---- sums over all ranks */

@@ -12,11 +12,9 @@
 
 #include "lib/dist/mesh.h"
 #include "lib/model/model.h"
-#include "lib/model/wing/cp.h"
+#include "lib/model/wing/axes.h"
 #include "lib/train/parallel/fsdp.h"
 #include "lib/train/parallel/pp.h"
-
-enum { WAN_RANKS_TP = 256 }; /* tensor parallel ranks at most */
 
 typedef struct wan_ranks {
     wan_mesh mesh;
@@ -28,7 +26,8 @@ typedef struct wan_ranks {
     enum wan_sharding sharding; /* NONE: every rank has all of its slice */
     wan_where *where;           /* memory of the device; NULL: the host's */
     enum wan_cp_kind cp_kind;
-    wan_cp *cp; /* NULL: whole samples */
+    wan_cp *cp;    /* NULL: whole samples */
+    wan_axes axes; /* those in the acts of the model */
     wan_pp *pp;
 } wan_ranks;
 
