@@ -13,13 +13,8 @@ static wan_border row(char rows, int64_t width, int narrow)
 
 static wan_border fill(wan_border b, const wan_net_acts *a, wan_buf buf)
 {
-    int64_t from, n = a->tok.pack.n;
-    if (b.rows == 'S')
-        n = wan_seq_own(&a->base, &from, a->tok.pack.S);
-    if (b.rows == 'R')
-        n = a->txt.pack.S;
     b.buf = buf;
-    b.n = n * b.width;
+    b.n = b.width * (b.rows == 'S' ? a->stream->S : b.rows == 'R' ? a->txt.pack.S : a->tok.pack.n);
     return b;
 }
 
