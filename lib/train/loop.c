@@ -87,12 +87,21 @@ static int load(void *arg, int64_t i, int seat)
     return wan_step_load(t->step, &t->step->seat[seat], t->samples, m->loaded.n, m->at);
 }
 
+/* A round of nothing: the calls of a micro-batch in the parts of a seat. */
+static int pass(const work *w, int seat, int back)
+{
+    const wan_step_seat *q = &w->t->step->seat[seat];
+    return wan_fsdp_pass(w->t->fsdp, q->first, q->end, back);
+}
+
 static int forward(void *arg, int64_t i, int seat)
 {
     const work *w = arg;
     wan_train *t = w->t;
     wan_train_micro *m = &t->micro[i];
     const wan_hooks hooks = hooks_of(t, i == w->micros - 1);
+    if (i >= w->micros)
+        return pass(w, seat, 0);
     int rc = wan_step_forward(t->step, &t->step->seat[seat], w->train, &hooks);
     if (t->step->seat[seat].end < t->ranks.range[t->ranks.ranges - 1].end)
         return rc; /* a later range here needs the samples too */
@@ -107,6 +116,8 @@ static int backward(void *arg, int64_t i, int seat)
 {
     const work *w = arg;
     const wan_hooks hooks = hooks_of(w->t, i == w->micros - 1);
+    if (i >= w->micros)
+        return pass(w, seat, 1);
     return wan_step_backward(w->t->step, &w->t->step->seat[seat], &hooks);
 }
 
@@ -115,23 +126,18 @@ static wan_acts *acts(void *arg, int seat)
     return ((const work *)arg)->t->step->seat[seat].acts;
 }
 
-/* Micro-batches of nothing, up to as many as the busiest rank of those that share the weights has. */
-static int idle_rounds(wan_train *t, const wan_deal *q, int train)
+/* As many as the busiest rank of those that share the weights has, if all of them must call. */
+static int64_t rounds(const wan_train *t, const wan_deal *q, int64_t own)
 {
     const int shards = t->ranks.mesh.size[WAN_DP_SHARD], me = t->ranks.mesh.dp_rank;
-    int64_t most = 0, own = 0;
-    if (!t->fsdp || !wan_fsdp_rounds(t->fsdp))
-        return 0;
+    int64_t most = own;
     for (int r = me - me % shards; r < me - me % shards + shards; r++) {
         int64_t n = 0;
         for (int64_t k = 0; k < q->micros; k++)
             n += q->rank[k] == r;
         most = n > most ? n : most;
-        own = r == me ? n : own;
     }
-    for (; own < most; own++)
-        WAN_TRY(wan_fsdp_round(t->fsdp, train));
-    return 0;
+    return t->fsdp && wan_fsdp_rounds(t->fsdp) ? most : own;
 }
 
 /* Lists this rank's micro-batches of b; their number, and that of their samples. */
@@ -156,6 +162,7 @@ int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_bat
     int64_t samples, n = list_micros(t, b, &samples);
     work w = { t, d, f, b, step, train, n };
     const wan_pp_job job = { .micros = n,
+                             .rounds = rounds(t, &b->deal, n),
                              .train = train,
                              .arg = &w,
                              .load = load,
@@ -167,7 +174,6 @@ int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_bat
         if (t->micro[i].here)
             wan_loaded_free(&t->micro[i].loaded);
     WAN_TRY(rc);
-    WAN_TRY(idle_rounds(t, &b->deal, train));
     memset(t->losses, 0, (size_t)(b->n + 2) * sizeof *t->losses);
     WAN_TRY(wan_step_losses(t->step, t->own, samples));
     for (int64_t k = 0; k < samples && wan_ranks_counts(&t->ranks); k++)

@@ -316,12 +316,11 @@ int wan_fsdp_rounds(const wan_fsdp *f)
     return !f->keep;
 }
 
-int wan_fsdp_round(wan_fsdp *f, int train)
+int wan_fsdp_pass(wan_fsdp *f, int first, int end, int back)
 {
-    const wan_slice *s = &f->s->slice;
-    for (int k = s->first; k < s->end; k++)
+    for (int k = first; k < end && !back; k++)
         WAN_TRY(before(f, k));
-    for (int k = s->end - 1; k >= s->first && train; k--) {
+    for (int k = end - 1; k >= first && back; k--) {
         WAN_TRY(back_before(f, k));
         WAN_TRY(back_after(f, k));
     }

@@ -15,7 +15,7 @@
  *
  * FSDP keeps two parts gathered, the one that runs and the next one, and as many gradients.  Rounds are
  * counted in micro-batches: a rank that has fewer than another of its group makes the calls of the rest
- * without computing (wan_fsdp_round).  ZeRO-1 keeps the gathered weights and the gradients of all parts:
+ * without computing (wan_fsdp_pass).  ZeRO-1 keeps the gathered weights and the gradients of all parts:
  * it gathers once a step, while the forward of the next goes on, and reduces once, in the backward of the
  * last micro-batch.
  *
@@ -46,8 +46,9 @@ void wan_fsdp_bytes(wan_store_bytes *b, wan_dtype compute, enum wan_sharding how
 /* What a micro-batch calls around its parts; last: no other of this rank follows in the step.  A forward
  * alone uses the same. */
 wan_hooks wan_fsdp_hooks(wan_fsdp *f, int last);
-/* A micro-batch of nothing, for a rank that has fewer than another.  train: with a backward. */
-int wan_fsdp_round(wan_fsdp *f, int train) WAN_MUST_CHECK;
+/* A micro-batch of nothing in the parts [first, end), for a rank that has fewer than another: its forward,
+ * or its backward. */
+int wan_fsdp_pass(wan_fsdp *f, int first, int end, int back) WAN_MUST_CHECK;
 /* Whether such rounds are needed (FSDP). */
 int wan_fsdp_rounds(const wan_fsdp *f);
 /* All gradients have arrived in store->grad. */

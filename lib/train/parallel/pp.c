@@ -184,6 +184,12 @@ static int seat_of(const work *w, const wan_pp_act *a)
     return w->seat[here] + (int)(a->micro % (w->seat[here + 1] - w->seat[here]));
 }
 
+/* A round of nothing. */
+static int is_empty(const work *w, const wan_pp_act *a)
+{
+    return a->micro >= w->j->micros;
+}
+
 static int prepare_forward(work *w, const wan_pp_act *a, flight *come)
 {
     int seat = seat_of(w, a);
@@ -205,6 +211,8 @@ static int prepare(work *w, int64_t i)
     if (i < w->prepared)
         return 0;
     w->prepared = i + 1;
+    if (is_empty(w, a))
+        return 0;
     flight *come = &w->come[i % 2];
     return a->back ? prepare_backward(w, a, come) : prepare_forward(w, a, come);
 }
@@ -223,11 +231,13 @@ static int carry_out(work *w, const wan_pp_act *a)
     int seat = seat_of(w, a);
     if (!a->back) {
         WAN_TRY(w->j->forward(w->j->arg, a->micro, seat));
-        return last_piece(w, a->piece) ? 0 : cross(w, a->piece + 1, 0, seat, 1, &w->sent[seat]);
+        return last_piece(w, a->piece) || is_empty(w, a)
+                   ? 0
+                   : cross(w, a->piece + 1, 0, seat, 1, &w->sent[seat]);
     }
     WAN_TRY(w->j->backward(w->j->arg, a->micro, seat));
     WAN_TRY(settle(&w->back));
-    return a->piece ? cross(w, a->piece, 1, seat, 1, &w->back) : 0;
+    return a->piece && !is_empty(w, a) ? cross(w, a->piece, 1, seat, 1, &w->back) : 0;
 }
 
 static int run(work *w)
@@ -262,7 +272,7 @@ int wan_pp_run(wan_pp *p, const wan_pp_job *j)
     work w = { .p = p, .j = j };
     int rc = find_seats(&w);
     if (rc == 0)
-        rc = wan_pp_order_make(&w.order, ranks, p->split->pieces / ranks, p->rank, j->micros,
+        rc = wan_pp_order_make(&w.order, ranks, p->split->pieces / ranks, p->rank, j->rounds,
                                j->train);
     if (rc == 0)
         rc = run(&w);

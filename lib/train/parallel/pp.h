@@ -23,6 +23,9 @@ typedef struct wan_pp wan_pp;
 /* The micro-batches of this pipeline in one step. */
 typedef struct wan_pp_job {
     int64_t micros;
+    /* At least as many: those after the last are of nothing, so that pipelines which share the weights make
+     * their calls in one order.  Neither loaded nor sent, but run forward and backward. */
+    int64_t rounds;
     int train;
     /* Fills a seat (the seats of wan_pp_split_ranges, range by range); runs the parts it is for; the second half of wan_model_backward. */
     void *arg;

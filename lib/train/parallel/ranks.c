@@ -49,10 +49,6 @@ int wan_ranks_slice(wan_ranks *r, const wan_arch *arch, int each, int64_t tokens
                             .spread = r->spread && m->size[WAN_TP] > 1 };
     wan_pp_split_slice(&r->split, k, &r->slice);
     r->ranges = wan_pp_split_ranges(&r->split, k, r->range);
-    if (r->sharding == WAN_SHARD_FSDP && m->size[WAN_PP] > 1)
-        return wan_err("FSDP on %d pipeline ranks is not supported: "
-                       "optimizer.use_distributed_optimizer shares out the optimizer of each stage",
-                       m->size[WAN_PP]);
     if (r->sharding != WAN_SHARD_NONE) {
         r->slice.shard = m->group[WAN_FSDP]->rank;
         r->slice.shards = m->group[WAN_FSDP]->size;
