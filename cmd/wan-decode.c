@@ -61,8 +61,9 @@ static const wan_opt table[] = {
                 "a list of clips (CSV, TSV, JSON Lines, JSON), before the operands"),
     WAN_OPT_STR("caption-field", 0, "NAME", &o.caption_field,
                 "take captions from this field (default: the first known one)"),
-    WAN_OPT_ENUM("captions", 0, "first|each", &o.captions,
-                 "of several captions for a clip the first, or a record for each"),
+    WAN_OPT_ENUM("captions", 0, "first|each|all", &o.captions,
+                 "of several captions for a clip the first, a record for each, or all in one "
+                 "record, of every known field"),
     WAN_OPT_GROUP("Size"),
     WAN_OPT_INT("height", 'H', "PIXELS", &o.height, 0, 16384,
                 "height of the frames, a multiple of 16 (0: as the source)"),
@@ -234,6 +235,7 @@ static void set_settings(void)
         .width = (int)o.width,
         .budget = o.max_pixels || o.max_tokens,
         .resize_mode = o.resize_mode,
+        .all_captions = !strcmp(o.captions, "all"),
         .mode = o.mode,
         .background = o.background,
         .keep_aspect = !o.no_aspect_ratio,
@@ -645,7 +647,7 @@ static int64_t words_in(const char *text)
 /* Captions that are wanted stay; -1 none. */
 static int choose_captions(const wan_clip *clip, wan_clip_captions *c)
 {
-    int kept = 0, looked = strcmp(o.captions, "each") ? 1 : c->n;
+    int kept = 0, looked = strcmp(o.captions, "first") ? c->n : 1;
     int64_t n = 0;
     for (int i = 0; i < looked; i++) {
         n = words_in(c->v[i]);
@@ -653,6 +655,8 @@ static int choose_captions(const wan_clip *clip, wan_clip_captions *c)
         char *text = c->v[i];
         c->v[i] = c->v[kept];
         c->v[kept] = text;
+        if (good && kept < i)
+            memcpy(c->field[kept], c->field[i], sizeof *c->field);
         kept += good;
     }
     total.words += looked - kept;
@@ -728,7 +732,7 @@ static int begin_clip(wan_clip *clip, const wan_video_options *opt, size_t behin
         clip->start = o.start;
         clip->end = o.end;
     }
-    int rc = wan_clip_captions_read(captions, clip, o.caption_field);
+    int rc = wan_clip_captions_read(captions, clip, o.caption_field, settings.all_captions);
     if (rc == 0 && choose_captions(clip, captions) < 0) {
         wan_clip_captions_free(captions);
         clip->strange = WAN_STRANGE_CAPTION;
@@ -765,7 +769,7 @@ static int end_decoded(wan_clips *c, const wan_clip *clip)
         (!o.dry_run && wan_clip_jobs_pixels(jobs, &v) < 0)) {
         rc = leave_out(clip);
     } else {
-        total.captions_left += strcmp(o.captions, "each") ? captions->n - 1 : 0;
+        total.captions_left += strcmp(o.captions, "first") ? 0 : captions->n - 1;
         rc = strcmp(o.mode, "frames") ? put_video(c, clip, captions, &v, &first)
                                       : put_frames(c, clip, captions, &v, &first);
     }
@@ -849,7 +853,7 @@ static void summary(void)
         wan_info("%zu records of %" PRId64 " tokens; nothing was written", total.records,
                  total.tokens);
     if (total.captions_left)
-        wan_info("%" PRId64 " more captions were left (--captions each takes them)",
+        wan_info("%" PRId64 " more captions were left (--captions each and all take them)",
                  total.captions_left);
     if (total.strange)
         wan_info("%zu files have a caption but no video's name and were passed over",

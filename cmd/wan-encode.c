@@ -20,6 +20,7 @@
 #include "lib/rec/record/record.h"
 #include "lib/train/parallel/place.h"
 
+enum { MAX_TEXTS = 64 /* of a record */ };
 #define QUEUE_BYTES ((size_t)256 << 20) /* a window ends early when more waits in memory */
 #define BATCH_BYTES ((size_t)1 << 30)   /* so does a batch of clips for several ranks */
 
@@ -95,8 +96,8 @@ static json_t *run; /* this program's entry in the history of the records */
 static item *batch; /* clips that wait for the VAE */
 static int n_batch, batch_room;
 static size_t batch_bytes;
-static wan_record *queue; /* records whose captions wait for the text encoder */
-static int n_queue, queue_room;
+static wan_record *queue;                    /* records whose captions wait for the text encoder */
+static int n_queue, queue_room, queue_texts; /* records, how many there may be; their captions */
 static size_t queue_bytes;
 
 static wan_dtype type_named(const char *s)
@@ -226,65 +227,105 @@ static void clear_item(item *it)
 
 /* ---- the window of captions */
 
-static int add_text(wan_record *r, const wan_caption_rows *c)
+/* Captions of a record: that in "caption", and those behind it in "caption_list". */
+static int n_texts(const wan_record *r)
+{
+    int n = (int)json_array_size(json_object_get(r->meta, "caption_list"));
+    return n > 1 ? n : 1;
+}
+
+static const char *text_of(const wan_record *r, int i)
+{
+    const json_t *list = json_object_get(r->meta, "caption_list");
+    return json_string_value(i ? json_object_get(json_array_get(list, (size_t)i), "text")
+                               : json_object_get(r->meta, "caption"));
+}
+
+/* Caption i becomes tensor "text", "text_2", "text_3"... */
+static int add_text(wan_record *r, int i, const wan_caption_rows *c)
 {
     int64_t shape[2] = { c->n, wan_crew_width(crew) };
     WAN_TRY(shape[1] < 0 ? -1 : 0);
-    wan_record_drop(r, "text");
-    wan_record_drop(r, "token_ids");
-    WAN_TRY(add_floats(r, "text", type_named(o.text_dtype), shape, 2, c->rows));
-    WAN_TRY(
-        wan_record_add(r, "token_ids", WAN_I32, shape, 1, (void *)(uintptr_t)c->ids, WAN_BORROW));
+    char name[32] = "text";
+    if (i)
+        snprintf(name, sizeof name, "text_%d", i + 1);
+    wan_record_drop(r, name);
+    WAN_TRY(add_floats(r, name, type_named(o.text_dtype), shape, 2, c->rows));
+    if (i == 0) {
+        wan_record_drop(r, "token_ids");
+        WAN_TRY(wan_record_add(r, "token_ids", WAN_I32, shape, 1, (void *)(uintptr_t)c->ids,
+                               WAN_BORROW));
+    }
     if (c->dropped) {
-        json_object_set_new(r->meta, "text_tokens_dropped", json_integer(c->dropped));
+        if (i == 0)
+            json_object_set_new(r->meta, "text_tokens_dropped", json_integer(c->dropped));
         wan_warn("record %s: caption cut to %d tokens, %" PRId64 " lost", r->key,
                  WAN_CAPTION_TOKENS, c->dropped);
         total.cut++;
     }
+    total.texts++;
     return 0;
 }
 
-/* Encodes the captions of all waiting records and writes the records in order. */
+/* Encodes the n captions of all waiting records. */
+static int encode_texts(const char **text, wan_caption_rows *rows, int n)
+{
+    for (int i = 0, k = 0; i < n_queue; i++)
+        for (int j = 0; j < n_texts(&queue[i]); j++)
+            text[k++] = text_of(&queue[i], j);
+    wan_progress(0, "%" PRIu64 " records, %d captions", total.records, n);
+    int ranks = wan_crew_ranks(crew), each = (n + ranks - 1) / ranks;
+    return wan_crew_captions(crew, rows, text, n, each > o.window ? each : (int)o.window);
+}
+
+/* Writes the waiting records in order, with their captions encoded. */
 static int flush_queue(void)
 {
     if (n_queue == 0)
         return 0;
-    const char **text = wan_malloc((size_t)n_queue, sizeof *text, "captions");
-    wan_caption_rows *rows = wan_malloc((size_t)n_queue, sizeof *rows, "captions");
-    int rc = text && rows ? 0 : -1;
-    for (int i = 0; rc == 0 && i < n_queue; i++)
-        text[i] = json_string_value(json_object_get(queue[i].meta, "caption"));
-    wan_progress(0, "%" PRIu64 " records, %d captions", total.records, n_queue);
-    if (rc == 0)
-        rc = wan_crew_captions(crew, rows, text, n_queue, (int)o.window);
-    for (int i = 0; rc == 0 && i < n_queue; i++) {
-        rc = add_text(&queue[i], &rows[i]);
+    const char **text = wan_malloc((size_t)queue_texts, sizeof *text, "captions");
+    wan_caption_rows *rows = wan_malloc((size_t)queue_texts, sizeof *rows, "captions");
+    int rc = text && rows ? encode_texts(text, rows, queue_texts) : -1;
+    for (int i = 0, k = 0; rc == 0 && i < n_queue; i++) {
+        int n = n_texts(&queue[i]);
+        for (int j = 0; j < n && rc == 0; j++)
+            rc = add_text(&queue[i], j, &rows[k++]);
         if (rc == 0)
             rc = wan_writer_put(writer, &queue[i]);
         wan_record_clear(&queue[i]);
-        total.texts++;
     }
     free(text);
     free(rows);
-    n_queue = 0;
+    n_queue = queue_texts = 0;
     queue_bytes = 0;
     return rc;
+}
+
+static int check_caption(const json_t *caption)
+{
+    if (!json_is_string(caption))
+        return wan_err("no caption");
+    if (strlen(json_string_value(caption)) != json_string_length(caption))
+        return wan_err("the caption holds a NUL character");
+    return 0;
 }
 
 /* Takes r over (it is empty afterwards). */
 static int enqueue(wan_record *r)
 {
-    const json_t *caption = json_object_get(r->meta, "caption");
-    if (!json_is_string(caption))
-        return wan_err("no caption");
-    if (strlen(json_string_value(caption)) != json_string_length(caption))
-        return wan_err("the caption holds a NUL character");
+    const json_t *list = json_object_get(r->meta, "caption_list");
+    WAN_TRY(check_caption(json_object_get(r->meta, "caption")));
+    if (n_texts(r) > MAX_TEXTS)
+        return wan_err("%d captions, more than %d", n_texts(r), MAX_TEXTS);
+    for (int i = 1; i < n_texts(r); i++)
+        WAN_TRY(check_caption(json_object_get(json_array_get(list, (size_t)i), "text")));
     for (int i = 0; i < r->n_tensors; i++)
         queue_bytes += r->tensors[i].bytes;
+    queue_texts += n_texts(r);
     queue[n_queue++] = *r;
     *r = (wan_record)WAN_RECORD_INIT;
     size_t bytes = QUEUE_BYTES * (size_t)wan_crew_ranks(crew);
-    return n_queue == queue_room || queue_bytes > bytes ? flush_queue() : 0;
+    return queue_texts >= queue_room || queue_bytes > bytes ? flush_queue() : 0;
 }
 
 /* ---- the stream */

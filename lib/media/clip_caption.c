@@ -18,7 +18,14 @@ static const char *const known[] = { "caption",           "text",     "prompt", 
                                      "gemini_v2_caption", "internvl", "usr" };
 static const char *const kinds[] = { ".json", ".jsonl", ".txt" };
 
-static int add(wan_clip_captions *out, const char *text, size_t n, const char *where)
+/* Which fields are looked at. */
+typedef struct fields {
+    const char *only; /* NULL: the known ones */
+    int all;          /* of these every one that is there */
+} fields;
+
+static int add(wan_clip_captions *out, const char *text, size_t n, const char *field,
+               const char *where)
 {
     if (n > WAN_MAX_CAPTION)
         return wan_err("%s: a caption of %zu bytes, more than %d", where, n, WAN_MAX_CAPTION);
@@ -27,44 +34,56 @@ static int add(wan_clip_captions *out, const char *text, size_t n, const char *w
     char **grown = reallocarray(out->v, (size_t)out->n + 1, sizeof *grown);
     if (grown)
         out->v = grown;
-    char *copy = grown ? strndup(text, n) : NULL;
+    char(*of)[64] = grown ? reallocarray(out->field, (size_t)out->n + 1, sizeof *of) : NULL;
+    if (of)
+        out->field = of;
+    char *copy = of ? strndup(text, n) : NULL;
     if (!copy)
         return wan_err("%s: out of memory (caption)", where);
+    snprintf(of[out->n], sizeof of[out->n], "%s", field);
     out->v[out->n++] = copy;
     return 0;
 }
 
-/* 1 the captions of this object were added, 0 it has none, -1. */
-static int add_from(wan_clip_captions *out, const json_t *object, const char *field,
-                    const char *where)
+/* The captions of one field: 1 added, 0 it has none, -1. */
+static int add_field(wan_clip_captions *out, const json_t *object, const char *name,
+                     const char *where)
 {
-    const json_t *value = json_object_get(object, field ? field : known[0]), *item;
-    const char *name = field ? field : known[0];
-    for (size_t i = 1; !value && !field && i < sizeof known / sizeof *known; i++)
-        value = json_object_get(object, name = known[i]);
-    if (!value || json_is_null(value))
-        return 0;
-    size_t i, n = json_is_array(value) ? json_array_size(value) : 1;
-    for (i = 0; i < n; i++) {
-        item = json_is_array(value) ? json_array_get(value, i) : value;
+    const json_t *value = json_object_get(object, name);
+    size_t n = json_is_array(value) ? json_array_size(value) : value && !json_is_null(value);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
         if (!json_is_string(item))
             return wan_err("%s: \"%s\" is no string", where, name);
-        WAN_TRY(add(out, json_string_value(item), json_string_length(item), where));
+        WAN_TRY(add(out, json_string_value(item), json_string_length(item), name, where));
     }
-    snprintf(out->field, sizeof out->field, "%s", name);
     return n > 0;
 }
 
-static int from_json(wan_clip_captions *out, const char *text, size_t n, const char *field,
-                     const char *side)
+/* 1 the captions of this object were added, 0 it has none, -1. */
+static int add_from(wan_clip_captions *out, const json_t *object, fields f, const char *where)
+{
+    int any = 0, rc = 0;
+    if (f.only)
+        return add_field(out, object, f.only, where);
+    for (size_t i = 0; i < sizeof known / sizeof *known && (f.all || !any) && rc >= 0; i++) {
+        rc = add_field(out, object, known[i], where);
+        if (!f.all && json_object_get(object, known[i]))
+            return rc;
+        any |= rc > 0;
+    }
+    return rc < 0 ? -1 : any;
+}
+
+static int from_json(wan_clip_captions *out, const char *text, size_t n, fields f, const char *side)
 {
     json_t *j = wan_json_parse(text, n, side);
-    int rc = j ? add_from(out, j, field, side) : -1;
+    int rc = j ? add_from(out, j, f, side) : -1;
     json_decref(j);
     return rc;
 }
 
-static int from_lines(wan_clip_captions *out, const char *text, size_t n, const char *field,
+static int from_lines(wan_clip_captions *out, const char *text, size_t n, fields f,
                       const char *side)
 {
     int rc = 0, any = 0, line = 1;
@@ -74,7 +93,7 @@ static int from_lines(wan_clip_captions *out, const char *text, size_t n, const 
         if (strspn(text + at, " \t\r") >= len)
             continue;
         sprintf(what, "%s: line %d", side, line);
-        rc = from_json(out, text + at, len, field, what);
+        rc = from_json(out, text + at, len, f, what);
         any |= rc > 0;
     }
     free(what);
@@ -91,7 +110,7 @@ static int from_text(wan_clip_captions *out, const char *text, size_t n, const c
     json_decref(utf8);
     if (!utf8)
         return wan_err("%s: not UTF-8", side);
-    return add(out, text, n, side) < 0 ? -1 : 1;
+    return add(out, text, n, "", side) < 0 ? -1 : 1;
 }
 
 static char *beside(const char *path, const char *kind)
@@ -104,43 +123,44 @@ static char *beside(const char *path, const char *kind)
 }
 
 /* 1 captions, 0 none there, -1. */
-static int from_file(wan_clip_captions *out, const char *side, int kind, const char *field)
+static int from_file(wan_clip_captions *out, const char *side, int kind, fields f)
 {
     char *text;
     size_t n;
     if (access(side, F_OK) < 0 && errno == ENOENT)
         return 0;
     WAN_TRY(wan_slurp(&text, &n, side, MAX_SIDECAR));
-    int rc = kind == 0   ? from_json(out, text, n, field, side)
-             : kind == 1 ? from_lines(out, text, n, field, side)
+    int rc = kind == 0   ? from_json(out, text, n, f, side)
+             : kind == 1 ? from_lines(out, text, n, f, side)
                          : from_text(out, text, n, side);
     free(text);
     return rc;
 }
 
-static int from_files(wan_clip_captions *out, const wan_clip *clip, const char *field)
+static int from_files(wan_clip_captions *out, const wan_clip *clip, fields f)
 {
     int any = 0, rc = 0;
     for (int k = 0; k < 3 && rc == 0; k++) {
         char *side = beside(clip->path, kinds[k]);
         any |= side && !access(side, F_OK);
-        rc = side ? from_file(out, side, k, field) : -1;
+        rc = side ? from_file(out, side, k, f) : -1;
         free(side);
     }
     if (rc)
         return rc;
     if (any || clip->row)
         return wan_err("%s: no \"%s\" in what is there for its caption", clip->path,
-                       field ? field : "caption");
+                       f.only ? f.only : "caption");
     return wan_err("%s: no caption: no .json, .jsonl or .txt of its name", clip->path);
 }
 
-int wan_clip_captions_read(wan_clip_captions *out, const wan_clip *clip, const char *field)
+int wan_clip_captions_read(wan_clip_captions *out, const wan_clip *clip, const char *field, int all)
 {
+    fields f = { field, all };
     *out = (wan_clip_captions){ 0 };
-    int rc = clip->row ? add_from(out, clip->row, field, clip->path) : 0;
+    int rc = clip->row ? add_from(out, clip->row, f, clip->path) : 0;
     if (rc == 0)
-        rc = from_files(out, clip, field);
+        rc = from_files(out, clip, f);
     if (rc < 0)
         wan_clip_captions_free(out);
     return rc < 0 ? -1 : 0;
@@ -151,6 +171,7 @@ void wan_clip_captions_free(wan_clip_captions *c)
     for (int i = 0; i < c->n; i++)
         free(c->v[i]);
     free(c->v);
+    free(c->field);
     *c = (wan_clip_captions){ 0 };
 }
 

@@ -13,13 +13,14 @@
 #include "lib/media/clips.h"
 
 typedef struct wan_clip_captions {
-    char **v;       /* owned; each at most WAN_MAX_CAPTION bytes, UTF-8 */
-    int n;          /* at least 1 */
-    char field[64]; /* where they were: a field's name; "" in a .txt */
+    char **v;          /* owned; each at most WAN_MAX_CAPTION bytes, UTF-8 */
+    char (*field)[64]; /* owned; where each was: a field's name; "" in a .txt */
+    int n;             /* at least 1 */
 } wan_clip_captions;
 
-/* field: look only there; NULL: under the known names.  -1 "PATH: reason". */
-int wan_clip_captions_read(wan_clip_captions *out, const wan_clip *clip, const char *field)
+/* field: look only there; NULL: under the known names.  all: in each of them, not only in the first that is
+ * there.  -1 "PATH: reason". */
+int wan_clip_captions_read(wan_clip_captions *out, const wan_clip *clip, const char *field, int all)
     WAN_MUST_CHECK;
 void wan_clip_captions_free(wan_clip_captions *c);
 /* Whether there is a file of captions beside path.  json_only: a .txt does not count. */

@@ -24,12 +24,18 @@ static json_t *resize_meta(const wan_clip_settings *s, const wan_video *v)
                      "maintain_aspect_ratio", s->keep_aspect, "center_crop", s->center_crop);
 }
 
-static void caption_meta(json_t *m, const wan_clip_captions *c, int which)
+static void caption_meta(json_t *m, const wan_clip_captions *c, int which, int all)
 {
     json_object_set_new(m, "caption", json_string(c->v[which]));
-    if (c->field[0])
-        json_object_set_new(m, "caption_field", json_string(c->field));
-    if (c->n > 1) {
+    if (c->field[which][0])
+        json_object_set_new(m, "caption_field", json_string(c->field[which]));
+    if (all && c->n > 1) {
+        json_t *list = json_array();
+        for (int i = 0; i < c->n; i++)
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:s}", "field", c->field[i], "text", c->v[i]));
+        json_object_set_new(m, "caption_list", list);
+    } else if (c->n > 1) {
         json_object_set_new(m, "caption_index", json_integer(which + 1));
         json_object_set_new(m, "captions", json_integer(c->n));
     }
@@ -72,7 +78,7 @@ int wan_clip_record(wan_record *r, const char *key, const wan_clip_settings *s,
     int64_t shape[4] = { part->frames, v->height, v->width, 3 };
     uint8_t *px = v->rgb + (size_t)part->first * (size_t)v->height * (size_t)v->width * 3;
     WAN_TRY(wan_record_set_key(r, key));
-    caption_meta(r->meta, captions, part->caption);
+    caption_meta(r->meta, captions, part->caption, s->all_captions);
     json_object_set_new(r->meta, "source", wan_json_text(clip->name));
     part_meta(r->meta, clip);
     video_meta(r->meta, s, v);

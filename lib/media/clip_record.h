@@ -15,6 +15,7 @@ typedef struct wan_clip_settings {
     int budget;        /* they are chosen for each clip */
     const char *resize_mode, *mode, *background;
     int keep_aspect, center_crop;
+    int all_captions; /* in one record: "caption_list" */
 } wan_clip_settings;
 
 /* Which frames of the video, and which caption. */

@@ -80,8 +80,8 @@ static void files(void)
     refused("weight.yaml", "weight.yaml: line 3: weight must be a number above 0");
     put("nothing.yaml", "a: 1\n");
     refused("nothing.yaml", "has no splits");
-    put("caption.yaml", "splits:\n  train: {path: a, caption_field: long}\n");
-    refused("caption.yaml", "where the data are prepared");
+    put("caption.yaml", "splits:\n  train: {path: a, caption: long}\n");
+    refused("caption.yaml", "is caption_field");
 }
 
 static void lists(void)

@@ -62,6 +62,16 @@ int wan_dataset_infos(const wan_dataset *d, wan_sample_info *info) WAN_MUST_CHEC
 /* Reads and checks sample i: checksums, shapes, finite values, |latent| <= 1000.  Padding rows of
  * the text are cut off.  Clears and fills *s.  The sentence names shard and key. */
 int wan_dataset_read(const wan_dataset *d, int64_t i, wan_sample *s) WAN_MUST_CHECK;
+/* Of a sample with several captions one (wan-record(5), caption_list): of those of `field` (NULL: of all) that
+ * at draw / 2^64 of their number; first: the first.  A sample without one of this field is an error. */
+typedef struct wan_caption_choice {
+    const char *field;
+    uint64_t draw;
+    int first;
+} wan_caption_choice;
+
+int wan_dataset_read_caption(const wan_dataset *d, int64_t i, const wan_caption_choice *choice,
+                             wan_sample *s) WAN_MUST_CHECK;
 void wan_sample_clear(wan_sample *s);
 void wan_dataset_close(wan_dataset **d);
 

@@ -141,7 +141,62 @@ static int check_digests(const wan_shard_sample *x, const wan_sizes_row *row)
     return rest == row->rest ? 0 : wan_err("its digest is not that of the index");
 }
 
-static int read_sample(wan_sample *s, const wan_shard_sample *x, const wan_sizes_row *row)
+static const char *field_at(const json_t *list, size_t i)
+{
+    const char *f = json_string_value(json_object_get(json_array_get(list, i), "field"));
+    return f ? f : "";
+}
+
+/* The number of the caption that is meant, in the sample's list; 0: the text itself.  -1 */
+static int choose(const json_t *root, const wan_caption_choice *c)
+{
+    const json_t *meta = json_object_get(json_object_get(root, "wan"), "meta");
+    const json_t *list = json_object_get(meta, "caption_list");
+    const char *own = json_string_value(json_object_get(meta, "caption_field"));
+    size_t n = json_array_size(list), fits = 0, want;
+    if (n < 2)
+        return !c->field || (own && !strcmp(own, c->field))
+                   ? 0
+                   : wan_err("its caption is of field \"%s\", not of \"%s\"", own ? own : "",
+                             c->field);
+    for (size_t i = 0; i < n; i++)
+        fits += !c->field || !strcmp(field_at(list, i), c->field);
+    if (!fits)
+        return wan_err("none of its %zu captions is of field \"%s\"", n, c->field);
+    want = c->first ? 0 : (size_t)(((unsigned __int128)c->draw * fits) >> 64);
+    for (size_t i = 0; i < n; i++)
+        if ((!c->field || !strcmp(field_at(list, i), c->field)) && want-- == 0)
+            return (int)i;
+    return 0;
+}
+
+/* Caption i behind the first one, which wan-encode keeps as a tensor of its own. */
+static int read_other(wan_sample *s, const wan_shard_sample *x, int i)
+{
+    wan_tensor t;
+    char name[32];
+    snprintf(name, sizeof name, "text_%d", i + 1);
+    int rc = wan_samplemap_tensor(&t, x, s->json, name);
+    if (rc == 0)
+        return wan_err("tensor %s is missing: the captions are not all encoded", name);
+    WAN_TRY(rc);
+    if (t.rank != 2 || t.shape[0] < 1 || t.shape[1] < 1)
+        rc = wan_err("tensor %s is not [rows, width]", name);
+    int64_t count = rc < 0 ? 0 : t.shape[0] * t.shape[1];
+    if (rc > 0)
+        rc = (s->text = wan_malloc((size_t)count, sizeof *s->text, name)) ? 0 : -1;
+    if (rc == 0)
+        rc = wan_convert(s->text, WAN_F32, t.data, t.dtype, (size_t)count);
+    if (rc == 0)
+        rc = wan_samplemap_finite(s->text, count, 0, name);
+    s->info.text_rows = t.shape[0];
+    s->info.text_dim = t.shape[1];
+    free(t.data);
+    return rc;
+}
+
+static int read_sample(wan_sample *s, const wan_shard_sample *x, const wan_sizes_row *row,
+                       const wan_caption_choice *choice)
 {
     const wan_shard_part *p;
     wan_torch_tensor latent, text;
@@ -153,6 +208,9 @@ static int read_sample(wan_sample *s, const wan_shard_sample *x, const wan_sizes
         return -1;
     WAN_TRY(read_tensor(&s->latent, &latent, x, "pth", WAN_SAMPLE_LATENT_MAX));
     WAN_TRY(wan_measure_latent(&s->info, &latent));
+    int which = choice ? choose(s->json, choice) : 0;
+    if (which)
+        return which < 0 ? -1 : read_other(s, x, which);
     WAN_TRY(read_tensor(&s->text, &text, x, "pickle", 0));
     text.data = s->text;
     text.dtype = WAN_F32;
@@ -162,6 +220,12 @@ static int read_sample(wan_sample *s, const wan_shard_sample *x, const wan_sizes
 
 int wan_dataset_read(const wan_dataset *d, int64_t i, wan_sample *s)
 {
+    return wan_dataset_read_caption(d, i, NULL, s);
+}
+
+int wan_dataset_read_caption(const wan_dataset *d, int64_t i, const wan_caption_choice *choice,
+                             wan_sample *s)
+{
     size_t at;
     const struct wan_dataset_shard *sh = locate(d, i, &at);
     wan_shard_reader *r;
@@ -170,7 +234,7 @@ int wan_dataset_read(const wan_dataset *d, int64_t i, wan_sample *s)
     if (!sh)
         return -1;
     WAN_TRY(open_sample(&r, &x, sh, at, 0));
-    int rc = read_sample(s, &x, &sh->row[at]);
+    int rc = read_sample(s, &x, &sh->row[at], choice);
     if (rc < 0) {
         wan_err_prefix("%s: sample %s", sh->path, x.key);
         wan_sample_clear(s);

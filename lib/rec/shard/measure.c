@@ -105,11 +105,37 @@ static int part_sizes(wan_sample_info *info, const wan_shard_sample *s, const ch
     return rc;
 }
 
+/* Rows of the longest of several captions. */
+static int longest_text(wan_sample_info *info, const wan_shard_sample *s, const wan_shard_map *m)
+{
+    static const char other[] = "\"text_2\"";
+    const wan_shard_part *p = wan_shard_find(s, "json");
+    const uint8_t *data = NULL;
+    if (!p)
+        return 0;
+    WAN_TRY(payload(&data, p, m));
+    if (!memmem(data, p->size, other, sizeof other - 1))
+        return 0;
+    json_t *root = wan_json_parse((const char *)data, p->size, "json");
+    const json_t *line, *table = json_object_get(json_object_get(root, "wan"), "tensors");
+    size_t i;
+    json_array_foreach(table, i, line)
+    {
+        const char *name = json_string_value(json_object_get(line, "name"));
+        int64_t rows = json_integer_value(json_array_get(json_object_get(line, "shape"), 0));
+        if (name && !strncmp(name, "text_", 5) && rows > info->text_rows)
+            info->text_rows = rows;
+    }
+    json_decref(root);
+    return root ? 0 : -1;
+}
+
 int wan_measure_sizes(wan_sample_info *info, const wan_shard_sample *s, const wan_shard_map *m)
 {
     *info = (wan_sample_info){ { 0 }, 0, 0 };
     WAN_TRY(part_sizes(info, s, "pth", m, wan_measure_latent));
-    return part_sizes(info, s, "pickle", m, wan_measure_text);
+    WAN_TRY(part_sizes(info, s, "pickle", m, wan_measure_text));
+    return longest_text(info, s, m);
 }
 
 /* Digests of the json member, and of all others when it does not hold theirs. */

@@ -15,7 +15,8 @@
 
 typedef struct wan_sample_info {
     int64_t latent[4]; /* [C, T', h, w]; h and w even */
-    /* [S, D]; S without the rows of zero bytes that DFM pads with, at least 1 */
+    /* [S, D]; S without the rows of zero bytes that DFM pads with, at least 1; of several captions the
+     * longest */
     int64_t text_rows, text_dim;
 } wan_sample_info;
 

@@ -46,6 +46,11 @@ void wan_samplemap_clear(wan_samplemap *m);
 int wan_samplemap_unpack(wan_record *r, json_t **history, const wan_shard_sample *s,
                          const char *what) WAN_MUST_CHECK;
 
+/* Tensor `name` of a sample of ours, root its parsed json member; checked as by unpack; data is
+ * malloc'ed.  1, 0 it has none, -1. */
+int wan_samplemap_tensor(wan_tensor *out, const wan_shard_sample *s, const json_t *root,
+                         const char *name) WAN_MUST_CHECK;
+
 /* Whether a json member is ours: it then holds a digest of every other part. */
 int wan_samplemap_own(const void *json, size_t n);
 

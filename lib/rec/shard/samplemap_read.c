@@ -78,24 +78,45 @@ static int check_line(const wan_tensor *t, const json_t *line, const char *part)
     return 0;
 }
 
-/* One line of our table of tensors. */
-static int unpack_line(wan_record *r, const wan_shard_sample *s, const json_t *line)
+/* The tensor of one line of our table. */
+static int read_line(wan_tensor *t, const wan_shard_sample *s, const json_t *line)
 {
     const char *name = json_string_value(json_object_get(line, "name"));
     const char *part = json_string_value(json_object_get(line, "part"));
     const wan_shard_part *p = part ? wan_shard_find(s, part) : NULL;
-    wan_tensor t = { 0 };
     if (!name || !part)
         return wan_err("json: the table of tensors is damaged");
     if (!p)
         return wan_err("part %s of tensor %s is missing", part, name);
     int is_torch = !strcmp(part, "pth") || !strcmp(part, "pickle");
-    WAN_TRY(is_torch ? read_torch(p, &t) : read_raw(p, line, &t));
-    if (check_line(&t, line, part) < 0) {
-        free(t.data);
-        return -1;
+    WAN_TRY(is_torch ? read_torch(p, t) : read_raw(p, line, t));
+    if (check_line(t, line, part) == 0)
+        return 0;
+    free(t->data);
+    return -1;
+}
+
+static int unpack_line(wan_record *r, const wan_shard_sample *s, const json_t *line)
+{
+    wan_tensor t = { 0 };
+    WAN_TRY(read_line(&t, s, line));
+    return wan_record_add(r, json_string_value(json_object_get(line, "name")), t.dtype, t.shape,
+                          t.rank, t.data, WAN_TAKE);
+}
+
+int wan_samplemap_tensor(wan_tensor *out, const wan_shard_sample *s, const json_t *root,
+                         const char *name)
+{
+    const json_t *line, *table = json_object_get(json_object_get(root, "wan"), "tensors");
+    size_t i;
+    *out = (wan_tensor){ 0 };
+    json_array_foreach(table, i, line)
+    {
+        const char *own = json_string_value(json_object_get(line, "name"));
+        if (own && !strcmp(own, name))
+            return read_line(out, s, line) < 0 ? -1 : 1;
     }
-    return wan_record_add(r, name, t.dtype, t.shape, t.rank, t.data, WAN_TAKE);
+    return 0;
 }
 
 static int unpack_own(wan_record *r, const wan_shard_sample *s, const json_t *own)

@@ -57,7 +57,7 @@ typedef struct wan_train_config {
     int64_t capacity, window, workers;
     int shuffle;
     int64_t mock_t, mock_h, mock_w, mock_packed, mock_text, mock_samples;
-    int mock, mock_vary;
+    int mock, mock_vary, draw_captions;
     /* train; train_iters is -1 until wan_config_length where the epochs say it */
     enum wan_recipe recipe;
     int64_t train_iters, epochs, global_batch, exit_interval, max_skipped, eval_interval,

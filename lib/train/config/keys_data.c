@@ -23,6 +23,9 @@ static const wan_key keys[] = {
         "0: read samples in the training thread, else in a thread ahead of it"),
     BOOL("dataset.shuffle", "data.dataloader.shuffle", shuffle, "true",
          "draw a new order of the samples each epoch, from rng.seed"),
+    BOOL("dataset.draw_captions", 0, draw_captions, "true",
+         "of several captions of a sample (wan-decode --captions all) draw one each time it is "
+         "trained on, from rng.seed; else the first"),
     { ROW("dataset.mock", 0, WAN_KEY_BOOL, mock, "false",
           "random data of the shape below instead of a dataset, as --mock"),
       .class = WAN_KEY_PLACE },

@@ -25,8 +25,9 @@ typedef struct reader {
     const char *file; /* for messages */
     char *dir;        /* relative paths are relative to it; NULL: to where we are */
     const char *split;
-    int depth, nest; /* of nodes, of files that name each other */
-    int *opened;     /* files read so far */
+    const char *caption; /* caption_field of the node we are in; NULL: none */
+    int depth, nest;     /* of nodes, of files that name each other */
+    int *opened;         /* files read so far */
 } reader;
 
 /* ---- leaves ---- */
@@ -45,6 +46,8 @@ static int leaf_add(reader *r, const char *dir, const char *split, double share)
     }
     wan_blend_leaf *x = &b->leaf[b->n++];
     *x = (wan_blend_leaf){ .dir = strdup(dir), .split = strdup(split), .share = share };
+    if (r->caption && !(x->caption = strdup(r->caption)))
+        return wan_err("out of memory (datasets)");
     return x->dir && x->split ? 0 : wan_err("out of memory (datasets)");
 }
 
@@ -53,6 +56,7 @@ void wan_blend_clear(wan_blend *b)
     for (int i = 0; i < b->n; i++) {
         free(b->leaf[i].dir);
         free(b->leaf[i].split);
+        free(b->leaf[i].caption);
         wan_names_clear(&b->leaf[i].shards);
     }
     free(b->leaf);
@@ -191,21 +195,19 @@ static int number(const reader *r, const wan_yaml_node *x, const char *what, dou
 /* Keys of a reference: those that we take, and those that change nothing here. */
 static int check_keys(const reader *r, const wan_yaml_node *x)
 {
-    static const char *const known[] = { "path",        "weight",
-                                         "repetitions", "split_part",
-                                         "subflavors",  "shuffle_over_epochs_multiplier",
-                                         "subflavor",   "blend",
-                                         "datasets",    "blend_epochized" };
-    static const char *const captions[] = { "caption", "caption_field", "caption_key" };
+    static const char *const known[] = { "path",         "weight",
+                                         "repetitions",  "split_part",
+                                         "subflavors",   "shuffle_over_epochs_multiplier",
+                                         "subflavor",    "blend",
+                                         "datasets",     "blend_epochized",
+                                         "caption_field" };
     for (size_t i = 0; i < x->n; i++) {
         int ok = 0;
         for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
             ok |= !strcmp(x->key[i], known[k]);
-        for (size_t k = 0; k < sizeof captions / sizeof captions[0]; k++)
-            if (!strcmp(x->key[i], captions[k]))
-                return wan_err("%s: line %zu: %s: the trainer reads encoded captions; which one is "
-                               "encoded is chosen where the data are prepared",
-                               r->file, x->item[i]->line, x->key[i]);
+        if (!strcmp(x->key[i], "caption") || !strcmp(x->key[i], "caption_key"))
+            return wan_err("%s: line %zu: %s: the field whose captions are meant is caption_field",
+                           r->file, x->item[i]->line, x->key[i]);
         if (!ok)
             return wan_err("%s: line %zu: \"%s\" of a dataset is not supported", r->file,
                            x->item[i]->line, x->key[i]);
@@ -243,7 +245,7 @@ static int read_members(reader *r, const wan_yaml_node *list, enum mode mode, do
     return rc;
 }
 
-static int read_map(reader *r, const wan_yaml_node *x, double share)
+static int read_keys(reader *r, const wan_yaml_node *x, double share)
 {
     const wan_yaml_node *path = wan_yaml_get(x, "path"), *part = wan_yaml_get(x, "split_part");
     const wan_yaml_node *blend = wan_yaml_get(x, "blend");
@@ -261,6 +263,19 @@ static int read_map(reader *r, const wan_yaml_node *x, double share)
     if (path->kind != WAN_YAML_SCALAR || (part && part->kind != WAN_YAML_SCALAR))
         return wan_err("%s: line %zu: path and split_part are words", r->file, path->line);
     return add_path(r, path->text, part ? part->text : NULL, share);
+}
+
+static int read_map(reader *r, const wan_yaml_node *x, double share)
+{
+    const wan_yaml_node *field = wan_yaml_get(x, "caption_field");
+    const char *outer = r->caption;
+    if (field && (field->kind != WAN_YAML_SCALAR || !*field->text))
+        return wan_err("%s: line %zu: caption_field is the name of a field", r->file, field->line);
+    if (field)
+        r->caption = field->text;
+    int rc = read_keys(r, x, share);
+    r->caption = outer;
+    return rc;
 }
 
 /* A list without a word for it: repetitions, unless a member has a weight. */

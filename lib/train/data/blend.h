@@ -8,6 +8,7 @@
  *     [a, b]                                 both, every sample once an epoch
  *     [{path: a, weight: 3}, {path: b, weight: 1}]        3 of 4 samples from a
  *     [{path: a, repetitions: 2}, b]                      those of a twice an epoch
+ *     [{path: a, caption_field: vila_caption}, b]         captions of that field, of a
  *     FILE.yaml                              splits.SPLIT of a Metadataset or MetadatasetV2, nested
  *
  * Relative paths in a file are relative to that file.
@@ -22,6 +23,7 @@ typedef struct wan_blend_leaf {
     char *dir, *split; /* owned */
     wan_names shards;  /* relative to dir; none: those of the split */
     double share;      /* weight or repetitions */
+    char *caption;     /* owned; the field whose captions are trained on; NULL: any */
 } wan_blend_leaf;
 
 typedef struct wan_blend {

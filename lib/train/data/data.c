@@ -187,13 +187,15 @@ static int load(const wan_data *d, const wan_batch *b, int64_t k, wan_loaded *p)
     p->sample = wan_calloc((size_t)n, sizeof *p->sample, "samples of a micro-batch");
     if (!p->sample)
         return -1;
-    for (; p->n < n; p->n++)
-        if (wan_feed_read(d->feed, b->sample[b->deal.item[first + p->n]], d->o.text_len,
+    for (; p->n < n; p->n++) {
+        int64_t at = b->deal.item[first + p->n];
+        if (wan_feed_read(d->feed, b->sample[at], b->position + at, d->o.text_len,
                           &p->sample[p->n]) < 0) {
             p->n++; /* what was read of it is freed too */
             wan_loaded_free(p);
             return -1;
         }
+    }
     return 0;
 }
 

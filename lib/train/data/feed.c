@@ -17,6 +17,7 @@
 typedef struct feed_part {
     wan_dataset *data; /* NULL: mock, or debug.batch */
     char *name;        /* for messages */
+    char *caption;     /* the field whose captions are meant; NULL: any */
     int64_t first, n;  /* its samples in the feed */
 } feed_part;
 
@@ -24,6 +25,7 @@ struct wan_feed {
     feed_part *part; /* [parts] */
     wan_mix_part *mix;
     int parts, spread;
+    int draw;              /* one of several captions; else the first */
     wan_sample_info *info; /* [n] */
     int64_t n;
     uint64_t seed;
@@ -131,7 +133,7 @@ static int set_quotas(wan_feed *s, const wan_blend *b, int eval)
 static void digest_parts(wan_feed *s)
 {
     wan_sha256 h;
-    if (s->parts == 1) {
+    if (s->parts == 1 && !s->part[0].caption) {
         snprintf(s->digest, sizeof s->digest, "%s", wan_dataset_digest(s->part[0].data));
         return;
     }
@@ -139,6 +141,8 @@ static void digest_parts(wan_feed *s)
     for (int i = 0; i < s->parts; i++) {
         wan_sha256_add(&h, wan_dataset_digest(s->part[i].data), 64);
         wan_sha256_add(&h, &s->mix[i], sizeof s->mix[i]);
+        if (s->part[i].caption)
+            wan_sha256_add(&h, s->part[i].caption, strlen(s->part[i].caption) + 1);
     }
     wan_sha256_hex(&h, s->digest);
 }
@@ -146,7 +150,8 @@ static void digest_parts(wan_feed *s)
 static int open_leaf(feed_part *p, const wan_blend_leaf *x, int64_t first)
 {
     p->name = strdup(x->dir);
-    if (!p->name)
+    p->caption = x->caption ? strdup(x->caption) : NULL;
+    if (!p->name || (x->caption && !p->caption))
         return wan_err("out of memory (datasets)");
     WAN_TRY(x->shards.n ? wan_dataset_open_shards(&p->data, x->dir, &x->shards)
                         : wan_dataset_open(&p->data, x->dir, x->split));
@@ -188,6 +193,7 @@ static void keep_with_part(wan_blend *b)
     for (int i = n; i < b->n; i++) {
         free(b->leaf[i].dir);
         free(b->leaf[i].split);
+        free(b->leaf[i].caption);
         wan_names_clear(&b->leaf[i].shards);
     }
     b->n = n;
@@ -213,6 +219,7 @@ static int open_any(wan_feed **out, const wan_train_config *c, const char *path,
     if (!s)
         return -1;
     s->seed = (uint64_t)c->seed;
+    s->draw = c->draw_captions && !eval;
     if (*path) {
         WAN_GOTO(open_path(s, path, split, eval), fail);
     } else {
@@ -247,6 +254,7 @@ void wan_feed_close(wan_feed **ps)
     for (int i = 0; i < s->parts; i++) {
         wan_dataset_close(&s->part[i].data);
         free(s->part[i].name);
+        free(s->part[i].caption);
     }
     free(s->part);
     free(s->mix);
@@ -455,10 +463,18 @@ static int64_t true_rows(const float *text, int64_t rows, int64_t width)
     return 0;
 }
 
-int wan_feed_read(wan_feed *s, int64_t i, int64_t text_len, wan_sample *out)
+/* Which caption a position of the run gets. */
+static wan_caption_choice choice_at(const wan_feed *s, const feed_part *p, int64_t position)
+{
+    wan_rng r = wan_rng_stream(s->seed, WAN_RNG_CAPTION, 0, (uint64_t)position);
+    return (wan_caption_choice){ p->caption, (uint64_t)wan_rng_u32(&r, 0) << 32, !s->draw };
+}
+
+int wan_feed_read(wan_feed *s, int64_t i, int64_t position, int64_t text_len, wan_sample *out)
 {
     const feed_part *p = part_of(s, i);
-    WAN_TRY(p->data    ? wan_dataset_read(p->data, i - p->first, out)
+    wan_caption_choice choice = choice_at(s, p, position);
+    WAN_TRY(p->data    ? wan_dataset_read_caption(p->data, i - p->first, &choice, out)
             : s->batch ? batch_read(s, i, out)
                        : mock_read(s, i, out));
     const wan_sample_info *f = &s->info[i];

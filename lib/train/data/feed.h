@@ -41,8 +41,10 @@ const char *wan_feed_digest(const wan_feed *s);
 int wan_feed_sigma(const wan_feed *s, int64_t i, float *sigma);
 /* The noise that it prescribes, or NULL. */
 const float *wan_feed_noise(const wan_feed *s, int64_t i);
-/* Reads sample i; trailing rows of zeros are cut off the text (DFM's shards pad it), rows beyond
+/* Reads sample i at that position of the run, which says which of several captions it has
+ * (dataset.draw_captions); trailing rows of zeros are cut off the text (DFM's shards pad it), rows beyond
  * text_len too.  May be called from one thread while another asks for infos. */
-int wan_feed_read(wan_feed *s, int64_t i, int64_t text_len, wan_sample *out) WAN_MUST_CHECK;
+int wan_feed_read(wan_feed *s, int64_t i, int64_t position, int64_t text_len, wan_sample *out)
+    WAN_MUST_CHECK;
 
 #endif
