@@ -5,12 +5,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/sha256.h"
 #include "lib/base/signals.h"
 #include "lib/media/clip_jobs.h"
 #include "lib/media/clip_record.h"
@@ -25,12 +27,12 @@ static struct {
     const char *sandbox;
     const char *fps, *mode, *resize_mode, *output, *report, *key_prefix, *folder, *damaged;
     const char *untagged, *hdr, *interlaced, *background;
-    const char *manifest, *caption_field, *captions, *take, *lengths, *rejects;
+    const char *manifest, *caption_field, *captions, *take, *lengths, *rejects, *part;
     int64_t stride, pieces, max_pixels, max_tokens;
     int64_t min_frames, min_side, min_words, max_words;
     double max_gap, start, end, min_fps, max_fps, min_seconds, max_seconds, max_black, max_still;
     double scene_cut, max_wait;
-    int dry_run;
+    int dry_run, inputs;
     int center_crop, no_aspect_ratio, antialias, force;
 } o = { .num_frames = 10,
         .max_clip = 4ll << 30,
@@ -59,6 +61,10 @@ static const wan_opt table[] = {
     WAN_OPT_STR("video-folder", 0, "DIR", &o.folder, "one more folder, before the operands"),
     WAN_OPT_STR("manifest", 0, "FILE", &o.manifest,
                 "a list of clips (CSV, TSV, JSON Lines, JSON), before the operands"),
+    WAN_OPT_STR("part", 0, "I/N", &o.part,
+                "of N parts of all clips only the I-th, by their paths (from 1 on)"),
+    WAN_OPT_FLAG("inputs", 0, &o.inputs,
+                 "decode nothing: write a table of the clips, to compare with that of another run"),
     WAN_OPT_STR("caption-field", 0, "NAME", &o.caption_field,
                 "take captions from this field (default: the first known one)"),
     WAN_OPT_ENUM("captions", 0, "first|each|all", &o.captions,
@@ -423,14 +429,28 @@ static int report_clip(const wan_clip *clip, json_t *entry)
     return wan_json_line(wan_out_file(report), wan_out_name(report), entry);
 }
 
-static json_t *report_entry(const char *key, const wan_video *v, int64_t kept, json_t *lost)
+static int64_t words_in(const char *text)
 {
-    return json_pack("{s:s, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:f, s:[i, i], s:o}", "status", "ok",
-                     "key", key, "frames_in", (json_int_t)v->frames_in, "fps_in", v->fps_in,
-                     "frames_damaged", (json_int_t)v->damaged, "stamps_repeated",
+    int64_t n = 0;
+    for (;;) {
+        text += strspn(text, " \t\r\n\v\f");
+        if (!*text)
+            return n;
+        n++;
+        text += strcspn(text, " \t\r\n\v\f");
+    }
+}
+
+static json_t *report_entry(const char *key, const wan_clip_captions *captions, const wan_video *v,
+                            int64_t kept, json_t *lost)
+{
+    return json_pack("{s:s, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:f, s:[i, i], s:[i, i], s:I, s:o}",
+                     "status", "ok", "key", key, "frames_in", (json_int_t)v->frames_in, "fps_in",
+                     v->fps_in, "frames_damaged", (json_int_t)v->damaged, "stamps_repeated",
                      (json_int_t)v->repeated, "frames_retimed", (json_int_t)v->frames_retimed,
-                     "frames_kept", (json_int_t)kept, "fps", v->fps, "size", v->height, v->width,
-                     "lost", lost);
+                     "frames_kept", (json_int_t)kept, "fps", v->fps, "source_size",
+                     v->source_height, v->source_width, "size", v->height, v->width, "words",
+                     (json_int_t)words_in(captions->v[0]), "lost", lost);
 }
 
 /* A key that no other record has; two clips of one name are told of. */
@@ -562,7 +582,7 @@ static int put_video(wan_clips *c, const wan_clip *clip, const wan_clip_captions
     total.capped += capped;
     total.scrap += t.scrap;
     total.trimmed += t.trimmed;
-    return report_clip(clip, report_entry(*first, v, t.kept, lost));
+    return report_clip(clip, report_entry(*first, captions, v, t.kept, lost));
 }
 
 static int put_frames(wan_clips *c, const wan_clip *clip, const wan_clip_captions *captions,
@@ -581,7 +601,7 @@ static int put_frames(wan_clips *c, const wan_clip *clip, const wan_clip_caption
         return pass_over(clip, &(tally){ 0 });
     wan_verbose("%s: %" PRId64 " of %" PRId64 " frames", clip->path, kept, v->frames_in);
     total.kept += kept;
-    return report_clip(clip, report_entry(*first, v, kept, json_array()));
+    return report_clip(clip, report_entry(*first, captions, v, kept, json_array()));
 }
 
 /* Damage by --damaged: -1 the clip is left out. */
@@ -630,18 +650,6 @@ static int choose(const wan_clip *clip, const wan_video *v)
         return 0;
     unwanted = 1;
     return -1;
-}
-
-static int64_t words_in(const char *text)
-{
-    int64_t n = 0;
-    for (;;) {
-        text += strspn(text, " \t\r\n\v\f");
-        if (!*text)
-            return n;
-        n++;
-        text += strcspn(text, " \t\r\n\v\f");
-    }
 }
 
 /* Captions that are wanted stay; -1 none. */
@@ -871,6 +879,52 @@ static void close_jobs(void)
     free(waiting.v);
 }
 
+/* "I/N" */
+static int choose_part(wan_clips *c)
+{
+    char *end = NULL;
+    unsigned long i = o.part ? strtoul(o.part, &end, 10) : 1,
+                  n = end && *end == '/' ? strtoul(end + 1, &end, 10) : 1;
+    if (o.part && (*end || !strchr(o.part, '/') || i < 1 || i > n || n > 100000))
+        return wan_err("--part %s: not I/N with 1 <= I <= N", o.part);
+    wan_clips_part(c, (uint32_t)i - 1, (uint32_t)n);
+    return 0;
+}
+
+/* A line of --inputs: all that a clip's records depend on, without reading the clip. */
+static int put_input(FILE *f, const wan_clip *clip)
+{
+    wan_clip_captions captions = { 0 };
+    struct stat st;
+    wan_sha256 sum;
+    char hex[65] = "", why[1024] = "";
+    wan_sha256_init(&sum);
+    if (clip->why || wan_clip_captions_read(&captions, clip, o.caption_field, 1) < 0)
+        snprintf(why, sizeof why, "%s", clip->why ? clip->why : wan_err_text());
+    for (int i = 0; i < captions.n; i++)
+        wan_sha256_add(&sum, captions.v[i], strlen(captions.v[i]) + 1);
+    if (captions.n)
+        wan_sha256_hex(&sum, hex);
+    wan_clip_captions_free(&captions);
+    int there = stat(clip->path, &st) == 0;
+    put_text(f, clip->path);
+    fprintf(f, "\t%lld\t%lld.%09ld\t%g\t%g\t%.16s\t", there ? (long long)st.st_size : -1,
+            there ? (long long)st.st_mtim.tv_sec : 0, there ? st.st_mtim.tv_nsec : 0,
+            clip->start + (double)clip->first_frame, clip->end + (double)clip->end_frame, hex);
+    put_text(f, why);
+    putc('\n', f);
+    return ferror(f) ? wan_err_errno("write failed") : 0;
+}
+
+static int list_inputs(const wan_clips *c)
+{
+    WAN_TRY(wan_out_open(&out, o.output));
+    fputs("file\tbytes\tchanged\tstart\tend\tcaptions\twhy_not\n", wan_out_file(out));
+    for (size_t i = 0; i < c->n; i++)
+        WAN_TRY(put_input(wan_out_file(out), &c->v[i]));
+    return wan_out_finish(&out);
+}
+
 static void open_outputs(void)
 {
     if (wan_out_open(&out, o.output) < 0 || (o.report && wan_out_open(&report, o.report) < 0) ||
@@ -908,6 +962,14 @@ int main(int argc, char **argv)
     for (; argi < argc; argi++)
         if (wan_clips_add(&clips, argv[argi]) < 0)
             wan_die();
+    if (choose_part(&clips) < 0)
+        wan_die_usage();
+    if (o.inputs) {
+        if (list_inputs(&clips) < 0)
+            wan_die();
+        wan_clips_free(&clips);
+        return WAN_EXIT_DONE;
+    }
     open_outputs();
     if (open_jobs() < 0 || decode_all(&clips, &opt) < 0)
         wan_die();

@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/base/opt.h"
 #include "lib/rec/record/clip_key.h"
@@ -208,15 +209,32 @@ char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t piece, int64_t c
     return key;
 }
 
+static void clear(wan_clip *clip)
+{
+    free(clip->path);
+    free(clip->name);
+    free(clip->stem);
+    free(clip->why);
+    json_decref(clip->row);
+}
+
+void wan_clips_part(wan_clips *c, uint32_t i, uint32_t n)
+{
+    size_t kept = 0;
+    for (size_t k = 0; k < c->n; k++) {
+        const char *stem = c->v[k].stem;
+        if (wan_crc32c(0, stem, strlen(stem)) % n == i)
+            c->v[kept++] = c->v[k];
+        else
+            clear(&c->v[k]);
+    }
+    c->n = kept;
+}
+
 void wan_clips_free(wan_clips *c)
 {
-    for (size_t i = 0; i < c->n; i++) {
-        free(c->v[i].path);
-        free(c->v[i].name);
-        free(c->v[i].stem);
-        free(c->v[i].why);
-        json_decref(c->v[i].row);
-    }
+    for (size_t i = 0; i < c->n; i++)
+        clear(&c->v[i]);
     free(c->v);
     json_decref(c->keys);
     json_decref(c->listed);

@@ -65,6 +65,9 @@ const char *wan_clips_extension(const char *path);
  * none); and _-n2, _-n3 where the whole was given out already. */
 char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t piece, int64_t caption,
                     int64_t frame);
+/* Leaves part i (from 0 on) of n: told by the path without extension, so that other clips that come or
+ * go change nothing. */
+void wan_clips_part(wan_clips *c, uint32_t i, uint32_t n);
 void wan_clips_free(wan_clips *c);
 
 /* For clips_walk.c: adds a file of which `below` names the clip; lists path as no clip, for the recorded
