@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* In ascending order of what they need. */
 static const char *const names[] = { "portable", "bf16", "amx" };
 
 #ifdef __x86_64__
 #include <cpuid.h>
+#include <immintrin.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Tiles exist, do bf16, and Linux has granted their state (arch_prctl ARCH_REQ_XCOMP_PERM). */
@@ -30,29 +33,123 @@ static int bf16_usable(void)
            __builtin_cpu_supports("avx512bf16");
 }
 
-static enum wan_cpu_isa detect(void)
+/* The best that could run. */
+static enum wan_cpu_isa most(void)
 {
     return !bf16_usable() ? WAN_CPU_PORTABLE : amx_usable() ? WAN_CPU_AMX : WAN_CPU_BF16;
 }
+
+/* Whether AVX512-BF16 beats fp32 multiply-adds, by family and model: AMD does twice as many products
+ * (Zen 4 and later); Intel's Sapphire and Emerald Rapids do half as many, so that without tiles operands
+ * are better widened.  -1: not known. */
+static int known(void)
+{
+    unsigned a, b, c, d, family, model;
+    __cpuid(0, a, b, c, d);
+    int amd = b == signature_AMD_ebx, intel = b == signature_INTEL_ebx;
+    __cpuid(1, a, b, c, d);
+    family = (a >> 8 & 15) + (a >> 20 & 255);
+    model = (a >> 4 & 15) | (a >> 12 & 0xf0);
+    if (amd && (family == 0x19 || family == 0x1a))
+        return 1;
+    return intel && family == 6 && (model == 0x8f || model == 0xcf) ? 0 : -1;
+}
+
+enum { ROUNDS = 20000, ACC = 12, TRIALS = 7 };
+#define BF16 __attribute__((target("avx512f,avx512bf16")))
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* One instruction on as many registers as hide its latency. */
+BF16 static double time_pairs(void)
+{
+    __m512 acc[ACC];
+    __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f003f00);
+    double t = seconds();
+    for (int i = 0; i < ACC; i++)
+        acc[i] = _mm512_set1_ps((float)i);
+    for (int r = 0; r < ROUNDS; r++)
+        for (int i = 0; i < ACC; i++)
+            __asm__ volatile("vdpbf16ps %1, %1, %0" : "+v"(acc[i]) : "v"(x));
+    return seconds() - t;
+}
+
+BF16 static double time_fma(void)
+{
+    __m512 acc[ACC], x = _mm512_set1_ps(0.5f);
+    double t = seconds();
+    for (int i = 0; i < ACC; i++)
+        acc[i] = _mm512_set1_ps((float)i);
+    for (int r = 0; r < ROUNDS; r++)
+        for (int i = 0; i < ACC; i++)
+            __asm__ volatile("vfmadd231ps %1, %1, %0" : "+v"(acc[i]) : "v"(x));
+    return seconds() - t;
+}
+
+/* A pair is two products: ahead when it takes less than the time of two; best of several trials. */
+static int measured(void)
+{
+    double pairs = 1, fma = 1;
+    for (int i = 0; i < TRIALS; i++) {
+        double p = time_pairs(), f = time_fma();
+        pairs = p < pairs ? p : pairs;
+        fma = f < fma ? f : fma;
+    }
+    return pairs < 1.8 * fma;
+}
+
+static enum wan_cpu_isa best(enum wan_cpu_isa most)
+{
+    int faster = most == WAN_CPU_BF16 ? known() : 1;
+    if (faster < 0)
+        faster = measured();
+    return faster ? most : WAN_CPU_PORTABLE;
+}
 #else
-static enum wan_cpu_isa detect(void)
+static enum wan_cpu_isa most(void)
 {
     return WAN_CPU_PORTABLE;
 }
+
+static enum wan_cpu_isa best(enum wan_cpu_isa most)
+{
+    return most;
+}
 #endif
+
+static int chosen = -1;
+
+/* The way with this name, or -1. */
+static int find(const char *name)
+{
+    for (int i = 0; name && i < (int)(sizeof names / sizeof *names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -1;
+}
 
 enum wan_cpu_isa wan_cpu_isa(void)
 {
-    static int known = -1;
-    if (known >= 0)
-        return (enum wan_cpu_isa)known;
-    int isa = (int)detect();
-    const char *cap = getenv("WAN_CPU_ISA");
-    for (int i = 0; cap && i < isa; i++)
-        if (strcmp(cap, names[i]) == 0)
-            isa = i;
-    known = isa;
-    return (enum wan_cpu_isa)isa;
+    if (chosen < 0) {
+        int top = (int)most(), asked = find(getenv("WAN_CPU_ISA"));
+        chosen = asked < 0 ? (int)best((enum wan_cpu_isa)top) : asked < top ? asked : top;
+    }
+    return (enum wan_cpu_isa)chosen;
+}
+
+int wan_cpu_choose(const char *name)
+{
+    int way = find(name);
+    if (way < 0 || way > (int)most())
+        return -1;
+    if (!getenv("WAN_CPU_ISA"))
+        chosen = way;
+    return 0;
 }
 
 const char *wan_cpu_isa_name(void)

@@ -2,6 +2,7 @@
  *
  * device_cpu.c - the CPU as a device: host memory, work done when the call returns.
  */
+#include "kernels/cpu.h"
 #include "kernels/device_cpu.h"
 
 #include <stdio.h>
@@ -123,7 +124,11 @@ static int cpu_describe(wan_dev *d, char *text, size_t size)
 #else
     const char *isa = "portable C";
 #endif
-    snprintf(text, size, "%s, %d threads, %s", name, wan_rows_threads(), isa);
+    static const char *const how[] = { [WAN_CPU_PORTABLE] = "widened to fp32",
+                                       [WAN_CPU_BF16] = "by AVX512-BF16",
+                                       [WAN_CPU_AMX] = "in AMX tiles" };
+    snprintf(text, size, "%s, %d threads, %s, bf16 %s", name, wan_rows_threads(), isa,
+             how[wan_cpu_isa()]);
     return 0;
 }
 

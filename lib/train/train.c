@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernels/cpu.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/model/files/modelfolder.h"
@@ -207,6 +208,11 @@ static int open_state(wan_train *t)
         if (t->st.seed != v->seed)
             wan_warn("%s was trained with seed %lld, this run uses %lld", t->resume,
                      (long long)t->st.seed, (long long)v->seed);
+        if (*t->st.products && t->opt.compute == WAN_BF16 && wan_cpu_choose(t->st.products) < 0)
+            wan_warn(
+                "%s was trained with bf16 products by \"%s\", which this CPU does not have: sums "
+                "are rounded otherwise from here on",
+                t->resume, t->st.products);
         t->saved = t->at_home ? t->st.step : -1;
     }
     t->st.seed = v->seed;
@@ -373,6 +379,14 @@ static int alloc_step(wan_train *t)
     return t->draw && t->losses && t->own && t->own_index && t->samples && t->micro ? 0 : -1;
 }
 
+/* What the sums of this run depend on besides its configuration, for those who go on with it. */
+static void note_products(wan_train *t)
+{
+    const char *way =
+        t->opt.compute == WAN_BF16 && t->dev->kind == WAN_DEV_CPU ? wan_cpu_isa_name() : "";
+    snprintf(t->st.products, sizeof t->st.products, "%s", way);
+}
+
 static int say_device(const wan_train *t)
 {
     char text[512];
@@ -462,6 +476,7 @@ int wan_train_start(wan_train *t)
     const wan_train_config *v = &t->c->v;
     WAN_TRY(try_save(t));
     WAN_TRY(wan_place_device(&t->dev, t->comm, t->opt.device, t->opt.device_flags));
+    note_products(t);
     WAN_TRY(check_memory(t));
     if (t->comm->rank == 0) {
         WAN_TRY(say_device(t));

@@ -77,7 +77,7 @@ int wan_checkpoint_state(wan_train_state *st, const char *dir)
 {
     char *path = wan_path_join(dir, "train_state.json");
     json_t *j = path ? wan_json_load(path) : NULL, *data = j ? json_object_get(j, "dataset") : NULL;
-    const char *digest = "", *format = "";
+    const char *digest = "", *format = "", *products = "";
     const int64_t many = INT64_C(1) << 53;
     int rc = -1;
     memset(st, 0, sizeof *st);
@@ -93,6 +93,8 @@ int wan_checkpoint_state(wan_train_state *st, const char *dir)
     WAN_GOTO(wan_json_int(j, "consumed_samples", 0, 0, many, &st->position, path), done);
     WAN_GOTO(wan_json_int(j, "skipped_steps", 0, 0, many, &st->skipped, path), done);
     WAN_GOTO(wan_json_int(j, "seed", 0, 0, many, &st->seed, path), done);
+    WAN_GOTO(wan_json_str(j, "bf16_products", "", &products, path), done);
+    snprintf(st->products, sizeof st->products, "%s", products);
     if (json_is_object(data)) {
         WAN_GOTO(wan_json_str(data, "digest", "", &digest, path), done);
         WAN_GOTO(wan_json_int(data, "samples", 0, 0, many, &st->samples, path), done);

@@ -28,6 +28,8 @@ typedef struct wan_train_state {
     int64_t seed;
     int64_t samples; /* in the dataset */
     char digest[65]; /* of the dataset */
+    char products
+        [16]; /* how bf16 operands are multiplied (cpu.h); "": none are, or not on the CPU */
 } wan_train_state;
 
 /* A vector laid out as the store's, kept beside it: "exp_avg". */

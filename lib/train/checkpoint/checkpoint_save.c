@@ -63,6 +63,11 @@ static int save_state(const char *dir, const wan_train_state *st)
                           (json_int_t)st->skipped, "seed", (json_int_t)st->seed, "dataset",
                           "digest", st->digest, "samples", (json_int_t)st->samples);
     char *path = wan_path_join(dir, "train_state.json");
+    if (j && *st->products &&
+        json_object_set_new(j, "bf16_products", json_string(st->products)) < 0) {
+        json_decref(j);
+        j = NULL;
+    }
     int rc = j && path ? wan_json_save(path, j, 1) : wan_err("out of memory");
     free(path);
     json_decref(j);
