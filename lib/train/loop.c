@@ -59,10 +59,10 @@ typedef struct work {
     const wan_batch *b;
     uint64_t step;
     int train;
-    int64_t micros;
+    int64_t micros, rounds;
 } work;
 
-/* What happens around the parts of a micro-batch; last: of this rank's. */
+/* What happens around the parts of a micro-batch; last: of the step. */
 static wan_hooks hooks_of(wan_train *t, int last)
 {
     if (t->fsdp)
@@ -99,7 +99,7 @@ static int forward(void *arg, int64_t i, int seat)
     const work *w = arg;
     wan_train *t = w->t;
     wan_train_micro *m = &t->micro[i];
-    const wan_hooks hooks = hooks_of(t, i == w->micros - 1);
+    const wan_hooks hooks = hooks_of(t, i == w->rounds - 1);
     if (i >= w->micros)
         return pass(w, seat, 0);
     int rc = wan_step_forward(t->step, &t->step->seat[seat], w->train, &hooks);
@@ -115,7 +115,7 @@ static int forward(void *arg, int64_t i, int seat)
 static int backward(void *arg, int64_t i, int seat)
 {
     const work *w = arg;
-    const wan_hooks hooks = hooks_of(w->t, i == w->micros - 1);
+    const wan_hooks hooks = hooks_of(w->t, i == w->rounds - 1);
     if (i >= w->micros)
         return pass(w, seat, 1);
     return wan_step_backward(w->t->step, &w->t->step->seat[seat], &hooks);
@@ -160,9 +160,9 @@ int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_bat
                      uint64_t step, int train)
 {
     int64_t samples, n = list_micros(t, b, &samples);
-    work w = { t, d, f, b, step, train, n };
+    work w = { t, d, f, b, step, train, n, rounds(t, &b->deal, n) };
     const wan_pp_job job = { .micros = n,
-                             .rounds = rounds(t, &b->deal, n),
+                             .rounds = w.rounds,
                              .train = train,
                              .arg = &w,
                              .load = load,

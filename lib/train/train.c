@@ -452,8 +452,11 @@ static int open_sums(wan_train *t)
     if (shared)
         WAN_TRY(wan_fsdp_new(&t->fsdp, t->store, m->group[WAN_FSDP], t->ranks.where,
                              t->ranks.sharding));
-    return wan_dp_new(&t->dp, t->store, m->group[shared ? WAN_DP_REPLICATE : WAN_DP_CP],
-                      t->ranks.where, t->c->v.bucket_bytes);
+    WAN_TRY(wan_dp_new(&t->dp, t->store, m->group[shared ? WAN_DP_REPLICATE : WAN_DP_CP],
+                       t->ranks.where, t->c->v.bucket_bytes));
+    if (shared)
+        wan_fsdp_then(t->fsdp, wan_dp_part, t->dp);
+    return 0;
 }
 
 /* Where this rank runs micro-batches. */

@@ -22,6 +22,7 @@ both zero1-2 2 $Z
 both fsdp2 2 $F
 both fsdp3 3 $F
 both hsdp-2x2 4 $F fsdp.dp_replicate_size=2 train.recipe=megatron
+both zero1-2x2 4 $Z dist.dp_replicate_size=2 dist.bucket_bytes=1024
 both cp2-fsdp2 4 $F model.context_parallel_size=2
 both cp2-zero1 2 $Z model.context_parallel_size=2
 both tp2-fsdp2 4 $F model.tensor_model_parallel_size=2
@@ -34,6 +35,7 @@ done
 # a rank without a micro-batch makes the calls of the others
 ok "one rank, one sample a step" one train.global_batch_size=1 --metrics 1.json debug.dump=1.st checkpoint.save=
 like_one few-fsdp3 3 $F train.global_batch_size=1 checkpoint.save=
+like_one few-hsdp 4 $F dist.dp_replicate_size=2 train.global_batch_size=1 checkpoint.save=
 like_one few-zero1 3 $Z train.global_batch_size=1 checkpoint.save=
 
 # weights travel in the type of the products

@@ -15,6 +15,7 @@ typedef struct room {
     int part;               /* whose it is, or NOBODY */
     void *w;                /* [whole_gemm] in the compute type */
     wan_real *r, *g;        /* [whole - whole_gemm], [whole] */
+    int last;               /* these are the part's last gradients in the step */
     wan_group_req req[TWO]; /* what is on its way: operands, the rest */
 } room;
 
@@ -26,8 +27,11 @@ struct wan_fsdp {
     int n;    /* rooms of either kind */
     room *weights, *grads;
     int running; /* part whose weights must stay, or NOBODY */
-    int last;    /* ZeRO-1: this backward is the one that reduces */
+    int last;    /* this backward is the step's last */
     int next;    /* ZeRO-1: part whose gradients leave next */
+    int turn;    /* FSDP: room of the gradients that are made, or were made last */
+    wan_hook *complete;
+    void *arg; /* of complete */
 };
 
 /* ---- memory */
@@ -119,6 +123,12 @@ int wan_fsdp_new(wan_fsdp **out, wan_store *s, wan_group *g, const wan_where *w,
     }
     *out = f;
     return 0;
+}
+
+void wan_fsdp_then(wan_fsdp *f, wan_hook *complete, void *arg)
+{
+    f->complete = complete;
+    f->arg = arg;
 }
 
 void wan_fsdp_free(wan_fsdp **pf)
@@ -271,18 +281,23 @@ static int bring(wan_fsdp *f, room *r)
         WAN_TRY(d->ops->axpy(d, WAN_RBUF(to), 1, WAN_RBUF(r->g + me * n), n));
     if (m)
         WAN_TRY(d->ops->axpy(d, WAN_RBUF(to + n), 1, WAN_RBUF(r->g + p->whole_gemm + me * m), m));
+    WAN_TRY(wan_dev_zero(d, r->g, (size_t)p->whole * sizeof *r->g));
+    const int part = r->part;
     r->part = NOBODY;
-    return wan_dev_zero(d, r->g, (size_t)p->whole * sizeof *r->g);
+    return r->last && f->complete ? f->complete(f->arg, part) : 0;
 }
 
 static int back_before(void *arg, int part)
 {
     wan_fsdp *f = arg;
     WAN_TRY(enter(f, part, part - 1));
-    room *r = f->keep ? &f->grads[part] : &f->grads[part % f->n];
+    if (!f->keep)
+        f->turn = (f->turn + 1) % f->n;
+    room *r = &f->grads[f->keep ? part : f->turn];
     if (!f->keep)
         WAN_TRY(bring(f, r));
     r->part = part;
+    r->last = f->last;
     f->s->part[part].g = r->g;
     return 0;
 }
@@ -291,7 +306,7 @@ static int back_after(void *arg, int part)
 {
     wan_fsdp *f = arg;
     if (!f->keep)
-        return scatter(f, &f->grads[part % f->n], part);
+        return scatter(f, &f->grads[f->turn], part);
     if (!f->last)
         return 0;
     if (part != f->next)
@@ -300,6 +315,7 @@ static int back_after(void *arg, int part)
         f->next--;
     while (f->next >= f->s->slice.first && !wan_slice_holds(&f->s->slice, f->next));
     f->grads[part].part = part; /* of a rank without a micro-batch too */
+    f->grads[part].last = 1;
     return scatter(f, &f->grads[part], part);
 }
 
@@ -333,7 +349,7 @@ int wan_fsdp_finish(wan_fsdp *f)
     while (f->keep && f->next >= f->s->slice.first)
         WAN_TRY(back_after(f, f->next));
     f->next = f->s->slice.end - 1;
-    for (int i = f->n - 1; i >= 0; i--)
-        WAN_TRY(bring(f, &f->grads[i]));
+    for (int i = f->n - 1; i >= 0; i--) /* ZeRO-1: from the last part; FSDP: the older one first */
+        WAN_TRY(bring(f, &f->grads[f->keep ? i : (f->turn + f->n - i) % f->n]));
     return 0;
 }

@@ -38,12 +38,15 @@ typedef struct wan_fsdp wan_fsdp;
 /* The store's slice has the rank and size of g as its shard.  All are borrowed. */
 int wan_fsdp_new(wan_fsdp **out, wan_store *s, wan_group *g, const wan_where *w,
                  enum wan_sharding how) WAN_MUST_CHECK;
+/* What becomes of a part whose sums over the group are complete, from the last part to the first: they go
+ * on to other copies (HSDP). */
+void wan_fsdp_then(wan_fsdp *f, wan_hook *complete, void *arg);
 /* NULL-safe; no call may be under way (wan_fsdp_settle), unless the run has failed. */
 void wan_fsdp_free(wan_fsdp **f);
 /* Adds the device memory beside the store's: gathered weights, gradients of whole parts. */
 void wan_fsdp_bytes(wan_store_bytes *b, wan_dtype compute, enum wan_sharding how);
 
-/* What a micro-batch calls around its parts; last: no other of this rank follows in the step.  A forward
+/* What a micro-batch calls around its parts; last: no other follows in the step.  A forward
  * alone uses the same. */
 wan_hooks wan_fsdp_hooks(wan_fsdp *f, int last);
 /* A micro-batch of nothing in the parts [first, end), for a rank that has fewer than another: its forward,
@@ -51,7 +54,7 @@ wan_hooks wan_fsdp_hooks(wan_fsdp *f, int last);
 int wan_fsdp_pass(wan_fsdp *f, int first, int end, int back) WAN_MUST_CHECK;
 /* Whether such rounds are needed (FSDP). */
 int wan_fsdp_rounds(const wan_fsdp *f);
-/* All gradients have arrived in store->grad. */
+/* All gradients have arrived in store->grad, and are complete. */
 int wan_fsdp_finish(wan_fsdp *f) WAN_MUST_CHECK;
 /* The masters have changed: what was gathered is no longer true. */
 int wan_fsdp_changed(wan_fsdp *f) WAN_MUST_CHECK;
