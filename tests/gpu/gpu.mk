@@ -62,5 +62,9 @@ check-emu-run: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(GPU_GRAPH) \
 	@PLUGIN=$(abspath $(BUILD)/gpu/libwan-emu.so) OBJ=$(abspath $(OBJ)) WAN_CHECK_SMALL=1 \
 		NODRIVER=$(abspath $(BUILD)/gpu/nodriver) GRAPH=$(abspath $(GPU_GRAPH)) \
 		CHECKS='$(GPU_CHECK)' tests/gpu/check-gpu.sh
-.PHONY: gpu-programs gpu-programs-run check-gpu-run bench-gpu-run check-emu check-emu-run
+check-emu-ranks: tools tests examples ## several ranks on one emulated device
+	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core $(BUILD)/core/gpu/libwan-emu.so
+	@EMU=$(abspath $(BUILD)/core/gpu/libwan-emu.so) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
+		EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) PLAN=none tests/run tests/gpu/emu_ranks.sh
+.PHONY: gpu-programs gpu-programs-run check-gpu-run bench-gpu-run check-emu check-emu-run check-emu-ranks
 -include $(EMU_OBJ:.o=.d)

@@ -58,6 +58,8 @@ static int open_share(wan_share *s, wan_comm *c, const wan_share_options *o, con
     s->slice = (wan_slice){ .rank = s->mesh.at[WAN_TP], .ranks = n[2], .end = z.parts };
     s->heads = z.width / z.head_dim;
     s->head_dim = z.head_dim;
+    if (n[2] > WAN_AXES_TP)
+        return wan_err("%d tensor parallel ranks: at most %d", n[2], WAN_AXES_TP);
     if (n[2] > s->heads)
         return wan_err("%d tensor parallel ranks for %lld heads: a rank would have none", n[2],
                        (long long)s->heads);

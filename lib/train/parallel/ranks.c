@@ -53,6 +53,8 @@ int wan_ranks_slice(wan_ranks *r, const wan_arch *arch, int each, int64_t tokens
         r->slice.shard = m->group[WAN_FSDP]->rank;
         r->slice.shards = m->group[WAN_FSDP]->size;
     }
+    if (m->size[WAN_TP] > WAN_AXES_TP)
+        return wan_err("%d tensor parallel ranks: at most %d", m->size[WAN_TP], WAN_AXES_TP);
     const wan_cp_size cp = cp_size(r, arch, WAN_F32, &(wan_capacity){ 0 });
     return wan_cp_inner(&cp) < 0 ? -1 : 0;
 }
