@@ -27,7 +27,8 @@ typedef struct wan_pp_job {
      * their calls in one order.  Neither loaded nor sent, but run forward and backward. */
     int64_t rounds;
     int train;
-    /* Fills a seat (the seats of wan_pp_split_ranges, range by range); runs the parts it is for; the second half of wan_model_backward. */
+    /* Fills a seat (those of wan_pp_split_ranges, range by range); runs the parts it is for, forward; the
+     * second half of wan_model_backward. */
     void *arg;
     int (*load)(void *arg, int64_t micro, int seat);
     int (*forward)(void *arg, int64_t micro, int seat);
