@@ -13,6 +13,7 @@
 #include "lib/base/opt.h"
 #include "lib/base/signals.h"
 #include "lib/train/config/examples.h"
+#include "lib/train/events.h"
 #include "lib/train/metrics.h"
 #include "lib/train/schedule.h"
 #include "lib/train/train.h"
@@ -65,7 +66,8 @@ static const wan_tool tool = { "wan-train", "train a WAN 2.1 transformer by flow
                                "[options] [FILE.yaml...] [key=value...]", table };
 
 typedef struct sink {
-    FILE *f; /* NULL after the reader has gone */
+    FILE *f;            /* NULL after the reader has gone */
+    wan_events *events; /* NULL: none are asked for */
     int rank;
     int64_t interval;
 } sink;
@@ -90,6 +92,8 @@ static int report(void *arg, const wan_report *r)
             return wan_err_errno("%s: cannot write the metrics", metrics_name());
         }
     }
+    if (s->events)
+        WAN_TRY(wan_events_write(s->events, r));
     if (*r->skipped)
         wan_warn("step %lld made no update: %s", (long long)r->step, r->skipped);
     int end = r->step == r->steps;
@@ -207,9 +211,11 @@ static int close_stdout(void)
     wan_die();
 }
 
-static int open_metrics(sink *s, int64_t step)
+static int open_metrics(sink *s, const char *events, int64_t step)
 {
     int64_t dropped = 0;
+    if (s->rank == 0 && *events)
+        WAN_TRY(wan_events_open(&s->events, events, step));
     if (!strcmp(o.metrics, "-"))
         s->f = stdout;
     else if (s->rank == 0)
@@ -275,13 +281,15 @@ static int train(wan_config *c, wan_comm *comm)
     if (wan_train_start(t) < 0)
         wan_die();
     int status = WAN_EXIT_DONE;
-    if (!o.dry_run &&
-        (open_metrics(&s, wan_train_step(t)) < 0 || (status = wan_train_run(t, report, &s)) < 0))
+    if (!o.dry_run && (open_metrics(&s, c->v.tensorboard, wan_train_step(t)) < 0 ||
+                       (status = wan_train_run(t, report, &s)) < 0))
         wan_die();
     if (s.f && fclose(s.f) != 0) {
         wan_err_errno("%s: cannot write the metrics", metrics_name());
         wan_die();
     }
+    if (wan_events_close(&s.events) < 0)
+        wan_die();
     wan_train_close(&t);
     return status;
 }

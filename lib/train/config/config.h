@@ -86,7 +86,7 @@ typedef struct wan_train_config {
     int load_optim, ckpt_enabled, verify, save_every_epoch, async_save;
     /* the rest */
     int64_t log_interval, seed, dead_seconds, timeout_minutes, bucket_bytes;
-    const char *debug_batch, *debug_dump;
+    const char *debug_batch, *debug_dump, *tensorboard;
 } wan_train_config;
 
 enum wan_key_kind {
