@@ -37,6 +37,7 @@ override MPI := $(call probe,$(MPI),$(call have,ompi-c))
 override DNNL := $(call probe,$(DNNL),$(shell ls /usr/include/dnnl.h /usr/include/*/dnnl.h 2>/dev/null | grep -q . && echo 1 || echo 0))
 override CUDA := $(call probe,$(CUDA),$(if $(NVCC),1,0))
 override NCCL := $(if $(filter 0,$(CUDA)),0,$(call probe,$(NCCL),$(if $(wildcard $(CUDA_HOME)/include/nccl.h),1,0)))
+CAIRO := $(call have,pangocairo)
 ifeq ($(CORE),1) # kernels, model and step alone: gcc, make and the CUDA toolkit suffice
 override FFMPEG := 0
 override MPI := 0
@@ -50,10 +51,11 @@ LIBS :=
 DEFS := -D_GNU_SOURCE -DWAN_VERSION='"$(VERSION)"'
 ifeq ($(FFMPEG),1)
 PKGS += libavformat libavcodec libavutil libswscale libavfilter
-SKIP += $(wildcard lib/media/*_none.c)
+SKIP += $(wildcard lib/media/video*_none.c)
 else
 SKIP += $(filter-out %_none.c,$(wildcard lib/media/video*.c))
 endif
+SKIP += lib/media/$(if $(filter 1,$(CAIRO)),plot_none,plot).c
 ifeq ($(MPI),1)
 PKGS += ompi-c
 SKIP += lib/dist/comm_mpi_none.c
@@ -151,6 +153,11 @@ $(LIB64): $(OBJS64)
 	$(SAY) AR $@
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+# one file draws, and one tool needs what it draws with
+ifeq ($(CAIRO),1)
+$(OBJ)/lib/media/plot.o: ALL_CFLAGS += $(shell $(PKG_CONFIG) --cflags pangocairo)
+$(OBJ)/bin/wan-plot: LIBS += $(shell $(PKG_CONFIG) --libs pangocairo)
+endif
 $(OBJ)/bin/%: $(OBJ)/cmd/%.o $(LIB)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)

@@ -63,7 +63,7 @@ mapfile -t captions <"$prompts"
 wan-sample --model "$here" --checkpoint_dir "$work/ck2" --prompts "${captions[@]}" --sizes 64*64 \
     --frame_nums 9 "${how[@]}" --base_seed 1 \
     --save_file "$work/sample.mp4"
-plot_loss "$work/loss.png" "$work/stage1.jsonl" "$work/stage2.jsonl"
+wan-plot -q --log -o "$work/loss.png" --name "stage 1" "stage 2" -- "$work/stage1.jsonl" "$work/stage2.jsonl"
 sheet "$work/sheet.png" "$clips" "$work"/sample_*.mp4 >"$work/nearest.txt"
 
 say "done"
