@@ -15,13 +15,15 @@
 #include "lib/train/config/examples.h"
 #include "lib/train/events.h"
 #include "lib/train/metrics.h"
+#include "lib/train/planner/predict.h"
 #include "lib/train/schedule.h"
 #include "lib/train/train.h"
 
 static struct {
     const char *config, *mode, *device, *precision, *metrics, *transport, *dataset;
     int mock, plan, dry_run, strict, fast, keys, keys_mdoc, print_config, debug;
-    int64_t memory;
+    int64_t memory, ranks;
+    int search;
 } o = { .device = "auto", .metrics = "-", .transport = "auto" };
 
 static const wan_opt table[] = {
@@ -44,6 +46,10 @@ static const wan_opt table[] = {
     WAN_OPT_GROUP("Running"),
     WAN_OPT_FLAG("plan", 0, &o.plan,
                  "print tokens, memory and FLOPs, and exit: 1 if it does not fit"),
+    WAN_OPT_INT("ranks", 0, "N", &o.ranks, 0, 1 << 20,
+                "with --plan: what so many ranks of the machines that --device names will take"),
+    WAN_OPT_FLAG("search", 0, &o.search,
+                 "with --plan --ranks: every layout that fits, the fastest one in full"),
     WAN_OPT_FLAG("dry-run", 0, &o.dry_run, "open and check everything, train nothing"),
     WAN_OPT_STR("device", 0, "NAME", &o.device, "auto, cpu, ref, cuda or cuda:N"),
     WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
@@ -294,6 +300,32 @@ static int train(wan_config *c, wan_comm *comm)
     return status;
 }
 
+/* --plan --ranks: of a cluster that is not there. */
+static int foresee(wan_config *c)
+{
+    wan_cluster m;
+    wan_prediction p;
+    if (wan_cluster_load(&m, strcmp(o.device, "auto") ? o.device : "h100") < 0 ||
+        wan_config_ranks(c, (int)o.ranks, m.links.per_machine) < 0)
+        wan_die_usage();
+    if (o.search) {
+        if (wan_predict_search(c, &m, (int)o.ranks, stdout) < 0)
+            wan_die();
+        return close_stdout();
+    }
+    if (wan_predict(&p, c, &m, (int)o.ranks) < 0)
+        wan_die();
+    wan_predict_print(&p, &m, stdout);
+    int status = close_stdout();
+    if (p.fits)
+        return status;
+    wan_err("the run needs %.2f GiB of a rank, and the libraries %.2f of the %.2f that %s has: try "
+            "--search, or model.recompute_granularity=full",
+            (double)wan_rehearse_total(&p.large) / (1 << 30), m.workspace / (1 << 30),
+            m.memory / (1 << 30), m.name);
+    wan_die();
+}
+
 /* Without arguments: what there is to begin with. */
 static int start(void)
 {
@@ -337,6 +369,12 @@ int main(int argc, char **argv)
     if (o.keys) {
         wan_config_print(c, stdout, 1);
         return close_stdout();
+    }
+    if (o.plan && o.ranks)
+        return foresee(c);
+    if (o.ranks || o.search) {
+        wan_err("--ranks and --search are for --plan, and --search for --ranks");
+        wan_die_usage();
     }
     if (wan_comm_open(&comm, o.transport, (double)c->v.dead_seconds,
                       60.0 * (double)c->v.timeout_minutes) < 0)

@@ -15,6 +15,7 @@ typedef struct host_dev {
     struct block {
         void *p;
         size_t bytes;
+        const char *what;
     } * blocks;
     size_t n, cap;
 } host_dev;
@@ -49,7 +50,7 @@ void wan_dev_close(wan_dev **d)
 /* ---- memory */
 
 /* Remembers a block; -1: out of host memory. */
-static int block_add(host_dev *h, void *p, size_t bytes)
+static int block_add(host_dev *h, void *p, size_t bytes, const char *what)
 {
     if (h->n == h->cap) {
         size_t cap = h->cap ? 2 * h->cap : 64;
@@ -59,7 +60,7 @@ static int block_add(host_dev *h, void *p, size_t bytes)
         h->blocks = b;
         h->cap = cap;
     }
-    h->blocks[h->n++] = (struct block){ p, bytes };
+    h->blocks[h->n++] = (struct block){ p, bytes, what };
     h->pub.allocated += bytes;
     if (h->pub.allocated > h->pub.peak)
         h->pub.peak = h->pub.allocated;
@@ -69,7 +70,7 @@ static int block_add(host_dev *h, void *p, size_t bytes)
 void *wan_dev_alloc(wan_dev *d, size_t bytes, const char *what)
 {
     void *p = d->backend->alloc(d, bytes);
-    if (p && block_add((host_dev *)d, p, bytes) == 0)
+    if (p && block_add((host_dev *)d, p, bytes, what) == 0)
         return p;
     if (p)
         d->backend->free(d, p);
@@ -93,6 +94,13 @@ void wan_dev_free(wan_dev *d, void *p)
             return;
         }
     WAN_BUG("wan_dev_free: not a block of this device");
+}
+
+void wan_dev_each(wan_dev *d, void (*fn)(void *arg, const char *what, size_t bytes), void *arg)
+{
+    const host_dev *h = (const host_dev *)d;
+    for (size_t i = 0; i < h->n; i++)
+        fn(arg, h->blocks[i].what, h->blocks[i].bytes);
 }
 
 int wan_dev_write(wan_dev *d, void *dst, const void *host, size_t bytes)

@@ -22,7 +22,7 @@
 typedef struct wan_dev wan_dev;
 struct wan_ops;
 
-enum wan_dev_kind { WAN_DEV_CPU = 0, WAN_DEV_CUDA = 1 };
+enum wan_dev_kind { WAN_DEV_CPU = 0, WAN_DEV_CUDA = 1, WAN_DEV_DRY = 2 /* device_dry.h */ };
 
 enum wan_dev_flags {
     /* an error instead of a warning where a slower way would be taken: no cuDNN, no tensor cores for
@@ -70,6 +70,8 @@ void wan_dev_close(wan_dev **d); /* NULL-safe; sets *d NULL */
 /* 256-byte aligned (64 on the CPU), contents undefined; what names the buffer in the error. */
 void *wan_dev_alloc(wan_dev *d, size_t bytes, const char *what);
 void wan_dev_free(wan_dev *d, void *p); /* NULL-safe */
+/* Calls fn for every buffer that is handed out. */
+void wan_dev_each(wan_dev *d, void (*fn)(void *arg, const char *what, size_t bytes), void *arg);
 int wan_dev_write(wan_dev *d, void *dst, const void *host, size_t bytes) WAN_MUST_CHECK;
 int wan_dev_read(wan_dev *d, void *host, const void *src, size_t bytes) WAN_MUST_CHECK;
 int wan_dev_copy(wan_dev *d, void *dst, const void *src, size_t bytes) WAN_MUST_CHECK;

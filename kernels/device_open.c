@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "kernels/device_cpu.h"
+#include "kernels/device_dry.h"
 #include "kernels/device_in.h"
 #include "kernels/plugin.h"
 #include "lib/base/dynlib.h"
@@ -99,6 +100,12 @@ static int open_spec(wan_dev *d, const char *spec)
         return cpu_device(d, wan_ops_cpu_best(), d->index);
     if (IS("cuda"))
         return plugin_open(d, d->index);
+    if (IS("dry")) {
+        d->kind = WAN_DEV_DRY;
+        d->ops = wan_ops_dry();
+        d->backend = &wan_device_dry;
+        return d->backend->open(d, d->index);
+    }
     if (IS("auto")) {
         if (plugin_open(d, d->index) == 0)
             return 0;

@@ -343,8 +343,8 @@ static void nccl_close(wan_comm *c)
 
 int wan_comm_nccl_start(wan_comm *c, wan_comm *boot)
 {
-    static const wan_transport table = { "nccl",    nccl_start, nccl_wait,    NULL,
-                                         nccl_join, nccl_leave, nccl_prepare, nccl_close };
+    static const wan_transport table = { "nccl",     nccl_start,   nccl_wait,  NULL, nccl_join,
+                                         nccl_leave, nccl_prepare, nccl_close, 0 };
     int devices = 0;
     if (cudaGetDeviceCount(&devices) != cudaSuccess || devices < 1) {
         (void)cudaGetLastError();

@@ -87,6 +87,10 @@ wan_group *wan_group_world(wan_comm *c);
  * A call on a NULL group is a bug of the caller. */
 int wan_group_split(wan_group *parent, int color, int key, const char *name, wan_group **out)
     WAN_MUST_CHECK;
+/* The same where every member knows everyone's colour: color(arg, rank in the parent), key the rank. */
+typedef int wan_group_color_fn(const void *arg, int rank);
+int wan_group_split_by(wan_group *parent, wan_group_color_fn *color, const void *arg,
+                       const char *name, wan_group **out) WAN_MUST_CHECK;
 void wan_group_free(wan_group **g); /* NULL-safe; by each member on its own, no call under way */
 const char *wan_group_kind_name(wan_group_kind k);               /* "all_reduce", ... */
 const wan_group_counter *wan_group_counters(const wan_group *g); /* [WAN_GROUP_KINDS] */

@@ -148,6 +148,26 @@ int wan_group_split(wan_group *parent, int color, int key, const char *name, wan
     return rc;
 }
 
+int wan_group_split_by(wan_group *parent, wan_group_color_fn *color, const void *arg,
+                       const char *name, wan_group **out)
+{
+    entry *all;
+    *out = NULL;
+    if (!parent->comm->t->alone)
+        return wan_group_split(parent, color(arg, parent->rank), parent->rank, name, out);
+    all = wan_calloc((size_t)parent->size, sizeof *all, "group");
+    if (!all)
+        return -1;
+    for (int r = 0; r < parent->size; r++) {
+        all[r] = (entry){ color(arg, r), r, r, parent->comm->next_id, "" };
+        set_name(all[r].name, name);
+    }
+    const entry mine = all[parent->rank];
+    int rc = take_part(parent, all, &mine, out);
+    free(all);
+    return rc;
+}
+
 void wan_group_free(wan_group **pg)
 {
     wan_group *g = *pg;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/dist/transport.h"
 
 enum { MESH_HOST = 128 };
 
@@ -54,6 +55,14 @@ static void divide(int *replicas, int *shards, int dp)
     *replicas = dp / s;
 }
 
+static void place(wan_mesh *m, int rank)
+{
+    for (int i = WAN_AXES - 1, r = rank; i >= 0; i--) {
+        m->at[i] = r % m->size[i];
+        r /= m->size[i];
+    }
+}
+
 int wan_mesh_new(wan_mesh *m, const int size[WAN_AXES], int rank, int ranks)
 {
     memset(m, 0, sizeof *m);
@@ -67,11 +76,15 @@ int wan_mesh_new(wan_mesh *m, const int size[WAN_AXES], int rank, int ranks)
             ranks == 1 ? "was" : "were", (long long)others);
     m->dp = (int)(ranks / others);
     divide(&m->size[WAN_DP_REPLICATE], &m->size[WAN_DP_SHARD], m->dp);
-    for (int i = WAN_AXES - 1, r = rank; i >= 0; i--) {
-        m->at[i] = r % m->size[i];
-        r /= m->size[i];
-    }
+    place(m, rank);
     m->dp_rank = m->at[WAN_DP_REPLICATE] * m->size[WAN_DP_SHARD] + m->at[WAN_DP_SHARD];
+    return 0;
+}
+
+static int all_one(const void *arg, int rank)
+{
+    (void)arg;
+    (void)rank;
     return 0;
 }
 
@@ -101,19 +114,37 @@ static int color(const wan_mesh *m, unsigned axes)
     return at;
 }
 
+/* The same of any rank, for a group of the mesh. */
+typedef struct shade {
+    const wan_mesh *m;
+    unsigned axes;
+} shade;
+
+static int color_of(const void *arg, int rank)
+{
+    const shade *s = arg;
+    wan_mesh at = *s->m;
+    place(&at, rank);
+    return color(&at, s->axes);
+}
+
 int wan_mesh_open(wan_mesh *m, wan_comm *c, const int size[WAN_AXES])
 {
     wan_group *world;
     memset(m, 0, sizeof *m);
-    WAN_TRY(order_world(c, &world));
+    if (c->t->alone)
+        WAN_TRY(
+            wan_group_split_by(wan_group_world(c), all_one, NULL, groups[WAN_WORLD].name, &world));
+    else
+        WAN_TRY(order_world(c, &world));
     if (wan_mesh_new(m, size, world->rank, world->size) < 0) {
         wan_group_free(&world);
         return -1;
     }
     m->group[WAN_WORLD] = world;
     for (int i = 0; i < WAN_WORLD; i++)
-        if (wan_group_split(world, color(m, groups[i].axes), world->rank, groups[i].name,
-                            &m->group[i]) < 0) {
+        if (wan_group_split_by(world, color_of, &(shade){ m, groups[i].axes }, groups[i].name,
+                               &m->group[i]) < 0) {
             wan_mesh_close(m);
             return -1;
         }

@@ -45,6 +45,7 @@ typedef struct wan_transport {
     /* wan_group_prepare; NULL: nothing to do */
     int (*prepare)(wan_group *g, const wan_where *w);
     void (*close)(wan_comm *c);
+    int alone; /* nobody answers: what others would say follows from what all know (comm_dry.h) */
 } wan_transport;
 
 /* Fill a wan_comm but for its world; used by wan_comm_open. */

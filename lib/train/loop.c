@@ -201,7 +201,7 @@ static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
     r->padding = 1 - (double)b->total / ((double)r->micros * (double)t->plan.cap.tokens);
     r->flops = 3 * t->arch.model->flops(t->arch.c, (int)b->n, b->tokens);
     r->ranks = t->comm->size;
-    r->imbalance = wan_deal_imbalance(&b->deal, b->tokens, t->ranks.mesh.dp, t->z.quad);
+    r->imbalance = wan_deal_imbalance(&b->deal, b->tokens, t->ranks.mesh.dp, t->z.quad, NULL);
 }
 
 /* What the step's calls have cost, in the calls that have ended. */
@@ -276,6 +276,8 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     r->epoch = (double)t->st.position / (double)t->st.samples;
     WAN_TRY(wan_dev_sync(t->dev));
     r->seconds = wan_now() - begin;
+    r->memory = (int64_t)t->dev->peak;
+    r->workspace = (int64_t)t->dev->scratch_bytes;
     return count_traffic(t, &before, r);
 }
 

@@ -137,6 +137,8 @@ void wan_metrics_write(FILE *f, const wan_report *r)
     number(f, "tokens_per_s", (double)r->tokens / r->seconds);
     number(f, "samples_per_s", (double)r->samples / r->seconds);
     number(f, "model_tflops", r->flops / r->seconds * 1e-12 / r->ranks);
+    fprintf(f, ",\"memory\":%lld,\"workspace\":%lld", (long long)r->memory,
+            (long long)r->workspace);
     if (r->ranks > 1) {
         number(f, "imbalance", r->imbalance);
         number(f, "s_waiting", r->waited);

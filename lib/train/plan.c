@@ -57,6 +57,18 @@ static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_opti
     return 0;
 }
 
+static int64_t most_micros(const wan_deal *d, int ranks)
+{
+    int64_t most = 0;
+    for (int r = 0; r < ranks; r++) {
+        int64_t n = 0;
+        for (int64_t k = 0; k < d->micros; k++)
+            n += d->rank[k] == r;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
                   const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
                   int64_t position)
@@ -67,6 +79,8 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     };
     int64_t largest;
     wan_batch b;
+    wan_sizes z;
+    wan_model_sizes(&z, arch);
     memset(p, 0, sizeof *p);
     p->arch = *arch;
     p->cap = *cap;
@@ -81,8 +95,9 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
                                     .shares = shares,
                                     .range = ranks->range,
                                     .ranges = ranks->ranges };
+    p->kernels = scratch(arch, &o.cap, largest);
     p->rows = wan_step_bytes(arch, compute, &step) + wan_ranks_bytes(ranks, arch, compute, cap) +
-              scratch(arch, &o.cap, largest);
+              p->kernels;
     p->total =
         p->store.weights + p->store.grads + p->acts.kept + p->acts.work + p->optimizer + p->rows;
     for (int64_t i = 0; i < p->samples; i++) {
@@ -94,6 +109,9 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     p->tokens = b.total;
     p->micros = b.deal.micros;
     p->flops = 3 * arch->model->flops(arch->c, (int)b.n, b.tokens);
+    p->imbalance = wan_deal_imbalance(&b.deal, b.tokens, ranks->mesh.dp, z.quad, &p->busiest);
+    p->most_micros = most_micros(&b.deal, ranks->mesh.dp);
+    p->pieces = ranks->ranges;
     wan_batch_free(&b);
     return 0;
 }

@@ -19,12 +19,17 @@ typedef struct wan_plan {
     wan_acts_bytes acts;   /* kept for the backward; work space */
     int64_t optimizer,
         rows;         /* moments; latents, noise and text of a micro-batch, scratch of the ops */
+    int64_t kernels;  /* of rows: what those of a CPU take inside an op */
     int64_t total;    /* on the device */
     int64_t snapshot; /* host memory of a checkpoint that is written behind the steps */
     int64_t samples, batch; /* in the dataset, per step */
     int64_t tokens, micros; /* of the first step, all ranks */
     int64_t longest;        /* tokens of the longest sample */
-    double flops;           /* of the first step, forward and backward */
+    double imbalance; /* of the first step: FLOPs of the busiest data parallel rank over the mean */
+    int64_t most_micros; /* packs of the data parallel rank that has the most of them */
+    int pieces;          /* of a pipeline stage */
+    int busiest;         /* which one it is */
+    double flops;        /* of the first step, forward and backward */
     int ranks;
     char layout[80]; /* of the mesh */
 } wan_plan;

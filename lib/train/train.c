@@ -185,12 +185,16 @@ static int open_data(wan_train *t)
                            .quad = z->quad,
                            .patch = { z->patch[0], z->patch[1], z->patch[2] } };
     WAN_TRY(open_feed(t, path));
+    if (t->opt.rehearse)
+        wan_feed_blank(t->feed);
     if (t->opt.mock) {
         int64_t tokens = first_tokens(t);
         WAN_TRY(tokens);
         o.capacity = larger(o.capacity, v->mock_packed * tokens);
     }
     WAN_TRY(wan_data_new(&t->data, t->feed, &o));
+    if (t->opt.rehearse)
+        return 0;
     int eval = v->eval_interval > 0 && v->eval_iters > 0 && *path && !*v->debug_batch;
     return eval && wan_feed_has_val(path) ? open_val(t, path, &o) : 0;
 }
@@ -263,6 +267,11 @@ const wan_plan *wan_train_plan(const wan_train *t)
     return &t->plan;
 }
 
+wan_dev *wan_train_device(wan_train *t)
+{
+    return t->dev;
+}
+
 int64_t wan_train_step(const wan_train *t)
 {
     return t->st.step;
@@ -314,6 +323,8 @@ static int load_weights(wan_train *t)
     const wan_checkpoint_vector moments[] = { { "exp_avg", t->optim->exp_avg },
                                               { "exp_avg_sq", t->optim->exp_avg_sq },
                                               { NULL, NULL } };
+    if (t->opt.rehearse)
+        return 0;
     if (v->verify)
         WAN_TRY(verify(t));
     if (t->resume) {
@@ -481,7 +492,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(wan_place_device(&t->dev, t->comm, t->opt.device, t->opt.device_flags));
     note_products(t);
     WAN_TRY(check_memory(t));
-    if (t->comm->rank == 0) {
+    if (t->comm->rank == 0 && !t->opt.rehearse) {
         WAN_TRY(say_device(t));
         say_mix(t);
         say_capacity(t);

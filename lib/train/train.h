@@ -23,6 +23,7 @@ typedef struct wan_train_options {
     wan_dtype compute; /* WAN_F32 or WAN_BF16 */
     int mock;          /* mock data */
     int64_t memory;    /* bytes that a rank may take; 0: what the device has */
+    int rehearse;      /* on the device "dry": no data, weights or messages */
 } wan_train_options;
 
 /* One step, the same on every rank. */
@@ -37,6 +38,7 @@ typedef struct wan_report {
     double seconds, flops; /* of the step; forward and backward of all ranks */
     int64_t dropped;       /* samples trained without caption */
     int ranks;
+    int64_t memory, workspace; /* bytes that this rank has on the device; of them, of its kernels */
     double imbalance;    /* FLOPs of the data parallel rank with the most of them, over the mean */
     double waited;       /* seconds in calls of other ranks, mean over all */
     wan_traffic traffic; /* the calls of this rank */
@@ -58,6 +60,8 @@ const wan_plan *wan_train_plan(const wan_train *t);
 /* -1 when the plan does not fit into the memory allowed, or of this machine (device cpu). */
 int wan_train_fits(const wan_train *t) WAN_MUST_CHECK;
 int wan_train_start(wan_train *t) WAN_MUST_CHECK;
+/* The device, after wan_train_start; the run's. */
+wan_dev *wan_train_device(wan_train *t);
 /* Finished steps. */
 int64_t wan_train_step(const wan_train *t);
 /* enum wan_exit: DONE; AGAIN after a signal or train.exit_interval, checkpoint written; or -1. */

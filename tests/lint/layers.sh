@@ -15,7 +15,7 @@ rank() {
     lib/model/wan | lib/model/dit | lib/model/wing) echo 32 ;;
     lib/model/files) echo 33 ;; lib/model/sample | lib/model/crew) echo 34 ;;
     lib/train/config) echo 41 ;; lib/train/data | lib/train/parallel) echo 42 ;;
-    lib/train/checkpoint) echo 43 ;; lib/train) echo 44 ;;
+    lib/train/checkpoint) echo 43 ;; lib/train) echo 44 ;; lib/train/planner) echo 45 ;;
     cmd) echo 50 ;; *) echo 99 ;;
     esac
 }

@@ -92,14 +92,24 @@ int64_t wan_cp_bytes(const wan_cp_size *z)
 
 /* ---- building */
 
+static int near_color(const void *arg, int rank)
+{
+    return rank / ((const wan_cp *)arg)->inner;
+}
+
+static int far_color(const void *arg, int rank)
+{
+    return rank % ((const wan_cp *)arg)->inner;
+}
+
 static int split(wan_cp *c, wan_group *g)
 {
     c->near = c->far = g;
     if (c->inner == 1 || c->inner == g->size)
         return 0;
-    WAN_TRY(wan_group_split(g, g->rank / c->inner, g->rank, "cp-a2a", &c->near));
+    WAN_TRY(wan_group_split_by(g, near_color, c, "cp-a2a", &c->near));
     c->own_near = 1;
-    WAN_TRY(wan_group_split(g, g->rank % c->inner, g->rank, "cp-ring", &c->far));
+    WAN_TRY(wan_group_split_by(g, far_color, c, "cp-ring", &c->far));
     c->own_far = 1;
     return 0;
 }

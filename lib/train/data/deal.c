@@ -196,14 +196,19 @@ int wan_deal_new(wan_deal *out, const int64_t *tokens, int64_t n, int64_t capaci
     return rc;
 }
 
-double wan_deal_imbalance(const wan_deal *p, const int64_t *tokens, int ranks, double quad)
+double wan_deal_imbalance(const wan_deal *p, const int64_t *tokens, int ranks, double quad,
+                          int *rank)
 {
     double most = 0, all = 0;
+    if (rank)
+        *rank = 0;
     for (int r = 0; r < ranks; r++) {
         double load = 0;
         for (int64_t k = 0; k < p->micros; k++)
             for (int64_t j = p->start[k]; j < p->start[k + 1] && p->rank[k] == r; j++)
                 load += cost(tokens[p->item[j]], quad);
+        if (load > most && rank)
+            *rank = r;
         most = load > most ? load : most;
         all += load;
     }

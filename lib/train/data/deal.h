@@ -27,8 +27,10 @@ typedef struct wan_deal {
  * S * (1 + quad * S). */
 int wan_deal_new(wan_deal *out, const int64_t *tokens, int64_t n, int64_t capacity, int64_t window,
                  int ranks, double quad) WAN_MUST_CHECK;
-/* The largest sum of costs that a rank got, over the mean: 1 where all have the same. */
-double wan_deal_imbalance(const wan_deal *p, const int64_t *tokens, int ranks, double quad);
+/* The largest sum of costs that a rank got, over the mean: 1 where all have the same.  rank (may be NULL):
+ * the first that has it. */
+double wan_deal_imbalance(const wan_deal *p, const int64_t *tokens, int ranks, double quad,
+                          int *rank);
 void wan_deal_free(wan_deal *p);
 
 #endif

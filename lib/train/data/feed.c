@@ -30,6 +30,7 @@ struct wan_feed {
     int64_t n;
     uint64_t seed;
     char digest[65];
+    int blank;             /* nothing is read */
     wan_st *batch;         /* debug.batch */
     float *sigma, **noise; /* [n] or NULL; [n], each owned or NULL */
 };
@@ -470,8 +471,27 @@ static wan_caption_choice choice_at(const wan_feed *s, const feed_part *p, int64
     return (wan_caption_choice){ p->caption, (uint64_t)wan_rng_u32(&r, 0) << 32, !s->draw };
 }
 
+void wan_feed_blank(wan_feed *s)
+{
+    s->blank = 1;
+}
+
+static int blank_read(const wan_feed *s, int64_t i, int64_t text_len, wan_sample *out)
+{
+    wan_sample_info f = s->info[i];
+    wan_sample_clear(out);
+    f.text_rows = f.text_rows < text_len ? f.text_rows : text_len;
+    out->info = f;
+    out->latent = wan_calloc((size_t)(f.latent[0] * f.latent[1] * f.latent[2] * f.latent[3]),
+                             sizeof *out->latent, "blank latent");
+    out->text = wan_calloc((size_t)(f.text_rows * f.text_dim) + 1, sizeof *out->text, "blank text");
+    return out->latent && out->text ? 0 : -1;
+}
+
 int wan_feed_read(wan_feed *s, int64_t i, int64_t position, int64_t text_len, wan_sample *out)
 {
+    if (s->blank)
+        return blank_read(s, i, text_len, out);
     const feed_part *p = part_of(s, i);
     wan_caption_choice choice = choice_at(s, p, position);
     WAN_TRY(p->data    ? wan_dataset_read_caption(p->data, i - p->first, &choice, out)

@@ -41,13 +41,25 @@ typedef struct work {
 
 /* ---- groups */
 
+/* The two ranks of a border. */
+typedef struct border_ranks {
+    int front, behind;
+} border_ranks;
+
+static int border_color(const void *arg, int rank)
+{
+    const border_ranks *b = arg;
+    return rank == b->front || rank == b->behind ? 0 : -1;
+}
+
 static int open_border(wan_pp *p, wan_group *g, int piece, int back)
 {
     char name[WAN_GROUP_NAME];
     int ranks = p->split->ranks;
-    int ours = p->rank == piece % ranks || p->rank == (piece - 1) % ranks;
+    const border_ranks b = { (piece - 1) % ranks, piece % ranks };
+    int ours = border_color(&b, p->rank) == 0;
     snprintf(name, sizeof name, "pp%d %s", piece % WAN_PP_PIECES, back ? "back" : "forward");
-    WAN_TRY(wan_group_split(g, ours ? 0 : -1, p->rank, name, &p->across[back][piece]));
+    WAN_TRY(wan_group_split_by(g, border_color, &b, name, &p->across[back][piece]));
     return ours ? wan_group_prepare(p->across[back][piece], p->where) : 0;
 }
 

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ops_dry.c - the ops of the device that computes nothing: what each would do, counted.
+ */
+#include "kernels/device_dry.h"
+#include "kernels/ops.h"
+
+/* an op's parameters are its type's, though sizes are all that is looked at */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+#define REAL ((double)sizeof(wan_real))
+
+static double size(wan_buf b)
+{
+    return (double)wan_dtype_size(b.t);
+}
+
+/* The longer of flops at their rate and bytes at the memory's. */
+static int spend(wan_dry *y, double flops, double rate, double bytes)
+{
+    double one = rate > 0 ? flops / rate : 0;
+    double other = y->rates.memory > 0 ? bytes / y->rates.memory : 0;
+    double seconds = one > other ? one : other;
+    y->moved += bytes;
+    y->now += seconds;
+    y->computing += seconds;
+    y->ops++;
+    return 0;
+}
+
+static int pass(wan_dev *d, double bytes)
+{
+    return spend(wan_device_dry_of(d), 0, 0, bytes);
+}
+
+static int product(wan_dev *d, double flops, double bytes)
+{
+    wan_dry *y = wan_device_dry_of(d);
+    y->products += flops;
+    return spend(y, flops, y->rates.products, bytes);
+}
+
+/* Columns of all pairs of a query and a key that meet. */
+static double pairs(const wan_attn *a)
+{
+    double sum = 0;
+    for (int i = 0; i < a->pq->n; i++)
+        sum += (double)(a->pq->cu_host[i + 1] - a->pq->cu_host[i]) *
+               (double)(a->pk->cu_host[i + 1] - a->pk->cu_host[i]);
+    return sum * a->H * (double)a->hd;
+}
+
+/* Bytes of so many for each element of the queries and of the keys. */
+static double rows(const wan_attn *a, double q, double k)
+{
+    return (q * (double)a->pq->S + k * (double)a->pk->S) * a->H * (double)a->hd;
+}
+
+static int dry_linear_forward(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
+                              const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
+{
+    return product(d, 2.0 * M * N * K,
+                   size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + size(x) * M * K +
+                       size(w) * N * K);
+}
+
+static int dry_linear_dgrad(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t M, int64_t N,
+                            int64_t K, int accumulate)
+{
+    return product(d, 2.0 * M * N * K,
+                   (1.0 + !!accumulate) * size(dx) * M * K + size(dy) * M * N + size(w) * N * K);
+}
+
+static int dry_linear_wgrad(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wan_buf x,
+                            int64_t M, int64_t N, int64_t K, int accumulate)
+{
+    return product(d, 2.0 * M * N * K,
+                   (1.0 + !!accumulate) * REAL * N * K + size(dy) * M * N + size(x) * M * K);
+}
+
+static int dry_act_forward(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_act act)
+{
+    return pass(d, (size(y) + size(x)) * n);
+}
+
+static int dry_act_backward(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf x, int64_t n,
+                            enum wan_act act)
+{
+    return pass(d, (size(dx) + size(dy) + size(x)) * n);
+}
+
+static int dry_act_gated(wan_dev *d, wan_buf y, wan_buf a, wan_buf b, int64_t n, enum wan_act act)
+{
+    return pass(d, (size(y) + size(a) + size(b)) * n);
+}
+
+static int dry_ln_mod_forward(wan_dev *d, wan_buf y, wan_real *mean, wan_real *rstd,
+                              const wan_real *x, const wan_real *scale, const wan_real *shift,
+                              int64_t stride, const wan_pack *pack, int64_t D, double eps)
+{
+    return pass(d, (size(y) + REAL) * pack->S * D);
+}
+
+static int dry_ln_mod_backward(wan_dev *d, wan_real *dx, wan_real *dscale, wan_real *dshift,
+                               int64_t dstride, wan_buf dy, const wan_real *x, const wan_real *mean,
+                               const wan_real *rstd, const wan_real *scale, int64_t stride,
+                               const wan_pack *pack, int64_t D)
+{
+    return pass(d, (size(dy) + 3 * REAL) * pack->S * D);
+}
+
+static int dry_ln_affine_forward(wan_dev *d, wan_buf y, wan_real *mean, wan_real *rstd,
+                                 const wan_real *x, const wan_real *w, const wan_real *b, int64_t S,
+                                 int64_t D, double eps)
+{
+    return pass(d, (size(y) + REAL) * S * D);
+}
+
+static int dry_ln_affine_backward(wan_dev *d, wan_real *dx, wan_real *dw, wan_real *db, wan_buf dy,
+                                  const wan_real *x, const wan_real *mean, const wan_real *rstd,
+                                  const wan_real *w, int64_t S, int64_t D)
+{
+    return pass(d, (size(dy) + 3 * REAL) * S * D);
+}
+
+static int dry_rmsnorm_forward(wan_dev *d, const wan_rms *a, wan_buf y, wan_real *rstd, wan_buf x,
+                               const wan_real *w)
+{
+    return pass(d, (size(y) + size(x)) * a->S * a->D);
+}
+
+static int dry_rmsnorm_backward(wan_dev *d, const wan_rms *a, wan_buf dx, wan_real *dw, wan_buf dy,
+                                wan_buf x, const wan_real *rstd, const wan_real *w)
+{
+    return pass(d, (size(dx) + size(dy) + size(x)) * a->S * a->D);
+}
+
+static int dry_rms_sumsq(wan_dev *d, const wan_rms *a, wan_real *sum, wan_buf x)
+{
+    return pass(d, size(x) * a->S * a->D);
+}
+
+static int dry_rms_apply(wan_dev *d, const wan_rms *a, wan_buf y, wan_real *rstd,
+                         const wan_real *sum, wan_buf x, const wan_real *w)
+{
+    return pass(d, (size(y) + size(x)) * a->S * a->D);
+}
+
+static int dry_rms_dot(wan_dev *d, const wan_rms *a, wan_real *dot, wan_real *dw, wan_buf dy,
+                       wan_buf x, const wan_real *rstd, const wan_real *w)
+{
+    return pass(d, (size(dy) + size(x)) * a->S * a->D);
+}
+
+static int dry_rms_dx(wan_dev *d, const wan_rms *a, wan_buf dx, const wan_real *dot, wan_buf dy,
+                      wan_buf x, const wan_real *rstd, const wan_real *w)
+{
+    return pass(d, (size(dx) + size(dy) + size(x)) * a->S * a->D);
+}
+
+static int dry_attention_forward(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf q,
+                                 wan_buf k, wan_buf v)
+{
+    wan_dry *y = wan_device_dry_of(d);
+    double flops = 4 * pairs(a);
+    y->attention += flops;
+    return spend(y, flops, y->rates.attention, rows(a, 2 * size(q), size(k) + size(v)));
+}
+
+static int dry_attention_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
+                                  wan_buf dout, wan_buf o, const wan_real *lse, wan_buf q,
+                                  wan_buf k, wan_buf v)
+{
+    wan_dry *y = wan_device_dry_of(d);
+    double flops = 10 * pairs(a);
+    y->attention_back += flops;
+    return spend(y, flops, y->rates.attention_back, rows(a, 4 * size(q), 2 * (size(k) + size(v))));
+}
+
+static int dry_attention_merge(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf o2,
+                               const wan_real *lse2)
+{
+    return pass(d, rows(a, 2 * size(o) + size(o2), 0));
+}
+
+static int dry_attention_t5(wan_dev *d, const wan_attn *a, wan_buf o, wan_buf q, wan_buf k,
+                            wan_buf v, const wan_real *table)
+{
+    return pass(d, rows(a, 2 * size(q), size(k) + size(v)));
+}
+
+static int dry_residual_forward(wan_dev *d, wan_real *out, const wan_real *x, wan_buf y,
+                                const wan_real *gate, int64_t stride, const wan_pack *pack,
+                                int64_t D)
+{
+    return pass(d, (size(y) + 2 * REAL) * pack->S * D);
+}
+
+static int dry_residual_backward(wan_dev *d, wan_buf dy, wan_real *dgate, int64_t dstride,
+                                 const wan_real *dout, wan_buf y, const wan_real *gate,
+                                 int64_t stride, const wan_pack *pack, int64_t D)
+{
+    return pass(d, (size(dy) + size(y) + REAL) * pack->S * D);
+}
+
+static int dry_sinusoid(wan_dev *d, wan_real *y, const wan_real *t, int64_t n, int64_t dim)
+{
+    return pass(d, REAL * n * dim);
+}
+
+static int dry_modulation_forward(wan_dev *d, wan_real *out, const wan_real *table,
+                                  const wan_real *e, int64_t n, int64_t R, int64_t D,
+                                  int64_t e_rows)
+{
+    return pass(d, REAL * (n * R + R + n * e_rows) * D);
+}
+
+static int dry_modulation_backward(wan_dev *d, wan_real *dtable, wan_real *de, const wan_real *dout,
+                                   int64_t n, int64_t R, int64_t D, int64_t e_rows)
+{
+    return pass(d, REAL * (n * R + 2 * R + 2 * n * e_rows) * D);
+}
+
+static int dry_gather_add(wan_dev *d, wan_real *y, const wan_real *table, const int32_t *id,
+                          int64_t S, int64_t D)
+{
+    return pass(d, 3 * REAL * S * D);
+}
+
+static int dry_patchify(wan_dev *d, wan_buf rows, const wan_real *latent, int64_t C, int64_t T,
+                        int64_t h, int64_t w, enum wan_patch_order order)
+{
+    return pass(d, (size(rows) + REAL) * C * T * h * w);
+}
+
+static int dry_unpatchify(wan_dev *d, wan_real *latent, wan_buf rows, int64_t C, int64_t T,
+                          int64_t h, int64_t w, enum wan_patch_order order)
+{
+    return pass(d, (size(rows) + REAL) * C * T * h * w);
+}
+
+static int dry_noise_patch(wan_dev *d, const wan_noise *a, wan_buf rows, wan_real *target,
+                           const wan_real *x0, const wan_real *eps, const wan_rng *stream)
+{
+    return pass(d, (size(rows) + 3 * REAL) * a->C * a->T * a->h * a->w);
+}
+
+static int dry_mse_loss(wan_dev *d, wan_real *loss, wan_buf dpred, const wan_real *pred,
+                        const wan_real *target, const wan_real *coef, const wan_pack *pack,
+                        int64_t F)
+{
+    return pass(d, (size(dpred) + 2 * REAL) * pack->S * F);
+}
+
+static int dry_cast(wan_dev *d, wan_buf y, wan_buf x, int64_t n)
+{
+    return pass(d, (size(y) + size(x)) * n);
+}
+
+static int dry_axpy(wan_dev *d, wan_buf y, double a, wan_buf x, int64_t n)
+{
+    return pass(d, (2 * size(y) + size(x)) * n);
+}
+
+static int dry_fill(wan_dev *d, wan_buf y, double a, int64_t n)
+{
+    return pass(d, size(y) * n);
+}
+
+static int dry_lincomb(wan_dev *d, wan_real *y, int k, const double *c, const wan_real *const *x,
+                       int64_t n)
+{
+    return pass(d, REAL * (k + 1) * n);
+}
+
+static int dry_sumsq(wan_dev *d, double *out, wan_buf x, int64_t n, int accumulate)
+{
+    return pass(d, size(x) * n);
+}
+
+static int dry_finite(wan_dev *d, int64_t *out, wan_buf x, int64_t n)
+{
+    return pass(d, size(x) * n);
+}
+
+static int dry_randn(wan_dev *d, wan_buf y, const wan_rng *stream, uint64_t first, int64_t n)
+{
+    return pass(d, size(y) * n);
+}
+
+static int dry_pick(wan_dev *d, wan_view y, wan_view x, const int32_t *from, int64_t n, int64_t w)
+{
+    return pass(d, (size(y.b) + size(x.b)) * n * w);
+}
+
+static int dry_adamw_step(wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, wan_real *v,
+                          const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n)
+{
+    return pass(d, (7 * REAL + (shadow.p ? size(shadow) : 0)) * n);
+}
+
+static int dry_clip_coef(wan_dev *d, wan_real *coef, const double *sumsq, double max_norm)
+{
+    return pass(d, REAL);
+}
+
+static int dry_conv_forward(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
+                            const wan_real *b, int add)
+{
+    return wan_err("device dry: no convolutions");
+}
+
+static int dry_vae_norm(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma, int64_t P,
+                        int64_t C, enum wan_act act)
+{
+    return wan_err("device dry: no images");
+}
+
+static int dry_vae_upsample(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t H, int64_t W,
+                            int64_t C)
+{
+    return wan_err("device dry: no images");
+}
+
+static int dry_vae_interleave(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P, int64_t C)
+{
+    return wan_err("device dry: no images");
+}
+
+static int dry_vae_from_rgb(wan_dev *d, wan_buf y, const uint8_t *rgb, int64_t P)
+{
+    return wan_err("device dry: no images");
+}
+
+static int dry_vae_to_rgb(wan_dev *d, uint8_t *rgb, wan_buf x, int64_t P)
+{
+    return wan_err("device dry: no images");
+}
+
+static int dry_vae_to_cfirst(wan_dev *d, wan_real *y, wan_buf x, const wan_real *a,
+                             const wan_real *b, int64_t T, int64_t P, int64_t C)
+{
+    return wan_err("device dry: no images");
+}
+
+static int dry_vae_to_clast(wan_dev *d, wan_buf y, const wan_real *x, const wan_real *a,
+                            const wan_real *b, int64_t T, int64_t P, int64_t C)
+{
+    return wan_err("device dry: no images");
+}
+
+const wan_ops *wan_ops_dry(void)
+{
+#define X(name) .name = dry_##name,
+    static const wan_ops ops = { WAN_OPS(X) };
+#undef X
+    return &ops;
+}
