@@ -19,7 +19,7 @@ foreseen() { # the table of messages, whose groups may have names of two words
 near() { awk -v a="$1" -v b="$2" -v e="$3" 'BEGIN { d = a / b - 1; exit !(d <= e && -d <= e) }'; }
 total() { awk '$1 == "total" { print $2 }' "$1"; }
 rows=$(grep -v '^#' "$TOP/tests/dist/layouts.txt" | sed 's/ \* / /')
-[ "${LAYOUTS:-}" = all ] || rows=$(echo "$rows" | grep -E '^(dp3|zero1-2|fsdp3|tp3|cp4-a2a-p2p|pp2|tp2-cp2-dp2) ')
+[ "${LAYOUTS:-}" = all ] || rows=$(echo "$rows" | grep -E '^(dp3|zero1-2|fsdp3|cp4-a2a-p2p|pp2-interleaved|tp2-sp-cp2-fsdp2) ')
 while read -r name ranks args; do
     run "$ranks" $args --metrics m.json </dev/null >run.err 2>&1 || { ok "$name runs" false; continue; }
     foresee "$ranks" $T train.train_iters=1 $args >p.txt 2>&1 || cat p.txt >&2

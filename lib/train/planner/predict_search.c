@@ -24,6 +24,8 @@ static void apply(wan_train_config *v, const layout *l)
     v->tp = l->tp;
     v->cp = l->cp;
     v->pp = l->pp;
+    v->vpp = 1;
+    v->sequence_parallel = l->tp > 1;
     v->fsdp = l->shards && !l->zero1;
     v->zero1 = l->zero1;
     v->dp_shard = l->shards ? l->shards : 1;
@@ -97,8 +99,6 @@ static int try_shards(search *s, layout l)
     l.zero1 = 1;
     WAN_TRY(try_recompute(s, l));
     l.zero1 = 0;
-    if (l.pp > 1)
-        return 0;
     WAN_TRY(try_recompute(s, l));
     l.shards = inside;
     return inside < dp ? try_recompute(s, l) : 0;
