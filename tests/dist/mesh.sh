@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# check_mesh under mpirun: the groups of several meshes; and what the trainer says to one.
+# check_mesh under mpirun: the groups of several meshes.
 . "$TOP/tests/lib.sh"
 if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
     skip "groups of a mesh" "a build without MPI"
