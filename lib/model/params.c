@@ -53,22 +53,22 @@ void wan_params_free(wan_params *p)
 
 enum { CHUNK = 1 << 14 }; /* elements per task; numbers are named by index, so any cut will do */
 
-static void normal(const wan_rng *r, float *v, int64_t n, double std)
+static void normal(const wan_rng *r, float *v, int64_t first, int64_t n, double std)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t end = i + CHUNK < n ? i + CHUNK : n;
-        wan_rng_normal(r, v + i, (uint64_t)i, (size_t)(end - i));
+        wan_rng_normal(r, v + i, (uint64_t)(first + i), (size_t)(end - i));
         for (int64_t j = i; j < end; j++)
             v[j] = (float)(v[j] * std);
     }
 }
 
-static void uniform(const wan_rng *r, float *v, int64_t n, double bound)
+static void uniform(const wan_rng *r, float *v, int64_t first, int64_t n, double bound)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++)
-        v[i] = (float)((2 * wan_rng_uniform(r, (uint64_t)i) - 1) * bound);
+        v[i] = (float)((2 * wan_rng_uniform(r, (uint64_t)(first + i)) - 1) * bound);
 }
 
 static void constant(float *v, int64_t n, float value)
@@ -86,15 +86,15 @@ static uint64_t hash(const char *s)
     return h;
 }
 
-void wan_params_init(const wan_param *q, uint64_t seed, float *v)
+void wan_params_init(const wan_param *q, uint64_t seed, int64_t first, int64_t n, float *v)
 {
     wan_rng r = wan_rng_stream(seed, WAN_RNG_INIT, hash(q->name), 0);
     double fan_out = (double)q->shape[0], fan_in = (double)q->count / fan_out;
     switch (q->init) {
-    case WAN_INIT_ZERO: constant(v, q->count, 0); break;
-    case WAN_INIT_ONE: constant(v, q->count, 1); break;
-    case WAN_INIT_NORMAL: normal(&r, v, q->count, q->scale); break;
-    case WAN_INIT_UNIFORM: uniform(&r, v, q->count, q->scale); break;
-    case WAN_INIT_XAVIER: uniform(&r, v, q->count, sqrt(6 / (fan_in + fan_out))); break;
+    case WAN_INIT_ZERO: constant(v, n, 0); break;
+    case WAN_INIT_ONE: constant(v, n, 1); break;
+    case WAN_INIT_NORMAL: normal(&r, v, first, n, q->scale); break;
+    case WAN_INIT_UNIFORM: uniform(&r, v, first, n, q->scale); break;
+    case WAN_INIT_XAVIER: uniform(&r, v, first, n, sqrt(6 / (fan_in + fan_out))); break;
     }
 }

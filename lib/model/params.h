@@ -60,7 +60,8 @@ int wan_params_add(wan_params *p, const wan_param *one) WAN_MUST_CHECK;
 int wan_params_find(const wan_params *p, const char *name); /* index or -1 (no error recorded) */
 void wan_params_free(wan_params *p);
 
-/* The initial values of the whole tensor, drawn from seed and the name alone.  v: host [count]. */
-void wan_params_init(const wan_param *q, uint64_t seed, float *v);
+/* The initial values of elements [first, first + n) of the whole tensor, drawn from seed and the name
+ * alone.  v: host [n]. */
+void wan_params_init(const wan_param *q, uint64_t seed, int64_t first, int64_t n, float *v);
 
 #endif

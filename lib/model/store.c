@@ -423,20 +423,29 @@ int wan_store_get_grad(const wan_store *s, int i, float *held)
     return fetch(s->d, held, s->grad + p.at, WAN_REAL, p.n);
 }
 
+/* What is held of tensor i is drawn, no more. */
+static int init_one(wan_store *s, int i, uint64_t seed)
+{
+    const wan_param *q = &s->params.v[i];
+    const wan_piece p = wan_store_piece(s, i);
+    int64_t at, to, n;
+    if (!p.n)
+        return 0;
+    float *v = wan_malloc((size_t)p.n, sizeof *v, q->name);
+    if (!v)
+        return -1;
+    for (int64_t k = 0; wan_store_run(q, &s->item[i], &p, k, &at, &to, &n); k++)
+        wan_params_init(q, seed, at, n, v + to);
+    int rc = wan_store_put(s, i, v);
+    free(v);
+    return rc;
+}
+
 int wan_store_init(wan_store *s, uint64_t seed)
 {
     int rc = 0;
-    for (int i = 0; i < s->params.n && rc == 0; i++) {
-        const wan_param *q = &s->params.v[i];
-        if (!s->item[i].count)
-            continue;
-        float *v = wan_malloc((size_t)q->count, sizeof *v, q->name);
-        if (!v)
-            return -1;
-        wan_params_init(q, seed, v);
-        rc = wan_store_set(s, i, v);
-        free(v);
-    }
+    for (int i = 0; i < s->params.n && rc == 0; i++)
+        rc = init_one(s, i, seed);
     return rc;
 }
 
