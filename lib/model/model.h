@@ -107,8 +107,8 @@ typedef struct wan_model {
     int (*backward_begin)(wan_acts *a); /* zeroes the sums that parts add to; NULL: none */
     /* What crosses the border in front of part 1..parts-1: in the forward what the parts before it
      * have written and later ones read, with `back` the sums that later ones have made and those
-     * before it go on with, which no forward touches.  Their number, into v; a NULL: without buf and n.  NULL where parts of a
-     * model cannot run apart. */
+     * before it go on with, which no forward touches.  Their number, into v; a NULL: without buf and
+     * n.  NULL where parts of a model cannot run apart. */
     int (*border)(const void *c, const wan_acts *a, int part, int back,
                   wan_border v[WAN_MODEL_BORDERS]);
     int (*backward)(wan_acts *a, wan_store *s, int part);

@@ -28,10 +28,10 @@
 
 enum { WAN_SLICE_GAPS = 15 };
 
-/* Which of the parameters: the parts [first, end) but those of the gaps, and of what is cut among `ranks` the share of
- * `rank`, whole units, uneven where they do not divide; spread: they share out the rows of the stream,
- * too (block/seq.h).  Of the range that a part then is, `shard` of
- * `shards` equal ones (0 or 1: all of it). */
+/* Which of the parameters: the parts [first, end) but those of the gaps, and of what is cut among
+ * `ranks` the share of `rank`, whole units, uneven where they do not divide; spread: they share out the
+ * rows of the stream, too (block/seq.h).  Of the range that a part then is, `shard` of `shards` equal
+ * ones (0 or 1: all of it). */
 typedef struct wan_slice {
     int rank, ranks, spread;
     int first, end;

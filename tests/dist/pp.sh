@@ -30,7 +30,6 @@ same "the rest on one rank" 1 optimizer.clip_grad=0
 ok "one rank, clipped" one --metrics 1.json debug.dump=1.st checkpoint.save=
 like_one pp4 4 $P=4 model.recompute_granularity=full checkpoint.save=
 like_one pp2-interleaved 2 $P=2 $V=2 checkpoint.save=
-like_one pp2-fsdp2 4 $P=2 $V=2 dist.use_megatron_fsdp=true checkpoint.save=
 like_one pp2-tp2-zero1 8 $P=2 model.tensor_model_parallel_size=2 optimizer.use_distributed_optimizer=true checkpoint.save=
 like_one pp2-fsdp2 4 $P=2 dist.use_megatron_fsdp=true checkpoint.save=
 like_one pp2-fsdp3-interleaved 6 $P=2 $V=2 dist.use_megatron_fsdp=true checkpoint.save=
@@ -40,7 +39,6 @@ few="train.global_batch_size=1 dataset.mock_samples=5"
 ok "one rank, one sample a step" one $few --metrics 1.json debug.dump=1.st checkpoint.save=
 like_one pp3-one-micro 3 $P=3 $few checkpoint.save=
 like_one pp2-one-micro-interleaved 2 $P=2 $V=3 $few checkpoint.save=
-like_one pp2-fsdp2-one-idle 4 $P=2 $V=2 $few dist.use_megatron_fsdp=true checkpoint.save=
 like_one pp2-dp2-one-idle 4 $P=2 $V=2 $few checkpoint.save=
 like_one pp2-fsdp2-one-idle 4 $P=2 $few dist.use_megatron_fsdp=true checkpoint.save=
 

@@ -240,6 +240,7 @@ static void ops(void)
 static int64_t need(const wan_arch *arch, const wan_capacity *cap)
 {
     const wan_acts_options o = { .compute = WAN_BF16, .train = 1, .cap = *cap };
+    const wan_step_options step = { .cap = *cap, .batch = 1 };
     wan_store_bytes w;
     wan_acts_bytes a;
     wan_params p;
@@ -250,7 +251,7 @@ static int64_t need(const wan_arch *arch, const wan_capacity *cap)
     wan_params_free(&p);
     /* attention's workspace and cuDNN and cuBLASLt themselves: at most 5 GB */
     return w.weights + w.grads + a.kept + a.work + wan_optim_bytes(total) +
-           wan_step_bytes(arch, WAN_BF16, cap, 1) + ((int64_t)5 << 30);
+           wan_step_bytes(arch, WAN_BF16, &step) + ((int64_t)5 << 30);
 }
 
 static const wan_flow flow = { .shift = 3 };

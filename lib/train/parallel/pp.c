@@ -135,16 +135,6 @@ void wan_pp_free(wan_pp **pp)
     *pp = NULL;
 }
 
-int64_t wan_pp_sent(const wan_pp *p)
-{
-    int64_t bytes = 0;
-    for (int b = 0; b < 2; b++)
-        for (int k = 0; k < p->split->pieces; k++)
-            if (p->across[b][k])
-                bytes += wan_group_counters(p->across[b][k])[WAN_SEND].bytes;
-    return bytes;
-}
-
 /* ---- what crosses a border */
 
 static int settle(flight *f)

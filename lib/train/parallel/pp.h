@@ -46,7 +46,5 @@ int64_t wan_pp_bytes(const wan_pp_split *s, int rank, const wan_arch *arch,
 void wan_pp_free(wan_pp **p); /* NULL-safe */
 /* Runs them all.  A pipeline of one rank runs them one after the other. */
 int wan_pp_run(wan_pp *p, const wan_pp_job *j) WAN_MUST_CHECK;
-/* Bytes that this rank has sent to others. */
-int64_t wan_pp_sent(const wan_pp *p);
 
 #endif
