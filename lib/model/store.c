@@ -263,22 +263,17 @@ wan_item wan_store_item(const wan_store *s, int i, int rank)
     return it;
 }
 
-wan_piece wan_store_piece_of(const wan_store *s, int i, int shard)
+wan_piece wan_store_piece(const wan_store *s, int i)
 {
     const wan_param *q = &s->params.v[i];
     const wan_part *p = &s->part[q->part];
     int64_t base = q->gemm ? 0 : p->whole_gemm, n = q->gemm ? p->gemm : p->size - p->gemm;
-    int64_t lo = base + n * shard, hi = lo + n; /* the shard's range of the class */
+    int64_t lo = base + n * s->slice.shard, hi = lo + n; /* the shard's range of the class */
     int64_t from = s->item[i].at, to = from + s->item[i].count;
     int64_t a = from > lo ? from : lo, b = to < hi ? to : hi;
     if (b <= a)
         return (wan_piece){ 0 };
     return (wan_piece){ a - from, b - a, p->at + (q->gemm ? 0 : p->gemm) + (a - lo) };
-}
-
-wan_piece wan_store_piece(const wan_store *s, int i)
-{
-    return wan_store_piece_of(s, i, s->slice.shard);
 }
 
 int64_t wan_store_largest(const wan_store *s)
@@ -318,14 +313,6 @@ int wan_store_run(const wan_param *q, const wan_item *it, const wan_piece *p, in
     *len = b - a;
     *whole = (row * extent + it->from) * inner + (a - row * line);
     return 1;
-}
-
-void wan_store_gather(const wan_param *q, const wan_item *it, const wan_piece *p, float *held,
-                      const float *whole)
-{
-    int64_t at, to, n;
-    for (int64_t k = 0; wan_store_run(q, it, p, k, &at, &to, &n); k++)
-        memcpy(held + to, whole + at, (size_t)n * sizeof *held);
 }
 
 void wan_store_scatter(const wan_param *q, const wan_item *it, const wan_piece *p, float *whole,
@@ -371,21 +358,6 @@ int wan_store_put(wan_store *s, int i, const float *held)
     if (rc == 0 && p.n && gemm && s->shadow)
         rc = put(s->d, shadow_at(s, i, &p), WAN_BF16, held, tmp, p.n);
     free(tmp);
-    return rc;
-}
-
-int wan_store_set(wan_store *s, int i, const float *whole)
-{
-    const wan_param *q = &s->params.v[i];
-    const wan_piece p = wan_store_piece(s, i);
-    if (p.n == q->count)
-        return wan_store_put(s, i, whole);
-    float *part = wan_malloc((size_t)p.n + 1, sizeof *part, q->name);
-    if (!part)
-        return -1;
-    wan_store_gather(q, &s->item[i], &p, part, whole);
-    int rc = wan_store_put(s, i, part);
-    free(part);
     return rc;
 }
 

@@ -121,13 +121,10 @@ wan_real *wan_store_r(const wan_store *s, int i);
 wan_real *wan_store_g(const wan_store *s, int i);
 /* Its full-precision value (needs wan_store_full or a parameter outside GEMMs, and no shards). */
 wan_real *wan_store_master(const wan_store *s, int i);
-/* What this shard, and another of the same slice, has of parameter i. */
+/* What this shard has of parameter i. */
 wan_piece wan_store_piece(const wan_store *s, int i);
-wan_piece wan_store_piece_of(const wan_store *s, int i, int shard);
 
-/* The whole tensor i from host floats [params.v[i].count]: what is held of it, and its copies. */
-int wan_store_set(wan_store *s, int i, const float *whole) WAN_MUST_CHECK;
-/* What this shard has of it, from held [piece n]. */
+/* What this shard has of tensor i, from host floats [piece n]: masters and their bf16 copy. */
 int wan_store_put(wan_store *s, int i, const float *held) WAN_MUST_CHECK;
 /* What this shard has of tensor i, or of its gradient, to host floats [piece n]. */
 int wan_store_get(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
@@ -136,9 +133,7 @@ int wan_store_get_grad(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
  * the tensor, both counted in elements.  k counts the calls from 0; returns 0 behind the last. */
 int wan_store_run(const wan_param *q, const wan_item *it, const wan_piece *p, int64_t k,
                   int64_t *whole, int64_t *held, int64_t *len);
-/* The elements of a piece, gathered from a whole tensor into held [p->n], and put back. */
-void wan_store_gather(const wan_param *q, const wan_item *it, const wan_piece *p, float *held,
-                      const float *whole);
+/* The elements of a piece, held [p->n], to their places in the whole tensor. */
 void wan_store_scatter(const wan_param *q, const wan_item *it, const wan_piece *p, float *whole,
                        const float *held);
 /* Item i of the tensor parallel rank `rank` of the same model, in the stage that has it. */

@@ -294,7 +294,7 @@ static void fill_head(wan_store *m)
     float *w = normal(n, 7);
     for (int64_t i = 0; i < n; i++)
         w[i] *= 0.02f;
-    must(wan_store_set(m, head, w));
+    must(wan_store_put(m, head, w));
     free(w);
 }
 

@@ -105,7 +105,7 @@ static run run_open(const char *device, const wan_net_config *c, wan_dtype compu
         must(wan_store_get(r.m, i, p));
         for (int64_t k = 0; k < n; k++)
             p[k] += e[k];
-        must(wan_store_set(r.m, i, p));
+        must(wan_store_put(r.m, i, p));
         free(p);
         free(e);
     }
