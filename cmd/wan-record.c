@@ -16,6 +16,7 @@
 #include "lib/rec/tensor/record_st.h"
 #include "lib/rec/record/clip_key.h"
 #include "lib/rec/record/inspect.h"
+#include "lib/rec/shard/cachefile.h"
 #include "lib/rec/shard/keyset.h"
 #include "lib/rec/shard/metafile.h"
 #include "lib/rec/shard/shard.h"
@@ -23,9 +24,10 @@
 
 static struct {
     const char *output, *key;
-    int64_t columns, tile, rows;
+    int64_t columns, tile, rows, text_rows;
+    const char *form;
     int header, digest, force;
-} o = { .columns = 8, .tile = 96, .rows = 64, .digest = 1 };
+} o = { .columns = 8, .tile = 96, .rows = 64, .text_rows = 226, .form = "torch", .digest = 1 };
 
 static const wan_opt table[] = {
     WAN_OPT_GROUP("All commands"),
@@ -38,6 +40,11 @@ static const wan_opt table[] = {
     WAN_OPT_GROUP("ls"),
     WAN_OPT_FLAG("header", 0, &o.header, "print the header (provenance) of each stream first"),
     WAN_OPT_FLAG("digest", 0, &o.digest, "print the SHA-256 of each tensor's data"),
+    WAN_OPT_GROUP("to-meta"),
+    WAN_OPT_ENUM("form", 0, "torch|pickle", &o.form,
+                 "as NeMo Automodel loads it, or as NeMo DFM does"),
+    WAN_OPT_INT("text-rows", 0, "N", &o.text_rows, 1, 65536,
+                "rows of text in every file, zeros at the end"),
     WAN_OPT_GROUP("sheet"),
     WAN_OPT_INT("columns", 0, "N", &o.columns, 1, 256, "frames shown of each record"),
     WAN_OPT_INT("tile", 0, "PIXELS", &o.tile, 8, 2048, "height of a frame"),
@@ -47,7 +54,8 @@ static const wan_opt table[] = {
 };
 static const wan_tool tool = {
     "wan-record", "look into, check and convert record streams",
-    "[options] ls|cat|check|to-safetensors|from-safetensors|from-meta|sheet "
+    "[options] ls|cat|check|to-safetensors|from-safetensors|to-meta|from-meta|from-cache|"
+    "sheet "
     "[FILE...]",
     table
 };
@@ -433,6 +441,73 @@ static int from_meta(copying *c, const char *operand)
     return rc;
 }
 
+static int put_cached(void *arg, const wan_record *r)
+{
+    copying *c = arg;
+    return o.key && fnmatch(o.key, r->key, 0) ? 0 : wan_writer_put(c->w, r);
+}
+
+static int do_from_cache(char **path, int n)
+{
+    copying c = { 0 };
+    uint64_t without = 0, more;
+    if (n == 0) {
+        wan_err("from-cache needs folders");
+        wan_die_usage();
+    }
+    WAN_TRY(open_binary(&c.out));
+    int rc = copy_follow(&c, NULL);
+    for (int i = 0; i < n && !rc; i++) {
+        rc = wan_cachefile_each(path[i], put_cached, &c, &more);
+        without += more;
+    }
+    if (without)
+        wan_info("%" PRIu64 " records of diffusion-pipe: it keeps their captions elsewhere",
+                 without);
+    return copy_finish(&c, rc);
+}
+
+/* One file in one folder for each: the loaders do not look below it. */
+static int to_meta(input *in, wan_record *rec, void *arg)
+{
+    saving *s = arg;
+    char *flat = wan_malloc(5 * strlen(rec->key) + 8, 1, "file name"), *to = flat;
+    int fresh = flat ? wan_keyset_add(&s->keys, rec->key) : -1;
+    for (const char *k = rec->key; flat && *k; k++)
+        to += sprintf(to, *k == '/' ? "_-2F-" : "%c", *k);
+    char *path = NULL;
+    if (flat) {
+        strcpy(to, ".meta");
+        path = wan_path_join(o.output, flat);
+    }
+    int rc = !path || fresh < 0 ? -1
+             : !fresh           ? wan_err("a key used before: its file would be replaced")
+                      : wan_metafile_write(path, rec, o.text_rows, !strcmp(o.form, "pickle"));
+    if (rc < 0)
+        wan_err_prefix("%s: record %" PRIu64 " (%s)", in->name, wan_reader_count(in->r), rec->key);
+    free(flat);
+    free(path);
+    s->written++;
+    return rc < 0 ? -1 : 1;
+}
+
+static int do_to_meta(char **path, int n)
+{
+    saving s = { 0, 0, WAN_KEYSET_INIT };
+    if (!o.output) {
+        wan_err("to-meta needs -o DIR");
+        wan_die_usage();
+    }
+    WAN_TRY(wan_mkdirs(o.output));
+    int rc = for_each(path, n, to_meta, &s);
+    wan_keyset_clear(&s.keys);
+    WAN_TRY(rc);
+    if (!s.written)
+        return wan_err("no record%s%s", o.key ? " with a key like " : "", o.key ? o.key : "");
+    wan_info("%" PRIu64 " records to %s", s.written, o.output);
+    return 0;
+}
+
 static int do_from_meta(char **path, int n)
 {
     copying c = { 0 };
@@ -502,7 +577,9 @@ int main(int argc, char **argv)
         { "check", do_check },
         { "to-safetensors", do_to_safetensors },
         { "from-safetensors", do_from_safetensors },
+        { "to-meta", do_to_meta },
         { "from-meta", do_from_meta },
+        { "from-cache", do_from_cache },
         { "sheet", do_sheet },
     };
     enum { N = sizeof command / sizeof *command };

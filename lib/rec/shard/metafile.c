@@ -86,6 +86,74 @@ int wan_metafile_read(wan_record *r, const char *path, const char *key)
     return rc < 0 ? wan_err_prefix("%s", path) : 0;
 }
 
+/* Rows of zeros behind the text, which is freed by the caller. */
+static void *padded(const wan_tensor *t, int64_t rows)
+{
+    size_t all = (size_t)rows * (size_t)t->shape[1] * wan_dtype_size(t->dtype);
+    void *p = wan_calloc(all, 1, "text");
+    if (p)
+        memcpy(p, t->data, t->bytes);
+    return p;
+}
+
+/* Values that both readers of Python look for, from what a record tells. */
+static json_t *values_of(const wan_record *r, const wan_tensor *latent)
+{
+    json_t *v = wan_json_object();
+    const json_t *caption = json_object_get(r->meta, "caption"),
+                 *source = json_object_get(r->meta, "source");
+    wan_json_merge(&v, r->meta);
+    wan_json_put(&v, "prompt",
+                 json_is_string(caption) ? json_incref((json_t *)(uintptr_t)caption)
+                                         : json_string(""));
+    wan_json_put(&v, "video_path",
+                 json_is_string(source) ? json_incref((json_t *)(uintptr_t)source)
+                                        : json_string(r->key));
+    wan_json_put(&v, "num_frames", json_integer(1 + 4 * (latent->shape[1] - 1)));
+    wan_json_put(&v, "model_type", json_string("wan"));
+    wan_json_put(&v, "model_version", json_string("wan2.1"));
+    wan_json_put(&v, "deterministic_latents", json_true());
+    return v;
+}
+
+static int put(const char *path, const wan_record *r, const wan_tensor *latent,
+               const wan_tensor *text, int64_t rows, int pickled)
+{
+    json_t *values = values_of(r, latent), *none = json_null();
+    void *out = NULL, *all = values ? padded(text, rows) : NULL;
+    size_t n;
+    wan_torch_item item[4] = {
+        { .key = "video_latents", .dtype = latent->dtype, .rank = 5, .data = latent->data },
+        { .key = "text_embeddings", .dtype = text->dtype, .rank = 3, .data = all },
+        { .key = "first_frame", .value = none },
+        { .key = "metadata", .value = values }
+    };
+    item[0].shape[0] = item[1].shape[0] = 1;
+    memcpy(item[0].shape + 1, latent->shape, 4 * sizeof *latent->shape);
+    item[1].shape[1] = rows;
+    item[1].shape[2] = text->shape[1];
+    int rc = !all      ? -1
+             : pickled ? wan_torch_pickle_map(&out, &n, item, 4)
+                       : wan_torch_save_map(&out, &n, item, 4);
+    if (rc == 0)
+        rc = wan_spew(path, out, n);
+    free(out);
+    free(all);
+    json_decref(values);
+    return rc;
+}
+
+int wan_metafile_write(const char *path, const wan_record *r, int64_t rows, int pickled)
+{
+    const wan_tensor *latent = wan_record_find(r, "latent"), *text = wan_record_find(r, "text");
+    if (!latent || latent->rank != 4 || !text || text->rank != 2)
+        return wan_err("no latent [C, T, h, w] and text [rows, width]");
+    if (text->shape[0] > rows)
+        return wan_err("%lld rows of text, more than the %lld that all files have",
+                       (long long)text->shape[0], (long long)rows);
+    return put(path, r, latent, text, rows, pickled);
+}
+
 int wan_metafile_list(char ***names, size_t *n, const char *dir)
 {
     static const char *const ends[] = { ".meta", NULL };

@@ -13,6 +13,11 @@
  * holds: that of `metadata` and of the map itself, the caption from either. */
 int wan_metafile_read(wan_record *r, const char *path, const char *key) WAN_MUST_CHECK;
 
+/* A record as such a file: latent, text with rows of zeros up to `rows` of them, caption and what else it
+ * tells; as torch saves it, or pickled.  -1 also when the text is longer. */
+int wan_metafile_write(const char *path, const wan_record *r, int64_t rows, int pickled)
+    WAN_MUST_CHECK;
+
 /* Paths below dir that end in .meta, relative, sorted; released with wan_shard_list_free. */
 int wan_metafile_list(char ***names, size_t *n, const char *dir) WAN_MUST_CHECK;
 

@@ -20,6 +20,7 @@
 
 #include "lib/base/dtype.h"
 #include "lib/base/err.h"
+#include "lib/base/json.h"
 
 #define WAN_TORCH_RANK 16
 
@@ -62,5 +63,20 @@ int wan_torch_save(void **out, size_t *n, const void *data, wan_dtype t, const i
 /* The same wrapped so that pickle.loads gives the tensor. */
 int wan_torch_pickle(void **out, size_t *n, const void *data, wan_dtype t, const int64_t *shape,
                      int rank) WAN_MUST_CHECK;
+
+/* A value of a map: JSON, or where that is NULL a contiguous tensor. */
+typedef struct wan_torch_item {
+    const char *key;
+    const json_t *value;
+    wan_dtype dtype;
+    int rank;
+    int64_t shape[WAN_TORCH_RANK];
+    const void *data;
+} wan_torch_item;
+
+/* A map of up to 32 of them, in both forms: for torch.load(weights_only=True), and for pickle.load. */
+int wan_torch_save_map(void **out, size_t *n, const wan_torch_item *item, int items) WAN_MUST_CHECK;
+int wan_torch_pickle_map(void **out, size_t *n, const wan_torch_item *item, int items)
+    WAN_MUST_CHECK;
 
 #endif

@@ -11,7 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/rec/tensor/torch.h"
 
-enum { ALIGN = 64, MAX_ENTRIES = 4 };
+enum { ALIGN = 64, MAX_ITEMS = 32, MAX_ENTRIES = MAX_ITEMS + 3, NAME = 32 };
 
 struct out {
     uint8_t *p;
@@ -87,20 +87,21 @@ static void put_key(struct out *o, const char *s)
     put_str(o, s);
 }
 
-static void put_pickle(struct out *o, wan_dtype t, const int64_t *shape, int rank, int64_t count)
+/* A tensor whose storage is the archive's data/KEY. */
+static void put_tensor(struct out *o, wan_dtype t, const int64_t *shape, int rank, int64_t count,
+                       const char *key)
 {
     int64_t stride[WAN_TORCH_RANK], step = 1;
     for (int i = rank - 1; i >= 0; i--) {
         stride[i] = step;
         step *= shape[i] > 1 ? shape[i] : 1;
     }
-    put_str(o, "\x80\x02"
-               "ctorch._utils\n_rebuild_tensor_v2\n((");
+    put_str(o, "ctorch._utils\n_rebuild_tensor_v2\n((");
     put_key(o, "storage");
     put_str(o, "ctorch\n");
     put_str(o, storage_class(t));
     put_str(o, "\n");
-    put_key(o, "0");
+    put_key(o, key);
     put_key(o, "cpu");
     put_int(o, count);
     put_str(o, "tQ");
@@ -108,7 +109,7 @@ static void put_pickle(struct out *o, wan_dtype t, const int64_t *shape, int ran
     put_tuple(o, shape, rank);
     put_tuple(o, stride, rank);
     put_str(o, "\x89"
-               "ccollections\nOrderedDict\n)RtR.");
+               "ccollections\nOrderedDict\n)RtR");
 }
 
 struct entry {
@@ -168,43 +169,58 @@ static void put_directory(struct out *o, const struct entry *e, int n)
     put_le(o, 0, 2);
 }
 
-static void put_archive(struct out *o, struct entry e[MAX_ENTRIES])
+static void put_archive(struct out *o, struct entry *e, int n)
 {
-    for (int i = 0; i < MAX_ENTRIES; i++)
+    for (int i = 0; i < n; i++)
         put_entry(o, &e[i]);
-    put_directory(o, e, MAX_ENTRIES);
+    put_directory(o, e, n);
 }
 
-/* Both forms: the archive at offset `head` of *out, room for a tail behind it. */
+/* The archive of n entries at offset `head` of *out, room for a tail behind it. */
+static int build(void **out, size_t *size, struct entry *e, int n, size_t head, size_t tail)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < n; i++)
+        bytes += e[i].n;
+    if (bytes > 0xf0000000u)
+        return wan_err("%zu bytes of tensors; the writer ends at 3.75 GiB", bytes);
+    for (int i = 0; i < n; i++)
+        e[i].crc = wan_crc32(0, e[i].data, e[i].n);
+    struct out o = { NULL, 0 };
+    put_archive(&o, e, n);
+    *size = o.n;
+    if (!(*out = wan_malloc(1, head + o.n + tail, "torch file")))
+        return -1;
+    o = (struct out){ (uint8_t *)*out + head, 0 };
+    put_archive(&o, e, n);
+    return 0;
+}
+
+static int check_tensor(int64_t *count, wan_dtype t, const int64_t *shape, int rank)
+{
+    if (rank < 0 || rank > WAN_TORCH_RANK)
+        return wan_err("%d dimensions", rank);
+    WAN_TRY(wan_shape_count(count, shape, rank));
+    return storage_class(t) ? 0 : wan_err("torch has no storage for %s", wan_dtype_name(t));
+}
+
 static int save(void **out, size_t *n, const void *data, wan_dtype t, const int64_t *shape,
                 int rank, size_t head, size_t tail)
 {
     uint8_t text[1024];
     int64_t count;
-    if (rank < 0 || rank > WAN_TORCH_RANK)
-        return wan_err("%d dimensions", rank);
-    WAN_TRY(wan_shape_count(&count, shape, rank));
-    if (!storage_class(t))
-        return wan_err("torch has no storage for %s", wan_dtype_name(t));
-    size_t bytes = (size_t)count * wan_dtype_size(t);
-    if (bytes > 0xf0000000u)
-        return wan_err("a tensor of %zu bytes; the writer ends at 3.75 GiB", bytes);
+    WAN_TRY(check_tensor(&count, t, shape, rank));
     struct out pickle = { text, 0 };
-    put_pickle(&pickle, t, shape, rank, count);
-    struct entry e[MAX_ENTRIES] = { { .name = "archive/data.pkl", .data = text, .n = pickle.n },
-                                    { .name = "archive/byteorder", .data = "little", .n = 6 },
-                                    { .name = "archive/data/0", .data = data, .n = bytes },
-                                    { .name = "archive/version", .data = "3\n", .n = 2 } };
-    for (int i = 0; i < MAX_ENTRIES; i++)
-        e[i].crc = wan_crc32(0, e[i].data, e[i].n);
-    struct out o = { NULL, 0 };
-    put_archive(&o, e);
-    *n = o.n;
-    if (!(*out = wan_malloc(1, head + o.n + tail, "torch file")))
-        return -1;
-    o = (struct out){ (uint8_t *)*out + head, 0 };
-    put_archive(&o, e);
-    return 0;
+    put_str(&pickle, "\x80\x02");
+    put_tensor(&pickle, t, shape, rank, count, "0");
+    put_str(&pickle, ".");
+    struct entry e[4] = {
+        { .name = "archive/data.pkl", .data = text, .n = pickle.n },
+        { .name = "archive/byteorder", .data = "little", .n = 6 },
+        { .name = "archive/data/0", .data = data, .n = (size_t)count * wan_dtype_size(t) },
+        { .name = "archive/version", .data = "3\n", .n = 2 }
+    };
+    return build(out, n, e, 4, head, tail);
 }
 
 int wan_torch_save(void **out, size_t *n, const void *data, wan_dtype t, const int64_t *shape,
@@ -227,4 +243,170 @@ int wan_torch_pickle(void **out, size_t *n, const void *data, wan_dtype t, const
     put_str(&o, "\x85R.");
     *n = o.n;
     return 0;
+}
+
+/* ---- maps */
+
+static void put_json(struct out *o, const json_t *v);
+
+static void put_real(struct out *o, double v)
+{
+    uint64_t bits;
+    uint8_t b[8];
+    memcpy(&bits, &v, sizeof bits);
+    for (int i = 0; i < 8; i++)
+        b[i] = (uint8_t)(bits >> (56 - 8 * i));
+    put_str(o, "G");
+    put(o, b, 8);
+}
+
+static void put_number(struct out *o, const json_t *v)
+{
+    int64_t i = json_integer_value(v);
+    if (json_is_real(v))
+        put_real(o, json_real_value(v));
+    else if (i >= 0)
+        put_int(o, i);
+    else if (i >= INT32_MIN) {
+        put_str(o, "J");
+        put_le(o, (uint64_t)i, 4);
+    } else {
+        put_le(o, 0x088a, 2);
+        put_le(o, (uint64_t)i, 8);
+    }
+}
+
+static void put_members(struct out *o, const json_t *v)
+{
+    const char *key;
+    json_t *item;
+    size_t i;
+    put_str(o, json_is_array(v) ? "](" : "}(");
+    json_array_foreach(v, i, item) put_json(o, item);
+    json_object_foreach((json_t *)(uintptr_t)v, key, item)
+    {
+        put_key(o, key);
+        put_json(o, item);
+    }
+    put_str(o, json_is_array(v) ? "e" : "u");
+}
+
+static void put_json(struct out *o, const json_t *v)
+{
+    if (json_is_string(v)) {
+        put_str(o, "X");
+        put_le(o, json_string_length(v), 4);
+        put(o, json_string_value(v), json_string_length(v));
+    } else if (json_is_number(v)) {
+        put_number(o, v);
+    } else if (json_is_array(v) || json_is_object(v)) {
+        put_members(o, v);
+    } else {
+        put_str(o, json_is_true(v) ? "\x88" : json_is_false(v) ? "\x89" : "N");
+    }
+}
+
+static int check_items(int64_t *count, const wan_torch_item *item, int items)
+{
+    if (items > MAX_ITEMS)
+        return wan_err("%d values in a map, more than %d", items, MAX_ITEMS);
+    for (int i = 0; i < items; i++)
+        if (!item[i].value)
+            WAN_TRY(check_tensor(&count[i], item[i].dtype, item[i].shape, item[i].rank));
+    return 0;
+}
+
+/* The pickle of a map, tensors by the number of their storage; the number of those. */
+static int put_map(struct out *o, const wan_torch_item *item, const int64_t *count, int items)
+{
+    int storage = 0;
+    char key[NAME];
+    put_str(o, "\x80\x02}(");
+    for (int i = 0; i < items; i++) {
+        put_key(o, item[i].key);
+        if (item[i].value) {
+            put_json(o, item[i].value);
+            continue;
+        }
+        snprintf(key, sizeof key, "%d", storage++);
+        put_tensor(o, item[i].dtype, item[i].shape, item[i].rank, count[i], key);
+    }
+    put_str(o, "u.");
+    return storage;
+}
+
+int wan_torch_save_map(void **out, size_t *n, const wan_torch_item *item, int items)
+{
+    int64_t count[MAX_ITEMS];
+    char name[MAX_ITEMS][NAME];
+    struct entry e[MAX_ENTRIES] = { { .name = "archive/data.pkl" },
+                                    { .name = "archive/byteorder", .data = "little", .n = 6 } };
+    struct out pickle = { NULL, 0 };
+    int k = 2;
+    WAN_TRY(check_items(count, item, items));
+    put_map(&pickle, item, count, items);
+    void *text = wan_malloc(1, pickle.n, "torch file");
+    if (!text)
+        return -1;
+    pickle = (struct out){ text, 0 };
+    put_map(&pickle, item, count, items);
+    e[0].data = text;
+    e[0].n = pickle.n;
+    for (int i = 0; i < items; i++)
+        if (!item[i].value) {
+            snprintf(name[k - 2], NAME, "archive/data/%d", k - 2);
+            e[k] = (struct entry){ .name = name[k - 2],
+                                   .data = item[i].data,
+                                   .n = (size_t)count[i] * wan_dtype_size(item[i].dtype) };
+            k++;
+        }
+    e[k++] = (struct entry){ .name = "archive/version", .data = "3\n", .n = 2 };
+    int rc = build(out, n, e, k, 0, 0);
+    free(text);
+    return rc;
+}
+
+/* image [items], sized: the tensors, each a file of its own. */
+static void put_pickle_map(struct out *o, const wan_torch_item *item, int items, void *const *image,
+                           const size_t *size)
+{
+    put_str(o, "\x80\x03}(");
+    for (int i = 0; i < items; i++) {
+        put_key(o, item[i].key);
+        if (item[i].value) {
+            put_json(o, item[i].value);
+            continue;
+        }
+        put_str(o, "ctorch.storage\n_load_from_bytes\nB");
+        put_le(o, size[i], 4);
+        put(o, image[i], size[i]);
+        put_str(o, "\x85R");
+    }
+    put_str(o, "u.");
+}
+
+int wan_torch_pickle_map(void **out, size_t *n, const wan_torch_item *item, int items)
+{
+    int64_t count[MAX_ITEMS];
+    void *image[MAX_ITEMS] = { 0 };
+    size_t size[MAX_ITEMS] = { 0 };
+    WAN_TRY(check_items(count, item, items));
+    int rc = 0;
+    for (int i = 0; i < items && rc == 0; i++)
+        if (!item[i].value)
+            rc = wan_torch_save(&image[i], &size[i], item[i].data, item[i].dtype, item[i].shape,
+                                item[i].rank);
+    struct out o = { NULL, 0 };
+    if (rc == 0) {
+        put_pickle_map(&o, item, items, image, size);
+        rc = (*out = wan_malloc(1, o.n, "pickle")) ? 0 : -1;
+    }
+    if (rc == 0) {
+        o = (struct out){ *out, 0 };
+        put_pickle_map(&o, item, items, image, size);
+        *n = o.n;
+    }
+    for (int i = 0; i < items; i++)
+        free(image[i]);
+    return rc;
 }

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# Caches of other trainers: musubi-tuner's and diffusion-pipe's become records and shards; .meta files for
+# NeMo are written and read back.  tests/data/cache/make.py made the caches, of numbers that tell their place.
+. "$TOP/tests/lib.sh"
+is() { [ "$1" = "$2" ] || { echo "got: $1; wanted: $2" >&2; false; }; }
+cp -r "$TOP/tests/data/cache" cache
+wan-record from-cache -q -o c.wan cache
+ok "keys are places, captions those of musubi-tuner" is "$(wan-record ls --no-digest c.wan | jq -r '.key + "=" + .meta.caption' | tr '\n' ' ')" \
+    "musubi/sub/a_b_00000-009_0016x0016=caption 0 musubi/sub/clip_00001-009_0016x0016=caption 1 musubi/sub/pic_0016x0016=caption 2 cache_1_-2E-000x16x16x9/000000= cache_1_-2E-000x16x16x9/000001= cache_1_-2E-000x16x16x9/000002= "
+ok "texts have their true lengths" is "$(wan-record ls --no-digest c.wan | jq -r '.tensors[] | select(.name == "text") | .shape[0]' | tr '\n' ' ')" "5 7 3 4 5 6 "
+numbers() { # numbers KEY TENSOR: BF16 ones
+    wan-record to-safetensors -q -k "$1" -o one.safetensors c.wan
+    local head; head=$(od -An -tu8 -N8 one.safetensors | tr -d ' ')
+    set -- $(tail -c +9 one.safetensors | head -c "$head" | jq --arg n "$2" '.[$n].data_offsets[]')
+    tail -c +$((9 + head + $1)) one.safetensors | head -c $(($2 - $1)) | od -An -v -w2 -tu2 |
+        awk '{ e = int($1 / 128) % 256; v = (1 + $1 % 128 / 128) * 2 ^ (e - 127); print $1 % 32768 ? ($1 > 32767 ? -v : v) : 0 }'
+}
+wrong=0
+i=0; for key in musubi/sub/a_b_00000-009_0016x0016 musubi/sub/clip_00001-009_0016x0016 musubi/sub/pic_0016x0016; do
+    numbers $key latent | awk -v i=$i '$1 != (NR - 1) % 97 / 32 + i { bad = 1 } END { exit bad || NR < 64 }' || wrong="$wrong $key"
+    numbers $key text | awk -v i=$i '$1 != (NR - 1) % 31 / 16 + 1 + i { bad = 1 } END { exit bad || NR < 24 }' || wrong="$wrong $key text"; i=$((i + 1))
+done
+ok "musubi-tuner: latents and texts, not those of the image" is "$wrong" 0
+wrong=0
+for i in 0 1 2; do key=cache_1_-2E-000x16x16x9/00000$i
+    numbers $key latent | awk -v i=$i '$1 != (NR - 1) % 97 / 32 + i { bad = 1 } END { exit bad || NR != 192 }' || wrong="$wrong $key"
+    # to 8 bits, as 20 + x needs
+    numbers $key text | awk -v i=$i '{ d = $1 - ((NR - 1) % 31 / 16 + 1 + 10 * i) } d * d > 0.004 { bad = 1 } END { exit bad || NR != 8 * (4 + i) }' || wrong="$wrong $key text"
+done
+ok "diffusion-pipe: each latent with its first text" is "$wrong" 0
+ok "a cache becomes a dataset" sh -c 'wan-shard -q -o ds c.wan && wan-index -q --split-ratio 1,0,0 ds && wan-index --check ds'
+ok "one key of it" is "$(wan-record from-cache -q -k '*pic*' cache | wan-record ls --no-digest - | jq -s length)" 1
+rm cache/musubi/sub/clip_wan_te.safetensors
+fails 1 'clip_00001-009_0016x0016_wan.safetensors: no file of its text beside it' "a text that is missing" wan-record from-cache -o x.wan cache
+rm -r cache/musubi; head -c 5000 cache/dpipe/cache/wan/*/text_embeddings_1/shard_0.bin >cut; cat cut >"$(ls cache/dpipe/cache/wan/*/text_embeddings_1/shard_0.bin)"
+fails 1 'latents: item 1: .*shard_0.bin: ends before its item 2' "a shard that was cut" wan-record from-cache -o x.wan cache
+command -v sqlite3 >/dev/null && sqlite3 cache/dpipe/cache/wan/*/text_embeddings_1/metadata.db 'DELETE FROM items WHERE rowid = 6' &&
+    fails 1 '3 latents and 5 texts: which belong together' "texts without their latent" wan-record from-cache -o x.wan cache ||
+    skip "texts without their latent" "no sqlite3 here"
+mkdir none; fails 1 'no cache of musubi-tuner' "a folder without any" wan-record from-cache -o x.wan none
+fails 2 'needs folders' "no operand" wan-record from-cache
+
+# ---- .meta files
+for form in torch pickle; do
+    wan-record to-meta -q --form $form --text-rows 9 -o m.$form c.wan
+    wan-record from-meta -q m.$form | wan-record ls - | jq -cS '[.meta.caption, (.tensors[] | [.name, .shape, .sha256])]' | sort >back
+    wan-record ls c.wan | jq -cS '[.meta.caption, (.tensors | sort_by(.name)[] | [.name, .shape, .sha256])]' | sort >there
+    same "to-meta --form $form, and back" there back
+done
+ok "one file for each key, none in folders" is "$(ls m.torch | head -2 | tail -1)" "cache_1_-2E-000x16x16x9_-2F-000001.meta"
+fails 1 'record 2 .*: 7 rows of text, more than the 6 that all files have' "a text that is longer" wan-record to-meta --text-rows 6 -o x c.wan
+cat c.wan c.wan >twice.wan
+fails 1 'used before' "a key twice" wan-record to-meta -o y twice.wan
+fails 2 'needs -o DIR' "no folder" wan-record to-meta c.wan
+done_testing
