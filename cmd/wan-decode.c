@@ -730,7 +730,7 @@ static struct {
     size_t room, first, n;
 } waiting;
 
-/* Why there is nothing to read becomes the clip's reason.  -1: no process can be had. */
+/* Why there is nothing to read becomes the clip's reason.  1: not now; -1: no process can be had. */
 static int begin_clip(wan_clip *clip, const wan_video_options *opt, size_t behind)
 {
     wan_clip_captions *captions = &waiting.v[(waiting.first + waiting.n) % waiting.room];
@@ -751,8 +751,12 @@ static int begin_clip(wan_clip *clip, const wan_video_options *opt, size_t behin
         return clip->why ? 0 : wan_err("%s: out of memory", clip->path);
     }
     wan_clip_task task = task_of(clip, *opt);
-    waiting.n++;
-    return wan_clip_jobs_put(jobs, &task, behind);
+    rc = wan_clip_jobs_put(jobs, &task, behind);
+    if (rc == 0)
+        waiting.n++;
+    else
+        wan_clip_captions_free(captions);
+    return rc;
 }
 
 /* Once: what the man page promises does not hold here. */
@@ -804,8 +808,11 @@ static int decode_all(wan_clips *c, const wan_video_options *opt)
 {
     size_t begun = 0, ended = 0;
     while (ended < c->n && !stopped) {
-        for (; begun < c->n && wan_clip_jobs_room(jobs); begun++)
-            WAN_TRY(begin_clip(&c->v[begun], opt, c->n - begun - 1));
+        for (int rc = 0; begun < c->n && wan_clip_jobs_room(jobs); begun++) {
+            WAN_TRY(rc = begin_clip(&c->v[begun], opt, c->n - begun - 1));
+            if (rc > 0)
+                break;
+        }
         int ready = c->v[ended].why ? 1 : wan_clip_jobs_wait(jobs);
         if (ready < 0)
             return -1;

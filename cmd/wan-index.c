@@ -3,6 +3,7 @@
  * wan-index - makes a folder of shards a dataset, or checks that it is one.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,9 +13,10 @@
 #include "lib/base/signals.h"
 #include "lib/rec/shard/index.h"
 #include "lib/rec/shard/index_stat.h"
+#include "lib/rec/shard/stat_svg.h"
 
 static struct {
-    const char *ratio, *exclude;
+    const char *ratio, *exclude, *picture;
     wan_strlist parts;
     int shuffle, check, reread, stat;
 } o = { .ratio = "8,1,1" };
@@ -35,6 +37,7 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("stat", 0, &o.stat,
                  "write nothing; print sizes, lengths, text rows, and mean and deviation of each "
                  "channel for each part, as TSV"),
+    WAN_OPT_STR("picture", 0, "FILE", &o.picture, "with --stat: the same as a picture (SVG)"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };
@@ -99,10 +102,31 @@ static void stat_progress(size_t done, size_t all)
     wan_progress(0, "sample %zu of %zu", done + 1, all);
 }
 
+/* The table on standard output, and drawn. */
+static int draw(char *tsv, const char *dir)
+{
+    wan_out *out;
+    if (fputs(tsv, stdout) < 0)
+        return wan_err_errno("<stdout>");
+    WAN_TRY(wan_out_open(&out, o.picture));
+    if (wan_stat_svg(wan_out_file(out), tsv, dir) == 0)
+        return wan_out_finish(&out);
+    wan_out_discard(&out);
+    return -1;
+}
+
 static int stat_all(const char *dir)
 {
-    int rc = wan_index_stat(stdout, dir, stat_progress);
+    char *tsv = NULL;
+    size_t n;
+    FILE *f = o.picture ? open_memstream(&tsv, &n) : stdout;
+    int rc = f ? wan_index_stat(f, dir, stat_progress) : wan_err("out of memory (statistics)");
     wan_progress(1, "done");
+    if (o.picture && f && fclose(f) != 0 && rc == 0)
+        rc = wan_err("out of memory (statistics)");
+    if (rc == 0 && o.picture)
+        rc = draw(tsv, dir);
+    free(tsv);
     if (rc == 0 && fclose(stdout) != 0)
         rc = wan_err_errno("<stdout>");
     if (rc < 0)
@@ -140,6 +164,10 @@ int main(int argc, char **argv)
     wan_signals_filter();
     if (argc - argi != 1) {
         wan_err(argc > argi ? "only one folder at a time" : "no folder given");
+        wan_die_usage();
+    }
+    if (o.picture && !o.stat) {
+        wan_err("--picture goes with --stat");
         wan_die_usage();
     }
     if (o.check && o.stat) {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "lib/base/file.h"
 
@@ -106,6 +107,17 @@ static int work(void *arg, void *room)
 
 /* ---- the parent's side */
 
+/* Jobs that may be there at once: each holds a descriptor. */
+static size_t ring_size(size_t jobs)
+{
+    enum { OURS = 32 };
+    struct rlimit r;
+    size_t most = jobs + MOST_JOBS;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < most + OURS)
+        most = r.rlim_cur > OURS + 1 ? (size_t)r.rlim_cur - OURS : 1;
+    return most;
+}
+
 int wan_clip_jobs_open(wan_clip_jobs **out, int jobs, const wan_child_limits *limits,
                        int64_t max_bytes)
 {
@@ -115,7 +127,7 @@ int wan_clip_jobs_open(wan_clip_jobs **out, int jobs, const wan_child_limits *li
         return -1;
     j->cores = sched_getaffinity(0, sizeof set, &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
     j->jobs = jobs ? (size_t)jobs : j->cores < MOST_JOBS ? j->cores : MOST_JOBS;
-    j->room = j->jobs + MOST_JOBS;
+    j->room = ring_size(j->jobs);
     j->limits = *limits;
     j->max_bytes = max_bytes;
     j->ring = wan_calloc(j->room, sizeof *j->ring, "jobs");
@@ -168,7 +180,13 @@ int wan_clip_jobs_put(wan_clip_jobs *j, const wan_clip_task *t, size_t behind)
     b->ended = 0;
     b->task.video.max_bytes = j->max_bytes;
     b->task.video.cores = share(j, together < j->jobs ? together : j->jobs);
-    WAN_TRY(wan_child_start(b->child, &j->limits, t->path, work, &b->task));
+    if (wan_child_start(b->child, &j->limits, t->path, work, &b->task) < 0) {
+        if (!j->n)
+            return -1;
+        if (j->jobs > running(j))
+            j->jobs = running(j) ? running(j) : 1; /* so many, then */
+        return 1;
+    }
     j->n++;
     return 0;
 }

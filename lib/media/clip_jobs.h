@@ -41,7 +41,8 @@ int wan_clip_jobs_open(wan_clip_jobs **out, int jobs, const wan_child_limits *li
 /* Whether one more may be put now.  Results that wait for their turn take up to 1 GiB. */
 int wan_clip_jobs_room(const wan_clip_jobs *j);
 size_t wan_clip_jobs_most(const wan_clip_jobs *j); /* are put and not done at any time */
-/* behind: how many will be put after it, as far as is known.  -1: no process can be had. */
+/* behind: how many will be put after it, as far as is known.  1: not now, as no more processes or descriptors
+ * can be had; -1: not even one. */
 int wan_clip_jobs_put(wan_clip_jobs *j, const wan_clip_task *t, size_t behind) WAN_MUST_CHECK;
 /* 1 the oldest one has ended; 0 another has; -1 none was put, or no process can be had. */
 int wan_clip_jobs_wait(wan_clip_jobs *j) WAN_MUST_CHECK;

@@ -142,6 +142,14 @@ ok "lengths and rows" sh -c 'grep -q "^train	frames	5	-	2$" stat.tsv && grep -q 
 near() { awk -v a="${1% *}" -v b="$2" -v n="${1#* }" -v m="$3" 'BEGIN { exit !(a - b < 2e-3 && b - a < 2e-3 && n == m) }'; }
 ok "mean of a channel" near "$(of val mean 0)" 3.98047 8
 ok "its deviation" near "$(of val std 0)" 0.0179 8
+wan-index --stat --picture stat.svg ds >same.tsv
+same "--picture: the table is the same" stat.tsv same.tsv
+ok "--picture: a bar for each size, length and number of rows" [ "$(grep -c '<rect class="b"' stat.svg)" = "$(cut -f 2 stat.tsv | grep -cE '^(latent|frames|text)$')" ]
+ok "--picture: a point for each channel" [ "$(grep -c '<circle' stat.svg)" = "$(cut -f 2 stat.tsv | grep -c mean)" ]
+# the scale: 90 pixels are 6; the middle of the first part's row is at 70 + 50
+ok "--picture: where its mean is" sh -c 'm=$(awk -F"\t" "\$2 == \"mean\" { print \$4; exit }" stat.tsv)
+    sed -n "s/.*<circle.* cy=\"\([0-9.]*\)\".*/\1/p" stat.svg | head -n 1 | awk -v m="$m" "{ d = \$1 - (120 - m / 6 * 100); exit d * d > 0.001 }"'
+fails 2 'goes with --stat' "--picture alone" wan-index --picture x.svg ds
 fails 1 'No space' "--stat to a full device" sh -c 'wan-index --stat ds >/dev/full'
 fails 2 'not both' "--stat and --check" wan-index --stat --check ds
 fails 1 'wan-index first' "--check without index" wan-index --check plain

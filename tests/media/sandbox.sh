@@ -80,5 +80,7 @@ for how in "-j2" "-j3 --threads 2" "-j8" "-j0" "-j4 --threads 4" "-j2 --sandbox 
     cmp -s one.wan x.wan && cmp -s one.jsonl x.jsonl && cmp -s one.err x.err || wrong="$wrong $how;"
 done
 ok "records, report and messages do not depend on -j, --threads or --sandbox" is "$wrong" ""
+(ulimit -n 40; wan-decode -q -j 8 --height 32 --width 32 -c --allow-bad 1 -o few.wan many 2>few.err)
+same "with few descriptors too" one.wan few.wan
 ok "all six are there, in order" is "$(wan-record ls --no-digest one.wan | jq -r .key | tr '\n' ' ')" "1 2 3 5 6 7 "
 done_testing

@@ -114,6 +114,10 @@ mutate resume-one-sample-late "data" lib/train/data/data.c 's/(d->position = pos
 mutate validation-drops-captions "train-data" lib/model/flow.c 's/f\.mix_uniform = f\.dropout = 0/f.mix_uniform = 0/'
 mutate moments-not-restored "wan-train" lib/train/checkpoint/checkpoint.c 's/for \(; rc == 0 && v && v->name; v\+\+\)/for (; 0; v++)/'
 
+mutate captions-not-drawn "draw-captions" lib/train/data/feed.c 's/!s->draw/1/'
+mutate decoder-may-open-sockets "sandbox" lib/base/seccomp.c 's/SYS_lseek,/SYS_lseek, SYS_socket,/'
+mutate piece-crosses-a-cut "choice" cmd/wan-decode.c 's/v->mark\[i\] & WAN_MARK_CUT/v->mark[i] > WAN_MARK_CUT + 6/'
+
 # ---- ranks
 mutate sum-is-an-average "combine" lib/dist/combine.c 's/out\[at \+ i\] = PUT\(acc\[i\]\);/out[at + i] = PUT(op == WAN_SUM ? acc[i] \/ (A)copies : acc[i]);/'
 mutate sum-without-the-last-rank "combine" lib/dist/combine.c 's/r < copies; r\+\+/r < copies - (copies > 1); r++/'
