@@ -10,20 +10,8 @@
 #include "lib/base/file.h"
 #include "lib/rec/record/clip_key.h"
 #include "lib/rec/shard/cachefile_in.h"
-#include "lib/rec/shard/measure.h"
 #include "lib/rec/shard/shard.h"
 #include "lib/rec/tensor/safetensors.h"
-
-int wan_cachefile_text(wan_record *r, wan_dtype t, int64_t rows, int64_t width, void *data)
-{
-    int64_t shape[2] = { rows, width };
-    if (rows < 1 || width < 1) {
-        free(data);
-        return wan_err("no rows of text");
-    }
-    shape[0] = wan_measure_rows(data, rows, (uint64_t)width * wan_dtype_size(t));
-    return wan_record_add(r, "text", t, shape, 2, data, WAN_TAKE);
-}
 
 /* The one tensor whose name begins so. */
 static const wan_st_tensor *begins(wan_st *st, const char *prefix, int rank, const char *path)
