@@ -221,6 +221,8 @@ static int update(wan_train *t, wan_report *r)
         t->row = 0;
         WAN_TRY(wan_optim_step(t->optim, r->lr, t->c->v.weight_decay, t->c->v.clip_grad));
         t->st.updates = t->optim->step;
+        if (t->ema)
+            WAN_TRY(wan_ema_update(t->ema, t->st.updates));
         return t->fsdp ? wan_fsdp_changed(t->fsdp) : 0;
     }
     const char *name = NULL;
@@ -295,15 +297,29 @@ static int validate_batch(wan_train *t, double *sum, int64_t *count)
     return 0;
 }
 
+/* Average and weights change places. */
+static int swap_ema(wan_train *t)
+{
+    if (!t->ema)
+        return 0;
+    if (t->fsdp)
+        WAN_TRY(wan_fsdp_settle(t->fsdp));
+    WAN_TRY(wan_ema_swap(t->ema));
+    return t->fsdp ? wan_fsdp_changed(t->fsdp) : 0;
+}
+
 int wan_train_validate(wan_train *t, double *loss)
 {
     const int64_t n = t->c->v.eval_iters;
     int64_t count = 0;
     double sum = 0;
+    WAN_TRY(swap_ema(t));
     int rc = wan_data_start(t->val, 0, n);
     for (int64_t i = 0; i < n && rc == 0; i++)
         rc = validate_batch(t, &sum, &count);
     wan_data_stop(t->val);
+    if (rc == 0)
+        rc = swap_ema(t);
     *loss = sum / (double)(count ? count : 1);
     return rc;
 }
@@ -341,6 +357,7 @@ static int save(wan_train *t, int behind)
 {
     const wan_checkpoint_vector v[] = { { "exp_avg", t->optim->exp_avg },
                                         { "exp_avg_sq", t->optim->exp_avg_sq },
+                                        { t->ema ? "ema" : NULL, t->ema ? t->ema->x : NULL },
                                         { NULL, NULL } };
     WAN_TRY(finish_save(t));
     if (!wan_train_saves(t) || t->saved == t->st.step)

@@ -34,6 +34,7 @@ static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
     int rc = wan_store_plan(&p->store, &total, &params, slice, compute, 1);
     wan_fsdp_bytes(&p->store, compute, ranks->sharding);
     p->optimizer = wan_optim_bytes(total);
+    p->vectors = 2;
     wan_params_free(&params);
     return rc;
 }
@@ -116,9 +117,16 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     return 0;
 }
 
+void wan_plan_average(wan_plan *p)
+{
+    p->total += p->optimizer / p->vectors;
+    p->optimizer += p->optimizer / p->vectors;
+    p->vectors++;
+}
+
 void wan_plan_snapshot(wan_plan *p)
 {
-    p->snapshot = p->optimizer / 2 * 3; /* masters and two moments */
+    p->snapshot = p->optimizer / p->vectors * (p->vectors + 1); /* and the masters */
 }
 
 void wan_plan_print(const wan_plan *p, FILE *f)

@@ -17,6 +17,7 @@ typedef struct wan_plan {
     int64_t parameters;
     wan_store_bytes store; /* weights, gradients */
     wan_acts_bytes acts;   /* kept for the backward; work space */
+    int vectors;           /* of the optimizer: moments, an average */
     int64_t optimizer,
         rows;         /* moments; latents, noise and text of a micro-batch, scratch of the ops */
     int64_t kernels;  /* of rows: what those of a CPU take inside an op */
@@ -37,6 +38,8 @@ typedef struct wan_plan {
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
                   const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
                   int64_t position) WAN_MUST_CHECK;
+/* Counts the average of the weights (ema.h), where one is kept; before wan_plan_snapshot. */
+void wan_plan_average(wan_plan *p);
 /* Counts that; the caller knows whether there are such checkpoints. */
 void wan_plan_snapshot(wan_plan *p);
 void wan_plan_print(const wan_plan *p, FILE *f);

@@ -253,6 +253,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_plan_make(&t->plan, &t->arch, &t->ranks, o->compute, &cap, t->data, t->feed,
                            c->v.global_batch, t->st.position),
              fail);
+    if (c->v.ema_decay > 0)
+        wan_plan_average(&t->plan);
     if (c->v.async_save && wan_train_saves(t))
         wan_plan_snapshot(&t->plan);
     *out = t;
@@ -341,6 +343,18 @@ static int load_weights(wan_train *t)
     }
     wan_info("random weights from seed %lld", (long long)v->seed);
     return wan_store_init(t->store, (uint64_t)v->seed);
+}
+
+/* The average of the weights, from where it was or from these weights. */
+static int open_ema(wan_train *t)
+{
+    if (t->c->v.ema_decay == 0)
+        return 0;
+    WAN_TRY(wan_ema_new(&t->ema, t->store, t->c->v.ema_decay));
+    if (!t->resume || !wan_checkpoint_has(t->resume, "ema"))
+        return 0;
+    return wan_checkpoint_load_vector(t->resume, t->store,
+                                      &(wan_checkpoint_vector){ "ema", t->ema->x });
 }
 
 /* What every rank has read on its own. */
@@ -504,6 +518,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(open_sums(t));
     WAN_TRY(alloc_step(t));
     WAN_TRY(load_weights(t));
+    WAN_TRY(open_ema(t));
     WAN_TRY(same_origin(t));
     if (t->fsdp)
         WAN_TRY(wan_fsdp_changed(t->fsdp));
@@ -527,6 +542,7 @@ void wan_train_close(wan_train **pt)
     wan_fsdp_free(&t->fsdp);
     wan_dp_free(&t->dp);
     wan_step_free(&t->step);
+    wan_ema_free(&t->ema);
     wan_optim_free(&t->optim);
     wan_store_free(&t->store);
     wan_ranks_close(&t->ranks);

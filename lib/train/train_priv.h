@@ -10,6 +10,7 @@
 #include "lib/train/parallel/fsdp.h"
 #include "lib/train/parallel/ranks.h"
 #include "lib/model/flow.h"
+#include "lib/train/ema.h"
 #include "lib/train/optim.h"
 #include "lib/train/schedule.h"
 #include "lib/train/step.h"
@@ -53,6 +54,7 @@ struct wan_train {
     wan_dev *dev;
     wan_store *store;
     wan_optim *optim;
+    wan_ema *ema; /* NULL: none is kept */
     wan_step *step;
     wan_fsdp *fsdp; /* NULL: whole copies */
     wan_dp *dp;     /* sums over copies */

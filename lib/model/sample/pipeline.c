@@ -48,11 +48,33 @@ int wan_pipeline_parse_frames(wan_pipeline_video *v, const char *text)
 
 /* ---- open */
 
+/* What is sampled: the average of the weights in a checkpoint that has one (wan-train(1)), else these. */
+static int find_weights(wan_pipeline *p)
+{
+    static const char leaf[] = "/transformer";
+    size_t n = strlen(p->transformer), m = sizeof leaf - 1;
+    if (n > m && !strcmp(p->transformer + n - m, leaf) && !p->o.last) {
+        char *dir = strndup(p->transformer, n - m);
+        p->weights = dir ? wan_path_join(dir, "optimizer/ema.safetensors") : NULL;
+        free(dir);
+        if (!p->weights)
+            return wan_err("out of memory");
+        if (wan_exists(p->weights)) {
+            wan_info("the average of the weights is sampled: %s", p->weights);
+            return 0;
+        }
+        free(p->weights);
+    }
+    p->weights = strdup(p->transformer);
+    return p->weights ? 0 : wan_err("out of memory");
+}
+
 static int find_transformer(wan_pipeline *p)
 {
     const wan_pipeline_options *o = &p->o;
     WAN_TRY(wan_model_transformer(&p->transformer, o->transformer ? o->transformer : o->model,
                                   o->iteration));
+    WAN_TRY(find_weights(p));
     WAN_TRY(wan_modelio_config(&p->arch, p->transformer));
     wan_model_sizes(&p->z, &p->arch);
     if (p->z.in_channels != p->z.out_channels)
@@ -132,6 +154,7 @@ void wan_pipeline_close(wan_pipeline **pp)
     free(p->v);
     free(p->negative);
     free(p->transformer);
+    free(p->weights);
     free(p);
     *pp = NULL;
 }
@@ -144,9 +167,9 @@ static int check_transformer(const wan_pipeline *p)
     wan_st *st = NULL;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
     wan_st_tensor **t = wan_calloc((size_t)params.n, sizeof *t, "tensor list");
-    int rc = t ? wan_st_open(&st, p->transformer) : -1;
+    int rc = t ? wan_st_open(&st, p->weights) : -1;
     if (rc == 0)
-        rc = wan_modelio_match(t, &params, st, p->transformer);
+        rc = wan_modelio_match(t, &params, st, p->weights);
     wan_st_close(&st);
     free(t);
     wan_params_free(&params);
@@ -480,7 +503,7 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
         rc =
             wan_model_store(&s.w, d, &p->arch, p->share ? &p->share->slice : NULL, p->o.compute, 0);
     if (rc == 0)
-        rc = wan_modelio_load(s.w, p->transformer);
+        rc = wan_modelio_load(s.w, p->weights);
     if (rc == 0)
         wan_verbose("transformer %s: %.3f B parameters, loaded in %.1f s", p->transformer,
                     (double)s.w->params.count / 1e9, wan_now() - start);

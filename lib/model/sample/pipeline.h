@@ -39,6 +39,7 @@ typedef struct wan_pipeline_video {
 typedef struct wan_pipeline_options { /* strings are borrowed until close */
     const char *model;                /* folder in HuggingFace layout */
     const char *transformer;          /* training run, or folder with a transformer; NULL: model */
+    int last;                         /* its weights, also where there is an average of them */
     int64_t iteration;                /* of the training run; -1: its latest */
     const char *text, *vae; /* folders with text_encoder and tokenizer, with vae; NULL: model */
     /* prompt that guidance leads away from; NULL: what the model was trained with in place of a
@@ -58,6 +59,7 @@ typedef struct wan_pipeline {
     wan_sizes z;
     wan_share *share;      /* NULL: alone */
     char *transformer;     /* folder found */
+    char *weights;         /* ... or the average beside it, which has the same tensors */
     wan_pipeline_video *v; /* [n] */
     int n;
     float *negative; /* host [negative_rows, text_dim]; NULL without guidance */

@@ -142,3 +142,18 @@ int wan_checkpoint_load(const char *path, wan_store *s, const wan_checkpoint_vec
     free(optim);
     return rc;
 }
+
+int wan_checkpoint_has(const char *path, const char *name)
+{
+    char file[64];
+    snprintf(file, sizeof file, "optimizer/%s.safetensors", name);
+    return is_file(path, file);
+}
+
+int wan_checkpoint_load_vector(const char *path, wan_store *s, const wan_checkpoint_vector *v)
+{
+    char *optim = wan_path_join(path, "optimizer");
+    int rc = optim ? load_vector(optim, v->name, s, v->x) : -1;
+    free(optim);
+    return rc;
+}

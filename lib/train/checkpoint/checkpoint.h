@@ -6,7 +6,8 @@
  *     DIR/iter_0000010/transformer/                       HuggingFace folder of the weights
  *     DIR/iter_0000010/optimizer/exp_avg.safetensors      moments in fp32 by HuggingFace name,
  *                               exp_avg_sq.safetensors    and master.safetensors, fp32 weights,
- *                                                         when transformer/ is bf16
+ *                               ema.safetensors           when transformer/ is bf16; the average of
+ *                                                         the weights, where one is kept (ema.h)
  *     DIR/iter_0000010/{train_state.json, run_config.yaml, manifest.json}
  *
  * Everything is written beside its place, fsynced and renamed; the pointer file follows (rundir.h).  All
@@ -55,6 +56,10 @@ int wan_checkpoint_written(const wan_checkpoint_job *j);
 int wan_checkpoint_end(wan_checkpoint_job **j) WAN_MUST_CHECK;
 /* Of a run that has failed; not collective. */
 void wan_checkpoint_abandon(wan_checkpoint_job **j);
+/* Whether a checkpoint has the vector of that name; the vector, to v->x. */
+int wan_checkpoint_has(const char *path, const char *name);
+int wan_checkpoint_load_vector(const char *path, wan_store *s, const wan_checkpoint_vector *v)
+    WAN_MUST_CHECK;
 /* Bytes that a checkpoint of so many parameters takes on the disk, nearly. */
 int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c);
 /* The checkpoint of a step (-1: the newest) in dir; dir may be an iter_* folder itself.  Returns 1

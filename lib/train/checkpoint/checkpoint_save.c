@@ -232,7 +232,8 @@ static int publish(const wan_checkpoint_job *j)
 
 int64_t wan_checkpoint_bytes(int64_t parameters, const wan_config *c)
 {
-    const int64_t moments = 8, weights = c->v.ckpt_dtype == WAN_BF16 ? 2 + 4 : 4;
+    const int64_t moments = c->v.ema_decay > 0 ? 12 : 8,
+                  weights = c->v.ckpt_dtype == WAN_BF16 ? 2 + 4 : 4;
     return parameters * (moments + weights) + (1 << 20);
 }
 

@@ -64,7 +64,7 @@ typedef struct wan_train_config {
         eval_iters;
     int64_t node_batch, micro_batch, accumulate; /* 0: not given; global_batch follows from them */
     /* optimizer, scheduler */
-    double lr, min_lr, beta1, beta2, adam_eps, weight_decay, clip_grad;
+    double lr, min_lr, beta1, beta2, adam_eps, weight_decay, clip_grad, ema_decay;
     int no_decay_1d;
     enum wan_lr_style lr_style;
     enum wan_wsd_style wsd_style;

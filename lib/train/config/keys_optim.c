@@ -37,6 +37,10 @@ static const wan_key keys[] = {
          "no weight decay on norms, biases and modulation tables"),
     REAL("optimizer.clip_grad", "clip_grad_norm.max_norm optim.clip_grad", clip_grad, "1", 0, 1e9,
          "largest norm of the gradient (0: not clipped)"),
+    REAL(
+        "optimizer.ema_decay", "ema.decay train.ema_decay", ema_decay, "0", 0, 0.99999999,
+        "keeps an average of the weights with this decay, 0.9999 for long runs: validated, saved as "
+        "optimizer/ema.safetensors, sampled by wan-sample (0: none)"),
     ENUM("scheduler.lr_decay_style", "lr_scheduler.lr_decay_style", lr_style, "cosine", styles,
          "course of the learning rate"),
     INT("scheduler.lr_warmup_iters", "lr_scheduler.lr_warmup_steps", warmup_iters, "-1", -1, MANY,
