@@ -76,11 +76,29 @@ typedef struct sink {
     wan_events *events; /* NULL: none are asked for */
     int rank;
     int64_t interval;
+    double pace; /* seconds of a step, smoothed; 0: none yet */
 } sink;
 
 static const char *metrics_name(void)
 {
     return strcmp(o.metrics, "-") ? o.metrics : "<stdout>";
+}
+
+/* One line on a terminal: where the run is, how fast, how long it will still take at the mean of about
+ * the last 20 steps. */
+static void show_progress(sink *s, const wan_report *r)
+{
+    char left[32];
+    s->pace = s->pace > 0 ? s->pace + 0.05 * (r->seconds - s->pace) : r->seconds;
+    double seconds = s->pace * (double)(r->steps - r->step);
+    if (seconds < 100)
+        snprintf(left, sizeof left, "%.0f s", seconds);
+    else if (seconds < 6000)
+        snprintf(left, sizeof left, "%.0f min", seconds / 60);
+    else
+        snprintf(left, sizeof left, "%.1f h", seconds / 3600);
+    wan_progress(r->step == r->steps, "step %lld/%lld  loss %.4f  %.3g s/step  %s left",
+                 (long long)r->step, (long long)r->steps, r->loss, s->pace, left);
 }
 
 static int report(void *arg, const wan_report *r)
@@ -103,8 +121,7 @@ static int report(void *arg, const wan_report *r)
     if (*r->skipped)
         wan_warn("step %lld made no update: %s", (long long)r->step, r->skipped);
     int end = r->step == r->steps;
-    wan_progress(end, "step %lld/%lld  loss %.4f  %.3g s/step", (long long)r->step,
-                 (long long)r->steps, r->loss, r->seconds);
+    show_progress(s, r);
     if (end || r->step % s->interval == 0)
         wan_info("step %lld/%lld  loss %.5f (unweighted %.5f)  lr %.3g  norm %.4g  %.3g s  "
                  "%.4g tokens/s  %.3g TFLOP/s%s",

@@ -181,6 +181,10 @@ int wan_events_write(wan_events *e, const wan_report *r)
     add_scalar(&s, "speed/s_per_step", r->seconds);
     add_scalar(&s, "speed/tokens_per_s", (double)r->tokens / r->seconds);
     add_scalar(&s, "speed/tflops_per_rank", r->flops / r->seconds * 1e-12 / r->ranks);
+    static const char *const times[WAN_TIMES] = { "time/data", "time/forward", "time/backward",
+                                                  "time/optimizer", "time/save" };
+    for (int i = 0; i < WAN_TIMES; i++)
+        add_scalar(&s, times[i], r->spent[i]);
     if (r->has_val)
         add_scalar(&s, "val/loss", r->val_loss);
     add_bins(&s, r);

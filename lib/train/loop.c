@@ -70,8 +70,14 @@ static wan_hooks hooks_of(wan_train *t, int last)
     return (wan_hooks){ .arg = t->dp, .back_after = last ? wan_dp_part : NULL };
 }
 
-/* The pipeline's micro-batch i into a seat. */
-static int load(void *arg, int64_t i, int seat)
+/* Adds what has passed since `begin` to where it went. */
+static int timed(wan_train *t, enum wan_time what, double begin, int rc)
+{
+    t->spent[what] += wan_now() - begin;
+    return rc;
+}
+
+static int fill_seat(void *arg, int64_t i, int seat)
 {
     const work *w = arg;
     wan_train *t = w->t;
@@ -94,7 +100,14 @@ static int pass(const work *w, int seat, int back)
     return wan_fsdp_pass(w->t->fsdp, q->first, q->end, back);
 }
 
-static int forward(void *arg, int64_t i, int seat)
+/* The pipeline's micro-batch i into a seat. */
+static int load(void *arg, int64_t i, int seat)
+{
+    double begin = wan_now();
+    return timed(((const work *)arg)->t, WAN_TIME_DATA, begin, fill_seat(arg, i, seat));
+}
+
+static int forward_seat(void *arg, int64_t i, int seat)
 {
     const work *w = arg;
     wan_train *t = w->t;
@@ -112,13 +125,25 @@ static int forward(void *arg, int64_t i, int seat)
     return rc;
 }
 
-static int backward(void *arg, int64_t i, int seat)
+static int forward(void *arg, int64_t i, int seat)
+{
+    double begin = wan_now();
+    return timed(((const work *)arg)->t, WAN_TIME_FORWARD, begin, forward_seat(arg, i, seat));
+}
+
+static int backward_seat(void *arg, int64_t i, int seat)
 {
     const work *w = arg;
     const wan_hooks hooks = hooks_of(w->t, i == w->rounds - 1);
     if (i >= w->micros)
         return pass(w, seat, 1);
     return wan_step_backward(w->t->step, &w->t->step->seat[seat], &hooks);
+}
+
+static int backward(void *arg, int64_t i, int seat)
+{
+    double begin = wan_now();
+    return timed(((const work *)arg)->t, WAN_TIME_BACKWARD, begin, backward_seat(arg, i, seat));
 }
 
 static wan_acts *acts(void *arg, int seat)
@@ -265,12 +290,13 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     memset(r, 0, sizeof *r);
     wan_traffic_read(&before, t->comm);
     r->lr = wan_schedule_lr(&t->schedule, t->st.step);
-    WAN_TRY(wan_data_batch(t->data, &b));
+    WAN_TRY(timed(t, WAN_TIME_DATA, begin, wan_data_batch(t->data, &b)));
     WAN_TRY(compute(t, b, stop));
     fill_report(t, b, r);
     if (t->dump)
         WAN_TRY(wan_debug_write(t, b, r->loss));
-    WAN_TRY(update(t, r));
+    double ready = wan_now();
+    WAN_TRY(timed(t, WAN_TIME_OPTIMIZER, ready, update(t, r)));
     t->st.step++;
     t->st.position += b->n;
     r->step = t->st.step;
@@ -280,6 +306,8 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     r->seconds = wan_now() - begin;
     r->memory = (int64_t)t->dev->peak;
     r->workspace = (int64_t)t->dev->scratch_bytes;
+    memcpy(r->spent, t->spent, sizeof r->spent);
+    memset(t->spent, 0, sizeof t->spent);
     return count_traffic(t, &before, r);
 }
 
@@ -352,8 +380,7 @@ static int finish_save(wan_train *t)
     return 0;
 }
 
-/* behind: training goes on meanwhile. */
-static int save(wan_train *t, int behind)
+static int write_checkpoint(wan_train *t, int behind)
 {
     const wan_checkpoint_vector v[] = { { "exp_avg", t->optim->exp_avg },
                                         { "exp_avg_sq", t->optim->exp_avg_sq },
@@ -366,6 +393,22 @@ static int save(wan_train *t, int behind)
                                  t->c, behind));
     t->saving = t->st.step;
     return behind ? 0 : finish_save(t);
+}
+
+/* What a person who looks at the line of progress waits for. */
+static void waiting(const wan_train *t, const char *what)
+{
+    if (t->comm->rank == 0)
+        wan_progress(0, "step %lld  %s", (long long)t->st.step, what);
+}
+
+/* behind: training goes on meanwhile. */
+static int save(wan_train *t, int behind)
+{
+    double begin = wan_now();
+    if (wan_train_saves(t) && !behind)
+        waiting(t, "writing a checkpoint");
+    return timed(t, WAN_TIME_SAVE, begin, write_checkpoint(t, behind));
 }
 
 /* Every rank has read what it goes on from: rank 0 may clear up after a killed run. */
@@ -436,7 +479,9 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
             WAN_TRY(finish_save(t));
         r.steps = end;
         if (t->val && (due(t->st.step, v->eval_interval) || t->st.step == end)) {
+            waiting(t, "validating");
             WAN_TRY(wan_train_validate(t, &r.val_loss));
+            memset(t->spent, 0, sizeof t->spent); /* of training alone */
             r.has_val = 1;
         }
         WAN_TRY(report(arg, &r));

@@ -120,6 +120,16 @@ static void traffic(FILE *f, const wan_traffic *t)
     fprintf(f, "%s}", open ? "}" : "");
 }
 
+static void times(FILE *f, const wan_report *r)
+{
+    static const char *const name[WAN_TIMES] = { "data", "forward", "backward", "optimizer",
+                                                 "save" };
+    fprintf(f, ",\"time\":{");
+    for (int i = 0; i < WAN_TIMES; i++)
+        fprintf(f, "%s\"%s\":%.3g", i ? "," : "", name[i], r->spent[i]);
+    fprintf(f, "}");
+}
+
 void wan_metrics_write(FILE *f, const wan_report *r)
 {
     fprintf(f, "{\"step\":%lld", (long long)r->step);
@@ -148,6 +158,7 @@ void wan_metrics_write(FILE *f, const wan_report *r)
         fprintf(f, ",\"skipped\":\"%s\"", r->skipped);
     if (r->has_val)
         number(f, "val_loss", r->val_loss);
+    times(f, r);
     bins(f, r);
     fprintf(f, "}\n");
 }

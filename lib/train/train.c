@@ -195,8 +195,12 @@ static int open_data(wan_train *t)
     WAN_TRY(wan_data_new(&t->data, t->feed, &o));
     if (t->opt.rehearse)
         return 0;
-    int eval = v->eval_interval > 0 && v->eval_iters > 0 && *path && !*v->debug_batch;
-    return eval && wan_feed_has_val(path) ? open_val(t, path, &o) : 0;
+    int eval = v->eval_interval > 0 && v->eval_iters > 0 && !*v->debug_batch;
+    if (*path)
+        eval = eval && wan_feed_has_val(path);
+    else /* mock data need not be validated unless somebody says so */
+        eval = eval && wan_config_source(t->c, "train.eval_interval") != WAN_FROM_DEFAULT;
+    return eval ? open_val(t, path, &o) : 0;
 }
 
 /* Where the run goes on: the state of the resume point, or step 0. */

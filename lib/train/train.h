@@ -26,6 +26,16 @@ typedef struct wan_train_options {
     int rehearse;      /* on the device "dry": no data, weights or messages */
 } wan_train_options;
 
+/* Where the seconds of a step went, as the host of this rank sees it. */
+enum wan_time {
+    WAN_TIME_DATA, /* waiting for samples, and bringing them to the device */
+    WAN_TIME_FORWARD,
+    WAN_TIME_BACKWARD,
+    WAN_TIME_OPTIMIZER, /* with the norm */
+    WAN_TIME_SAVE,      /* checkpoints, since the step before */
+    WAN_TIMES
+};
+
 /* One step, the same on every rank. */
 typedef struct wan_report {
     int64_t step, steps; /* finished, of the run */
@@ -42,7 +52,8 @@ typedef struct wan_report {
     double imbalance;    /* FLOPs of the data parallel rank with the most of them, over the mean */
     double waited;       /* seconds in calls of other ranks, mean over all */
     wan_traffic traffic; /* the calls of this rank */
-    char skipped[256];   /* why the step made no update, or "" */
+    double spent[WAN_TIMES];
+    char skipped[256];               /* why the step made no update, or "" */
     double bin_loss[WAN_SIGMA_BINS]; /* unweighted, mean over the step's samples in sigma bins */
     int64_t bin_count[WAN_SIGMA_BINS];
     int has_val;

@@ -67,6 +67,7 @@ struct wan_train {
     wan_step_sample *samples;      /* [cap.samples] */
     int64_t *own_index;            /* [batch]: place in the batch of this rank's k-th loss */
     struct wan_train_micro *micro; /* [batch]: what this rank runs in a step */
+    double spent[WAN_TIMES];       /* since the last report */
     struct wan_debug_dump *dump;   /* NULL: none */
 };
 

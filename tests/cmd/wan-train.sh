@@ -51,6 +51,23 @@ ok "model_tflops is the plan's compute over the time of a step" awk -v p="$(awk 
     '{d = $1 / p - 1; if (d > 1e-3 || d < -1e-3) bad = 1} END {exit bad || NR != 2}' <(jq '.model_tflops * .s_per_step' v.json)
 ok "padding is what two packs of three samples do not hold" [ "$(jq '[.tokens, .packs, (.padding * 1e6 | round)]' -c v.json | sort -u)" = "[160,2,166667]" ]
 
+ok "where the time went is not more than there was" jq -se 'all((.time | .data + .forward + .backward + .optimizer) <= .s_per_step * 1.01)
+    and all(.time.forward > 0 and .time.backward > 0 and .time.optimizer > 0)' c32.json
+ok "nor less than half of it" jq -se '(map(.time | .data + .forward + .backward + .optimizer) | add) > 0.5 * (map(.s_per_step) | add)' c32.json
+ok "a run that saves" train train.train_iters=3 checkpoint.save=timed checkpoint.save_interval=1 --metrics t.json
+ok "says what that took" jq -se '.[0].time.save == 0 and .[1].time.save > 0 and .[2].time.save > 0' t.json
+wan-train --progress --mock $T train.train_iters=40 --metrics /dev/null 2>progress.txt
+ok "the line of progress has step, loss, rate and time left" grep -aEq 'step 40/40  loss [0-9.]+  [0-9.e-]+ s/step  0 s left' progress.txt
+
+# validation: the same noise levels each time, its own samples, in mock too where somebody says so
+ok "a run with validation" train train.train_iters=4 train.eval_interval=2 train.eval_iters=3 optimizer.lr=0 --metrics val.json
+ok "at its steps" [ "$(jq -c 'select(.val_loss) | .step' val.json | tr '\n' ' ')" = "2 4 " ]
+ok "nothing learned, the same loss" jq -se 'map(.val_loss // empty) | .[0] == .[1]' val.json
+ok "other batches, another loss" train train.train_iters=2 train.eval_interval=2 train.eval_iters=2 optimizer.lr=0 --metrics val2.json
+ok "not that of the first three" sh -c '[ "$(jq "select(.val_loss).val_loss" val2.json)" != "$(jq -s "map(.val_loss // empty)[0]" val.json)" ]'
+ok "it changes nothing of training" train train.train_iters=4 optimizer.lr=0 --metrics noval.json
+ok "the same losses without it" sh -c '[ "$(jq .loss val.json)" = "$(jq .loss noval.json)" ] && ! grep -q val_loss noval.json'
+
 # the plan, the configuration
 train --plan >plan.txt
 ok "--plan names parameters, tokens and memory" grep -Eq 'total +[0-9.]+' plan.txt

@@ -45,7 +45,8 @@ static const wan_key keys[] = {
         "steps in a row with a loss or gradient that is not finite, which are skipped, before the "
         "run is given up"),
     INT("train.eval_interval", "step_scheduler.val_every_steps", eval_interval, "2000", 0, MANY,
-        "steps between validations on the val split (0: none)"),
+        "steps between validations on the val split, and after the last (0: none); of mock data, on other "
+        "samples, only where this key is given"),
     INT("train.eval_iters", 0, eval_iters, "32", 0, MANY, "global batches of one validation"),
 
     RUN("logger.log_interval",

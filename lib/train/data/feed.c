@@ -226,6 +226,7 @@ static int open_any(wan_feed **out, const wan_train_config *c, const char *path,
     } else {
         WAN_GOTO(sole_part(s, c->mock_samples), fail);
         snprintf(s->digest, sizeof s->digest, "mock");
+        s->seed += (uint64_t)eval << 63; /* other samples than those that are trained on */
     }
     WAN_GOTO(measure(s, c, channels, text_dim), fail);
     *out = s;
