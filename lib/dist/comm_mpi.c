@@ -350,7 +350,7 @@ static int wait_start(mpi *m)
 int wan_comm_mpi_open(wan_comm *c, double dead, double late)
 {
     static const wan_transport transport = { "mpi",     mpi_start, mpi_wait,  mpi_left, mpi_join,
-                                             mpi_leave, NULL,      mpi_close, 0 };
+                                             mpi_leave, NULL,      mpi_close, NULL,     0 };
     mpi *m = wan_calloc(1, sizeof *m, "communicator");
     if (!m)
         return -1;

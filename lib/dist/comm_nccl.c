@@ -25,7 +25,7 @@ typedef struct passing {
     int waited;
 } passing;
 
-enum { PASSING = 64, PAIRS = 256 };
+enum { PASSING = 256, PAIRS = 256 };
 
 typedef struct nccl_group {
     wan_group boot; /* the same ranks in the other transport */
@@ -333,6 +333,11 @@ static int nccl_wait(wan_call *c, double now)
     return cuda_ok(cudaStreamWaitEvent(stream, p->end, 0), "event");
 }
 
+static int nccl_push(wan_group *g)
+{
+    return launch_pairs(g->impl);
+}
+
 static void nccl_close(wan_comm *c)
 {
     wan_comm *boot = c->impl;
@@ -343,8 +348,8 @@ static void nccl_close(wan_comm *c)
 
 int wan_comm_nccl_start(wan_comm *c, wan_comm *boot)
 {
-    static const wan_transport table = { "nccl",     nccl_start,   nccl_wait,  NULL, nccl_join,
-                                         nccl_leave, nccl_prepare, nccl_close, 0 };
+    static const wan_transport table = { "nccl",     nccl_start,   nccl_wait,  NULL,      nccl_join,
+                                         nccl_leave, nccl_prepare, nccl_close, nccl_push, 0 };
     int devices = 0;
     if (cudaGetDeviceCount(&devices) != cudaSuccess || devices < 1) {
         (void)cudaGetLastError();

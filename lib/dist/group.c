@@ -160,6 +160,12 @@ int wan_group_prepare(wan_group *g, const wan_where *w)
     return g->size > 1 && t->prepare ? t->prepare(g, w) : 0;
 }
 
+int wan_group_push(wan_group *g)
+{
+    const struct wan_transport *t = g->comm->t;
+    return g->size > 1 && t->push ? t->push(g) : 0;
+}
+
 int wan_group_wait(wan_group_req *req)
 {
     wan_call *c = *req;

@@ -28,8 +28,8 @@
  * Under NCCL, calls in device memory run on a stream of the group; neither _start nor wan_group_wait
  * stops the host, work given to the device after wan_group_wait runs after the call, and the host waits
  * by wan_dev_sync.  NCCL adds in an order of its own, the same on all members and in the same layout,
- * and rounds bf16 at each addition.  Sends and receives begin at the next wan_group_wait of the group,
- * all that have been started together, and end together.
+ * and rounds bf16 at each addition.  Sends and receives begin at the next wan_group_wait or
+ * wan_group_push of the group, all that have been started together, and end together.
  *
  * One thread per rank makes the calls.  All return 0, or -1 with a sentence; after a failure every
  * later call of the communicator fails.
@@ -100,6 +100,8 @@ const wan_group_counter *wan_group_counters(const wan_group *g); /* [WAN_GROUP_K
  * Collective. */
 int wan_group_prepare(wan_group *g, const wan_where *w) WAN_MUST_CHECK;
 
+/* Begins the sends and receives that have been started, all together, without waiting for them. */
+int wan_group_push(wan_group *g) WAN_MUST_CHECK;
 /* Waits for one request and forgets it; NULL is done. */
 int wan_group_wait(wan_group_req *req) WAN_MUST_CHECK;
 

@@ -45,6 +45,8 @@ typedef struct wan_transport {
     /* wan_group_prepare; NULL: nothing to do */
     int (*prepare)(wan_group *g, const wan_where *w);
     void (*close)(wan_comm *c);
+    /* wan_group_push; NULL: what is started has begun */
+    int (*push)(wan_group *g);
     int alone; /* nobody answers: what others would say follows from what all know (comm_dry.h) */
 } wan_transport;
 

@@ -309,6 +309,7 @@ static int pairs(wan_group *g, wan_dtype t, size_t n)
             good &= wan_group_recv_start(g, where, y[r][j], n + (size_t)j, t, r, tags[j],
                                          &in[r][j]) == 0;
         }
+    good &= wan_group_push(g) == 0; /* begins them, and waits for none */
     for (int r = g->size - 1; r >= 0; r--)
         for (int k = 0; k < CALLS && r != g->rank; k++) {
             draw(want, t, n + (size_t)k, r * 16 + g->rank, (uint64_t)k);

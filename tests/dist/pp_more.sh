@@ -26,6 +26,13 @@ T=$W
 ok "one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=
 like_one pp2-tp2-sp 4 $P=2 $V=2 $S checkpoint.save=
 
+# in bf16 too the sums are made in the order of one rank
+half() { timeout 200 mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$1" wan-train -q --mock \
+    --precision bf16 $T train.train_iters=5 optimizer.clip_grad=0 "${@:2}"; }
+ok "bf16 on one rank" half 1 checkpoint.save=b1
+ok "bf16 on interleaved stages" half 2 $P=2 $V=2 checkpoint.save=b2
+ok "... the same weights and moments" eval 'diff -r b[12]/iter_0000005/transformer && diff -r b[12]/iter_0000005/optimizer'
+
 # a learning rate that ruins the weights: what is skipped, and why
 STEPS=4
 ruin="optimizer.lr=1000 optimizer.weight_decay=1000 optimizer.clip_grad=0 train.max_skipped=10 checkpoint.save="

@@ -169,7 +169,7 @@ static int cross(const work *w, int piece, int back, int seat, int send, flight 
                  : wan_group_recv_start(g, p->where, x, count, b->t, 1 - g->rank, 0, &f->req[i]));
         f->n = i + 1;
     }
-    return 0;
+    return wan_group_push(g); /* whoever waits for it need not wait until we do */
 }
 
 /* ---- acts */
