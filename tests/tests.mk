@@ -17,8 +17,9 @@ $(BUILD)/bench/comm: $(OBJ)/tests/bench/comm.o $(LIB)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
-bench-dist: $(BUILD)/bench/comm ## calls of 2 ranks of this machine, beside MPI's own
+bench-dist: $(BUILD)/bench/comm tools ## 2 ranks of this machine: their calls beside MPI's own, training beside one rank
 	@OMP_NUM_THREADS=1 mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 $<
+	@PATH=$(abspath $(BUILD)/bin):$$PATH tests/bench/dist.sh
 .PHONY: bench-dist
 
 # for tests/dist/place.sh a plugin that calls the CPU a GPU, for tests/cmd/rundir.sh a process that
