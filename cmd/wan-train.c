@@ -330,7 +330,7 @@ static int foresee(wan_config *c)
             wan_die();
         return close_stdout();
     }
-    if (wan_predict(&p, c, &m, (int)o.ranks) < 0)
+    if (wan_predict(&p, c, &m, (int)o.ranks, 0) < 0)
         wan_die();
     wan_predict_print(&p, &m, stdout);
     int status = close_stdout();

@@ -24,18 +24,22 @@ static double all_flops(const wan_rehearsal *r)
     return r->work.products + r->work.attention + r->work.attention_back;
 }
 
-int wan_predict(wan_prediction *out, wan_config *c, const wan_cluster *m, int ranks)
+int wan_predict(wan_prediction *out, wan_config *c, const wan_cluster *m, int ranks, int trial)
 {
     wan_rehearsal r;
     double flops = 0;
     memset(out, 0, sizeof *out);
-    WAN_TRY(wan_rehearse(&r, c, m, ranks, 0));
-    out->first = r;
+    WAN_TRY(wan_rehearse(&r, c, m, ranks, 0, trial));
+    out->first = out->slow = out->large = r;
+    if (trial && !wan_rehearse_fits(&r, m))
+        return 0;
     const wan_mesh *mesh = &out->first.mesh;
     const int stages = mesh->size[WAN_PP], busiest = r.plan.busiest;
     for (int s = 0; s < stages; s++) {
         if (s > 0 || busiest > 0)
-            WAN_TRY(wan_rehearse(&r, c, m, ranks, rank_of(mesh, s, busiest)));
+            WAN_TRY(wan_rehearse(&r, c, m, ranks, rank_of(mesh, s, busiest), trial));
+        if (trial && !wan_rehearse_fits(&r, m))
+            return 0;
         flops += all_flops(&r);
         if (s == 0 || r.work.now > out->slow.work.now)
             out->slow = r;
@@ -48,7 +52,7 @@ int wan_predict(wan_prediction *out, wan_config *c, const wan_cluster *m, int ra
     out->bubble = (stages - 1) / (micros * p->pieces) * out->slow.work.computing;
     out->seconds = out->slow.work.now + out->bubble;
     out->tflops = out->slow.model_flops / out->seconds / ranks * 1e-12;
-    out->fits = (double)wan_rehearse_total(&out->large) + m->workspace <= m->memory;
+    out->fits = wan_rehearse_fits(&out->large, m);
     return 0;
 }
 

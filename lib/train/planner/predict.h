@@ -2,7 +2,7 @@
  *
  * predict.h - what a configuration takes on a cluster that is not there, and which layout is fastest.
  *
- *     WAN_TRY(wan_predict(&p, config, &cluster, 128));
+ *     WAN_TRY(wan_predict(&p, config, &cluster, 128, 0));
  *     wan_predict_print(&p, &cluster, stdout);
  *     WAN_TRY(wan_predict_search(config, &cluster, 128, stdout));
  *
@@ -26,9 +26,11 @@ typedef struct wan_prediction {
     int fits;
 } wan_prediction;
 
-int wan_predict(wan_prediction *out, wan_config *c, const wan_cluster *m, int ranks) WAN_MUST_CHECK;
+/* trial: where a stage does not fit, nothing but `fits` is known. */
+int wan_predict(wan_prediction *out, wan_config *c, const wan_cluster *m, int ranks, int trial)
+    WAN_MUST_CHECK;
 void wan_predict_print(const wan_prediction *p, const wan_cluster *m, FILE *f);
-/* Powers of two: tensor and sequence parallel up to 8 in a machine, context parallel up to 32, pipelines up to 16, the
+/* Powers of two: tensor and sequence parallel up to 8 in a machine, context parallel up to 32, pipelines up to 16, of at most 32 ranks together, the
  * rest data parallel with nothing shared out, ZeRO-1, FSDP over all or in a machine; of each the least
  * recomputing that fits.  Those that fit by time, the fastest one in full. */
 int wan_predict_search(wan_config *c, const wan_cluster *m, int ranks, FILE *f) WAN_MUST_CHECK;

@@ -10,7 +10,7 @@
 #include "lib/train/planner/predict.h"
 
 #define GIB(x) ((double)(x) / (1 << 30))
-enum { TP_MOST = 8, PP_MOST = 16, CP_MOST = 32, CANDIDATES = 1024, SHOWN = 10 };
+enum { TP_MOST = 8, PP_MOST = 16, CP_MOST = 32, MODEL_MOST = 32, CANDIDATES = 1024, SHOWN = 10 };
 
 /* What the search may choose. */
 typedef struct layout {
@@ -56,7 +56,7 @@ static int try_one(search *s, layout l)
     wan_prediction p;
     apply(&s->c->v, &l);
     s->tried++;
-    int rc = wan_predict(&p, s->c, s->m, s->ranks);
+    int rc = wan_predict(&p, s->c, s->m, s->ranks, 1);
     s->c->v = before;
     if (rc < 0) {
         wan_err_clear();
@@ -107,9 +107,10 @@ static int try_shards(search *s, layout l)
 static int try_all(search *s)
 {
     const int64_t batch = s->c->v.global_batch;
+    const int most = s->ranks < MODEL_MOST ? s->ranks : MODEL_MOST;
     for (int tp = 1; tp <= TP_MOST && tp <= s->m->links.per_machine; tp *= 2)
         for (int pp = 1; pp <= PP_MOST; pp *= 2)
-            for (int cp = 1; cp <= CP_MOST && tp * pp * cp <= s->ranks; cp *= 2) {
+            for (int cp = 1; cp <= CP_MOST && tp * pp * cp <= most; cp *= 2) {
                 int dp = s->ranks / (tp * pp * cp);
                 if (s->ranks % (tp * pp * cp) || dp > batch)
                     continue; /* ranks without a sample are no plan */
@@ -133,7 +134,7 @@ static int print_best(search *s, FILE *f)
     const wan_train_config before = s->c->v;
     wan_prediction p;
     apply(&s->c->v, &s->good[0]);
-    int rc = wan_predict(&p, s->c, s->m, s->ranks);
+    int rc = wan_predict(&p, s->c, s->m, s->ranks, 0);
     s->c->v = before;
     if (rc == 0)
         wan_predict_print(&p, s->m, f);

@@ -52,10 +52,15 @@ static int take_report(void *arg, const wan_report *r)
 }
 
 /* The step: from here on the clock runs. */
-static int run_step(wan_rehearsal *out, wan_train *t, wan_comm *comm, const wan_cluster *m)
+static int run_step(wan_rehearsal *out, wan_train *t, wan_comm *comm, const wan_cluster *m,
+                    int trial)
 {
     WAN_TRY(wan_train_start(t));
     wan_dev *d = wan_train_device(t);
+    wan_dev_each(d, count_buffer, out);
+    if (trial && !wan_rehearse_fits(out, m))
+        return 0;
+    memset(out->bytes, 0, sizeof out->bytes);
     wan_dry *y = wan_device_dry_of(d);
     y->rates = m->rates;
     y->now = y->products = y->attention = y->attention_back = y->moved = y->computing = 0;
@@ -79,7 +84,8 @@ static void restrict_run(wan_train_config *v)
         v->model_mode = WAN_START_PRETRAIN;
 }
 
-int wan_rehearse(wan_rehearsal *out, wan_config *c, const wan_cluster *m, int ranks, int rank)
+int wan_rehearse(wan_rehearsal *out, wan_config *c, const wan_cluster *m, int ranks, int rank,
+                 int trial)
 {
     const wan_train_config before = c->v;
     const wan_train_options o = {
@@ -101,7 +107,7 @@ int wan_rehearse(wan_rehearsal *out, wan_config *c, const wan_cluster *m, int ra
     c->v.train_iters = 1; /* the configuration's own length is known by now */
     c->v.epochs = 0;
     if (rc == 0)
-        rc = run_step(out, t, comm, m);
+        rc = run_step(out, t, comm, m, trial);
     wan_train_close(&t);
     if (comm)
         wan_comm_close(&comm);
@@ -115,4 +121,9 @@ int64_t wan_rehearse_total(const wan_rehearsal *r)
     for (int i = 0; i < WAN_MEMORY_CLASSES; i++)
         n += r->bytes[i];
     return n;
+}
+
+int wan_rehearse_fits(const wan_rehearsal *r, const wan_cluster *m)
+{
+    return (double)wan_rehearse_total(r) + m->workspace <= m->memory;
 }

@@ -6,7 +6,7 @@
  * time is a model's, of the rates in wan_cluster.
  *
  *     wan_rehearsal r;
- *     WAN_TRY(wan_rehearse(&r, config, &cluster, 128, 0));
+ *     WAN_TRY(wan_rehearse(&r, config, &cluster, 128, 0, 0));
  */
 #ifndef WAN_TRAIN_REHEARSE_H
 #define WAN_TRAIN_REHEARSE_H
@@ -35,9 +35,11 @@ typedef struct wan_rehearsal {
     int64_t tokens;                    /* of the step, all ranks */
 } wan_rehearsal;
 
-/* c: finished; unchanged after.  The cluster has so many ranks; the data are those of c, or mock. */
-int wan_rehearse(wan_rehearsal *out, wan_config *c, const wan_cluster *m, int ranks, int rank)
-    WAN_MUST_CHECK;
+/* c: finished; unchanged after.  The cluster has so many ranks; the data are those of c, or mock.  trial:
+ * the step is only run where its memory fits (wan_rehearse_fits). */
+int wan_rehearse(wan_rehearsal *out, wan_config *c, const wan_cluster *m, int ranks, int rank,
+                 int trial) WAN_MUST_CHECK;
+int wan_rehearse_fits(const wan_rehearsal *r, const wan_cluster *m);
 int64_t wan_rehearse_total(const wan_rehearsal *r);
 
 #endif
