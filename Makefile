@@ -263,6 +263,12 @@ demo: deps ## clips to trained model to sampled mp4, all on this machine (CLIPS=
 	@PATH=$(abspath $(BUILD)/bin):$(abspath $(BUILD)/examples):$$PATH CLIPS='$(CLIPS)' \
 		SHORT='$(DEMO_SHORT)' MODEL='$(MODEL)' examples/tiny/demo.sh $(BUILD)/demo
 
+convergence: ## pictures, then video, with a noise level for each sample or each pack (SEEDS, STEPS, CLIPS)
+	@$(MAKE) --no-print-directory tools examples -j2
+	@PATH=$(abspath $(BUILD)/bin):$(abspath $(BUILD)/examples):$$PATH $(if $(SEEDS),SEEDS='$(SEEDS)') \
+		$(if $(STEPS),STEPS='$(STEPS)') $(if $(CLIPS),CLIPS='$(CLIPS)') examples/convergence/run.sh $(BUILD)/convergence
+.PHONY: convergence
+
 man: tools ## splice the tools' option tables into the man pages
 	@for t in $(TOOLS); do [ ! -f man/$$t.1 ] || { \
 		{ sed '/^\.\\" BEGIN OPTIONS/q' man/$$t.1; $(BUILD)/bin/$$t --help-mdoc; \

@@ -12,6 +12,18 @@
 #include "lib/model/files/rundir.h"
 #include "lib/train/train_priv.h"
 
+/* All samples of a pack take the draw of its first, but for the caption. */
+static void draw_per_pack(wan_train *t, const wan_batch *b)
+{
+    const wan_deal *q = &b->deal;
+    for (int64_t k = 0; k < q->micros; k++)
+        for (int64_t i = q->start[k] + 1; i < q->start[k + 1]; i++) {
+            int drop = t->draw[q->item[i]].drop;
+            t->draw[q->item[i]] = t->draw[q->item[q->start[k]]];
+            t->draw[q->item[i]].drop = drop;
+        }
+}
+
 void wan_train_draw(wan_train *t, const wan_feed *f, const wan_batch *b, uint64_t step, int eval)
 {
     for (int64_t i = 0; i < b->n; i++) {
@@ -26,6 +38,8 @@ void wan_train_draw(wan_train *t, const wan_feed *f, const wan_batch *b, uint64_
                          ? t->objective->at_sigma(t->settings, sigma)
                          : t->objective->draw(t->settings, &at);
     }
+    if (t->c->v.per_pack && !eval)
+        draw_per_pack(t, b);
 }
 
 /* Factor of sample i's loss in the objective. */

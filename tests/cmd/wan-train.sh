@@ -59,6 +59,13 @@ ok "says what that took" jq -se '.[0].time.save == 0 and .[1].time.save > 0 and 
 wan-train --progress --mock $T train.train_iters=40 --metrics /dev/null 2>progress.txt
 ok "the line of progress has step, loss, rate and time left" grep -aEq 'step 40/40  loss [0-9.]+  [0-9.e-]+ s/step  0 s left' progress.txt
 
+# one noise level for a pack: with room for all samples in one, one tenth of the levels in a step
+ok "a noise level for each sample" train train.train_iters=6 dataset.seq_length=1000 train.global_batch_size=12 --metrics each.json
+ok "is several in a step" jq -se 'all(.packs == 1 and (.sigma_bins | map(select(.[0] > 0)) | length) > 2)' each.json
+ok "one for each pack" train train.train_iters=6 dataset.seq_length=1000 train.global_batch_size=12 train.timestep_per_pack=true --metrics pack.json
+ok "is one in a step" jq -se 'all(.packs == 1 and (.sigma_bins | map(select(.[0] > 0)) | length) == 1)' pack.json
+ok "another in the next" jq -se 'map(.sigma_bins | map(.[0] > 0)) | unique | length > 1' pack.json
+
 # validation: the same noise levels each time, its own samples, in mock too where somebody says so
 ok "a run with validation" train train.train_iters=4 train.eval_interval=2 train.eval_iters=3 optimizer.lr=0 --metrics val.json
 ok "at its steps" [ "$(jq -c 'select(.val_loss) | .step' val.json | tr '\n' ' ')" = "2 4 " ]

@@ -39,6 +39,10 @@ static const wan_key keys[] = {
         "the global batch is this many micro-batches of every rank (0: not given that way)"),
     ENUM("train.loss_reduction", "flow.loss_reduction", reduction, "sample", reductions,
          "mean over samples of each sample's mean, or over all tokens (DFM)"),
+    BOOL(
+        "train.timestep_per_pack", 0, per_pack, "false",
+        "one noise level for all samples of a pack, which spoils the curve (examples/convergence); "
+        "false: each sample draws its own"),
     RUN("train.exit_interval", 0, exit_interval, "0", 0, MANY,
         "write a checkpoint and exit with status 75 when the step is a multiple (0: never)"),
     INT("train.max_skipped", 0, max_skipped, "10", 0, MANY,
