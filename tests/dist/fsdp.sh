@@ -15,7 +15,10 @@ final() { # final NAME: like_one's run wrote the weights of one rank
     local e
     e=$("$OBJ/tests/train/check_debug" "$1/$last" "one/$last" "")
     ok "$1: final weights within 1e-5 of one rank's ($e)" within "$e" 1e-5
+    e=$("$OBJ/tests/train/check_debug" {"$1",one}/iter_0000010/optimizer/ema.safetensors "")
+    ok "$1: and their average ($e)" within "$e" 1e-5
 }
+T="$T optimizer.ema_decay=0.9"
 both() { like_one "$@" checkpoint.save="$1"; final "$1"; }
 ok "one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=one
 both zero1-2 2 $Z
