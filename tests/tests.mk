@@ -37,9 +37,9 @@ check-slurm: tools examples ## the batch files of examples/jobs under a real Slu
 		tests/run tests/slurm/slurm.sh
 .PHONY: check-slurm
 
-check-dist: tools tests ## every layout of tests/dist/layouts.txt against one rank, configurations as published
+check-dist: tools tests ## every layout of tests/dist/layouts.txt against one rank and its plan, configurations as published
 	@PLAN=none LAYOUTS=$(or $(LAYOUTS),all) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) MPI=$(MPI) LIMIT=3600 \
-		tests/run tests/dist/all.sh tests/dist/published.sh
+		tests/run tests/dist/all.sh tests/dist/plan.sh tests/dist/published.sh
 .PHONY: check-dist
 
 check-faults: tools tests ## FAULTS=100 random faults of 2 to 8 ranks: killed, stopped, slowed, other build

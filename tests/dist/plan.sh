@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # wan-train --plan --ranks against a real run of every layout of layouts.txt on CPU ranks: bytes of memory,
 # calls and bytes of every group as its counters say.  Then what a plan of machines that are not there says.
+# A few layouts; LAYOUTS=all: every one (make check-dist).
 . "$TOP/tests/lib.sh"
 if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
     skip "plans against runs" "a build without MPI"
