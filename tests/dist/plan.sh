@@ -28,11 +28,14 @@ while read -r name ranks args; do
     ok "$name: calls and bytes as counted" diff <(said m.json) <(foreseen p.txt)
 done <<<"$rows"
 # a model large enough that what the kernels take for themselves is small
-B="model.hidden_size=512 model.ffn_hidden_size=2048 model.tensor_model_parallel_size=2 dist.use_megatron_fsdp=true"
+B="model.hidden_size=512 model.ffn_hidden_size=2048 model.tensor_model_parallel_size=2 dist.use_megatron_fsdp=true optimizer.ema_decay=0.99"
 run 4 $B --metrics m.json >/dev/null 2>&1
 foresee 4 $T train.train_iters=1 $B >p.txt
 own=$(sed -n 's/.*kernels of a CPU: \([0-9]*\) bytes.*/\1/p' p.txt)
 ok "memory within 2 % with the kernels' own ($(total p.txt) + $own, $(jq .memory m.json))" near "$(($(total p.txt) + own))" "$(jq .memory m.json)" 0.02
+optimizer() { awk '$1 == "optimizer" { print $2; exit }'; }
+moments=$(foresee 4 $T train.train_iters=1 ${B/ optimizer.ema_decay=0.99} | optimizer)
+ok "an average of weights is half as much as the moments" near "$(optimizer <p.txt)" "$((moments * 3 / 2))" 0.001
 
 # machines that are not there
 W="dataset.F_latents=21 dataset.H_latents=60 dataset.W_latents=104 train.global_batch_size=8"

@@ -20,15 +20,10 @@ static const struct {
     const char *what;
     enum wan_memory_class class;
 } classes[] = {
-    { "master weights", WAN_MEMORY_WEIGHTS },
-    { "weights", WAN_MEMORY_WEIGHTS },
-    { "bf16 weights", WAN_MEMORY_WEIGHTS },
-    { "gathered weights", WAN_MEMORY_WEIGHTS },
-    { "gradients", WAN_MEMORY_GRADS },
-    { "gradients of a part", WAN_MEMORY_GRADS },
-    { "first moments", WAN_MEMORY_OPTIMIZER },
-    { "second moments", WAN_MEMORY_OPTIMIZER },
-    { "averaged weights", WAN_MEMORY_OPTIMIZER },
+    { "weights", WAN_MEMORY_WEIGHTS },           { "bf16 weights", WAN_MEMORY_WEIGHTS },
+    { "gathered weights", WAN_MEMORY_WEIGHTS },  { "gradients", WAN_MEMORY_GRADS },
+    { "gradients of a part", WAN_MEMORY_GRADS }, { "first moments", WAN_MEMORY_OPTIMIZER },
+    { "second moments", WAN_MEMORY_OPTIMIZER },  { "average of weights", WAN_MEMORY_OPTIMIZER },
     { "activations", WAN_MEMORY_ACTS },
 };
 
