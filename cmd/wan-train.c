@@ -140,7 +140,8 @@ static int is_yaml(const char *word)
 /* Automodel's overrides, "--section.key value" or "--section.key=value", become key=value words. */
 static char **take_dotted(int *argc, char **argv)
 {
-    char **out = wan_calloc((size_t)*argc + 1, sizeof *out, "words");
+    static char **out; /* as long as argv */
+    out = wan_calloc((size_t)*argc + 1, sizeof *out, "words");
     int n = 0;
     if (!out)
         wan_die();
