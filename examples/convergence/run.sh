@@ -52,7 +52,7 @@ table() {
         for way in sample pack; do
             for seed in "${seeds[@]}"; do
                 jq -rs '(map(.val_loss // empty) | last) as $val | (.[length / 2 | floor:] | map(.loss)) as $l
-                    | ($l | add / length) as $m | [$val, ($l | map((. - $m) * (. - $m)) | add / length | sqrt)] | @tsv' \
+                    | [range(1; $l | length) as $i | $l[$i] - $l[$i - 1]] | [$val, (map(. * .) | add / length / 2 | sqrt)] | @tsv' \
                     "$work/$stage.$way.$seed.jsonl"
             done | awk -v stage=$stage -v way=$way '{ n++; s += $1; q += $1 * $1; j += $2 }
                 END { m = s / n; v = n > 1 ? (q - n * m * m) / (n - 1) : 0
