@@ -122,7 +122,10 @@ mutate piece-crosses-a-cut "choice" cmd/wan-decode.c 's/v->mark\[i\] & WAN_MARK_
 mutate sum-is-an-average "combine" lib/dist/combine.c 's/out\[at \+ i\] = PUT\(acc\[i\]\);/out[at + i] = PUT(op == WAN_SUM ? acc[i] \/ (A)copies : acc[i]);/'
 mutate sum-without-the-last-rank "combine" lib/dist/combine.c 's/r < copies; r\+\+/r < copies - (copies > 1); r++/'
 mutate largest-forgets-nan "combine" lib/dist/combine.c 's/v > acc\[i\] \|\| v != v \? v/v > acc[i] ? v/'
-mutate bucket-skipped "dp" lib/train/parallel/dp.c 's/lo < d->hi; lo \+= d->bucket/lo < d->hi; lo += 2 * d->bucket/'
+mutate own-rows-not-summed "tp debug" lib/model/wan/net_backward.c 's/WAN_TRY\(wan_shared_sum\(&a->base, a->dmod.*?\)\);//s'
+mutate own-heads-not-summed "tp debug" lib/model/dit/dit_backward.c 's/: wan_shared_sum\(&a->base, v, NORMS \* hd\)/: 0/'
+mutate average-without-a-start "ema debug" lib/train/ema.c 's/start < e->decay \? start : e->decay/e->decay/'
+mutate bucket-skipped "dp debug" lib/train/parallel/dp.c 's/lo < d->hi; lo \+= d->bucket/lo < d->hi; lo += 2 * d->bucket/'
 
 n=$((n + 1))
 if build "${!used[*]}" && make -s check-run CUDA=0 K="${!used[*]}" >run.log 2>&1; then
@@ -134,7 +137,7 @@ fi
 mutate heun-weight "sampler dit_sample" lib/model/sample/sampler_edm.c 's/e->slope, h \/ 2,/e->slope, h,/'
 mutate heun-at-the-old-point "sampler dit_sample" lib/model/sample/sampler_edm.c 's/call \? e->ahead : x;/x;/; s/h \/ 2, e->ahead, next, F/h \/ 2, x, next, F/'
 mutate c-noise-without-quarter "edm dit" lib/model/edm.c 's/log\(sigma\) \/ 4/log(sigma)/'
-mutate positions-not-added "dit" lib/model/dit/dit_forward.c 's/return d->ops->gather_add\(.*?\);/return 0;/s'
+mutate positions-not-added "dit" lib/model/dit/dit_forward.c 's/WAN_TRY\(d->ops->gather_add\(.*?\)\);//s'
 mutate norm-of-the-layer-for-heads "dit" lib/model/dit/dit_forward.c \
     's/wan_rms_of\(rows \* heads, c->head_dim, c->eps\)/wan_rms_of(rows, heads * c->head_dim, c->eps)/'
 mutate edm-target-of-epsilon "edm dit" lib/model/edm.c 's/-c\.in \* WAN_EDM_DATA/c.in * WAN_EDM_DATA/'
