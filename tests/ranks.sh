@@ -15,6 +15,12 @@ run() { # run RANKS args...
     timeout 200 mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$ranks" \
         wan-train -q --mock --precision fp32 $T train.train_iters=$STEPS "$@"
 }
+# A few steps make what begins at zero (the head, gates) something else, so that every gradient says something:
+# trained NAME: T goes on from the weights of such a run.
+trained() {
+    wan-train -q --mock --precision fp32 $T train.train_iters=4 optimizer.lr=0.003 checkpoint.save="$1" &&
+        T="$T checkpoint.pretrained_checkpoint=$PWD/$1/iter_0000004/transformer"
+}
 error() { "$OBJ/tests/train/check_debug" "$1" "$2"; }
 within() { awk -v e="$1" -v b="$2" 'BEGIN {exit !(e != "" && e + 0 <= b)}'; }
 losses() { # largest relative difference of two metrics files

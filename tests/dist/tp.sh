@@ -7,6 +7,7 @@ if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
     done_testing
 fi
 . "$TOP/tests/ranks.sh"
+trained start
 ok "one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=
 like_one tp2 2 model.tensor_model_parallel_size=2 checkpoint.save=
 like_one tp3 3 model.tensor_model_parallel_size=3 checkpoint.save=
@@ -30,6 +31,7 @@ dataset.context_seq_len=8 dataset.mock_vary=true dataset.mock_samples=20 dataset
 train.global_batch_size=7 optimizer.lr=1e-3 scheduler.lr_decay_style=constant scheduler.lr_warmup_iters=0
 dist.bucket_bytes=16384 edm.cfg_dropout_prob=0.2 optimizer.clip_grad=0.5"
 STEPS=10
+trained dit
 ok "a DiT on one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=
 like_one dit-tp2 2 model.tensor_model_parallel_size=2 checkpoint.save=
 like_one dit-tp3-sp 3 model.tensor_model_parallel_size=3 $sp
