@@ -8,6 +8,7 @@ if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
     done_testing
 fi
 . "$TOP/tests/ranks.sh"
+trained start
 ok "one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=
 C=model.context_parallel_size
 like_one cp2 2 $C=2 checkpoint.save=

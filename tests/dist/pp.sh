@@ -19,6 +19,7 @@ bytes() { # bytes RANKS args...
     rm -r again
 }
 same() { ok "$1: weights, moments and state are those of one rank, byte by byte" bytes "${@:2}"; }
+trained start
 ok "one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=c1 checkpoint.save_interval=10 optimizer.clip_grad=0
 same pp2 2 $P=2 optimizer.clip_grad=0
 half() { mkdir again && cp -r c1/iter_0000010 again; }

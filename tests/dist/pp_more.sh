@@ -17,6 +17,7 @@ model.text_dim=32 model.text_len=16 dataset.F_latents=2 dataset.H_latents=8 data
 dataset.context_seq_len=8 dataset.mock_vary=true dataset.mock_samples=20 dataset.seq_length=64
 train.global_batch_size=7 optimizer.lr=1e-3 scheduler.lr_decay_style=constant scheduler.lr_warmup_iters=0
 dist.bucket_bytes=16384 optimizer.clip_grad=0.5"
+trained start
 ok "a DiT on one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=
 like_one dit-pp2-interleaved 2 $P=2 $V=2 checkpoint.save=
 like_one dit-pp5 5 $P=5 model.recompute_granularity=full checkpoint.save=
