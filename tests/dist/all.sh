@@ -52,4 +52,14 @@ while [ $# -gt 0 ]; do
     [ $mean = sample ] && mean=token || mean=sample
     shift
 done
+if [ "${LAYOUTS:-}" = all ]; then # one bucket of 737 MiB
+    T="${T% checkpoint.pretrained_checkpoint=*} model.num_layers=1 model.hidden_size=96 model.num_attention_heads=2
+        model.ffn_hidden_size=1000000 train.global_batch_size=2 dist.bucket_bytes=1073741824 checkpoint.save="
+    STEPS=2
+    ok "one rank of 193 million parameters" one --metrics 1.json
+    ok "their gradients in one bucket" run 2 --metrics big.json
+    ok "... above 512 MiB" test "$(jq -s '.[-1].comm.dp_cp.all_reduce | .[0] == 1 and .[1] > 536870912' big.json)" = true
+    e=$(losses big.json 1.json)
+    ok "... loss of $STEPS steps within 1e-5 ($e)" within "$e" 1e-5
+fi
 done_testing
