@@ -9,14 +9,16 @@
 #include "lib/train/optim.h"
 #include "lib/train/step.h"
 
+enum { SMALL = 16 << 10 }; /* bytes: lengths of samples, factors, a few sums */
 #define MIB(x) ((double)(x) / (1 << 20))
 
-/* What providers ask for inside one op: packed keys and values, a packed weight, partial sums. */
+/* What providers ask for inside one op: packed keys and values, a packed weight, partial sums; a quarter more
+ * for tiles that are not full and operands that are widened.  Taken at the start (wan_train_start). */
 static int64_t scratch(const wan_arch *arch, const wan_capacity *cap, int64_t largest)
 {
     wan_sizes z;
     wan_model_sizes(&z, arch);
-    return (2 * cap->tokens * z.width + largest) * (int64_t)sizeof(wan_real) + (2 << 20);
+    return (2 * cap->tokens * z.width + largest) * (int64_t)sizeof(wan_real) / 4 * 5 + (2 << 20);
 }
 
 /* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
@@ -98,7 +100,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
                                     .ranges = ranks->ranges };
     p->kernels = scratch(arch, &o.cap, largest);
     p->rows = wan_step_bytes(arch, compute, &step) + wan_ranks_bytes(ranks, arch, compute, cap) +
-              p->kernels;
+              p->kernels + SMALL;
     p->total =
         p->store.weights + p->store.grads + p->acts.kept + p->acts.work + p->optimizer + p->rows;
     for (int64_t i = 0; i < p->samples; i++) {

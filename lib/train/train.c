@@ -408,6 +408,15 @@ static int alloc_step(wan_train *t)
     return t->draw && t->losses && t->own && t->own_index && t->samples && t->micro ? 0 : -1;
 }
 
+/* What ops take inside of themselves, for the largest pack: no step has to allocate.  On a GPU the libraries
+ * ask for what each new shape needs. */
+static int reserve(wan_train *t)
+{
+    if (t->opt.rehearse || t->dev->kind != WAN_DEV_CPU)
+        return 0;
+    return wan_dev_scratch(t->dev, (size_t)t->plan.kernels) ? 0 : -1;
+}
+
 /* What the sums of this run depend on besides its configuration, for those who go on with it. */
 static void note_products(wan_train *t)
 {
@@ -510,6 +519,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(wan_place_device(&t->dev, t->comm, t->opt.device, t->opt.device_flags));
     note_products(t);
     WAN_TRY(check_memory(t));
+    WAN_TRY(reserve(t));
     if (t->comm->rank == 0 && !t->opt.rehearse) {
         WAN_TRY(say_device(t));
         say_mix(t);
