@@ -59,4 +59,15 @@ ok "the plan: moments shared out over 2 ranks" share "$(plan 2 optimizer $Z)" "$
 ok "... over 4" share "$(plan 4 optimizer $F)" "$m" 0.25
 ok "... over 2 of 4" share "$(plan 4 optimizer $F dist.dp_replicate_size=2)" "$m" 0.5
 ok "a section fsdp shares out over all ranks" share "$(plan 2 optimizer fsdp.dp_replicate_size=1 train.recipe=megatron)" "$m" 0.5
+# the DiT
+T="model.type=dit model.num_layers=3 model.hidden_size=96 model.num_attention_heads=3 model.ffn_hidden_size=80
+model.text_dim=32 model.text_len=16 dataset.F_latents=2 dataset.H_latents=8 dataset.W_latents=8
+dataset.context_seq_len=8 dataset.mock_vary=true dataset.mock_samples=20 dataset.seq_length=64
+train.global_batch_size=7 optimizer.lr=1e-3 scheduler.lr_decay_style=constant scheduler.lr_warmup_iters=0
+edm.cfg_dropout_prob=0.2 optimizer.clip_grad=0.5"
+STEPS=5
+trained dit
+ok "a DiT on one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=
+like_one dit-zero1 2 $Z checkpoint.save=
+like_one dit-fsdp2-cp2 4 $F model.context_parallel_size=2 checkpoint.save=
 done_testing
