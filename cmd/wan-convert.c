@@ -16,6 +16,7 @@
 #include "lib/base/opt.h"
 #include "lib/base/signals.h"
 #include "lib/model/files/foreign.h"
+#include "lib/model/files/manifest.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/official.h"
@@ -26,7 +27,7 @@
 static struct {
     const char *hf_model, *megatron_path, *hf_path, *naming, *dtype, *device_map;
     int64_t step, max_shard;
-    int copy, force, trust, not_strict;
+    int copy, force, trusted, trust, not_strict;
 } o = { .naming = "hf", .dtype = "keep", .step = -1, .max_shard = 5000000000 };
 
 #define DTYPES "keep|fp32|bf16|fp16|float32|bfloat16|float16"
@@ -50,6 +51,8 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("copy-components", 'c', &o.copy,
                  "export: bring vae, text_encoder, tokenizer, scheduler and model_index.json too"),
     WAN_OPT_FLAG("force", 'f', &o.force, "replace what is there"),
+    WAN_OPT_FLAG("no-verify", 0, &o.trusted,
+                 "weights of a checkpoint are not held against its manifest.json first"),
     WAN_OPT_GROUP("Accepted without effect"),
     WAN_OPT_STR("device-map", 0, "NAME", &o.device_map, "conversion needs no device"),
     WAN_OPT_FLAG("trust-remote-code", 0, &o.trust, "nothing from a model folder is ever run"),
@@ -59,7 +62,7 @@ static const wan_opt table[] = {
 };
 static const wan_tool tool = { "wan-convert",
                                "published weights to checkpoints and back, any naming",
-                               "[options] import|export FROM TO", table };
+                               "[options] import|export FROM TO | check DIR", table };
 
 /* ---- tensors */
 
@@ -438,6 +441,37 @@ static int refuse_run(const char *run)
     return 0;
 }
 
+/* Weights of a checkpoint are those that were saved. */
+static int verify(const char *transformer)
+{
+    return o.trusted ? 0 : wan_manifest_check_weights(transformer);
+}
+
+/* The files of a folder, or of a checkpoint of a run, are those of its manifest, which is written where there
+ * is none. */
+static int check(const char *dir)
+{
+    char *iter = NULL, *path = NULL;
+    int rc = wan_rundir_find(&iter, dir, o.step);
+    const char *what = rc == 1 ? iter : dir;
+    if (rc >= 0)
+        rc = (path = wan_path_join(what, "manifest.json")) ? wan_is_dir(what) : -1;
+    if (rc == 0)
+        rc = wan_err("%s: no such folder", what);
+    if (rc > 0 && wan_exists(path)) {
+        rc = wan_manifest_check(what, 0, 1);
+        if (rc == 0)
+            wan_info("%s: every file is as manifest.json says", what);
+    } else if (rc > 0) {
+        rc = wan_manifest_save(what, NULL, 0);
+        if (rc == 0)
+            wan_info("%s: has the digest of every file from now on", path);
+    }
+    free(iter);
+    free(path);
+    return rc;
+}
+
 /* FROM (a model folder, or its transformer) -> TO/iter_0000000/transformer */
 static int import(const char *from, const char *to)
 {
@@ -445,6 +479,8 @@ static int import(const char *from, const char *to)
     char *dir = NULL, *tmp = NULL, *iter = wan_rundir_name(to, 0);
     int hold = -1;
     int rc = iter ? wan_model_transformer(&dir, from, -1) : -1;
+    if (rc == 0)
+        rc = verify(dir);
     if (rc == 0)
         rc = source_open(&s, dir);
     if (rc == 0 && wan_is_dir(to) > 0)
@@ -545,6 +581,8 @@ static int export(const char *from, const char *to)
     char *dir = NULL, *parts = NULL, *tmp = temporary(to);
     int rc = tmp ? wan_model_transformer(&dir, from, o.step) : -1;
     if (rc == 0)
+        rc = verify(dir);
+    if (rc == 0)
         rc = source_open(&s, dir);
     s.naming = official_layout() ? WAN_NAMING_OFFICIAL : WAN_NAMING_HF;
     if (rc == 0)
@@ -584,6 +622,18 @@ static int folder(char **dir, int argc, char **argv, int i, const char *option, 
     return 0;
 }
 
+static int check_only(int argc, char **argv, int argi)
+{
+    char *dir = NULL;
+    if (argc - argi > 2 ? wan_err("check takes one folder") < 0
+                        : folder(&dir, argc, argv, argi + 1, NULL, "the folder") < 0)
+        wan_die_usage();
+    if (check(dir) < 0)
+        wan_die();
+    free(dir);
+    return WAN_EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
     char *from = NULL, *to = NULL;
@@ -592,10 +642,12 @@ int main(int argc, char **argv)
     const char *verb = argi < argc ? argv[argi] : "";
     if (argc - argi > 3)
         rc = wan_err("too many operands");
+    else if (strcmp(verb, "check") == 0)
+        return check_only(argc, argv, argi);
     else if (strcmp(verb, "import") == 0)
         importing = 1;
     else if (strcmp(verb, "export") != 0)
-        rc = wan_err("say import or export first");
+        rc = wan_err("say import, export or check first");
     if (rc == 0)
         rc = folder(&from, argc, argv, argi + 1, importing ? o.hf_model : o.megatron_path,
                     importing ? "--hf-model" : "--megatron-path");

@@ -37,8 +37,8 @@ static struct {
     wan_strlist prompts, sizes, frames, seeds;
     int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
     double shift, scale, sigma_min, sigma_max, rho;
-    int last, use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict, force, plan,
-        go_on;
+    int last, trusted, use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict,
+        force, plan, go_on;
 } o = { .task = "t2v-14B",
         .save_file = "DefaultExp",
         .solver = "auto",
@@ -71,6 +71,8 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("last_weights", 0, &o.last,
                  "the weights of the step itself, where the run keeps an average of them "
                  "(optimizer.ema_decay), which is sampled otherwise"),
+    WAN_OPT_FLAG("no-verify", 0, &o.trusted,
+                 "weights of a checkpoint are not held against its manifest.json first"),
     WAN_OPT_STR("t5_checkpoint_dir", 0, "DIR", &o.t5_dir, "text_encoder and tokenizer from here"),
     WAN_OPT_STR("vae_checkpoint_dir", 0, "DIR", &o.vae_dir, "vae from here"),
     WAN_OPT_ENUM("task", 0, "t2v-14B|t2v-1.3B", &o.task,
@@ -393,6 +395,7 @@ static wan_pipeline_options pipeline_options(void)
         .model = o.model,
         .transformer = o.checkpoint,
         .last = o.last,
+        .trusted = o.trusted,
         .iteration = o.step,
         .text = o.t5_dir,
         .vae = o.vae_dir,

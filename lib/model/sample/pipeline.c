@@ -14,6 +14,7 @@
 #include "lib/base/opt.h"
 #include "lib/base/rng.h"
 #include "lib/model/sample/generate.h"
+#include "lib/model/files/manifest.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
 #include "lib/model/text/prompt.h"
@@ -75,6 +76,8 @@ static int find_transformer(wan_pipeline *p)
     WAN_TRY(wan_model_transformer(&p->transformer, o->transformer ? o->transformer : o->model,
                                   o->iteration));
     WAN_TRY(find_weights(p));
+    if (!o->trusted)
+        WAN_TRY(wan_manifest_check_weights(p->weights));
     WAN_TRY(wan_modelio_config(&p->arch, p->transformer));
     wan_model_sizes(&p->z, &p->arch);
     if (p->z.in_channels != p->z.out_channels)

@@ -40,6 +40,7 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
     const char *model;                /* folder in HuggingFace layout */
     const char *transformer;          /* training run, or folder with a transformer; NULL: model */
     int last;                         /* its weights, also where there is an average of them */
+    int trusted;                      /* not held against the manifest of their checkpoint */
     int64_t iteration;                /* of the training run; -1: its latest */
     const char *text, *vae; /* folders with text_encoder and tokenizer, with vae; NULL: model */
     /* prompt that guidance leads away from; NULL: what the model was trained with in place of a

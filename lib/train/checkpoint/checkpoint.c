@@ -14,7 +14,7 @@
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/rundir.h"
 #include "lib/rec/tensor/safetensors.h"
-#include "lib/train/checkpoint/manifest.h"
+#include "lib/model/files/manifest.h"
 
 static int is_file(const char *dir, const char *name)
 {

@@ -16,7 +16,7 @@
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/rundir.h"
 #include "lib/train/checkpoint/checkpoint.h"
-#include "lib/train/checkpoint/manifest.h"
+#include "lib/model/files/manifest.h"
 #include "lib/train/checkpoint/spread.h"
 
 struct wan_checkpoint_job {

@@ -3,8 +3,8 @@
  * manifest.h - manifest.json: size and digest of every file below a folder: SHA-256, or CRC32C of files
  * that several have written, whose sums add up (crc32c.h).
  */
-#ifndef WAN_TRAIN_MANIFEST_H
-#define WAN_TRAIN_MANIFEST_H
+#ifndef WAN_MODEL_MANIFEST_H
+#define WAN_MODEL_MANIFEST_H
 
 #include <stdint.h>
 
@@ -22,5 +22,10 @@ int wan_manifest_save(const char *dir, const wan_manifest_known *known, int n) W
 /* Reads the files again; -1 names the first that is missing or differs.  Only every ranks-th, from number
  * `rank` on: ranks share the work. */
 int wan_manifest_check(const char *dir, int rank, int ranks) WAN_MUST_CHECK;
+/* Reads those again whose names begin with `below`; a folder without a manifest has nothing to say. */
+int wan_manifest_check_under(const char *dir, const char *below) WAN_MUST_CHECK;
+/* The same for weights in a checkpoint: DIR/transformer, DIR/optimizer/ema.safetensors, or another path,
+ * of which nothing is known. */
+int wan_manifest_check_weights(const char *path) WAN_MUST_CHECK;
 
 #endif

@@ -2,7 +2,7 @@
  *
  * manifest.c - see manifest.h.
  */
-#include "lib/train/checkpoint/manifest.h"
+#include "lib/model/files/manifest.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -143,7 +143,8 @@ static int check_file(const char *dir, const char *rel, const json_t *entry)
     return rc;
 }
 
-int wan_manifest_check(const char *dir, int rank, int ranks)
+/* Every ranks-th of the files whose names begin with `below`. */
+static int check(const char *dir, const char *below, int rank, int ranks)
 {
     char *path = wan_path_join(dir, "manifest.json");
     json_t *top = path ? wan_json_load(path) : NULL, *files, *entry;
@@ -154,10 +155,40 @@ int wan_manifest_check(const char *dir, int rank, int ranks)
     if (rc == 0)
         json_object_foreach(files, rel, entry)
         {
-            if (k++ % ranks == rank && (rc = check_file(dir, rel, entry)) < 0)
+            if (strncmp(rel, below, strlen(below)) || k++ % ranks != rank)
+                continue;
+            if ((rc = check_file(dir, rel, entry)) < 0)
                 break;
         }
     json_decref(top);
     free(path);
     return rc;
+}
+
+int wan_manifest_check(const char *dir, int rank, int ranks)
+{
+    return check(dir, "", rank, ranks);
+}
+
+int wan_manifest_check_under(const char *dir, const char *below)
+{
+    char *path = wan_path_join(dir, "manifest.json");
+    int there = path ? wan_exists(path) : -1;
+    free(path);
+    return there <= 0 ? there : check(dir, below, 0, 1);
+}
+
+int wan_manifest_check_weights(const char *path)
+{
+    static const char *const leaf[] = { "/transformer", "/optimizer/ema.safetensors" };
+    for (size_t i = 0; i < sizeof leaf / sizeof *leaf; i++) {
+        size_t n = strlen(path), m = strlen(leaf[i]);
+        if (n <= m || strcmp(path + n - m, leaf[i]))
+            continue;
+        char *dir = strndup(path, n - m);
+        int rc = dir ? wan_manifest_check_under(dir, leaf[i] + 1) : wan_err("out of memory");
+        free(dir);
+        return rc;
+    }
+    return 0;
 }

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# Whoever reads the weights of a checkpoint holds them against its manifest; wan-convert check does so for any
+# folder.
+. "$TOP/tests/lib.sh"
+M=$TOP/tests/data/ref/pipe
+ok "a run" wan-train -q --mock --precision fp32 checkpoint.pretrained_checkpoint="$M/transformer" dataset.F_latents=1 \
+    dataset.H_latents=4 dataset.W_latents=4 dataset.context_seq_len=4 scheduler.lr_warmup_iters=0 checkpoint.save=run \
+    optimizer.ema_decay=0.9 train.train_iters=2 train.global_batch_size=1
+I=run/iter_0000002
+sample() { wan-sample -q --model "$M" --checkpoint_dir run --sample_steps 1 --device cpu --sizes 32*32 --frame_nums 1 \
+    --prompts "a cat" --base_seed 1 -f --save_file x.png "$@"; }
+flip() { # flip FILE: one bit of its last byte
+    local at; at=$(($(stat -c %s "$1") - 1))
+    printf "$(printf '\\x%02x' $(($(tail -c 1 "$1" | od -An -tu1) ^ 1)))" | dd of="$1" bs=1 seek=$at conv=notrunc status=none
+}
+W=$I/transformer/diffusion_pytorch_model.safetensors E=$I/optimizer/ema.safetensors
+ok "is as it was written" wan-convert -q check run
+ok "sampled" sample
+ok "exported" wan-convert -q export run good
+flip $W
+fails 1 "^wan-convert: $W: differs from manifest.json: the file is damaged or was changed" "a flipped bit: check" wan-convert check run
+fails 1 "^wan-convert: $W: differs from manifest.json" "... export" wan-convert export run bad
+ok "... makes nothing" test ! -e bad
+fails 1 "^wan-sample: $W: differs from manifest.json" "... sampling the last weights" sample --last_weights
+ok "... not the average, which is whole" sample
+ok "... nor if told so" sample --last_weights --no-verify
+ok "... nor export" wan-convert -q export --no-verify run told
+flip $W
+ok "flipped back it is whole" wan-convert -q check run
+flip $E
+fails 1 "^wan-sample: $E: differs from manifest.json" "a flipped bit in the average" sample
+rm -f $E
+fails 1 "$E: No such file or directory" "a file that is gone" wan-convert check run
+
+cp -rL "$M/transformer" plain
+ok "a folder without a manifest gets one" wan-convert -q check plain
+ok "which is there" test -s plain/manifest.json
+ok "and holds" wan-convert -q check plain
+echo >>plain/config.json
+fails 1 "^wan-convert: plain/config.json: differs from manifest.json" "until a file is changed" wan-convert check plain
+fails 1 "^wan-convert: nowhere: no such folder" "no folder" wan-convert check nowhere
+fails 2 "check takes one folder" "two folders" wan-convert check plain run
+done_testing
