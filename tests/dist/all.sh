@@ -41,7 +41,6 @@ layout() { # layout NAME REDUCTION NEXT
     rm -rf next "$name" next.json
 }
 set -- $names
-trained start
 for mean in sample token; do
     ok "one rank, mean over ${mean}s" one --metrics 1.$mean.json debug.dump=1.$mean.st train.loss_reduction=$mean checkpoint.save=1.$mean
 done
