@@ -11,6 +11,7 @@
 #define WAN_TESTS_ANYMODEL_H
 
 #include "lib/base/rng.h"
+#include "tests/must.h"
 #include "tests/tap.h"
 #include "tests/netrun.h"
 
@@ -26,17 +27,6 @@ static struct {
 static const int64_t grids[N][3] = { { 1, 2, 3 }, { 2, 1, 2 }, { 3, 2, 1 } };
 static const int64_t text_len[N] = { 0, 4, TEXT_LEN };
 static double times[N];
-
-static void die(void)
-{
-    printf("Bail out! %s\n", wan_err_text());
-    exit(1);
-}
-#define MUST(e)                                                                                    \
-    do {                                                                                           \
-        if ((e) < 0)                                                                               \
-            die();                                                                                 \
-    } while (0)
 
 static void noise(double *v, int64_t n, uint64_t what, double std)
 {

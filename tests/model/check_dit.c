@@ -9,6 +9,7 @@
 #include "lib/model/files/modelio.h"
 #include "lib/train/step.h"
 #include "tests/refs.h"
+#include "tests/must.h"
 #include "tests/tap.h"
 
 /* Gradients: 1e-4 per tensor, but never less than 8 times the reference's own float32 error, which
@@ -19,17 +20,6 @@
 #define BOUND_BF16 0.01
 
 enum { MAX_N = 4 };
-
-static void die(void)
-{
-    printf("Bail out! %s\n", wan_err_text());
-    exit(1);
-}
-#define MUST(e)                                                                                    \
-    do {                                                                                           \
-        if ((e) < 0)                                                                               \
-            die();                                                                                 \
-    } while (0)
 
 typedef struct refcase {
     char dir[512];
@@ -73,7 +63,7 @@ static int open_case(refcase *k, const char *dir)
     *k = (refcase){ 0 };
     snprintf(k->dir, sizeof k->dir, "%s", dir);
     if (!(k->json = wan_json_load(in_case(k, "case.json"))))
-        die();
+        must_die();
     k->n = (int)json_integer_value(json_object_get(k->json, "samples"));
     if (!k->n)
         return 0;

@@ -5,20 +5,10 @@
  */
 #include "lib/model/files/modelio.h"
 #include "lib/model/sample/generate.h"
+#include "tests/must.h"
 #include "tests/tap.h"
 
 #define DIR "tests/data/ref/dit_sample"
-
-static void die(void)
-{
-    printf("Bail out! %s\n", wan_err_text());
-    exit(1);
-}
-#define MUST(e)                                                                                    \
-    do {                                                                                           \
-        if ((e) < 0)                                                                               \
-            die();                                                                                 \
-    } while (0)
 
 typedef struct reference {
     wan_st *in, *out;
@@ -31,7 +21,7 @@ static float *tensor(wan_st *st, const char *name, int64_t *shape)
     wan_st_tensor *t = wan_st_find(st, name);
     float *v = t ? malloc((size_t)t->count * sizeof *v) : NULL;
     if (!v)
-        die();
+        must_die();
     MUST(wan_st_load(st, name, t->shape, t->rank, v, WAN_F32));
     if (shape)
         memcpy(shape, t->shape, (size_t)t->rank * sizeof *shape);

@@ -15,6 +15,7 @@
 #include "lib/base/file.h"
 #include "lib/rec/record/record.h"
 #include "tests/refs.h"
+#include "tests/must.h"
 #include "tests/tap.h"
 
 #define MIB 1048576.0
@@ -27,17 +28,6 @@
 #define TEXT_MIB (1.2 * 1024)
 
 static char folder[] = "/tmp/wan-check-memory.XXXXXX";
-
-static void die(void)
-{
-    printf("Bail out! %s\n", wan_err_text());
-    exit(1);
-}
-#define MUST(e)                                                                                    \
-    do {                                                                                           \
-        if ((e) < 0)                                                                               \
-            die();                                                                                 \
-    } while (0)
 
 /* Runs a shell command in FOLDER; its peak resident MiB, or infinity when it failed. */
 static double peak(const char *fmt, ...)

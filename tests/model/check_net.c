@@ -8,6 +8,7 @@
 
 #include "lib/model/files/modelio.h"
 #include "tests/refs.h"
+#include "tests/must.h"
 #include "tests/tap.h"
 #include "tests/netrun.h"
 
@@ -33,17 +34,6 @@ typedef struct refcase {
     wan_real t[MAX_N];
     float *text, *rows, *target, *sigma;
 } refcase;
-
-static void die(void)
-{
-    printf("Bail out! %s\n", wan_err_text());
-    exit(1);
-}
-#define MUST(e)                                                                                    \
-    do {                                                                                           \
-        if ((e) < 0)                                                                               \
-            die();                                                                                 \
-    } while (0)
 
 static char *in_case(const refcase *k, const char *name)
 {
@@ -101,7 +91,7 @@ static refcase open_case(const char *dir)
     MUST(wan_st_open(&k.in, in_case(&k, "in.safetensors")));
     MUST(wan_st_open(&k.out, in_case(&k, "out.safetensors")));
     if (!(k.json = wan_json_load(in_case(&k, "case.json"))))
-        die();
+        must_die();
     k.n = (int)json_integer_value(json_object_get(k.json, "samples"));
     k.shift = json_number_value(json_object_get(k.json, "flow_shift"));
     float *t = tensor(k.in, "t", -1, NULL);
@@ -158,7 +148,7 @@ static float *up(wan_dev *d, const float *v, int64_t n)
 {
     float *p = wan_dev_alloc(d, (size_t)n * 4, "test data");
     if (!p)
-        die();
+        must_die();
     MUST(wan_dev_write(d, p, v, (size_t)n * 4));
     return p;
 }

@@ -9,6 +9,7 @@
 #include "lib/model/text/text.h"
 #include "lib/model/vae/vae.h"
 #include "lib/rec/tensor/safetensors.h"
+#include "tests/must.h"
 #include "tests/tap.h"
 
 #define DATA "tests/data/torch/"
@@ -16,17 +17,6 @@ enum { VAE_TENSORS = 194, ALL = 216 };
 
 static char folder[] = "/tmp/wan-check-official.XXXXXX";
 static char names[ALL][2][160]; /* official, HuggingFace */
-
-static void die(void)
-{
-    printf("Bail out! %s\n", wan_err_text());
-    exit(1);
-}
-#define MUST(e)                                                                                    \
-    do {                                                                                           \
-        if ((e) < 0)                                                                               \
-            die();                                                                                 \
-    } while (0)
 
 static void load_names(void)
 {
@@ -95,7 +85,7 @@ int main(void)
     wan_vae *vae = NULL;
     wan_umt5 *e = NULL;
     if (!mkdtemp(folder))
-        die();
+        must_die();
     char *v = wan_path_join(folder, "vae"), *t = wan_path_join(folder, "text_encoder");
     load_names();
     check_names();

@@ -10,6 +10,7 @@
 #include "lib/rec/record/record.h"
 #include "lib/rec/tensor/safetensors.h"
 #include "tests/refs.h"
+#include "tests/must.h"
 #include "tests/tap.h"
 
 /* Truncation turns an error of 1e-6 into a step of one value near whole numbers only: diffusers in
@@ -21,23 +22,12 @@ static const char *ref; /* folder of the case */
 static json_t *params;  /* its case.json */
 static wan_st *want;    /* its out.safetensors */
 
-static void die(void)
-{
-    printf("Bail out! %s\n", wan_err_text());
-    exit(1);
-}
-#define MUST(e)                                                                                    \
-    do {                                                                                           \
-        if ((e) < 0)                                                                               \
-            die();                                                                                 \
-    } while (0)
-
 static float *tensor(wan_st *st, const char *name, size_t *n)
 {
     wan_st_tensor *t = wan_st_find(st, name);
     if (!t) {
         wan_err("no tensor %s", name);
-        die();
+        must_die();
     }
     float *v = malloc((size_t)t->count * sizeof *v);
     MUST(wan_st_load(st, name, t->shape, t->rank, v, WAN_F32));
@@ -214,7 +204,7 @@ static void check_case(const char *dir)
     ref = dir;
     snprintf(path, sizeof path, "%s/case.json", dir);
     if (!(params = wan_json_load(path)))
-        die();
+        must_die();
     snprintf(path, sizeof path, "%s/out.safetensors", dir);
     MUST(wan_st_open(&want, path));
     check_solvers();
@@ -229,7 +219,7 @@ int main(void)
     refs cases = refs_find("pipe", "case.json");
     if (!mkdtemp(folder)) {
         wan_err_errno("%s", folder);
-        die();
+        must_die();
     }
     ok(cases.n > 0, "%d cases in %s", cases.n, refs_root());
     for (int i = 0; i < cases.n; i++)

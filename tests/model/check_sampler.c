@@ -7,19 +7,9 @@
 #include "lib/model/files/modelio.h"
 #include "lib/model/sample/sampler.h"
 #include "tests/refs.h"
+#include "tests/must.h"
 #include "tests/tap.h"
 #include "tests/netrun.h"
-
-static void die(void)
-{
-    printf("Bail out! %s\n", wan_err_text());
-    exit(1);
-}
-#define MUST(e)                                                                                    \
-    do {                                                                                           \
-        if ((e) < 0)                                                                               \
-            die();                                                                                 \
-    } while (0)
 
 /* "dpm++-official" -> solver and schedule. */
 static const char *split(const char *name, char *solver, size_t size)
@@ -64,7 +54,7 @@ static void check_lists(void)
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         json_t *j = wan_json_parse(line, strlen(line), "lists.jsonl");
         if (!j)
-            die();
+            must_die();
         n++;
         if (same_list(j, label, sizeof label))
             good++;
@@ -165,7 +155,7 @@ static void *open_in(const char *dir, const char *name, wan_st **st)
     if (!st) {
         json_t *j = wan_json_load(path);
         if (!j)
-            die();
+            must_die();
         return j;
     }
     MUST(wan_st_open(st, path));

@@ -6,21 +6,11 @@
  */
 #include "lib/model/edm.h"
 #include "lib/model/sample/sampler.h"
+#include "tests/must.h"
 #include "tests/tap.h"
 
 static wan_dev *dev;
 static const double s2 = 0.7 * 0.7;
-
-static void die(void)
-{
-    printf("Bail out! %s\n", wan_err_text());
-    exit(1);
-}
-#define MUST(e)                                                                                    \
-    do {                                                                                           \
-        if ((e) < 0)                                                                               \
-            die();                                                                                 \
-    } while (0)
 
 /* What a model must answer so that c_skip x + c_out F = D(x; sigma), from what it is given. */
 static double model(double in, double t)
