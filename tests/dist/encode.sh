@@ -24,7 +24,10 @@ for many in 2 3; do
     ok "$many ranks" E $many -o $many.wan in.wan
     same "the same bytes" $many.wan 1.wan
 done
-ok "from a pipe to a pipe, windows of 2 captions" bash -c "$(declare -f E); M='$M'; E 2 --text-window 2 <in.wan | cat >p.wan"
+# a named pipe: mpirun 4.1 itself dies in its reading of standard input, about once in eight runs
+mkfifo in.pipe
+ok "from a pipe to a pipe, windows of 2 captions" bash -c "$(declare -f E); M='$M'; set -o pipefail
+    (cat in.wan >in.pipe &); E 2 --text-window 2 in.pipe </dev/null | cat >p.wan"
 same "the same bytes" p.wan 1.wan
 ok "more ranks than records" E 4 -o 4.wan b.wan
 ok "one rank" sh -c "wan-encode --model $M b.wan >b1.wan"
