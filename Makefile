@@ -226,7 +226,7 @@ $(CHECK64:%.c=$(OBJ)/%.o): ALL_CFLAGS += -DWAN_REAL_F64
 $(CHECKS64): $(OBJ)/%: $(OBJ)/%.o $(LIB64)
 	$(SAY) LINK $@
 	$(Q)$(CXX) -o $@ $< $(LIB64) $(LDFLAGS_ALL) -lm -ldl -lpthread
-SCRIPTS := $(sort $(wildcard tests/lint/*.sh tests/cmd/*.sh tests/media/*.sh tests/dist/*.sh tests/interop/*.sh))
+SCRIPTS := $(sort $(wildcard tests/lint/*.sh tests/cmd/*.sh tests/media/*.sh tests/dist/*.sh tests/interop/*.sh tests/reliability/*.sh))
 ifneq ($(K),)
 CHECKS := $(foreach k,$(K),$(filter %check_$(k) %check_$(k)_f64,$(CHECKS) $(CHECKS64)))
 CHECKS64 :=

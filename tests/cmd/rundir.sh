@@ -43,7 +43,7 @@ campaign() { # campaign NAME: all kill points
     echo "# $n kill points"
     return $bad
 }
-KILL=$OBJ/tests/cmd/killpoint.so
+KILL=$OBJ/tests/reliability/killpoint.so
 ok "killed at every change" campaign
 export KILL_NO_EXCHANGE=1
 ok "killed at every change, where names cannot be exchanged" campaign

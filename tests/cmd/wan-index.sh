@@ -76,7 +76,7 @@ ok "an index left aside is put back" sh -c 'wan-index -q grown && [ -e grown/.nv
 exec 8<grown; flock -n 8; fails 1 'another wan-index' "two at a time" wan-index grown; exec 8<&-
 
 # killed before its k-th change to the file system: the old metadata or the new, whole
-kill=$OBJ/tests/cmd/killpoint.so
+kill=$OBJ/tests/reliability/killpoint.so
 killed() { # killed NAME COUNT-OF-STATES COMMAND...
     local k m left=0 name=$1; shift
     rm -rf was new; cp -r grown was; cp -r grown new; (cd new && "$@" . >/dev/null 2>&1)

@@ -45,7 +45,7 @@ same "and of the file" n_02.png dog3.png
 # a call killed at changes that it makes to the file system, and called again
 export ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0
 B() { S --prompts "a cat" "a dog" "a cow" --base_seed 3 "$@"; }
-KILL=$OBJ/tests/cmd/killpoint.so
+KILL=$OBJ/tests/reliability/killpoint.so
 mkdir whole again
 ok "three videos" B -o whole/v.png
 ok "nothing waits beside them" test "$(ls -A whole | tr '\n' ' ')" = "v_00.png v_01.png v_02.png "

@@ -81,7 +81,7 @@ for at in "0 9" "0 15" "0 20" "0 22" "1 2" "1 3"; do
     set -- $at
     rm -rf killed && cp -r before killed
     KILL_RANK=$1 KILL=$2 timeout 100 mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 sh -c \
-        'if [ $OMPI_COMM_WORLD_RANK = $KILL_RANK ]; then export LD_PRELOAD='"$OBJ"'/tests/cmd/killpoint.so KILL_AT=$KILL; fi
+        'if [ $OMPI_COMM_WORLD_RANK = $KILL_RANK ]; then export LD_PRELOAD='"$OBJ"'/tests/reliability/killpoint.so KILL_AT=$KILL; fi
         exec wan-train -q --mock --precision fp32 "$@"' sh $T $F $S checkpoint.save=killed train.train_iters=4 >/dev/null 2>killed.err
     rc=$?
     ok "rank $1 killed before its change $2" sh -c "[ $rc != 0 ] && [ $rc != 124 ]"

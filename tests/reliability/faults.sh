@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every allocation and every call to the file system fails once, for each tool that writes or reads
 # shards and records: it says so in one sentence and leaves nothing half done, or it did not matter.
-# WAN_FAULT_STEP=1: every allocation, and not every tenth; ONLY=REGEX: only tools of that name.
+# FULL=1: every allocation, and not every tenth; ONLY=REGEX: only tools of that name.
 . "$TOP/tests/lib.sh"
-gcc -shared -fPIC -O1 -D_GNU_SOURCE -o fault.so "$TOP/tests/cmd/fault.c" -ldl 2>gcc.err ||
+gcc -shared -fPIC -O1 -D_GNU_SOURCE -o fault.so "$TOP/tests/reliability/fault.c" -ldl 2>gcc.err ||
     { skip "faults" "no gcc, or it cannot build the shim: $(head -1 gcc.err)"; done_testing; }
 shim=$PWD/fault.so
 if [ -w /dev/shm ]; then # thousands of runs that sync their files
@@ -50,7 +50,7 @@ every() { # every NAME COMMAND...
         run "$kind" 0
         last=$(cat count)
         step=1
-        [ "$kind" != alloc ] || step=${WAN_FAULT_STEP:-10}
+        [ "$kind" != alloc ] || step=${FULL:-10}
         for ((k = 1 + RANDOM % step; k <= last; k += step)); do
             all=$((all + 1))
             run "$kind" "$k"
