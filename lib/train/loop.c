@@ -10,7 +10,7 @@
 #include "lib/base/log.h"
 #include "lib/base/signals.h"
 #include "lib/model/files/rundir.h"
-#include "lib/train/train_priv.h"
+#include "lib/train/samples.h"
 
 /* All samples of a pack take the draw of its first, but for the caption. */
 static void draw_per_pack(wan_train *t, const wan_batch *b)
@@ -366,6 +366,14 @@ int wan_train_validate(wan_train *t, double *loss)
     return rc;
 }
 
+/* Videos of the weights, or of their average. */
+static int make_samples(wan_train *t)
+{
+    WAN_TRY(swap_ema(t));
+    WAN_TRY(wan_samples_make(t));
+    return swap_ema(t);
+}
+
 int wan_train_settle(wan_train *t, int rc)
 {
     double failed = rc < 0;
@@ -499,6 +507,11 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
             r.has_val = 1;
         }
         WAN_TRY(report(arg, &r));
+        if (t->videos && (due(t->st.step, v->sample_interval) || t->st.step == end)) {
+            waiting(t, "making samples");
+            WAN_TRY(make_samples(t));
+            memset(t->spent, 0, sizeof t->spent); /* of training alone */
+        }
         if (stop && t->st.step < end)
             return stop_here(t, "stopped by a signal");
         if (due(t->st.step, v->save_interval) || (v->save_every_epoch && ended_epoch(t)))

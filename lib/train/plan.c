@@ -126,6 +126,12 @@ void wan_plan_average(wan_plan *p)
     p->vectors++;
 }
 
+void wan_plan_videos(wan_plan *p, int64_t bytes)
+{
+    p->rows += bytes;
+    p->total += bytes;
+}
+
 void wan_plan_snapshot(wan_plan *p)
 {
     p->snapshot = p->optimizer / p->vectors * (p->vectors + 1); /* and the masters */

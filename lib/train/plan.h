@@ -40,6 +40,8 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
                   int64_t position) WAN_MUST_CHECK;
 /* Counts the average of the weights (ema.h), where one is kept; before wan_plan_snapshot. */
 void wan_plan_average(wan_plan *p);
+/* Counts bytes for videos that the run makes (samples.h). */
+void wan_plan_videos(wan_plan *p, int64_t bytes);
 /* Counts that; the caller knows whether there are such checkpoints. */
 void wan_plan_snapshot(wan_plan *p);
 void wan_plan_print(const wan_plan *p, FILE *f);

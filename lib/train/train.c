@@ -18,7 +18,7 @@
 #include "lib/train/config/geometry.h"
 #include "lib/train/data/blend.h"
 #include "lib/train/parallel/place.h"
-#include "lib/train/train_priv.h"
+#include "lib/train/samples.h"
 
 /* ---- before the device ---- */
 
@@ -158,6 +158,7 @@ static wan_capacity capacity(const wan_train *t)
     wan_capacity cap, val;
     wan_data_capacity(t->data, &cap);
     cap.recompute = t->c->v.recompute;
+    wan_samples_capacity(t, &cap);
     if (!t->val)
         return cap;
     wan_data_capacity(t->val, &val);
@@ -251,6 +252,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(open_empty(t), fail);
     WAN_GOTO(open_data(t), fail);
     WAN_GOTO(open_state(t), fail);
+    WAN_GOTO(wan_samples_open(t), fail);
     WAN_GOTO(wan_config_length(c, t->st.samples, t->st.step, t->st.position), fail);
     t->schedule = wan_schedule_of(&c->v);
     wan_capacity cap = capacity(t);
@@ -261,6 +263,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
         wan_plan_average(&t->plan);
     if (c->v.async_save && wan_train_saves(t))
         wan_plan_snapshot(&t->plan);
+    if (t->videos)
+        wan_plan_videos(&t->plan, t->videos->bytes);
     *out = t;
     return 0;
 fail:
@@ -396,6 +400,17 @@ static int same_origin(wan_train *t)
     return rc;
 }
 
+/* A VAE makes larger pieces on a GPU than the plan has counted. */
+static int count_samples(wan_train *t)
+{
+    if (!t->videos || t->dev->kind == WAN_DEV_CPU)
+        return 0;
+    const int64_t before = t->videos->bytes;
+    WAN_TRY(wan_samples_plan(t, t->dev));
+    wan_plan_videos(&t->plan, t->videos->bytes - before);
+    return 0;
+}
+
 static int alloc_step(wan_train *t)
 {
     size_t n = (size_t)t->c->v.global_batch;
@@ -518,6 +533,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(try_save(t));
     WAN_TRY(wan_place_device(&t->dev, t->comm, t->opt.device, t->opt.device_flags));
     note_products(t);
+    WAN_TRY(count_samples(t));
     WAN_TRY(check_memory(t));
     WAN_TRY(reserve(t));
     if (t->comm->rank == 0 && !t->opt.rehearse) {
@@ -525,6 +541,7 @@ int wan_train_start(wan_train *t)
         say_mix(t);
         say_capacity(t);
     }
+    WAN_TRY(wan_samples_start(t));
     WAN_TRY(wan_ranks_device(&t->ranks, t->dev, &t->arch, t->opt.compute, &t->plan.cap));
     WAN_TRY(wan_model_store(&t->store, t->dev, &t->arch, &t->ranks.slice, t->opt.compute, 1));
     WAN_TRY(wan_optim_new(&t->optim, t->store, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
@@ -547,6 +564,7 @@ void wan_train_close(wan_train **pt)
     if (t->hold)
         close(t->hold - 1);
     wan_debug_close(t);
+    wan_samples_close(t);
     if (t->job)
         wan_checkpoint_abandon(&t->job);
     wan_data_free(&t->data);

@@ -69,6 +69,7 @@ struct wan_train {
     struct wan_train_micro *micro; /* [batch]: what this rank runs in a step */
     double spent[WAN_TIMES];       /* since the last report */
     struct wan_debug_dump *dump;   /* NULL: none */
+    struct wan_samples *videos;    /* NULL: none are made */
 };
 
 /* Draws of the batch, whose samples are those of f, as training step `step`; eval: at the fixed noise
@@ -85,6 +86,8 @@ int wan_train_validate(wan_train *t, double *loss) WAN_MUST_CHECK;
 int wan_train_settle(wan_train *t, int rc) WAN_MUST_CHECK;
 /* Whether the run writes checkpoints. */
 int wan_train_saves(const wan_train *t);
+
+typedef struct wan_samples wan_samples; /* samples.h */
 
 /* debug.dump */
 typedef struct wan_debug_dump wan_debug_dump;

@@ -62,6 +62,9 @@ typedef struct wan_train_config {
     enum wan_recipe recipe;
     int64_t train_iters, epochs, global_batch, exit_interval, max_skipped, eval_interval,
         eval_iters;
+    const char *sample_prompts, *sample_size;
+    int64_t sample_interval, sample_steps, sample_frames, sample_seed;
+    double sample_guidance;
     int64_t node_batch, micro_batch, accumulate; /* 0: not given; global_batch follows from them */
     /* optimizer, scheduler */
     double lr, min_lr, beta1, beta2, adam_eps, weight_decay, clip_grad, ema_decay;

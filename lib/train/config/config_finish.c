@@ -289,12 +289,19 @@ static int check_together(const wan_train_config *v)
     return 0;
 }
 
-/* The folder of the weights is that of the other parts, where it has them. */
+/* The folder of the weights, or the one around its transformer/, is that of the other parts, where it
+ * has them. */
 static int find_components(wan_config *c)
 {
+    static const char leaf[] = "/transformer";
     const char *from = *c->v.pretrained ? c->v.pretrained : c->v.model_path;
-    char path[PATH_MAX], whole[PATH_MAX + 8];
-    if (*c->v.components || !*from || !realpath(from, path))
+    const size_t n = strlen(from), m = sizeof leaf - 1;
+    const int inner = n > m && !strcmp(from + n - m, leaf);
+    char given[PATH_MAX], path[PATH_MAX], whole[PATH_MAX + 8];
+    if (*c->v.components || !*from || n >= sizeof given)
+        return 0;
+    snprintf(given, sizeof given, "%.*s", (int)(inner ? n - m : n), from);
+    if (!realpath(given, path))
         return 0;
     snprintf(whole, sizeof whole, "%s/vae", path);
     return access(whole, F_OK) < 0 ? 0

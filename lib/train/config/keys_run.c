@@ -53,6 +53,21 @@ static const wan_key keys[] = {
         "samples, only where this key is given"),
     INT("train.eval_iters", 0, eval_iters, "32", 0, MANY, "global batches of one validation"),
 
+    INT("train.sample_interval", 0, sample_interval, "0", 0, MANY,
+        "steps between videos that are made of train.sample_prompts, and after the last: a contact "
+        "sheet checkpoint.save/samples/iter_N.png (0: none)"),
+    STR("train.sample_prompts", 0, sample_prompts, "",
+        "file of their prompts, as wan-sample --prompt_file reads it"),
+    INT("train.sample_steps", 0, sample_steps, "20", 1, 1000, "solver steps"),
+    REAL("train.sample_guidance", 0, sample_guidance, "-1", -1, 1000,
+         "guidance; 1: none (-1: that of wan-sample)"),
+    STR("train.sample_size", 0, sample_size, "",
+        "W*H of those whose prompt does not say it (empty: that of the first sample of the data)"),
+    INT("train.sample_frames", 0, sample_frames, "0", 0, 4093,
+        "4n+1 frames (0: as many as the first sample of the data has)"),
+    INT("train.sample_seed", 0, sample_seed, "0", 0, 9e15,
+        "seed of the noise of those whose prompt does not say it"),
+
     RUN("logger.log_interval",
         "step_scheduler.log_every step_scheduler.log_remote_every_steps logging.log_every",
         log_interval, "10", 1, MANY, "steps between lines for people on standard error"),
