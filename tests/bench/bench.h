@@ -19,7 +19,7 @@ typedef int bench_fn(void *arg);
 
 typedef struct bench_peaks {
     double f32, bf16; /* GFLOP/s of all threads: fp32 FMA; bf16 by AMX, AVX512-BF16 or widened */
-    double triad;     /* GB/s from memory: a = b + s c, 12 bytes an element */
+    double triad;     /* GB/s from memory: a = b + s c or a = a + s b, 12 bytes an element */
 } bench_peaks;
 
 static void bench_must(int rc)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Times whole training steps (noise, forward, loss, backward, clip, AdamW) of one sample; arguments
- * "bf16" or "fp32" pick a precision, a number then one of the models. */
+ * Times whole training steps (noise, forward, loss, backward, clip, AdamW) of one sample, and every op in
+ * the best of them; arguments "bf16" or "fp32" pick a precision, a number then one of the models. */
 #include <math.h>
 
 #include "lib/model/flow.h"
 #include "lib/model/wan/net.h"
 #include "lib/train/optim.h"
 #include "lib/train/step.h"
-#include "tests/bench/bench.h"
+#include "tests/bench/table.h"
 
 typedef struct job {
     const char *name;
@@ -20,20 +20,29 @@ typedef struct ctx {
     wan_step *s;
     wan_optim *o;
     wan_step_sample v;
-    double passes; /* seconds of the last step before the optimizer */
+    double best; /* seconds of the fastest step, and its ops */
+    table_row row[TABLE_ROWS];
+    int rows;
 } ctx;
 
 static int step(void *arg)
 {
     ctx *c = (ctx *)arg;
     double norm, t = bench_now();
+    table_clear();
     WAN_TRY(wan_store_zero_grad(c->s->store));
     WAN_TRY(wan_step_run(c->s, &c->v, 1, 0, 1, NULL));
-    c->passes = bench_now() - t;
     WAN_TRY(wan_optim_norm(c->o, &norm));
     if (!isfinite(norm))
         return wan_err("the gradient is not finite");
-    return wan_optim_step(c->o, 1e-5, 0.1, 1.0);
+    WAN_TRY(wan_optim_step(c->o, 1e-5, 0.1, 1.0));
+    t = bench_now() - t;
+    if (t < c->best) {
+        c->best = t;
+        c->rows = table.rows;
+        memcpy(c->row, table.row, sizeof c->row);
+    }
+    return 0;
 }
 
 static float *noise(int64_t n, uint64_t seed)
@@ -48,7 +57,7 @@ static float *noise(int64_t n, uint64_t seed)
 
 static const wan_flow flow = { .shift = 3 };
 
-static void run(const job *j, wan_dtype t)
+static void run(const job *j, wan_dtype t, const bench_peaks *peak)
 {
     const int64_t *l = j->latent;
     int64_t tokens = l[1] * (l[2] / 2) * (l[3] / 2), rows = j->c.text_len;
@@ -56,8 +65,9 @@ static void run(const job *j, wan_dtype t)
     wan_dev *d;
     wan_arch arch;
     wan_store *m;
-    ctx c = { .passes = 0 };
+    ctx c = { .best = 1e30 };
     bench_must(wan_dev_open(&d, "cpu", 0));
+    table_watch(d);
     wan_model_arch(&arch, &wan_net_model, &j->c);
     bench_must(wan_model_store(&m, d, &arch, NULL, t, 1));
     bench_must(wan_store_init(m, 1));
@@ -76,7 +86,8 @@ static void run(const job *j, wan_dtype t)
     printf("| %s | %s | %6.1f | %7.1f | %8.4f | %5.0f | %7.0f |\n", j->name,
            t == WAN_BF16 ? "bf16" : "fp32", (double)m->params.count / 1e6, flop / 1e9, s,
            flop / s / 1e9, (double)tokens / s);
-    fflush(stdout);
+    table_print(c.row, c.rows, c.best, t == WAN_BF16 ? peak->bf16 : peak->f32, peak->triad);
+    table_leave(d);
     wan_optim_free(&c.o);
     wan_step_free(&c.s);
     wan_store_free(&m);
@@ -102,12 +113,17 @@ int main(int argc, char **argv)
           1 },
     };
     printf("\nTraining step, wan-tools, %d threads\n\n", wan_rows_threads());
-    printf("| model | precision | M param | GFLOP | s/step | GFLOP/s | tokens/s |\n"
-           "|---|---|---:|---:|---:|---:|---:|\n");
+    const char *head = "| model | precision | M param | GFLOP | s/step | GFLOP/s | tokens/s |\n"
+                       "|---|---|---:|---:|---:|---:|---:|";
+    bench_peaks peak = bench_peak();
+    printf("peak: fp32 %.0f GFLOP/s, bf16 %.0f GFLOP/s, triad %.1f GB/s\n\n", peak.f32, peak.bf16,
+           peak.triad);
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
         for (int t = 0; t < 2; t++)
             if ((argc < 2 || strcmp(argv[1], t ? "fp32" : "bf16") == 0) &&
-                (argc < 3 || (size_t)atoi(argv[2]) == i))
-                run(&jobs[i], t ? WAN_REAL : WAN_BF16);
+                (argc < 3 || (size_t)atoi(argv[2]) == i)) {
+                puts(head);
+                run(&jobs[i], t ? WAN_REAL : WAN_BF16, &peak);
+            }
     return 0;
 }
