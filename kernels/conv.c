@@ -21,9 +21,9 @@ static const wan_real *as_real(wan_buf b, int64_t n, wan_real **spare)
     return copy;
 }
 
-/* One output pixel, all channels: rows of taps that fall outside the picture contribute nothing. */
+/* One output pixel, all channels: taps that fall outside the video contribute nothing. */
 static void pixel(wan_real *acc, const wan_conv *c, const wan_real *x, const wan_real *w,
-                  const wan_real *b, int64_t i0, int64_t j0)
+                  const wan_real *b, int64_t t0, int64_t i0, int64_t j0)
 {
     int64_t taps = (int64_t)c->kt * c->kh * c->kw;
     for (int64_t o = 0; o < c->Co; o++) {
@@ -33,9 +33,9 @@ static void pixel(wan_real *acc, const wan_conv *c, const wan_real *x, const wan
             for (int r = 0; r < c->kh; r++)
                 for (int s = 0; s < c->kw; s++, wo += c->Ci) {
                     int64_t i = i0 + r, j = j0 + s;
-                    if (i < 0 || i >= c->H || j < 0 || j >= c->W)
+                    if (t0 + a < 0 || i < 0 || i >= c->H || j < 0 || j >= c->W)
                         continue;
-                    const wan_real *xi = x + ((a * c->H + i) * c->W + j) * c->Ci;
+                    const wan_real *xi = x + (((t0 + a) * c->H + i) * c->W + j) * c->Ci;
                     wan_real dot = 0;
                     for (int64_t k = 0; k < c->Ci; k++)
                         dot += xi[k] * wo[k];
@@ -62,7 +62,7 @@ int wan_conv_forward_c(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_
                        const wan_real *b, int add)
 {
     WAN_ROWS_CHECK("conv_forward", y, x, w);
-    int64_t To = (c->T - c->kt) / c->st + 1;
+    int64_t To = wan_conv_frames(c);
     int64_t Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
     int64_t Wo = (c->W + c->left + c->right - c->kw) / c->sw + 1;
     int64_t nx = c->T * c->H * c->W * c->Ci, nw = c->Co * c->kt * c->kh * c->kw * c->Ci;
@@ -76,9 +76,9 @@ int wan_conv_forward_c(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < lanes; row++) {
         int64_t t = row / Ho, i = row % Ho;
-        const wan_real *xt = xr + t * c->st * c->H * c->W * c->Ci;
         for (int64_t j = 0; j < Wo; j++) {
-            pixel(acc + row * c->Co, c, xt, wr, b, i * c->sh - c->top, j * c->sw - c->left);
+            pixel(acc + row * c->Co, c, xr, wr, b, t * c->st - c->past, i * c->sh - c->top,
+                  j * c->sw - c->left);
             store(y, (row * Wo + j) * c->Co, acc + row * c->Co, c->Co, add);
         }
     }

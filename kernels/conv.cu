@@ -11,7 +11,7 @@ enum : int64_t { ROWS_BYTES = (int64_t)256 << 20 }; /* most memory for laid-out 
 /* rows [p1 - p0, taps, Ci] of output positions p0 .. p1; one block per position, zero outside x */
 static __global__ void lay_out(vbuf rows, vbuf x, wan_conv c, int64_t Ho, int64_t Wo, int64_t p0)
 {
-    int64_t p = p0 + blockIdx.x, j = p % Wo, i = p / Wo % Ho, t = p / (Wo * Ho);
+    int64_t p = p0 + blockIdx.x, j = p % Wo, i = p / Wo % Ho, t = p / (Wo * Ho) * c.st - c.past;
     int taps = c.kt * c.kh * c.kw;
     int64_t per = (c.Ci + 7) / 8; /* groups of eight channels in one tap */
     for (int64_t u = threadIdx.x; u < taps * per; u += blockDim.x) {
@@ -19,8 +19,8 @@ static __global__ void lay_out(vbuf rows, vbuf x, wan_conv c, int64_t Ho, int64_
         int64_t ch = u % per * 8, n = c.Ci - ch, yy = i * c.sh + r - c.top;
         int64_t xx = j * c.sw + s - c.left;
         float v[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
-        if (yy >= 0 && yy < c.H && xx >= 0 && xx < c.W)
-            ld8(v, x, (((t * c.st + a) * c.H + yy) * c.W + xx) * c.Ci + ch, n);
+        if (t + a >= 0 && yy >= 0 && yy < c.H && xx >= 0 && xx < c.W)
+            ld8(v, x, (((t + a) * c.H + yy) * c.W + xx) * c.Ci + ch, n);
         st8(rows, (blockIdx.x * (int64_t)taps + tap) * c.Ci + ch, n, v);
     }
 }
@@ -50,10 +50,10 @@ extern "C" int wan_conv_forward_cuda(wan_dev *d, const wan_conv *c, wan_buf y, w
                                      const float *b, int add)
 {
     CUDA_TYPES("conv_forward", y, x, w);
-    int64_t To = (c->T - c->kt) / c->st + 1, Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
+    int64_t To = wan_conv_frames(c), Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
     int64_t Wo = (c->W + c->left + c->right - c->kw) / c->sw + 1, P = To * Ho * Wo;
     int64_t K = (int64_t)c->kt * c->kh * c->kw * c->Ci;
-    if (c->T < c->kt || Ho < 1 || Wo < 1)
+    if (c->T + c->past < c->kt || Ho < 1 || Wo < 1)
         return wan_cuda_host->err("conv_forward: input %lld x %lld x %lld is smaller than the taps",
                                   (long long)c->T, (long long)c->H, (long long)c->W);
     wan_dtype t = x.t == WAN_BF16 && w.t == WAN_BF16 ? WAN_BF16 : WAN_F32;

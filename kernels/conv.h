@@ -2,11 +2,12 @@
  *
  * conv.h - convolution over [T, H, W, C] (channels last), for the video VAE.
  *
- *   y[t, i, j, o] = b[o] + sum_{a,r,s,c} w[o, a, r, s, c] x[t*st + a, i*sh + r - top, j*sw + s - left, c]
+ *   y[t, i, j, o] = b[o] + sum_{a,r,s,c} w[o, a, r, s, c] x[t*st + a - past, i*sh + r - top, j*sw + s - left, c]
  *
- * Space is zero-padded (top, bottom, left, right); time is NOT padded: the caller lays the kt-1
- * frames of history (zeros at the start of a video) in front of x, so
- *   To = (T - kt)/st + 1,  Ho = (H + top + bottom - kh)/sh + 1,  Wo likewise.
+ * Space is zero-padded (top, bottom, left, right), time by `past` frames in front (below kt: at the start
+ * of a video; later the caller lays frames of history in front of x), so
+ *   To = (T + past - kt)/st + 1,  Ho = (H + top + bottom - kh)/sh + 1,  Wo likewise.
+ * Taps on padding are not multiplied: the first frame of a causal convolution costs one of three.
  * w is [Co, kt, kh, kw, Ci] (repacked from PyTorch's [Co, Ci, kt, kh, kw] by wan_conv_repack);
  * b [Co] or NULL.  x, w, y each WAN_REAL or WAN_BF16; sums in WAN_REAL.  add: y += instead of =
  * (the residual shortcut).  A 1x1x1 convolution is a linear layer.
@@ -21,7 +22,14 @@ typedef struct wan_conv {
     int kt, kh, kw, st, sh, sw;
     int top, bottom, left, right;
     int64_t T, H, W; /* of x, history included */
+    int64_t past;    /* frames of zeros in front of x */
 } wan_conv;
+
+/* Frames of y. */
+static inline int64_t wan_conv_frames(const wan_conv *c)
+{
+    return (c->T + c->past - c->kt) / c->st + 1;
+}
 
 typedef int wan_conv_forward_fn(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                                 const wan_real *b, int add) WAN_MUST_CHECK;

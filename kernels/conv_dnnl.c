@@ -100,7 +100,7 @@ static void describe(plan *p, const shape *k, dnnl_dims_t stride, dnnl_dims_t be
                      dnnl_dims_t after)
 {
     const wan_conv *c = &k->c;
-    dnnl_dim_t To = (c->T - c->kt) / c->st + 1;
+    dnnl_dim_t To = wan_conv_frames(c);
     dnnl_dim_t Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
     dnnl_dim_t Wo = (c->W + c->left + c->right - c->kw) / c->sw + 1;
     int flat = c->kt == 1 && c->st == 1, n = flat ? 4 : 5;
@@ -108,7 +108,7 @@ static void describe(plan *p, const shape *k, dnnl_dims_t stride, dnnl_dims_t be
     dnnl_dims_t w5 = { c->Co, c->Ci, c->kt, c->kh, c->kw };
     dnnl_dims_t x4 = { c->T, c->Ci, c->H, c->W }, y4 = { To, c->Co, Ho, Wo };
     dnnl_dims_t w4 = { c->Co, c->Ci, c->kh, c->kw }, co = { c->Co };
-    dnnl_dim_t s5[] = { c->st, c->sh, c->sw }, b5[] = { 0, c->top, c->left };
+    dnnl_dim_t s5[] = { c->st, c->sh, c->sw }, b5[] = { c->past, c->top, c->left };
     dnnl_dim_t a5[] = { 0, c->bottom, c->right };
     memcpy(stride, s5 + flat, (size_t)(3 - flat) * sizeof *s5);
     memcpy(before, b5 + flat, (size_t)(3 - flat) * sizeof *b5);

@@ -74,10 +74,15 @@ fuzz: $(FUZZ) ## build the fuzz targets into build/fuzz (clang): build/fuzz/fuzz
 
 # wan-encode at full size: time and memory (writes 12 GB of random weights into build/bench)
 $(BUILD)/bench/make_model: $(OBJ)/tests/data/make_model.o $(LIB)
+$(BUILD)/bench/vae: $(OBJ)/tests/bench/vae.o $(LIB)
+$(BUILD)/bench/make_model $(BUILD)/bench/vae:
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
-tests: $(BUILD)/bench/make_model
+tests: $(BUILD)/bench/make_model $(BUILD)/bench/vae
+bench-vae: $(BUILD)/bench/make_model $(BUILD)/bench/vae ## the VAE of full width beside diffusers (PYTHON with torch)
+	@BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tests/bench/vae.sh
+.PHONY: bench-vae
 bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
 	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
 # others' programs from PyPI, outside of this folder; torch alone is 3 GB

@@ -11,20 +11,25 @@ typedef struct shape {
 } shape;
 
 static const shape cases[] = {
-    { { 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1 }, 0, 1 },
-    { { 3, 7, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 3, 5, 6 }, 0, 1 },   /* causal, one new frame */
-    { { 16, 24, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 6, 9, 7 }, 1, 1 }, /* with the shortcut */
-    { { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 6, 10 }, 1, 1 },
-    { { 33, 17, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 5, 1, 1 }, 0, 0 },
-    { { 32, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 8, 8 }, 0, 1 },   /* to pixels */
-    { { 24, 24, 1, 3, 3, 1, 2, 2, 0, 1, 0, 1, 3, 6, 10 }, 0, 1 }, /* downsampling */
-    { { 5, 6, 1, 3, 3, 1, 2, 2, 0, 1, 0, 1, 1, 7, 9 }, 0, 1 },
-    { { 48, 24, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 2, 7, 5 }, 0, 1 }, /* after upsampling */
-    { { 12, 12, 3, 1, 1, 2, 1, 1, 0, 0, 0, 0, 7, 3, 5 }, 0, 1 }, /* time, down */
-    { { 12, 24, 3, 1, 1, 1, 1, 1, 0, 0, 0, 0, 6, 3, 5 }, 0, 1 }, /* time, up */
-    { { 20, 60, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 5, 3 }, 0, 1 }, /* linear */
-    { { 40, 20, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 5, 3 }, 1, 0 },
-    { { 4, 5, 2, 3, 5, 2, 3, 2, 2, 0, 1, 3, 6, 7, 8 }, 0, 1 }, /* nothing symmetric */
+    { { 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0 }, 0, 1 },
+    { { 3, 7, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 3, 5, 6, 0 }, 0, 1 },   /* causal, one new frame */
+    { { 16, 24, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 6, 9, 7, 0 }, 1, 1 }, /* with the shortcut */
+    { { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 6, 10, 0 }, 1, 1 },
+    { { 33, 17, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 5, 1, 1, 0 }, 0, 0 },
+    { { 32, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 8, 8, 0 }, 0, 1 },   /* to pixels */
+    { { 24, 24, 1, 3, 3, 1, 2, 2, 0, 1, 0, 1, 3, 6, 10, 0 }, 0, 1 }, /* downsampling */
+    { { 5, 6, 1, 3, 3, 1, 2, 2, 0, 1, 0, 1, 1, 7, 9, 0 }, 0, 1 },
+    { { 48, 24, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 2, 7, 5, 0 }, 0, 1 }, /* after upsampling */
+    { { 12, 12, 3, 1, 1, 2, 1, 1, 0, 0, 0, 0, 7, 3, 5, 0 }, 0, 1 }, /* time, down */
+    { { 12, 24, 3, 1, 1, 1, 1, 1, 0, 0, 0, 0, 6, 3, 5, 0 }, 0, 1 }, /* time, up */
+    { { 20, 60, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 5, 3, 0 }, 0, 1 }, /* linear */
+    { { 40, 20, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 5, 3, 0 }, 1, 0 },
+    { { 4, 5, 2, 3, 5, 2, 3, 2, 2, 0, 1, 3, 6, 7, 8, 0 }, 0, 1 },   /* nothing symmetric */
+    { { 16, 24, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 9, 7, 2 }, 1, 1 }, /* a first frame */
+    { { 33, 17, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 6, 5, 1 }, 0, 1 }, /* a second one */
+    { { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 6, 10, 2 }, 0, 1 },
+    { { 12, 24, 3, 1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 5, 2 }, 0, 1 },
+    { { 4, 5, 3, 3, 5, 2, 3, 2, 2, 0, 1, 3, 4, 7, 8, 1 }, 0, 1 },
 };
 
 /* One output from the formula, in double. */
@@ -35,9 +40,9 @@ static double at(const wan_conv *c, const float *x, const float *w, const float 
     for (int a = 0; a < c->kt; a++)
         for (int r = 0; r < c->kh; r++)
             for (int s = 0; s < c->kw; s++) {
-                int64_t ti = t * c->st + a, ii = i * c->sh + r - c->top,
+                int64_t ti = t * c->st + a - c->past, ii = i * c->sh + r - c->top,
                         ji = j * c->sw + s - c->left;
-                if (ii < 0 || ii >= c->H || ji < 0 || ji >= c->W)
+                if (ti < 0 || ii < 0 || ii >= c->H || ji < 0 || ji >= c->W)
                     continue;
                 const float *xi = x + ((ti * c->H + ii) * c->W + ji) * c->Ci;
                 const float *wi = w + (((o * c->kt + a) * c->kh + r) * c->kw + s) * c->Ci;
@@ -69,7 +74,7 @@ static void check_formula(const shape *s, const vec *y, const float *y0, const v
 static void run(const shape *s, wan_dtype tx, wan_dtype ty)
 {
     const wan_conv *c = &s->c;
-    int64_t n[3] = { (c->T - c->kt) / c->st + 1, (c->H + c->top + c->bottom - c->kh) / c->sh + 1,
+    int64_t n[3] = { wan_conv_frames(c), (c->H + c->top + c->bottom - c->kh) / c->sh + 1,
                      (c->W + c->left + c->right - c->kw) / c->sw + 1 };
     int64_t taps = (int64_t)c->kt * c->kh * c->kw;
     double bound = tx == WAN_BF16 || ty == WAN_BF16 ? bound_bf16 : bound_f32;
@@ -92,7 +97,7 @@ static void run(const shape *s, wan_dtype tx, wan_dtype ty)
 /* Other weights at a known address: right after the provider is told. */
 static void check_forget(void)
 {
-    const wan_conv c = { 16, 16, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 8, 8 };
+    const wan_conv c = { 16, 16, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 8, 8, 0 };
     vec *x = vec_new(WAN_REAL, 16 * 64, 0, 1), *y = vec_new(WAN_REAL, 16 * 64, 0, 1);
     vec *w = vec_new(WAN_REAL, 16 * 16 * 9, 0, 1), *w2 = vec_new(WAN_REAL, 16 * 16 * 9, 0, 1);
     CMP_BOTH(conv_forward(d, &c, y->b[i], x->b[i], w->b[i], NULL, 0));
@@ -110,7 +115,7 @@ static void check_forget(void)
 static void check_sizes(void)
 {
     enum { SIZES = 600 };
-    wan_conv c = { 2, 3, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2 };
+    wan_conv c = { 2, 3, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 0 };
     vec *x = vec_new(WAN_REAL, SIZES * 4, 0, 1), *w = vec_new(WAN_REAL, 54, 0, 1);
     vec *y = vec_new(WAN_REAL, SIZES * 6, 0, 1);
     for (c.H = 2; c.H < SIZES; c.H++)

@@ -132,7 +132,7 @@ static int encode_frames(encoding *e, const void *rgb, int is_float, int64_t T, 
     size_t pixel = is_float ? sizeof(float) : 1;
     net->sink = take_latents;
     net->arg = e;
-    WAN_TRY(wan_vae_layout_reset(net));
+    wan_vae_layout_reset(net);
     for (int64_t t = 0, n; t < T; t += n) {
         n = wan_vae_stream_room(net);
         n = n < T - t ? n : T - t;
@@ -308,7 +308,7 @@ static int decode_latents(decoding *e, const float *latent, int64_t Tl, int64_t 
     vae_net *net = &e->v->dec;
     net->sink = take_frames;
     net->arg = e;
-    WAN_TRY(wan_vae_layout_reset(net));
+    wan_vae_layout_reset(net);
     for (int64_t t = 0, n; t < Tl; t += n) {
         n = wan_vae_stream_room(net);
         n = n < Tl - t ? n : Tl - t;

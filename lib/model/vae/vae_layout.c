@@ -360,26 +360,13 @@ void wan_vae_layout_free(vae_net *n)
     n->pack_n = n->H = n->W = 0;
 }
 
-static int zero_hist(vae_net *n, vae_conv *v)
+void wan_vae_layout_reset(vae_net *n)
 {
-    return wan_dev_zero(n->d, v->hist, (size_t)hist_bytes(n, v));
-}
-
-int wan_vae_layout_reset(vae_net *n)
-{
-    WAN_TRY(zero_hist(n, &n->first));
-    WAN_TRY(zero_hist(n, &n->last));
+    n->first.known = n->last.known = 0;
     for (int i = 0; i < n->n_stages; i++) {
         vae_stage *s = &n->stages[i];
         s->fill = s->seen = s->n_tail = 0;
         for (int k = 0; k < s->n_nodes; k++)
-            if (s->nodes[k].kind == VAE_RES) {
-                WAN_TRY(zero_hist(n, &s->nodes[k].conv1));
-                WAN_TRY(zero_hist(n, &s->nodes[k].conv2));
-            }
-        if (s->timed)
-            WAN_TRY(wan_dev_zero(n->d, s->tail,
-                                 (size_t)(2 * frame_of(&s->time)) * wan_dtype_size(n->compute)));
+            s->nodes[k].conv1.known = s->nodes[k].conv2.known = 0;
     }
-    return 0;
 }

@@ -6,7 +6,7 @@
  * A stage is a run of nodes at one resolution.  Its frames wait in x [fill, H, W, C] (WAN_REAL)
  * until `cap` of them are there (or the video ends), are worked on in place, and leave through the
  * resampler into the next stage's x.  The memory of time lies in the nodes: each causal convolution
- * keeps the last kt-1 frames of its input, zeros before the video.
+ * keeps the last kt-1 frames of its input; before the video there are fewer, and no taps on them.
  *
  * Those past frames are most of the memory: 3.6 GiB in the decoder at 480x832 in float.  Beyond
  * `budget` bytes the decoder makes the picture in bands of rows, each a run over the whole video:
@@ -38,7 +38,8 @@ typedef struct vae_conv {
     wan_conv c; /* T is set at each call; H, W by the layout */
     wan_buf w;
     wan_real *b;
-    void *hist; /* [kt-1, H, W, Ci] compute type; NULL when kt == 1 or kept elsewhere */
+    void *hist; /* [known, H, W, Ci] compute type; NULL when kt == 1 or kept elsewhere */
+    int known;  /* frames in it, at most kt-1 */
 } vae_conv;
 
 enum vae_kind { VAE_RES, VAE_ATTN };
@@ -64,7 +65,7 @@ typedef struct vae_stage {
     int timed;            /* the resampler also changes the frame rate */
     vae_conv space, time; /* of the resampler */
     void *tail;           /* frames before and in the time convolution, compute type */
-    int64_t n_tail;       /* DOWN: frames kept in tail */
+    int64_t n_tail;       /* frames kept in tail; UP: right before its third */
     int64_t seen;         /* frames that passed the resampler */
     int64_t cap, fill;
     wan_real *x;
@@ -122,7 +123,7 @@ int64_t wan_vae_layout_bytes(const vae_net *n, int64_t H, int64_t W, int64_t chu
 /* Rows [first, end) of the result that band b is to give. */
 void wan_vae_layout_rows(const vae_net *n, int b, int64_t *first, int64_t *end);
 void wan_vae_layout_free(vae_net *n);
-int wan_vae_layout_reset(vae_net *n) WAN_MUST_CHECK; /* start of a video */
+void wan_vae_layout_reset(vae_net *n); /* start of a video */
 /* vae_share.c: how many ranks make a clip of h rows of latents: all, or one where some would have none
  * (of a decoder fewer). */
 int wan_vae_share_ranks(const wan_vae *v, int64_t h, int fewer);

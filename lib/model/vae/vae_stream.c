@@ -28,21 +28,31 @@ static wan_buf work_at(const vae_net *n, int64_t elements)
     return wan_buf_at(wan_buf_of(n->work, n->compute), elements);
 }
 
-/* The convolution over T frames of x as they are. */
-static int convolve(vae_net *n, const vae_conv *v, wan_buf y, wan_buf x, int64_t T, int add)
+/* The convolution over T frames of x, behind `past` of zeros. */
+static int convolve_after(vae_net *n, const vae_conv *v, wan_buf y, wan_buf x, int64_t past,
+                          int64_t T, int add)
 {
     wan_conv c = v->c;
     c.T = T;
+    c.past = past;
     return n->d->ops->conv_forward(n->d, &c, y, x, v->w, v->b, add);
+}
+
+static int convolve(vae_net *n, const vae_conv *v, wan_buf y, wan_buf x, int64_t T, int add)
+{
+    return convolve_after(n, v, y, x, 0, T, add);
 }
 
 /* Causal: the caller has put m frames behind the first two of work; past frames come from hist. */
 static int convolve_causal(vae_net *n, vae_conv *v, wan_buf y, int64_t m, int add)
 {
-    int64_t frame = v->c.H * v->c.W * v->c.Ci;
-    WAN_TRY(wan_dev_copy(n->d, n->work, v->hist, bytes_of(n, 2 * frame)));
-    WAN_TRY(convolve(n, v, y, work_at(n, 0), m + 2, add));
-    return wan_dev_copy(n->d, v->hist, work_at(n, m * frame).p, bytes_of(n, 2 * frame));
+    int64_t frame = v->c.H * v->c.W * v->c.Ci, known = v->known, keep = min64(2, known + m);
+    wan_buf x = work_at(n, (2 - known) * frame);
+    WAN_TRY(wan_dev_copy(n->d, x.p, v->hist, bytes_of(n, known * frame)));
+    WAN_TRY(convolve_after(n, v, y, x, 2 - known, known + m, add));
+    v->known = (int)keep;
+    return wan_dev_copy(n->d, v->hist, work_at(n, (m + 2 - keep) * frame).p,
+                        bytes_of(n, keep * frame));
 }
 
 /* ---- nodes: m frames in s->x, in place */
@@ -228,7 +238,7 @@ static int leave_up(vae_net *n, int i, int64_t first, int64_t m)
 static int leave_up_timed(vae_net *n, int i, int64_t m)
 {
     vae_stage *s = &n->stages[i];
-    int64_t P = s->H * s->W, frame = P * s->C_out, first = s->seen == 0;
+    int64_t P = s->H * s->W, frame = P * s->C_out, first = s->seen == 0, past = 2 - s->n_tail;
     wan_buf tail = wan_buf_of(s->tail, n->compute), y = wan_buf_of(n->y, n->compute);
     wan_buf pairs = wan_buf_of(s->x, n->compute);
     if (first)
@@ -239,8 +249,9 @@ static int leave_up_timed(vae_net *n, int i, int64_t m)
         return 0;
     WAN_TRY(n->d->ops->cast(n->d, wan_buf_at(tail, 2 * frame), WAN_RBUF(s->x + first * frame),
                             m * frame));
-    WAN_TRY(convolve(n, &s->time, y, tail, m + 2, 0));
-    for (int k = 0; k < 2; k++) /* one by one: the ranges may overlap */
+    WAN_TRY(convolve_after(n, &s->time, y, wan_buf_at(tail, past * frame), past, m + 2 - past, 0));
+    s->n_tail = min64(2, s->n_tail + m);
+    for (int64_t k = 2 - s->n_tail; k < 2; k++) /* one by one: the ranges may overlap */
         WAN_TRY(wan_dev_copy(n->d, wan_buf_at(tail, k * frame).p,
                              wan_buf_at(tail, (m + k) * frame).p, bytes_of(n, frame)));
     WAN_TRY(n->d->ops->vae_interleave(n->d, pairs, y, m, P, s->C_out));
