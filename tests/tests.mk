@@ -55,23 +55,6 @@ check-reference: ## make the large dumps with PYTHON (see tests/reference/README
 	$(PYTHON) tests/reference/make.py --large $(REF_DIR)
 	@PLAN=none WAN_REF=$(abspath $(REF_DIR)) BIN=$(abspath $(BUILD)/bin) tests/run $(REF_CHECKS)
 
-# every tests/fuzz/fuzz_*.c holds LLVMFuzzerTestOneInput; parsers are in lib/base, lib/rec, lib/train/config
-FUZZCC ?= clang
-FUZZ_FLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined,fuzzer-no-link -I. $(DEFS)
-FUZZ_SRC ?= $(filter lib/base/% lib/rec/% lib/train/config/config% lib/train/config/keys%,$(SRC))
-FUZZ_OBJ := $(FUZZ_SRC:%.c=$(OBJ)/fuzz/%.o)
-FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-$(OBJ)/fuzz/%.o: %.c
-	$(SAY) FUZZ $<
-	@mkdir -p $(@D)
-	$(Q)$(FUZZCC) $(FUZZ_FLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
-$(OBJ)/fuzz/lib/base/version.o: FUZZ_FLAGS += -DWAN_COMMIT='"fuzz"' -DWAN_FLAGS='"fuzz"'
-$(FUZZ): $(BUILD)/fuzz/%: $(OBJ)/fuzz/tests/fuzz/%.o $(FUZZ_OBJ)
-	$(SAY) LINK $@
-	@mkdir -p $(@D)
-	$(Q)$(FUZZCC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS) -lm -lpthread
-fuzz: $(FUZZ) ## build the fuzz targets into build/fuzz (clang): build/fuzz/fuzz_NAME CORPUS
-
 # wan-encode at full size: time and memory (writes 12 GB of random weights into build/bench)
 $(BUILD)/bench/make_model: $(OBJ)/tests/data/make_model.o $(LIB)
 $(BUILD)/bench/vae: $(OBJ)/tests/bench/vae.o $(LIB)
@@ -100,3 +83,4 @@ bench-data: tools ## wan-decode beside the ffmpeg CLI on the clips of SAMPLES
 
 include tests/gpu/gpu.mk
 include tests/reliability/reliability.mk
+include tests/fuzz/fuzz.mk

@@ -57,12 +57,15 @@ wan_clip *wan_clips_put(wan_clips *c, const char *path, const char *below)
         c->room = room;
     }
     const char *slash = strrchr(path, '/');
-    wan_clip *clip = &c->v[c->n++];
+    wan_clip *clip = &c->v[c->n];
     *clip = (wan_clip){ .path = strdup(path),
                         .name = strdup(slash ? slash + 1 : path),
                         .stem = strndup(below, (size_t)(wan_clips_extension(below) - below)) };
     if (clip->path && clip->name && clip->stem)
-        return clip;
+        return c->n++, clip;
+    free(clip->path);
+    free(clip->name);
+    free(clip->stem);
     wan_err("out of memory (list of clips)");
     return NULL;
 }
@@ -136,10 +139,10 @@ static int add_row(listing *l, json_t *row)
         clip->first_frame = (int64_t)first;
         clip->end_frame = (int64_t)last + 1;
         if (l->own)
-            json_object_set_new(l->c->listed, path, json_true());
+            wan_json_put(&l->c->listed, path, json_true());
     }
     free(path);
-    return clip ? 0 : -1;
+    return clip && (!l->own || l->c->listed) ? 0 : -1;
 }
 
 static int meet_row(void *arg, json_t *row, int64_t line)

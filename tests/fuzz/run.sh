@@ -1,30 +1,28 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs each fuzz target (make fuzz) for a while, from seeds in tests/data.
+# Runs each fuzz target (make fuzz) for a while, from the seeds of seeds.sh and what earlier runs found
+# (build/fuzz/corpus).  Stops at the first find, which libFuzzer writes to build/fuzz/found.
 #
 #     tests/fuzz/run.sh [SECONDS] [NAME...]        default 60 seconds each, all targets
 set -eu
 cd "$(dirname "$0")/../.."
+out=${BUILD:-build}/fuzz
+export PATH=$PWD/${BUILD:-build}/bin:$PATH UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 seconds=${1:-60}; shift || :
 names=${*:-$(cd tests/fuzz && ls fuzz_*.c | sed 's/^fuzz_//; s/\.c$//')}
 make -s fuzz
-out=build/fuzz
+tests/fuzz/seeds.sh "$out/seeds"
+export WAN_FUZZ_GOOD=$out/seeds/video/h264.mp4
+mkdir -p "$out/found"
 for n in $names; do
-    seeds=$out/seeds/$n; mkdir -p "$seeds" "$out/corpus/$n"
-    case $n in
-    zip) cp tests/data/torch/*.pt* "$seeds" ;;
-    pickle) cp tests/data/torch/*.pickle "$seeds" ;;
-    index)
-        printf '0split_parts:\n  train:\n  - x.tar\n  val: []\nexclude:\n- x.tar/000002\n' >"$seeds/split"
-        printf '1{"shard_counts": {"x.tar": 6}}' >"$seeds/info"
-        printf '2energon_version: 6.0.1\nshard_counts:\n  x.tar: 6\n' >"$seeds/yaml"
-        printf '3\0\0\0\0\0\0\0\0' >"$seeds/idx" ;;
-    tar) head -c 17408 tests/data/torch/dfm/*.tar >"$seeds/dfm.tar"; head -c 1024 /dev/zero >>"$seeds/dfm.tar" ;;
-    record) cp tests/data/record/*.wan "$seeds" ;;
-    config) cp tests/data/yaml/*.yaml examples/tiny/*.yaml "$seeds" ;;
-    safetensors) find tests/data -name '*.safetensors' -size -64k -exec cp {} "$seeds" \; ;;
-    esac
-    echo "== $n: $seconds seconds"
-    "$out/fuzz_$n" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=10 \
-        -max_len=65536 -verbosity=0 "$out/corpus/$n" "$seeds"
+    [ -x "$out/fuzz_$n" ] || continue
+    mkdir -p "$out/corpus/$n" "$out/seeds/$n"
+    set -- -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=20 -max_len=65536 \
+        -artifact_prefix="$out/found/$n-" -print_final_stats=1 -close_fd_mask=1
+    [ ! -f "tests/fuzz/$n.dict" ] || set -- "$@" -dict="tests/fuzz/$n.dict"
+    if ! "$out/fuzz_$n" "$@" "$out/corpus/$n" "$out/seeds/$n" 2>"$out/$n.log"; then
+        tail -60 "$out/$n.log"; echo "$n: FOUND something (see $out/$n.log)"; exit 1
+    fi
+    awk -v n="$n" -v s="$seconds" '/number_of_executed_units/ { u = $2 } /cov: / { for (i = 1; i < NF; i++) { if ($i == "cov:") c = $(i + 1); if ($i == "corp:") k = $(i + 1) } }
+        END { printf "%-12s %s seconds, %d inputs, %d places reached, corpus %s, nothing found\n", n, s, u, c, k }' "$out/$n.log"
 done

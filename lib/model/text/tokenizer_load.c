@@ -27,8 +27,19 @@ static char *copy_of(const char *s, size_t n)
     return p;
 }
 
+/* Where a token ends in the middle of a character, the text behind it is none. */
+static int check_text(const char *s, size_t n, const wan_tokenizer *t, const char *path)
+{
+    uint32_t c;
+    for (size_t i = 0, len; i < n; i += len)
+        if (!(len = wan_utf8_next(&c, s + i, n - i)) || !c)
+            return wan_err("%s: piece %d is not UTF-8", path, (int)t->n_pieces);
+    return 0;
+}
+
 static int add_piece(wan_tokenizer *t, const char *s, size_t n, double score, const char *path)
 {
+    WAN_TRY(check_text(s, n, t, path));
     if (t->n_pieces == t->cap_pieces) {
         int32_t cap = t->cap_pieces ? 2 * t->cap_pieces : 1024;
         tok_piece *grown =
@@ -174,7 +185,9 @@ static int read_normaliser(wan_tokenizer *t, proto m, const char *path)
     proto sub;
     int rc;
     while ((rc = read_field(&m, &field, &v, &sub)) > 0)
-        if (field == 2 && sub.end > sub.p) {
+        if (field == 2 && t->trie)
+            return wan_err("%s: more than one normaliser", path);
+        else if (field == 2 && sub.end > sub.p) {
             WAN_TRY(wan_tokenizer_charsmap(t, sub.p, (size_t)(sub.end - sub.p), path));
             WAN_TRY(add_norm(t, (tok_norm){ .kind = TOK_CHARSMAP }, NULL, NULL, path));
         }

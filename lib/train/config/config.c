@@ -332,9 +332,11 @@ static wan_config_entry *entry_add(wan_config *c, const wan_config_entry *e)
     x->key = strdup(e->key);
     x->origin = strdup(e->origin);
     x->text = e->text ? strdup(e->text) : NULL;
-    c->n_entries++;
     if (x->key && x->origin && (x->text || !e->text))
-        return x;
+        return c->n_entries++, x;
+    free(x->key);
+    free(x->origin);
+    free(x->text);
     wan_err("out of memory");
     return NULL;
 }
