@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * vae.c - the video VAE as callers see it: open, encode, decode.
+ * vae.c - the video VAE as callers see it: encode, decode.
  */
 #include "lib/model/vae/vae.h"
 
@@ -16,25 +16,21 @@
  * copies a decoder stays below 4 GB. */
 #define DECODE_BUDGET (3ll << 30)
 
-static int open_into(wan_vae *v, const char *dir)
-{
-    WAN_TRY(wan_vae_config_load(&v->c, dir));
-    return wan_vae_load_weights(v, dir);
-}
-
-int wan_vae_open(wan_vae **out, wan_dev *d, const char *dir, int parts, wan_dtype compute)
+int wan_vae_make(wan_vae **out, wan_dev *d, const wan_vae_config *c, const wan_vae_source *from,
+                 int parts, wan_dtype compute, const char *what)
 {
     *out = NULL;
     if (compute != WAN_REAL && compute != WAN_BF16)
-        return wan_err("%s: the VAE computes in F32 or BF16", dir);
+        return wan_err("%s: the VAE computes in F32 or BF16", what);
     wan_vae *v = wan_calloc(1, sizeof *v, "VAE");
     if (!v)
         return -1;
+    v->c = *c;
     v->d = v->enc.d = v->dec.d = d;
     v->compute = v->enc.compute = v->dec.compute = compute;
     v->parts = parts;
     v->dec.budget = d->kind == WAN_DEV_CPU ? DECODE_BUDGET : 0;
-    if (open_into(v, dir) < 0) {
+    if (wan_vae_load_weights(v, from) < 0) {
         wan_vae_close(&v);
         return -1;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * vae_load.c - builds encoder and decoder from the config and the tensors of a model folder
- * (diffusers' names, wan-model(7), VAE names).  Every tensor of the file is used exactly once.
+ * vae_load.c - builds encoder and decoder from the config and a source of tensors (diffusers' names,
+ * wan-model(7), VAE names).  Each tensor is asked for exactly once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 typedef struct loader {
     wan_vae *v;
-    wan_st *st;
+    const wan_vae_source *from;
     int keep; /* 0: check names and shapes only */
     wan_dtype compute;
 } loader;
@@ -37,9 +37,9 @@ static int load_vector(loader *l, wan_real **out, const char *name, int64_t n, i
     int64_t shape[4] = { n, 1, 1, 1 };
     *out = NULL;
     if (!l->keep)
-        return wan_st_load(l->st, name, shape, 1 + ones, NULL, WAN_F32);
+        return l->from->load(l->from->arg, name, shape, 1 + ones, NULL, WAN_F32);
     wan_real *host = wan_malloc((size_t)n, sizeof *host, name);
-    int rc = host ? wan_st_load(l->st, name, shape, 1 + ones, host, WAN_REAL) : -1;
+    int rc = host ? l->from->load(l->from->arg, name, shape, 1 + ones, host, WAN_REAL) : -1;
     if (rc == 0 && !(*out = take_block(l, host, (size_t)n * sizeof *host, name)))
         rc = -1;
     free(host);
@@ -53,17 +53,17 @@ static int load_matrix(loader *l, wan_buf *out, const char *name, const int64_t 
     int64_t n = shape[0] * shape[1] * taps;
     *out = wan_buf_of(NULL, t);
     if (!l->keep)
-        return wan_st_load(l->st, name, shape, rank, NULL, WAN_F32);
+        return l->from->load(l->from->arg, name, shape, rank, NULL, WAN_F32);
     float *a = wan_malloc((size_t)n, sizeof *a, name), *b = wan_malloc((size_t)n, sizeof *b, name);
-    int rc = a && b ? wan_st_load(l->st, name, shape, rank, a, WAN_F32) : -1;
+    int rc = a && b ? l->from->load(l->from->arg, name, shape, rank, a, WAN_F32) : -1;
     if (rc == 0) {
         wan_conv_repack(b, a, shape[0], shape[1], taps);
         rc = wan_convert(a, t, b, WAN_F32, (size_t)n);
     }
     if (rc == 0 && !(out->p = take_block(l, a, (size_t)n * wan_dtype_size(t), name)))
         rc = -1;
-    if (wan_st_find(l->st, name))
-        wan_st_release(l->st, wan_st_find(l->st, name));
+    if (l->from->release)
+        l->from->release(l->from->arg, name);
     free(a);
     free(b);
     return rc;
@@ -261,30 +261,17 @@ static int load_latent_scale(loader *l)
     return v->norm_a && v->norm_b && v->denorm_a && v->denorm_b ? 0 : -1;
 }
 
-static int build_all(loader *l)
+int wan_vae_load_weights(wan_vae *v, const wan_vae_source *from)
 {
-    wan_vae *v = l->v;
+    loader l = { .v = v, .from = from, .compute = v->compute };
     int64_t z = v->c.z_dim;
-    const char *extra;
-    l->keep = (v->parts & WAN_VAE_ENCODER) != 0;
-    WAN_TRY(build_encoder(l, &v->enc));
-    WAN_TRY(load_conv(l, &v->quant, "quant_conv", 5, 2 * z, 2 * z, 1, 1, WAN_REAL));
-    l->keep = (v->parts & WAN_VAE_DECODER) != 0;
-    WAN_TRY(build_decoder(l, &v->dec));
-    WAN_TRY(load_conv(l, &v->post_quant, "post_quant_conv", 5, z, z, 1, 1, WAN_REAL));
-    if (wan_st_unused(l->st, &extra) > 0)
-        return wan_err("%s: tensor %s: not part of this model", wan_st_find(l->st, extra)->file,
-                       extra);
-    return load_latent_scale(l);
-}
-
-int wan_vae_load_weights(wan_vae *v, const char *dir)
-{
-    loader l = { .v = v, .compute = v->compute };
-    WAN_TRY(wan_st_open(&l.st, dir));
-    int rc = build_all(&l);
-    wan_st_close(&l.st);
-    return rc;
+    l.keep = (v->parts & WAN_VAE_ENCODER) != 0;
+    WAN_TRY(build_encoder(&l, &v->enc));
+    WAN_TRY(load_conv(&l, &v->quant, "quant_conv", 5, 2 * z, 2 * z, 1, 1, WAN_REAL));
+    l.keep = (v->parts & WAN_VAE_DECODER) != 0;
+    WAN_TRY(build_decoder(&l, &v->dec));
+    WAN_TRY(load_conv(&l, &v->post_quant, "post_quant_conv", 5, z, z, 1, 1, WAN_REAL));
+    return load_latent_scale(&l);
 }
 
 void wan_vae_load_free(wan_vae *v)

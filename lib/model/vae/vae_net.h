@@ -21,7 +21,6 @@
 #define WAN_MODEL_VAE_NET_H
 
 #include "lib/model/vae/vae.h"
-#include "lib/rec/tensor/safetensors.h"
 
 #define WAN_VAE_MAX_LEVELS 8
 #define WAN_VAE_MAX_Z 64
@@ -110,10 +109,22 @@ struct wan_vae {
     int n_blocks;
 };
 
+/* Where weights come from.  load: the tensor of this name and shape into dst as type dt; dst NULL: it is
+ * only asked for.  release (may be NULL): it will not be asked for again. */
+typedef struct wan_vae_source {
+    void *arg;
+    int (*load)(void *arg, const char *name, const int64_t *shape, int rank, void *dst,
+                wan_dtype dt);
+    void (*release)(void *arg, const char *name);
+} wan_vae_source;
+
 /* vae_config.c */
 int wan_vae_config_load(wan_vae_config *c, const char *dir) WAN_MUST_CHECK;
+/* vae.c: as wan_vae_open, from numbers; what names it in an error. */
+int wan_vae_make(wan_vae **out, wan_dev *d, const wan_vae_config *c, const wan_vae_source *from,
+                 int parts, wan_dtype compute, const char *what) WAN_MUST_CHECK;
 /* vae_load.c: builds both directions; weights of those not in v->parts are only checked. */
-int wan_vae_load_weights(wan_vae *v, const char *dir) WAN_MUST_CHECK;
+int wan_vae_load_weights(wan_vae *v, const wan_vae_source *from) WAN_MUST_CHECK;
 void wan_vae_load_free(wan_vae *v);
 /* vae_layout.c: buffers for an input of H x W (pixels or latents) and pieces of `chunk` frames, for
  * one band of the result; n->bands says afterwards how many there are. */
