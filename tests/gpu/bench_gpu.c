@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * bench_gpu.c - ceilings of the device, every op of a block at the size of the 14B model with
- * 37,440 tokens, and whole training steps, as markdown tables.
+ * 37,440 tokens, training and sampling steps and the VAE, as markdown tables.
  *
- *     bench_gpu ops [tiny] | step 1.3B | step 14B [layers] | step tiny
+ *     bench_gpu ceilings|rows|products|attention|ops [tiny]      ops: all of these
+ *     bench_gpu step 1.3B|14B|tiny [layers [none|selective|full]]      layers 0: as many as fit
+ *     bench_gpu sample 1.3B|14B|tiny [steps]
+ *     bench_gpu decode|encode [tiny]
+ *     bench_gpu nothing                                  exit 3 and a sentence: there is no device
  *
  * Times are wall-clock around enough repetitions, ended by waiting for the device.  Bytes count
  * each operand once; FLOPs are the algorithm's.  A floor is what the op would take at the rate of the
  * ceiling measured in the same run: of the copy for bytes, of the square product for FLOPs.  The last
  * line of a step is "layers N", for step_torch.py.
  */
-#include "lib/model/flow.h"
-#include "lib/model/wan/net.h"
-#include "lib/train/optim.h"
-#include "lib/train/step.h"
+#include "tests/gpu/bench_gpu.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,20 +22,23 @@
 
 #include "lib/base/log.h"
 
-enum { HD = 128, TEXT = 129 };
+enum { HD = 128 };
 
 /* tiny: does the program work, on any device? */
-static int64_t D = 5120, H = 40, FFN = 13824, S = 37440, CUBE = 8192, ADAM = (int64_t)400 << 20;
+static int64_t D = 5120, H = 40, FFN = 13824, S = 37440, CUBE = 8192, ADAM = (int64_t)400 << 20,
+               TEXT = 129;
+static double budget = 0.5; /* seconds of each row */
 
 static void tiny(void)
 {
-    D = 256, H = 2, FFN = 512, S = 200, CUBE = 128, ADAM = 60000;
+    D = 256, H = 2, FFN = 256, S = 40, CUBE = 32, ADAM = 60000, TEXT = 9;
+    budget = 0;
 }
 
-static wan_dev *dev;
+wan_dev *dev;
 static const wan_ops *op;
 
-static void must(int rc)
+void must(int rc)
 {
     if (rc < 0) {
         fprintf(stderr, "bench_gpu: %s\n", wan_err_text());
@@ -112,7 +116,7 @@ static int copy(void)
     return wan_dev_copy(dev, B.p, B.g, (size_t)B.adam * 4);
 }
 
-/* Seconds of one call: once to warm up, then at least three times and about half a second. */
+/* Seconds of one call: once to warm up, then at least three times and about the budget. */
 static double seconds(int (*f)(void))
 {
     must(f());
@@ -121,7 +125,7 @@ static double seconds(int (*f)(void))
     must(f());
     must(wan_dev_sync(dev));
     t = wan_now() - t;
-    int n = t > 0.15 ? 3 : (int)(0.5 / (t + 2.5e-4)) + 3;
+    int n = budget == 0 ? 1 : t > 0.15 ? 3 : (int)(budget / (t + 2.5e-4)) + 3;
     double start = wan_now();
     for (int i = 0; i < n; i++)
         must(f());
@@ -199,16 +203,25 @@ static void ops_setup(void)
     B.cross.kbias = B.bias;
 }
 
-static void ops(void)
+static double all(void)
 {
-    const double r = (double)(S * D), w = (double)(S * FFN), f = 2 * r * (double)D;
-    const double up = 2 * r * (double)FFN;
-    const double a = 4 * r * (double)S;
-    ops_setup();
-    printf("\n| at D 5120, 40 heads, ffn 13824, 37,440 tokens | ms | floor, ms | rate |\n"
-           "|---|---:|---:|---:|\n");
+    return (double)(S * D);
+}
+
+static double wide(void)
+{
+    return (double)(S * FFN);
+}
+
+static void ceilings(void)
+{
     row("ceiling: device copy, read + write", copy, 8.0 * (double)B.adam, 0);
     row("ceiling: 8192^3 product, bf16", square, 0, 2.0 * (double)(CUBE * CUBE * CUBE));
+}
+
+static void rows(void)
+{
+    const double r = all(), w = wide();
     row("LayerNorm + modulation", ln_f, 6 * r, 0);
     row("  backward", ln_b, 14 * r, 0);
     row("RMSNorm + RoPE", rms_f, 4 * r, 0);
@@ -217,12 +230,25 @@ static void ops(void)
     row("  backward", res_b, 8 * r, 0);
     row("GELU", act_f, 4 * w, 0);
     row("  backward", act_b, 6 * w, 0);
+    row("AdamW and bf16 copy, 419 M parameters", adam, 30.0 * (double)B.adam, 0);
+    row("sum of squares", sumsq, 4.0 * (double)B.adam, 0);
+    row("fp32 to bf16", cast, 6.0 * (double)B.adam, 0);
+}
+
+static void products(void)
+{
+    const double f = 2 * all() * (double)D, up = 2 * all() * (double)FFN;
     row("linear 5120 -> 5120 + bias", lin_f, 0, f);
     row("  gradient of x", lin_d, 0, f);
     row("  gradient of w and b, accumulated", lin_w, 0, f);
     row("linear 5120 -> 13824", up_f, 0, up);
     row("  gradient of x", up_d, 0, up);
     row("  gradient of w, accumulated", up_w, 0, up);
+}
+
+static void attention(void)
+{
+    const double r = all(), a = 4 * r * (double)S;
     row("self-attention", self_f, 0, a);
     row("  backward, deterministic", self_b, 0, 2.5 * a);
     dev->flags |= WAN_DEV_NONDETERMINISTIC;
@@ -230,156 +256,62 @@ static void ops(void)
     dev->flags &= ~WAN_DEV_NONDETERMINISTIC;
     row("cross-attention, 129 keys with bias", cross_f, 4 * r, 0);
     row("  backward, deterministic", cross_b, 8 * r, 0);
-    row("AdamW and bf16 copy, 419 M parameters", adam, 30.0 * (double)B.adam, 0);
-    row("sum of squares", sumsq, 4.0 * (double)B.adam, 0);
-    row("fp32 to bf16", cast, 6.0 * (double)B.adam, 0);
 }
 
-/* ---- whole steps */
-
-static int64_t need(const wan_arch *arch, const wan_capacity *cap)
+/* what: one of these tables, or "ops": all. */
+static void ops(const char *what)
 {
-    const wan_acts_options o = { .compute = WAN_BF16, .train = 1, .cap = *cap };
-    const wan_step_options step = { .cap = *cap, .batch = 1 };
-    wan_store_bytes w;
-    wan_acts_bytes a;
-    wan_params p;
-    int64_t total;
-    must(arch->model->params(&p, arch->c));
-    must(wan_store_plan(&w, &total, &p, NULL, WAN_BF16, 1));
-    must(arch->model->acts_plan(&a, arch->c, &o));
-    wan_params_free(&p);
-    /* attention's workspace and cuDNN and cuBLASLt themselves: at most 5 GB */
-    return w.weights + w.grads + a.kept + a.work + wan_optim_bytes(total) +
-           wan_step_bytes(arch, WAN_BF16, &step) + ((int64_t)5 << 30);
+    static void (*const table[])(void) = { rows, products, attention };
+    static const char *const name[] = { "rows", "products", "attention" };
+    ops_setup();
+    printf("\n| at D 5120, 40 heads, ffn 13824, 37,440 tokens | ms | floor, ms | rate |\n"
+           "|---|---:|---:|---:|\n");
+    ceilings();
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(what, name[i]) || !strcmp(what, "ops"))
+            table[i]();
 }
 
-static const wan_flow flow = { .shift = 3 };
-
-/* A model, its optimizer and one sample that fills it. */
-typedef struct job {
-    wan_net_config c;
-    wan_store *m;
-    wan_step *s;
-    wan_optim *o;
-    wan_step_sample v;
-    float *x0, *text;
-} job;
-
-static const struct {
-    const char *name;
-    int heads, ffn, layers;
-    int64_t grid[3];
-} sizes[] = {
-    { "1.3B", 12, 8960, 30, { 21, 30, 52 } },
-    { "14B", 40, 13824, 40, { 24, 30, 52 } },
-    { "tiny", 1, 256, 2, { 2, 3, 4 } },
-};
-
-static float *normal(int64_t n, uint64_t from)
+static int usage(void)
 {
-    float *x = calloc((size_t)n, sizeof *x);
-    wan_rng r = wan_rng_stream(1, WAN_RNG_TEST, 0, 0);
-    if (!x)
-        exit(1);
-    wan_rng_normal(&r, x, from, (size_t)n);
-    return x;
+    fprintf(stderr, "usage: bench_gpu ceilings|rows|products|attention|ops [tiny]\n"
+                    "       bench_gpu step SIZE [layers [none|selective|full]]\n"
+                    "       bench_gpu sample SIZE [steps] | decode [tiny] | encode [tiny]\n"
+                    "SIZE: 1.3B, 14B or tiny\n");
+    return 2;
 }
 
-/* Its zeros would make all gradients zero, and zeros draw less power. */
-static void fill_head(wan_store *m)
+/* argument i, "" where there is none */
+static const char *word(int argc, char **argv, int i)
 {
-    int head = wan_params_find(&m->params, "proj_out.weight");
-    int64_t n = m->params.v[head].count;
-    float *w = normal(n, 7);
-    for (int64_t i = 0; i < n; i++)
-        w[i] *= 0.02f;
-    must(wan_store_put(m, head, w));
-    free(w);
+    return i < argc ? argv[i] : "";
 }
 
-/* layers 0: as many as fit. */
-static void job_open(job *j, int k, int layers)
+static int run(int argc, char **argv)
 {
-    const int64_t *g = sizes[k].grid, tokens = g[0] * g[1] * g[2], rows = TEXT - 1;
-    wan_capacity cap = { tokens, 1, TEXT, WAN_RECOMPUTE_FULL };
-    wan_arch arch;
-    size_t has, total;
-    j->c = (wan_net_config){ sizes[k].heads,
-                             128,
-                             layers ? layers : sizes[k].layers,
-                             sizes[k].ffn,
-                             16,
-                             16,
-                             4096,
-                             512,
-                             256,
-                             2,
-                             2,
-                             1e-6 };
-    must(dev->backend->memory(dev, &has, &total));
-    wan_model_arch(&arch, &wan_net_model, &j->c);
-    while (!layers && k < 2 && j->c.layers > 1 && need(&arch, &cap) > (int64_t)has) {
-        j->c.layers--;
-        wan_model_arch(&arch, &wan_net_model, &j->c);
-    }
-    must(wan_model_store(&j->m, dev, &arch, NULL, WAN_BF16, 1));
-    must(wan_store_init(j->m, 1));
-    must(wan_step_new(&j->s, dev, &arch, j->m, &cap, 1));
-    must(wan_optim_new(&j->o, j->m, 0.9, 0.95, 1e-8, 1));
-    fill_head(j->m);
-    j->x0 = normal(64 * tokens, 0);
-    j->text = normal(rows * 4096, 0);
-    j->v = (wan_step_sample){ .latent = { 16, g[0], 2 * g[1], 2 * g[2] },
-                              .x0 = j->x0,
-                              .text = j->text,
-                              .text_rows = rows,
-                              .draw = wan_flow_objective.at_sigma(&flow, 0.6f),
-                              .coef = 1,
-                              .stream = wan_rng_stream(2, WAN_RNG_NOISE, 0, 0) };
-}
-
-static void step(const char *name, int layers)
-{
-    job j = { .m = NULL };
-    int k = 0;
-    while (k < 2 && strcmp(name, sizes[k].name))
-        k++;
-    job_open(&j, k, layers);
-    int64_t tokens = sizes[k].grid[0] * sizes[k].grid[1] * sizes[k].grid[2];
-    double best = 1e30, norm, flops = 3 * wan_net_flops(&j.c, 1, &tokens);
-    float loss = 0;
-    for (int i = 0; i < 4; i++) {
-        double t = wan_now();
-        must(wan_store_zero_grad(j.m));
-        must(wan_step_run(j.s, &j.v, 1, 0, 1, NULL));
-        must(wan_optim_norm(j.o, &norm));
-        must(wan_optim_step(j.o, 1e-5, 0.01, 1));
-        must(wan_step_losses(j.s, &loss, 1));
-        t = wan_now() - t;
-        best = i && t < best ? t : best;
-    }
-    printf("| %s, %d layers, %lld tokens, %s backward | wan-tools | %.3f | %.0f | %.1f GB | "
-           "loss %.4f |\n",
-           name, j.c.layers, (long long)tokens,
-           dev->flags & WAN_DEV_NONDETERMINISTIC ? "any-order" : "deterministic", best,
-           flops / best / 1e12, (double)dev->peak / 1e9, loss);
-    printf("layers %d\n", j.c.layers);
-    free(j.x0);
-    free(j.text);
-    wan_optim_free(&j.o);
-    wan_step_free(&j.s);
-    wan_store_free(&j.m);
+    static const char *const tables[] = { "ceilings", "rows", "products", "attention", "ops" };
+    const char *what = word(argc, argv, 1), *size = word(argc, argv, 2);
+    const int small = !strcmp(size, "tiny");
+    if (small)
+        tiny();
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (!strcmp(what, tables[i]))
+            return ops(what), 0;
+    if (!strcmp(what, "step") && *size)
+        return bench_step(size, atoi(word(argc, argv, 3)), word(argc, argv, 4));
+    if (!strcmp(what, "sample") && *size)
+        return bench_sample(size, atoi(word(argc, argv, 3)));
+    if (!strcmp(what, "decode") || !strcmp(what, "encode"))
+        return bench_vae(!strcmp(what, "encode"), small);
+    return strcmp(what, "nothing") ? usage() : 0;
 }
 
 int main(int argc, char **argv)
 {
     char text[256];
     const char *device = getenv("WAN_CHECK_DEVICE");
-    if (argc < 2 || (strcmp(argv[1], "ops") && (strcmp(argv[1], "step") || argc < 3))) {
-        fprintf(stderr, "usage: bench_gpu ops [tiny] | step 1.3B|14B|tiny [layers]\n");
-        return 2;
-    }
+    if (argc < 2)
+        return usage();
     if (wan_dev_open(&dev, device && *device ? device : "cuda", 0) < 0) {
         fprintf(stderr, "bench_gpu: SKIPPED: %s\n", wan_err_text());
         return 3;
@@ -389,11 +321,5 @@ int main(int argc, char **argv)
     op = dev->ops;
     must(dev->backend->describe(dev, text, sizeof text));
     fprintf(stderr, "# %s\n", text);
-    if (argc > 2 && !strcmp(argv[1], "ops"))
-        tiny();
-    if (!strcmp(argv[1], "ops"))
-        ops();
-    else
-        step(argv[2], argc > 3 ? atoi(argv[3]) : 0);
-    return 0;
+    return run(argc, argv);
 }

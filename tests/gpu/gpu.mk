@@ -6,10 +6,20 @@ GPU_CHECK := act adamw attention attention_parts conv embed layernorm linear mse
 GPU_PROG := $(GPU_CHECK:%=$(OBJ)/tests/kernels/check_%) $(OBJ)/tests/gpu/check_device \
 	$(OBJ)/tests/gpu/check_strict
 GPU_GRAPH := $(if $(and $(PLUGIN),$(CUDNN)),$(BUILD)/gpu/check_sdpa_graph)
+# the plugin for a machine on which cuDNN is missing
+GPU_PLAIN := $(if $(GPU_GRAPH),$(BUILD)/lib/libwan-cuda-plain.so)
+PLAIN_OBJ := $(patsubst %.cu,$(OBJ)/cuda/%.o,kernels/attention_cudnn_none.cu \
+	$(filter-out %_cudnn.cu %_none.cu kernels/sdpa_%,$(wildcard kernels/*.cu)))
 # without a GPU these say why they skip and end with 0; CUDA_ARCH=90a builds for one chip
 gpu-programs: ## build what check-gpu and bench-gpu run
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core gpu-programs-run
-gpu-programs-run: $(PLUGIN) $(GPU_PROG) $(GPU_GRAPH) $(BUILD)/gpu/bench_gpu
+gpu-programs-run: $(PLUGIN) $(GPU_PLAIN) $(GPU_PROG) $(GPU_GRAPH) $(BUILD)/gpu/bench_gpu
+first-run: ## the first minutes on a GPU: what teaches most comes first, all ends within 9 minutes
+	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core first-run-run
+first-run-run: gpu-programs-run
+	@PLUGIN=$(abspath $(PLUGIN)) PLAIN=$(abspath $(GPU_PLAIN)) OBJ=$(abspath $(OBJ)) GRAPH=$(abspath $(GPU_GRAPH)) \
+		BENCH=$(abspath $(BUILD)/gpu/bench_gpu) CUDA_HOME=$(CUDA_HOME) PYTHON=$(PYTHON) CHECKS='$(GPU_CHECK) device' \
+		tests/gpu/first-run.sh $(FIRST)
 check-gpu: ## every CUDA kernel and a small training run on the GPU against the reference
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core check-gpu-run
 check-gpu-run: $(PLUGIN) $(GPU_PROG) $(GPU_GRAPH)
@@ -21,10 +31,14 @@ bench-gpu-run: $(PLUGIN) $(BUILD)/gpu/bench_gpu
 	@WAN_CUDA_PLUGIN=$(abspath $(PLUGIN)) BENCH=$(abspath $(BUILD)/gpu/bench_gpu) CUDA_HOME=$(CUDA_HOME) \
 		PYTHON=$(PYTHON) tests/gpu/bench-gpu.sh
 
-$(BUILD)/gpu/bench_gpu: $(OBJ)/tests/gpu/bench_gpu.o $(LIB)
+$(BUILD)/lib/libwan-cuda-plain.so: $(PLAIN_OBJ)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+	$(Q)$(NVCC) -shared -o $@ $^ -cudart static -Xlinker --no-undefined $(addprefix -Xlinker ,$(call vendor_lib,cublasLt))
+$(BUILD)/gpu/bench_gpu: $(OBJ)/tests/gpu/bench_gpu.o $(OBJ)/tests/gpu/bench_whole.o $(LIB)
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
 $(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(patsubst %,$(OBJ)/cuda/kernels/sdpa_%.o,graph plan)
 	$(SAY) NVCC $@
 	@mkdir -p $(@D)
@@ -57,14 +71,18 @@ $(BUILD)/gpu/nodriver/libcuda.so.1: tests/gpu/nodriver.c
 	$(Q)$(CC) -w -shared -fPIC -o $@ $< $@.c -ldl
 check-emu: ## the CUDA kernels on an emulated device, and cuDNN's plans for an H100: no GPU needed
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core check-emu-run -j2
-check-emu-run: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(GPU_GRAPH) \
+check-emu-run: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(GPU_GRAPH) $(BUILD)/gpu/bench_gpu \
 		$(if $(GPU_GRAPH),$(BUILD)/gpu/nodriver/libcuda.so.1)
 	@PLUGIN=$(abspath $(BUILD)/gpu/libwan-emu.so) OBJ=$(abspath $(OBJ)) WAN_CHECK_SMALL=1 \
 		NODRIVER=$(abspath $(BUILD)/gpu/nodriver) GRAPH=$(abspath $(GPU_GRAPH)) \
 		CHECKS='$(GPU_CHECK)' tests/gpu/check-gpu.sh
+	@$(MAKE) --no-print-directory rehearsal
+rehearsal: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(BUILD)/gpu/bench_gpu # first-run.sh with planted faults
+	@EMU=$(abspath $(BUILD)/gpu/libwan-emu.so) CORE=$(abspath $(BUILD)) OBJ=$(abspath $(OBJ)) PLAN=none \
+		tests/run tests/gpu/rehearsal.sh
 check-emu-ranks: tools tests examples ## several ranks on one emulated device
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core $(BUILD)/core/gpu/libwan-emu.so
 	@EMU=$(abspath $(BUILD)/core/gpu/libwan-emu.so) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
 		EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) PLAN=none tests/run tests/gpu/emu_ranks.sh
-.PHONY: gpu-programs gpu-programs-run check-gpu-run bench-gpu-run check-emu check-emu-run check-emu-ranks
+.PHONY: first-run first-run-run rehearsal gpu-programs gpu-programs-run check-gpu-run bench-gpu-run check-emu check-emu-run check-emu-ranks
 -include $(EMU_OBJ:.o=.d)

@@ -21,7 +21,8 @@ static int all_used(wan_st *st)
 {
     const char *extra;
     if (wan_st_unused(st, &extra) > 0)
-        return wan_err("%s: tensor %s: not part of this model", wan_st_find(st, extra)->file, extra);
+        return wan_err("%s: tensor %s: not part of this model", wan_st_find(st, extra)->file,
+                       extra);
     return 0;
 }
 

@@ -165,6 +165,11 @@ template <typename T> static inline cudaError_t cudaMalloc(T **p, size_t bytes)
     return cudaMalloc((void **)p, bytes);
 }
 
+/* Whether WAN_EMU_FAULT ("kind:who kind:who") plants this fault here: who stands in the program's name and
+ * arguments, joined by '_'.  wrong: the first block of each kernel is left out; hang: no kernel ends;
+ * memory: hardly any; driver: an old one; cudnn: none. */
+int emu_fault(const char *kind);
+
 /* Runs body once per thread of every block of the kernel at f; aborts with a sentence where a GPU
  * would refuse the launch. */
 cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,

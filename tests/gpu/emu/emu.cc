@@ -8,7 +8,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <string>
 #include <ucontext.h>
+#include <unistd.h>
 #include <vector>
 
 #include "cublasLt.h"
@@ -19,6 +21,35 @@ enum { SHARED = 163 << 10 }; /* of compute capability 8.0, the smallest */
 alignas(16) extern float cuda_shared[];
 alignas(16) float cuda_shared[SHARED / sizeof(float)];
 static std::map<const void *, int> shared_leave;
+
+/* ---- planted faults */
+
+/* name_argument_argument of this program */
+static std::string who_am_i(void)
+{
+    std::string s;
+    FILE *f = fopen("/proc/self/cmdline", "r");
+    for (int c; f && (c = fgetc(f)) != EOF;)
+        s += c ? (char)c : '_';
+    if (f)
+        fclose(f);
+    return s.substr(s.rfind('/', s.find('_')) + 1);
+}
+
+int emu_fault(const char *kind)
+{
+    static const std::string me = who_am_i();
+    const char *all = getenv("WAN_EMU_FAULT");
+    for (std::string rest = all ? all : ""; !rest.empty();) {
+        size_t end = rest.find(' '), colon = rest.find(':');
+        if (rest.substr(0, colon) == kind &&
+            me.find(rest.substr(colon + 1, end == std::string::npos ? end : end - colon - 1)) !=
+                std::string::npos)
+            return 1;
+        rest = end == std::string::npos ? "" : rest.substr(end + 1);
+    }
+    return 0;
+}
 
 /* ---- fibers: ucontext makes a stack, _setjmp and _longjmp change stacks (no system calls) */
 
@@ -168,7 +199,10 @@ static void launch_check(const cudaLaunchConfig_t *c, const void *f)
 cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
                        const std::function<void()> &body)
 {
+    static const int hang = emu_fault("hang"), wrong = emu_fault("wrong");
     launch_check(c, f);
+    while (hang)
+        pause();
     threads = c->blockDim.x;
     while (fibers.size() < threads)
         fiber_new();
@@ -179,16 +213,17 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
         for (unsigned x = 0; x < gridDim.x; x++) {
             blockIdx = dim3(x, y, 0);
             memset(cuda_shared, 0xff, c->dynamicSmemBytes); /* NaN: nothing may rely on zeros */
-            run_block();
+            if (x || y || !wrong)
+                run_block();
         }
     return cudaSuccess;
 }
 
 /* ---- runtime */
 
-const char *cudaGetErrorString(cudaError_t)
+const char *cudaGetErrorString(cudaError_t e)
 {
-    return "emulated error";
+    return e == cudaErrorMemoryAllocation ? "out of memory" : "emulated error";
 }
 const char *cudaGetErrorName(cudaError_t)
 {
@@ -240,12 +275,12 @@ cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *)
 cudaError_t cudaGetDeviceCount(int *n)
 {
     *n = 1;
-    return cudaSuccess;
+    return emu_fault("driver") ? cudaErrorInsufficientDriver : cudaSuccess;
 }
 
 cudaError_t cudaDriverGetVersion(int *v)
 {
-    *v = CUDART_VERSION;
+    *v = emu_fault("driver") ? 12040 : CUDART_VERSION;
     return cudaSuccess;
 }
 
@@ -283,34 +318,50 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
     return cudaSuccess;
 }
 
+/* What is handed out, and how much the device has. */
+static std::map<void *, size_t> blocks;
+static size_t in_use;
+
+static size_t device_bytes(void)
+{
+    const char *told = getenv("WAN_EMU_MEMORY");
+    return emu_fault("memory") ? 4096 : told ? (size_t)atoll(told) : (size_t)1 << 40;
+}
+
 /* Sizes are kept exact (only the start is aligned), so that AddressSanitizer sees every overrun. */
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
-    if (posix_memalign(p, 256, bytes) != 0)
+    *p = NULL;
+    if (in_use + bytes > device_bytes() || posix_memalign(p, 256, bytes) != 0)
         return cudaErrorMemoryAllocation;
     memset(*p, 0xff, bytes);
+    in_use += blocks[*p] = bytes;
     return cudaSuccess;
 }
 
 cudaError_t cudaFree(void *p)
 {
+    in_use -= p ? blocks[p] : 0;
+    blocks.erase(p);
     free(p);
     return cudaSuccess;
 }
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
-    return cudaMalloc(p, bytes);
+    return posix_memalign(p, 256, bytes) ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 
 cudaError_t cudaFreeHost(void *p)
 {
-    return cudaFree(p);
+    free(p);
+    return cudaSuccess;
 }
 
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
-    *free_bytes = *total = (size_t)1 << 30;
+    *total = device_bytes() < (size_t)1 << 30 ? device_bytes() : (size_t)1 << 30;
+    *free_bytes = *total > in_use ? *total - in_use : 0;
     return cudaSuccess;
 }
 

@@ -7,6 +7,8 @@
  */
 #include <cudnn.h>
 
+#include "cuda_runtime.h"
+
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -305,7 +307,7 @@ static void evaluate(machine *m, emu_desc *graph)
 cudnnStatus_t cudnnCreate(cudnnHandle_t *h)
 {
     *h = (cudnnHandle_t)1;
-    return CUDNN_STATUS_SUCCESS;
+    return emu_fault("cudnn") ? CUDNN_STATUS_NOT_INITIALIZED : CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t cudnnDestroy(cudnnHandle_t)

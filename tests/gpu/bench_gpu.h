@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * bench_gpu.h - the parts of bench_gpu; each prints the rows of a markdown table and returns the
+ * program's exit status.
+ */
+#ifndef WAN_TESTS_BENCH_GPU_H
+#define WAN_TESTS_BENCH_GPU_H
+
+#include "kernels/ops.h"
+
+extern wan_dev *dev;
+void must(int rc); /* ends the program with the recorded sentence where rc < 0 */
+
+/* layers 0: as many as fit; recompute: none, selective or full ("") */
+int bench_step(const char *size, int layers, const char *recompute);
+int bench_sample(const char *size, int steps); /* steps 0: 4 */
+int bench_vae(int encode, int small);
+
+#endif
