@@ -2,16 +2,17 @@
  *
  * linear_simd.c - dense layer on packed tiles: in builds without oneDNN, and where it is faster.
  *
- * C = A B: B is packed once by all threads, in blocks of DEPTH along the summed dimension; a task
- * is 96 rows of A times some columns, with C in a tile of 96 x 192 that the epilogue (bias,
- * activation, accumulation, rounding) finds in the cache.
+ * C = A B: B is packed once by all threads, in chunks of COLS columns and in these in blocks along the
+ * summed dimension, so that it lies in the order in which it is read; a task is up to 192 rows of A times
+ * some chunks, with C in a tile of 192 x 192 that the epilogue (bias, activation, accumulation, rounding)
+ * finds in the cache.
  */
 #include "kernels/linear_simd.h"
 
 #include "kernels/rows.h"
 #include "kernels/tile.h"
 
-enum { ROWS = 96, COLS = 192, DEPTH = 768, PACK = 512 };
+enum { ROWS = 192, COLS = 192, DEPTH = 512 /* at most */, TASKS = 8 /* a thread at least */ };
 
 /* A matrix as it lies in memory; tr: stored the other way round. */
 typedef struct side {
@@ -22,6 +23,7 @@ typedef struct side {
 typedef struct job {
     wan_tile t;
     int64_t M, N, K, np, kp; /* np, kp: N and K padded */
+    int64_t rows, deep;      /* of a task, of a block of K; the last may be smaller */
     side A, B;
     char *packed; /* of B */
     char *work;   /* per thread: block of A, tile of C */
@@ -38,29 +40,54 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Block of B: depth k0.., columns n0..  A depth block of kp rows stands at k0*np elements. */
-static void pack_block(const job *j, int64_t k0, int64_t n0)
+/* Where depth k0.. of the columns of chunk c0.. stands in the packed B. */
+static char *packed(const job *j, int64_t k0, int64_t c0)
 {
-    int64_t k = least(j->K - k0, DEPTH), kp = wan_tile_up(k, WAN_TILE_K);
-    int64_t n = least(j->N - n0, PACK), np = wan_tile_up(n, WAN_TILE_N);
-    char *dst = j->packed + (k0 * j->np + n0 * kp) * j->t.size;
+    int64_t np = wan_tile_up(least(j->N - c0, COLS), WAN_TILE_N);
+    return j->packed + (c0 * j->kp + k0 * np) * j->t.size;
+}
+
+/* Block of B: depth k0.., columns c0.. */
+static void pack_block(const job *j, int64_t k0, int64_t c0)
+{
+    int64_t k = least(j->K - k0, j->deep), kp = wan_tile_up(k, WAN_TILE_K);
+    int64_t n = least(j->N - c0, COLS), np = wan_tile_up(n, WAN_TILE_N);
+    char *dst = packed(j, k0, c0);
     if (j->B.tr)
-        wan_tile_pack_rows(&j->t, dst, j->B.b, n0 * j->K + k0, j->K, n, k, np, kp);
+        wan_tile_pack_rows(&j->t, dst, j->B.b, c0 * j->K + k0, j->K, n, k, np, kp);
     else
-        wan_tile_pack_cols(&j->t, dst, kp * WAN_TILE_N, j->B.b, k0 * j->N + n0, j->N, k, n, kp, np);
+        wan_tile_pack_cols(&j->t, dst, kp * WAN_TILE_N, j->B.b, k0 * j->N + c0, j->N, k, n, kp, np);
+}
+
+/* Whether m rows of A are read where they lie: whole tiles of the right type, and not all in the same
+ * lines of the cache. */
+static int in_place(const job *j, int64_t m)
+{
+    return !j->A.tr && j->A.b.t == j->t.t && j->K == j->kp && m % WAN_TILE_N == 0 &&
+           j->K * j->t.size % 4096 != 0;
 }
 
 /* Rows m0.. of A, all depth blocks: block k0 stands at k0*ROWS elements. */
 static void load_rows(const job *j, char *dst, int64_t m0, int64_t m, int64_t mp)
 {
-    for (int64_t k0 = 0; k0 < j->K; k0 += DEPTH) {
-        int64_t k = least(j->K - k0, DEPTH), kp = wan_tile_up(k, WAN_TILE_K);
+    for (int64_t k0 = 0; k0 < j->K; k0 += j->deep) {
+        int64_t k = least(j->K - k0, j->deep), kp = wan_tile_up(k, WAN_TILE_K);
         char *o = dst + k0 * ROWS * j->t.size;
         if (j->A.tr)
             wan_tile_transpose(&j->t, o, kp, j->A.b, k0 * j->M + m0, j->M, k, m, mp);
         else
             wan_tile_rows(&j->t, o, kp, j->A.b, m0 * j->K + k0, j->K, m, k, mp);
     }
+}
+
+/* Output rows [m0, m1), columns c.., on their way to the cache: rows lie far apart, and what is added to
+ * would be waited for line by line. */
+static void expect_rows(const job *j, int64_t m0, int64_t m1, int64_t c, int64_t n)
+{
+    size_t e = wan_dtype_size(j->out.t);
+    for (int64_t m = m0; m < m1; m++)
+        for (size_t i = 0; i < (size_t)n * e; i += 64)
+            __builtin_prefetch((char *)j->out.p + (size_t)(m * j->N + c) * e + i, 1, 2);
 }
 
 static void finish_row(const job *j, float *row, int64_t m, int64_t n0, int64_t n)
@@ -78,23 +105,37 @@ static void finish_row(const job *j, float *row, int64_t m, int64_t n0, int64_t 
     wan_row_store(j->out, at, n, row);
 }
 
-/* Rows m0.. (at most ROWS), columns [n0, n1). */
+/* Rows m0.., columns [n0, n1). */
 static void task(const job *j, int64_t m0, int64_t n0, int64_t n1, char *work)
 {
-    int64_t m = least(j->M - m0, ROWS), mp = wan_tile_up(m, WAN_TILE_N), e = j->t.size;
+    int64_t m = least(j->M - m0, j->rows), mp = wan_tile_up(m, WAN_TILE_N), e = j->t.size;
     float *C = (float *)work;
     char *A = work + ROWS * COLS * sizeof(float);
-    load_rows(j, A, m0, m, mp);
+    int there = in_place(j, m);
+    if (there)
+        A = (char *)wan_buf_at(j->A.b, m0 * j->K).p;
+    else
+        load_rows(j, A, m0, m, mp);
     for (int64_t c = n0; c < n1; c += COLS) {
         int64_t n = least(n1 - c, COLS), np = wan_tile_up(n, WAN_TILE_N);
-        for (int64_t k0 = 0; k0 < j->K; k0 += DEPTH) {
-            int64_t kp = wan_tile_up(least(j->K - k0, DEPTH), WAN_TILE_K);
-            j->t.mul(C, COLS, A + k0 * ROWS * e, kp, j->packed + (k0 * j->np + c * kp) * e,
+        for (int64_t k0 = 0, k1; k0 < j->K; k0 = k1) {
+            k1 = least(k0 + j->deep, j->K);
+            int64_t kp = wan_tile_up(k1 - k0, WAN_TILE_K);
+            expect_rows(j, m0 + m * k0 / j->K, m0 + m * k1 / j->K, c, n);
+            j->t.mul(C, COLS, A + k0 * (there ? 1 : ROWS) * e, there ? j->K : kp, packed(j, k0, c),
                      kp * WAN_TILE_N, mp, np, kp, k0 > 0);
         }
         for (int64_t i = 0; i < m; i++)
             finish_row(j, C + i * COLS, m0 + i, c, n);
     }
+}
+
+/* Columns of a task: whole chunks, all of them unless that leaves threads without work. */
+static int64_t columns(const job *j, int64_t mb)
+{
+    int64_t chunks = (j->N + COLS - 1) / COLS, want = (int64_t)TASKS * wan_rows_threads();
+    int64_t parts = least((want + mb - 1) / mb, chunks);
+    return (chunks + parts - 1) / parts * COLS;
 }
 
 static int run(wan_dev *d, job *j)
@@ -103,6 +144,9 @@ static int run(wan_dev *d, job *j)
     j->t = wan_tile_for(half ? WAN_BF16 : WAN_F32);
     j->np = wan_tile_up(j->N, WAN_TILE_N);
     j->kp = wan_tile_up(j->K, WAN_TILE_K);
+    int64_t kb = (j->K + DEPTH - 1) / DEPTH;
+    j->deep = wan_tile_up((j->K + kb - 1) / kb, WAN_TILE_K);
+    kb = (j->K + j->deep - 1) / j->deep;
     size_t pack = (size_t)(j->np * j->kp * j->t.size);
     j->mine = ROWS * ((size_t)(j->kp * j->t.size) + COLS * sizeof(float)) + 4096;
     char *p = (char *)wan_dev_scratch(d, pack + j->mine * (size_t)wan_rows_threads());
@@ -110,17 +154,18 @@ static int run(wan_dev *d, job *j)
         return -1;
     j->packed = p;
     j->work = p + pack;
-    int64_t mb = (j->M + ROWS - 1) / ROWS, wide = mb >= 8 ? j->np : COLS;
-    int64_t kb = (j->K + DEPTH - 1) / DEPTH, nb = (j->N + PACK - 1) / PACK;
+    int64_t mb = (j->M + ROWS - 1) / ROWS, wide = columns(j, mb), nb = (j->N + COLS - 1) / COLS;
+    j->rows = wan_tile_up((j->M + mb - 1) / mb, WAN_TILE_N);
+    mb = (j->M + j->rows - 1) / j->rows;
     int64_t cb = (j->N + wide - 1) / wide;
 #pragma omp parallel if (j->M * j->N * j->K > 1 << 16)
     {
 #pragma omp for schedule(dynamic)
         for (int64_t b = 0; b < kb * nb; b++)
-            pack_block(j, b / nb * DEPTH, b % nb * PACK);
+            pack_block(j, b % kb * j->deep, b / kb * COLS);
 #pragma omp for schedule(dynamic)
         for (int64_t b = 0; b < mb * cb; b++)
-            task(j, b / cb * ROWS, b % cb * wide, least((b % cb + 1) * wide, j->N),
+            task(j, b / cb * j->rows, b % cb * wide, least((b % cb + 1) * wide, j->N),
                  j->work + j->mine * (size_t)wan_rows_thread());
     }
     return 0;

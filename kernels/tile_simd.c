@@ -127,6 +127,13 @@ void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, 
                    WAN_TILE_N * sizeof *tmp);
     }
     for (int64_t i = 0; t->size == 2 && i < kp; i += 2) {
+        if (src.t == t->t && n == np && i + 2 <= k) { /* whole rows, from where they are */
+            const uint16_t *lo = (const uint16_t *)src.p + off + i * ld;
+            for (int64_t p = 0; p < np; p += WAN_TILE_N)
+                pair_rows((uint32_t *)dst + (p / WAN_TILE_N * ldb + i * WAN_TILE_N) / 2, lo + p,
+                          lo + ld + p);
+            continue;
+        }
         for (int64_t r = 0; r < 2; r++)
             if (i + r < k)
                 memcpy(pair[r], row_as(t, src, off + (i + r) * ld, n, tmp), 2 * (size_t)n);
@@ -254,10 +261,14 @@ void wan_tile_store_f32(void *dst, const float *src, int64_t n)
 #ifdef __x86_64__
 #include <immintrin.h>
 
+/* Bytes of what follows B that are fetched into the second-level cache per element of k and panel block:
+ * with 12 blocks of rows all of the next three panels. */
+enum { NEXT = 8 };
 #define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 
 INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t lda,
-                            const uint16_t *B, int64_t ldb, int64_t k, int add, const int panels)
+                            const uint16_t *B, int64_t ldb, int64_t k, int add, const int panels,
+                            uintptr_t next)
 {
     __m512 acc[8][3];
     for (int i = 0; i < 8; i++)
@@ -267,6 +278,7 @@ INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t ld
         __m512bh b[3];
         for (int p = 0; p < panels; p++)
             b[p] = (__m512bh)_mm512_loadu_si512(B + p * ldb + u * 16);
+        __builtin_prefetch((const void *)(next + (uintptr_t)u * NEXT), 0, 2);
         for (int i = 0; i < 8; i++) {
             int32_t pair;
             memcpy(&pair, A + i * lda + u, 4);
@@ -288,12 +300,13 @@ BF16 void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, c
         w = left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3;
         for (int64_t i = 0; i < m; i += 8) {
             float *c = C + i * ldc + p * 16;
+            uintptr_t next = (uintptr_t)(b + (p + w) * ldb) + (uintptr_t)(i / 8 * k) * NEXT;
             if (w == 1)
-                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 1);
+                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 1, next);
             else if (w == 2)
-                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 2);
+                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 2, next);
             else
-                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 3);
+                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 3, next);
         }
     }
 }
