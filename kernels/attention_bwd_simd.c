@@ -36,7 +36,7 @@ typedef struct task {
     char *P, *D, *Dc;          /* P^T and dS^T as rows [BK, BQ]; dS^T packed [BK, BQ] */
     float *S, *dP;             /* K Q^T and V dO^T [BK, BQ] */
     float *dK, *dV, *dQ;       /* [BK, hn] twice; dQ^T [hn, np] */
-    float *lse, *delta;        /* [np] */
+    float *lse, *delta;        /* [np]; lse in powers of two */
 } task;
 
 /* Hands out the pieces; with base NULL it only counts. */
@@ -80,18 +80,20 @@ static void load_queries(const bwd *b, const task *t)
         t->lse[i] = t->delta[i] = 0;
         if (i >= t->lq)
             continue;
-        t->lse[i] = b->lse[t->h * a->pq->S + t->q0 + i];
+        t->lse[i] = b->lse[t->h * a->pq->S + t->q0 + i] * WAN_F_LOG2E;
         t->delta[i] = wan_row_dot(wan_row_load(b->dout, r + i * a->ldo, hd, g),
                                   wan_row_load(b->o, r + i * a->ldo, hd, o), hd);
     }
 }
 
-/* One key's row: p = exp(scale s + bias - lse), ds = scale p (dp - delta); in place. */
+/* One key's row: p = exp(scale s + bias - lse), ds = scale p (dp - delta); in place.  bias and lse are
+ * in powers of two. */
 static void row_grad(float *restrict s, float *restrict dp, const float *restrict lse,
                      const float *restrict delta, float scale, float bias, int64_t steps)
 {
+    const float c = scale * WAN_F_LOG2E;
     for (int64_t j = 0; j < steps * WAN_TILE_K; j++) {
-        float p = wan_f_exp_soft(s[j] * scale + (bias - lse[j]));
+        float p = wan_f_exp2_soft(s[j] * c + (bias - lse[j]));
         s[j] = p;
         dp[j] = scale * p * (dp[j] - delta[j]);
     }
@@ -107,7 +109,7 @@ static void block_grad(const bwd *b, const task *t, int64_t key, int64_t keys, i
         float *s = t->S + r * BQ, *dp = t->dP + r * BQ;
         if (r < keys)
             row_grad(s, dp, t->lse + from, t->delta + from, (float)a->scale,
-                     a->kbias ? a->kbias[t->k0 + key + r] : 0, n / WAN_TILE_K);
+                     a->kbias ? a->kbias[t->k0 + key + r] * WAN_F_LOG2E : 0, n / WAN_TILE_K);
         else
             memset(s, 0, (size_t)n * sizeof *s), memset(dp, 0, (size_t)n * sizeof *dp);
         b->t.store(t->P + r * BQ * e, s, n);

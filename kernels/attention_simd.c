@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * attention_simd.c - attention forward in blocks: 96 queries against 192 keys at a time, with the
+ * attention_simd.c - attention forward in blocks: 96 queries against 384 keys at a time, with the
  * running maximum and sum of the online softmax, so that scores never leave the cache.
  *
  * Keys and values of every (sample, head) are packed first, by all threads; then every block of
@@ -12,7 +12,7 @@
 #include "kernels/rows.h"
 #include "kernels/tile.h"
 
-enum { BQ = 96, BK = 192 };
+enum { BQ = 96, BK = 384 };
 
 typedef struct fwd {
     wan_tile t;
@@ -63,62 +63,59 @@ static void pack_head(const fwd *f, int64_t i, int64_t h)
                        k0 * a->ldv + h * a->hd, a->ldv, n, a->hd, np, f->hn);
 }
 
-/* s = scale*s + bias over n keys, -infinity from there to the end; returns the largest */
-static float scores(float *restrict s, const float *restrict bias, float scale, int64_t n,
-                    int64_t steps)
+/* -infinity behind n scores, up to `end`, and the largest of all; with a bias s becomes scale*s + bias
+ * first. */
+static float highest(float *restrict s, const float *restrict bias, float scale, int64_t n,
+                     int64_t end)
 {
     float top = -INFINITY;
-    for (int64_t j = n; j < steps * WAN_TILE_K; j++)
+    for (int64_t j = n; j < end; j++)
         s[j] = -INFINITY;
-    if (bias) {
+    for (int64_t j = 0; bias && j < n; j++)
+        s[j] = s[j] * scale + bias[j];
 #pragma omp simd reduction(max : top)
-        for (int64_t j = 0; j < n; j++) {
-            s[j] = s[j] * scale + bias[j];
-            top = s[j] > top ? s[j] : top;
-        }
-    } else {
-#pragma omp simd reduction(max : top)
-        for (int64_t j = 0; j < steps * WAN_TILE_K; j++) {
-            s[j] = s[j] * scale;
-            top = s[j] > top ? s[j] : top;
-        }
-    }
+    for (int64_t j = 0; j < end; j++)
+        top = s[j] > top ? s[j] : top;
     return top;
 }
 
-/* s = exp(s - top); returns the sum */
-static float exponents(float *restrict s, float top, int64_t steps)
+/* s = 2^(c s - top); returns the sum, made in lanes that are added in pairs. */
+static float exponents(float *restrict s, float c, float top, int64_t end)
 {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < steps * WAN_TILE_K; j++) {
-        s[j] = wan_f_exp_soft(s[j] - top);
-        sum += s[j];
-    }
-    return sum;
+    float sum[16] = { 0 };
+    for (int64_t j = 0; j < end; j += 16)
+        for (int i = 0; i < 16; i++) {
+            s[j + i] = wan_f_exp2_soft(s[j + i] * c - top);
+            sum[i] += s[j + i];
+        }
+    for (int w = 8; w; w /= 2)
+        for (int i = 0; i < w; i++)
+            sum[i] += sum[i + w];
+    return sum[0];
 }
 
-/* Scores of one block of keys become probabilities in b.P; running top and sum move on, and O is
- * brought to the new maximum. */
+/* Scores of one block of keys become probabilities in b.P; running top (in powers of two) and sum move
+ * on, and O is brought to the new maximum. */
 static void softmax_block(const fwd *f, const block *b, const float *bias, int64_t step, int64_t nq,
                           int64_t n, int first)
 {
-    int64_t steps = (n + WAN_TILE_K - 1) / WAN_TILE_K;
+    int64_t end = wan_tile_up(n, WAN_TILE_K);
+    float scale = (float)f->a->scale, c = (bias ? 1 : scale) * WAN_F_LOG2E;
     for (int64_t i = 0; i < nq; i++) {
         float *s = b->S + i * BK, *o = b->O + i * f->hn;
-        float top = scores(s, bias ? bias - i * step : NULL, (float)f->a->scale, n, steps);
+        float top = highest(s, bias ? bias - i * step : NULL, scale, n, end) * c;
         if (!first && top < b->top[i])
             top = b->top[i];
-        float sum = exponents(s, top, steps);
+        float sum = exponents(s, c, top, end);
         if (!first) {
-            float shrink = wan_f_exp_soft(b->top[i] - top);
+            float shrink = wan_f_exp2_soft(b->top[i] - top);
             sum += b->sum[i] * shrink;
             for (int64_t j = 0; shrink != 1 && j < f->hn; j++)
                 o[j] *= shrink;
         }
         b->top[i] = top;
         b->sum[i] = sum;
-        f->t.store(b->P + i * BK * f->t.size, s, steps * WAN_TILE_K);
+        f->t.store(b->P + i * BK * f->t.size, s, end);
     }
 }
 
@@ -143,7 +140,7 @@ static void block_store(const fwd *f, const block *b, int64_t q0, int64_t nq, in
             o[j] *= r;
         wan_row_store(f->o, (q0 + i) * a->ldo + h * a->hd, a->hd, o);
         if (f->lse)
-            f->lse[h * a->pq->S + q0 + i] = b->top[i] + logf(b->sum[i]);
+            f->lse[h * a->pq->S + q0 + i] = b->top[i] / WAN_F_LOG2E + logf(b->sum[i]);
     }
 }
 

@@ -74,6 +74,24 @@ static inline float wan_f_exp_soft(float x)
     return p * wan_f_power2(n);
 }
 
+#define WAN_F_LOG2E 1.44269504088896341f
+
+/* 2^t for probabilities, within 2 ulp for t in -125..127; below the value at -125.  A polynomial that is
+ * off by 2e-9 of 2^r for |r| <= 1/2, and n added to its exponent. */
+static inline float wan_f_exp2_soft(float t)
+{
+    const float shift = 12582912.0f;
+    float c = t < -125.0f ? -125.0f : t, k = c + shift, r = c - (k - shift);
+    float p = 1.534581184e-4f;
+    p = p * r + 1.339993122e-3f;
+    p = p * r + 9.618488958e-3f;
+    p = p * r + 5.550328777e-2f;
+    p = p * r + 2.402264689e-1f;
+    p = p * r + 6.931472057e-1f;
+    p = p * r + 1.0f;
+    return wan_f_of_bits((int32_t)((uint32_t)wan_f_bits(p) + ((uint32_t)wan_f_bits(k) << 23)));
+}
+
 static inline float wan_f_sigmoid(float x)
 {
     return 1.0f / (1.0f + wan_f_exp(-x));

@@ -261,14 +261,11 @@ void wan_tile_store_f32(void *dst, const float *src, int64_t n)
 #ifdef __x86_64__
 #include <immintrin.h>
 
-/* Bytes of what follows B that are fetched into the second-level cache per element of k and panel block:
- * with 12 blocks of rows all of the next three panels. */
-enum { NEXT = 8 };
 #define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 
 INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t lda,
                             const uint16_t *B, int64_t ldb, int64_t k, int add, const int panels,
-                            uintptr_t next)
+                            uintptr_t next, uintptr_t step)
 {
     __m512 acc[8][3];
     for (int i = 0; i < 8; i++)
@@ -278,7 +275,7 @@ INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t ld
         __m512bh b[3];
         for (int p = 0; p < panels; p++)
             b[p] = (__m512bh)_mm512_loadu_si512(B + p * ldb + u * 16);
-        __builtin_prefetch((const void *)(next + (uintptr_t)u * NEXT), 0, 2);
+        __builtin_prefetch((const void *)(next + (uintptr_t)u * step), 0, 2);
         for (int i = 0; i < 8; i++) {
             int32_t pair;
             memcpy(&pair, A + i * lda + u, 4);
@@ -298,15 +295,16 @@ BF16 void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, c
     const uint16_t *a = (const uint16_t *)A, *b = (const uint16_t *)B;
     for (int64_t p = 0, left = n / 16, w; left; p += w, left -= w) {
         w = left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3;
+        uintptr_t step = (uintptr_t)(256 * w / m);
         for (int64_t i = 0; i < m; i += 8) {
             float *c = C + i * ldc + p * 16;
-            uintptr_t next = (uintptr_t)(b + (p + w) * ldb) + (uintptr_t)(i / 8 * k) * NEXT;
+            uintptr_t next = (uintptr_t)(b + (p + w) * ldb) + (uintptr_t)(i / 8 * k) * step;
             if (w == 1)
-                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 1, next);
+                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 1, next, step);
             else if (w == 2)
-                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 2, next);
+                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 2, next, step);
             else
-                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 3, next);
+                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 3, next, step);
         }
     }
 }

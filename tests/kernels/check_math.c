@@ -15,7 +15,7 @@ static double ulps(float got, double want)
 
 int main(void)
 {
-    double worst = 0, at = 0;
+    double worst = 0, at = 0, worst2 = 0;
     for (uint32_t u = 0; u < 0x7f800000u; u += 1009) /* every 1009th float of either sign */
         for (int sign = 0; sign < 2; sign++) {
             float x = wan_f_of_bits((int32_t)(u | (uint32_t)sign << 31));
@@ -26,8 +26,15 @@ int main(void)
                 e = fmax(e, ulps(wan_f_exp_soft(x), exp((double)x)));
             if (!(e <= worst))
                 worst = e, at = x;
+            if (x >= -87 && (e = ulps(wan_f_exp2_soft(x), exp2((double)x))) > worst2)
+                worst2 = e;
         }
     ok(worst <= bound_ulp, "exp: %.2f ulp at %g", worst, at);
+    ok(worst2 > 0 && worst2 <= bound_ulp, "exp2: %.2f ulp", worst2);
+    ok(wan_f_exp2_soft(0) == 1 && wan_f_exp2_soft(-125) == wan_f_of_bits(2 << 23) &&
+           wan_f_exp2_soft(-INFINITY) == wan_f_of_bits(2 << 23) &&
+           wan_f_exp2_soft(NAN) != wan_f_exp2_soft(NAN),
+       "exp2: whole numbers, nothing below -125, NaN stays");
     ok(wan_f_exp(-90) == 0 && wan_f_exp(-INFINITY) == 0 && wan_f_exp(-1e30f) == 0, "exp underflow");
     ok(wan_f_exp(89) == INFINITY && wan_f_exp(INFINITY) == INFINITY, "exp overflow");
     ok(wan_f_exp(NAN) != wan_f_exp(NAN), "exp of NaN");
