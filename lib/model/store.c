@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/model/bulk.h"
 
 enum { ALIGN = 64 }; /* elements: a cache line of bf16, and 256 bytes of float */
 
@@ -323,13 +324,19 @@ void wan_store_scatter(const wan_param *q, const wan_item *it, const wan_piece *
         memcpy(whole + at, held + to, (size_t)n * sizeof *held);
 }
 
-/* Host floats to the device, in type t. */
-static int put(wan_dev *d, void *dst, wan_dtype t, const float *v, void *tmp, int64_t n)
+/* n host values of type vt to the device, in type t. */
+static int put(wan_dev *d, void *dst, wan_dtype t, const void *v, wan_dtype vt, int64_t n)
 {
-    if (t == WAN_F32)
-        return wan_dev_write(d, dst, v, (size_t)n * sizeof *v);
-    WAN_TRY(wan_convert(tmp, t, v, WAN_F32, (size_t)n));
-    return wan_dev_write(d, dst, tmp, (size_t)n * wan_dtype_size(t));
+    if (d->kind == WAN_DEV_CPU)
+        return wan_bulk_convert(dst, t, v, vt, n);
+    if (t == vt)
+        return wan_dev_write(d, dst, v, (size_t)n * wan_dtype_size(t));
+    void *tmp = wan_malloc((size_t)n, wan_dtype_size(t), "a tensor");
+    int rc = tmp ? wan_bulk_convert(tmp, t, v, vt, n) : -1;
+    if (rc == 0)
+        rc = wan_dev_write(d, dst, tmp, (size_t)n * wan_dtype_size(t));
+    free(tmp);
+    return rc;
 }
 
 /* Where piece p of parameter i lies in the bf16 copy. */
@@ -347,18 +354,20 @@ static wan_real *master_at(const wan_store *s, int i, const wan_piece *p)
            (wan_store_full(s) ? p->at : part->at_rest + (p->at - part->at - part->gemm));
 }
 
-int wan_store_put(wan_store *s, int i, const float *held)
+int wan_store_put_as(wan_store *s, int i, const void *held, wan_dtype t)
 {
     const wan_piece p = wan_store_piece(s, i);
     const int gemm = s->params.v[i].gemm;
-    void *tmp = p.n ? wan_malloc((size_t)p.n, sizeof(wan_real), s->params.v[i].name) : NULL;
-    int rc = tmp || !p.n ? 0 : -1;
-    if (rc == 0 && p.n && (!gemm || wan_store_full(s)))
-        rc = put(s->d, master_at(s, i, &p), WAN_REAL, held, tmp, p.n);
-    if (rc == 0 && p.n && gemm && s->shadow)
-        rc = put(s->d, shadow_at(s, i, &p), WAN_BF16, held, tmp, p.n);
-    free(tmp);
-    return rc;
+    if (p.n && (!gemm || wan_store_full(s)))
+        WAN_TRY(put(s->d, master_at(s, i, &p), WAN_REAL, held, t, p.n));
+    if (p.n && gemm && s->shadow)
+        WAN_TRY(put(s->d, shadow_at(s, i, &p), WAN_BF16, held, t, p.n));
+    return 0;
+}
+
+int wan_store_put(wan_store *s, int i, const float *held)
+{
+    return wan_store_put_as(s, i, held, WAN_F32);
 }
 
 /* count elements of type t on the device to host floats. */

@@ -126,6 +126,8 @@ wan_piece wan_store_piece(const wan_store *s, int i);
 
 /* What this shard has of tensor i, from host floats [piece n]: masters and their bf16 copy. */
 int wan_store_put(wan_store *s, int i, const float *held) WAN_MUST_CHECK;
+/* The same from values of type t. */
+int wan_store_put_as(wan_store *s, int i, const void *held, wan_dtype t) WAN_MUST_CHECK;
 /* What this shard has of tensor i, or of its gradient, to host floats [piece n]. */
 int wan_store_get(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
 int wan_store_get_grad(const wan_store *s, int i, float *held) WAN_MUST_CHECK;

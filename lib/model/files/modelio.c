@@ -10,6 +10,8 @@
 
 #include "lib/base/file.h"
 
+enum { AHEAD = 8 }; /* tensors that the kernel reads from the disk meanwhile */
+
 /* ---- reading */
 
 static const char *name_of(const wan_param *q, enum wan_naming naming)
@@ -45,19 +47,28 @@ int wan_modelio_piece(float *held, const wan_store *s, int i, const wan_st_tenso
     return 0;
 }
 
+/* A tensor that is held whole goes from the file to its place, without a copy between. */
+static int load_whole(wan_store *s, int i, const wan_st_tensor *t)
+{
+    int rc = wan_store_put_as(s, i, t->data, t->dtype);
+    return rc < 0 ? wan_err_prefix("%s: tensor %s", t->file, t->name) : 0;
+}
+
+static int load_part(wan_store *s, int i, const wan_st_tensor *t, int64_t n)
+{
+    float *v = wan_malloc((size_t)n, sizeof *v, t->name);
+    int rc = v ? wan_modelio_piece(v, s, i, t) : -1;
+    if (rc == 0)
+        rc = wan_store_put(s, i, v);
+    free(v);
+    return rc;
+}
+
 static int load_one(wan_store *s, int i, wan_st *st, const wan_st_tensor *t)
 {
     const wan_piece p = wan_store_piece(s, i);
-    if (!p.n)
-        return 0;
-    float *v = wan_malloc((size_t)p.n, sizeof *v, t->name);
-    if (!v)
-        return -1;
-    int rc = wan_modelio_piece(v, s, i, t);
-    if (rc == 0)
-        rc = wan_store_put(s, i, v);
+    int rc = !p.n ? 0 : p.n == t->count ? load_whole(s, i, t) : load_part(s, i, t, p.n);
     wan_st_release(st, t);
-    free(v);
     return rc;
 }
 
@@ -67,8 +78,11 @@ int wan_modelio_load(wan_store *s, const char *dir)
     WAN_TRY(wan_st_open(&st, dir));
     wan_st_tensor **t = wan_calloc((size_t)s->params.n, sizeof *t, "tensor list");
     int rc = t ? wan_modelio_match(t, &s->params, st, dir) : -1;
-    for (int i = 0; i < s->params.n && rc == 0; i++)
+    for (int i = 0; i < s->params.n && rc == 0; i++) {
+        if (i + AHEAD < s->params.n)
+            wan_st_expect(t[i + AHEAD]);
         rc = load_one(s, i, st, t[i]);
+    }
     free(t);
     wan_st_close(&st);
     return rc;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * umt5.c - the UMT5 encoder (wan-model(7), UMT5), one layer's weights in memory at a time.
+ * umt5.c - the UMT5 encoder (wan-model(7), UMT5), one layer's weights in memory at a time: on the CPU
+ * where they lie in the mapped file, if that has the type of the operands.  The next layer is read from
+ * the disk while one computes.
  *
  * The captions of a window go through the layers together: layer 0 of all, layer 1 of all ..., so
  * that the file is read once per window.  Inside a layer they are taken in groups of about
@@ -12,6 +14,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/model/bulk.h"
 #include "lib/model/text/text.h"
 #include "lib/rec/tensor/safetensors.h"
 
@@ -35,8 +38,9 @@ struct wan_umt5 {
     double eps;
     const char *embedding; /* name of its tensor */
     wan_buf w[N_MATRICES]; /* the layer at work: device, compute type */
+    void *own[N_MATRICES]; /* ... memory for it, where it is not the file's; NULL: none yet */
     wan_real *norm1, *norm2, *bias;
-    void *stage; /* host: one tensor on its way */
+    void *stage; /* host: one tensor on its way to a device */
 };
 
 /* The rows of a window and the work space of a group. */
@@ -150,19 +154,18 @@ static int check_tensors(wan_umt5 *e)
     return 0;
 }
 
+static int64_t matrix_count(const wan_umt5 *e, int i)
+{
+    int64_t s[2];
+    matrix_shape(e, i, s);
+    return s[0] * s[1];
+}
+
 static int open_buffers(wan_umt5 *e)
 {
     int64_t largest = BUCKETS * e->heads > e->D ? BUCKETS * e->heads : e->D;
-    for (int m = 0; m < N_MATRICES; m++) {
-        int64_t s[2];
-        matrix_shape(e, m, s);
-        largest = s[0] * s[1] > largest ? s[0] * s[1] : largest;
-        e->w[m] = wan_buf_of(wan_dev_alloc(e->d, (size_t)(s[0] * s[1]) * wan_dtype_size(e->compute),
-                                           "text encoder weights"),
-                             e->compute);
-        if (!e->w[m].p)
-            return -1;
-    }
+    for (int m = 0; m < N_MATRICES && e->d->kind != WAN_DEV_CPU; m++)
+        largest = matrix_count(e, m) > largest ? matrix_count(e, m) : largest;
     e->norm1 = wan_dev_alloc(e->d, (size_t)e->D * sizeof(wan_real), "text encoder weights");
     e->norm2 = wan_dev_alloc(e->d, (size_t)e->D * sizeof(wan_real), "text encoder weights");
     e->bias = wan_dev_alloc(e->d, (size_t)(BUCKETS * e->heads) * sizeof(wan_real),
@@ -199,8 +202,8 @@ int wan_umt5_open(wan_umt5 **out, wan_dev *d, const char *dir, wan_dtype compute
 static void close_buffers(wan_umt5 *e)
 {
     for (int m = 0; m < N_MATRICES; m++) {
-        wan_dev_free(e->d, e->w[m].p);
-        e->w[m].p = NULL;
+        wan_dev_free(e->d, e->own[m]);
+        e->own[m] = NULL;
     }
     wan_dev_free(e->d, e->norm1);
     wan_dev_free(e->d, e->norm2);
@@ -229,20 +232,63 @@ int64_t wan_umt5_width(const wan_umt5 *e)
 
 static int load_tensor(wan_umt5 *e, wan_buf to, const char *name, const int64_t *shape, int rank)
 {
-    int64_t n = shape[0] * (rank > 1 ? shape[1] : 1);
-    WAN_TRY(wan_st_load(e->st, name, shape, rank, e->stage, to.t));
-    wan_st_release(e->st, wan_st_find(e->st, name));
-    return wan_dev_write(e->d, to.p, e->stage, (size_t)n * wan_dtype_size(to.t));
+    WAN_TRY(wan_st_load(e->st, name, shape, rank, NULL, to.t));
+    const wan_st_tensor *t = wan_st_find(e->st, name);
+    int rc;
+    if (e->d->kind == WAN_DEV_CPU) {
+        rc = wan_bulk_convert(to.p, to.t, t->data, t->dtype, t->count);
+    } else {
+        rc = wan_bulk_convert(e->stage, to.t, t->data, t->dtype, t->count);
+        if (rc == 0)
+            rc = wan_dev_write(e->d, to.p, e->stage, (size_t)t->count * wan_dtype_size(to.t));
+    }
+    wan_st_release(e->st, t);
+    return rc;
+}
+
+/* Whether operands can be read where the file has them. */
+static int lies_ready(const wan_umt5 *e, const wan_st_tensor *t)
+{
+    return e->d->kind == WAN_DEV_CPU && t->dtype == e->compute && (uintptr_t)t->data % 8 == 0;
+}
+
+static int load_matrix(wan_umt5 *e, int m, const char *name)
+{
+    const wan_st_tensor *t = wan_st_find(e->st, name);
+    int64_t shape[2];
+    matrix_shape(e, m, shape);
+    if (t && lies_ready(e, t)) {
+        e->w[m] = wan_buf_of((void *)(uintptr_t)t->data, e->compute);
+        return wan_st_load(e->st, name, shape, 2, NULL, e->compute);
+    }
+    if (!e->own[m])
+        e->own[m] = wan_dev_alloc(e->d, (size_t)matrix_count(e, m) * wan_dtype_size(e->compute),
+                                  "text encoder weights");
+    e->w[m] = wan_buf_of(e->own[m], e->compute);
+    return e->own[m] ? load_tensor(e, e->w[m], name, shape, 2) : -1;
+}
+
+/* Of layer i: read from the disk by the kernel meanwhile, or (done) not needed any more. */
+static void foresee_layer(wan_umt5 *e, int64_t i, int done)
+{
+    char name[160];
+    for (int m = 0; m < N_MATRICES && i >= 0 && i < e->layers; m++) {
+        const wan_st_tensor *t = wan_st_find(e->st, block_name(name, i, matrix_name[m]));
+        if (t && done)
+            wan_st_release(e->st, t);
+        else if (t)
+            wan_st_expect(t);
+    }
 }
 
 static int load_layer(wan_umt5 *e, int64_t i)
 {
     char name[160];
-    int64_t shape[2], table[2] = { BUCKETS, e->heads };
-    for (int m = 0; m < N_MATRICES; m++) {
-        matrix_shape(e, m, shape);
-        WAN_TRY(load_tensor(e, e->w[m], block_name(name, i, matrix_name[m]), shape, 2));
-    }
+    int64_t table[2] = { BUCKETS, e->heads };
+    foresee_layer(e, i - 1, 1);
+    foresee_layer(e, i + 1, 0);
+    for (int m = 0; m < N_MATRICES; m++)
+        WAN_TRY(load_matrix(e, m, block_name(name, i, matrix_name[m])));
     WAN_TRY(load_tensor(e, WAN_RBUF(e->norm1), block_name(name, i, "layer.0.layer_norm.weight"),
                         &e->D, 1));
     WAN_TRY(load_tensor(e, WAN_RBUF(e->norm2), block_name(name, i, "layer.1.layer_norm.weight"),
@@ -318,6 +364,7 @@ static int finish(window *w, float *rows)
 {
     wan_umt5 *e = w->e;
     wan_real *x = w->x;
+    foresee_layer(e, e->layers - 1, 1);
     WAN_TRY(load_tensor(e, WAN_RBUF(e->norm1), "encoder.final_layer_norm.weight", &e->D, 1));
     for (int g = 0; g < w->groups; g++) {
         int64_t S = w->pack[g].S;

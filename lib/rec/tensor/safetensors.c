@@ -499,13 +499,22 @@ int wan_st_load(wan_st *st, const char *name, const int64_t *shape, int rank, vo
     return 0;
 }
 
+static void advise(const wan_st_tensor *t, int how)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)t->data / page * page;
+    if (t->bytes)
+        (void)madvise((void *)at, (uintptr_t)t->data + t->bytes - at, how);
+}
+
+void wan_st_expect(const wan_st_tensor *t)
+{
+    advise(t, MADV_WILLNEED);
+}
+
 void wan_st_release(wan_st *st, const wan_st_tensor *t)
 {
     (void)st;
-    if (!t->bytes)
-        return;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)t->data / page * page;
-    madvise((void *)at, (uintptr_t)t->data + t->bytes - at, MADV_DONTNEED);
+    advise(t, MADV_DONTNEED);
 }
 
 size_t wan_st_unused(const wan_st *st, const char **name)

@@ -42,6 +42,8 @@ const json_t *wan_st_metadata(const wan_st *st);          /* __metadata__ or NUL
  * -1 "FILE: tensor NAME: missing | has shape [..], expected [..] | dtype I64 is not floating". */
 int wan_st_load(wan_st *st, const char *name, const int64_t *shape, int rank, void *dst,
                 wan_dtype dt) WAN_MUST_CHECK;
+/* t is wanted soon: the kernel may read it from the disk meanwhile. */
+void wan_st_expect(const wan_st_tensor *t);
 /* Drops pages of the mapping that hold t from memory (madvise), after it has been read. */
 void wan_st_release(wan_st *st, const wan_st_tensor *t);
 /* Number of tensors never used; the first name in *name when not NULL. */
