@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # wan-tools: one makefile, not recursive.  `make help` lists the targets.
 
-# ---- knobs: make CUDA=0 MPI=0 FFMPEG=0 DNNL=0 DEBUG=1 ASAN=1 WERROR=1 V=1 ARCH=native
+# ---- knobs: make CUDA=0 MPI=0 FFMPEG=0 DNNL=0 DEBUG=1 ASAN=1 HARDEN=0 WERROR=1 V=1 ARCH=native
 CUDA ?= auto
 MPI ?= auto
 NCCL ?= auto
@@ -13,6 +13,7 @@ CORE_SRC ?= $(wildcard lib/base/err.c lib/base/log.c lib/base/dtype.c lib/base/r
 	lib/model/wing/*.c lib/dist/*.c $(addprefix lib/model/vae/vae,.c _layout.c _load.c _share.c _stream.c))
 DEBUG ?= 0
 ASAN ?= 0
+HARDEN ?= 1
 WERROR ?= 0
 V ?= 0
 ARCH ?= native
@@ -26,7 +27,8 @@ CXX ?= g++
 PKG_CONFIG ?= pkg-config
 CFLAGS ?= -O3 -g1
 VERSION := 0.1.0
-COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+# a tarball of `make dist` says in .commit what it was made of
+COMMIT := $(shell cat .commit 2>/dev/null || git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 # ---- what is here
 have = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo 1 || echo 0)
@@ -85,6 +87,17 @@ endif
 ALL_CFLAGS := -std=gnu11 $(CFLAGS) -fopenmp -fno-math-errno -fno-trapping-math -fPIC -I. $(DEFS) \
 	$(if $(ARCH),-march=$(ARCH))
 LDFLAGS_ALL := -fopenmp -Wl,--as-needed -Wl,--export-dynamic-symbol=wan_* $(LDFLAGS)
+# no checks of buffers where there is no optimiser, or AddressSanitizer in their place
+ifeq ($(HARDEN)$(DEBUG)$(ASAN),100)
+HARD_CFLAGS := -fstack-protector-strong -fstack-clash-protection
+ALL_CFLAGS += $(HARD_CFLAGS) -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+ifeq ($(HARDEN),1)
+HARD_LD := -Wl,-z,relro,-z,now,-z,noexecstack
+LDFLAGS_ALL += -pie $(HARD_LD)
+endif
+# not in ALL_CFLAGS: the name of the object folder comes from them, and no output from this folder's
+SAME := -ffile-prefix-map=$(CURDIR)=.
 ifeq ($(DEBUG),1)
 ALL_CFLAGS += -O0 -g3
 endif
@@ -128,17 +141,17 @@ deps: ## install the Debian packages that are missing
 $(OBJ)/%.o: %.c
 	$(SAY) CC $<
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(SAME) $(WARN) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 $(OBJ)/%.o: %.cc
 	$(SAY) CXX $<
 	@mkdir -p $(@D)
-	$(Q)$(CXX) -std=c++17 $(filter-out -std=gnu11,$(ALL_CFLAGS)) -Wall $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CXX) -std=c++17 $(filter-out -std=gnu11,$(ALL_CFLAGS)) $(SAME) -Wall $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 # what oneDNN throws passes through them
 $(OBJ)/kernels/%_dnnl.o: ALL_CFLAGS += -fexceptions
 $(OBJ)/f64/%.o: %.c
 	$(SAY) CC64 $<
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) -DWAN_REAL_F64 $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(SAME) $(WARN) -DWAN_REAL_F64 $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 # the one object that holds the commit, so that a new commit relinks but does not recompile
 $(OBJ)/lib/base/version.o: ALL_CFLAGS += -DWAN_COMMIT='"$(COMMIT)"' -DWAN_FLAGS='"$(subst ",,$(CFLAGS)) -march=$(ARCH)"'
 $(OBJ)/lib/base/version.o: $(OBJ)/commit
@@ -148,10 +161,10 @@ FORCE:
 
 $(LIB): $(OBJS)
 	$(SAY) AR $@
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar rcsD $@ $^
 $(LIB64): $(OBJS64)
 	$(SAY) AR $@
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar rcsD $@ $^
 
 # one file draws, and one tool needs what it draws with
 ifeq ($(CAIRO),1)
@@ -190,7 +203,7 @@ endif
 # ---- CUDA plugin: opened with dlopen, never linked; no driver library is named
 GENCODE := $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a))
 NVFLAGS := -O3 -std=c++17 -I. -Xcompiler -fPIC -Xcompiler -Wall $(VENDOR_INC) $(DEFS) $(GENCODE) \
-	-DWAN_CUDA_ARCH='"$(CUDA_ARCH)"' --threads 2
+	-DWAN_CUDA_ARCH='"$(CUDA_ARCH)"' --threads 2 --objdir-as-tempdir $(addprefix -Xcompiler ,$(HARD_CFLAGS))
 CUSRC := $(filter-out $(if $(CUDNN),%_none.cu,%_cudnn.cu kernels/sdpa_%),$(sort $(wildcard kernels/*.cu)))
 CUOBJ := $(CUSRC:%.cu=$(OBJ)/cuda/%.o)
 $(OBJ)/cuda/%.o: %.cu
@@ -199,7 +212,7 @@ $(OBJ)/cuda/%.o: %.cu
 	$(Q)$(NVCC) $(NVFLAGS) -MMD -MP -c -o $@ $<
 $(OBJ)/libwan-cuda.so: $(CUOBJ)
 	$(SAY) LINK $@
-	$(Q)$(NVCC) -shared -o $@ $^ -cudart static -Xlinker --no-undefined $(VENDOR_LINK)
+	$(Q)$(NVCC) -shared -o $@ $^ -cudart static $(if $(HARD_LD),-Xlinker $(HARD_LD:-Wl,%=%)) -Xlinker --no-undefined $(VENDOR_LINK)
 # for which flags it was made: a plugin for other chips is not up to date
 $(BUILD)/lib/cuda.flags: FORCE
 	@mkdir -p $(@D); echo '$(CFG)' | cmp -s - $@ || echo '$(CFG)' > $@
@@ -211,7 +224,7 @@ $(BUILD)/lib/libwan-cuda.so: $(OBJ)/libwan-cuda.so $(BUILD)/lib/cuda.flags
 $(BUILD)/lib/libwan-nccl.so: lib/dist/comm_nccl.c $(wildcard lib/dist/*.h) lib/base/dtype.h lib/base/file.h
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(WARN) -isystem $(CUDA_HOME)/include -shared -o $@ $< -L$(CUDA_HOME)/lib64 -lnccl \
+	$(Q)$(CC) $(ALL_CFLAGS) $(SAME) $(WARN) -isystem $(CUDA_HOME)/include -shared $(HARD_LD) -o $@ $< -L$(CUDA_HOME)/lib64 -lnccl \
 		-lcudart_static -lpthread -ldl -lrt -Wl,-rpath,$(CUDA_HOME)/lib64
 
 # ---- tests: every tests/*/check_*.c is a TAP program, every tests/cmd|dist|lint/*.sh a TAP script
@@ -279,13 +292,41 @@ man: tools ## splice the tools' option tables into the man pages
 lint: tools ## layers, headers, man pages
 	@BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) tests/run $(sort $(wildcard tests/lint/*.sh))
 
-install: all ## install into DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)
+SHARE = $(DESTDIR)$(PREFIX)/share
+COMPLETIONS := $(TOOLS:%=$(BUILD)/completions/%.bash) $(TOOLS:%=$(BUILD)/completions/%.zsh)
+$(BUILD)/completions/%.bash: $(BUILD)/bin/%
+	@mkdir -p $(@D)
+	$(Q)$< --help-bash > $@
+$(BUILD)/completions/%.zsh: $(BUILD)/bin/%
+	@mkdir -p $(@D)
+	$(Q)$< --help-zsh > $@
+completions: $(COMPLETIONS) ## completion for bash and zsh, from the option tables
+install: all completions ## install into DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(addprefix $(SHARE)/man/man,1 5 7) $(SHARE)/wan-tools/configs \
+		$(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions
 	install -m755 $(BIN) $(DESTDIR)$(PREFIX)/bin
 	$(if $(PLUGIN)$(NCCL_PLUGIN),install -m755 $(PLUGIN) $(NCCL_PLUGIN) $(DESTDIR)$(PREFIX)/lib)
-	install -d $(DESTDIR)$(PREFIX)/share/wan-tools/configs
-	install -m644 examples/configs/*.yaml $(DESTDIR)$(PREFIX)/share/wan-tools/configs
-	for s in 1 5 7; do install -m644 man/*.$$s $(DESTDIR)$(PREFIX)/share/man/man$$s; done
+	install -m644 examples/configs/*.yaml $(SHARE)/wan-tools/configs
+	for s in 1 5 7; do install -m644 man/*.$$s $(SHARE)/man/man$$s; done
+	for t in $(TOOLS); do install -m644 $(BUILD)/completions/$$t.bash $(SHARE)/bash-completion/completions/$$t; \
+		install -m644 $(BUILD)/completions/$$t.zsh $(SHARE)/zsh/site-functions/_$$t; done
+
+DIST := wan-tools-$(VERSION)
+dist: $(BUILD)/$(DIST).tar.gz ## the last commit as a tarball that builds without git
+$(BUILD)/$(DIST).tar.gz: FORCE
+	@mkdir -p $(@D)
+	@git diff --quiet HEAD || echo 'not in the tarball: what is not committed'
+	$(Q)git archive --prefix=$(DIST)/ --add-virtual-file=$(DIST)/.commit:$$(git rev-parse --short HEAD) HEAD | gzip -9n > $@
+	$(SAY) DIST $@
+
+# for other machines than this one: the instructions of 2013 and later, more of them where a CPU has them
+deb: ## a Debian package of this machine's release (dpkg-dev)
+	@$(MAKE) --no-print-directory ARCH=x86-64-v3 CUDA=0 BUILD=$(BUILD)/deb deb-pack
+deb-pack: tools completions
+	@rm -rf $(BUILD)/root
+	@$(MAKE) --no-print-directory -s install CUDA=0 DESTDIR=$(abspath $(BUILD))/root PREFIX=/usr
+	$(Q).ci/deb $(BUILD)/root $(BUILD)/.. $(VERSION) $(COMMIT)
+.PHONY: completions dist deb deb-pack
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18

@@ -47,6 +47,10 @@ check-faults: tools tests ## FAULTS=100 random faults of 2 to 8 ranks: killed, s
 		LIMIT=3600 tests/run tests/dist/lost.sh
 .PHONY: check-faults
 
+check-repro: ## the tarball of make dist, built twice in two places, has the same bytes (CUDA=1: the plugins too)
+	@PLAN=none CUDA=$(CUDA) LIMIT=3600 tests/run tests/supply/repro.sh
+.PHONY: check-repro
+
 # the same checks as in `make check`, on larger models and 81 frames; the dumps take 700 MB
 REF_DIR ?= $(BUILD)/ref
 REF_CHECKS := $(foreach k,net vae umt5 tokenizer sampler pipe memory,$(OBJ)/tests/model/check_$k)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * opt.c - parsing of the option table.  Printing is in opt_help.c.
+ * opt.c - parsing of the option table.  Printing is in opt_help.c and opt_complete.c.
  */
 #include "lib/base/opt.h"
 
@@ -205,6 +205,8 @@ static void act(const wan_tool *t, const wan_opt *o, int on)
     case WAN_OPT_K_HELP: wan_opt_help(t); printed();
     case WAN_OPT_K_VERSION: wan_opt_version(t); printed();
     case WAN_OPT_K_MDOC: wan_opt_mdoc(t); printed();
+    case WAN_OPT_K_BASH: wan_opt_bash(t); printed();
+    case WAN_OPT_K_ZSH: wan_opt_zsh(t); printed();
     default: break;
     }
 }

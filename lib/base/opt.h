@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * opt.h - one option table per tool drives parsing, --help (with live defaults) and the OPTIONS
- * section of its man page (--help-mdoc; `make man` splices it in, `make check` compares).
+ * opt.h - one option table per tool drives parsing, --help (with live defaults), the OPTIONS
+ * section of its man page (--help-mdoc; `make man` splices it in, `make check` compares) and the
+ * completion of bash and zsh (--help-bash, --help-zsh; made by `make`, tried by tests/cmd/completion.sh).
  *
  *     static struct { int64_t height; const char *out; int force; } o = { .out = "-" };
  *     static const wan_opt table[] = {
@@ -44,6 +45,8 @@ enum wan_opt_kind {
     WAN_OPT_K_HELP,
     WAN_OPT_K_VERSION,
     WAN_OPT_K_MDOC,
+    WAN_OPT_K_BASH,
+    WAN_OPT_K_ZSH,
     WAN_OPT_K_ALSO /* another long name of the option in the row above */
 };
 
@@ -125,9 +128,11 @@ typedef struct wan_tool {
           "draw the progress line even when standard error is no terminal" },                      \
         { WAN_OPT_K_HELP, "help", 'h', 0, 0, 0, 0, "print this help and exit" },                   \
         { WAN_OPT_K_VERSION, "version", 0, 0, 0, 0, 0, "print versions of tool and libraries" },   \
+        { WAN_OPT_K_MDOC, "help-mdoc", 0, 0, 0, 0, 0, 0 }, /* hidden: OPTIONS for the man page */  \
+        { WAN_OPT_K_BASH, "help-bash", 0, 0, 0, 0, 0, 0 }, /* hidden: completions */               \
     {                                                                                              \
-        WAN_OPT_K_MDOC, "help-mdoc", 0, 0, 0, 0, 0, 0                                              \
-    } /* hidden: OPTIONS for the man page */
+        WAN_OPT_K_ZSH, "help-zsh", 0, 0, 0, 0, 0, 0                                                \
+    }
 #define WAN_OPT_END                                                                                \
     {                                                                                              \
         WAN_OPT_K_END, 0, 0, 0, 0, 0, 0, 0                                                         \
