@@ -106,7 +106,9 @@ static int opens_quietly(void) /* with nobody left to tell of it */
 
 static int prints(void)
 {
-    return write(1, "GOT THROUGH", 11) == 11 && 0;
+    ssize_t n = write(1, "GOT THROUGH", 11);
+    (void)n; /* whether it arrived is seen outside */
+    return 0;
 }
 
 static int eats(void)

@@ -16,7 +16,8 @@ make -s -C "$TOP" dist BUILD="$PWD/again" >dist.log 2>&1
 same "the same bytes twice" "$tarball" "again/$name.tar.gz"
 commit=$(git -C "$TOP" rev-parse --short HEAD)
 build() { # build FOLDER JOBS: as in another place
-    tar -xzf "$tarball" -C "$1" && PATH="$PWD/nogit:$PATH" make -j"$2" -C "$1/$name" "${knobs[@]}" all completions >"$1/log" 2>&1
+    tar -xzf "$tarball" -C "$1" && PATH="$PWD/nogit:$PATH" make -j"$2" -C "$1/$name" "${knobs[@]}" all completions >"$1/log" 2>&1 ||
+        { tail -n 20 "$1/log" >&2; return 1; }
 }
 inst() { PATH="$PWD/nogit:$PATH" make -s -C "$1/$name" "${knobs[@]}" install DESTDIR="$PWD/$1/root" PREFIX=/opt/wan >"$1/log" 2>&1; }
 mkdir first
