@@ -49,7 +49,9 @@ check-faults: tools tests ## FAULTS=100 random faults of 2 to 8 ranks: killed, s
 
 check-repro: ## the tarball of make dist, built twice in two places, has the same bytes (CUDA=1: the plugins too)
 	@PLAN=none CUDA=$(CUDA) LIMIT=3600 tests/run tests/supply/repro.sh
-.PHONY: check-repro
+check-deb: tools examples ## the package of make deb in a fresh Debian (root, debootstrap; MIRROR=URL)
+	@PLAN=none BIN=$(abspath $(BUILD)/bin) EXAMPLES=$(abspath $(BUILD)/examples) LIMIT=3600 tests/run tests/supply/deb.sh
+.PHONY: check-repro check-deb
 
 # the same checks as in `make check`, on larger models and 81 frames; the dumps take 700 MB
 REF_DIR ?= $(BUILD)/ref

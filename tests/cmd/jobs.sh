@@ -35,6 +35,18 @@ ok "starts the trainer with the keys" grep -q '^wan-train .*--config-file my.yam
 ok "and is not queued again" [ ! -e scontrol.args ]
 ok "a run that was stopped" batch 75
 ok "is" grep -q '^requeue 7$' scontrol.args
+IMAGE=a.sif batch 0
+ok "a run in a container" grep -q "^apptainer exec .*--bind $PWD a.sif wan-train .*a.b=1$" srun.args
 batch 3
 ok "a run that failed keeps its status" [ $? = 3 ]
+
+# The image: instructions that there are, files and stages that there are, commands that a shell can read.
+file=$TOP/examples/jobs/Containerfile
+sed -e ':a' -e '/\\$/N; s/\\\n//; ta' "$file" | grep -vE '^(#|$)' >lines
+ok "the Containerfile has known instructions" sh -c '[ -s lines ] && ! grep -vE "^(ARG|FROM|WORKDIR|COPY|RUN|CMD) " lines >&2'
+ok "begins with an image" sh -c 'grep -v "^ARG" lines | head -n 1 | grep -q "^FROM "'
+ok "copies from stages that it has" sh -c 'grep -oE "from=[a-z]+" lines | cut -d= -f2 | while read -r s; do grep -qE "^FROM .* AS $s$" lines || exit 1; done'
+sed -n 's/^RUN //p' lines >run.sh
+ok "runs what a shell can read" sh -n run.sh
+ok "and the makefile has its targets" sh -c 'for t in dist deb cuda; do grep -qE "^$t:" "$1" || exit 1; done' sh "$TOP/Makefile"
 done_testing

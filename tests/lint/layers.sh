@@ -37,7 +37,7 @@ only_in() { # only_in HEADER-REGEX ALLOWED-PATH-REGEX
 }
 quiet() { # no printing or exiting below cmd/
     ! git grep -nwE '(printf|puts|putchar|exit|abort|perror)\(|fprintf\(stderr' -- 'lib/*.c' 'kernels/*.c' |
-        grep -vE '^lib/base/(log|err|opt|opt_help)\.c' >&2
+        grep -vE '^lib/base/(log|err|opt|opt_help|opt_complete)\.c' >&2
 }
 no_backend_ifdef() {
     ! git grep -nE '^#\s*if.*(CUDA|DNNL|MPI|FFMPEG|NCCL)' -- 'lib/model' 'lib/train' 'cmd' >&2

@@ -43,8 +43,9 @@ ok "no name of a folder is left in them" sh -c '! grep -rlF "$PWD" "$1/build/bin
 ok "make install" inst first
 ok "in the other one" inst second/of/them
 ok "the same tree" diff -r first/root second/of/them/root
-for f in bin/wan-train share/man/man1/wan-train.1 share/man/man5/wan-record.5 share/man/man7/wan.7 \
-    share/wan-tools/configs/mock.yaml share/bash-completion/completions/wan-train share/zsh/site-functions/_wan-train; do
+for s in 1/wan-train.1 5/wan-record.5 7/wan.7; do ok "page $s is installed" test -s "first/root/opt/wan/share/man/man$s"; done
+for f in bin/wan-train share/wan-tools/configs/mock.yaml share/bash-completion/completions/wan-train \
+    share/zsh/site-functions/_wan-train; do
     ok "$f is installed" test -s "first/root/opt/wan/$f"
 done
 ok "an installed tool finds its configurations" sh -c 'first/root/opt/wan/bin/wan-train 2>&1 | grep -q mock.yaml'
