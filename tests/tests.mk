@@ -22,10 +22,9 @@ bench-dist: $(BUILD)/bench/comm tools ## 2 ranks of this machine: their calls be
 	@PATH=$(abspath $(BUILD)/bin):$$PATH tests/bench/dist.sh
 .PHONY: bench-dist
 
-# for tests/dist/place.sh a plugin that calls the CPU a GPU, for tests/cmd/rundir.sh a process that
-# ends at its k-th change to the file system, for tests/media/sandbox.sh a decoder led astray,
+# for tests/dist/place.sh a plugin that calls the CPU a GPU, for tests/media/sandbox.sh a decoder led astray,
 # for tests/dist/saving.sh one whose writes wait
-PRELOAD := $(OBJ)/tests/dist/fake_gpu.so $(OBJ)/tests/reliability/killpoint.so $(OBJ)/tests/dist/stuck.so \
+PRELOAD := $(OBJ)/tests/dist/fake_gpu.so $(OBJ)/tests/dist/stuck.so \
 	$(if $(filter 1,$(FFMPEG)),$(OBJ)/tests/media/astray.so)
 $(PRELOAD): %.so: %.o
 	$(SAY) LINK $@

@@ -75,28 +75,6 @@ mv grown/.nv-meta grown/.nv-meta.old
 ok "an index left aside is put back" sh -c 'wan-index -q grown && [ -e grown/.nv-meta/sample_loader.py ] && [ ! -e grown/.nv-meta.old ]'
 exec 8<grown; flock -n 8; fails 1 'another wan-index' "two at a time" wan-index grown; exec 8<&-
 
-# killed before its k-th change to the file system: the old metadata or the new, whole
-kill=$OBJ/tests/reliability/killpoint.so
-killed() { # killed NAME COUNT-OF-STATES COMMAND...
-    local k m left=0 name=$1; shift
-    rm -rf was new; cp -r grown was; cp -r grown new; (cd new && "$@" . >/dev/null 2>&1)
-    (rm -rf at; cp -r was at; cd at; KILL_COUNT=../count LD_PRELOAD=$kill "$@" . >/dev/null 2>&1)
-    m=$(cat count)
-    for ((k = 1; k <= m; k++)); do
-        rm -rf at; cp -rp was at
-        (cd at && KILL_AT=$k LD_PRELOAD=$kill "$@" . >/dev/null 2>&1) && left=$((left + 1))
-        [ -e at/.nv-meta ] || mv at/.nv-meta.old at/.nv-meta # as wan-train takes it
-        diff -r at/.nv-meta was/.nv-meta >/dev/null || diff -r at/.nv-meta new/.nv-meta >/dev/null || { echo "$k of $m" >&2; left=1000; }
-        wan-index -q at && wan-index -q --check at || { echo "$k of $m: not finished by a second run" >&2; left=1000; }
-    done
-    ok "$name: killed at $m points, it is the old index or the new" [ $left -eq 0 ]
-}
-if [ -e "$kill" ]; then
-    killed "again, divided anew" wan-index -q --split-ratio 1,1,1
-    rm -rf grown/.nv-meta.tmp; killed "without exchange" env KILL_NO_EXCHANGE=1 wan-index -q --split-ratio 1,1,1
-else
-    skip "kill points" "no $kill"; skip "kill points without exchange" "no $kill"
-fi
 for few in 2 5; do # two to five shards in three parts
     rm -rf few; mkdir few; for i in $(seq 0 $((few - 1))); do cp plain/shard-rank00-00000$i.tar few/; done
     ok "an empty part is warned about ($few shards)" sh -c 'wan-index -q few 2>err && grep -q "no shard for val: there are '$few' in all" err'

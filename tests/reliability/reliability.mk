@@ -2,7 +2,15 @@
 # Nothing lost, nothing silent: wan-reliability(7); included by tests/tests.mk.  `make check` runs a part
 # of every program in this folder; with FULL=1 each tries all that it can, and says how many points.
 
-RELIABILITY := faults fuzz
+# at: stands between a tool and the kernel; fault.so: fails its allocations
+$(OBJ)/tests/reliability/at: $(OBJ)/tests/reliability/at.o
+	$(SAY) LINK $@
+	$(Q)$(CC) -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL))
+tests: $(OBJ)/tests/reliability/at
+
+RELIABILITY := kill
+RELIABILITY += faults
+RELIABILITY += fuzz
 check-reliability: tools tests examples ## the whole campaign of wan-reliability(7), hours (K=name runs one)
 	@FULL=1 PLAN=none LIMIT=$(or $(LIMIT),14400) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
 		EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) tests/run $(patsubst %,tests/reliability/%.sh,$(or $(K),$(RELIABILITY)))
