@@ -144,8 +144,7 @@ static int build(wan_cp *c, wan_group *g, const wan_where *w)
         return -1;
     WAN_TRY(split(c, g));
     if (c->inner < z->ranks)
-        if (c->inner < z->ranks)
-            WAN_TRY(wan_cp_ring_new(&c->ring, c->far, w, c->d, &r));
+        WAN_TRY(wan_cp_ring_new(&c->ring, c->far, w, c->d, &r));
     if (c->inner == 1)
         return 0;
     WAN_TRY(wan_cp_a2a_new(&c->a2a, c->near, w, c->d, &a));
