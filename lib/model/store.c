@@ -10,7 +10,8 @@
 #include "lib/base/file.h"
 #include "lib/model/bulk.h"
 
-enum { ALIGN = 64 }; /* elements: a cache line of bf16, and 256 bytes of float */
+/* Elements: a cache line of bf16, and 256 bytes of float; what passes through host memory at a time. */
+enum { ALIGN = 64, CHUNK = 1 << 18 };
 
 static int64_t padded(int64_t n, int64_t to)
 {
@@ -277,16 +278,6 @@ wan_piece wan_store_piece(const wan_store *s, int i)
     return (wan_piece){ a - from, b - a, p->at + (q->gemm ? 0 : p->gemm) + (a - lo) };
 }
 
-int64_t wan_store_largest(const wan_store *s)
-{
-    int64_t most = 1;
-    for (int i = 0; i < s->params.n; i++) {
-        int64_t n = wan_store_piece(s, i).n;
-        most = n > most ? n : most;
-    }
-    return most;
-}
-
 /* ---- values in and out */
 
 /* The tensor is outer x extent x inner with `extent` along the dimension that is cut. */
@@ -324,17 +315,22 @@ void wan_store_scatter(const wan_param *q, const wan_item *it, const wan_piece *
         memcpy(whole + at, held + to, (size_t)n * sizeof *held);
 }
 
-/* n host values of type vt to the device, in type t. */
+/* n host values of type vt to the device, in type t; no more host memory than CHUNK. */
 static int put(wan_dev *d, void *dst, wan_dtype t, const void *v, wan_dtype vt, int64_t n)
 {
+    const size_t to = wan_dtype_size(t), from = wan_dtype_size(vt);
     if (d->kind == WAN_DEV_CPU)
         return wan_bulk_convert(dst, t, v, vt, n);
     if (t == vt)
-        return wan_dev_write(d, dst, v, (size_t)n * wan_dtype_size(t));
-    void *tmp = wan_malloc((size_t)n, wan_dtype_size(t), "a tensor");
-    int rc = tmp ? wan_bulk_convert(tmp, t, v, vt, n) : -1;
-    if (rc == 0)
-        rc = wan_dev_write(d, dst, tmp, (size_t)n * wan_dtype_size(t));
+        return wan_dev_write(d, dst, v, (size_t)n * to);
+    char *tmp = wan_malloc((size_t)(n < CHUNK ? n : CHUNK), to, "a piece of a tensor");
+    int rc = tmp ? 0 : -1;
+    for (size_t i = 0, m; i < (size_t)n && rc == 0; i += m) {
+        m = (size_t)n - i < CHUNK ? (size_t)n - i : CHUNK;
+        rc = wan_bulk_convert(tmp, t, (const char *)v + i * from, vt, (int64_t)m);
+        if (rc == 0)
+            rc = wan_dev_write(d, (char *)dst + i * to, tmp, m * to);
+    }
     free(tmp);
     return rc;
 }
@@ -352,22 +348,6 @@ static wan_real *master_at(const wan_store *s, int i, const wan_piece *p)
     const wan_part *part = &s->part[s->params.v[i].part];
     return s->master +
            (wan_store_full(s) ? p->at : part->at_rest + (p->at - part->at - part->gemm));
-}
-
-int wan_store_put_as(wan_store *s, int i, const void *held, wan_dtype t)
-{
-    const wan_piece p = wan_store_piece(s, i);
-    const int gemm = s->params.v[i].gemm;
-    if (p.n && (!gemm || wan_store_full(s)))
-        WAN_TRY(put(s->d, master_at(s, i, &p), WAN_REAL, held, t, p.n));
-    if (p.n && gemm && s->shadow)
-        WAN_TRY(put(s->d, shadow_at(s, i, &p), WAN_BF16, held, t, p.n));
-    return 0;
-}
-
-int wan_store_put(wan_store *s, int i, const float *held)
-{
-    return wan_store_put_as(s, i, held, WAN_F32);
 }
 
 /* count elements of type t on the device to host floats. */
@@ -404,29 +384,57 @@ int wan_store_get_grad(const wan_store *s, int i, float *held)
     return fetch(s->d, held, s->grad + p.at, WAN_REAL, p.n);
 }
 
-/* What is held of tensor i is drawn, no more. */
-static int init_one(wan_store *s, int i, uint64_t seed)
+/* Elements [from, from + n) of what this shard has of tensor i, into x or where they belong. */
+static int put_some(wan_store *s, int i, wan_real *x, int64_t from, const void *v, wan_dtype t,
+                    int64_t n)
+{
+    const wan_piece p = wan_store_piece(s, i);
+    const int gemm = s->params.v[i].gemm;
+    if (x)
+        return put(s->d, x + p.at + from, WAN_REAL, v, t, n);
+    if (!gemm || wan_store_full(s))
+        WAN_TRY(put(s->d, master_at(s, i, &p) + from, WAN_REAL, v, t, n));
+    return gemm && s->shadow ? put(s->d, shadow_at(s, i, &p) + from, WAN_BF16, v, t, n) : 0;
+}
+
+int wan_store_put(wan_store *s, int i, const float *held)
+{
+    const int64_t n = wan_store_piece(s, i).n;
+    return n ? put_some(s, i, NULL, 0, held, WAN_F32, n) : 0;
+}
+
+int wan_store_take(wan_store *s, int i, wan_real *x, const void *whole, wan_dtype t)
+{
+    const wan_piece p = wan_store_piece(s, i);
+    const size_t size = wan_dtype_size(t);
+    int64_t at, to, n;
+    for (int64_t k = 0; wan_store_run(&s->params.v[i], &s->item[i], &p, k, &at, &to, &n); k++)
+        WAN_TRY(put_some(s, i, x, to, (const char *)whole + (size_t)at * size, t, n));
+    return 0;
+}
+
+/* What is held of tensor i is drawn, no more, in v [CHUNK]. */
+static int init_one(wan_store *s, int i, uint64_t seed, float *v)
 {
     const wan_param *q = &s->params.v[i];
     const wan_piece p = wan_store_piece(s, i);
     int64_t at, to, n;
-    if (!p.n)
-        return 0;
-    float *v = wan_malloc((size_t)p.n, sizeof *v, q->name);
-    if (!v)
-        return -1;
     for (int64_t k = 0; wan_store_run(q, &s->item[i], &p, k, &at, &to, &n); k++)
-        wan_params_init(q, seed, at, n, v + to);
-    int rc = wan_store_put(s, i, v);
-    free(v);
-    return rc;
+        for (int64_t j = 0, m; j < n; j += m) {
+            m = n - j < CHUNK ? n - j : CHUNK;
+            wan_params_init(q, seed, at + j, m, v);
+            WAN_TRY(put_some(s, i, NULL, to + j, v, WAN_F32, m));
+        }
+    return 0;
 }
 
 int wan_store_init(wan_store *s, uint64_t seed)
 {
-    int rc = 0;
+    float *v = wan_malloc(CHUNK, sizeof *v, "random weights");
+    int rc = v ? 0 : -1;
     for (int i = 0; i < s->params.n && rc == 0; i++)
-        rc = init_one(s, i, seed);
+        rc = init_one(s, i, seed, v);
+    free(v);
     return rc;
 }
 

@@ -126,8 +126,9 @@ wan_piece wan_store_piece(const wan_store *s, int i);
 
 /* What this shard has of tensor i, from host floats [piece n]: masters and their bf16 copy. */
 int wan_store_put(wan_store *s, int i, const float *held) WAN_MUST_CHECK;
-/* The same from values of type t. */
-int wan_store_put_as(wan_store *s, int i, const void *held, wan_dtype t) WAN_MUST_CHECK;
+/* The same from the whole tensor, in host memory of type t; what is not held is not read.  x: device, into
+ * this vector, laid out as the store's; NULL: into the masters and their copy. */
+int wan_store_take(wan_store *s, int i, wan_real *x, const void *whole, wan_dtype t) WAN_MUST_CHECK;
 /* What this shard has of tensor i, or of its gradient, to host floats [piece n]. */
 int wan_store_get(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
 int wan_store_get_grad(const wan_store *s, int i, float *held) WAN_MUST_CHECK;
@@ -145,7 +146,5 @@ wan_item wan_store_item(const wan_store *s, int i, int rank);
 int wan_store_init(wan_store *s, uint64_t seed) WAN_MUST_CHECK;
 int wan_store_refresh(wan_store *s) WAN_MUST_CHECK; /* the shadow, after master changed */
 int wan_store_zero_grad(wan_store *s) WAN_MUST_CHECK;
-/* Elements of the largest piece that this shard has of a tensor; at least 1. */
-int64_t wan_store_largest(const wan_store *s);
 
 #endif

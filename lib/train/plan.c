@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "lib/train/checkpoint/spread.h"
 #include "lib/train/optim.h"
 #include "lib/train/step.h"
 
@@ -132,9 +133,20 @@ void wan_plan_videos(wan_plan *p, int64_t bytes)
     p->total += bytes;
 }
 
-void wan_plan_snapshot(wan_plan *p)
+void wan_plan_saves(wan_plan *p, int behind)
 {
-    p->snapshot = p->optimizer / p->vectors * (p->vectors + 1); /* and the masters */
+    p->saving = WAN_SPREAD_BYTES;
+    p->snapshot = behind ? p->optimizer / p->vectors * (p->vectors + 1) : 0; /* and the masters */
+}
+
+void wan_plan_print_saving(const wan_plan *p, FILE *f)
+{
+    if (p->saving)
+        fprintf(f, "  checkpoint   %12.1f   host memory more, while one is written or read\n",
+                MIB(p->saving));
+    if (p->snapshot)
+        fprintf(f, "  snapshot     %12.1f   host memory, while a checkpoint is written\n",
+                MIB(p->snapshot));
 }
 
 void wan_plan_print(const wan_plan *p, FILE *f)
@@ -160,9 +172,7 @@ void wan_plan_print(const wan_plan *p, FILE *f)
     fprintf(f, "  activations  %12.1f\n", MIB(p->acts.kept));
     fprintf(f, "  workspace    %12.1f\n", MIB(p->acts.work + p->rows));
     fprintf(f, "  total        %12.1f\n", MIB(p->total));
-    if (p->snapshot)
-        fprintf(f, "  snapshot     %12.1f   host memory, while a checkpoint is written\n",
-                MIB(p->snapshot));
+    wan_plan_print_saving(p, f);
 }
 
 int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where)

@@ -22,7 +22,8 @@ typedef struct wan_plan {
         rows;         /* moments; latents, noise and text of a micro-batch, scratch of the ops */
     int64_t kernels;  /* of rows: what those of a CPU take inside an op */
     int64_t total;    /* on the device */
-    int64_t snapshot; /* host memory of a checkpoint that is written behind the steps */
+    int64_t saving;   /* host memory while a checkpoint is written or read; 0: none is */
+    int64_t snapshot; /* ... and of one that is written behind the steps */
     int64_t samples, batch; /* in the dataset, per step */
     int64_t tokens, micros; /* of the first step, all ranks */
     int64_t longest;        /* tokens of the longest sample */
@@ -38,13 +39,15 @@ typedef struct wan_plan {
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
                   const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
                   int64_t position) WAN_MUST_CHECK;
-/* Counts the average of the weights (ema.h), where one is kept; before wan_plan_snapshot. */
+/* Counts the average of the weights (ema.h), where one is kept; before wan_plan_saves. */
 void wan_plan_average(wan_plan *p);
 /* Counts bytes for videos that the run makes (samples.h). */
 void wan_plan_videos(wan_plan *p, int64_t bytes);
-/* Counts that; the caller knows whether there are such checkpoints. */
-void wan_plan_snapshot(wan_plan *p);
+/* Checkpoints are written; behind the steps. */
+void wan_plan_saves(wan_plan *p, int behind);
 void wan_plan_print(const wan_plan *p, FILE *f);
+/* Its lines about checkpoints, in MiB. */
+void wan_plan_print_saving(const wan_plan *p, FILE *f);
 /* -1 with a sentence when `share` ranks that use one memory of `bytes` do not fit. */
 int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where) WAN_MUST_CHECK;
 

@@ -261,8 +261,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
              fail);
     if (c->v.ema_decay > 0)
         wan_plan_average(&t->plan);
-    if (c->v.async_save && wan_train_saves(t))
-        wan_plan_snapshot(&t->plan);
+    if (wan_train_saves(t))
+        wan_plan_saves(&t->plan, (int)c->v.async_save);
     if (t->videos)
         wan_plan_videos(&t->plan, t->videos->bytes);
     *out = t;

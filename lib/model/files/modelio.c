@@ -35,41 +35,10 @@ int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, c
     return rc;
 }
 
-int wan_modelio_piece(float *held, const wan_store *s, int i, const wan_st_tensor *t)
+int wan_modelio_fill(wan_store *s, int i, wan_real *x, const wan_st_tensor *t)
 {
-    const wan_piece p = wan_store_piece(s, i);
-    const size_t size = wan_dtype_size(t->dtype);
-    int64_t at, to, n;
-    for (int64_t k = 0; wan_store_run(&s->params.v[i], &s->item[i], &p, k, &at, &to, &n); k++)
-        if (wan_convert(held + to, WAN_F32, (const char *)t->data + (size_t)at * size, t->dtype,
-                        (size_t)n) < 0)
-            return wan_err_prefix("%s: tensor %s", t->file, t->name);
-    return 0;
-}
-
-/* A tensor that is held whole goes from the file to its place, without a copy between. */
-static int load_whole(wan_store *s, int i, const wan_st_tensor *t)
-{
-    int rc = wan_store_put_as(s, i, t->data, t->dtype);
+    int rc = wan_store_take(s, i, x, t->data, t->dtype);
     return rc < 0 ? wan_err_prefix("%s: tensor %s", t->file, t->name) : 0;
-}
-
-static int load_part(wan_store *s, int i, const wan_st_tensor *t, int64_t n)
-{
-    float *v = wan_malloc((size_t)n, sizeof *v, t->name);
-    int rc = v ? wan_modelio_piece(v, s, i, t) : -1;
-    if (rc == 0)
-        rc = wan_store_put(s, i, v);
-    free(v);
-    return rc;
-}
-
-static int load_one(wan_store *s, int i, wan_st *st, const wan_st_tensor *t)
-{
-    const wan_piece p = wan_store_piece(s, i);
-    int rc = !p.n ? 0 : p.n == t->count ? load_whole(s, i, t) : load_part(s, i, t, p.n);
-    wan_st_release(st, t);
-    return rc;
 }
 
 int wan_modelio_load(wan_store *s, const char *dir)
@@ -81,7 +50,8 @@ int wan_modelio_load(wan_store *s, const char *dir)
     for (int i = 0; i < s->params.n && rc == 0; i++) {
         if (i + AHEAD < s->params.n)
             wan_st_expect(t[i + AHEAD]);
-        rc = load_one(s, i, st, t[i]);
+        rc = wan_modelio_fill(s, i, NULL, t[i]);
+        wan_st_release(st, t[i]);
     }
     free(t);
     wan_st_close(&st);

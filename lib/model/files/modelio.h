@@ -26,9 +26,8 @@ int wan_modelio_list(wan_tensorlist *l, wan_st *st, const char *path) WAN_MUST_C
 /* Loads every parameter that s holds from a folder or file, one tensor at a time. */
 int wan_modelio_load(wan_store *s, const char *path) WAN_MUST_CHECK;
 
-/* A piece of tensor t (store.h), converted, from the file into held [piece n]: reads no more of it. */
-int wan_modelio_piece(float *held, const wan_store *s, int i, const wan_st_tensor *t)
-    WAN_MUST_CHECK;
+/* What s has of tensor i, from tensor t of a file, as wan_store_take. */
+int wan_modelio_fill(wan_store *s, int i, wan_real *x, const wan_st_tensor *t) WAN_MUST_CHECK;
 
 /* The list of parameters for weights.h, malloc'ed: names in a naming, parameter i stored as type[i]. */
 wan_weight *wan_modelio_weights(const wan_params *p, enum wan_naming naming, const wan_dtype *type);

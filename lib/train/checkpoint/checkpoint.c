@@ -34,21 +34,7 @@ static char *vector_path(const char *dir, const char *name)
     return wan_path_join(dir, file);
 }
 
-/* What this rank has of parameter i, from tensor t to vector x; NULL: the masters and their copies. */
-static int load_piece(wan_store *s, int i, const wan_st_tensor *t, wan_real *x)
-{
-    const wan_piece p = wan_store_piece(s, i);
-    float *held = p.n ? wan_malloc((size_t)p.n, sizeof *held, t->name) : NULL;
-    int rc = held || !p.n ? 0 : -1;
-    if (rc == 0 && p.n)
-        rc = wan_modelio_piece(held, s, i, t);
-    if (rc == 0 && p.n)
-        rc = x ? wan_dev_write(s->d, x + p.at, held, (size_t)p.n * sizeof *held)
-               : wan_store_put(s, i, held);
-    free(held);
-    return rc;
-}
-
+/* x: NULL: the masters and their copies. */
 static int load_vector(const char *dir, const char *name, wan_store *s, wan_real *x)
 {
     wan_st *st = NULL;
@@ -59,7 +45,7 @@ static int load_vector(const char *dir, const char *name, wan_store *s, wan_real
         const wan_param *p = &s->params.v[i];
         rc = wan_st_load(st, p->name, p->shape, p->rank, NULL, WAN_F32);
         if (rc == 0)
-            rc = load_piece(s, i, wan_st_find(st, p->name), x);
+            rc = wan_modelio_fill(s, i, x, wan_st_find(st, p->name));
         if (rc == 0)
             wan_st_release(st, wan_st_find(st, p->name));
     }

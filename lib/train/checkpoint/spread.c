@@ -14,7 +14,9 @@
 #include "lib/base/file.h"
 #include "lib/rec/tensor/st_layout.h"
 
-enum { CHUNK = 1 << 18 }; /* elements converted and written at a time */
+enum {
+    CHUNK = WAN_SPREAD_BYTES / (3 * sizeof(float))
+}; /* elements converted and written at a time */
 
 typedef struct file {
     char name[160];
@@ -31,7 +33,6 @@ typedef struct entry {
     const wan_real *x;
     uint64_t offset; /* of the whole tensor, behind the header */
     float *copy;     /* of this rank's piece; NULL: it is in x */
-    int same;        /* the entry whose copy that is: number of its own, or of one before it */
 } entry;
 
 struct wan_spread {
@@ -41,7 +42,9 @@ struct wan_spread {
     int files;
     entry *entry;
     int entries, room;
-    unsigned char *out, *back; /* [CHUNK] of the widest type */
+    float *copy;               /* of all pieces, one behind the other; NULL: none */
+    float *held;               /* [CHUNK] from the device */
+    unsigned char *out, *back; /* [CHUNK] of float: as they are written, and read back */
 };
 
 int wan_spread_new(wan_spread **out, wan_ranks *r, const wan_store *s)
@@ -54,9 +57,10 @@ int wan_spread_new(wan_spread **out, wan_ranks *r, const wan_store *s)
     p->first = r->mesh.at[WAN_DP_REPLICATE] == 0 &&
                (r->sharding != WAN_SHARD_NONE || r->mesh.group[WAN_FSDP]->rank == 0);
     p->tp = r->mesh.at[WAN_TP];
-    p->out = wan_malloc(CHUNK, sizeof(double), "files of a checkpoint");
-    p->back = wan_malloc(CHUNK, sizeof(double), "files of a checkpoint");
-    if (!p->out || !p->back) {
+    p->held = wan_malloc(CHUNK, sizeof(float), "files of a checkpoint");
+    p->out = wan_malloc(CHUNK, sizeof(float), "files of a checkpoint");
+    p->back = wan_malloc(CHUNK, sizeof(float), "files of a checkpoint");
+    if (!p->held || !p->out || !p->back) {
         wan_spread_free(&p);
         return -1;
     }
@@ -73,11 +77,10 @@ void wan_spread_free(wan_spread **ps)
         wan_st_layout_free(&s->file[k].layout);
         free(s->file[k].head);
     }
-    for (int k = 0; k < s->entries; k++)
-        if (s->entry[k].same == k)
-            free(s->entry[k].copy);
     free(s->file);
     free(s->entry);
+    free(s->copy);
+    free(s->held);
     free(s->out);
     free(s->back);
     free(s);
@@ -112,7 +115,7 @@ int wan_spread_add(wan_spread *s, int i, wan_dtype t, const wan_real *x)
         s->room = room;
     }
     entry *e = &s->entry[s->entries];
-    *e = (entry){ .file = s->files - 1, .i = i, .type = t, .x = x, .same = s->entries };
+    *e = (entry){ .file = s->files - 1, .i = i, .type = t, .x = x };
     WAN_TRY(wan_st_layout_add(s->file[e->file].layout, q->name, t, q->shape, q->rank, &e->offset));
     s->entries++;
     return 0;
@@ -217,16 +220,19 @@ int wan_spread_create(wan_spread *s, const char *dir)
     return 0;
 }
 
-/* n elements of a piece to their place `at` of file f, and back for a look. */
-static int put_run(wan_spread *s, file *f, int fd, wan_dtype t, const float *v, size_t n,
-                   uint64_t at)
+/* n elements, of the copy or x of the device, to their place `at` of file f, and back for a look. */
+static int put_run(wan_spread *s, const entry *e, int fd, const float *copy, const wan_real *x,
+                   size_t n, uint64_t at)
 {
-    const size_t size = wan_dtype_size(t);
+    const size_t size = wan_dtype_size(e->type);
+    file *f = &s->file[e->file];
     for (size_t i = 0, m; i < n; i += m) {
         m = n - i < CHUNK ? n - i : CHUNK;
         const uint64_t place = at + i * size;
         const size_t bytes = m * size;
-        WAN_TRY(wan_convert(s->out, t, v + i, WAN_F32, m));
+        if (!copy)
+            WAN_TRY(wan_dev_read(s->s->d, s->held, x + i, m * sizeof *s->held));
+        WAN_TRY(wan_convert(s->out, e->type, copy ? copy + i : s->held, WAN_F32, m));
         WAN_TRY(write_at(fd, s->out, bytes, place));
         WAN_TRY(read_at(fd, s->back, bytes, place));
         uint32_t crc = wan_crc32c(0, s->out, bytes);
@@ -237,25 +243,20 @@ static int put_run(wan_spread *s, file *f, int fd, wan_dtype t, const float *v, 
     return 0;
 }
 
-static int put_entry(wan_spread *s, const entry *e, int fd, float *held)
+static int put_entry(wan_spread *s, const entry *e, int fd)
 {
     const wan_param *q = &s->s->params.v[e->i];
     const wan_piece p = own(s, e);
-    file *f = &s->file[e->file];
-    const float *v = e->copy ? e->copy : held;
+    const uint64_t base = s->file[e->file].n_head + e->offset;
     int64_t at, from, n;
-    if (!p.n)
-        return 0;
-    if (!e->copy)
-        WAN_TRY(wan_dev_read(s->s->d, held, e->x + p.at, (size_t)p.n * sizeof *held));
     for (int64_t k = 0; wan_store_run(q, &s->s->item[e->i], &p, k, &at, &from, &n); k++)
-        WAN_TRY(put_run(s, f, fd, e->type, v + from, (size_t)n,
-                        f->n_head + e->offset + (uint64_t)at * wan_dtype_size(e->type)));
+        WAN_TRY(put_run(s, e, fd, e->copy ? e->copy + from : NULL, e->x + p.at + from, (size_t)n,
+                        base + (uint64_t)at * wan_dtype_size(e->type)));
     return 0;
 }
 
 /* Entries [first, end), which are those of one file. */
-static int write_file(wan_spread *s, const char *path, int first, int end, float *held)
+static int write_file(wan_spread *s, const char *path, int first, int end)
 {
     int rc = 0, some = 0;
     for (int k = first; k < end; k++)
@@ -269,7 +270,7 @@ static int write_file(wan_spread *s, const char *path, int first, int end, float
             "for all ranks",
             path);
     for (int k = first; k < end && rc == 0; k++)
-        if ((rc = put_entry(s, &s->entry[k], fd, held)) < 0)
+        if ((rc = put_entry(s, &s->entry[k], fd)) < 0)
             wan_err_prefix("%s: tensor %s", path, s->s->params.v[s->entry[k].i].name);
     if (rc == 0 && fsync(fd) < 0)
         rc = wan_err_errno("%s: cannot be synced", path);
@@ -280,48 +281,60 @@ static int write_file(wan_spread *s, const char *path, int first, int end, float
 
 int wan_spread_write(wan_spread *s, const char *dir)
 {
-    float *held = wan_malloc((size_t)wan_store_largest(s->s), sizeof *held, "a tensor");
-    int rc = held ? make_heads(s) : -1;
+    int rc = make_heads(s);
     for (int k = 0, first = 0; k < s->files && rc == 0; k++) {
         int end = first;
         while (end < s->entries && s->entry[end].file == k)
             end++;
         char *path = wan_path_join(dir, s->file[k].name);
-        rc = path ? write_file(s, path, first, end, held) : -1;
+        rc = path ? write_file(s, path, first, end) : -1;
         free(path);
         first = end;
     }
-    free(held);
     return rc;
 }
 
-/* One entry; first [params]: the entry that has a parameter's elements of the first vector, -1: none. */
-static int copy_entry(wan_spread *s, int k, int *first)
+/* The entry before k with the same elements: weights and masters are one vector.  first [params]: the entry
+ * that has a parameter's elements of the first vector, -1: none yet. */
+static int seen(const wan_spread *s, int k, int *first)
 {
-    entry *e = &s->entry[k];
-    const wan_piece p = own(s, e);
-    if (!p.n)
-        return 0;
-    if (first[e->i] >= 0 && s->entry[first[e->i]].x == e->x) {
-        e->same = first[e->i];
-        e->copy = s->entry[e->same].copy;
-        return 0;
-    }
+    const entry *e = &s->entry[k];
     if (first[e->i] < 0)
         first[e->i] = k;
-    e->copy = wan_malloc((size_t)p.n, sizeof *e->copy, "a snapshot for the checkpoint");
-    return e->copy ? wan_dev_read(s->s->d, e->copy, e->x + p.at, (size_t)p.n * sizeof *e->copy)
-                   : -1;
+    return s->entry[first[e->i]].x == e->x ? first[e->i] : k;
+}
+
+/* n of all copies; with room for them, they are made. */
+static int copy_entries(wan_spread *s, int *first, size_t *n)
+{
+    for (int i = 0; i < s->s->params.n; i++)
+        first[i] = -1;
+    *n = 0;
+    for (int k = 0; k < s->entries; k++) {
+        entry *e = &s->entry[k];
+        const wan_piece p = own(s, e);
+        const int same = seen(s, k, first);
+        if (s->copy && p.n)
+            e->copy = same < k ? s->entry[same].copy : s->copy + *n;
+        if (same < k || !p.n)
+            continue;
+        if (s->copy)
+            WAN_TRY(wan_dev_read(s->s->d, e->copy, e->x + p.at, (size_t)p.n * sizeof *e->copy));
+        *n += (size_t)p.n;
+    }
+    return 0;
 }
 
 int wan_spread_copy(wan_spread *s)
 {
-    int *first = wan_malloc((size_t)s->s->params.n, sizeof *first, "a snapshot for the checkpoint");
-    int rc = first ? 0 : -1;
-    for (int i = 0; first && i < s->s->params.n; i++)
-        first[i] = -1;
-    for (int k = 0; k < s->entries && rc == 0; k++)
-        rc = copy_entry(s, k, first);
+    static const char what[] = "a snapshot for the checkpoint";
+    int *first = wan_malloc((size_t)s->s->params.n, sizeof *first, what);
+    size_t n = 0;
+    int rc = first ? copy_entries(s, first, &n) : -1;
+    if (rc == 0 && n) {
+        s->copy = wan_malloc(n, sizeof *s->copy, what);
+        rc = s->copy ? copy_entries(s, first, &n) : -1;
+    }
     free(first);
     return rc;
 }

@@ -14,8 +14,8 @@
  *     wan_spread_write(s, dir);                // by any one thread
  *     wan_spread_sums(s, sum);                 // of each file; wan_spread_digest of those of all ranks
  *
- * What several ranks hold is written by the first of them.  No rank holds more than its own share and one
- * piece of a tensor, wan_spread_copy's twice that share aside.
+ * What several ranks hold is written by the first of them.  No rank holds more than its own share and
+ * WAN_SPREAD_BYTES, wan_spread_copy's second copy of that share aside.
  */
 #ifndef WAN_TRAIN_SPREAD_H
 #define WAN_TRAIN_SPREAD_H
@@ -23,6 +23,8 @@
 #include "lib/train/parallel/ranks.h"
 
 typedef struct wan_spread wan_spread;
+
+enum { WAN_SPREAD_BYTES = 3 << 18 }; /* host memory that elements pass through */
 
 int wan_spread_new(wan_spread **out, wan_ranks *r, const wan_store *s) WAN_MUST_CHECK;
 void wan_spread_free(wan_spread **s); /* NULL-safe */

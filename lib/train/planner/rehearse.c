@@ -97,6 +97,8 @@ int wan_rehearse(wan_rehearsal *out, wan_config *c, const wan_cluster *m, int ra
         const int size[WAN_AXES] = { (int)c->v.pp, (int)c->v.dp_replicate, (int)c->v.dp_shard,
                                      (int)c->v.cp, (int)c->v.tp };
         out->plan = *wan_train_plan(t);
+        if (*before.save && before.ckpt_enabled)
+            wan_plan_saves(&out->plan, (int)before.async_save);
         rc = wan_mesh_new(&out->mesh, size, rank, ranks);
     }
     c->v.train_iters = 1; /* the configuration's own length is known by now */
