@@ -297,7 +297,7 @@ static int put_samples(wan_step *s, wan_step_seat *q, const wan_step_sample *v, 
             WAN_TRY(put_sample(s, q, &v[i], row));
         if (s->shares > 1)
             WAN_TRY(put_share(s, q, i, row));
-        if (v[i].text_rows)
+        if (v[i].text_rows && v[i].text)
             WAN_TRY(wan_convert(wan_buf_at(wan_buf_of(s->text_host, type), text * width).p, type,
                                 v[i].text, WAN_F32, (size_t)(v[i].text_rows * width)));
         row += s->held[i];

@@ -30,7 +30,7 @@ typedef struct wan_step_sample {
     const float *x0;    /* host [C, T', h, w], normalised latent */
     const float *noise; /* host, same shape; NULL: elements 0.. of `stream`, in latent order */
     wan_rng stream;
-    const float *text; /* host [text_rows, text_dim] */
+    const float *text; /* host [text_rows, text_dim]; NULL: a rehearsal, nothing reads them */
     int64_t text_rows; /* 0: no caption */
     wan_draw draw;
     double coef; /* factor of this sample's loss in the objective */

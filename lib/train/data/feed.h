@@ -34,7 +34,7 @@ const wan_mix_part *wan_feed_mix(const wan_feed *s, int *parts, int *spread);
 int64_t wan_feed_first(const wan_feed *s, int part);
 const char *wan_feed_name(const wan_feed *s, int part);
 int64_t wan_feed_count(const wan_feed *s);
-/* From now on samples are zeros of their size, and no file is read. */
+/* From now on samples have their size and no contents, and no file is read. */
 void wan_feed_blank(wan_feed *s);
 const wan_sample_info *wan_feed_info(const wan_feed *s, int64_t i);
 /* Names the data: equal digests mean equal samples under equal numbers. */
