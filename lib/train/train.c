@@ -341,15 +341,18 @@ static int load_weights(wan_train *t)
         int state = wan_checkpoint_has_state(t->resume);
         WAN_TRY(wan_checkpoint_load(t->resume, t->store, v->load_optim && state ? moments : NULL));
         t->optim->step = t->st.updates = v->load_optim && state ? t->st.updates : 0;
-        wan_info("going on from %s at step %lld%s", t->resume, (long long)t->st.step,
-                 t->optim->step ? "" : ", with a new optimizer");
+        if (t->comm->rank == 0)
+            wan_info("going on from %s at step %lld%s", t->resume, (long long)t->st.step,
+                     t->optim->step ? "" : ", with a new optimizer");
         return 0;
     }
     if (t->weights) {
-        wan_info("weights from %s", t->weights);
+        if (t->comm->rank == 0)
+            wan_info("weights from %s", t->weights);
         return wan_modelio_load(t->store, t->weights);
     }
-    wan_info("random weights from seed %lld", (long long)v->seed);
+    if (t->comm->rank == 0)
+        wan_info("random weights from seed %lld", (long long)v->seed);
     return wan_store_init(t->store, (uint64_t)v->seed);
 }
 
