@@ -38,7 +38,7 @@ check-slurm: tools examples ## the batch files of examples/jobs under a real Slu
 
 check-dist: tools tests ## every layout of tests/dist/layouts.txt against one rank and its plan, configurations as published
 	@PLAN=none LAYOUTS=$(or $(LAYOUTS),all) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) MPI=$(MPI) LIMIT=3600 \
-		tests/run tests/dist/all.sh tests/dist/plan.sh tests/dist/published.sh
+		tests/run tests/dist/all.sh tests/dist/plan.sh tests/dist/published.sh tests/dist/matrix.sh
 .PHONY: check-dist
 
 check-faults: tools tests ## FAULTS=100 random faults of 2 to 8 ranks: killed, stopped, slowed, other build
