@@ -42,6 +42,8 @@ done
 ok "the metrics hold the imbalance, the waiting and what was said" jq -se 'all(.[]; .imbalance >= 1 and .imbalance < 2 and
     .s_waiting >= 0 and .comm.dp_cp.all_reduce[0] > 1 and .comm.dp_cp.all_reduce[1] > 0)' 2.json
 ok "sums of all gradients: the same bytes whatever the ranks" [ "$(jq .comm.dp_cp.all_reduce[1] 2.json)" = "$(jq .comm.dp_cp.all_reduce[1] 3.json)" ]
+ok "where the weights come from is said once" [ "$(mpirun --allow-run-as-root --oversubscribe --bind-to none -n 3 wan-train --mock \
+    --precision fp32 $T train.train_iters=1 checkpoint.save= 2>&1 | grep -Ec 'random weights from|weights from')" = 1 ]
 for p in 1 2; do
     cp -r c3 from3on$p
     rm -r from3on$p/iter_0000020

@@ -88,7 +88,7 @@ trial() { # trial RANKS FAULT VICTIM: true when all ended and the victim was nam
     return 1
 }
 slowed() { # slowed RANKS VICTIM: stops and goes on; nobody is accused
-    begin "$1" none "$2" train.train_iters=40 dist.dead_seconds=3
+    begin "$1" none "$2" train.train_iters=40 dist.dead_seconds=10 # it runs: other programs may stop it too
     await "pid.$2"
     local pid; pid=$(cat "pid.$2")
     while kill -STOP "$pid" 2>/dev/null; do sleep 0.3; kill -CONT "$pid" 2>/dev/null; sleep 0.1; done
