@@ -62,7 +62,8 @@ static const wan_opt table[] = {
 };
 static const wan_tool tool = { "wan-convert",
                                "published weights to checkpoints and back, any naming",
-                               "[options] import|export FROM TO | check DIR", table };
+                               "[options] import|export FROM TO | gather FILE... TO | check DIR",
+                               table };
 
 /* ---- tensors */
 
@@ -608,6 +609,89 @@ static int export(const char *from, const char *to)
     return rc;
 }
 
+/* ---- a folder from single files */
+
+static const char *const part_name[] = {
+    [WAN_PART_VAE] = "vae", [WAN_PART_UMT5] = "text_encoder", [WAN_PART_TRANSFORMER] = "transformer"
+};
+enum { PARTS = sizeof part_name / sizeof *part_name };
+
+/* The file of each part, NULL: none. */
+static int sort_files(char *file[PARTS], int n, char **path)
+{
+    for (int i = 0; i < n; i++) {
+        enum wan_official_part part;
+        WAN_TRY(wan_official_kind(&part, path[i]));
+        if (file[part])
+            return wan_err("%s and %s: both a %s", file[part], path[i], part_name[part]);
+        file[part] = path[i];
+    }
+    return 0;
+}
+
+static int gather_transformer(const char *file, const char *tmp)
+{
+    source s = { 0 };
+    int rc = source_open(&s, file);
+    s.sub = "transformer";
+    if (rc == 0)
+        rc = fill_transformer(&s, tmp);
+    source_close(&s);
+    return rc;
+}
+
+/* The text encoder and, where the file brings it, its tokenizer. */
+static int gather_text(char *file, const char *encoder, const char *tmp, int *tokenizer)
+{
+    char *dir = wan_path_join(tmp, "tokenizer");
+    int rc = dir ? fill_umt5(file, encoder) : -1;
+    if (rc == 0)
+        rc = *tokenizer = wan_official_spiece(file, dir);
+    if (rc == 0)
+        wan_warn("%s: brings no tokenizer: tokenizer/spiece.model is still missing", file);
+    free(dir);
+    return rc < 0 ? -1 : 0;
+}
+
+static int gather_into(char *file[PARTS], const char *tmp)
+{
+    int all = 1, tokenizer = 0, rc = 0;
+    for (int i = 0; i < PARTS && rc == 0; i++) {
+        char *dir = wan_path_join(tmp, part_name[i]);
+        all = all && file[i];
+        if (!dir)
+            rc = -1;
+        else if (file[i])
+            rc = i == WAN_PART_VAE    ? fill_vae(file[i], dir)
+                 : i == WAN_PART_UMT5 ? gather_text(file[i], dir, tmp, &tokenizer)
+                                      : gather_transformer(file[i], tmp);
+        if (rc == 0 && file[i])
+            wan_info("%s: %s", part_name[i], file[i]);
+        free(dir);
+    }
+    return rc == 0 && all && tokenizer ? wan_official_index(tmp) : rc;
+}
+
+/* FILE... -> the parts of TO that they are */
+static int gather(int n, char **path, const char *to)
+{
+    char *file[PARTS] = { NULL }, *tmp = temporary(to);
+    int rc = tmp ? sort_files(file, n, path) : -1;
+    if (rc == 0)
+        rc = refuse_existing(to, 1);
+    if (rc == 0) {
+        wan_remove_tree(tmp);
+        rc = wan_mkdirs(tmp);
+        if (rc == 0)
+            rc = gather_into(file, tmp);
+        if (rc == 0)
+            rc = replace(tmp, to);
+        wan_remove_tree(tmp);
+    }
+    free(tmp);
+    return rc;
+}
+
 /* Operand i when it is there, else the option; slashes at the end go. */
 static int folder(char **dir, int argc, char **argv, int i, const char *option, const char *what)
 {
@@ -634,12 +718,26 @@ static int check_only(int argc, char **argv, int argi)
     return WAN_EXIT_DONE;
 }
 
+static int gather_only(int argc, char **argv, int argi)
+{
+    char *to = NULL;
+    if (argc - argi < 3 ? wan_err("gather takes files and the folder to make") < 0
+                        : folder(&to, argc, argv, argc - 1, NULL, "the folder") < 0)
+        wan_die_usage();
+    if (gather(argc - argi - 2, argv + argi + 1, to) < 0)
+        wan_die();
+    free(to);
+    return WAN_EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
     char *from = NULL, *to = NULL;
     wan_signals_filter();
     int argi = wan_opt_parse(&tool, argc, argv), rc = 0, importing = 0;
     const char *verb = argi < argc ? argv[argi] : "";
+    if (strcmp(verb, "gather") == 0)
+        return gather_only(argc, argv, argi);
     if (argc - argi > 3)
         rc = wan_err("too many operands");
     else if (strcmp(verb, "check") == 0)
@@ -647,7 +745,7 @@ int main(int argc, char **argv)
     else if (strcmp(verb, "import") == 0)
         importing = 1;
     else if (strcmp(verb, "export") != 0)
-        rc = wan_err("say import, export or check first");
+        rc = wan_err("say import, export, gather or check first");
     if (rc == 0)
         rc = folder(&from, argc, argv, argi + 1, importing ? o.hf_model : o.megatron_path,
                     importing ? "--hf-model" : "--megatron-path");

@@ -53,6 +53,50 @@ rename "$R/net_b/transformer/$W" p/$W 'if .key == "proj_out.bias" then .key = "s
 fails 1 'scaled_fp8 \(the file has scales for it\): F8_E4M3: quantised weights' "FP8 with scales" wan-convert import p p1
 ok "nothing was made" no ls -d p1
 
+# single files, as ComfyUI has them: official names of the VAE, the text encoder's with its tokenizer inside
+# join FILE FILE EXTRA OUT: the tensors of two safetensors files, and EXTRA as the bytes of spiece_model
+join() {
+    local a b na nb sa sb; na=$(od -An -tu8 -N8 "$1" | tr -d ' ') nb=$(od -An -tu8 -N8 "$2" | tr -d ' ')
+    sa=$(($(stat -Lc %s "$1") - 8 - na)) sb=$(($(stat -Lc %s "$2") - 8 - nb))
+    a=$(tail -c +9 "$1" | head -c "$na") b=$(tail -c +9 "$2" | head -c "$nb")
+    jq -cjn --argjson a "$a" --argjson b "$b" --argjson s $sa --argjson e $((sa + sb)) --argjson n "$(stat -Lc %s "$3")" \
+        '($a + ($b | with_entries(if .key == "__metadata__" then . else .value.data_offsets |= map(. + $s) end)))
+        + {spiece_model: {dtype: "U8", shape: [$n], data_offsets: [$e, $e + $n]}}' >header
+    { le64 "$(stat -c %s header)"; cat header; tail -c +$((9 + na)) "$1"; tail -c +$((9 + nb)) "$2"; cat "$3"; } >"$4"
+}
+mkdir one
+map=$(jq -Rn '[inputs | split("\t") | {(.[1]): .[0]}] | add' "$TOP/tests/data/torch/official.names")
+rename "$R/pipe/vae/$W" one/wan_2.1_vae.safetensors ".key |= ($map[.] // .)"
+ok "(the VAE has official names)" grep -aq '"decoder.upsamples.0.residual.2.weight"' one/wan_2.1_vae.safetensors
+join "$R"/pipe/text_encoder/model-0000{1,2}-of-00002.safetensors "$R/pipe/tokenizer/spiece.model" one/umt5_xxl_fp16.safetensors
+rename "$R/net_b/transformer/$W" one/wan2.1_t2v.safetensors '.key |= if . == "__metadata__" then . else "model.diffusion_model." + . end'
+cp "$R/net_b/transformer/config.json" one # its heads are not of 128
+ok "three files become a folder" wan-convert gather one/*.safetensors gathered
+ok "... with all that diffusers wants" test -s gathered/model_index.json -a -s gathered/scheduler/scheduler_config.json
+same "... its transformer" gathered/transformer/$W "$R/net_b/transformer/$W"
+same "... its VAE's weights" gathered/vae/$W "$R/pipe/vae/$W"
+same "... its tokenizer" gathered/tokenizer/spiece.model "$R/pipe/tokenizer/spiece.model"
+sample() { wan-sample -q --model "$1" --sample_steps 2 --device cpu --sizes 32*32 --frame_nums 5 --prompts "a lovely cat" \
+    --base_seed 1 -o "$2"; }
+ok "(a video of the folder it is from)" sample "$R/pipe" pipe.mp4
+ok "a video of the folder gathered" sample gathered gathered.mp4
+same "... is the same" gathered.mp4 pipe.mp4
+fails 1 'gathered: is there already; --force' "does not replace" wan-convert gather one/*.safetensors gathered
+ok "--force does" wan-convert gather --force one/*.safetensors gathered
+fails 1 'wan_2.1_vae.safetensors and .*wan_2.1_vae.safetensors: both a vae' "one part twice" \
+    wan-convert gather one/wan_2.1_vae.safetensors one/wan_2.1_vae.safetensors g1
+ok "the official torch file alone" wan-convert gather "$TOP/tests/data/torch/official_vae.pth" g1
+ok "... is no whole folder" test -s g1/vae/$W -a ! -e g1/model_index.json
+rename one/umt5_xxl_fp16.safetensors one.safetensors '.key |= if . == "spiece_model" then "shared.spiece" else . end'
+fails 1 "shared.spiece: no part of this model" "a tensor that is of no model" wan-convert gather one.safetensors g2
+rename "$R/umt5/text_encoder/model-00001-of-00002.safetensors" one/umt5_xxl_fp8_e4m3fn_scaled.safetensors \
+    'if .key == "shared.weight" then .value.dtype = "F8_E4M3" | .value.shape[0] *= 4 elif (.key | test("SelfAttention.q.weight")) then .key |= sub("weight$"; "scale_weight") else . end'
+fails 1 'shared.weight \(the file has scales for it\): F8_E4M3: quantised weights' "a text encoder in FP8 with scales" \
+    wan-convert gather one/umt5_xxl_fp8_e4m3fn_scaled.safetensors g2
+fails 1 'neither a VAE, a UMT5 encoder nor a WAN transformer' "something else" wan-convert gather "$R/net_b/in.safetensors" g2
+ok "nothing was made" no ls -d g2
+fails 2 'gather takes files and the folder' "no folder" wan-convert gather one/wan_2.1_vae.safetensors
+
 # a run that trains at this moment is left alone, whatever is said
 M="model.num_layers=1 model.hidden_size=32 model.num_attention_heads=2 model.ffn_hidden_size=32 model.text_dim=32
 model.freq_dim=32 dataset.F_latents=1 dataset.H_latents=4 dataset.W_latents=4 train.global_batch_size=1"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * official.c - torch files of the official repository to HuggingFace folders, tensor by tensor.
+ * official.c - VAE and text encoder in one file, as the official repository (torch) and ComfyUI
+ * (safetensors) have them, to HuggingFace folders, tensor by tensor.
  */
 #include "lib/model/files/official.h"
 
@@ -10,6 +11,7 @@
 
 #include "lib/base/file.h"
 #include "lib/model/files/weights.h"
+#include "lib/rec/tensor/safetensors.h"
 #include "lib/rec/tensor/torch.h"
 
 /* ---- names */
@@ -119,40 +121,117 @@ int wan_official_umt5_name(char *hf, size_t size, const char *official)
     return REPLACE(hf, size, rest, umt5_block);
 }
 
+/* Names of ComfyUI's text encoder, which are HuggingFace's already. */
+static int umt5_hf_name(char *hf, size_t size, const char *name)
+{
+    if (strncmp(name, "encoder.", 8) != 0 && strcmp(name, "shared.weight") != 0)
+        return -1;
+    return snprintf(hf, size, "%s", name) < (int)size ? 0 : -1;
+}
+
 /* ---- weights */
 
 typedef struct source {
-    wan_torch *w;
-    void *buf; /* one tensor */
+    const char *path;
+    wan_torch *w; /* either this */
+    wan_st *st;   /* or that */
+    void *buf;    /* one tensor */
 } source;
+
+typedef struct stored {
+    const char *name;
+    wan_dtype type;
+    int rank;
+    const int64_t *shape;
+    int64_t count;
+} stored;
+
+static int ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && !strcmp(s + n - m, end);
+}
+
+static int source_open(source *s, const char *path)
+{
+    *s = (source){ .path = path };
+    return ends_with(path, ".safetensors") ? wan_st_open(&s->st, path)
+                                           : wan_torch_open(&s->w, path);
+}
+
+static void source_close(source *s)
+{
+    wan_st_close(&s->st);
+    wan_torch_close(&s->w);
+}
+
+static size_t count_of(const source *s)
+{
+    return s->st ? wan_st_count(s->st) : wan_torch_count(s->w);
+}
+
+static stored at(const source *s, size_t i)
+{
+    if (s->st) {
+        const wan_st_tensor *t = wan_st_at(s->st, i);
+        return (stored){ t->name, t->dtype, t->rank, t->shape, t->count };
+    }
+    const wan_torch_tensor *t = wan_torch_at(s->w, i);
+    return (stored){ t->name, t->dtype, t->rank, t->shape, t->count };
+}
+
+/* Number of a tensor, -1: there is none. */
+static int64_t find(const source *s, const char *name)
+{
+    for (size_t i = 0; i < count_of(s); i++)
+        if (!strcmp(at(s, i).name, name))
+            return (int64_t)i;
+    return -1;
+}
 
 static int fetch(void *arg, int id, const void **data, wan_dtype *t)
 {
     source *s = arg;
-    wan_torch_tensor *x = wan_torch_at(s->w, (size_t)id);
-    WAN_TRY(wan_torch_read(s->w, x, s->buf, x->dtype));
-    wan_torch_release(s->w, x);
+    const stored x = at(s, (size_t)id);
     *data = s->buf;
-    *t = x->dtype;
+    *t = x.type;
+    if (s->st) {
+        WAN_TRY(wan_st_load(s->st, x.name, x.shape, x.rank, s->buf, x.type));
+        wan_st_release(s->st, wan_st_at(s->st, (size_t)id));
+        return 0;
+    }
+    wan_torch_tensor *w = wan_torch_at(s->w, (size_t)id);
+    WAN_TRY(wan_torch_read(s->w, w, s->buf, x.type));
+    wan_torch_release(s->w, w);
     return 0;
 }
 
 typedef int to_hf(char *hf, size_t size, const char *official);
 
-/* The tensors of s under their new names; *largest: bytes of the largest. */
-static wan_weight *list(const source *s, const char *pth, to_hf *name, size_t *largest)
+/* What ComfyUI's text encoder has beside its weights: the tokenizer, as bytes. */
+static int is_tokenizer(const char *name)
 {
-    size_t n = wan_torch_count(s->w);
-    wan_weight *w = wan_calloc(n ? n : 1, sizeof *w, "tensor list");
+    return !strcmp(name, WAN_OFFICIAL_SPIECE);
+}
+
+/* The tensors of s under their new names, *n of them; *largest: bytes of the largest. */
+static wan_weight *list(const source *s, to_hf *name, size_t *largest, int *n)
+{
+    size_t all = count_of(s);
+    wan_weight *w = wan_calloc(all ? all : 1, sizeof *w, "tensor list");
     *largest = 1;
-    for (size_t i = 0; w && i < n; i++) {
-        const wan_torch_tensor *t = wan_torch_at(s->w, i);
-        w[i] = (wan_weight){ .type = t->dtype, .rank = t->rank, .count = t->count, .id = (int)i };
-        memcpy(w[i].shape, t->shape, sizeof w[i].shape);
-        size_t bytes = (size_t)t->count * wan_dtype_size(t->dtype);
+    *n = 0;
+    for (size_t i = 0; w && i < all; i++) {
+        const stored t = at(s, i);
+        if (is_tokenizer(t.name))
+            continue;
+        wan_weight *to = &w[(*n)++];
+        *to = (wan_weight){ .type = t.type, .rank = t.rank, .count = t.count, .id = (int)i };
+        memcpy(to->shape, t.shape, sizeof to->shape);
+        size_t bytes = (size_t)t.count * wan_dtype_size(t.type);
         *largest = bytes > *largest ? bytes : *largest;
-        if (name(w[i].name, sizeof w[i].name, t->name) < 0) {
-            wan_err("%s: tensor %s: no part of this model", pth, t->name);
+        if (name(to->name, sizeof to->name, t.name) < 0) {
+            wan_err("%s: tensor %s: no part of this model", s->path, t.name);
             free(w);
             w = NULL;
         }
@@ -160,27 +239,28 @@ static wan_weight *list(const source *s, const char *pth, to_hf *name, size_t *l
     return w;
 }
 
-static int write_weights(source *s, const char *pth, const char *dir, const char *stem, to_hf *name,
+static int write_weights(source *s, const char *dir, const char *stem, to_hf *name,
                          int64_t max_shard)
 {
     size_t largest;
-    wan_weight *w = list(s, pth, name, &largest);
+    int n;
+    wan_weight *w = list(s, name, &largest, &n);
     s->buf = wan_malloc(largest, 1, "a tensor");
     int rc = w && s->buf ? 0 : -1;
     if (rc == 0)
-        rc = wan_weights_write(dir, stem, w, (int)wan_torch_count(s->w), max_shard, fetch, s);
+        rc = wan_weights_write(dir, stem, w, n, max_shard, fetch, s);
     free(s->buf);
     free(w);
     return rc;
 }
 
 /* Extent `axis` of a tensor that must be there. */
-static int extent(int64_t *out, const source *s, const char *pth, const char *name, int axis)
+static int extent(int64_t *out, const source *s, const char *name, int axis)
 {
-    const wan_torch_tensor *t = wan_torch_find(s->w, name);
-    if (!t || t->rank <= axis)
-        return wan_err("%s: tensor %s: missing", pth, name);
-    *out = t->shape[axis];
+    const int64_t i = find(s, name);
+    if (i < 0 || at(s, (size_t)i).rank <= axis)
+        return wan_err("%s: tensor %s: missing", s->path, name);
+    *out = at(s, (size_t)i).shape[axis];
     return 0;
 }
 
@@ -202,13 +282,13 @@ static json_t *reals(const double *v, int n)
     return a;
 }
 
-static int vae_config(const source *s, const char *pth, const char *dir)
+static int vae_config(const source *s, const char *dir)
 {
     int64_t base = 0, z = 0;
-    WAN_TRY(extent(&base, s, pth, "encoder.conv1.weight", 0));
-    WAN_TRY(extent(&z, s, pth, "conv2.weight", 0));
+    WAN_TRY(extent(&base, s, "encoder.conv1.weight", 0));
+    WAN_TRY(extent(&z, s, "conv2.weight", 0));
     if (z != 16)
-        return wan_err("%s: %lld latent channels; the latent statistics are known for 16", pth,
+        return wan_err("%s: %lld latent channels; the latent statistics are known for 16", s->path,
                        (long long)z);
     json_t *j =
         json_pack("{s:s, s:s, s:[], s:I, s:[iiii], s:f, s:i, s:[bbb], s:I}", "_class_name",
@@ -222,26 +302,41 @@ static int vae_config(const source *s, const char *pth, const char *dir)
     return wan_weights_json(dir, "config.json", j, 6);
 }
 
+static int is_hf(const source *s)
+{
+    return find(s, "shared.weight") >= 0;
+}
+
 static int umt5_layers(const source *s)
 {
     int layers = 0, n;
-    for (size_t i = 0; i < wan_torch_count(s->w); i++)
-        if (numbered(wan_torch_at(s->w, i)->name, "blocks.", &n) && n >= layers)
+    const char *block = is_hf(s) ? "encoder.block." : "blocks.";
+    for (size_t i = 0; i < count_of(s); i++)
+        if (numbered(at(s, i).name, block, &n) && n >= layers)
             layers = n + 1;
     return layers;
 }
 
-static int umt5_config(const source *s, const char *pth, const char *dir)
+static int umt5_config(const source *s, const char *dir)
 {
+#define FIRST "encoder.block.0." ATTENTION
+    static const char *const official[] = { "token_embedding.weight",
+                                            "blocks.0.pos_embedding.embedding.weight",
+                                            "blocks.0.attn.q.weight", "blocks.0.ffn.fc1.weight" },
+                             *const hf[] = { "shared.weight",
+                                             FIRST "relative_attention_bias.weight",
+                                             FIRST "q.weight",
+                                             "encoder.block.0." FFN "wi_1.weight" };
+    const char *const *name = is_hf(s) ? hf : official;
     int64_t vocab = 0, width = 0, heads = 0, inner = 0, ffn = 0;
     int layers = umt5_layers(s);
-    WAN_TRY(extent(&vocab, s, pth, "token_embedding.weight", 0));
-    WAN_TRY(extent(&width, s, pth, "token_embedding.weight", 1));
-    WAN_TRY(extent(&heads, s, pth, "blocks.0.pos_embedding.embedding.weight", 1));
-    WAN_TRY(extent(&inner, s, pth, "blocks.0.attn.q.weight", 0));
-    WAN_TRY(extent(&ffn, s, pth, "blocks.0.ffn.fc1.weight", 0));
+    WAN_TRY(extent(&vocab, s, name[0], 0));
+    WAN_TRY(extent(&width, s, name[0], 1));
+    WAN_TRY(extent(&heads, s, name[1], 1));
+    WAN_TRY(extent(&inner, s, name[2], 0));
+    WAN_TRY(extent(&ffn, s, name[3], 0));
     if (heads < 1 || inner % heads)
-        return wan_err("%s: %lld attention features do not divide into %lld heads", pth,
+        return wan_err("%s: %lld attention features do not divide into %lld heads", s->path,
                        (long long)inner, (long long)heads);
     json_t *j = json_pack(
         "{s:[s], s:I, s:I, s:I, s:i, s:s, s:f, s:i, s:s, s:b, s:b, s:f, s:s}", "architectures",
@@ -263,26 +358,84 @@ static int umt5_config(const source *s, const char *pth, const char *dir)
     return wan_weights_json(dir, "config.json", j, 6);
 }
 
-int wan_official_vae(const char *pth, const char *dir, int64_t max_shard)
+int wan_official_vae(const char *path, const char *dir, int64_t max_shard)
 {
-    source s = { 0 };
-    WAN_TRY(wan_torch_open(&s.w, pth));
-    int rc =
-        write_weights(&s, pth, dir, "diffusion_pytorch_model", wan_official_vae_name, max_shard);
+    source s;
+    WAN_TRY(source_open(&s, path));
+    int rc = write_weights(&s, dir, "diffusion_pytorch_model", wan_official_vae_name, max_shard);
     if (rc == 0)
-        rc = vae_config(&s, pth, dir);
-    wan_torch_close(&s.w);
+        rc = vae_config(&s, dir);
+    source_close(&s);
     return rc;
 }
 
-int wan_official_umt5(const char *pth, const char *dir, int64_t max_shard)
+int wan_official_umt5(const char *path, const char *dir, int64_t max_shard)
 {
-    source s = { 0 };
-    WAN_TRY(wan_torch_open(&s.w, pth));
-    int rc = write_weights(&s, pth, dir, "model", wan_official_umt5_name, max_shard);
+    source s;
+    WAN_TRY(source_open(&s, path));
+    int rc = write_weights(&s, dir, "model", is_hf(&s) ? umt5_hf_name : wan_official_umt5_name,
+                           max_shard);
     if (rc == 0)
-        rc = umt5_config(&s, pth, dir);
-    wan_torch_close(&s.w);
+        rc = umt5_config(&s, dir);
+    source_close(&s);
+    return rc;
+}
+
+int wan_official_kind(enum wan_official_part *part, const char *path)
+{
+    static const struct {
+        const char *name;
+        enum wan_official_part part;
+    } marks[] = { { "encoder.conv1.weight", WAN_PART_VAE },
+                  { "token_embedding.weight", WAN_PART_UMT5 },
+                  { "shared.weight", WAN_PART_UMT5 },
+                  { "patch_embedding.weight", WAN_PART_TRANSFORMER } };
+    source s;
+    WAN_TRY(source_open(&s, path));
+    int found = 0;
+    for (size_t k = 0; k < sizeof marks / sizeof *marks && !found; k++)
+        for (size_t i = 0; i < count_of(&s) && !found; i++) {
+            const char *name = at(&s, i).name;
+            const int whole = !strcmp(name, marks[k].name);
+            found =
+                whole || (marks[k].part == WAN_PART_TRANSFORMER && ends_with(name, marks[k].name));
+            *part = marks[k].part;
+        }
+    source_close(&s);
+    return found ? 0
+                 : wan_err("%s: neither a VAE, a UMT5 encoder nor a WAN transformer, by the names "
+                           "of its tensors",
+                           path);
+}
+
+/* DIR/spiece.model from the tensor of bytes. */
+static int write_spiece(const void *bytes, size_t n, const char *dir)
+{
+    wan_out *out = NULL;
+    char *path = wan_path_join(dir, "spiece.model");
+    int rc = path ? wan_mkdirs(dir) : -1;
+    if (rc == 0)
+        rc = wan_out_open(&out, path);
+    if (rc == 0 && fwrite(bytes, 1, n, wan_out_file(out)) != n)
+        rc = wan_err_errno("%s: write failed", path);
+    if (rc == 0)
+        rc = wan_out_finish(&out);
+    wan_out_discard(&out);
+    free(path);
+    return rc;
+}
+
+int wan_official_spiece(const char *path, const char *dir)
+{
+    source s;
+    WAN_TRY(source_open(&s, path));
+    const wan_st_tensor *t = s.st ? wan_st_find(s.st, WAN_OFFICIAL_SPIECE) : NULL;
+    int rc = t ? 1 : 0;
+    if (t && (t->dtype != WAN_U8 || t->rank != 1))
+        rc = wan_err("%s: tensor %s: not a row of bytes", path, t->name);
+    if (rc > 0 && write_spiece(t->data, t->bytes, dir) < 0)
+        rc = -1;
+    source_close(&s);
     return rc;
 }
 
