@@ -16,6 +16,7 @@
 #include "lib/base/signals.h"
 #include "lib/dist/group.h"
 #include "lib/media/save.h"
+#include "lib/media/sheet.h"
 #include "lib/model/files/rundir.h"
 #include "lib/model/sample/cost.h"
 #include "lib/model/sample/exchange.h"
@@ -26,14 +27,14 @@
 #include "lib/train/parallel/place.h"
 
 /* Seconds to wait for a rank that gives no sign of life, and for one that does. */
-enum { DEAD = 30, LATE = 86400 };
+enum { DEAD = 30, LATE = 86400, PREVIEW_FRAMES = 4 };
 
 static struct {
     const char *task, *model, *checkpoint, *t5_dir, *vae_dir, *negative, *save_file, *solver;
     const char *schedule, *device, *precision, *vae_precision, *rng, *noise, *text, *latents_out,
         *dump_steps;
     const char *offload, *cp_comm, *transport;
-    const char *prompt_file;
+    const char *prompt_file, *preview;
     wan_strlist prompts, sizes, frames, seeds;
     int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
     double shift, scale, sigma_min, sigma_max, rho;
@@ -162,6 +163,9 @@ static const wan_opt table[] = {
         "picture for each frame, NAME.png: of a single one (NAME_00, NAME_01... for several "
         "videos); -: records to standard output; else a part of the default name"),
     WAN_OPT_ALSO("output"),
+    WAN_OPT_STR("preview", 0, "FILE", &o.preview,
+                "PNG, new after every step: a few frames of the clean latent that the step points "
+                "to, in colours that are linear in its channels"),
     WAN_OPT_FLAG("continue", 'C', &o.go_on,
                  "go on after an interruption: videos that are there are left out, latents that "
                  "wait for the VAE are taken"),
@@ -429,6 +433,8 @@ static int check_outputs(void)
     WAN_TRY(wan_save_probe(&first));
     if (o.latents_out)
         WAN_TRY(wan_out_probe(o.latents_out));
+    if (o.preview)
+        WAN_TRY(wan_out_probe(o.preview));
     return o.dump_steps ? wan_out_probe(o.dump_steps) : 0;
 }
 
@@ -491,9 +497,29 @@ static int text(wan_pipeline *p, wan_dev *d)
 typedef struct steps {
     const wan_pipeline *p;
     wan_st_writer *dump; /* NULL: only progress is shown */
+    wan_preview map;     /* while o.preview */
 } steps;
 
-static int on_step(void *arg, int i, int step, double seconds, const float *latent)
+/* A row of frames, each pixel of the latent as two. */
+static int draw_preview(const steps *s, int i, const float *latent)
+{
+    const wan_pipeline_video *v = &s->p->v[i];
+    wan_sheet *sheet = NULL;
+    uint8_t *rgb = wan_malloc((size_t)v->T, (size_t)(v->h * v->w * 3), "preview");
+    for (int64_t t = 0; rgb && t < v->T; t++)
+        wan_preview_frame(&s->map, rgb + t * v->h * v->w * 3, latent, v->T, v->h, v->w, t);
+    int rc = rgb ? wan_sheet_open(&sheet, 1, PREVIEW_FRAMES, (int)(2 * v->h)) : -1;
+    if (rc == 0)
+        rc = wan_sheet_add(sheet, rgb, v->T, v->h, v->w) < 0 ? -1 : 0;
+    if (rc == 0)
+        rc = wan_sheet_write(sheet, o.preview);
+    wan_sheet_close(&sheet);
+    free(rgb);
+    return rc;
+}
+
+static int on_step(void *arg, int i, int step, double seconds, const float *latent,
+                   const float *clean)
 {
     steps *s = arg;
     const int last = s->p->o.sampler.steps;
@@ -501,6 +527,10 @@ static int on_step(void *arg, int i, int step, double seconds, const float *late
                  seconds / (step + 1));
     if (step + 1 == last)
         wan_progress(1, "video %d of %d: %.1f s", i + 1, all.n, seconds);
+    if (o.preview && draw_preview(s, i, clean) < 0) { /* no reason to end hours of work */
+        wan_warn("no more previews: %s", wan_err_text());
+        o.preview = NULL;
+    }
     return s->dump ? wan_exchange_step(s->dump, s->p, i, step, latent) : 0;
 }
 
@@ -521,9 +551,12 @@ static int latents(wan_pipeline *p, wan_dev *d)
     steps s = { .p = p };
     if (!first_rank())
         return wan_pipeline_generate(p, d, NULL);
+    if (o.preview)
+        WAN_TRY(wan_pipeline_preview(p, d, &s.map));
     if (o.dump_steps)
         WAN_TRY(wan_exchange_steps_open(&s.dump, p, o.dump_steps));
-    wan_pipeline_watch watch = { on_step, keeps() ? on_made : NULL, &s, s.dump != NULL };
+    wan_pipeline_watch watch = { on_step, keeps() ? on_made : NULL, &s, s.dump != NULL,
+                                 o.preview != NULL };
     int rc = wan_pipeline_generate(p, d, &watch);
     if (rc == 0 && s.dump)
         rc = wan_st_finish(&s.dump);

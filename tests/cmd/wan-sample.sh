@@ -35,6 +35,12 @@ ok "five of them" bash -c 'test -s f_00.png -a -s f_04.png -a ! -e f_05.png'
 ok "diffusers' names of the options" wan-sample --model "$M" --num-inference-steps 3 --device cpu --height 32 --width 32 \
     --num-frames 5 --prompt "a lovely cat" --seed 1 --guidance-scale 5 --flow-shift 5 --output alias.mp4
 same "mean the same" alias.mp4 cat.mp4
+ok "a preview" S --prompts "a lovely cat" --base_seed 1 --preview p.png --save_file shown.mp4
+same "leaves the video alone" shown.mp4 cat.mp4
+ok "and shows both latent frames, 8 pixels high" test "$(od -An -tx1 -j16 -N8 p.png | tr -d ' ')" = 0000001400000008
+ok "the same at an earlier step" S --prompts "a lovely cat" --base_seed 1 --sample_steps 2 --preview p2.png --save_file shown2.mp4
+ok "is another picture" bash -c '! cmp -s p.png p2.png && head -c 4 p2.png | grep -aq PNG'
+fails 1 'nowhere/p.png' "no place for a preview" S --prompts x --preview nowhere/p.png --save_file none.mp4
 ok "a picture" G --sizes 32*32 --frame_nums 1 --prompts "a lovely cat" --base_seed 1 --save_file cat.png
 ok "is a PNG" bash -c 'head -c 4 cat.png | grep -aq PNG'
 ok "the default name" S --task t2v-1.3B --prompts "a/b c" --base_seed 1

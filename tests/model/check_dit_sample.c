@@ -59,8 +59,9 @@ static void compare(const watch *w, const char *when, const float *latent)
     free(want);
 }
 
-static int on_step(void *arg, int i, const float *latent)
+static int on_step(void *arg, int i, const float *latent, const float *clean)
 {
+    (void)clean;
     if (i == 0)
         compare(arg, "first", latent);
     return 0;

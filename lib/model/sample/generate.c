@@ -21,6 +21,8 @@ typedef struct run {
     int64_t tokens, first, held; /* of the whole; those that are computed here */
     wan_real *x, *rows, *pred;
     wan_real *v, *vu; /* the answers of both passes; vu follows v */
+    wan_real *clean;  /* NULL: not wanted */
+    float *shown;     /* host [n]: the same */
     wan_sampler *s;
 } run;
 
@@ -58,6 +60,12 @@ static int run_open(run *r, const wan_arch *arch, const wan_generate_options *o,
     r->v = take(r, guided ? 2 : 1);
     if (!r->x || !r->rows || !r->pred || !r->v)
         return -1;
+    if (o->want_clean) {
+        r->clean = take(r, 1);
+        r->shown = wan_malloc((size_t)r->n, sizeof *r->shown, "preview");
+        if (!r->clean || !r->shown)
+            return -1;
+    }
     r->vu = r->v + r->n;
     WAN_TRY(share(r));
     return wan_sampler_new(&r->s, r->d, arch->model->objective, &o->sampler, r->n);
@@ -71,6 +79,8 @@ static void run_close(run *r)
     wan_dev_free(d, r->rows);
     wan_dev_free(d, r->pred);
     wan_dev_free(d, r->v);
+    wan_dev_free(d, r->clean);
+    free(r->shown);
 }
 
 /* v = the answer at r->rows and time t under one prompt. */
@@ -122,17 +132,19 @@ static int one_step(run *r, int i, const wan_context *cond, const wan_context *u
 {
     for (int call = 0; call < wan_sampler_calls(r->s, i); call++) {
         WAN_TRY(call_model(r, i, call, cond, uncond));
+        if (r->clean && call == 0)
+            WAN_TRY(wan_sampler_clean(r->s, i, r->x, r->v, r->clean));
         WAN_TRY(wan_sampler_answer(r->s, i, call, r->x, r->v));
     }
     return 0;
 }
 
-/* Device to host floats, whatever WAN_REAL is. */
-static int fetch(run *r, float *latent)
+/* A sample x as a latent on the host. */
+static int fetch(run *r, float *latent, const wan_real *x)
 {
     if (sizeof(wan_real) != sizeof(float))
         return wan_err("sampling is done in float");
-    WAN_TRY(wan_dev_read(r->d, latent, r->x, (size_t)r->n * sizeof(float)));
+    WAN_TRY(wan_dev_read(r->d, latent, x, (size_t)r->n * sizeof(float)));
     const float unit = (float)wan_sampler_unit(r->s);
     for (int64_t i = 0; i < r->n && unit != 1; i++)
         latent[i] *= unit;
@@ -156,13 +168,15 @@ static int loop(run *r, float *latent, const wan_context *cond, const wan_contex
     for (int i = 0; i < o->sampler.steps; i++) {
         WAN_TRY(one_step(r, i, cond, uncond));
         if (o->want_latent || i == 0)
-            WAN_TRY(fetch(r, latent));
+            WAN_TRY(fetch(r, latent, r->x));
+        if (r->clean)
+            WAN_TRY(fetch(r, r->shown, r->clean));
         if (i == 0) /* broken weights show at once, not after hours */
             WAN_TRY(check_finite(r, latent, 1));
         if (o->on_step)
-            WAN_TRY(o->on_step(o->arg, i, o->want_latent ? latent : NULL));
+            WAN_TRY(o->on_step(o->arg, i, o->want_latent ? latent : NULL, r->shown));
     }
-    WAN_TRY(fetch(r, latent));
+    WAN_TRY(fetch(r, latent, r->x));
     return check_finite(r, latent, o->sampler.steps);
 }
 

@@ -12,17 +12,17 @@
 #include "lib/model/sample/sampler.h"
 #include "lib/model/sample/share.h"
 
-/* After step i (from 0): latent host [C, T, h, w], only while want_latent says so.  A negative
- * return stops. */
-typedef int wan_generate_step(void *arg, int i, const float *latent);
+/* After step i (from 0), host [C, T, h, w] where they are wanted, else NULL: the latent; the clean one
+ * that the step's answer points to.  A negative return stops. */
+typedef int wan_generate_step(void *arg, int i, const float *latent, const float *clean);
 
 typedef struct wan_generate_options {
     wan_sampler_options sampler; /* resolved for the model's objective */
     int64_t T, h, w;             /* latent frames and sides; h and w even */
     wan_generate_step *on_step;  /* may be NULL */
     void *arg;
-    int want_latent;  /* on_step gets the latent (else NULL) */
-    wan_share *share; /* of several ranks; NULL: alone */
+    int want_latent, want_clean; /* what on_step gets */
+    wan_share *share;            /* of several ranks; NULL: alone */
 } wan_generate_options;
 
 /* latent: host [channels, T, h, w], noise in, result out.  a has room for its tokens.  uncond may be

@@ -303,6 +303,17 @@ int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text)
     return text ? check_text(p, d) : 0;
 }
 
+int wan_pipeline_preview(const wan_pipeline *p, wan_dev *d, wan_preview *map)
+{
+    wan_vae *vae;
+    WAN_TRY(open_vae(&vae, p, d, WAN_VAE_DECODER));
+    int rc = wan_preview_fit(map, vae);
+    wan_vae_close(&vae);
+    if (rc == 0)
+        wan_verbose("preview: within %.1f of 255 of the colours of 8 x 8 pixels", map->error);
+    return rc;
+}
+
 /* ---- noise */
 
 void wan_pipeline_noise(wan_pipeline *p, const char *rng)
@@ -412,10 +423,10 @@ typedef struct sampling {
     double start;
 } sampling;
 
-static int on_step(void *arg, int step, const float *latent)
+static int on_step(void *arg, int step, const float *latent, const float *clean)
 {
     sampling *s = arg;
-    return s->watch->on_step(s->watch->arg, s->i, step, wan_now() - s->start, latent);
+    return s->watch->on_step(s->watch->arg, s->i, step, wan_now() - s->start, latent, clean);
 }
 
 /* Keys and values of one prompt. */
@@ -446,6 +457,7 @@ static int generate_one(sampling *s, const wan_context *uncond)
                                .on_step = s->watch ? on_step : NULL,
                                .arg = s,
                                .want_latent = s->watch && s->watch->want_latent,
+                               .want_clean = s->watch && s->watch->want_clean,
                                .share = s->p->share };
     WAN_TRY(make_context(&cond, s, v->text, v->rows));
     int rc = wan_generate(s->w, s->a, &s->p->arch, &g, v->latent, cond, uncond);

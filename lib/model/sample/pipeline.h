@@ -23,6 +23,7 @@
 #define WAN_MODEL_PIPELINE_H
 
 #include "lib/model/model.h"
+#include "lib/model/sample/preview.h"
 #include "lib/model/sample/sampler.h"
 #include "lib/model/sample/share.h"
 
@@ -96,19 +97,23 @@ void wan_pipeline_noise(wan_pipeline *p, const char *rng);
 int wan_pipeline_guides_from_nothing(const wan_pipeline *p);
 int wan_pipeline_without_text(wan_pipeline *p) WAN_MUST_CHECK;
 
+/* The map from latents to colours, of the pipeline's VAE (preview.h), for what is shown meanwhile. */
+int wan_pipeline_preview(const wan_pipeline *p, wan_dev *d, wan_preview *map) WAN_MUST_CHECK;
+
 /* Cleans and tokenises the prompts and runs the text encoder over all of them at once. */
 int wan_pipeline_encode(wan_pipeline *p, wan_dev *d) WAN_MUST_CHECK;
 
-/* After step `step` (from 0) of video i, `seconds` after its start.  latent: host [C, T, h, w] when
- * want_latent, else NULL.  A negative return stops. */
-typedef int wan_pipeline_step(void *arg, int i, int step, double seconds, const float *latent);
+/* After step `step` (from 0) of video i, `seconds` after its start.  Host [C, T, h, w] where they are
+ * wanted, else NULL: the latent; the clean one that the step points to.  A negative return stops. */
+typedef int wan_pipeline_step(void *arg, int i, int step, double seconds, const float *latent,
+                              const float *clean);
 /* Video i has its latent.  A negative return stops. */
 typedef int wan_pipeline_made(void *arg, int i);
 typedef struct wan_pipeline_watch {
     wan_pipeline_step *on_step;
     wan_pipeline_made *on_made; /* may be NULL */
     void *arg;
-    int want_latent;
+    int want_latent, want_clean;
 } wan_pipeline_watch;
 
 /* Noise to latents, video by video; keys and values of a prompt's rows are computed once.  watch may

@@ -117,6 +117,12 @@ int wan_sampler_answer(wan_sampler *s, int i, int call, wan_real *x, const wan_r
     return 0;
 }
 
+int wan_sampler_clean(const wan_sampler *s, int i, const wan_real *x, const wan_real *answer,
+                      wan_real *out)
+{
+    return s->kind->clean(s, i, x, answer, out);
+}
+
 double wan_sampler_unit(const wan_sampler *s)
 {
     return s->unit;

@@ -53,6 +53,10 @@ int wan_sampler_ask(wan_sampler *s, int i, int call, const wan_real *x, const wa
 /* answer [numel]: the model's.  Steps and calls come in order; step 0 begins again. */
 int wan_sampler_answer(wan_sampler *s, int i, int call, wan_real *x, const wan_real *answer)
     WAN_MUST_CHECK;
+/* The sample without noise that the answer to the first call of step i points to, before
+ * wan_sampler_answer has it; out [numel]. */
+int wan_sampler_clean(const wan_sampler *s, int i, const wan_real *x, const wan_real *answer,
+                      wan_real *out) WAN_MUST_CHECK;
 /* The latent is this times the sample. */
 double wan_sampler_unit(const wan_sampler *s);
 double wan_sampler_sigma(const wan_sampler *s, int i); /* i = 0..steps; [steps] is 0 */

@@ -88,6 +88,15 @@ static int answer(wan_sampler *s, int i, int call, wan_real *x, const wan_real *
     return along(e, e->ahead, x, NULL, h, x, now, F);
 }
 
+/* D(x; sigma_i) */
+static int clean(const wan_sampler *s, int i, const wan_real *x, const wan_real *F, wan_real *out)
+{
+    const wan_edm_scaling c = wan_edm_scale(sigma(s, i));
+    const double k[2] = { c.skip, c.out };
+    const wan_real *from[2] = { x, F };
+    return s->d->ops->lincomb(s->d, out, 2, k, from, s->numel);
+}
+
 static void levels(edm *e, const wan_sampler_options *o)
 {
     double a = pow(o->sigma_max, 1 / o->rho), b = pow(o->sigma_min, 1 / o->rho);
@@ -143,5 +152,6 @@ const wan_sampler_kind wan_sampler_edm = {
     .calls = calls,
     .ask = ask,
     .answer = answer,
+    .clean = clean,
     .sigma = sigma,
 };

@@ -179,6 +179,14 @@ static int answer(wan_sampler *base, int i, int call, wan_real *x, const wan_rea
     return s->kind == UNIPC ? step_unipc(s, i, x) : step_dpmpp(s, i, x);
 }
 
+/* x - sigma v */
+static int clean(const wan_sampler *s, int i, const wan_real *x, const wan_real *v, wan_real *out)
+{
+    const double c[2] = { 1, -s->kind->sigma(s, i) };
+    const wan_real *from[2] = { x, v };
+    return s->d->ops->lincomb(s->d, out, 2, c, from, s->numel);
+}
+
 static double sigma(const wan_sampler *s, int i)
 {
     return (double)((const flow *)(const void *)s)->sigma[i];
@@ -232,5 +240,6 @@ const wan_sampler_kind wan_sampler_flow = {
     .calls = calls,
     .ask = ask,
     .answer = answer,
+    .clean = clean,
     .sigma = sigma,
 };

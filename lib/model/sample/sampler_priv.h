@@ -19,6 +19,8 @@ typedef struct wan_sampler_kind {
     int (*calls)(const wan_sampler *s, int i);
     int (*ask)(wan_sampler *s, int i, int call, const wan_real *x, const wan_real **in, double *t);
     int (*answer)(wan_sampler *s, int i, int call, wan_real *x, const wan_real *answer);
+    int (*clean)(const wan_sampler *s, int i, const wan_real *x, const wan_real *answer,
+                 wan_real *out);
     double (*sigma)(const wan_sampler *s, int i);
 } wan_sampler_kind;
 
