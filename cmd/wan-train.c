@@ -46,8 +46,10 @@ static const wan_opt table[] = {
     WAN_OPT_GROUP("Running"),
     WAN_OPT_FLAG("plan", 0, &o.plan,
                  "print tokens, memory and FLOPs, and exit: 1 if it does not fit"),
-    WAN_OPT_INT("ranks", 0, "N", &o.ranks, 0, 1 << 20,
-                "with --plan: what so many ranks of the machines that --device names will take"),
+    WAN_OPT_INT(
+        "ranks", 0, "N", &o.ranks, 0, 1 << 20,
+        "with --plan: what so many ranks of the machines that --device names will take; 0: of "
+        "those that run, or where one process plans a layout of several, of so many"),
     WAN_OPT_FLAG("search", 0, &o.search,
                  "with --plan --ranks: every layout that fits, the fastest one in full"),
     WAN_OPT_FLAG("dry-run", 0, &o.dry_run, "open and check everything, train nothing"),
@@ -76,8 +78,16 @@ typedef struct sink {
     wan_events *events; /* NULL: none are asked for */
     int rank;
     int64_t interval;
+    int next_lr; /* people are shown the rate that Automodel's log would have */
     double pace; /* seconds of a step, smoothed; 0: none yet */
 } sink;
+
+static sink sink_of(const wan_config *c, const wan_comm *comm)
+{
+    return (sink){ .rank = comm->rank,
+                   .interval = c->v.log_interval,
+                   .next_lr = c->v.recipe == WAN_RECIPE_AUTOMODEL };
+}
 
 static const char *metrics_name(void)
 {
@@ -125,9 +135,10 @@ static int report(void *arg, const wan_report *r)
     if (end || r->step % s->interval == 0)
         wan_info("step %lld/%lld  loss %.5f (unweighted %.5f)  lr %.3g  norm %.4g  %.3g s  "
                  "%.4g tokens/s  %.3g TFLOP/s%s",
-                 (long long)r->step, (long long)r->steps, r->loss, r->loss_unweighted, r->lr,
-                 r->grad_norm, r->seconds, (double)r->tokens / r->seconds,
-                 r->flops / r->seconds * 1e-12, *r->skipped ? "  (skipped)" : "");
+                 (long long)r->step, (long long)r->steps, r->loss, r->loss_unweighted,
+                 s->next_lr ? r->next_lr : r->lr, r->grad_norm, r->seconds,
+                 (double)r->tokens / r->seconds, r->flops / r->seconds * 1e-12,
+                 *r->skipped ? "  (skipped)" : "");
     return 0;
 }
 
@@ -278,7 +289,7 @@ static int train(wan_config *c, wan_comm *comm)
                               .compute = c->v.compute,
                               .device_flags = (o.strict ? WAN_DEV_STRICT : 0) |
                                               (o.fast ? WAN_DEV_NONDETERMINISTIC : 0) };
-    sink s = { .rank = comm->rank, .interval = c->v.log_interval };
+    sink s = sink_of(c, comm);
     if (wan_train_open(&t, c, comm, &opt) < 0)
         wan_die();
     if (comm->rank == 0)
@@ -344,6 +355,17 @@ static int foresee(wan_config *c)
     wan_die();
 }
 
+/* --plan in one process of a layout that takes several: of so many, where nobody has named a device. */
+static int alone_of_many(const wan_config *c, const wan_comm *comm)
+{
+    const int64_t ranks = c->v.tp * c->v.pp * c->v.cp;
+    if (comm->size > 1 || ranks == 1 || strcmp(o.device, "auto"))
+        return 0;
+    o.ranks = ranks;
+    wan_info("the plan of %lld ranks, which the layout takes at least (--ranks)", (long long)ranks);
+    return 1;
+}
+
 /* Without arguments: what there is to begin with. */
 static int start(void)
 {
@@ -398,6 +420,10 @@ int main(int argc, char **argv)
                       60.0 * (double)c->v.timeout_minutes) < 0)
         wan_die();
     wan_comm_on_lost(comm, lost);
+    if (o.plan && alone_of_many(c, comm)) {
+        wan_comm_close(&comm);
+        return foresee(c);
+    }
     compare(comm, c);
     derive_batch(c, comm);
     if (o.print_config && !o.plan && !o.dry_run) {

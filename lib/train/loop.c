@@ -314,6 +314,7 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     t->st.step++;
     t->st.position += b->n;
     r->step = t->st.step;
+    r->next_lr = wan_schedule_lr(&t->schedule, t->st.step);
     r->position = t->st.position;
     r->epoch = (double)t->st.position / (double)t->st.samples;
     WAN_TRY(wan_dev_sync(t->dev));

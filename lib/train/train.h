@@ -42,7 +42,8 @@ typedef struct wan_report {
     int64_t position;    /* samples consumed */
     double epoch;
     double loss, loss_unweighted;
-    double lr, grad_norm;
+    double lr, grad_norm; /* the rate of the update */
+    double next_lr;       /* and of the one after it, as Automodel logs it */
     int64_t samples, tokens, micros;
     double padding;        /* part of the micro-batches' capacity without a token */
     double seconds, flops; /* of the step; forward and backward of all ranks */

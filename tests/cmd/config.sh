@@ -25,6 +25,10 @@ Y
 ok "its cosine ends at the smallest rate" says 'cosine: 5e-05 first, 1.302e-06 last' plan cosine.yaml dataset.mock_samples=40
 ok "in the run too" wan-train -q --mock $S cosine.yaml dataset.mock_samples=40 --metrics c.json
 ok "20 steps, from 5e-5 to 1.3e-6" jq -se 'length == 20 and .[0].lr == 5e-5 and (.[19].lr - 1.302e-6 | fabs) < 1e-9' c.json
+ok "people read what that system logs: the rate after the step" says 'step 20/20 .* lr 1e-06 ' wan-train --mock $S cosine.yaml \
+    dataset.mock_samples=40 --metrics /dev/null checkpoint.save=
+ok "of a Megatron run that of the step" says 'step 2/2 .* lr 5e-05 ' wan-train --mock $S optimizer.lr=1e-4 optimizer.min_lr=0 \
+    scheduler.lr_decay_style=linear scheduler.lr_warmup_iters=0 train.train_iters=2 --metrics /dev/null checkpoint.save=
 ok "a Megatron run keeps its warm-up in proportion" says 'warm-up of 20 steps' plan train.train_iters=100
 ok "epochs are counted in samples: 7 steps of 4" train dataset.mock_samples=28 train.epochs=1 train.global_batch_size=4 checkpoint.save=run
 ok "the next one in batches of 2" wan-train -q --mock $S dataset.mock_samples=28 train.epochs=2 train.global_batch_size=2 \
@@ -46,6 +50,17 @@ fails 2 'global_batch_size 5 is not the 3 of micro-batches' "a batch that contra
     train train.global_batch_size=5 gradient_accumulation_steps=3
 ok "a micro-batch that says nothing is named with the reason" says \
     'accepted without effect: train.micro_batch_size=2: a micro-batch is one pack' plan train.micro_batch_size=2
+
+# context parallel, as the 1.3B recipe has it
+printf 'model: {context_parallel_size: 8}\ntrain: {global_batch_size: 2, micro_batch_size: 1}\n' >wan_1_3B.yaml
+ok "a layout of 8 ranks is planned by one process" says '^ranks +8: pp 1 x dp 1 x cp 8 x tp 1$' wan-train --mock --plan \
+    --training-mode pretrain wan_1_3B.yaml
+if [ "${MPI:-0}" = 1 ] && command -v mpirun >/dev/null; then
+    ok "and runs on 8" says '^wan-train: step 1/1 ' mpirun --allow-run-as-root --oversubscribe --bind-to none -n 8 \
+        wan-train --mock $S wan_1_3B.yaml dataset.H_latents=8 train.train_iters=1 --metrics /dev/null checkpoint.save=
+else
+    skip "a run of 8 ranks" "a build without MPI"
+fi
 
 # geometry
 ok "heads alone do not widen the model" says 'width 1536, 16 heads' wan-train --mock --plan --memory 999G model.num_attention_heads=16
