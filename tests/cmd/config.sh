@@ -68,6 +68,26 @@ ok "the width alone keeps the heads' width" says 'width 256, 2 heads' wan-train 
 fails 1 'hidden_size 1536 is not heads x kv_channels' "heads that do not divide it" \
     wan-train --mock --plan model.num_attention_heads=7
 
+printf 'model: {hidden_size: 1536, crossattn_emb_size: 1536, num_attention_heads: 12}\n' >wide.yaml
+ok "a width on the command line counts for both names in a file" says \
+    'accepted without effect: model.crossattn_emb_size=1536: model.hidden_size on the command line counts' plan wide.yaml
+fails 2 'crossattn_emb_size 64 is not model.hidden_size 32' "two on the command line do not" train model.crossattn_emb_size=64
+
+# Automodel's quick start: epochs, a batch per node, a folder of .meta files, all in sections of their own
+cat >quick.yaml <<'Y'
+seed: 7
+model: {pretrained_model_name_or_path: Wan-AI/Wan2.1-T2V-1.3B-Diffusers}
+data: {dataloader: {_target_: somebody.datasets.build_wan21_dataloader, meta_folder: /data/meta/, batch_size: 1, num_workers: 1}}
+batch: {batch_size_per_node: 4}
+training: {num_epochs: 2}
+optim: {learning_rate: 2e-5, optimizer: {weight_decay: 0.02, betas: [0.9, 0.98]}}
+fsdp: {tp_size: 1, cp_size: 1, pp_size: 1, dp_size: 8}
+checkpoint: {enabled: false, checkpoint_dir: /data/checkpoints/, save_consolidated: false}
+Y
+ok "the quick start's length" says '^run +6 steps, 2 epochs$' plan quick.yaml dataset.mock_samples=12
+ok "runs" wan-train -q --mock $S quick.yaml dataset.mock_samples=12 --metrics quick.json
+ok "... 6 steps of 4 samples at its rate" jq -se 'length == 6 and all(.samples == 4 and .lr == 2e-5)' quick.json
+
 # what is wrong is named at once
 cat >bad.yaml <<'Y'
 train:

@@ -280,13 +280,25 @@ static int check_together(const wan_train_config *v)
     if (v->warmup_init > v->lr)
         return wan_err("scheduler.lr_warmup_init %g is above optimizer.lr %g", v->warmup_init,
                        v->lr);
-    if (v->model_type == WAN_MODEL_WAN && v->cross_width && v->hidden &&
-        v->cross_width != v->hidden)
-        return wan_err("model.crossattn_emb_size %lld is not model.hidden_size %lld",
-                       (long long)v->cross_width, (long long)v->hidden);
     if (v->sequence_parallel && v->tp == 1)
         return wan_err("model.sequence_parallel needs model.tensor_model_parallel_size > 1");
     return 0;
+}
+
+/* The width of what cross attention reads is that of the model: DFM's files say both, and who makes the
+ * model small on the command line says one. */
+static int check_cross_width(wan_config *c)
+{
+    static const char cross[] = "model.crossattn_emb_size", hidden[] = "model.hidden_size";
+    const wan_train_config *v = &c->v;
+    if (v->model_type != WAN_MODEL_WAN || !v->cross_width || !v->hidden ||
+        v->cross_width == v->hidden)
+        return 0;
+    if (wan_config_source(c, cross) < wan_config_source(c, hidden))
+        return wan_config_note(c, cross, wan_config_text(c, cross),
+                               "model.hidden_size on the command line counts");
+    return wan_err("%s %lld is not %s %lld", cross, (long long)v->cross_width, hidden,
+                   (long long)v->hidden);
 }
 
 /* The folder of the weights, or the one around its transformer/, is that of the other parts, where it
@@ -340,6 +352,7 @@ int wan_config_finish(wan_config *c, const char *mode)
     WAN_TRY(apply_sharing(c));
     WAN_TRY(strip_latest(c));
     WAN_TRY(find_components(c));
+    WAN_TRY(check_cross_width(c));
     WAN_TRY(check_together(v));
     return v->train_iters < 0 && v->epochs > 0 ? 0 : wan_config_length(c, 0, 0, 0);
 }
