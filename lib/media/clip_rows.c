@@ -29,12 +29,40 @@ static int bad_row(rows *r, const char *why)
 
 /* ---- JSON */
 
+/* A caption, or several. */
+static int is_caption(const json_t *v)
+{
+    size_t i = 0, n = json_array_size(v);
+    while (i < n && json_is_string(json_array_get(v, i)))
+        i++;
+    return json_is_string(v) || (n && i == n);
+}
+
+/* Rows of an object whose members are captions by the name of a file; NULL: it is none such. */
+static json_t *rows_by_name(const json_t *file)
+{
+    json_t *list = json_object_size(file) ? json_array() : NULL, *v;
+    const char *name;
+    json_object_foreach((json_t *)file, name, v)
+    {
+        const char *dot = strrchr(name, '.');
+        if (!dot || dot == name || !is_caption(v)) {
+            json_decref(list);
+            return NULL;
+        }
+        json_array_append_new(list, json_pack("{s:s, s:O}", "file_name", name, "caption", v));
+    }
+    return list;
+}
+
 json_t *wan_clip_rows_in(const json_t *file)
 {
     json_t *list = json_object_get(file, "items");
     if (!list)
         list = json_object_get(file, "data");
-    return json_is_array(file) ? (json_t *)file : json_is_array(list) ? list : NULL;
+    if (json_is_array(file) || json_is_array(list))
+        return json_incref(json_is_array(file) ? (json_t *)file : list);
+    return rows_by_name(file);
 }
 
 static int each_in_json(rows *r, size_t size)
@@ -51,6 +79,7 @@ static int each_in_json(rows *r, size_t size)
                     json_is_object(row) ? r->fn(r->arg, row, r->line) : bad_row(r, "not an object");
         }
     }
+    json_decref(list);
     json_decref(file);
     return rc;
 }

@@ -80,13 +80,14 @@ static int visit_other(hunt *h, const char *path, struct dirent **list, int n, i
     return wan_clips_reject(h->c, path, WAN_STRANGE_NAME);
 }
 
-/* meta.json is a list, or the caption of a clip "meta". */
+/* meta.json is a list, or the caption of a clip "meta"; so is captions.json. */
 static int is_list(const char *path)
 {
     if (strcmp(wan_clips_extension(path), ".json"))
         return 1;
-    json_t *j = wan_json_load(path);
-    int list = wan_clip_rows_in(j) != NULL;
+    json_t *j = wan_json_load(path), *rows = wan_clip_rows_in(j);
+    int list = rows != NULL;
+    json_decref(rows);
     json_decref(j);
     return list;
 }
@@ -95,7 +96,7 @@ static int is_list(const char *path)
 static int visit_list(hunt *h, const char *dir)
 {
     static const char *const names[] = { "metadata.jsonl", "captions.jsonl", "meta.jsonl",
-                                         "metadata.csv", "meta.json" };
+                                         "metadata.csv",   "captions.json",  "meta.json" };
     int rc = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names && rc == 0; i++) {
         char *path = wan_path_join(dir, names[i]);

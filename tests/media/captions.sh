@@ -56,6 +56,14 @@ clip jsonl/x.mp4; clip jsonl/meta.mp4; echo '{"caption": "of meta"}' >jsonl/meta
 printf '{"file_name": "x.mp4", "text": "from the lines"}\n' >jsonl/metadata.jsonl
 run jsonl
 ok "metadata.jsonl, and a clip that is named meta" is "$(got '.key + "=" + .meta.caption' '|')" "x=from the lines|meta=of meta|"
+clip dpipe/x.mp4; clip dpipe/y.mp4; clip dpipe/z.mp4; echo "of its own" >dpipe/z.txt
+echo '{"x.mp4": ["one", "two"], "y.mp4": "why"}' >dpipe/captions.json
+run --captions each dpipe
+ok "captions.json of diffusion-pipe, by the names of files" is "$(got '.key + "=" + .meta.caption' '|')" \
+    "x=one|x_-c2=two|y=why|z=of its own|"
+clip single/captions.mp4; echo '{"caption": "a.b"}' >single/captions.json
+run single
+ok "that of a clip with this name is none" is "$(got '.key + "=" + .meta.caption' '|')" "captions=a.b|"
 
 # ---- manifests
 cat >m.csv <<'CSV'
