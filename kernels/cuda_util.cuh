@@ -21,6 +21,12 @@ extern "C" {
 #include "kernels/plugin.h"
 }
 
+#ifdef __CUDACC__
+#define CUDA_UNROLL _Pragma("unroll")
+#else
+#define CUDA_UNROLL
+#endif
+
 alignas(16) extern __shared__ float cuda_shared[];
 
 /* The program's side of the plugin; set once by wan_cuda_backend. */

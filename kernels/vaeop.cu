@@ -36,38 +36,72 @@ static __global__ void norm_row(vbuf y, vbuf x, vbuf gamma, int64_t P, int64_t C
     }
 }
 
-/* y [T, 2H, 2W, C] */
+/* y [T, 2H, 2W, C]; n groups of eight channels, `per` to a position */
 static __global__ void upsample_all(vbuf y, vbuf x, int64_t n, int64_t H, int64_t W, int64_t C)
 {
-    int64_t k = thread_index(), c = k % C, j = k / C % (2 * W), i = k / (C * 2 * W) % (2 * H);
-    int64_t t = k / (C * 2 * W * 2 * H);
-    if (k < n)
-        st1(y, k, ld1(x, ((t * H + i / 2) * W + j / 2) * C + c));
-}
-
-/* x [T, P, 2C] -> y [2T, P, C] */
-static __global__ void interleave_all(vbuf y, vbuf x, int64_t n, int64_t P, int64_t C)
-{
-    int64_t k = thread_index(), c = k % C, p = k / C % P, f = k / (C * P);
-    if (k < n)
-        st1(y, k, ld1(x, (f / 2 * P + p) * 2 * C + f % 2 * C + c));
-}
-
-static __global__ void from_rgb_all(vbuf y, const uint8_t *rgb, int64_t n)
-{
-    int64_t k = thread_index();
-    if (k < n)
-        st1(y, k, (float)rgb[k] / 255 * 2 - 1);
-}
-
-static __global__ void to_rgb_all(uint8_t *rgb, vbuf x, int64_t n)
-{
-    int64_t k = thread_index();
+    int64_t per = (C + 7) / 8, k = thread_index(), c = k % per * 8, j = k / per % (2 * W);
+    int64_t i = k / (per * 2 * W) % (2 * H), t = k / (per * 2 * W * 2 * H);
+    float v[8];
     if (k >= n)
         return;
-    float v = ld1(x, k);
-    v = v < -1 ? -1 : v > 1 ? 1 : v;
-    rgb[k] = (uint8_t)((v + 1) / 2 * 255);
+    ld8(v, x, ((t * H + i / 2) * W + j / 2) * C + c, C - c);
+    st8(y, k / per * C + c, C - c, v);
+}
+
+/* x [T, P, 2C] -> y [2T, P, C], in groups of eight channels */
+static __global__ void interleave_all(vbuf y, vbuf x, int64_t n, int64_t P, int64_t C)
+{
+    int64_t per = (C + 7) / 8, k = thread_index(), c = k % per * 8, p = k / per % P,
+            f = k / (per * P);
+    float v[8];
+    if (k >= n)
+        return;
+    ld8(v, x, (f / 2 * P + p) * 2 * C + f % 2 * C + c, C - c);
+    st8(y, k / per * C + c, C - c, v);
+}
+
+/* Bytes i .. i+m-1 (m <= 8), eight at a time where they are all there and `wide`. */
+static __device__ inline uint64_t ld_bytes(const uint8_t *p, int64_t i, int64_t m, int wide)
+{
+    uint64_t u = 0;
+    if (wide && m >= 8)
+        return *(const uint64_t *)(p + i);
+    for (int j = 0; j < 8; j++)
+        if (j < m)
+            u |= (uint64_t)p[i + j] << 8 * j;
+    return u;
+}
+
+static __global__ void from_rgb_all(vbuf y, const uint8_t *rgb, int64_t n, int wide)
+{
+    int64_t i = thread_index() * 8;
+    float v[8];
+    if (i >= n)
+        return;
+    uint64_t u = ld_bytes(rgb, i, n - i, wide);
+    for (int j = 0; j < 8; j++)
+        v[j] = (float)(u >> 8 * j & 255) / 255 * 2 - 1;
+    st8(y, i, n - i, v);
+}
+
+static __global__ void to_rgb_all(uint8_t *rgb, vbuf x, int64_t n, int wide)
+{
+    int64_t i = thread_index() * 8;
+    float v[8];
+    uint64_t u = 0;
+    if (i >= n)
+        return;
+    ld8(v, x, i, n - i);
+    for (int j = 0; j < 8; j++) {
+        float z = v[j] < -1 ? -1 : v[j] > 1 ? 1 : v[j];
+        u |= (uint64_t)(uint8_t)((z + 1) / 2 * 255) << 8 * j;
+    }
+    if (wide && n - i >= 8)
+        *(uint64_t *)(rgb + i) = u;
+    else
+        for (int j = 0; j < 8; j++)
+            if (j < n - i)
+                rgb[i + j] = (uint8_t)(u >> 8 * j);
 }
 
 /* x [T, P, C] -> y [C, T, P], or with back the inverse; y = x*a[c] + b[c] */
@@ -104,30 +138,32 @@ extern "C" int wan_vae_upsample_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t T
                                      int64_t W, int64_t C)
 {
     CUDA_TYPES("vae_upsample", y, x);
-    return cuda_launch(d, "vae_upsample", upsample_all, blocks(T * H * W * C * 4), 256, 0,
-                       vbuf_of(y, 0), vbuf_of(x, 0), T * H * W * C * 4, H, W, C);
+    int64_t n = T * 4 * H * W * ((C + 7) / 8);
+    return cuda_launch(d, "vae_upsample", upsample_all, blocks(n), 256, 0, vbuf_of(y, C),
+                       vbuf_of(x, C), n, H, W, C);
 }
 
 extern "C" int wan_vae_interleave_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P,
                                        int64_t C)
 {
     CUDA_TYPES("vae_interleave", y, x);
-    return cuda_launch(d, "vae_interleave", interleave_all, blocks(T * P * C * 2), 256, 0,
-                       vbuf_of(y, 0), vbuf_of(x, 0), T * P * C * 2, P, C);
+    int64_t n = 2 * T * P * ((C + 7) / 8);
+    return cuda_launch(d, "vae_interleave", interleave_all, blocks(n), 256, 0, vbuf_of(y, C),
+                       vbuf_of(x, C), n, P, C);
 }
 
 extern "C" int wan_vae_from_rgb_cuda(wan_dev *d, wan_buf y, const uint8_t *rgb, int64_t P)
 {
     CUDA_TYPES("vae_from_rgb", y);
-    return cuda_launch(d, "vae_from_rgb", from_rgb_all, blocks(P * 3), 256, 0, vbuf_of(y, 0), rgb,
-                       P * 3);
+    return cuda_launch(d, "vae_from_rgb", from_rgb_all, blocks(cuda_div(P * 3, 8)), 256, 0,
+                       vbuf_of(y, 0), rgb, P * 3, (uintptr_t)rgb % 8 == 0);
 }
 
 extern "C" int wan_vae_to_rgb_cuda(wan_dev *d, uint8_t *rgb, wan_buf x, int64_t P)
 {
     CUDA_TYPES("vae_to_rgb", x);
-    return cuda_launch(d, "vae_to_rgb", to_rgb_all, blocks(P * 3), 256, 0, rgb, vbuf_of(x, 0),
-                       P * 3);
+    return cuda_launch(d, "vae_to_rgb", to_rgb_all, blocks(cuda_div(P * 3, 8)), 256, 0, rgb,
+                       vbuf_of(x, 0), P * 3, (uintptr_t)rgb % 8 == 0);
 }
 
 extern "C" int wan_vae_to_cfirst_cuda(wan_dev *d, float *y, wan_buf x, const float *a,

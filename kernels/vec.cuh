@@ -57,6 +57,25 @@ static __device__ inline void st1(vbuf b, int64_t i, float v)
         ((float *)b.p)[i] = v;
 }
 
+/* One store of 16 bytes, whatever the compiler has in mind with what leads to it. */
+static __device__ inline void st16(void *p, uint4 u)
+{
+#ifdef __CUDA_ARCH__
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(p)),
+                 "r"(u.x), "r"(u.y), "r"(u.z), "r"(u.w)
+                 : "memory");
+#else
+    *(uint4 *)p = u;
+#endif
+}
+
+static __device__ inline uint4 bits4(const float v[4])
+{
+    uint4 u;
+    memcpy(&u, v, sizeof u);
+    return u;
+}
+
 /* v = elements i .. i+n-1 (n <= 8), the rest 0 */
 static __device__ inline void ld8(float v[8], vbuf b, int64_t i, int64_t n)
 {
@@ -83,10 +102,10 @@ static __device__ inline void st8(vbuf b, int64_t i, int64_t n, const float v[8]
         u.y = bf16_bits(v[2]) | bf16_bits(v[3]) << 16;
         u.z = bf16_bits(v[4]) | bf16_bits(v[5]) << 16;
         u.w = bf16_bits(v[6]) | bf16_bits(v[7]) << 16;
-        *(uint4 *)((uint16_t *)b.p + i) = u;
+        st16((uint16_t *)b.p + i, u);
     } else if (b.vec && n >= 8) {
-        *(float4 *)((float *)b.p + i) = make_float4(v[0], v[1], v[2], v[3]);
-        *(float4 *)((float *)b.p + i + 4) = make_float4(v[4], v[5], v[6], v[7]);
+        st16((float *)b.p + i, bits4(v));
+        st16((float *)b.p + i + 4, bits4(v + 4));
     } else {
         for (int j = 0; j < 8; j++)
             if (j < n)

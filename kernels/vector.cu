@@ -46,19 +46,25 @@ static __global__ void affine_all(vbuf y, vbuf x, affine f, int64_t n)
 }
 
 struct terms {
-    const float *x[WAN_LINCOMB_MAX];
+    vbuf x[WAN_LINCOMB_MAX];
     float c[WAN_LINCOMB_MAX];
     int k;
 };
 
-static __global__ void lincomb_all(float *y, terms t, int64_t n)
+/* Unrolled: an index into the parameters that is not a constant would copy them to local memory. */
+static __global__ void lincomb_all(vbuf y, terms t, int64_t n)
 {
-    int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
-        float v = 0;
-        for (int k = 0; k < t.k; k++)
-            v += t.c[k] * t.x[k][i];
-        y[i] = v;
+    for (int64_t i = first8(); i < n; i += step8()) {
+        float v[8] = { 0, 0, 0, 0, 0, 0, 0, 0 }, u[8];
+        CUDA_UNROLL
+        for (int k = 0; k < WAN_LINCOMB_MAX; k++) {
+            if (k >= t.k)
+                break;
+            ld8(u, t.x[k], i, n - i);
+            for (int j = 0; j < 8; j++)
+                v[j] += t.c[k] * u[j];
+        }
+        st8(y, i, n - i, v);
     }
 }
 
@@ -158,10 +164,11 @@ extern "C" int wan_lincomb_cuda(wan_dev *d, float *y, int k, const double *c, co
     memset(&t, 0, sizeof t);
     t.k = k;
     for (int i = 0; i < k; i++) {
-        t.x[i] = x[i];
+        t.x[i] = vbuf_f32(x[i], 0);
         t.c[i] = (float)c[i];
     }
-    return cuda_launch(d, "lincomb", lincomb_all, dim3(cuda_blocks(d, n, 1024)), 256, 0, y, t, n);
+    return cuda_launch(d, "lincomb", lincomb_all, dim3(cuda_blocks(d, n, 2048)), 256, 0,
+                       vbuf_f32(y, 0), t, n);
 }
 
 extern "C" int wan_sumsq_cuda(wan_dev *d, double *out, wan_buf x, int64_t n, int accumulate)

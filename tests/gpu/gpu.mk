@@ -44,6 +44,16 @@ $(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(patsubst %,$(OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(NVCC) $(NVFLAGS) -o $@ $^ $(VENDOR_LINK)
 
+# ---- what the compiler made of the kernels
+check-sass: $(PLUGIN) ## registers, spills, widths of loads and stores of every compiled kernel against tests/gpu/kernels.txt
+	@mkdir -p $(BUILD)/gpu
+	@PLUGIN=$(abspath $(PLUGIN)) TABLE=$(abspath $(BUILD)/gpu/kernels.tsv) CUDA_HOME=$(CUDA_HOME) PLAN=none \
+		tests/run tests/gpu/sass.sh
+sass-tools: # cuobjdump and nvdisasm, for a toolkit that lacks them
+	@command -v cuobjdump nvdisasm >/dev/null || { python3 -m venv build/sass && build/sass/bin/pip -q install \
+		nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm; }
+.PHONY: check-sass sass-tools
+
 # ---- without a GPU: the same kernels as CPU code (fibers for threads), and cuDNN's plans for an H100
 EMU_OBJ := $(CUSRC:%.cu=$(OBJ)/emu/%.o) $(OBJ)/emu/emu.o $(if $(CUDNN),$(OBJ)/emu/emu_cudnn.o)
 # a misplaced vector access, or an index behind an array of registers, is a trap

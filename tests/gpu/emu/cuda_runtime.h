@@ -43,12 +43,6 @@ struct alignas(16) float4 {
 };
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-static inline float4 make_float4(float x, float y, float z, float w)
-{
-    float4 v = { x, y, z, w };
-    return v;
-}
-
 static inline float __uint_as_float(unsigned u)
 {
     float f;
