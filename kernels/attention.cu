@@ -8,6 +8,7 @@
  * columns j, j+32, ... of the head when they are applied; the scores change hands in shared memory.
  */
 #include "kernels/reduce.cuh"
+#include "kernels/attention_wide.cuh"
 #include "kernels/sdpa.cuh"
 
 enum { MINE = 4, WARPS = 4, OWN = MINE * WARPS, TILE = 32 };
@@ -298,12 +299,15 @@ static int attn_launch(wan_dev *d, const char *op, attn_kernel *k, const attn_ar
     return cuda_launch(d, op, k, grid, 32 * WARPS, shared, *a);
 }
 
+enum { WIDEST = 256 }; /* columns of a head that these kernels take */
+
 static int check(const char *op, const wan_attn *a)
 {
     if (a->pq->n != a->pk->n)
         return wan_cuda_host->err("%s: %d query samples, %d key samples", op, a->pq->n, a->pk->n);
-    if (a->hd < 1 || a->hd > 256)
-        return wan_cuda_host->err("%s: head size %lld on CUDA; 1 to 256", op, (long long)a->hd);
+    if (a->hd < 1 || a->hd > WIDEST)
+        return wan_cuda_host->err("%s: head size %lld on CUDA; 1 to %d", op, (long long)a->hd,
+                                  WIDEST);
     return 0;
 }
 
@@ -332,6 +336,8 @@ extern "C" int wan_attention_forward_cuda(wan_dev *d, const wan_attn *a, wan_buf
                                           wan_buf q, wan_buf k, wan_buf v)
 {
     CUDA_TYPES("attention_forward", o, q, k, v);
+    if (a->hd > WIDEST && a->pq->n == a->pk->n)
+        return cuda_wide_forward(d, a, o, lse, q, k, v);
     WAN_TRY(check("attention_forward", a));
     int r = for_cudnn(a, q) ? cuda_sdpa_forward(d, a, o, lse, q, k, v) : 1;
     if (r <= 0)

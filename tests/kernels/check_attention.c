@@ -59,6 +59,10 @@ static void run(const shape *s, wan_dtype t)
            s->biased, s->sd, CMP_NAME(t));
     same_nothing(lse, s);
     vec_ok(lse, bound_f32, "  lse");
+    if (s->hd > 256) { /* forward only: the VAE's head is never trained */
+        cmp_reset();
+        return;
+    }
     CMP_BOTH(attention_backward(d, &a[i], dq->b[i], dk->b[i], dv->b[i], g->b[i], o_->b[i],
                                 vec_p(lse, i), q->b[i], k->b[i], v->b[i]));
     vec_ok(dq, grad, "  dq (what lies between rows is untouched)");
@@ -98,6 +102,8 @@ int main(void)
         { 1, 2, 64, { 33 }, { 129 }, 3, 1, 4 },
         { 4, 2, 64, { 3, 0, 70, 2 }, { 0, 5, 65, 1 }, 0, 0, 1 }, /* no keys, no queries */
         { 2, 3, 12, { 0, 4 }, { 0, 0 }, 5, 1, 1 },
+        { 2, 1, 384, { 30, 5 }, { 30, 5 }, 768, 0, 1 }, /* the VAE's */
+        { 3, 2, 260, { 9, 0, 3 }, { 17, 5, 0 }, 3, 1, 2 },
     };
     if (!cmp_open("attention"))
         return tap_done();
