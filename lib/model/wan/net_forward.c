@@ -252,6 +252,7 @@ int wan_net_block_redo(const wan_net_run *r)
     WAN_TRY(norm_affine(r));
     WAN_TRY(norm_again(r, &cq, C(CQ), RL(RCQ), C(CQ0), &b->cnq));
     WAN_TRY(norm_again(r, &ck, C(CK), RL(RCK), C(CK0), &b->cnk));
+    WAN_TRY(residual(r, RL(X2), RL(X1), C(YC), -1));
     WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), 3));
     return r->op->act_forward(r->d, C(HID), C(Z), tokens(r) * a->z.F, WAN_ACT_GELU_TANH);
 }

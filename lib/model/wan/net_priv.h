@@ -44,7 +44,7 @@ typedef struct wan_net_head {
 #define WAN_NET_SLOTS(X)                                                                           \
     X(XIN, O, D, r, 0, XIN)  /* residual stream: block input */                                    \
     X(X1, O, D, r, 2, XIN)   /* ... after self-attention */                                        \
-    X(X2, O, D, r, 1, XIN)   /* ... after cross-attention */                                       \
+    X(X2, O, D, r, 2, XIN)   /* ... after cross-attention */                                       \
     X(M1, O, 1, r, 1, M1) X(R1, O, 1, r, 1, R1) /* LayerNorm statistics */                         \
     X(M2, O, 1, r, 1, M1) X(R2, O, 1, r, 1, R1)                                                    \
     X(M3, O, 1, r, 1, M1) X(R3, O, 1, r, 1, R1)                                                    \
@@ -57,7 +57,7 @@ typedef struct wan_net_head {
     X(CQ0, S, A, c, 1, QKV) X(RCQ, S, 1, r, 1, RQ) X(CQ, S, A, c, 2, Q)                             \
     X(CK0, R, A, c, 1, CK0) X(RCK, R, 1, r, 1, RCK) X(CK, R, A, c, 2, CK) X(CV, R, A, c, 1, CV)    \
     X(CO, S, A, c, 1, U1) X(CLSE, S, H, r, 1, LSE)                                                 \
-    X(YC, O, D, c, 3, QKV)                                                                          \
+    X(YC, O, D, c, 1, QKV)                                                                          \
     X(Z, S, F, c, 1, HID) X(HID, S, F, c, 2, HID) /* before and after GELU */                      \
     X(Y2, O, D, c, 1, QKV)
 /* clang-format on */
