@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every layout of layouts.txt against one rank: losses, gradients, norms and the final weights; the same
 # bytes twice; its checkpoint goes on under the next layout of the table.  Packs mix images and videos,
-# gradients accumulate, are clipped, captions are dropped; means over samples and over tokens in turn.
+# gradients accumulate, are clipped, captions are dropped; means over samples and over tokens in turn, of the
+# other one the first gradients.
 #
 #     all.sh                 the rows marked with *
 #     LAYOUTS=all            all of them (make check-dist); LAYOUTS="tp2 cp3": these
@@ -27,10 +28,14 @@ weights() { # weights A B STEP: the largest relative difference of a tensor
     "$OBJ/tests/train/check_debug" "$1/$f" "$2/$f" ""
 }
 layout() { # layout NAME REDUCTION NEXT
-    local name=$1 mean=$2 next=$3 e at; at=$(keys "$1") || { ok "$name is in the table" false; return; }
+    local name=$1 mean=$2 next=$3 e at other; at=$(keys "$1") || { ok "$name is in the table" false; return; }
     like_one "$name" $at train.loss_reduction=$mean checkpoint.save="$name"
     e=$(weights "$name" 1.$mean 20)
     ok "$name: weights after $STEPS steps within 1e-5 ($e)" within "$e" 1e-5
+    other=token; [ $mean = token ] && other=sample
+    ok "$name, mean over ${other}s" run $at train.loss_reduction=$other train.train_iters=1 checkpoint.save= debug.dump=other.st
+    e=$(error other.st 1.$other.st)
+    ok "... gradients within 1e-5 of one rank's ($e)" within "$e" 1e-5
     again() { run $at train.loss_reduction=$mean checkpoint.save=again && diff -r again "$1"; }
     ok "$name: the same bytes again" again "$name"
     rm -rf again
