@@ -33,7 +33,7 @@ static struct {
     const char *task, *model, *checkpoint, *t5_dir, *vae_dir, *negative, *save_file, *solver;
     const char *schedule, *device, *precision, *vae_precision, *rng, *noise, *text, *latents_out,
         *dump_steps;
-    const char *offload, *cp_comm, *transport;
+    const char *offload, *cp_comm, *transport, *cache;
     const char *prompt_file, *preview;
     wan_strlist prompts, sizes, frames, seeds;
     int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
@@ -134,6 +134,9 @@ static const wan_opt table[] = {
                  "print memory and time that it would take, and exit: 1 if it does not fit"),
     WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
     WAN_OPT_FLAG("t5_cpu", 0, &o.t5_cpu, "run the text encoder on the CPU"),
+    WAN_OPT_STR("cache", 0, "DIR", &o.cache,
+                "keep the text rows of prompts here, and take those that are there: the text "
+                "encoder then reads nothing"),
     WAN_OPT_STR("offload_model", 0, "BOOL", &o.offload,
                 "accepted; text encoder, transformer and VAE never share memory here"),
     WAN_OPT_GROUP("Several ranks (mpirun -n N wan-sample)"),
@@ -404,6 +407,7 @@ static wan_pipeline_options pipeline_options(void)
         .text = o.t5_dir,
         .vae = o.vae_dir,
         .negative = o.negative,
+        .cache = o.cache,
         .sampler = { .solver = strcmp(o.solver, "auto") ? o.solver : NULL,
                      .schedule = strcmp(o.schedule, "auto") ? o.schedule : NULL,
                      .steps = (int)o.steps,

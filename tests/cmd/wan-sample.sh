@@ -9,6 +9,16 @@ ok "a video" S --prompts "a lovely cat" --base_seed 1 --save_file cat.mp4
 ok "it is there" test -s cat.mp4
 ok "again" S --prompts "a lovely cat" --base_seed 1 --save_file again.mp4
 same "the same seed makes the same bytes" cat.mp4 again.mp4
+ok "a cache of text rows, empty" S -v --cache rows --prompts "a lovely cat" --base_seed 1 --save_file c0.mp4
+ok "holds the prompt and the negative one" test "$(ls rows | wc -l)" = 2
+ok "then full" bash -c "wan-sample --model '$M' --sample_steps 3 --device cpu --sizes 32*32 --frame_nums 5 -v --cache rows \
+    --prompts 'a lovely cat' 'a dog' --base_seed 1 --save_file c1.mp4 2>cache.txt"
+ok "two of three were there" grep -q 'text rows: 2 of 3 from rows' cache.txt
+ok "now three are" test "$(ls rows | wc -l)" = 3
+same "the first video with an empty cache" c0.mp4 cat.mp4
+same "and with a full one" c1_00.mp4 cat.mp4
+f=rows/$(ls rows | head -1) && head -c 100 "$f" >cut && mv cut "$f"
+fails 1 "rows/.*safetensors: " "a broken file in the cache" S --cache rows --prompts "a lovely cat" "a dog" --base_seed 1 --save_file c2.mp4
 ok "another seed" S --prompts "a lovely cat" --base_seed 2 --save_file other.mp4
 ok "makes another video" bash -c '! cmp -s cat.mp4 other.mp4'
 ok "two prompts" S --prompts "a dog" "a lovely cat" --base_seed 1 --save_file two.mp4

@@ -90,3 +90,35 @@ int wan_modeldigest(char hex[65], const char *dir)
     wan_sha256_hex(&s, hex);
     return rc;
 }
+
+static void add_name(wan_sha256 *s, const char *text)
+{
+    wan_sha256_add(s, text, strlen(text) + 1);
+}
+
+static void add_stamp(wan_sha256 *s, const char *path, const char *name)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+        return;
+    int64_t v[3] = { st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec };
+    add_name(s, name);
+    wan_sha256_add(s, v, sizeof v);
+}
+
+void wan_modeldigest_stamp(wan_sha256 *s, const char *path)
+{
+    struct dirent **list = NULL;
+    int n = scandir(path, &list, NULL, alphasort);
+    for (int i = 0; i < n; i++) {
+        char *file = wan_path_join(path, list[i]->d_name);
+        if (file)
+            add_stamp(s, file, list[i]->d_name);
+        free(file);
+        free(list[i]);
+    }
+    free(list);
+    add_name(s, path);
+    if (n < 0)
+        add_stamp(s, path, path);
+}

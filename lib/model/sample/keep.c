@@ -7,11 +7,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/sha256.h"
+#include "lib/model/files/modeldigest.h"
 #include "lib/rec/tensor/safetensors.h"
 
 /* "dir/.name.latent" for "dir/name". */
@@ -33,31 +33,6 @@ static void add_text(wan_sha256 *s, const char *text)
     wan_sha256_add(s, "", 1);
 }
 
-/* Names, sizes and times of the files of a folder (or of one file), in the order of names. */
-static int add_files(wan_sha256 *s, const char *dir)
-{
-    struct dirent **list = NULL;
-    struct stat st;
-    int n = scandir(dir, &list, NULL, alphasort);
-    for (int i = 0; i < n; i++) {
-        char *path = wan_path_join(dir, list[i]->d_name);
-        if (path && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-            int64_t v[3] = { st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec };
-            add_text(s, list[i]->d_name);
-            wan_sha256_add(s, v, sizeof v);
-        }
-        free(path);
-        free(list[i]);
-    }
-    free(list);
-    add_text(s, dir);
-    if (n < 0 && stat(dir, &st) == 0) {
-        int64_t v[3] = { st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec };
-        wan_sha256_add(s, v, sizeof v);
-    }
-    return 0;
-}
-
 static int digest(char hex[65], const wan_pipeline *p, int i, const char *rng)
 {
     const wan_pipeline_video *v = &p->v[i];
@@ -77,7 +52,7 @@ static int digest(char hex[65], const wan_pipeline *p, int i, const char *rng)
     add_text(&s, p->o.text);
     wan_sha256_add(&s, numbers, sizeof numbers);
     wan_sha256_add(&s, reals, sizeof reals);
-    WAN_TRY(add_files(&s, p->transformer));
+    wan_modeldigest_stamp(&s, p->transformer);
     wan_sha256_hex(&s, hex);
     return 0;
 }

@@ -17,7 +17,7 @@
 #include "lib/model/files/manifest.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
-#include "lib/model/text/prompt.h"
+#include "lib/model/sample/rowcache.h"
 #include "lib/model/text/text.h"
 #include "lib/model/vae/vae.h"
 
@@ -358,7 +358,7 @@ static int encode_prompts(wan_pipeline *p, const wan_prompt_encoder *e)
     for (int i = 0; rc == 0 && i < count; i++)
         text[i] = i < p->n ? p->v[i].prompt : p->o.negative ? p->o.negative : "";
     if (rc == 0)
-        rc = wan_prompt_encode(rows, n, text, count, e);
+        rc = wan_rowcache_encode(rows, n, text, count, e, p->o.cache);
     for (int i = 0; rc == 0 && i < count; i++) {
         *(i < p->n ? &p->v[i].text : &p->negative) = rows[i];
         *(i < p->n ? &p->v[i].rows : &p->negative_rows) = n[i];

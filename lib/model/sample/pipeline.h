@@ -47,6 +47,7 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
     /* prompt that guidance leads away from; NULL: what the model was trained with in place of a
      * dropped caption, the empty prompt or no rows */
     const char *negative;
+    const char *cache; /* folder of text rows that were made before (rowcache.h); NULL: none */
     wan_sampler_options sampler; /* as given; open resolves them.  guidance 1: one pass per call,
                                   * the negative prompt is unused */
     wan_dtype compute;           /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
