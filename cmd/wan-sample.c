@@ -575,6 +575,8 @@ static int take_frames(void *arg, int i, const uint8_t *rgb, int64_t first, int6
     if (first == 0)
         WAN_TRY(open_clip(save, i));
     WAN_TRY(wan_save_frames(*save, rgb, n));
+    wan_progress(first + n == frames, "video %d of %d: frame %" PRId64 " of %" PRId64, i + 1, all.n,
+                 first + n, frames);
     if (first + n < frames)
         return 0;
     WAN_TRY(wan_save_finish(save));
@@ -667,11 +669,21 @@ static int make_all(wan_pipeline *p, wan_dev *d)
     WAN_TRY(choose_seed());
     WAN_TRY(noise(p));
     WAN_TRY(take_kept(p, &left));
+    double t[4] = { wan_now() };
     if (left) {
+        wan_progress(0, "text");
         WAN_TRY(text(p, d));
+        t[1] = wan_now();
+        wan_progress(0, "weights of the transformer");
         WAN_TRY(latents(p, d));
     }
-    return videos(p, d);
+    t[2] = wan_now();
+    t[1] = left ? t[1] : t[2];
+    WAN_TRY(videos(p, d));
+    t[3] = wan_now();
+    wan_info("%.1f s: text %.1f, weights %.1f, steps %.1f, VAE and files %.1f", t[3] - t[0],
+             t[1] - t[0], p->loading, t[2] - t[1] - p->loading, t[3] - t[2]);
+    return 0;
 }
 
 /* --continue: videos that are there are left out, as rank 0 sees it. */

@@ -14,6 +14,7 @@ ok "holds the prompt and the negative one" test "$(ls rows | wc -l)" = 2
 ok "then full" bash -c "wan-sample --model '$M' --sample_steps 3 --device cpu --sizes 32*32 --frame_nums 5 -v --cache rows \
     --prompts 'a lovely cat' 'a dog' --base_seed 1 --save_file c1.mp4 2>cache.txt"
 ok "two of three were there" grep -q 'text rows: 2 of 3 from rows' cache.txt
+ok "where the time went" grep -Eq '[0-9.]+ s: text [0-9.]+, weights [0-9.]+, steps [0-9.]+, VAE and files [0-9.]+$' cache.txt
 ok "now three are" test "$(ls rows | wc -l)" = 3
 same "the first video with an empty cache" c0.mp4 cat.mp4
 same "and with a full one" c1_00.mp4 cat.mp4

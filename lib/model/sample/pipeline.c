@@ -519,9 +519,10 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
             wan_model_store(&s.w, d, &p->arch, p->share ? &p->share->slice : NULL, p->o.compute, 0);
     if (rc == 0)
         rc = wan_modelio_load(s.w, p->weights);
+    p->loading = wan_now() - start;
     if (rc == 0)
         wan_verbose("transformer %s: %.3f B parameters, loaded in %.1f s", p->transformer,
-                    (double)s.w->params.count / 1e9, wan_now() - start);
+                    (double)s.w->params.count / 1e9, p->loading);
     if (rc == 0)
         rc = generate_all(&s);
     wan_share_release(p->share);

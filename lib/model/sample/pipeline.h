@@ -67,6 +67,7 @@ typedef struct wan_pipeline {
     int n;
     float *negative; /* host [negative_rows, text_dim]; NULL without guidance */
     int64_t negative_rows;
+    double loading; /* seconds that the weights of the transformer took */
 } wan_pipeline;
 
 /* Sets h and w from "WIDTH*HEIGHT" in pixels, multiples of 16; T from a number of frames, 4n+1. */
