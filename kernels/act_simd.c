@@ -18,9 +18,20 @@ static int64_t chunk(int64_t n, int64_t i)
     return n - i < CHUNK ? n - i : CHUNK;
 }
 
+/* Beyond FAR gelu is 0 or z, to the last bit; there z would overflow in its cube, or undo a gate that is
+ * not quite 0. */
+#define FAR 10.5f
+
+static inline float gelu_low(float z)
+{
+    return z < -FAR ? 0 : z;
+}
+
 static inline float gelu_gate(float z)
 {
-    return wan_f_sigmoid(2 * WAN_ACT_K * z * (1 + WAN_ACT_A * z * z));
+    float t =
+        z * (-2 * WAN_F_LOG2E * WAN_ACT_K - 2 * WAN_F_LOG2E * WAN_ACT_K * WAN_ACT_A * (z * z));
+    return 1.0f / (1.0f + wan_f_exp2_soft(t > 126.0f ? 126.0f : t));
 }
 
 /* y may equal x: "omp simd" says that no element depends on another. */
@@ -29,7 +40,7 @@ void wan_act_values(float *y, const float *x, int64_t n, enum wan_act act)
     if (act == WAN_ACT_GELU_TANH) {
 #pragma omp simd
         for (int64_t j = 0; j < n; j++)
-            y[j] = x[j] * gelu_gate(x[j]);
+            y[j] = gelu_low(x[j]) * gelu_gate(x[j]);
     } else if (act == WAN_ACT_SILU) {
 #pragma omp simd
         for (int64_t j = 0; j < n; j++)
@@ -45,7 +56,7 @@ static void slopes(float *restrict s, const float *restrict x, int64_t n, enum w
 {
     if (act == WAN_ACT_GELU_TANH)
         for (int64_t j = 0; j < n; j++) {
-            float z = x[j], g = gelu_gate(z);
+            float g = gelu_gate(x[j]), h = gelu_low(x[j]), z = h > FAR ? FAR : h;
             s[j] = g + z * g * (1 - g) * (2 * WAN_ACT_K) * (1 + 3 * WAN_ACT_A * z * z);
         }
     else if (act == WAN_ACT_SILU)

@@ -21,7 +21,7 @@ wan_tile wan_tile_for(wan_dtype t)
 
 /* ---- packing */
 
-/* Row of n elements at off as elements of t; tmp [WAN_TILE_WIDTH] for a conversion. */
+/* Row of n elements at off as elements of t; tmp [n] for a conversion. */
 static const void *row_as(const wan_tile *t, wan_buf src, int64_t off, int64_t n, float *tmp)
 {
     if (t->t == WAN_BF16)
@@ -32,11 +32,12 @@ static const void *row_as(const wan_tile *t, wan_buf src, int64_t off, int64_t n
 void wan_tile_rows(const wan_tile *t, void *dst, int64_t lda, wan_buf src, int64_t off, int64_t ld,
                    int64_t m, int64_t k, int64_t mp)
 {
-    float tmp[WAN_TILE_WIDTH];
     size_t len = (size_t)(k * t->size), row = (size_t)(lda * t->size);
     for (int64_t i = 0; i < m; i++) {
         char *o = (char *)dst + (size_t)i * row;
-        memcpy(o, row_as(t, src, off + i * ld, k, tmp), len);
+        const void *from = row_as(t, src, off + i * ld, k, (float *)(void *)o);
+        if (from != o) /* else it was widened there */
+            memcpy(o, from, len);
         memset(o + len, 0, row - len);
     }
     memset((char *)dst + (size_t)m * row, 0, (size_t)(mp - m) * row);
@@ -83,17 +84,33 @@ static void pack_panel(uint32_t *dst, const char *src, size_t ld, int64_t units)
     }
 }
 
+/* The same from 16 rows of bf16 that are widened on the way, WIDE columns at a time. */
+static void pack_panel_widened(uint32_t *dst, wan_buf src, int64_t off, int64_t ld, int64_t k)
+{
+    enum { WIDE = 64 };
+    float w[WAN_TILE_N][WIDE];
+    for (int64_t c = 0; c < k; c += WIDE) {
+        int64_t n = k - c < WIDE ? k - c : WIDE;
+        for (int64_t i = 0; i < WAN_TILE_N; i++)
+            (void)wan_row_load(src, off + i * ld + c, n, w[i]);
+        pack_panel(dst + c * WAN_TILE_N, (const char *)w, sizeof w[0], n);
+    }
+}
+
 void wan_tile_pack_rows(const wan_tile *t, void *dst, wan_buf src, int64_t off, int64_t ld,
                         int64_t n, int64_t k, int64_t np, int64_t kp)
 {
     float tmp[WAN_TILE_WIDTH];
-    int64_t units = kp * t->size / 4, whole = k == kp && k * t->size % 64 == 0 && src.t == t->t;
+    int64_t units = kp * t->size / 4, whole = k == kp && k * t->size % 64 == 0;
     uint32_t u[WAN_TILE_WIDTH + WAN_TILE_K];
     for (int64_t j = 0; j < np; j++) {
         uint32_t *o = (uint32_t *)dst + j / WAN_TILE_N * units * WAN_TILE_N + j % WAN_TILE_N;
         if (whole && j % WAN_TILE_N == 0 && j + WAN_TILE_N <= n) {
-            pack_panel(o, (const char *)wan_buf_at(src, off + j * ld).p, (size_t)(ld * t->size),
-                       units);
+            if (src.t == t->t)
+                pack_panel(o, (const char *)wan_buf_at(src, off + j * ld).p, (size_t)(ld * t->size),
+                           units);
+            else
+                pack_panel_widened(o, src, off + j * ld, ld, k);
             j += WAN_TILE_N - 1;
             continue;
         }
@@ -164,6 +181,15 @@ static void transpose_square(char *dst, size_t ldt, const char *src, size_t ld, 
     STAGE(1) for (int i = 0; i < 16; i++) memcpy(dst + (size_t)i * ldt, &r[i], sizeof r[i]);
 }
 
+/* The same from 16 rows of bf16. */
+static void transpose_widened(char *dst, size_t ldt, wan_buf src, int64_t off, int64_t ld)
+{
+    float w[16][16];
+    for (int i = 0; i < 16; i++)
+        (void)wan_row_load(src, off + i * ld, 16, w[i]);
+    transpose_square(dst, ldt, (const char *)w, sizeof w[0], 4);
+}
+
 /* Column by column, for what does not fill a square: rows [m0, m) and all, or columns [k0, k). */
 static void transpose_rest(const wan_tile *t, void *dst, int64_t ldt, wan_buf src, int64_t off,
                            int64_t ld, int64_t i, int64_t k0, int64_t k)
@@ -179,17 +205,21 @@ static void transpose_rest(const wan_tile *t, void *dst, int64_t ldt, wan_buf sr
 void wan_tile_transpose(const wan_tile *t, void *dst, int64_t ldt, wan_buf src, int64_t off,
                         int64_t ld, int64_t m, int64_t k, int64_t kp)
 {
-    int64_t side = 64 / t->size, ms = src.t == t->t ? m / side * side : 0, ks = k / 16 * 16;
+    int64_t side = 64 / t->size, ms = m / side * side, ks = k / 16 * 16;
     size_t e = (size_t)t->size, row = (size_t)ldt * e;
     for (int64_t j = 0; j < kp; j++) {
         int64_t from = j < k ? m : 0;
         memset((char *)dst + (size_t)j * row + (size_t)from * e, 0, (size_t)(ldt - from) * e);
     }
     for (int64_t i = 0; i < ms; i += side)
-        for (int64_t j = 0; j < ks; j += 16)
-            transpose_square((char *)dst + (size_t)j * row + (size_t)i * e, row,
-                             (const char *)wan_buf_at(src, off + i * ld + j).p, (size_t)ld * e,
-                             t->size);
+        for (int64_t j = 0; j < ks; j += 16) {
+            char *o = (char *)dst + (size_t)j * row + (size_t)i * e;
+            if (src.t == t->t)
+                transpose_square(o, row, (const char *)wan_buf_at(src, off + i * ld + j).p,
+                                 (size_t)ld * e, t->size);
+            else
+                transpose_widened(o, row, src, off + i * ld + j, ld);
+        }
     for (int64_t i = 0; i < m; i++)
         if (i >= ms || ks < k)
             transpose_rest(t, dst, ldt, src, off, ld, i, i < ms ? ks : 0, k);
