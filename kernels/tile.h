@@ -33,6 +33,10 @@ typedef struct wan_tile {
 /* The fastest for operands of type t on this CPU. */
 wan_tile wan_tile_for(wan_dtype t);
 
+/* GFLOP/s of it by all threads, operands in their caches; the best of several trials, some milliseconds.
+ * 0: no memory. */
+double wan_tile_rate(wan_dtype t);
+
 wan_tile_mul_fn wan_tile_mul_f32, wan_tile_mul_bf16, wan_tile_mul_amx;
 wan_tile_store_fn wan_tile_store_f32, wan_tile_store_bf16;
 
