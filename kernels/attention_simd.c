@@ -3,7 +3,7 @@
  * attention_simd.c - attention forward in blocks: 96 queries against 384 keys at a time, with the
  * running maximum and sum of the online softmax, so that scores never leave the cache.
  *
- * Keys and values of every (sample, head) are packed first, by all threads; then every block of
+ * Keys and values of every (sample, head) are packed first, in blocks, by all threads; then every block of
  * queries of every head is a task.  Who computes a task does not change its result.
  */
 #include "kernels/attention.h"
@@ -52,15 +52,18 @@ static size_t block_bytes(const fwd *f)
            (size_t)(BQ * (f->hk + BK)) * (size_t)f->t.size;
 }
 
-static void pack_head(const fwd *f, int64_t i, int64_t h)
+/* Keys and values of sample i, head h, from `from` on, at most BK of them. */
+static void pack_keys(const fwd *f, int i, int64_t from, int64_t h)
 {
     const wan_attn *a = f->a;
-    int64_t k0 = a->pk->cu_host[i], n = a->pk->cu_host[i + 1] - k0, np = wan_tile_up(n, WAN_TILE_K);
-    int64_t at = h * f->rows + wan_attn_start(a->pk, (int)i);
-    wan_tile_pack_rows(&f->t, f->kp + at * f->hk * f->t.size, f->k, k0 * a->ldk + h * a->hd, a->ldk,
-                       n, a->hd, np, f->hk);
-    wan_tile_pack_cols(&f->t, f->vp + at * f->hn * f->t.size, np * WAN_TILE_N, f->v,
-                       k0 * a->ldv + h * a->hd, a->ldv, n, a->hd, np, f->hn);
+    int64_t k0 = a->pk->cu_host[i], all = a->pk->cu_host[i + 1] - k0, e = f->t.size;
+    int64_t n = all - from < BK ? all - from : BK, np = wan_tile_up(n, WAN_TILE_K);
+    int64_t at = h * f->rows + wan_attn_start(a->pk, i);
+    wan_tile_pack_rows(&f->t, f->kp + (at + from) * f->hk * e, f->k,
+                       (k0 + from) * a->ldk + h * a->hd, a->ldk, n, a->hd, np, f->hk);
+    wan_tile_pack_cols(&f->t, f->vp + (at * f->hn + from * WAN_TILE_N) * e,
+                       wan_tile_up(all, WAN_TILE_K) * WAN_TILE_N, f->v,
+                       (k0 + from) * a->ldv + h * a->hd, a->ldv, n, a->hd, np, f->hn);
 }
 
 /* -infinity behind n scores, up to `end`, and the largest of all; with a bias s becomes scale*s + bias
@@ -198,12 +201,15 @@ static int prepare(wan_dev *d, fwd *f, size_t extra, char **more)
 static void run(const fwd *f)
 {
     const wan_attn *a = f->a;
-    int64_t blocks = wan_attn_blocks(a->pq, BQ), heads = (int64_t)a->pk->n * a->H;
+    int64_t blocks = wan_attn_blocks(a->pq, BQ), packs = wan_attn_blocks(a->pk, BK);
 #pragma omp parallel if (a->pq->S * a->pk->max_len * a->H * a->hd > 1 << 18)
     {
 #pragma omp for schedule(dynamic)
-        for (int64_t t = 0; t < heads; t++)
-            pack_head(f, t % a->pk->n, t / a->pk->n);
+        for (int64_t t = 0; t < packs * a->H; t++) {
+            int64_t from = t % packs;
+            int i = wan_attn_find(a->pk, BK, &from);
+            pack_keys(f, i, from, t / packs);
+        }
 #pragma omp for schedule(dynamic)
         for (int64_t t = 0; t < blocks * a->H; t++) {
             int64_t from = t % blocks;

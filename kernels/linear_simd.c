@@ -12,7 +12,13 @@
 #include "kernels/rows.h"
 #include "kernels/tile.h"
 
-enum { ROWS = 192, COLS = 192, DEPTH = 512 /* at most */, TASKS = 8 /* a thread at least */ };
+enum {
+    ROWS = 192,
+    COLS = 192,
+    DEPTH = 512 /* at most */,
+    TASKS = 8 /* a thread at least */,
+    FEWEST = 48 /* rows to divide down to */
+};
 
 /* A matrix as it lies in memory; tr: stored the other way round. */
 typedef struct side {
@@ -47,12 +53,12 @@ static char *packed(const job *j, int64_t k0, int64_t c0)
     return j->packed + (c0 * j->kp + k0 * np) * j->t.size;
 }
 
-/* Block of B: depth k0.., columns c0.. */
-static void pack_block(const job *j, int64_t k0, int64_t c0)
+/* Of B depth k0.., n columns from c0 of a chunk. */
+static void pack_block(const job *j, int64_t k0, int64_t c0, int64_t n)
 {
     int64_t k = least(j->K - k0, j->deep), kp = wan_tile_up(k, WAN_TILE_K);
-    int64_t n = least(j->N - c0, COLS), np = wan_tile_up(n, WAN_TILE_N);
-    char *dst = packed(j, k0, c0);
+    int64_t np = wan_tile_up(n, WAN_TILE_N), chunk = c0 / COLS * COLS;
+    char *dst = packed(j, k0, chunk) + (c0 - chunk) * kp * j->t.size;
     if (j->B.tr)
         wan_tile_pack_rows(&j->t, dst, j->B.b, c0 * j->K + k0, j->K, n, k, np, kp);
     else
@@ -130,12 +136,24 @@ static void task(const job *j, int64_t m0, int64_t n0, int64_t n1, char *work)
     }
 }
 
-/* Columns of a task: whole chunks, all of them unless that leaves threads without work. */
-static int64_t columns(const job *j, int64_t mb)
+static int64_t parts_of(int64_t n, int64_t most)
 {
-    int64_t chunks = (j->N + COLS - 1) / COLS, want = (int64_t)TASKS * wan_rows_threads();
-    int64_t parts = least((want + mb - 1) / mb, chunks);
-    return (chunks + parts - 1) / parts * COLS;
+    return (n + most - 1) / most;
+}
+
+/* Columns are divided first, in whole chunks, then rows: either means that more is read again. */
+wan_linear_cut wan_linear_cut_for(int64_t M, int64_t N, int64_t K, int threads)
+{
+    int64_t chunks = parts_of(N, COLS), want = (int64_t)TASKS * threads, most = ROWS;
+    while (most > FEWEST && parts_of(M, most) * chunks < want)
+        most /= 2;
+    int64_t mb = parts_of(M, most), cb = least(parts_of(want, mb), chunks);
+    return (wan_linear_cut){
+        .rows = wan_tile_up(parts_of(M, mb), WAN_TILE_N),
+        .columns = parts_of(chunks, cb) * COLS,
+        .depth = wan_tile_up(parts_of(K, parts_of(K, DEPTH)), WAN_TILE_K),
+        .pack = parts_of(K, DEPTH) * chunks < 4 * threads ? COLS / 4 : COLS,
+    };
 }
 
 static int run(wan_dev *d, job *j)
@@ -144,9 +162,9 @@ static int run(wan_dev *d, job *j)
     j->t = wan_tile_for(half ? WAN_BF16 : WAN_F32);
     j->np = wan_tile_up(j->N, WAN_TILE_N);
     j->kp = wan_tile_up(j->K, WAN_TILE_K);
-    int64_t kb = (j->K + DEPTH - 1) / DEPTH;
-    j->deep = wan_tile_up((j->K + kb - 1) / kb, WAN_TILE_K);
-    kb = (j->K + j->deep - 1) / j->deep;
+    wan_linear_cut cut = wan_linear_cut_for(j->M, j->N, j->K, wan_rows_threads());
+    j->deep = cut.depth;
+    j->rows = cut.rows;
     size_t pack = (size_t)(j->np * j->kp * j->t.size);
     j->mine = ROWS * ((size_t)(j->kp * j->t.size) + COLS * sizeof(float)) + 4096;
     char *p = (char *)wan_dev_scratch(d, pack + j->mine * (size_t)wan_rows_threads());
@@ -154,15 +172,14 @@ static int run(wan_dev *d, job *j)
         return -1;
     j->packed = p;
     j->work = p + pack;
-    int64_t mb = (j->M + ROWS - 1) / ROWS, wide = columns(j, mb), nb = (j->N + COLS - 1) / COLS;
-    j->rows = wan_tile_up((j->M + mb - 1) / mb, WAN_TILE_N);
-    mb = (j->M + j->rows - 1) / j->rows;
-    int64_t cb = (j->N + wide - 1) / wide;
+    int64_t kb = parts_of(j->K, cut.depth), nb = parts_of(j->N, cut.pack), wide = cut.columns;
+    int64_t mb = parts_of(j->M, cut.rows), cb = parts_of(j->N, wide);
 #pragma omp parallel if (j->M * j->N * j->K > 1 << 16)
     {
 #pragma omp for schedule(dynamic)
         for (int64_t b = 0; b < kb * nb; b++)
-            pack_block(j, b % kb * j->deep, b / kb * COLS);
+            pack_block(j, b % kb * j->deep, b / kb * cut.pack,
+                       least(j->N - b / kb * cut.pack, cut.pack));
 #pragma omp for schedule(dynamic)
         for (int64_t b = 0; b < mb * cb; b++)
             task(j, b / cb * j->rows, b % cb * wide, least((b % cb + 1) * wide, j->N),

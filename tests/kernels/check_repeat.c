@@ -3,6 +3,7 @@
  * whatever the number of threads. */
 #include <omp.h>
 
+#include "kernels/linear_simd.h"
 #include "tests/kernels/compare.h"
 
 enum { S = 300, D = 192, H = 3, N = 160 };
@@ -102,6 +103,40 @@ static void run(wan_dev *d, const char *name, wan_dtype t, int threads)
     wan_pack_free(d, &a.p);
 }
 
+/* Products on tiles and attention are cut otherwise for more threads, never summed otherwise. */
+static void cut_alike(wan_dtype t)
+{
+    enum { M = 400, C = 410, K = 1088, W = 128 };
+    static const int threads[] = { 1, 2, 7, 64 };
+    const int64_t n = M;
+    wan_dev *d;
+    wan_pack p;
+    cmp_must(wan_dev_open(&d, "cpu", 0));
+    cmp_must(wan_pack_new(d, &p, &n, 1));
+    wan_buf x = rnd(d, t, M * K, 1), w = rnd(d, t, C * K, 2), y = rnd(d, t, M * C, 3);
+    wan_real *dw = (wan_real *)rnd(d, WAN_REAL, C * K, 4).p, *lse = dw;
+    wan_attn a = { &p, &p, 2, W / 2, 0.1, W, W, W, W, NULL };
+    size_t size = M * C * wan_dtype_size(t), sizes = C * K * sizeof *dw, rows = M * W;
+    char *first = malloc(size + sizes + rows);
+    for (int i = 0; i < 4; i++) {
+        wan_buf none = WAN_BUF_NONE;
+        omp_set_num_threads(threads[i]);
+        cmp_must(wan_linear_forward_simd(d, y, none, x, w, NULL, M, C, K, WAN_ACT_NONE));
+        cmp_must(wan_linear_wgrad_simd(d, dw, NULL, y, x, M, C, K, 0));
+        int alike = !i || (!memcmp(first, y.p, size) && !memcmp(first + size, dw, sizes));
+        memcpy(first, y.p, size);
+        memcpy(first + size, dw, sizes);
+        cmp_must(wan_attention_forward_simd(d, &a, y, lse, x, w, x));
+        alike &= !i || !memcmp(first + size + sizes, y.p, rows);
+        memcpy(first + size + sizes, y.p, rows);
+        ok(alike, "products and attention, %s: %d threads, the same bytes", CMP_NAME(t),
+           threads[i]);
+    }
+    free(first);
+    wan_pack_free(d, &p);
+    wan_dev_close(&d);
+}
+
 int main(void)
 {
     if (!cmp_open("repeat"))
@@ -109,6 +144,7 @@ int main(void)
     for (int t = 0; t < 2; t++) {
         run(cmp_dev[0], "reference", cmp_types[t], 1);
         run(cmp_dev[1], "device", cmp_types[t], 0);
+        cut_alike(cmp_types[t]);
     }
     return cmp_done();
 }
