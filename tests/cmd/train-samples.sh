@@ -61,7 +61,7 @@ ok "a number of frames that cannot be" fail "4n+1" train.sample_frames=4
 ok "a size in the place of the data's" train $S train.sample_size=64*32 checkpoint.save=g train.train_iters=2
 
 if [ "${MPI:-0}" = 1 ] && command -v mpirun >/dev/null; then
-    export OMP_NUM_THREADS=1
+    export OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0 # Open MPI leaks
     for how in train.eval_iters=1 dist.use_megatron_fsdp=true model.tensor_model_parallel_size=2 model.context_parallel_size=2 \
         model.pipeline_model_parallel_size=2; do
         ok "two ranks, $how" mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 wan-train -q --mock \
