@@ -55,6 +55,16 @@ int wan_err_prefix(const char *fmt, ...)
     return -1;
 }
 
+int wan_err_suffix(const char *fmt, ...)
+{
+    size_t n = strlen(err_text);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(err_text + n, sizeof err_text - n, fmt, ap);
+    va_end(ap);
+    return -1;
+}
+
 const char *wan_err_text(void)
 {
     return err_text[0] ? err_text : "failed without a recorded reason";

@@ -35,6 +35,8 @@ int wan_err(const char *fmt, ...) WAN_PRINTF(1, 2);
 int wan_err_errno(const char *fmt, ...) WAN_PRINTF(1, 2);
 /* Puts "text: " in front of the recorded sentence.  Always returns -1. */
 int wan_err_prefix(const char *fmt, ...) WAN_PRINTF(1, 2);
+/* Puts text behind it. */
+int wan_err_suffix(const char *fmt, ...) WAN_PRINTF(1, 2);
 /* The recorded sentence, never NULL; valid until the next wan_err* of this thread. */
 const char *wan_err_text(void);
 void wan_err_clear(void);

@@ -576,6 +576,17 @@ static void dataset_parts(const wan_dataset *d)
        "a shard and a sample excluded, and another digest");
     wan_sample_clear(&s);
     wan_dataset_close(&again);
+    static const char *const nothing[] = { "x-0.tar/00002", "x-7.tar", "x-7.tar/000002" };
+    for (int i = 0; i < 3; i++) {
+        char text[128];
+        int n = snprintf(text, sizeof text, "split_parts: {train: [x-0.tar]}\nexclude: [%s]\n",
+                         nothing[i]);
+        ok(wan_spew(in_dir("d/.nv-meta/split.yaml"), text, (size_t)n) == 0 &&
+               wan_dataset_open(&again, in_dir("d"), "train") < 0 &&
+               strstr(wan_err_text(), nothing[i]),
+           "what is excluded is not there: %s", wan_err_text());
+    }
+    ok(wan_spew(in_dir("d/.nv-meta/split.yaml"), split, sizeof split - 1) == 0, "as it was");
 }
 
 static void dataset_stale(const wan_dataset *d)

@@ -11,7 +11,14 @@ tests: $(OBJ)/tests/reliability/at
 RELIABILITY := kill
 RELIABILITY += faults
 RELIABILITY += fuzz
+RELIABILITY += corrupt
 check-reliability: tools tests examples ## the whole campaign of wan-reliability(7), hours (K=name runs one)
 	@FULL=1 PLAN=none LIMIT=$(or $(LIMIT),14400) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
 		EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) tests/run $(patsubst %,tests/reliability/%.sh,$(or $(K),$(RELIABILITY)))
 .PHONY: check-reliability
+
+CORRUPT := $(OBJ)/tests/reliability/corrupt
+$(CORRUPT): %: %.o $(LIB)
+	$(SAY) LINK $@
+	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+tests: $(CORRUPT)

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,7 +138,13 @@ static int check_file(const char *dir, const char *rel, const json_t *entry)
     if (!(path = wan_path_join(dir, rel)))
         return -1;
     int rc = digest(path, *crc != 0, hex, &bytes);
-    if (rc == 0 && (bytes != want || strcmp(hex, *crc ? crc : sha)))
+    if (rc < 0)
+        wan_err_suffix(" (named in manifest.json)");
+    if (rc == 0 && bytes != want)
+        rc = wan_err("%s: differs from manifest.json: it has %" PRId64 " bytes and not %" PRId64
+                     ", the file is damaged or was changed",
+                     path, bytes, want);
+    else if (rc == 0 && strcmp(hex, *crc ? crc : sha))
         rc = wan_err("%s: differs from manifest.json: the file is damaged or was changed", path);
     free(path);
     return rc;

@@ -159,15 +159,17 @@ int wan_rundir_newest(int64_t *step, const char *run)
     int64_t *steps;
     size_t n;
     int found = read_pointer(step, run);
-    if (found)
-        return found;
+    WAN_TRY(found);
     WAN_TRY(wan_rundir_list(&steps, &n, run));
-    if (n) { /* killed between its first step and the pointer */
+    if (found && n && steps[n - 1] > *step) /* set back, or damaged */
+        wan_warn("%s: " WAN_RUNDIR_POINTER " says step %" PRId64 ", the newest there is %" PRId64,
+                 run, *step, steps[n - 1]);
+    else if (!found && n) { /* killed between its first step and the pointer */
         *step = steps[n - 1];
         wan_warn("%s: no " WAN_RUNDIR_POINTER ": taking the newest step, %" PRId64, run, *step);
     }
     free(steps);
-    return n > 0;
+    return found || n > 0;
 }
 
 int wan_rundir_is(const char *run)
@@ -185,7 +187,8 @@ int wan_rundir_is(const char *run)
 int wan_rundir_find(char **path, const char *run, int64_t step)
 {
     *path = NULL;
-    if (step < 0) {
+    int named = step < 0;
+    if (named) {
         int found = wan_rundir_newest(&step, run);
         if (found <= 0)
             return found;
@@ -199,7 +202,8 @@ int wan_rundir_find(char **path, const char *run, int64_t step)
         return 1;
     }
     if (rc == 0 && aside == 0)
-        wan_err("%s: no such checkpoint", *path);
+        wan_err("%s: no such checkpoint%s", *path,
+                named ? ", though " WAN_RUNDIR_POINTER " names it" : "");
     free(old);
     if (rc > 0)
         return 1;

@@ -25,6 +25,8 @@ struct wan_reader {
     uint64_t records;  /* data records of the current stream */
     uint64_t ordinal;  /* records of any type of the current stream */
     uint64_t payload;  /* tensor bytes of the current stream */
+    uint64_t at;       /* where the current record of any type begins in the input, */
+    uint64_t length;   /* and its bytes, as far as its head could be read */
     wan_sha256 digest;
     int open; /* between a stream header and its end record */
     int failed;
@@ -45,6 +47,8 @@ static int read_head(wan_reader *r, wan_head *h)
 {
     uint8_t bytes[WAN_HEAD_BYTES];
     size_t got = fread(bytes, 1, sizeof bytes, r->f);
+    r->at += r->length;
+    r->length = sizeof bytes;
     if (got < sizeof bytes && ferror(r->f))
         return wan_err_errno("read failed");
     if (!got)
@@ -55,6 +59,7 @@ static int read_head(wan_reader *r, wan_head *h)
     if (got < sizeof bytes)
         memset(bytes + got, 0, sizeof bytes - got);
     WAN_TRY(wan_head_decode(h, bytes));
+    r->length = h->length;
     if (h->type == WAN_T_HEAD) {
         r->ordinal = r->records = r->payload = 0;
         wan_sha256_init(&r->digest);
@@ -311,6 +316,12 @@ static int next(wan_reader *r, wan_record *rec)
     }
 }
 
+/* Adds which bytes of the input it is about. */
+static void say_bytes(const wan_reader *r)
+{
+    wan_err_suffix(" (bytes %" PRIu64 " to %" PRIu64 ")", r->at, r->at + r->length - 1);
+}
+
 int wan_reader_next(wan_reader *r, wan_record *rec)
 {
     int rc;
@@ -322,6 +333,7 @@ int wan_reader_next(wan_reader *r, wan_record *rec)
     while (rc == 2);
     if (rc < 0) {
         r->failed = 1;
+        say_bytes(r);
         if (rec->key)
             wan_err_prefix("%s: record %" PRIu64 " (%s)", r->name, r->returned + 1, rec->key);
         else
@@ -345,6 +357,7 @@ int wan_reader_open(wan_reader **out, FILE *f, const char *name)
     if (!got)
         wan_err("empty input, not even a stream header");
     if (got <= 0 || read_stream_header(r, &h) < 0) {
+        say_bytes(r);
         wan_err_prefix("%s: stream header (before record 1)", name);
         wan_reader_close(&r);
         return -1;

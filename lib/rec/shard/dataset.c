@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/base/sha256.h"
 #include "lib/rec/shard/dataset_in.h"
+#include "lib/rec/shard/index_in.h"
 #include "lib/rec/shard/info.h"
 #include "lib/rec/shard/shard.h"
 #include "lib/rec/shard/split.h"
@@ -33,13 +35,52 @@ static int excluded(const wan_split *s, const char *name)
     return part;
 }
 
-static int key_excluded(const wan_split *s, const char *name, const char *key)
+/* met [exclude.n]: which of them have excluded something. */
+static int key_excluded(const wan_split *s, const char *name, const char *key, char *met)
+{
+    size_t n = strlen(name);
+    int out = 0;
+    for (size_t i = 0; i < s->exclude.n; i++) {
+        const char *e = s->exclude.v[i];
+        if (!strncmp(e, name, n) && e[n] == '/' && !strcmp(e + n + 1, key))
+            met[i] = 1, out = 1;
+    }
+    return out;
+}
+
+/* An exclusion that excludes nothing is a mistake: what it meant would be learned. */
+static int check_met(const wan_split *s, const char *name, const char *met)
 {
     size_t n = strlen(name);
     for (size_t i = 0; i < s->exclude.n; i++) {
         const char *e = s->exclude.v[i];
-        if (!strncmp(e, name, n) && e[n] == '/' && !strcmp(e + n + 1, key))
-            return 1;
+        if (!strncmp(e, name, n) && e[n] == '/' && !met[i])
+            return wan_err("split.yaml excludes %s, and no sample has this key", e);
+    }
+    return 0;
+}
+
+/* Shards may be excluded that the index does not know, where they are there. */
+static int check_exclude(const wan_split *s, const char *dir, const json_t *counts)
+{
+    for (size_t i = 0; i < s->exclude.n; i++) {
+        const char *e = s->exclude.v[i], *slash = NULL, *name;
+        json_t *count;
+        int known = json_object_get(counts, e) != NULL;
+        json_object_foreach((json_t *)counts, name, count)
+        {
+            size_t n = known ? 0 : strlen(name);
+            known |= n && !strncmp(e, name, n) && e[n] == '/';
+        }
+        char *path = known ? NULL : wan_path_join(dir, e);
+        if (!known && !path)
+            return -1;
+        if (!known && (slash = strstr(e, ".tar/"))) /* of a shard that no part has */
+            path[strlen(path) - strlen(slash) + 4] = 0;
+        known = known || wan_exists(path);
+        free(path);
+        if (!known)
+            return wan_err("split.yaml excludes %s, which is not there", e);
     }
     return 0;
 }
@@ -48,21 +89,25 @@ static int key_excluded(const wan_split *s, const char *name, const char *key)
 static int keep_some(struct wan_dataset_shard *sh, const wan_split *s)
 {
     sh->keep = wan_malloc(sh->n + 1, sizeof *sh->keep, "kept samples");
-    if (!sh->keep)
-        return -1;
+    char *met = wan_calloc(s->exclude.n + 1, 1, "exclusions");
+    int rc = sh->keep && met ? 0 : -1;
     sh->kept = 0;
-    for (size_t i = 0; i < sh->n; i++) {
+    for (size_t i = 0; i < sh->n && rc == 0; i++) {
         wan_shard_reader *r;
         wan_shard_sample x;
-        WAN_TRY(wan_shard_reader_open_range(&r, sh->path, 1, sh->offset[i], sh->offset[i + 1]));
-        int rc = wan_shard_reader_next(r, &x);
-        if (rc == 1 && !key_excluded(s, sh->name, x.key))
+        rc = wan_shard_reader_open_range(&r, sh->path, 1, sh->offset[i], sh->offset[i + 1]);
+        if (rc < 0)
+            break;
+        rc = wan_shard_reader_next(r, &x);
+        if (rc == 1 && !key_excluded(s, sh->name, x.key, met))
             sh->keep[sh->kept++] = i;
+        rc = rc == 1 ? 0 : rc < 0 ? -1 : wan_err("%s: sample %zu is missing", sh->path, i);
         wan_shard_reader_close(&r);
-        if (rc != 1)
-            return rc < 0 ? -1 : wan_err("%s: sample %zu is missing", sh->path, i);
     }
-    return 0;
+    if (rc == 0)
+        rc = check_met(s, sh->name, met);
+    free(met);
+    return rc;
 }
 
 static int add_shard(wan_dataset *d, const char *dir, const char *name, const json_t *counts,
@@ -115,6 +160,8 @@ static int open_split(wan_dataset *d, const char *dir, const char *name, const j
     d->shard = wan_calloc(p->shards.n + 1, sizeof *d->shard, "shards");
     char *meta = wan_info_meta(dir);
     d->sizes_path = meta ? wan_path_join(meta, "samples.bin") : NULL;
+    if (meta && wan_index_write_same(meta, "split.yaml") == 0)
+        wan_info("%s: split.yaml was edited after wan-index wrote it", dir);
     free(meta);
     d->dir = strdup(dir);
     WAN_TRY(!d->shard || !d->sizes_path ? -1
@@ -161,6 +208,8 @@ static int open_dir(wan_dataset *d, const char *dir, const char *split, const wa
         else
             rc = wan_names_add(&p->shards, name, strlen(name));
     }
+    if (rc == 0)
+        rc = check_exclude(&s, dir, counts);
     if (rc == 0)
         rc = open_split(d, dir, shards ? "" : split, counts, &s);
     if (rc < 0)

@@ -36,9 +36,9 @@ int wan_dataset_load_idx(uint64_t **offset, size_t n, const char *tar)
             rc = wan_err("%s: entry %zu is damaged; run wan-index again", path, i);
     }
     if (rc == 0 && (st.st_size < 1024 || v[n] > (uint64_t)st.st_size - 1024))
-        rc = wan_err("%s: has %" PRId64 " bytes, its index ends at %" PRIu64
-                     "; truncated, or run wan-index again",
-                     tar, (int64_t)st.st_size, v[n]);
+        rc = wan_err("%s: has %" PRId64 " bytes, its samples end at %" PRIu64
+                     " as %s has it; one of them is damaged, or run wan-index again",
+                     tar, (int64_t)st.st_size, v[n], path);
     free(path);
     free(data);
     if (rc < 0) {

@@ -92,5 +92,7 @@ int wan_index_carry(const char *from, const char *to) WAN_MUST_CHECK;
  * which split.yaml may (people edit it; then note() is called). */
 int wan_index_write_check(const char *meta, void (*problem)(void *arg, const char *sentence),
                           void (*note)(void *arg, const char *sentence), void *arg) WAN_MUST_CHECK;
+/* Whether the file of that name is as the manifest has it: 1, also where that says nothing of it; 0. */
+int wan_index_write_same(const char *meta, const char *name);
 
 #endif

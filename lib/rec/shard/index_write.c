@@ -400,6 +400,34 @@ void wan_index_write_abandon(wan_index_write **pw)
 
 /* ---- the manifest against the files */
 
+/* 1 it is there, *same says whether it is as the entry of the manifest has it; 0 it is not, -1. */
+static int compare(const char *meta, const char *name, const json_t *entry, int *same)
+{
+    uint64_t bytes = 0;
+    uint32_t crc = 0;
+    char hex[16], *path = wan_path_join(meta, name);
+    int rc = path ? sum(path, &bytes, &crc) : -1;
+    free(path);
+    snprintf(hex, sizeof hex, "%08" PRIx32, crc);
+    const char *want = json_string_value(json_object_get(entry, "crc32c"));
+    *same = rc > 0 && want && !strcmp(want, hex) &&
+            (json_int_t)bytes == json_integer_value(json_object_get(entry, "bytes"));
+    return rc;
+}
+
+int wan_index_write_same(const char *meta, const char *name)
+{
+    char *path = wan_path_join(meta, WAN_INDEX_MANIFEST);
+    json_t *top = path && wan_exists(path) ? wan_json_load(path) : NULL;
+    const json_t *entry = json_object_get(json_object_get(top, "files"), name);
+    int same = 1;
+    if (entry && compare(meta, name, entry, &same) < 0)
+        same = 1; /* whoever reads the file says why */
+    json_decref(top);
+    free(path);
+    return same;
+}
+
 int wan_index_write_check(const char *meta, void (*problem)(void *, const char *),
                           void (*note)(void *, const char *), void *arg)
 {
@@ -410,28 +438,20 @@ int wan_index_write_check(const char *meta, void (*problem)(void *, const char *
     free(path);
     json_object_foreach(json_object_get(top, "files"), name, one)
     {
-        uint64_t bytes = 0;
-        uint32_t crc = 0;
-        char hex[16];
+        int same;
         if (strchr(name, '/')) {
             rc = wan_err("%s/" WAN_INDEX_MANIFEST ": names %s", meta, name);
             break;
         }
-        path = wan_path_join(meta, name);
-        rc = path ? sum(path, &bytes, &crc) : -1;
-        free(path);
-        if (rc < 0)
+        if ((rc = compare(meta, name, one, &same)) < 0)
             break;
-        snprintf(hex, sizeof hex, "%08" PRIx32, crc);
-        const char *want = json_string_value(json_object_get(one, "crc32c"));
-        if (rc && want && !strcmp(want, hex) &&
-            (json_int_t)bytes == json_integer_value(json_object_get(one, "bytes")))
+        if (same)
             continue;
         int edited = rc && !strcmp(name, "split.yaml");
         snprintf(text, sizeof text, "%s: %s", name,
-                 !rc      ? "is missing"
+                 !rc      ? "is missing, which " WAN_INDEX_MANIFEST " names"
                  : edited ? "was edited after wan-index wrote it"
-                          : "is not what wan-index wrote");
+                          : "is not what wan-index wrote, as " WAN_INDEX_MANIFEST " has it");
         (edited ? note : problem)(arg, text);
     }
     json_decref(top);
