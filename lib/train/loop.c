@@ -403,18 +403,30 @@ static int finish_save(wan_train *t)
     return 0;
 }
 
+/* Of a checkpoint that is not the last one, or is tried again: whether the run goes on without it. */
+static int go_on(wan_train *t, int rc)
+{
+    if (rc == 0 || !t->c->v.save_anyway)
+        return rc;
+    if (t->comm->rank == 0)
+        wan_warn("no checkpoint of step %lld, and the run goes on (checkpoint.on_error): %s",
+                 (long long)t->saving, wan_err_text());
+    return 0;
+}
+
 static int write_checkpoint(wan_train *t, int behind)
 {
     const wan_checkpoint_vector v[] = { { "exp_avg", t->optim->exp_avg },
                                         { "exp_avg_sq", t->optim->exp_avg_sq },
                                         { t->ema ? "ema" : NULL, t->ema ? t->ema->x : NULL },
                                         { NULL, NULL } };
-    WAN_TRY(finish_save(t));
+    WAN_TRY(go_on(t, finish_save(t)));
     if (!wan_train_saves(t) || t->saved == t->st.step)
         return 0;
+    t->saving = t->st.step;
+    WAN_TRY(wan_train_settle(t, wan_rundir_held(t->hold - 1, t->c->v.save)));
     WAN_TRY(wan_checkpoint_begin(&t->job, t->c->v.save, &t->st, &t->arch, &t->ranks, t->store, v,
                                  t->c, behind));
-    t->saving = t->st.step;
     return behind ? 0 : finish_save(t);
 }
 
@@ -499,7 +511,7 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
         int stop = 0;
         WAN_TRY(one_step(t, &r, &stop));
         if (t->written)
-            WAN_TRY(finish_save(t));
+            WAN_TRY(go_on(t, finish_save(t)));
         r.steps = end;
         if (t->val && (due(t->st.step, v->eval_interval) || t->st.step == end)) {
             waiting(t, "validating");
@@ -516,7 +528,7 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
         if (stop && t->st.step < end)
             return stop_here(t, "stopped by a signal");
         if (due(t->st.step, v->save_interval) || (v->save_every_epoch && ended_epoch(t)))
-            WAN_TRY(save(t, v->async_save));
+            WAN_TRY(go_on(t, save(t, v->async_save)));
         if (due(t->st.step, v->exit_interval) && t->st.step < end)
             return stop_here(t, "train.exit_interval");
     }

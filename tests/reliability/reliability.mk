@@ -12,6 +12,7 @@ RELIABILITY := kill
 RELIABILITY += faults
 RELIABILITY += fuzz
 RELIABILITY += corrupt
+RELIABILITY += limits
 check-reliability: tools tests examples ## the whole campaign of wan-reliability(7), hours (K=name runs one)
 	@FULL=1 PLAN=none LIMIT=$(or $(LIMIT),14400) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
 		EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) tests/run $(patsubst %,tests/reliability/%.sh,$(or $(K),$(RELIABILITY)))
@@ -22,3 +23,9 @@ $(CORRUPT): %: %.o $(LIB)
 	$(SAY) LINK $@
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
 tests: $(CORRUPT)
+
+LIMITS := $(OBJ)/tests/reliability/limits.so
+$(LIMITS): %.so: %.o
+	$(SAY) LINK $@
+	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL)) -ldl
+tests: $(LIMITS)

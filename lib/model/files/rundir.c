@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -377,6 +378,18 @@ static size_t already(const char *run)
     }
     free(path);
     return n;
+}
+
+int wan_rundir_held(int hold, const char *run)
+{
+    struct stat ours, there;
+    if (hold < 0)
+        return 0;
+    if (fstat(hold, &ours) < 0 || stat(run, &there) < 0)
+        return wan_err_errno("%s: is not there any more", run);
+    return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino
+               ? 0
+               : wan_err("%s: is another folder than when the run began", run);
 }
 
 int wan_rundir_probe(const char *run, int64_t bytes)

@@ -53,6 +53,9 @@ int wan_rundir_sweep(const char *run) WAN_MUST_CHECK;
  * where the file system knows no locks.  The lock is on the folder, which is made where needed, and
  * goes with the process.  Held by another: an error. */
 int wan_rundir_hold(int *hold, const char *run) WAN_MUST_CHECK;
+/* Whether the folder is still the one that is held: not so where its file system was taken away, and
+ * what is at its name now is another.  -1 with a sentence; 0, also when nothing is held (-1). */
+int wan_rundir_held(int hold, const char *run) WAN_MUST_CHECK;
 /* Whether a step of so many bytes can be written, without a trace: asked before long work. */
 int wan_rundir_probe(const char *run, int64_t bytes) WAN_MUST_CHECK;
 

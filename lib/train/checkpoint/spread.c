@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -189,14 +190,24 @@ static int read_at(int fd, unsigned char *x, size_t n, uint64_t at)
     return 0;
 }
 
+/* Its room on the disk is taken before anything is written, where the file system can do that. */
+static int reserve(int fd, uint64_t size)
+{
+    if (fallocate(fd, 0, 0, (off_t)size) == 0)
+        return 0;
+    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR && errno != EINVAL)
+        return wan_err_errno("no room for its %" PRIu64 " bytes", size);
+    return ftruncate(fd, (off_t)size) < 0 ? wan_err_errno("cannot be made so large") : 0;
+}
+
 static int create(file *f, const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0)
         return wan_err_errno("%s", path);
-    int rc = write_at(fd, (const unsigned char *)f->head, f->n_head, 0);
-    if (rc == 0 && ftruncate(fd, (off_t)f->size) < 0)
-        rc = wan_err_errno("cannot be made so large");
+    int rc = reserve(fd, f->size);
+    if (rc == 0)
+        rc = write_at(fd, (const unsigned char *)f->head, f->n_head, 0);
     if (rc == 0 && fsync(fd) < 0)
         rc = wan_err_errno("cannot be synced");
     if (rc < 0)

@@ -6,6 +6,8 @@
 
 static const wan_word types[] = { { "fp32", WAN_F32 }, { "bf16", WAN_BF16 }, { 0, 0 } };
 
+static const wan_word on_error[] = { { "stop", 0 }, { "continue", 1 }, { 0, 0 } };
+
 static const wan_key keys[] = {
     PLACE("checkpoint.save", "checkpoint.checkpoint_dir", save,
           "nemo_experiments/default/checkpoints", "folder for checkpoints (empty: none)"),
@@ -27,6 +29,10 @@ static const wan_key keys[] = {
     BOOL("checkpoint.enabled", 0, ckpt_enabled, "true", "false: write no checkpoint"),
     BOOL("checkpoint.async_save", "checkpoint.is_async", async_save, "false",
          "training goes on while a copy in host memory is written"),
+    ENUM(
+        "checkpoint.on_error", 0, save_anyway, "stop", on_error,
+        "a checkpoint that cannot be written ends the run, or it goes on and tries again at the next; "
+        "the last one ends it in either case"),
     BOOL("checkpoint.verify", 0, verify, "true", "check the digests of what is loaded"),
     ENUM("checkpoint.dtype", 0, ckpt_dtype, "fp32", types,
          "type of the weights in transformer/ (bf16: masters go to optimizer/)"),
