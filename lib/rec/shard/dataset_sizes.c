@@ -23,9 +23,11 @@ int wan_dataset_load_idx(uint64_t **offset, size_t n, const char *tar)
         return -1;
     sprintf(path, "%s.idx", tar);
     int rc = wan_slurp(&data, &size, path, want + 8);
+    if (rc < 0)
+        wan_err_suffix(" (%zu samples, as .info.json has it)", n);
     if (rc == 0 && size != want)
-        rc = wan_err("%s: %zu bytes, %zu samples need %zu; run wan-index again", path, size, n,
-                     want);
+        rc = wan_err("%s: %zu bytes, the %zu samples of .info.json need %zu; run wan-index again",
+                     path, size, n, want);
     if (rc == 0 && stat(tar, &st) < 0)
         rc = wan_err_errno("%s", tar);
     uint64_t *v = rc == 0 ? wan_malloc(n + 1, sizeof *v, path) : NULL;
