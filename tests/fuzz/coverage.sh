@@ -7,16 +7,16 @@ set -eu
 cd "$(dirname "$0")/../.."
 out=${BUILD:-build}/fuzz
 parsers="lib/base/yaml.c lib/base/json.c lib/base/opt.c
-    lib/rec/record/record.c lib/rec/record/record_format.c lib/rec/record/record_read.c
+    lib/rec/record/record_format.c lib/rec/record/record_read.c
     lib/rec/shard/shard_read.c lib/rec/shard/shard_name.c lib/rec/shard/samplemap_read.c lib/rec/shard/measure.c
     lib/rec/shard/info.c lib/rec/shard/split.c lib/rec/shard/yamlin.c lib/rec/shard/names.c lib/rec/shard/sizes.c
     lib/rec/shard/cachefile.c lib/rec/shard/cachefile_db.c lib/rec/shard/metafile.c
     lib/rec/shard/dataset.c lib/rec/shard/dataset_read.c
-    lib/rec/tensor/safetensors.c lib/rec/tensor/torch.c lib/rec/tensor/torchzip.c lib/rec/tensor/torch_source.c
+    lib/rec/tensor/safetensors.c lib/rec/tensor/record_st.c lib/rec/tensor/torch.c lib/rec/tensor/torchzip.c lib/rec/tensor/torch_source.c
     lib/rec/tensor/torch_values.c lib/rec/tensor/pickle.c lib/rec/tensor/pickle_torch.c lib/rec/tensor/pickle_value.c
     lib/rec/tensor/dcp.c lib/rec/tensor/dcp_read.c
     lib/model/text/tokenizer.c lib/model/text/tokenizer_load.c lib/model/text/tokenizer_norm.c lib/model/files/manifest.c
-    lib/media/clip_rows.c lib/media/clip_caption.c lib/media/clip_jobs.c
+    lib/media/clip_rows.c lib/media/clip_caption.c
     lib/train/config/config_yaml.c lib/train/config/config_value.c"
 tests/fuzz/seeds.sh "$out/seeds"
 export WAN_FUZZ_GOOD=$out/seeds/video/h264.mp4
@@ -25,7 +25,7 @@ objects=
 for c in "$out"/cover_*; do
     n=${c##*/cover_}
     ls -d "$out/seeds/$n"/* "$out/corpus/$n"/* >"$out/inputs" 2>/dev/null || :
-    m=200 k=300; [ "$n" != video ] || m=5 k=20
+    m=100 k=30; case $n in video) m=3 k=5 ;; dataset | config) m=20 k=10 ;; esac
     LLVM_PROFILE_FILE=$out/profile/$n-%p.raw xargs -d '\n' -n 500 "$c" -m 0 <"$out/inputs" >/dev/null 2>&1
     LLVM_PROFILE_FILE=$out/profile/$n-%p.raw "$c" -m $m -k $k "$out/seeds/$n"/* 2>/dev/null | sed "s/^/$n: /"
     objects="$objects -object $c"

@@ -32,6 +32,18 @@ st() { printf "\\x$(printf %02x "${#1}")\0\0\0\0\0\0\0%s" "$1"; head -c "$2" /de
 st '{"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[],"data_offsets":[8,10]}}  ' 10 | to safetensors two
 st '{"__metadata__":{"wan_key":"k","x":"y"},"a":{"dtype":"I64","shape":[0,3],"data_offsets":[0,0]}}' 0 | to safetensors none
 
+index() { printf '{"weight_map":{%s}}' "$1" | first 0 | to stfolder "index$2"; }
+index '"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"' 1; index '"a":"../x.safetensors"' 2; index '"a":3' 3
+index '"c":"model-00001-of-00002.safetensors"' 4; index '' 5; index '"a":"model-00001-of-00002.safetensors"' 6; printf '\0[]' | to stfolder list
+st '{"a":{"dtype":"F16","shape":[1,2],"data_offsets":[0,4]}}' 4 | first 1 | to stfolder f16; st '{"b":{"dtype":"I64","shape":[1,2],"data_offsets":[0,16]}}' 16 | first 2 | to stfolder i64
+bad() { st "$1" "$2" | to safetensors "bad$3"; st "$1" "$2" | first 1 | to stfolder "bad$3"; }
+bad '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}' 4 1; bad '{"a":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}}' 4 2; bad '{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}' 4 3
+bad '{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}' 4 4; bad '{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}' 8 5; bad '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}' 8 6
+bad '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}' 4 7; bad '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}' 4 8
+bad '{"__metadata__":{"x":1}}' 0 9; bad '[]' 0 10; bad '{"a":3}' 0 11; bad '{"a":{"dtype":"F32","shape":3,"data_offsets":[0,4]}}' 4 12; bad '{"a":{"dtype":"F32","shape":[1],"x":1,"data_offsets":[0,4]}}' 4 13
+bad '{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}}' 4 14; bad '{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}' 4 15; bad ' {}' 0 16
+for t in F64 F8_E4M3 F8_E5M2 I32 U8 BOOL I16 U64; do bad '{"a":{"dtype":"'$t'","shape":[0],"data_offsets":[0,0]}}' 0 $t; done
+
 # ---- side files of a dataset
 printf '0split_parts:\n  train:\n  - x.tar\n  val: []\nexclude:\n- x.tar/000002\n' | to index split
 printf '0split_parts: {train: ["{x,y}.tar"], test: [shard-{000..002}.tar]}\n' | to index braces
@@ -39,6 +51,21 @@ printf '1{"shard_counts": {"x.tar": 6}}' | to index info
 printf '2energon_version: 6.0.1\nshard_counts:\n  x.tar: 6\n' | to index yaml
 printf '3\0\0\0\0\0\0\0\0' | to index idx
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
+wan-record from-cache -q -o "$tmp/x.wan" tests/data/cache
+to record cache <"$tmp/x.wan"; cat tests/data/record/two.wan "$tmp/x.wan" | to record two-streams
+wan-shard -q -o "$tmp/own" "$tmp/x.wan"
+for k in tar dataset; do to $k own <"$tmp"/own/*.tar; done
+head -c 40960 tests/data/torch/dfm/*.tar | { cat; head -c 1024 /dev/zero; } | to dataset dfm
+{ head -c 20000 "$tmp"/own/*.tar; printf x; } | to dataset cut
+wan-record to-safetensors -q -o "$tmp/st" "$tmp/x.wan"
+find "$tmp/st" -name '*.safetensors' | head -n 1 | while read -r f; do first 1 "$f" | to stfolder record; done
+echo '{"x":1}' >"$tmp/d.json"
+mix() { # parts of samples that are not whole, or not ours
+    rm -rf "$tmp/mix"; mkdir "$tmp/mix"
+    tar xf tests/data/torch/dfm/*.tar -C "$tmp/mix" --wildcards '000000.*' '000001.*' 2>/dev/null || tar xf "$(ls tests/data/torch/dfm/*.tar)" -C "$tmp/mix"
+    (cd "$tmp/mix" && "$@" && tar cf - --sort=name --owner=0 --group=0 --mtime=@0 -- *) | to tar "mix-$1-${2##*/}"; cp "$out/tar/mix-$1-${2##*/}" "$out/dataset/"
+}
+mix rm 000000.pth; mix rm 000000.json; mix cp "$tmp/d.json" 000000.json; mix cp 000000.pickle 000000.pth; mix mkdir __provenance__; mix cp 000000.json readme
 cp tests/data/torch/dfm/*.tar "$tmp/a.tar"; wan-index -q --split-ratio 1,0,0 "$tmp"
 to sizes dfm <"$tmp/.nv-meta/samples.bin"
 first 3 "$tmp/a.tar.idx" | to index whole
@@ -98,6 +125,8 @@ printf '{"files":{"a":{"bytes":3,"crc32c":"364b3fb7"}}}' | to manifest crc
 printf '{"files":{"../a":{"bytes":3,"sha256":"x"}}}' | to manifest out; printf '{"files":{"gone":{"bytes":3,"sha256":"x"}}}' | to manifest gone
 printf '{"files":{"a":{"bytes":4,"sha256":"%s"}}}' "$sum" | to manifest longer; printf '{"files":[]}' | to manifest list
 printf '{"files":{"a":{"bytes":-1}}}' | to manifest minus; printf '{"files":{"a":{"bytes":3,"sha256":3}}}' | to manifest typed
+
+printf '[]' | to manifest array; printf S | to manifest saved
 
 # ---- captions and lists
 printf '\0{"caption":"a cat","prompt":["p","q"],"text":null}' | to captions json

@@ -20,6 +20,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -83,6 +84,30 @@ static int makes_code(void)
 {
     void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p != MAP_FAILED && mprotect(p, 4096, PROT_READ | PROT_EXEC) == 0;
+}
+
+static int makes_a_file_in_memory(void)
+{
+    return memfd_create("astray", 0) >= 0;
+}
+
+static int makes_a_pipe(void)
+{
+    int fd[2];
+    return pipe(fd) == 0;
+}
+
+static int asks_for_a_ring(void) /* io_uring: calls that no filter sees */
+{
+    char params[120] = { 0 };
+    return syscall(425, 4, params) >= 0;
+}
+
+static int reads_its_parent(void)
+{
+    char c;
+    struct iovec here = { &c, 1 }, there = { (void *)reads_its_parent, 1 };
+    return process_vm_readv(getppid(), &here, 1, &there, 1, 0) == 1;
 }
 
 static void *open_there(void *arg)
@@ -152,6 +177,10 @@ static const struct {
               { "trace", traces },
               { "share", shares },
               { "code", makes_code },
+              { "memfd", makes_a_file_in_memory },
+              { "pipe", makes_a_pipe },
+              { "ring", asks_for_a_ring },
+              { "peek", reads_its_parent },
               { "thread", opens_in_a_thread },
               { "quiet", opens_quietly },
               { "print", prints },

@@ -36,6 +36,10 @@ else
 	trace:look into another process
 	share:map shared or executable memory
 	code:make memory executable
+	memfd:make a file in memory
+	pipe:make a pipe
+	ring:make a system call that decoding does not need
+	peek:look into another process
 	thread:open a file
 	quiet:make a forbidden system call
 	END

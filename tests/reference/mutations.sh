@@ -118,6 +118,13 @@ mutate captions-not-drawn "draw-captions" lib/train/data/feed.c 's/!s->draw/1/'
 mutate decoder-may-open-sockets "sandbox" lib/base/seccomp.c 's/SYS_lseek,/SYS_lseek, SYS_socket,/'
 mutate piece-crosses-a-cut "choice" cmd/wan-decode.c 's/v->mark\[i\] & WAN_MARK_CUT/v->mark[i] > WAN_MARK_CUT + 6/'
 
+# ---- what wan-reliability(7) promises
+mutate manifest-of-what-is-on-the-disk "limits" lib/train/checkpoint/checkpoint_save.c 's/wan_manifest_save\(j->tmp, known, n\)/wan_manifest_save(j->tmp, known, 0)/'
+mutate front-checksum-not-compared "corrupt" lib/rec/record/record_read.c 's/wan_crc32c\(0, front, n\) != h->front_crc/0/'
+mutate digest-of-a-file-not-compared "corrupt" lib/model/files/manifest.c 's/else if \(rc == 0 && strcmp\(hex, \*crc \? crc : sha\)\)/else if (0)/'
+mutate watchdog-off "lost" lib/dist/watch.c 's/if \(p->silent <= w->dead\)/if (1)/'
+mutate decoder-may-make-files "sandbox" lib/base/seccomp.c 's/SYS_lseek,/SYS_lseek, SYS_memfd_create,/'
+
 # ---- ranks
 mutate sum-is-an-average "combine" lib/dist/combine.c 's/out\[at \+ i\] = PUT\(acc\[i\]\);/out[at + i] = PUT(op == WAN_SUM ? acc[i] \/ (A)copies : acc[i]);/'
 mutate sum-without-the-last-rank "combine" lib/dist/combine.c 's/r < copies; r\+\+/r < copies - (copies > 1); r++/'

@@ -52,6 +52,11 @@ for call in $calls; do
 done
 [ -z "${FULL-}" ] || both "a vanished server (ESTALE)" pwrite errno:116 "" "Stale file handle"
 
+# a byte that changes on the disk before the manifest is made: it holds what was in memory
+fresh; LIMIT_STEP=.iter_0000004.tmp LIMIT_CALL=rename LIMIT_END=none LIMIT_DO="printf Q | dd of=disk/run/.iter_0000004.tmp/transformer/diffusion_pytorch_model.safetensors bs=1 seek=2000 conv=notrunc status=none" \
+    train checkpoint.save=disk/run train.train_iters=4
+fails 1 "diffusion_pytorch_model.safetensors: differs from manifest.json" "a byte that changes before the manifest is made is noticed" wan-convert check disk/run
+
 mkdir -p disk
 if ! mount -t tmpfs -o size=1M none disk 2>/dev/null; then
     skip "real file systems" "needs root, to mount a tmpfs"

@@ -29,3 +29,8 @@ $(LIMITS): %.so: %.o
 	$(SAY) LINK $@
 	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL)) -ldl
 tests: $(LIMITS)
+
+soak: tools tests ## CLIPS through the whole pipe, STEPS with a checkpoint every 10, RESUMES of killed runs: hours
+	@CLIPS=$(or $(CLIPS),100000) STEPS=$(or $(STEPS),20000) RESUMES=$(or $(RESUMES),200) PLAN=none LIMIT=$(or $(LIMIT),86400) \
+		BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) tests/run tests/reliability/soak.sh
+.PHONY: soak

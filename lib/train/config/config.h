@@ -86,7 +86,7 @@ typedef struct wan_train_config {
     const char *save, *load, *pretrained;
     wan_dtype ckpt_dtype;
     int64_t save_interval, keep, ckpt_step, max_shard;
-    int per_pack; /* one noise level for all samples of a pack */
+    int per_pack;    /* one noise level for all samples of a pack */
     int save_anyway; /* training goes on when a checkpoint cannot be written */
     int load_optim, ckpt_enabled, verify, save_every_epoch, async_save;
     /* the rest */
