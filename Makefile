@@ -244,6 +244,9 @@ ifneq ($(K),)
 CHECKS := $(foreach k,$(K),$(filter %check_$(k) %check_$(k)_f64,$(CHECKS) $(CHECKS64)))
 CHECKS64 :=
 SCRIPTS := $(foreach k,$(K),$(filter %/$(k).sh,$(SCRIPTS)))
+# the programs that these scripts run
+tests: $(foreach h,$(shell grep -ohsE 'tests/[a-z]+/check_[a-z0-9_]+' $(SCRIPTS) $(if $(filter tests/dist/%,$(SCRIPTS)),tests/ranks.sh) \
+	/dev/null | sort -u),$(if $(wildcard $(h).c),$(OBJ)/$(h)))
 endif
 tests: $(CHECKS) $(CHECKS64)
 # the packages may be new: a second make looks again at what is here
