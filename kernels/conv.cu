@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * conv.cu - convolution on CUDA: the taps of a run of output positions are laid out as rows, and
- * the rows go through the matrix product of linear.cu.
+ * conv.cu - convolution on CUDA: by cuDNN, and where that has no engine (fp32, channels in odd numbers)
+ * the taps of a run of output positions are laid out as rows, which go through the matrix product of
+ * linear.cu.
  */
+#include "kernels/conv_cudnn.cuh"
 #include "kernels/gemm.cuh"
 #include "kernels/vec.cuh"
 
@@ -56,6 +58,9 @@ extern "C" int wan_conv_forward_cuda(wan_dev *d, const wan_conv *c, wan_buf y, w
     if (c->T + c->past < c->kt || Ho < 1 || Wo < 1)
         return wan_cuda_host->err("conv_forward: input %lld x %lld x %lld is smaller than the taps",
                                   (long long)c->T, (long long)c->H, (long long)c->W);
+    int r = plain(c) ? 1 : cuda_conv_dnn(d, c, y, x, w, b, add);
+    if (r <= 0)
+        return r;
     wan_dtype t = x.t == WAN_BF16 && w.t == WAN_BF16 ? WAN_BF16 : WAN_F32;
     int64_t size = t == WAN_BF16 ? 2 : 4, most = ROWS_BYTES / (K * size);
     int64_t step = most < 1 ? 1 : most < P ? most : P;

@@ -39,6 +39,7 @@ struct wan_cuda {
     size_t shared;              /* largest dynamic shared memory of a block */
     struct wan_cuda_lt *lt;     /* linear.cu */
     struct wan_cuda_sdpa *sdpa; /* attention_cudnn.cu */
+    struct wan_cuda_conv *conv; /* conv_cudnn.cu */
     void *staging[2];           /* pinned, device.cu */
     cudaEvent_t staged[2];
 };

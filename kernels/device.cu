@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "kernels/conv_cudnn.cuh"
 #include "kernels/gemm.cuh"
 #include "kernels/sdpa.cuh"
 
@@ -53,6 +54,7 @@ static void cuda_close(wan_dev *d)
     cudaStreamSynchronize(cuda_stream(d));
     cuda_gemm_close(d);
     cuda_sdpa_close(d);
+    cuda_conv_close(d);
     for (int i = 0; i < 2; i++) {
         if (c->staging[i])
             cudaFreeHost(c->staging[i]);

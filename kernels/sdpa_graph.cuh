@@ -13,11 +13,7 @@
 #ifndef WAN_KERNELS_SDPA_GRAPH_CUH
 #define WAN_KERNELS_SDPA_GRAPH_CUH
 
-#include <cudnn.h>
-
-#include <vector>
-
-#include "kernels/cuda_util.cuh"
+#include "kernels/dnn_plan.cuh"
 
 enum sdpa_uid {
     SDPA_Q = 1,
@@ -49,16 +45,9 @@ struct sdpa_shape {
     int ragged, backward, deterministic, bias;
 };
 
-/* A finished plan; uid[] are the tensors it wants. */
-struct sdpa_plan {
+struct sdpa_plan : dnn_plan {
     sdpa_shape shape;
     int sm; /* compute capability of the device, 90 for 9.0 */
-    std::vector<cudnnBackendDescriptor_t> owned;
-    cudnnBackendDescriptor_t graph, plan;
-    int64_t workspace;
-    int found;            /* an engine was found */
-    int nondeterministic; /* the engine says that its sums have no fixed order */
-    char why[200];        /* cuDNN's words when none was found */
 };
 
 /* Describes the operations: needs no device.  -1: cuDNN refused a descriptor (error recorded). */

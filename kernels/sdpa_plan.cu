@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sdpa_plan.cu - which of cuDNN's engines runs an attention graph: the first proposal that makes a
- * plan, one of ordered sums where these are asked for.
+ * sdpa_plan.cu - which of cuDNN's engines runs a graph: the first proposal that makes a plan, one of
+ * ordered sums where these are asked for.
  */
 #include "kernels/sdpa_graph.cuh"
 
@@ -50,7 +50,7 @@ static int aim(cudnnBackendDescriptor_t d, const target *t, cudnnBackendAttribut
 }
 
 /* Tries one configuration; found when cuDNN makes a plan of it. */
-static void try_config(sdpa_plan *p, const target *t, cudnnBackendDescriptor_t config)
+static void try_config(dnn_plan *p, const target *t, cudnnBackendDescriptor_t config)
 {
     cudnnBackendDescriptor_t plan = NULL;
     int64_t n = 0;
@@ -72,7 +72,7 @@ static void try_config(sdpa_plan *p, const target *t, cudnnBackendDescriptor_t c
     p->nondeterministic = unordered(config);
 }
 
-static cudnnBackendDescriptor_t owned(sdpa_plan *p, cudnnBackendDescriptorType_t type)
+static cudnnBackendDescriptor_t owned(dnn_plan *p, cudnnBackendDescriptorType_t type)
 {
     cudnnBackendDescriptor_t d = NULL;
     if (cudnnBackendCreateDescriptor(type, &d) != CUDNN_STATUS_SUCCESS)
@@ -87,7 +87,7 @@ struct knob {
 };
 
 /* A finished configuration of the graph's engine `number`, NULL: there is none. */
-static cudnnBackendDescriptor_t config_named(sdpa_plan *p, const target *t, int64_t number,
+static cudnnBackendDescriptor_t config_named(dnn_plan *p, const target *t, int64_t number,
                                              const knob *k, int n)
 {
     cudnnBackendDescriptor_t choice[8], engine = owned(p, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
@@ -119,7 +119,7 @@ static cudnnBackendDescriptor_t config_named(sdpa_plan *p, const target *t, int6
 
 /* The engine for deterministic gradients on compute capability 10.x, which cuDNN has from 9.18 and
  * does not propose: its own front end, too, names it by number and knobs. */
-static void try_named(sdpa_plan *p, const target *t)
+static void try_named(dnn_plan *p, const target *t)
 {
     static const knob first[] = { { CUDNN_KNOB_TYPE_KERNEL_CFG, 31 },
                                   { CUDNN_KNOB_TYPE_STAGES, 2 } };
@@ -136,7 +136,7 @@ static void try_named(sdpa_plan *p, const target *t)
 }
 
 /* The configurations cuDNN proposes in one mode, best first. */
-static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, const target *t,
+static std::vector<cudnnBackendDescriptor_t> proposals(dnn_plan *p, const target *t,
                                                        cudnnBackendHeurMode_t mode)
 {
     std::vector<cudnnBackendDescriptor_t> configs;
@@ -171,7 +171,7 @@ static std::vector<cudnnBackendDescriptor_t> proposals(sdpa_plan *p, const targe
     return configs;
 }
 
-void sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescriptor_t device)
+void dnn_plan_make(dnn_plan *p, cudnnHandle_t handle, cudnnBackendDescriptor_t device)
 {
     const cudnnBackendHeurMode_t modes[2] = { CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK };
     const target t = { handle, device };
@@ -185,21 +185,33 @@ void sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescriptor_
         cudnnGetLastErrorString(p->why, sizeof p->why);
         return;
     }
-    if (p->sm / 10 == 10 && p->shape.deterministic)
+    if (p->named)
         try_named(p, &t);
     for (int m = 0; m < 2 && !p->found; m++) {
         std::vector<cudnnBackendDescriptor_t> configs = proposals(p, &t, modes[m]);
-        for (int any = !p->shape.deterministic; any < 2 && !p->found; any++)
+        for (int any = !p->ordered; any < 2 && !p->found; any++)
             for (size_t i = 0; i < configs.size() && !p->found; i++)
                 if (any || !unordered(configs[i]))
                     try_config(p, &t, configs[i]);
     }
 }
 
-void sdpa_graph_free(sdpa_plan *p)
+void dnn_plan_free(dnn_plan *p)
 {
     while (!p->owned.empty()) {
         cudnnBackendDestroyDescriptor(p->owned.back());
         p->owned.pop_back();
     }
+}
+
+void sdpa_graph_plan(sdpa_plan *p, cudnnHandle_t handle, cudnnBackendDescriptor_t device)
+{
+    p->ordered = p->shape.deterministic;
+    p->named = p->ordered && p->sm / 10 == 10;
+    dnn_plan_make(p, handle, device);
+}
+
+void sdpa_graph_free(sdpa_plan *p)
+{
+    dnn_plan_free(p);
 }

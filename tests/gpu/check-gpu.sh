@@ -28,7 +28,7 @@ count() {
     fi
     printf '%-34s %4d ok%s%s  (%ds)\n' "$1" "$((p - s))" \
         "$([ "$f" -gt 0 ] && echo ", $f FAILED")" "$([ "$s" -gt 0 ] && echo ", $s SKIPPED")" "$3"
-    grep -E '^not ok |^ok .*# SKIP|^# |: attention: |: linear_' "$log/out" | head -40 | sed 's/^/    /'
+    grep -E '^not ok |^ok .*# SKIP|^# |: attention: |: conv: |: linear_' "$log/out" | head -40 | sed 's/^/    /'
     pass=$((pass + p - s)) fail=$((fail + f)) skip=$((skip + s))
 }
 

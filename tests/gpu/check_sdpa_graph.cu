@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Attention's cuDNN graphs: every descriptor is accepted, and cuDNN makes a plan for device 0; with
+ * cuDNN's graphs of attention and convolution: every descriptor is accepted, and a plan is made for device 0; with
  * WAN_DEVICE_IN_WORDS 90 or 100 (and the libcuda of nodriver.c), for an H100 or a B200 that need not
  * be here.  Nothing is run. */
+#include "kernels/conv_graph.cuh"
 #include "kernels/sdpa_graph.cuh"
 
 extern "C" {
@@ -75,6 +76,42 @@ static void one(int64_t b, int64_t h, int64_t sq, int64_t sk, int64_t hd, int ra
     sdpa_graph_free(&p);
 }
 
+/* A convolution of the VAE at 480x832. */
+static void convolution(const wan_conv *c, int y_bf16, int add)
+{
+    conv_plan p = conv_plan();
+    char name[200];
+    p.key.c = *c;
+    p.key.y_bf16 = y_bf16, p.key.bias = 1, p.key.add = add;
+    snprintf(name, sizeof name, "%d -> %d channels, %dx%dx%d taps, %dx%dx%d, past %d%s", (int)c->Ci,
+             (int)c->Co, c->kt, c->kh, c->kw, (int)c->T, (int)c->H, (int)c->W, (int)c->past,
+             add ? ", residual" : "");
+    message[0] = 0;
+    if (ok(conv_graph_describe(&p) == 0, "%s: described %s", name, message) && device.d) {
+        dnn_plan_make(&p, NULL, device.d);
+        ok(p.found && !p.nondeterministic, "%s: %s, workspace %.1f MB %s", name,
+           p.found ? "planned" : "NOT planned", (double)p.workspace / 1e6, p.found ? "" : p.why);
+    }
+    dnn_plan_free(&p);
+}
+
+static void convolutions(void)
+{
+    static const struct {
+        wan_conv c;
+        int y_bf16, add;
+    } layers[] = {
+        { { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 480, 832, 0 }, 1, 0 },
+        { { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 480, 832, 0 }, 0, 1 },
+        { { 384, 384, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 60, 104, 2 }, 0, 1 }, /* a first frame */
+        { { 96, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 480, 832, 0 }, 0, 0 },
+        { { 192, 192, 1, 3, 3, 1, 2, 2, 0, 1, 0, 1, 1, 240, 416, 0 }, 1, 0 },
+        { { 384, 768, 3, 1, 1, 1, 1, 1, 0, 0, 0, 0, 6, 60, 104, 0 }, 1, 0 },
+    };
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        convolution(&layers[i].c, layers[i].y_bf16, layers[i].add);
+}
+
 /* -1: there is none. */
 static int describe_device(void)
 {
@@ -118,6 +155,7 @@ int main(void)
             one(3, 12, 1024, 1024, 128, 1, back, fixed, 0);
             one(2, 2, 128, 512, 64, 1, back, fixed, 1);
         }
+    convolutions();
     if (device.d)
         cudnnBackendDestroyDescriptor(device.d);
     return tap_done();

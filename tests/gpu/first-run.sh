@@ -65,7 +65,7 @@ harvest() {
         put "$1" "$2" row "$3" "$cells"
         echo "    $row" | tee -a "$log"
     done
-    grep -hE '(^|: )(warning: )?(attention|linear_[a-z]*): (cuDNN|cuBLASLt)' "$file" | sort -u | head -5 |
+    grep -hE '(^|: )(warning: )?(attention|conv|linear_[a-z]*): (cuDNN|cuBLASLt)' "$file" | sort -u | head -5 |
         while IFS= read -r note; do put "$1" "$2" note "$3" "$note"; say "$1/$2: note: $note"; done
 }
 # part item limit command...: runs it while there is time

@@ -8,7 +8,7 @@ GPU_PROG := $(GPU_CHECK:%=$(OBJ)/tests/kernels/check_%) $(OBJ)/tests/gpu/check_d
 GPU_GRAPH := $(if $(and $(PLUGIN),$(CUDNN)),$(BUILD)/gpu/check_sdpa_graph)
 # the plugin for a machine on which cuDNN is missing
 GPU_PLAIN := $(if $(GPU_GRAPH),$(BUILD)/lib/libwan-cuda-plain.so)
-PLAIN_OBJ := $(patsubst %.cu,$(OBJ)/cuda/%.o,kernels/attention_cudnn_none.cu \
+PLAIN_OBJ := $(patsubst %.cu,$(OBJ)/cuda/%.o,kernels/attention_cudnn_none.cu kernels/conv_cudnn_none.cu \
 	$(filter-out %_cudnn.cu %_none.cu kernels/sdpa_%,$(wildcard kernels/*.cu)))
 # without a GPU these say why they skip and end with 0; CUDA_ARCH=90a builds for one chip
 gpu-programs: ## build what check-gpu and bench-gpu run
@@ -39,7 +39,7 @@ $(BUILD)/gpu/bench_gpu: $(OBJ)/tests/gpu/bench_gpu.o $(OBJ)/tests/gpu/bench_whol
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
-$(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(patsubst %,$(OBJ)/cuda/kernels/sdpa_%.o,graph plan)
+$(BUILD)/gpu/check_sdpa_graph: tests/gpu/check_sdpa_graph.cu $(patsubst %,$(OBJ)/cuda/kernels/%.o,sdpa_graph sdpa_plan conv_graph_cudnn)
 	$(SAY) NVCC $@
 	@mkdir -p $(@D)
 	$(Q)$(NVCC) $(NVFLAGS) -o $@ $^ $(VENDOR_LINK)

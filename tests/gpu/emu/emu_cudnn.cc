@@ -90,9 +90,37 @@ static int is_virtual(emu_desc *t)
     return get<bool>(t, CUDNN_ATTR_TENSOR_IS_VIRTUAL, false);
 }
 
+static int64_t extent(emu_desc *t, int i)
+{
+    return get<int64_t>(t, CUDNN_ATTR_TENSOR_DIMENSIONS, 1, i);
+}
+
+static int64_t stride(emu_desc *t, int i)
+{
+    return get<int64_t>(t, CUDNN_ATTR_TENSOR_STRIDES, 1, i);
+}
+
+/* Frames and rows as one dimension: they lie one after the other. */
+static value shaped5(emu_desc *t)
+{
+    value x;
+    const int from[4] = { 0, 1, 3, 4 };
+    if (extent(t, 2) > 1 && stride(t, 2) != extent(t, 3) * stride(t, 3))
+        complain("frames that do not lie one after the other");
+    for (int i = 0; i < 4; i++) {
+        x.dim[i] = extent(t, from[i]);
+        x.str[i] = stride(t, from[i]);
+    }
+    x.dim[2] *= extent(t, 2);
+    x.v.assign((size_t)(x.dim[0] * x.dim[1] * x.dim[2] * x.dim[3]), 0);
+    return x;
+}
+
 static value shaped(emu_desc *t)
 {
     value x;
+    if (count_of(t, CUDNN_ATTR_TENSOR_DIMENSIONS, sizeof(int64_t)) == 5)
+        return shaped5(t);
     for (int i = 0; i < 4; i++) {
         x.dim[i] = get<int64_t>(t, CUDNN_ATTR_TENSOR_DIMENSIONS, 1, i);
         x.str[i] = get<int64_t>(t, CUDNN_ATTR_TENSOR_STRIDES, 1, i);
@@ -287,6 +315,65 @@ static void reshape(machine *m, emu_desc *op)
     store(m, out, y);
 }
 
+/* What a convolution knows: of x, w, y in turn dimensions and strides; padding, strides, of bf16. */
+struct taps {
+    int64_t dim[3][5], str[3][5], pre[3], step[3];
+    const uint16_t *x, *w;
+};
+
+static double tap_sum(const taps *c, int64_t o, const int64_t at[3])
+{
+    double sum = 0;
+    for (int64_t a = 0; a < c->dim[1][2]; a++)
+        for (int64_t r = 0; r < c->dim[1][3]; r++)
+            for (int64_t s = 0; s < c->dim[1][4]; s++) {
+                const int64_t k[3] = { a, r, s };
+                const uint16_t *x = c->x, *w = c->w + o * c->str[1][0];
+                int inside = 1;
+                for (int i = 0; i < 3; i++) {
+                    int64_t p = at[i] * c->step[i] - c->pre[i] + k[i];
+                    inside &= p >= 0 && p < c->dim[0][2 + i];
+                    x += p * c->str[0][2 + i];
+                    w += k[i] * c->str[1][2 + i];
+                }
+                for (int64_t ch = 0; inside && ch < c->dim[0][1]; ch++)
+                    sum += (double)wan_bf16_to_f32(x[ch * c->str[0][1]]) *
+                           (double)wan_bf16_to_f32(w[ch * c->str[1][1]]);
+            }
+    return sum;
+}
+
+static void convolution(machine *m, emu_desc *op)
+{
+    emu_desc *t[3] = { link_of(op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X),
+                       link_of(op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W),
+                       link_of(op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y) };
+    emu_desc *how = link_of(op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC);
+    taps c;
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < 5; i++) {
+            c.dim[k][i] = extent(t[k], i);
+            c.str[k][i] = stride(t[k], i);
+        }
+    for (int i = 0; i < 3; i++) {
+        c.pre[i] = get<int64_t>(how, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 0, i);
+        c.step[i] = get<int64_t>(how, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, 1, i);
+        int64_t room = c.dim[0][2 + i] + c.pre[i] +
+                       get<int64_t>(how, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, 0, i);
+        if ((room - c.dim[1][2 + i]) / c.step[i] + 1 != c.dim[2][2 + i])
+            complain("a convolution whose result has another size");
+    }
+    c.x = (const uint16_t *)m->memory[id_of(t[0])];
+    c.w = (const uint16_t *)m->memory[id_of(t[1])];
+    value y = shaped(t[2]);
+    for (size_t k = 0; k < y.v.size(); k++) {
+        int64_t j = (int64_t)k % y.dim[3], row = (int64_t)k / y.dim[3] % y.dim[2];
+        const int64_t at[3] = { row / c.dim[2][3], row % c.dim[2][3], j };
+        y.v[k] = (float)tap_sum(&c, (int64_t)k / (y.dim[3] * y.dim[2]), at);
+    }
+    store(m, t[2], y);
+}
+
 static void evaluate(machine *m, emu_desc *graph)
 {
     int n = count_of(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, sizeof(void *));
@@ -296,6 +383,7 @@ static void evaluate(machine *m, emu_desc *graph)
         case CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR: matmul(m, op); break;
         case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: pointwise(m, op); break;
         case CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR: reduction(m, op); break;
+        case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR: convolution(m, op); break;
         case CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR: reshape(m, op); break;
         default: complain("an operation");
         }
