@@ -45,11 +45,12 @@ bad '{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}}'
 for t in F64 F8_E4M3 F8_E5M2 I32 U8 BOOL I16 U64; do bad '{"a":{"dtype":"'$t'","shape":[0],"data_offsets":[0,0]}}' 0 $t; done
 
 # ---- side files of a dataset
-printf '0split_parts:\n  train:\n  - x.tar\n  val: []\nexclude:\n- x.tar/000002\n' | to index split
-printf '0split_parts: {train: ["{x,y}.tar"], test: [shard-{000..002}.tar]}\n' | to index braces
-printf '1{"shard_counts": {"x.tar": 6}}' | to index info
-printf '2energon_version: 6.0.1\nshard_counts:\n  x.tar: 6\n' | to index yaml
-printf '3\0\0\0\0\0\0\0\0' | to index idx
+printf '\0split_parts:\n  train:\n  - x.tar\n  val: []\nexclude:\n- x.tar/000002\n' | to index split
+printf '\0split_parts: {train: ["{x,y}.tar"], test: [shard-{000..002}.tar]}\n' | to index braces
+printf '\4a-{000..012}.tar' | to index runs; printf '\4{a,b{1..3}}.tar' | to index nested; printf '\4{3..1}{' | to index open
+printf '\1{"shard_counts": {"x.tar": 6}}' | to index info
+printf '\2energon_version: 6.0.1\nshard_counts:\n  x.tar: 6\n' | to index yaml
+printf '\3\0\0\0\0\0\0\0\0' | to index idx
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
 wan-record from-cache -q -o "$tmp/x.wan" tests/data/cache
 to record cache <"$tmp/x.wan"; cat tests/data/record/two.wan "$tmp/x.wan" | to record two-streams
@@ -83,6 +84,8 @@ done
 printf 'a: &x {b: 1, c: [~, yes, "no"]}\nd:\n  <<: *x\n  c: !!str 3\ne: !!binary aGVsbG8=\nf: [*x, {<<: [*x]}]\n' | to yaml anchors
 printf 'a: {<<: [{b: 1}, {c: 2}], <<: {d: 3}}\n? k\n: |\n  text\n--- \n' | to yaml merges
 printf 'a: !!float 1.5\nb: !!int 3\nc: !x y\n' | to yaml tags
+printf 'dataset:\n  path: ["a b", "c\\"d\\n", {x: 1, y: [2, ~]}, yes]\noptimizer:\n  betas: [0.9, 0.95]\n  lr: {}\n' | to config lists
+printf 'optimizer: {lr: x, betas: [1], weight_decay: -1}\ntrain: {train_iters: 1.5e3, global_batch_size: yes}\ncheckpoint: {dtype: fp8, async_save: 3}\nnone: {such: 1}\n' | to config wrong
 printf 'checkpoint:\n  save: ${oc.env:HOME,x}/run\nmodel:\n  hidden_size: ${train.train_iters}\ntrain: {train_iters: 5}\n' | to config references
 printf '{"a": 1, "b": [1.5, true, null, "x\\u00e9"], "c": {"a": "s"}}' | to json object
 printf '{"a": 1.25}' | to json real; printf '{"a": true}' | to json true; printf '{"a": "x"}' | to json text
