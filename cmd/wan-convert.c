@@ -183,10 +183,11 @@ static int fetch(void *arg, int i, const void **data, wan_dtype *type)
 
 /* ---- folders */
 
+/* What cannot be seen counts as there: reading it says why. */
 static int exists(const char *path)
 {
     struct stat st;
-    return lstat(path, &st) == 0;
+    return lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 static int is_dir(const char *path)
@@ -216,11 +217,15 @@ static char *foreign(const char *dir, int depth)
     char *found = NULL;
     if (!d)
         return strdup(dir);
-    for (struct dirent *e; !found && (e = readdir(d));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        char *path = wan_path_join(dir, e->d_name);
-        const char *end = strrchr(e->d_name, '.');
+    const char *name;
+    int more;
+    while (!found && (more = wan_dir_next(d, dir, &name)) != 0) {
+        if (more < 0) {
+            found = strdup(dir); /* what cannot be seen is no part */
+            break;
+        }
+        char *path = wan_path_join(dir, name);
+        const char *end = strrchr(name, '.');
         size_t i = 0, n = sizeof ends / sizeof *ends;
         while (i < n && (!end || strcmp(end, ends[i]) != 0))
             i++;
@@ -442,6 +447,15 @@ static int refuse_run(const char *run)
     return 0;
 }
 
+/* Step 0 that an import made is left to --force; without a pointer to it an import was cut off. */
+static int refuse_step(const char *run, const char *iter)
+{
+    char *pointer = wan_path_join(run, WAN_RUNDIR_POINTER);
+    int rc = !pointer ? -1 : exists(pointer) ? refuse_existing(iter, 1) : 0;
+    free(pointer);
+    return rc;
+}
+
 /* Weights of a checkpoint are those that were saved. */
 static int verify(const char *transformer)
 {
@@ -489,7 +503,7 @@ static int import(const char *from, const char *to)
     if (rc == 0)
         rc = refuse_run(to);
     if (rc == 0)
-        rc = refuse_existing(iter, 1);
+        rc = refuse_step(to, iter);
     if (rc == 0)
         rc = wan_rundir_next(&tmp, to, 0);
     s.sub = "transformer";

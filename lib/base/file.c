@@ -108,42 +108,15 @@ int wan_exists(const char *path)
     return access(path, F_OK) == 0 || errno != ENOENT;
 }
 
-int wan_mkdirs(const char *path)
-{
-    char *p = strdup(path);
-    if (!p)
-        return wan_err("out of memory");
-    for (char *s = p + 1; *s; s++)
-        if (*s == '/') {
-            *s = '\0';
-            if (mkdir(p, 0777) != 0 && errno != EEXIST)
-                goto fail;
-            *s = '/';
-        }
-    if (mkdir(p, 0777) != 0 && errno != EEXIST)
-        goto fail;
-    struct stat st;
-    if (stat(p, &st) != 0)
-        goto fail;
-    if (!S_ISDIR(st.st_mode)) {
-        errno = ENOTDIR;
-        goto fail;
-    }
-    free(p);
-    return 0;
-fail:
-    wan_err_errno("%s: cannot create directory", p);
-    free(p);
-    return -1;
-}
-
 int wan_fsync_dir(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return wan_err_errno("%s: cannot open directory", path);
+    int rc;
+    while ((rc = fsync(fd)) < 0 && errno == EINTR) {}
     /* some file systems cannot sync a directory and say EINVAL */
-    int rc = fsync(fd) == 0 || errno == EINVAL ? 0 : wan_err_errno("%s: cannot sync", path);
+    rc = rc == 0 || errno == EINVAL ? 0 : wan_err_errno("%s: cannot sync", path);
     close(fd);
     return rc;
 }
@@ -161,6 +134,35 @@ int wan_fsync_parent(const char *path)
     int rc = wan_fsync_dir(slash ? dir : ".");
     free(dir);
     return rc;
+}
+
+/* A folder that is new is on disk when its name is. */
+static int make_dir(const char *path)
+{
+    if (mkdir(path, 0777) == 0)
+        return wan_fsync_parent(path);
+    return errno == EEXIST ? 0 : wan_err_errno("%s: cannot create directory", path);
+}
+
+int wan_mkdirs(const char *path)
+{
+    char *p = strdup(path);
+    int rc = p ? 0 : wan_err("out of memory");
+    for (char *s = p; rc == 0 && *s && *++s;)
+        if (*s == '/') {
+            *s = '\0';
+            rc = make_dir(p);
+            *s = '/';
+        }
+    if (rc == 0)
+        rc = make_dir(p);
+    int there = rc == 0 ? wan_is_dir(p) : -1;
+    if (there == 0) {
+        errno = ENOTDIR;
+        rc = wan_err_errno("%s: cannot create directory", p);
+    }
+    free(p);
+    return there < 0 ? -1 : rc;
 }
 
 int wan_rename_dir(const char *tmp, const char *final)

@@ -28,7 +28,7 @@ int wan_dir_next(DIR *d, const char *path, const char **name) WAN_MUST_CHECK;
 /* Whether something is there: 1, 0; what cannot be told counts as there, so that opening it says
  * why. */
 int wan_exists(const char *path);
-int wan_mkdirs(const char *path) WAN_MUST_CHECK; /* mkdir -p */
+int wan_mkdirs(const char *path) WAN_MUST_CHECK; /* mkdir -p, with what is new on disk */
 int wan_fsync_dir(const char *path) WAN_MUST_CHECK;
 int wan_fsync_parent(const char *path) WAN_MUST_CHECK; /* the folder that holds path */
 /* Renames a finished temporary directory into place and fsyncs its parent. */

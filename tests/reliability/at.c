@@ -7,7 +7,7 @@
  *     at [-c COUNT] fail KIND K HOW -- COMMAND...              its K-th call of a kind fails
  *     at [-r ROOT] log FILE -- COMMAND...                      writes down every change, for power.c
  *
- * K = 0: never.  COUNT gets the number of changes or calls.  A change is a write, a new size or name, a
+ * K = 0: never.  COUNT gets the number of changes; of fail a line "KIND CALLS" for every kind ("all").  A change is a write, a new size or name, a
  * sync, a close of what was written, and at last the end itself, below ROOT (the working directory).
  * -x: the file system cannot exchange two names.  half: where it is a write, half of it is done first; else the status is 98.  HOW: an errno by name, or
  * "short".  A preload (fault.c) says when main begins: what fails in the loader is not ours.
@@ -55,6 +55,7 @@ static const call calls[] = {
     { SYS_sendfile, "copy", 0, NO, NO, NO, NO },
     { SYS_fsync, "fsync", 0, NO, NO, NO, NO },
     { SYS_fdatasync, "fsync", 0, NO, NO, NO, NO },
+    { SYS_syncfs, "sync", 0, NO, NO, NO, NO },
     { SYS_ftruncate, "ftruncate", 0, NO, NO, NO, NO },
     { SYS_fallocate, "fallocate", 0, NO, NO, NO, NO },
     { SYS_close, "close", 0, NO, NO, NO, NO },
@@ -112,7 +113,7 @@ static struct {
     enum { KILL, FAIL, LOG } mode;
     const char *kind, *root, *count;
     size_t root_len;
-    long k, seen;
+    long k, seen, calls[64];
     int error, halve, armed, plain;
     FILE *log;
     pid_t child;
@@ -122,7 +123,7 @@ static struct {
 static int watched(const call *c)
 {
     if (at.mode == FAIL)
-        return !strcmp(c->kind, at.kind) || !strcmp(c->kind, "unlink");
+        return !strcmp(at.kind, "all") || !strcmp(c->kind, at.kind) || !strcmp(c->kind, "unlink");
     return c->fd != NO || c->path != NO || !strcmp(c->kind, "exit");
 }
 
@@ -272,7 +273,7 @@ static int changes(const call *c, const struct seccomp_notif *q, change *h)
         if (is(c, "close"))
             return S_ISREG(h->st.st_mode) &&
                    (fdinfo((pid_t)q->pid, h->fd, "flags:", 8) & O_ACCMODE) != O_RDONLY;
-        return S_ISREG(h->st.st_mode) || is(c, "fsync");
+        return S_ISREG(h->st.st_mode) || is(c, "fsync") || is(c, "sync");
     }
     full_path(q, c->dir, c->path, full, sizeof full);
     if (!(in = below(full)))
@@ -438,6 +439,8 @@ static void asked(const struct seccomp_notif *q)
         return;
     }
     int counts = at.armed && (at.mode == FAIL ? is(c, at.kind) : changes(c, q, &h));
+    if (at.armed && at.mode == FAIL)
+        at.calls[c - calls]++;
     if (counts && ++at.seen == at.k) {
         if (at.mode == KILL) {
             kill_it(c, q);
@@ -593,9 +596,12 @@ int main(int argc, char **argv)
     signal(SIGINT, SIG_IGN);
     start(a + 1);
     int rc = watch();
-    FILE *f = at.count ? fopen(at.count, "w") : NULL;
-    if (f)
+    FILE *f = at.count ? fopen(at.count, at.mode == FAIL ? "a" : "w") : NULL;
+    if (f && at.mode != FAIL)
         fprintf(f, "%ld\n", at.seen);
+    for (int i = 0; f && at.mode == FAIL && i < CALLS; i++)
+        if (at.calls[i])
+            fprintf(f, "%s %ld\n", calls[i].kind, at.calls[i]);
     if ((f && fclose(f)) || (at.log && fclose(at.log)))
         die("cannot write");
     return rc;

@@ -2,13 +2,21 @@
 # Nothing lost, nothing silent: wan-reliability(7); included by tests/tests.mk.  `make check` runs a part
 # of every program in this folder; with FULL=1 each tries all that it can, and says how many points.
 
-# at: stands between a tool and the kernel; fault.so: fails its allocations
-$(OBJ)/tests/reliability/at: $(OBJ)/tests/reliability/at.o
+# at: stands between a tool and the kernel; power: what a disk holds after a power cut
+RELIABLE := $(OBJ)/tests/reliability/at $(OBJ)/tests/reliability/power
+$(RELIABLE): %: %.o
 	$(SAY) LINK $@
 	$(Q)$(CC) -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL))
-tests: $(OBJ)/tests/reliability/at
+# fault.so: fails a tool's allocations
+FAULT := $(OBJ)/tests/reliability/fault.so
+$(FAULT): tests/reliability/fault.c
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared -fPIC -O1 -D_GNU_SOURCE $(WARN) -Wno-missing-prototypes -Wno-pedantic -o $@ $< -ldl
+tests: $(RELIABLE) $(FAULT)
 
 RELIABILITY := kill
+RELIABILITY += power
 RELIABILITY += faults
 RELIABILITY += fuzz
 RELIABILITY += corrupt

@@ -236,11 +236,13 @@ static int move(const char *run, int64_t step, enum form from, enum form to)
     return rc;
 }
 
-/* Under a name that is no step's while it is removed: half of it must not be taken for one. */
+/* Under a name that is no step's while it is removed, on disk too: half of it must not be taken for
+ * one. */
 static int discard(const char *run, int64_t step, enum form form)
 {
     WAN_TRY(remove_form(run, step, GONE));
     WAN_TRY(move(run, step, form, GONE));
+    WAN_TRY(wan_fsync_dir(run));
     return remove_form(run, step, GONE);
 }
 
