@@ -5,6 +5,8 @@
 #include "kernels/guard_dnnl.h"
 
 #include <atomic>
+#include <csetjmp>
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -34,7 +36,7 @@ int fill(void)
     return 0;
 }
 
-int caught(int (*f)(void *arg), void *arg)
+int thrown(int (*f)(void *arg), void *arg)
 {
     try {
         return f(arg);
@@ -43,6 +45,43 @@ int caught(int (*f)(void *arg), void *arg)
     } catch (const std::exception &e) {
         return wan_err("oneDNN: %s", e.what());
     }
+}
+
+/* Where this thread goes on when oneDNN writes to memory that it was not given. */
+thread_local sigjmp_buf *way_back;
+struct sigaction otherwise;
+
+void on_fault(int sig)
+{
+    if (way_back)
+        siglongjmp(*way_back, 1);
+    sigaction(sig, &otherwise, NULL); /* not ours: it comes again */
+}
+
+int watch_faults(void)
+{
+#ifndef __SANITIZE_ADDRESS__ /* which reports them */
+    struct sigaction a = {};
+    a.sa_handler = on_fault;
+    a.sa_flags = SA_NODEFER;
+    sigaction(SIGSEGV, &a, &otherwise);
+#endif
+    return 1;
+}
+
+int caught(int (*f)(void *arg), void *arg)
+{
+    static const int watched = watch_faults();
+    sigjmp_buf here;
+    (void)watched;
+    if (sigsetjmp(here, 0)) {
+        way_back = NULL;
+        return wan_err("oneDNN: crashed, as it does where memory runs out");
+    }
+    way_back = &here;
+    int rc = thrown(f, arg);
+    way_back = NULL;
+    return rc;
 }
 } // namespace
 

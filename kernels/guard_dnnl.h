@@ -12,7 +12,8 @@ extern "C" {
 
 #include "lib/base/err.h"
 
-/* f(arg), or -1 and a sentence when something is thrown in it: f's frames are then left as they
+/* f(arg), or -1 and a sentence when something is thrown in it, or it writes to no memory in this
+ * thread: f's frames are then left as they
  * are, so it holds no lock and leaves nothing half-made that is taken for whole.  While f runs, C++
  * that finds no memory is given a reserve bit by bit.  One call at a time. */
 int wan_guard_dnnl(int (*f)(void *arg), void *arg) WAN_MUST_CHECK;

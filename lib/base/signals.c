@@ -4,7 +4,10 @@
  */
 #include "lib/base/signals.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "lib/base/out.h"
 
@@ -15,6 +18,19 @@ static void die_by_signal(int sig)
     wan_out_remove_all();
     signal(sig, SIG_DFL);
     raise(sig);
+}
+
+/* libav, for one, calls abort where it gets no memory: that ends like any other error. */
+static void say_abort(int sig)
+{
+    static const char why[] = ": a library gave up: out of memory, or a fault of its own\n";
+    const char *name = program_invocation_short_name;
+    (void)sig;
+    wan_out_remove_all();
+    if (write(STDERR_FILENO, name, strlen(name)) < 0 ||
+        write(STDERR_FILENO, why, sizeof why - 1) < 0)
+        _exit(1);
+    _exit(1);
 }
 
 static void ask_stop(int sig)
@@ -37,6 +53,7 @@ void wan_signals_filter(void)
     on_signal(SIGINT, die_by_signal);
     on_signal(SIGTERM, die_by_signal);
     on_signal(SIGHUP, die_by_signal);
+    on_signal(SIGABRT, say_abort);
 }
 
 void wan_signals_trainer(void)
@@ -45,6 +62,7 @@ void wan_signals_trainer(void)
     on_signal(SIGINT, ask_stop);
     on_signal(SIGTERM, ask_stop);
     on_signal(SIGUSR1, ask_stop);
+    on_signal(SIGABRT, say_abort);
 }
 
 int wan_signals_stop(void)

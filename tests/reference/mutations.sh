@@ -124,6 +124,15 @@ mutate front-checksum-not-compared "corrupt" lib/rec/record/record_read.c 's/wan
 mutate digest-of-a-file-not-compared "corrupt" lib/model/files/manifest.c 's/else if \(rc == 0 && strcmp\(hex, \*crc \? crc : sha\)\)/else if (0)/'
 mutate watchdog-off "lost" lib/dist/watch.c 's/if \(p->silent <= w->dead\)/if (1)/'
 mutate decoder-may-make-files "sandbox" lib/base/seccomp.c 's/SYS_lseek,/SYS_lseek, SYS_memfd_create,/'
+# ---- nothing lost, nothing silent
+mutate fsync-removed "power" lib/base/out.c 's/while \(!bad && sync && fsync/while (0 \&\& !bad \&\& sync \&\& fsync/'
+mutate name-before-the-data "power" lib/base/out.c \
+    's/(int rc = close_checked\(o->f, wan_out_name\(o\), )o->tmp != NULL\)/${1}0)/; s/(rc = wan_fsync_parent\(o->path\);)/{ rc = wan_fsync_parent(o->path); fsync(o->lock); }/'
+mutate write-unchecked "faults" lib/base/out.c 's/int bad = ferror\(f\) \|\| fflush\(f\) != 0;/int bad = 0;\n    fflush(f);/'
+mutate eintr-missed "faults" lib/train/checkpoint/spread.c 's/errno == EINTR/errno == EBADMSG/g'
+FULL=1 ONLY='^index$' KINDS=alloc MOST=2000 PLAN=none mutate enomem-swallowed "faults" lib/rec/shard/names.c \
+    's/return wan_err\("out of memory[^;]*;/return 0;/g'
+mutate sweep-takes-the-only-copy "rundir" lib/model/files/rundir.c 's/step == whole/step >= 0/'
 
 # ---- ranks
 mutate sum-is-an-average "combine" lib/dist/combine.c 's/out\[at \+ i\] = PUT\(acc\[i\]\);/out[at + i] = PUT(op == WAN_SUM ? acc[i] \/ (A)copies : acc[i]);/'

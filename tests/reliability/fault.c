@@ -1,32 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * fault.c - preloaded into a tool: the k-th call of one kind that main makes fails.
+ * fault.c - preloaded into a tool: the k-th call of one kind that main makes fails.  Calls to the kernel
+ * are at.c's, which this one tells when main begins.
  *
- *     FAULT=KIND      alloc, or the name of one of the calls below
+ *     FAULT=KIND      alloc, dlopen, thread or mpi
  *     FAULT_AT=K      which one fails (0: none)
- *     FAULT_COUNT=F   the number of such calls is written into file F at the end
+ *     FAULT_COUNT=F   a line "KIND CALLS" for each kind is added to file F at the end
  */
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+enum kind { ALLOC, DLOPEN, THREAD, MPI, KINDS };
+static const char *const names[KINDS] = { "alloc", "dlopen", "thread", "mpi" };
 static int in_main;
-static long calls, at;
-static char kind[16];
+static long calls[KINDS], at;
+static enum kind kind = KINDS;
 static int (*real_main)(int, char **, char **);
 
 /* Whether this call fails. */
-static int fails(const char *name)
+static int fails(enum kind k)
 {
-    return in_main && !strcmp(kind, name) && __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) == at;
+    return in_main && __atomic_add_fetch(&calls[k], 1, __ATOMIC_RELAXED) == at && k == kind;
 }
 
 static void *next(const char *name)
@@ -38,19 +39,23 @@ static void finish(void)
 {
     const char *path = getenv("FAULT_COUNT");
     in_main = 0;
-    FILE *f = path ? fopen(path, "w") : NULL;
-    if (f) {
-        fprintf(f, "%ld\n", calls);
+    FILE *f = path ? fopen(path, "a") : NULL;
+    for (int k = 0; f && k < KINDS; k++)
+        fprintf(f, "%s %ld\n", names[k], calls[k]);
+    if (f)
         fclose(f);
-    }
 }
 
 static int our_main(int argc, char **argv, char **env)
 {
-    snprintf(kind, sizeof kind, "%s", getenv("FAULT") ? getenv("FAULT") : "");
+    const char *which = getenv("FAULT");
+    for (int k = 0; which && k < KINDS; k++)
+        if (!strcmp(which, names[k]))
+            kind = (enum kind)k;
     at = getenv("FAULT_AT") ? atol(getenv("FAULT_AT")) : 0;
     atexit(finish);
     in_main = 1;
+    syscall(SYS_unlinkat, AT_FDCWD, "/wan-at-main", 0); /* ARMED of at.c; there is no such file */
     return real_main(argc, argv, env);
 }
 
@@ -63,14 +68,45 @@ int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv,
     return start(our_main, argc, argv, init, fini, rtld, end);
 }
 
-/* ---- memory: the C library's own functions, which dlsym itself needs */
+/* ---- memory: of the next library, which may be one that looks for leaks; while it is looked up, ours */
 
-void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
-    *__libc_memalign(size_t, size_t);
+static char early[1 << 16];
+static size_t early_used;
+static void *(*real_malloc)(size_t), *(*real_calloc)(size_t, size_t),
+    *(*real_realloc)(void *, size_t), *(*real_aligned)(size_t, size_t);
+static void (*real_free)(void *);
+
+static int is_early(const void *p)
+{
+    return (const char *)p >= early && (const char *)p < early + sizeof early;
+}
+
+static int ready(void)
+{
+    static int looking;
+    if (real_free)
+        return 1;
+    if (looking)
+        return 0;
+    looking = 1;
+    real_malloc = next("malloc");
+    real_calloc = next("calloc");
+    real_realloc = next("realloc");
+    real_aligned = next("memalign");
+    real_free = next("free");
+    return 1;
+}
+
+static void *early_malloc(size_t n)
+{
+    size_t from = early_used;
+    early_used += (n + 15) & ~(size_t)15;
+    return early_used <= sizeof early ? early + from : NULL;
+}
 
 static int no_memory(void)
 {
-    if (!fails("alloc"))
+    if (!fails(ALLOC))
         return 0;
     errno = ENOMEM;
     return 1;
@@ -78,119 +114,75 @@ static int no_memory(void)
 
 void *malloc(size_t n)
 {
-    return no_memory() ? NULL : __libc_malloc(n);
+    return !ready() ? early_malloc(n) : no_memory() ? NULL : real_malloc(n);
 }
 
 void *calloc(size_t n, size_t size)
 {
-    return no_memory() ? NULL : __libc_calloc(n, size);
+    return !ready() ? early_malloc(n * size) : no_memory() ? NULL : real_calloc(n, size);
 }
 
 void *realloc(void *p, size_t n)
 {
-    return no_memory() ? NULL : __libc_realloc(p, n);
+    if (!ready() || is_early(p)) {
+        void *q = malloc(n);
+        return q && p ? memcpy(q, p, n) : q;
+    }
+    return no_memory() ? NULL : real_realloc(p, n);
+}
+
+void free(void *p)
+{
+    if (!is_early(p) && ready())
+        real_free(p);
 }
 
 void *aligned_alloc(size_t align, size_t n)
 {
-    return no_memory() ? NULL : __libc_memalign(align, n);
+    return !ready() || no_memory() ? NULL : real_aligned(align, n);
 }
 
 int posix_memalign(void **p, size_t align, size_t n)
 {
-    if (no_memory())
+    if (!ready() || no_memory())
         return ENOMEM;
-    *p = __libc_memalign(align, n);
+    *p = real_aligned(align, n);
     return *p ? 0 : ENOMEM;
 }
 
-/* ---- files */
+/* ---- libraries, threads */
 
-#define REAL(name) ((__typeof__(&name))next(#name))
-#define FAIL(name, bad, error)                                                                     \
-    if (fails(#name)) {                                                                            \
-        errno = error;                                                                             \
-        return bad;                                                                                \
+void *dlopen(const char *path, int flags)
+{
+    void *(*real)(const char *, int) = next("dlopen");
+    return fails(DLOPEN) ? real("/no/such/library.so", flags) : real(path, flags);
+}
+
+int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *arg)
+{
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) =
+        next("pthread_create");
+    return fails(THREAD) ? EAGAIN : real(t, a, f, arg);
+}
+
+/* ---- MPI, whichever it is: its calls are looked up by name, what they take stays in its registers */
+
+#define MPI_OTHER 16 /* MPI_ERR_OTHER of Open MPI */
+#define CALL(name, params, args)                                                                   \
+    int MPI_##name params;                                                                         \
+    int MPI_##name params                                                                          \
+    {                                                                                              \
+        int(*real) params = next("MPI_" #name);                                                    \
+        return fails(MPI) ? MPI_OTHER : real args;                                                 \
     }
-
-struct dirent *readdir(DIR *d)
-{
-    FAIL(readdir, NULL, EIO)
-    return REAL(readdir)(d);
-}
-
-int stat(const char *path, struct stat *st)
-{
-    FAIL(stat, -1, EIO)
-    return REAL(stat)(path, st);
-}
-
-int fstat(int fd, struct stat *st)
-{
-    FAIL(fstat, -1, EIO)
-    return REAL(fstat)(fd, st);
-}
-
-off_t lseek(int fd, off_t to, int whence)
-{
-    FAIL(lseek, -1, EIO)
-    return REAL(lseek)(fd, to, whence);
-}
-
-int ftruncate(int fd, off_t n)
-{
-    FAIL(ftruncate, -1, EIO)
-    return REAL(ftruncate)(fd, n);
-}
-
-int fsync(int fd)
-{
-    FAIL(fsync, -1, EIO)
-    return REAL(fsync)(fd);
-}
-
-int rename(const char *from, const char *to)
-{
-    FAIL(rename, -1, EIO)
-    return REAL(rename)(from, to);
-}
-
-int open(const char *path, int flags, ...)
-{
-    va_list ap;
-    va_start(ap, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
-    va_end(ap);
-    FAIL(open, -1, EIO)
-    return REAL(open)(path, flags, mode);
-}
-
-FILE *fopen(const char *path, const char *how)
-{
-    FAIL(fopen, NULL, EIO)
-    return REAL(fopen)(path, how);
-}
-
-ssize_t read(int fd, void *buf, size_t n)
-{
-    FAIL(read, -1, EIO)
-    return REAL(read)(fd, buf, n);
-}
-
-ssize_t pread(int fd, void *buf, size_t n, off_t off)
-{
-    FAIL(pread, -1, EIO)
-    return REAL(pread)(fd, buf, n, off);
-}
-
-void *mmap(void *p, size_t n, int prot, int flags, int fd, off_t off)
-{
-    FAIL(mmap, MAP_FAILED, ENOMEM)
-    return REAL(mmap)(p, n, prot, flags, fd, off);
-}
-
-int mkdir(const char *path, mode_t mode)
-{
-    FAIL(mkdir, -1, EIO)
-    return REAL(mkdir)(path, mode);
-}
+typedef void *p;
+CALL(Init_thread, (p a, p b, int c, p d), (a, b, c, d))
+CALL(Comm_rank, (p a, p b), (a, b))
+CALL(Comm_size, (p a, p b), (a, b))
+CALL(Comm_dup, (p a, p b), (a, b))
+CALL(Comm_set_errhandler, (p a, p b), (a, b))
+CALL(Comm_get_attr, (p a, int b, p c, p d), (a, b, c, d))
+CALL(Bcast, (p a, int b, p c, int d, p e), (a, b, c, d, e))
+CALL(Isend, (p a, int b, p c, int d, int e, p f, p g), (a, b, c, d, e, f, g))
+CALL(Irecv, (p a, int b, p c, int d, int e, p f, p g), (a, b, c, d, e, f, g))
+CALL(Testall, (int a, p b, p c, p d), (a, b, c, d))

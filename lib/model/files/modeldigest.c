@@ -5,6 +5,7 @@
 #include "lib/model/files/modeldigest.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,7 +77,9 @@ int wan_modeldigest(char hex[65], const char *dir)
     int rc = 0, n = scandir(dir, &list, is_model_file, alphasort);
     hex[0] = 0;
     if (n < 0)
-        return 0;
+        return errno == ENOENT || errno == ENOTDIR
+                   ? 0
+                   : wan_err_errno("%s: cannot be read to its end", dir);
     wan_sha256_init(&s);
     for (int i = 0; i < n; i++) {
         char *path = wan_path_join(dir, list[i]->d_name);

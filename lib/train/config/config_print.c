@@ -107,24 +107,39 @@ static int next_in(const wan_config *c, const char *name, size_t n, int i, int p
     return i;
 }
 
+static void put_pair(const wan_config *c, FILE *f, int i, size_t n)
+{
+    const wan_key_value *v = &c->value[i];
+    fprintf(f, "  %s: ", wan_config_key(i)->name + n);
+    put_scalar(f, wan_config_key(i), v->text ? v->text : "");
+}
+
+/* How wide it is; without memory as if it were nothing. */
+static int width_of(const wan_config *c, int i, size_t n)
+{
+    char *line = NULL;
+    size_t size = 0;
+    FILE *m = open_memstream(&line, &size);
+    if (m) {
+        put_pair(c, m, i, n);
+        if (fclose(m) != 0)
+            size = 0;
+    }
+    free(line);
+    return (int)size;
+}
+
 static void put_key(const wan_config *c, FILE *f, int i, size_t n, int origins)
 {
     const wan_key_value *v = &c->value[i];
-    char *line = NULL;
-    size_t size;
-    FILE *m = open_memstream(&line, &size);
-    if (!m)
-        return;
-    fprintf(m, "  %s: ", wan_config_key(i)->name + n);
-    put_scalar(m, wan_config_key(i), v->text ? v->text : "");
-    fclose(m);
-    if (!origins)
-        fprintf(f, "%s\n", line);
-    else if (v->source > WAN_FROM_PRESET && strcmp(v->by, wan_config_key(i)->name))
-        fprintf(f, "%-44s # %s (%s)\n", line, v->origin, v->by);
-    else
-        fprintf(f, "%-44s # %s\n", line, v->origin);
-    free(line);
+    put_pair(c, f, i, n);
+    if (origins) {
+        int width = width_of(c, i, n);
+        fprintf(f, "%*s # %s", width < 44 ? 44 - width : 0, "", v->origin);
+        if (v->source > WAN_FROM_PRESET && strcmp(v->by, wan_config_key(i)->name))
+            fprintf(f, " (%s)", v->by);
+    }
+    putc('\n', f);
 }
 
 static void put_all(const wan_config *c, FILE *f, int places, int origins)
