@@ -2,7 +2,8 @@
  *
  * power.c - what a disk may hold after a power cut, from the changes that `at log` wrote down.
  *
- *     power LOG BEFORE list [RANDOM]         a line "CHANGES VARIANT" for each different state
+ *     power LOG BEFORE list [RANDOM [CUTS]]  a line "CHANGES VARIANT" for each different state; of so many
+ *                                            cuts, evenly
  *     power LOG BEFORE make OUT CHANGES VARIANT    that state as the new folder OUT
  *
  * The cut comes after CHANGES changes.  What was written to a file is on disk for certain when the file
@@ -166,6 +167,7 @@ typedef struct change {
     int node; /* DATA, SIZE, SYNC */
     size_t at, n;
     char *data;
+    int sure;  /* certain() */
     int names; /* NAME: so many names at once */
     struct {
         int folder, to;
@@ -255,6 +257,29 @@ static void parse(disk *now, disk *base, const char *verb, const char *a, char *
     add(now, base, c);
 }
 
+/* ---- a state */
+
+/* The first change after k that syncs the node: from there on what k did is on disk. */
+static int synced(int of, int k)
+{
+    while (++k < all)
+        if (changes[k].what == SYNC && (changes[k].node == of || changes[k].node == ALL))
+            break;
+    return k;
+}
+
+/* Before which change the power must go so that change k is not on disk for certain. */
+static int certain(int k)
+{
+    const change *c = &changes[k];
+    int at = c->what != NAME ? synced(c->node, k) : 0;
+    for (int i = 0; i < c->names; i++) {
+        int s = synced(c->name[i].folder, k);
+        at = s > at ? s : at;
+    }
+    return at;
+}
+
 static void read_log(const char *path, disk *base)
 {
     FILE *f = fopen(path, "rb");
@@ -276,28 +301,8 @@ static void read_log(const char *path, disk *base)
     free(line);
     fclose(f);
     clear(&now);
-}
-
-/* ---- a state */
-
-static int synced(int of, int from, int cut)
-{
-    for (int i = from + 1; i < cut; i++)
-        if (changes[i].what == SYNC && (changes[i].node == of || changes[i].node == ALL))
-            return 1;
-    return 0;
-}
-
-/* Whether change k is on disk for certain when the power goes before change `cut`. */
-static int certain(int k, int cut)
-{
-    const change *c = &changes[k];
-    if (c->what != NAME)
-        return synced(c->node, k, cut);
-    for (int i = 0; i < c->names; i++)
-        if (!synced(c->name[i].folder, k, cut))
-            return 0;
-    return 1;
+    for (int k = 0; k < all; k++)
+        changes[k].sure = certain(k);
 }
 
 enum fate { THERE, LOST, ZEROS, HALF };
@@ -350,7 +355,7 @@ static disk state(const disk *base, int cut, int variant)
     int first = NONE, last = NONE, data = NONE;
     char *sure = need(calloc((size_t)cut + 1, 1));
     for (int k = 0; k < cut; k++) {
-        sure[k] = (char)certain(k, cut);
+        sure[k] = changes[k].sure < cut;
         if (!sure[k] && changes[k].what == NAME) {
             last = k;
             if (first == NONE)
@@ -407,11 +412,12 @@ static void save(const disk *d, int at, const char *path)
         }
 }
 
-static void list(const disk *base, int random)
+static void list(const disk *base, int random, int cuts)
 {
+    int step = cuts && all > cuts ? all / cuts : 1;
     uint64_t *seen = need(calloc((size_t)(all + 1) * (size_t)(FIXED + random), sizeof *seen));
     size_t n = 0;
-    for (int cut = 0; cut <= all; cut++)
+    for (int cut = all % step; cut <= all; cut += step)
         for (int v = 0; v < FIXED + random; v++) {
             disk d = state(base, cut, v);
             uint64_t h = digest(&d, 0);
@@ -437,7 +443,7 @@ int main(int argc, char **argv)
     load(&base, 0, argv[2]);
     read_log(argv[1], &base);
     if (!strcmp(argv[3], "list")) {
-        list(&base, argc > 4 ? atoi(argv[4]) : 0);
+        list(&base, argc > 4 ? atoi(argv[4]) : 0, argc > 5 ? atoi(argv[5]) : 0);
     } else if (argc == 7) {
         int cut = atoi(argv[5]);
         disk d = state(&base, cut < 0 || cut > all ? all : cut, atoi(argv[6]));
