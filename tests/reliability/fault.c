@@ -68,7 +68,7 @@ int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv,
     return start(our_main, argc, argv, init, fini, rtld, end);
 }
 
-/* ---- memory: of the next library, which may be one that looks for leaks; while it is looked up, ours */
+/* ---- memory: of the next library; while that is looked up, ours */
 
 static char early[1 << 16];
 static size_t early_used;

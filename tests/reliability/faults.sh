@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every allocation and every call to the kernel fails once, for each tool: it ends with 1 and one
 # sentence, or with 0 and the whole result; every file under a final name is the old one or the new one,
-# nothing half done stays beside them, and no memory leaks (LEAKS=1: LeakSanitizer looks).
+# and nothing half done stays beside them.
 #
 # `make check` tries POINTS kinds of calls of each tool; FULL=1 all calls, of each kind at most MOST: how many
 # were left out is said.  ONLY=REGEX names tools, KINDS=REGEX kinds of calls.
@@ -9,7 +9,6 @@
 . "$TOP/tests/reliability/common"
 POINTS=${POINTS:-9} MOST=${MOST:-400} tried=0 left=0 exchange=
 shim=$OBJ/tests/reliability/fault.so
-lsan=$([ -z "${LEAKS-}" ] || gcc -print-file-name=liblsan.so)
 case $(ldd "$(command -v wan-record)") in *libasan*) skip "faults" "AddressSanitizer has its own allocator"; done_testing ;; esac
 
 # How each kind of call fails.
@@ -30,8 +29,8 @@ how() {
 # refuse KIND K HOW: runs COMMAND with that call failing; what it printed and made stays in out, err, now/
 refuse() {
     anew
-    if [ "$3" = - ]; then into env FAULT="$1" FAULT_AT="$2" LD_PRELOAD="$shim $lsan" "${command[@]}"
-    else into "$AT" fail "$1" "$2" "$3" -- env LD_PRELOAD="$shim $lsan" "${command[@]}"; fi
+    if [ "$3" = - ]; then into env FAULT="$1" FAULT_AT="$2" LD_PRELOAD="$shim" "${command[@]}"
+    else into "$AT" fail "$1" "$2" "$3" -- env LD_PRELOAD="$shim" "${command[@]}"; fi
 }
 # wan-decode goes on with the next clip where it can, and names what it left out: its stream is whole.
 fewer() { [[ "${command[*]}" == wan-decode* ]] && [ "$1" = ./f.wan ] && wan-record check "now/$1" >/dev/null 2>&1; }
