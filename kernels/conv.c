@@ -25,7 +25,7 @@ static const wan_real *as_real(wan_buf b, int64_t n, wan_real **spare)
 static void pixel(wan_real *acc, const wan_conv *c, const wan_real *x, const wan_real *w,
                   const wan_real *b, int64_t t0, int64_t i0, int64_t j0)
 {
-    int64_t taps = (int64_t)c->kt * c->kh * c->kw;
+    int64_t taps = (int64_t)c->kt * c->kh * c->kw, H = c->H >> c->up, W = c->W >> c->up;
     for (int64_t o = 0; o < c->Co; o++) {
         wan_real sum = b ? b[o] : WAN_C(0);
         const wan_real *wo = w + o * taps * c->Ci;
@@ -35,7 +35,8 @@ static void pixel(wan_real *acc, const wan_conv *c, const wan_real *x, const wan
                     int64_t i = i0 + r, j = j0 + s;
                     if (t0 + a < 0 || i < 0 || i >= c->H || j < 0 || j >= c->W)
                         continue;
-                    const wan_real *xi = x + (((t0 + a) * c->H + i) * c->W + j) * c->Ci;
+                    const wan_real *xi =
+                        x + (((t0 + a) * H + (i >> c->up)) * W + (j >> c->up)) * c->Ci;
                     wan_real dot = 0;
                     for (int64_t k = 0; k < c->Ci; k++)
                         dot += xi[k] * wo[k];
@@ -65,7 +66,8 @@ int wan_conv_forward_c(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_
     int64_t To = wan_conv_frames(c);
     int64_t Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
     int64_t Wo = (c->W + c->left + c->right - c->kw) / c->sw + 1;
-    int64_t nx = c->T * c->H * c->W * c->Ci, nw = c->Co * c->kt * c->kh * c->kw * c->Ci;
+    int64_t nx = c->T * (c->H >> c->up) * (c->W >> c->up) * c->Ci,
+            nw = c->Co * c->kt * c->kh * c->kw * c->Ci;
     int64_t spare = (x.t == WAN_REAL ? 0 : nx) + (w.t == WAN_REAL ? 0 : nw);
     int64_t lanes = To * Ho;
     wan_real *s = wan_dev_scratch(d, (size_t)(spare + lanes * c->Co) * sizeof *s);
@@ -83,6 +85,17 @@ int wan_conv_forward_c(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_
         }
     }
     return 0;
+}
+
+void wan_conv_enlarge(void *y, const void *x, int64_t T, int64_t H, int64_t W, int64_t pixel)
+{
+#pragma omp parallel for
+    for (int64_t i = 0; i < T * H; i++) {
+        const char *src = (const char *)x + (i / H * (H / 2) + i % H / 2) * (W / 2) * pixel;
+        char *dst = (char *)y + i * W * pixel;
+        for (int64_t j = 0; j < W; j++)
+            memcpy(dst + j * pixel, src + j / 2 * pixel, (size_t)pixel);
+    }
 }
 
 void wan_conv_repack(float *dst, const float *src, int64_t Co, int64_t Ci, int64_t taps)

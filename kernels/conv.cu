@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * conv.cu - convolution on CUDA: by cuDNN, and where that has no engine (fp32, channels in odd numbers)
+ * conv.cu - convolution on CUDA: by cuDNN, and where that has no engine (fp32, channels in odd numbers, enlarged)
  * the taps of a run of output positions are laid out as rows, which go through the matrix product of
  * linear.cu.
  */
@@ -22,7 +22,10 @@ static __global__ void lay_out(vbuf rows, vbuf x, wan_conv c, int64_t Ho, int64_
         int64_t xx = j * c.sw + s - c.left;
         float v[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
         if (t + a >= 0 && yy >= 0 && yy < c.H && xx >= 0 && xx < c.W)
-            ld8(v, x, (((t + a) * c.H + yy) * c.W + xx) * c.Ci + ch, n);
+            ld8(v, x,
+                (((t + a) * (c.H >> c.up) + (yy >> c.up)) * (c.W >> c.up) + (xx >> c.up)) * c.Ci +
+                    ch,
+                n);
         st8(rows, (blockIdx.x * (int64_t)taps + tap) * c.Ci + ch, n, v);
     }
 }
@@ -30,7 +33,7 @@ static __global__ void lay_out(vbuf rows, vbuf x, wan_conv c, int64_t Ho, int64_
 static int plain(const wan_conv *c)
 {
     return c->kt * c->kh * c->kw == 1 && c->st == 1 && c->sh == 1 && c->sw == 1 && !c->top &&
-           !c->bottom && !c->left && !c->right;
+           !c->bottom && !c->left && !c->right && !c->up;
 }
 
 /* Output positions p0 .. p0+n through the product; space: rows, then the product's own. */
@@ -58,7 +61,7 @@ extern "C" int wan_conv_forward_cuda(wan_dev *d, const wan_conv *c, wan_buf y, w
     if (c->T + c->past < c->kt || Ho < 1 || Wo < 1)
         return wan_cuda_host->err("conv_forward: input %lld x %lld x %lld is smaller than the taps",
                                   (long long)c->T, (long long)c->H, (long long)c->W);
-    int r = plain(c) ? 1 : cuda_conv_dnn(d, c, y, x, w, b, add);
+    int r = plain(c) || c->up ? 1 : cuda_conv_dnn(d, c, y, x, w, b, add);
     if (r <= 0)
         return r;
     wan_dtype t = x.t == WAN_BF16 && w.t == WAN_BF16 ? WAN_BF16 : WAN_F32;

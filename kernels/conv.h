@@ -8,6 +8,8 @@
  * of a video; later the caller lays frames of history in front of x), so
  *   To = (T + past - kt)/st + 1,  Ho = (H + top + bottom - kh)/sh + 1,  Wo likewise.
  * Taps on padding are not multiplied: the first frame of a causal convolution costs one of three.
+ * up: the input is enlarged twofold in space first, by repeating pixels; H and W are even and of the
+ * enlarged one.
  * w is [Co, kt, kh, kw, Ci] (repacked from PyTorch's [Co, Ci, kt, kh, kw] by wan_conv_repack);
  * b [Co] or NULL.  x, w, y each WAN_REAL or WAN_BF16; sums in WAN_REAL.  add: y += instead of =
  * (the residual shortcut).  A 1x1x1 convolution is a linear layer.
@@ -23,6 +25,7 @@ typedef struct wan_conv {
     int top, bottom, left, right;
     int64_t T, H, W; /* of x, history included */
     int64_t past;    /* frames of zeros in front of x */
+    int64_t up;      /* 1: x is [T, H/2, W/2, Ci], and each of its pixels is read as 2x2 */
 } wan_conv;
 
 /* Frames of y. */
@@ -34,7 +37,11 @@ static inline int64_t wan_conv_frames(const wan_conv *c)
 typedef int wan_conv_forward_fn(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                                 const wan_real *b, int add) WAN_MUST_CHECK;
 
-wan_conv_forward_fn wan_conv_forward_c, wan_conv_forward_dnnl, wan_conv_forward_cuda;
+wan_conv_forward_fn wan_conv_forward_c, wan_conv_forward_simd, wan_conv_forward_dnnl,
+    wan_conv_forward_cuda;
+
+/* y [T, H, W, pixel bytes] <- x [T, H/2, W/2, pixel bytes], each pixel 2x2. */
+void wan_conv_enlarge(void *y, const void *x, int64_t T, int64_t H, int64_t W, int64_t pixel);
 
 /* Providers may keep a reordered copy of weights under their address: call this before the memory at
  * w is freed or gets other contents.  No-op for addresses never seen. */

@@ -13,7 +13,8 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
-#include "kernels/conv.h"
+#include "kernels/conv_wino_simd.h"
+#include "kernels/cpu.h"
 #include "kernels/guard_dnnl.h"
 #include "kernels/ops_vae.h"
 #include "kernels/plans.h"
@@ -84,7 +85,7 @@ static dnnl_data_type_t type_of(wan_dtype t)
 static wan_conv fold(wan_conv c)
 {
     if (c.kh == 1 && c.kw == 1 && c.sh == 1 && c.sw == 1 && !c.top && !c.bottom && !c.left &&
-        !c.right) {
+        !c.right && !c.up) {
         c.W *= c.H;
         c.H = 1;
         if (c.kt == 1 && c.st == 1) {
@@ -277,8 +278,25 @@ static int at(dnnl_memory_t m, const void *p)
     return failed("memory", dnnl_memory_set_data_handle(m, (void *)(uintptr_t)p));
 }
 
-static int execute(wan_dev *d, const plan *p, wan_buf y, wan_buf x, const void *w,
-                   const wan_real *b)
+/* Scratch memory: the input where it is enlarged, then what oneDNN asks for. */
+static int lay_out(wan_dev *d, const plan *p, const wan_conv *c, wan_buf *x)
+{
+    size_t wide = c->up ? dnnl_memory_desc_get_size(&p->src_md) : 0;
+    size_t more = p->scratch ? dnnl_memory_desc_get_size(&p->scratch_md) : 0;
+    if (!wide && !more)
+        return 0;
+    char *space = wan_dev_scratch(d, wide + more);
+    if (!space)
+        return -1;
+    if (wide) {
+        wan_conv_enlarge(space, x->p, c->T, c->H, c->W, c->Ci * (int64_t)wan_dtype_size(x->t));
+        x->p = space;
+    }
+    return more ? at(p->scratch, space + wide) : 0;
+}
+
+static int execute(wan_dev *d, const plan *p, const wan_conv *c, wan_buf y, wan_buf x,
+                   const void *w, const wan_real *b)
 {
     dnnl_memory_t weights = find_packed(p, w);
     if (!weights)
@@ -287,19 +305,15 @@ static int execute(wan_dev *d, const plan *p, wan_buf y, wan_buf x, const void *
                                 { DNNL_ARG_WEIGHTS, weights },
                                 { DNNL_ARG_DST, p->dst } };
     int n = 3;
+    WAN_TRY(lay_out(d, p, c, &x));
     WAN_TRY(at(p->src, x.p));
     WAN_TRY(at(p->dst, y.p));
     if (b) {
         WAN_TRY(at(p->bias, b));
         args[n++] = (dnnl_exec_arg_t){ DNNL_ARG_BIAS, p->bias };
     }
-    if (p->scratch) {
-        void *space = wan_dev_scratch(d, dnnl_memory_desc_get_size(&p->scratch_md));
-        if (!space)
-            return -1;
-        WAN_TRY(at(p->scratch, space));
+    if (p->scratch)
         args[n++] = (dnnl_exec_arg_t){ DNNL_ARG_SCRATCHPAD, p->scratch };
-    }
     WAN_TRY(failed("convolution", dnnl_primitive_execute(p->prim, g.stream, n, args)));
     return failed("convolution", dnnl_stream_wait(g.stream));
 }
@@ -321,7 +335,7 @@ static int guarded(void *arg)
     if (!p)
         return -1;
     c->missing = !p->prim;
-    return c->missing ? 0 : execute(c->d, p, c->y, c->x, c->w, c->b);
+    return c->missing ? 0 : execute(c->d, p, &c->k.c, c->y, c->x, c->w, c->b);
 }
 
 int wan_conv_forward_dnnl(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
@@ -336,6 +350,8 @@ int wan_conv_forward_dnnl(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, w
     k.d = d, k.y = y, k.x = x, k.w = w.p, k.b = b;
     if (x.t != w.t || (x.t != WAN_BF16 && y.t != WAN_F32))
         return wan_conv_forward_c(d, c, y, x, w, b, add);
+    if (wan_conv_wino_fits(c) && (x.t == WAN_F32 || wan_cpu_isa() != WAN_CPU_AMX))
+        return wan_conv_wino(d, c, y, x, w, b, add);
     pthread_mutex_lock(&g.lock);
     int rc = wan_guard_dnnl(guarded, &k);
     reorder_tidy();

@@ -40,7 +40,7 @@
     X(cast) X(axpy)          X(fill) X(lincomb) X(sumsq) X(finite) X(randn) X(pick)                \
     X(adamw_step) X(clip_coef)                                                                     \
     X(conv_forward)                                                                                \
-    X(vae_norm) X(vae_upsample) X(vae_interleave) X(vae_from_rgb) X(vae_to_rgb)                    \
+    X(vae_norm) X(vae_interleave) X(vae_from_rgb) X(vae_to_rgb)                    \
     X(vae_to_cfirst) X(vae_to_clast)
 /* clang-format on */
 

@@ -316,12 +316,6 @@ static int dry_vae_norm(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma,
     return wan_err("device dry: no images");
 }
 
-static int dry_vae_upsample(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t H, int64_t W,
-                            int64_t C)
-{
-    return wan_err("device dry: no images");
-}
-
 static int dry_vae_interleave(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P, int64_t C)
 {
     return wan_err("device dry: no images");

@@ -8,7 +8,6 @@ void wan_ops_fill_c_vae(wan_ops *o)
 {
     o->conv_forward = wan_conv_forward_c;
     o->vae_norm = wan_vae_norm_c;
-    o->vae_upsample = wan_vae_upsample_c;
     o->vae_interleave = wan_vae_interleave_c;
     o->vae_from_rgb = wan_vae_from_rgb_c;
     o->vae_to_rgb = wan_vae_to_rgb_c;

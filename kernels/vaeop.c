@@ -40,22 +40,6 @@ int wan_vae_norm_c(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma, int6
     return 0;
 }
 
-int wan_vae_upsample_c(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t H, int64_t W, int64_t C)
-{
-    (void)d;
-    if (x.t != y.t)
-        return wan_err("vae_upsample: operand and result must have one type");
-    int64_t row = C * (int64_t)wan_dtype_size(x.t);
-#pragma omp parallel for
-    for (int64_t i = 0; i < T * 2 * H; i++) {
-        const char *src = (const char *)x.p + (i / (2 * H) * H + i % (2 * H) / 2) * W * row;
-        char *dst = (char *)y.p + i * 2 * W * row;
-        for (int64_t j = 0; j < 2 * W; j++)
-            memcpy(dst + j * row, src + j / 2 * row, (size_t)row);
-    }
-    return 0;
-}
-
 int wan_vae_interleave_c(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P, int64_t C)
 {
     (void)d;

@@ -36,18 +36,6 @@ static __global__ void norm_row(vbuf y, vbuf x, vbuf gamma, int64_t P, int64_t C
     }
 }
 
-/* y [T, 2H, 2W, C]; n groups of eight channels, `per` to a position */
-static __global__ void upsample_all(vbuf y, vbuf x, int64_t n, int64_t H, int64_t W, int64_t C)
-{
-    int64_t per = (C + 7) / 8, k = thread_index(), c = k % per * 8, j = k / per % (2 * W);
-    int64_t i = k / (per * 2 * W) % (2 * H), t = k / (per * 2 * W * 2 * H);
-    float v[8];
-    if (k >= n)
-        return;
-    ld8(v, x, ((t * H + i / 2) * W + j / 2) * C + c, C - c);
-    st8(y, k / per * C + c, C - c, v);
-}
-
 /* x [T, P, 2C] -> y [2T, P, C], in groups of eight channels */
 static __global__ void interleave_all(vbuf y, vbuf x, int64_t n, int64_t P, int64_t C)
 {
@@ -132,15 +120,6 @@ extern "C" int wan_vae_norm_cuda(wan_dev *d, wan_buf y, wan_buf x, const float *
     return cuda_launch(d, "vae_norm", norm_row, dim3((unsigned)cuda_div(P, 8)), 256, 0,
                        vbuf_of(y, C), vbuf_of(x, C), vbuf_f32(gamma, 0), P, C,
                        (int)(act == WAN_ACT_SILU));
-}
-
-extern "C" int wan_vae_upsample_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t H,
-                                     int64_t W, int64_t C)
-{
-    CUDA_TYPES("vae_upsample", y, x);
-    int64_t n = T * 4 * H * W * ((C + 7) / 8);
-    return cuda_launch(d, "vae_upsample", upsample_all, blocks(n), 256, 0, vbuf_of(y, C),
-                       vbuf_of(x, C), n, H, W, C);
 }
 
 extern "C" int wan_vae_interleave_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P,

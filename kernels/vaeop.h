@@ -4,7 +4,6 @@
  *
  *   norm:     y = act(x / max(|x|_2, 1e-12) * sqrt(C) * gamma), |.| over the C channels of one
  *             position; x, y [P, C]; act NONE or SILU; y may equal x
- *   upsample: nearest x2 in space, y[t, i, j] = x[t, i/2, j/2]; x [T, H, W, C], y [T, 2H, 2W, C]
  *   interleave: x [T, P, 2C] -> y [2T, P, C]: the first C channels of frame t become frame 2t, the
  *             last C frame 2t+1
  *   from_rgb: u8 [P, 3] -> x/255*2 - 1;     to_rgb: clamp to [-1, 1], (x+1)/2*255 truncated (NaN: 0)
@@ -18,8 +17,6 @@
 
 typedef int wan_vae_norm_fn(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma, int64_t P,
                             int64_t C, enum wan_act act) WAN_MUST_CHECK;
-typedef int wan_vae_upsample_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t H, int64_t W,
-                                int64_t C) WAN_MUST_CHECK;
 typedef int wan_vae_interleave_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P, int64_t C)
     WAN_MUST_CHECK;
 typedef int wan_vae_from_rgb_fn(wan_dev *d, wan_buf y, const uint8_t *rgb, int64_t P)
@@ -31,7 +28,6 @@ typedef int wan_vae_to_clast_fn(wan_dev *d, wan_buf y, const wan_real *x, const 
                                 const wan_real *b, int64_t T, int64_t P, int64_t C) WAN_MUST_CHECK;
 
 wan_vae_norm_fn wan_vae_norm_c, wan_vae_norm_cuda;
-wan_vae_upsample_fn wan_vae_upsample_c, wan_vae_upsample_cuda;
 wan_vae_interleave_fn wan_vae_interleave_c, wan_vae_interleave_cuda;
 wan_vae_from_rgb_fn wan_vae_from_rgb_c, wan_vae_from_rgb_cuda;
 wan_vae_to_rgb_fn wan_vae_to_rgb_c, wan_vae_to_rgb_cuda;

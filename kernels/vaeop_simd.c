@@ -41,5 +41,6 @@ static int vae_norm_simd(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma
 
 void wan_ops_fill_simd_vae(wan_ops *o)
 {
+    o->conv_forward = wan_conv_forward_simd;
     o->vae_norm = vae_norm_simd;
 }

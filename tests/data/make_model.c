@@ -2,7 +2,7 @@
  *
  * make_model.c - random model folders of any size, to measure wan-encode with.
  *
- *     make_model vae DIR BASE_DIM
+ *     make_model vae DIR BASE_DIM [MULT]     (channels: BASE_DIM times 1, 2, 4, 4, at most times MULT)
  *     make_model umt5 DIR D_MODEL HEADS FFN LAYERS VOCAB     (bf16, sharded, about 4 GB a file)
  *
  * The random numbers repeat after 32 MiB: the values do not matter, their bytes do.
@@ -163,9 +163,9 @@ static void resample(const char *p, int64_t Ci, int64_t Co, int64_t time)
         conv(name, Ci, time, 3, 1, 5);
 }
 
-static int make_vae(const char *dir, int64_t base)
+static int make_vae(const char *dir, int64_t base, int most)
 {
-    static const int mult[4] = { 1, 2, 4, 4 };
+    int mult[4] = { 1, most < 2 ? most : 2, most < 4 ? most : 4, most < 4 ? most : 4 };
     char text[1200], name[200];
     int64_t C = base;
     int flat = 0;
@@ -201,11 +201,11 @@ static int make_vae(const char *dir, int64_t base)
     conv("decoder.conv_out", C, 3, 3, 3, 5);
     snprintf(
         text, sizeof text,
-        "{\"base_dim\": %d, \"z_dim\": 16, \"num_res_blocks\": 2, \"dim_mult\": [1, 2, 4, 4],\n"
+        "{\"base_dim\": %d, \"z_dim\": 16, \"num_res_blocks\": 2, \"dim_mult\": [1, %d, %d, %d],\n"
         " \"temperal_downsample\": [false, true, true], \"attn_scales\": [],\n"
         " \"latents_mean\": [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],\n"
         " \"latents_std\": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}\n",
-        (int)base);
+        (int)base, mult[1], mult[2], mult[3]);
     WAN_TRY(write_config(dir, text));
     return write_file(dir, "diffusion_pytorch_model.safetensors", 0, n_all, WAN_F32);
 }
@@ -274,8 +274,8 @@ int main(int argc, char **argv)
         return 2;
     wan_rng_normal(&r, pool, 0, POOL);
     int rc = -1;
-    if (!strcmp(argv[1], "vae") && argc == 4)
-        rc = make_vae(argv[2], atoll(argv[3]));
+    if (!strcmp(argv[1], "vae") && argc <= 5)
+        rc = make_vae(argv[2], atoll(argv[3]), argc == 5 ? atoi(argv[4]) : 4);
     else if (!strcmp(argv[1], "umt5") && argc == 8)
         rc = make_umt5(argv[2], atoll(argv[3]), atoll(argv[4]), atoll(argv[5]), atoi(argv[6]),
                        atoll(argv[7]));

@@ -55,7 +55,7 @@ static int product(int i, int64_t m)
 
 static int convolution(int i, int64_t m)
 {
-    const wan_conv c = { 8, 24, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, m, 5, 0 };
+    const wan_conv c = { 8, 24, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, m, 5, 0, 0 };
     return cmp_dev[i]->ops->conv_forward(cmp_dev[i], &c, y->b[i], x->b[i], w->b[i], vec_p(b, i), 0);
 }
 

@@ -5,6 +5,7 @@
  * Bounds: 1e-5 relative L2 in float (the dumps themselves are within 2e-6 of double); 3e-2 with
  * bf16 convolution operands, which is about what rounding every operand to 8 bits costs.
  * The large cases run on the fast device alone.  Decoding in bands of rows must give the same bytes.
+ * Of 64 channels and more Winograd's algorithm convolves: a model of random weights against plain C.
  */
 #include "tests/refs.h"
 #include "tests/tap.h"
@@ -204,6 +205,77 @@ static void check_bands(const char *dir, const char *dev, wan_dtype compute)
     wan_dev_close(&d);
 }
 
+/* ---- many channels */
+
+#define WIDE_T 5
+#define WIDE_H 16
+#define WIDE_W 24
+#define WIDE_Z (16 * 2 * WIDE_H / 8 * WIDE_W / 8)
+
+typedef struct wide {
+    float z[WIDE_Z], pixels[WIDE_T * WIDE_H * WIDE_W * 3];
+    int64_t n;
+} wide;
+
+static int keep_pixels(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H,
+                       int64_t W)
+{
+    wide *o = arg;
+    (void)rgb;
+    memcpy(o->pixels + o->n, pixels, (size_t)(n * H * W * 3) * sizeof *pixels);
+    o->n += n * H * W * 3;
+    return 0;
+}
+
+static void run_wide(wide *o, const char *dir, const char *dev, wan_dtype compute, int chunk)
+{
+    static uint8_t rgb[WIDE_T * WIDE_H * WIDE_W * 3];
+    static float z[WIDE_Z];
+    wan_dev *d;
+    wan_vae *v;
+    for (size_t i = 0; i < sizeof rgb; i++)
+        rgb[i] = (uint8_t)(i / 31 + (i * 2654435761u >> 26));
+    for (size_t i = 0; i < WIDE_Z; i++)
+        z[i] = (float)((i * 2654435761u >> 8) % 4001) / 1000 - 2;
+    o->n = 0;
+    int parts = WAN_VAE_ENCODER | WAN_VAE_DECODER;
+    int rc = wan_dev_open(&d, dev, 0) < 0 || wan_vae_open(&v, d, dir, parts, compute) < 0 ||
+             wan_vae_encode(v, o->z, rgb, WIDE_T, WIDE_H, WIDE_W, chunk) < 0 ||
+             wan_vae_decode(v, z, 2, WIDE_H / 8, WIDE_W / 8, keep_pixels, o) < 0;
+    if (!ok(!rc, "wide %s %s, chunk %d", dev, wan_dtype_name(compute), chunk))
+        exit(1);
+    wan_vae_close(&v);
+    wan_dev_close(&d);
+}
+
+static void check_wide(void)
+{
+    static wide plain, fast, half, pieces;
+    char dir[] = "/tmp/wan-check-vae.XXXXXX", cmd[256];
+    if (!getenv("BIN")) {
+        tap_skip("many channels", "BIN does not name the folder of the tools");
+        return;
+    }
+    if (!mkdtemp(dir))
+        exit(1);
+    snprintf(cmd, sizeof cmd, "$BIN/../bench/make_model vae %s 64 2 >&2", dir);
+    if (!ok(system(cmd) == 0, "wide: a model of 64 and 128 channels"))
+        exit(1);
+    run_wide(&plain, dir, "ref", WAN_F32, 0);
+    run_wide(&fast, dir, "cpu", WAN_F32, 0);
+    run_wide(&pieces, dir, "cpu", WAN_F32, 1);
+    run_wide(&half, dir, "cpu", WAN_BF16, 0);
+    ok_err(rel_l2(fast.z, plain.z, WIDE_Z), F32_BOUND, "wide: latents against plain C");
+    ok_err(rel_l2(fast.pixels, plain.pixels, (size_t)plain.n), F32_BOUND, "wide: video");
+    ok(!memcmp(fast.z, pieces.z, sizeof fast.z), "wide: the same bytes in pieces");
+    ok_err(rel_l2(half.z, plain.z, WIDE_Z), BF16_BOUND, "wide: latents in bf16");
+    ok_err(rel_l2(half.pixels, plain.pixels, (size_t)plain.n), BF16_BOUND, "wide: video in bf16");
+    ok(rel_l2(half.z, plain.z, WIDE_Z) > 1e-5, "  which is bf16");
+    check_bands(dir, "cpu", WAN_F32);
+    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
+    ok(system(cmd) == 0, "wide: the model is removed");
+}
+
 static void check_refusals(void)
 {
     wan_dev *d;
@@ -244,6 +316,7 @@ int main(void)
         check_bands(REFS_SMALL "/vae_r1/vae", "ref", WAN_F32);
         check_bands(REFS_SMALL "/vae_r2/vae", "cpu", WAN_F32);
         check_bands(REFS_SMALL "/vae_r1/vae", "cpu", WAN_BF16);
+        check_wide();
         check_refusals();
     }
     return tap_done();

@@ -119,3 +119,4 @@ def small(out):
 def large(out):
     case(out, "vae_12", 23, dict(base_dim=12, num_res_blocks=2), [(81, 64, 96), (17, 96, 64)])
     case(out, "vae_8", 24, dict(base_dim=8, num_res_blocks=1), [(81, 32, 48), (1, 128, 80)])
+    case(out, "vae_64", 25, dict(base_dim=64, dim_mult=[1, 2, 2, 2], num_res_blocks=1), [(5, 32, 48), (17, 48, 40)])

@@ -187,10 +187,8 @@ static void measure(const vae_stage *s, int64_t *work, int64_t *y, int64_t *lse)
             *lse = max64(*lse, s->cap * P);
     }
     *work = max64(*work, (s->cap + 2) * P * s->C_out);
-    if (s->leave == VAE_UP) {
-        *work = max64(*work, 4 * P * s->C_out);
-        *y = max64(*y, s->cap * P * s->C_out * (s->timed ? 2 : 1));
-    }
+    if (s->leave == VAE_UP && s->timed)
+        *y = max64(*y, 2 * s->cap * P * s->C_out);
 }
 
 static int64_t x_bytes(const vae_net *n, const vae_stage *s)

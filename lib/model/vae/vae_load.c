@@ -159,6 +159,7 @@ static int add_resample(loader *l, vae_stage *s, const char *prefix, enum vae_re
     s->timed = timed;
     snprintf(name, sizeof name, "%s.resample.1", prefix);
     WAN_TRY(load_conv(l, &s->space, name, 4, C, up ? C / 2 : C, 1, 3, l->compute));
+    s->space.c.up = up;
     if (!up) {
         s->space.c.sh = s->space.c.sw = 2;
         s->space.c.top = s->space.c.left = 0; /* zeros right and below only */

@@ -209,28 +209,31 @@ static int leave_down_timed(vae_net *n, int i, int64_t m)
                : 0;
 }
 
-/* One frame, compute type, enlarged and convolved into the next stage, which may hold fewer rows. */
-static int enlarge(vae_net *n, int i, wan_buf x)
+/* How many of m frames stage i can enlarge at once: of those that the next holds in part, one. */
+static int64_t enlarge_at_once(const vae_net *n, int i, int64_t m)
+{
+    const vae_stage *s = &n->stages[i], *next = s + 1;
+    return next->H == 2 * s->H ? min64(m, next->cap - next->fill) : 1;
+}
+
+/* m frames, compute type, enlarged and convolved into the next stage, which may hold fewer rows. */
+static int enlarge(vae_net *n, int i, wan_buf x, int64_t m)
 {
     vae_stage *s = &n->stages[i], *next = s + 1;
     x = wan_buf_at(x, (next->row0 / 2 - s->row0) * s->W * s->C_out);
-    WAN_TRY(n->d->ops->vae_upsample(n->d, work_at(n, 0), x, 1, next->H / 2, s->W, s->C_out));
-    WAN_TRY(convolve(n, &s->space, landing(next), work_at(n, 0), 1, 0));
-    return arrived(n, i + 1, 1);
+    WAN_TRY(convolve(n, &s->space, landing(next), x, m, 0));
+    return arrived(n, i + 1, m);
 }
 
 static int leave_up(vae_net *n, int i, int64_t first, int64_t m)
 {
     vae_stage *s = &n->stages[i];
     int64_t frame = s->H * s->W * s->C_out;
-    wan_buf y = wan_buf_of(n->y, n->compute);
-    for (int64_t k = first; k < m; k++) {
-        wan_buf x = WAN_RBUF(s->x + k * frame);
-        if (n->compute != WAN_REAL) {
-            WAN_TRY(n->d->ops->cast(n->d, y, x, frame));
-            x = y;
-        }
-        WAN_TRY(enlarge(n, i, x));
+    for (int64_t k = first, some; k < m; k += some) {
+        wan_buf x;
+        some = enlarge_at_once(n, i, m - k);
+        WAN_TRY(operand(n, &x, s->x + k * frame, some * frame));
+        WAN_TRY(enlarge(n, i, x, some));
     }
     return 0;
 }
@@ -255,8 +258,10 @@ static int leave_up_timed(vae_net *n, int i, int64_t m)
         WAN_TRY(wan_dev_copy(n->d, wan_buf_at(tail, k * frame).p,
                              wan_buf_at(tail, (m + k) * frame).p, bytes_of(n, frame)));
     WAN_TRY(n->d->ops->vae_interleave(n->d, pairs, y, m, P, s->C_out));
-    for (int64_t k = 0; k < 2 * m; k++)
-        WAN_TRY(enlarge(n, i, wan_buf_at(pairs, k * frame)));
+    for (int64_t k = 0, some; k < 2 * m; k += some) {
+        some = enlarge_at_once(n, i, 2 * m - k);
+        WAN_TRY(enlarge(n, i, wan_buf_at(pairs, k * frame), some));
+    }
     return 0;
 }
 
