@@ -20,6 +20,7 @@ enum wan_rng_purpose {
     WAN_RNG_SAMPLE = 6,  /* initial noise of the sampler */
     WAN_RNG_MOCK = 7,    /* mock data */
     WAN_RNG_CAPTION = 8, /* which of several captions */
+    WAN_RNG_LATENT = 9,  /* sample of the VAE's posterior; seed from the record's key */
     WAN_RNG_TEST = 15,
 };
 

@@ -5,12 +5,14 @@
  *     vae DIR encode|decode fp32|bf16 FRAMES HEIGHT WIDTH [RUNS [RESULT]]
  *
  * Prints seconds (the fastest of RUNS, the first not counted where there are several) and the largest
- * resident size in MiB; RESULT gets the latents or the bytes of the frames.
+ * resident size in MiB; RESULT gets the latents or the bytes of the frames.  With WAN_BENCH_CONV=1 a table
+ * of the last run follows: each kind of convolution, its time, and how much of the peak it was.
  */
 #include <sys/resource.h>
 
+#include "kernels/conv_wino_simd.h"
 #include "lib/model/vae/vae.h"
-#include "tests/bench/bench.h"
+#include "tests/bench/peak.h"
 
 typedef struct job {
     wan_vae *v;
@@ -29,8 +31,88 @@ static int take(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, i
     return 0;
 }
 
+/* ---- convolutions, by kind */
+
+typedef struct kind {
+    wan_conv c;
+    int64_t calls;
+    double seconds, direct, done; /* FLOP as the formula counts them, and as they are done */
+} kind;
+
+static kind kinds[64];
+static int n_kinds;
+static const wan_ops *inner;
+
+static kind *kind_of(const wan_conv *c)
+{
+    for (int i = 0; i < n_kinds; i++) {
+        const wan_conv *k = &kinds[i].c;
+        if (k->Ci == c->Ci && k->Co == c->Co && k->kt == c->kt && k->kh == c->kh &&
+            k->up == c->up && k->sh == c->sh && k->H == c->H && k->W == c->W)
+            return &kinds[i];
+    }
+    if (n_kinds == 64)
+        exit(1);
+    kinds[n_kinds].c = *c;
+    return &kinds[n_kinds++];
+}
+
+/* Taps that are not on padding in time, of all frames. */
+static int64_t taps(const wan_conv *c)
+{
+    int64_t n = 0;
+    for (int64_t t = 0; t < wan_conv_frames(c); t++)
+        for (int64_t a = 0; a < c->kt; a++)
+            n += t * c->st + a >= c->past;
+    return n;
+}
+
+static int timed(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w, const wan_real *b,
+                 int add)
+{
+    kind *k = kind_of(c);
+    double t = bench_now(), space;
+    int rc = inner->conv_forward(d, c, y, x, w, b, add);
+    k->seconds += bench_now() - t;
+    k->calls++;
+    space = (double)(c->H / c->sh) * (double)(c->W / c->sw) * (double)(c->Ci * c->Co) * 2;
+    k->direct += space * (double)taps(c) * c->kh * c->kw;
+    if (wan_conv_wino_fits(c))
+        k->done += space * (double)taps(c) * (c->up ? 9 : 16) / 4;
+    else
+        k->done += space * (double)taps(c) * c->kh * c->kw;
+    return rc;
+}
+
+static void print_kinds(double whole, wan_dtype t)
+{
+    bench_peaks p = bench_peak();
+    double peak = t == WAN_BF16 ? p.bf16 : p.f32, in = 0;
+    printf(
+        "peak %.0f GFLOP/s\n| convolution | input | calls | s | of the time | direct GFLOP | done "
+        "GFLOP | done GFLOP/s | of the peak | direct GFLOP/s |\n"
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        peak);
+    for (int i = 0; i < n_kinds; i++) {
+        const kind *k = &kinds[i];
+        const wan_conv *c = &k->c;
+        in += k->seconds;
+        printf(
+            "| %d,%d,%d%s%s %lld -> %lld | %lldx%lld | %lld | %.3f | %.1f %% | %.0f | %.0f | %.0f | "
+            "%.0f %% | %.0f |\n",
+            c->kt, c->kh, c->kw, c->up ? " enlarged" : "", c->sh > 1 ? " halved" : "",
+            (long long)c->Ci, (long long)c->Co, (long long)c->H, (long long)c->W,
+            (long long)k->calls, k->seconds, 100 * k->seconds / whole, k->direct / 1e9,
+            k->done / 1e9, k->done / k->seconds / 1e9, 100 * k->done / k->seconds / 1e9 / peak,
+            k->direct / k->seconds / 1e9);
+    }
+    printf("| all else | | | %.3f | %.1f %% | | | | | |\n", whole - in, 100 * (whole - in) / whole);
+}
+
 static double once(job *j, int decode)
 {
+    n_kinds = 0;
+    memset(kinds, 0, sizeof kinds);
     double t = bench_now();
     j->got = 0;
     bench_must(
@@ -73,13 +155,21 @@ int main(int argc, char **argv)
     if (!j.rgb || !j.latents)
         return 1;
     fill(&j);
-    double best = once(&j, decode);
+    wan_ops table = *d->ops;
+    if (getenv("WAN_BENCH_CONV")) {
+        inner = d->ops;
+        table.conv_forward = timed;
+        d->ops = &table;
+    }
+    double best = once(&j, decode), t = best;
     for (int i = 1; i < runs; i++) {
-        double t = once(&j, decode);
+        t = once(&j, decode);
         best = i == 1 || t < best ? t : best;
     }
     getrusage(RUSAGE_SELF, &u);
     printf("%.3f %ld\n", best, u.ru_maxrss / 1024);
+    if (getenv("WAN_BENCH_CONV"))
+        print_kinds(t, strcmp(argv[3], "bf16") ? WAN_F32 : WAN_BF16);
     if (argc > 8 && decode)
         write_result(argv[8], j.rgb, (size_t)j.got);
     else if (argc > 8)

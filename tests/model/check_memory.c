@@ -114,7 +114,7 @@ static void check_vae(void)
     ok(d <= bound[1], "full-width VAE, %s: decodes in %.0f MiB of %.0f", size, d, bound[1]);
 }
 
-/* Pieces of 64 MiB are full at 25 frames; what is longer costs the clip itself, in a few copies. */
+/* Pieces of 32 MiB are full at 25 frames; what is longer costs the clip itself, in a few copies. */
 static void check_length(void)
 {
     double e25, d25, e41, d41, clip = 16 * 240 * 416 * 3 / MIB;

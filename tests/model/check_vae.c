@@ -12,6 +12,7 @@
 
 #include "kernels/ops.h"
 #include "lib/base/json.h"
+#include "lib/base/rng.h"
 #include "lib/model/vae/vae_net.h"
 #include "lib/rec/tensor/safetensors.h"
 
@@ -63,6 +64,23 @@ static int refuse(void *arg, const uint8_t *rgb, const float *pixels, int64_t n,
     return wan_err("enough");
 }
 
+/* The sample that is drawn from mean and log variance. */
+static void check_sample(wan_vae *v, const uint8_t *rgb, const int64_t *s, const float *mu,
+                         const float *logvar, int64_t n, const char *who)
+{
+    float *got = malloc((size_t)n * 4), *want = malloc((size_t)n * 4), *e = malloc((size_t)n * 4);
+    wan_rng r = wan_rng_stream(77, WAN_RNG_LATENT, 0, 0);
+    int64_t per = n / v->c.z_dim;
+    wan_rng_normal(&r, e, 0, (size_t)n);
+    for (int64_t i = 0; i < n; i++)
+        want[i] = (float)((mu[i] + sqrt(exp((double)logvar[i])) * e[i] - v->c.mean[i / per]) /
+                          v->c.std[i / per]);
+    int rc = wan_vae_encode_sample(v, got, rgb, s[0], s[1], s[2], 77);
+    ok_err(rc < 0 ? INFINITY : rel_l2(got, want, (size_t)n), 2e-6, "%s: a sample of %d frames", who,
+           (int)s[0]);
+    free(got), free(want), free(e);
+}
+
 static void check_encode(wan_vae *v, wan_st *in, wan_st *out, int T, double bound, const char *who)
 {
     int64_t s[16], l[16];
@@ -88,6 +106,8 @@ static void check_encode(wan_vae *v, wan_st *in, wan_st *out, int T, double boun
         pixels[i] = (float)rgb[i] / 255 * 2 - 1;
     int rc = wan_vae_encode_raw(v, got, logvar, pixels, s[0], s[1], s[2]);
     ok_err(rc < 0 ? INFINITY : rel_l2(got, mu, (size_t)n), bound, "%s: mean of %d frames", who, T);
+    if (bound < 1e-4)
+        check_sample(v, rgb, s, got, logvar, n, who);
     free(rgb), free(want), free(mu), free(got), free(again), free(pixels), free(logvar);
 }
 
@@ -193,6 +213,14 @@ static void check_bands(const char *dir, const char *dev, wan_dtype compute)
            whole.n == BAND_PX && whole.pixels,
        "%s %s: whole frames", dev, wan_dtype_name(compute));
     int rc = wan_vae_decode(v, z, 1, 2, 2, keep_bytes, &cut); /* another size in between */
+    cut.n = cut.pixels = 0;
+    v->dec.budget = 0;
+    v->dec.budget = wan_vae_decode_bytes(v, 40, 2); /* two beyond a third of it */
+    rc |= wan_vae_decode(v, z, BAND_T, 40, 2, keep_bytes, &cut);
+    ok(rc == 0 && v->dec.bands == 2 && !memcmp(whole.rgb, cut.rgb, BAND_PX),
+       "%s %s: in two bands the same bytes", dev, wan_dtype_name(compute));
+    cut.n = 0;
+    rc |= wan_vae_decode(v, z, 1, 2, 2, keep_bytes, &cut); /* so that bands are chosen anew */
     cut.n = cut.pixels = 0;
     v->dec.budget = 1;
     rc |= wan_vae_decode(v, z, BAND_T, 40, 2, keep_bytes, &cut);

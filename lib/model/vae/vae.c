@@ -4,10 +4,12 @@
  */
 #include "lib/model/vae/vae.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/base/rng.h"
 #include "lib/model/vae/vae_net.h"
 
 #define MAX_CHUNK 64
@@ -128,7 +130,7 @@ static int encode_frames(encoding *e, const void *rgb, int is_float, int64_t T, 
     size_t pixel = is_float ? sizeof(float) : 1;
     net->sink = take_latents;
     net->arg = e;
-    wan_vae_layout_reset(net);
+    wan_vae_layout_reset(net, T == 1);
     for (int64_t t = 0, n; t < T; t += n) {
         n = wan_vae_stream_room(net);
         n = n < T - t ? n : T - t;
@@ -141,8 +143,7 @@ static int encode_frames(encoding *e, const void *rgb, int is_float, int64_t T, 
     return 0;
 }
 
-static int encode(wan_vae *v, float *mu, float *logvar, int normalise, const void *rgb,
-                  int is_float, int64_t T, int64_t H, int64_t W, int64_t chunk)
+static int check_frames(const wan_vae *v, int64_t T, int64_t H, int64_t W)
 {
     if (!(v->parts & WAN_VAE_ENCODER))
         return wan_err("VAE: opened without the encoder");
@@ -151,6 +152,13 @@ static int encode(wan_vae *v, float *mu, float *logvar, int normalise, const voi
     if (H < 8 || W < 8 || H % 8 || W % 8)
         return wan_err("frames of %lldx%lld: height and width must be multiples of 8", (long long)H,
                        (long long)W);
+    return 0;
+}
+
+static int encode(wan_vae *v, float *mu, float *logvar, int normalise, const void *rgb,
+                  int is_float, int64_t T, int64_t H, int64_t W, int64_t chunk)
+{
+    WAN_TRY(check_frames(v, T, H, W));
     chunk = chunk <= 0 ? 4 : chunk > MAX_CHUNK ? MAX_CHUNK : chunk;
     int rank = v->share ? v->share->rank : 0;
     v->enc.ranks = wan_vae_share_ranks(v, H / 8, 0);
@@ -181,6 +189,33 @@ int wan_vae_encode(wan_vae *v, float *latent, const uint8_t *rgb, int64_t T, int
                    int chunk)
 {
     return encode(v, latent, NULL, 1, rgb, 0, T, H, W, chunk);
+}
+
+/* latent [z, n] += exp(logvar / 2) e, normalised */
+static void draw(const wan_vae *v, float *latent, const float *logvar, float *e, int64_t n,
+                 uint64_t seed)
+{
+    wan_rng r = wan_rng_stream(seed, WAN_RNG_LATENT, 0, 0);
+    wan_rng_normal(&r, e, 0, (size_t)(v->c.z_dim * n));
+    for (int64_t i = 0; i < v->c.z_dim * n; i++) {
+        double l = logvar[i] < -30 ? -30 : logvar[i] > 20 ? 20 : logvar[i];
+        latent[i] += (float)(exp(l / 2) * e[i] / v->c.std[i / n]);
+    }
+}
+
+int wan_vae_encode_sample(wan_vae *v, float *latent, const uint8_t *rgb, int64_t T, int64_t H,
+                          int64_t W, uint64_t seed)
+{
+    WAN_TRY(check_frames(v, T, H, W));
+    int64_t n = (1 + (T - 1) / 4) * (H / 8) * (W / 8);
+    float *logvar = wan_calloc((size_t)(v->c.z_dim * n), sizeof *logvar, "latents");
+    float *e = wan_malloc((size_t)(v->c.z_dim * n), sizeof *e, "latents");
+    int rc = logvar && e ? encode(v, latent, logvar, 1, rgb, 0, T, H, W, 0) : -1;
+    if (rc == 0)
+        draw(v, latent, logvar, e, n, seed);
+    free(logvar);
+    free(e);
+    return rc;
 }
 
 int wan_vae_encode_raw(wan_vae *v, float *mu, float *logvar, const float *pixels, int64_t T,
@@ -304,7 +339,7 @@ static int decode_latents(decoding *e, const float *latent, int64_t Tl, int64_t 
     vae_net *net = &e->v->dec;
     net->sink = take_frames;
     net->arg = e;
-    wan_vae_layout_reset(net);
+    wan_vae_layout_reset(net, Tl == 1);
     for (int64_t t = 0, n; t < Tl; t += n) {
         n = wan_vae_stream_room(net);
         n = n < Tl - t ? n : Tl - t;

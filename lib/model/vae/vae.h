@@ -32,6 +32,10 @@ int wan_vae_share(wan_vae *v, wan_group *g) WAN_MUST_CHECK;
  * chunk: frames per pass after the first (multiple of 4; 0: 4); any chunk gives the same latent. */
 int wan_vae_encode(wan_vae *v, float *latent, const uint8_t *rgb, int64_t T, int64_t H, int64_t W,
                    int chunk) WAN_MUST_CHECK;
+/* As above, but a sample of the posterior, mean + exp(logvar / 2) e before normalisation: logvar clamped to
+ * [-30, 20] as the references do, e the stream WAN_RNG_LATENT of `seed` in the order of the latent. */
+int wan_vae_encode_sample(wan_vae *v, float *latent, const uint8_t *rgb, int64_t T, int64_t H,
+                          int64_t W, uint64_t seed) WAN_MUST_CHECK;
 /* As above but from float pixels in [-1, 1] and returning mean and logvar un-normalised: mu and
  * logvar [z, T', h, w] (logvar may be NULL); for tests. */
 int wan_vae_encode_raw(wan_vae *v, float *mu, float *logvar, const float *pixels, int64_t T,
@@ -39,8 +43,8 @@ int wan_vae_encode_raw(wan_vae *v, float *mu, float *logvar, const float *pixels
 
 /* latent: host F32 [z, T', h, w] normalised.  Frames are handed out as they are made: put is called
  * with n frames U8 [n, H, W, 3] and the float pixels before rounding, in order; a negative return
- * stops.  On a CPU, frames whose activations would take more than 3 GiB are made in bands of rows,
- * one after the other: the same values in more time and with the clip itself in memory, frames as
+ * stops.  On a CPU, frames whose activations would take more than 1 GiB are made in two bands of rows,
+ * beyond 3 GiB in more, one after the other: the same values in more time and with the clip itself in memory, frames as
  * the last band makes them, and pixels NULL. */
 typedef int wan_vae_put(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t H,
                         int64_t W);

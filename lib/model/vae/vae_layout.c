@@ -12,7 +12,7 @@
 #include "lib/model/vae/vae_net.h"
 
 /* Activations of one stage beyond which frames are taken one by one. */
-#define PIECE_CPU (64ll << 20)
+#define PIECE_CPU (32ll << 20)
 #define PIECE_CUDA (1ll << 30)
 /* Bands of fewer rows would mostly compute what their neighbours compute too. */
 #define BAND_ROWS 64
@@ -297,13 +297,19 @@ static int64_t largest_band(vae_net *n)
     return most;
 }
 
-/* The fewest bands, as many for each rank, with which each keeps to the budget, as far as they can be
- * cut. */
+/* Whether bands that take `most` are to be smaller: to cut once costs a fifth more time and is done
+ * beyond a third of the budget, to cut again beyond all of it. */
+static int too_large(const vae_net *n, int64_t most, int64_t ranks)
+{
+    return n->budget && most > (n->bands == ranks ? n->budget / 3 : n->budget);
+}
+
+/* The fewest bands, as many for each rank, as far as they can be cut. */
 static void choose_bands(vae_net *n)
 {
     int64_t rows = height(n), ranks = max64(1, n->ranks);
     n->bands = (int)ranks;
-    while (n->budget && largest_band(n) > n->budget && rows / (n->bands + ranks) >= BAND_ROWS)
+    while (too_large(n, largest_band(n), ranks) && rows / (n->bands + ranks) >= BAND_ROWS)
         n->bands += (int)ranks;
 }
 
@@ -358,8 +364,9 @@ void wan_vae_layout_free(vae_net *n)
     n->pack_n = n->H = n->W = 0;
 }
 
-void wan_vae_layout_reset(vae_net *n)
+void wan_vae_layout_reset(vae_net *n, int single)
 {
+    n->single = single;
     n->first.known = n->last.known = 0;
     for (int i = 0; i < n->n_stages; i++) {
         vae_stage *s = &n->stages[i];

@@ -81,6 +81,7 @@ typedef struct vae_net {
     void *work, *y; /* shared: padded input of one convolution; its output */
     wan_real *lse;
     int64_t H, W, chunk; /* the layout in place (of the input); 0: none */
+    int single;          /* the video is one frame: none are kept for others */
     int bands, band;     /* how many there are, and which one the layout is for */
     int64_t budget;      /* bytes beyond which there are bands; 0: never */
     int ranks;           /* how many make bands at the same time; 0: one */
@@ -134,7 +135,8 @@ int64_t wan_vae_layout_bytes(const vae_net *n, int64_t H, int64_t W, int64_t chu
 /* Rows [first, end) of the result that band b is to give. */
 void wan_vae_layout_rows(const vae_net *n, int b, int64_t *first, int64_t *end);
 void wan_vae_layout_free(vae_net *n);
-void wan_vae_layout_reset(vae_net *n); /* start of a video */
+/* Start of a video; of a single frame none is kept, and memory for that is never touched. */
+void wan_vae_layout_reset(vae_net *n, int single);
 /* vae_share.c: how many ranks make a clip of h rows of latents: all, or one where some would have none
  * (of a decoder fewer). */
 int wan_vae_share_ranks(const wan_vae *v, int64_t h, int fewer);

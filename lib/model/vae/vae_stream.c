@@ -51,6 +51,8 @@ static int convolve_causal(vae_net *n, vae_conv *v, wan_buf y, int64_t m, int ad
     WAN_TRY(wan_dev_copy(n->d, x.p, v->hist, bytes_of(n, known * frame)));
     WAN_TRY(convolve_after(n, v, y, x, 2 - known, known + m, add));
     v->known = (int)keep;
+    if (n->single)
+        return 0;
     return wan_dev_copy(n->d, v->hist, work_at(n, (m + 2 - keep) * frame).p,
                         bytes_of(n, keep * frame));
 }
@@ -209,11 +211,12 @@ static int leave_down_timed(vae_net *n, int i, int64_t m)
                : 0;
 }
 
-/* How many of m frames stage i can enlarge at once: of those that the next holds in part, one. */
+/* How many of m frames stage i can enlarge at once: of those that the next holds in part, one; few, as
+ * some providers lay the enlarged ones out. */
 static int64_t enlarge_at_once(const vae_net *n, int i, int64_t m)
 {
     const vae_stage *s = &n->stages[i], *next = s + 1;
-    return next->H == 2 * s->H ? min64(m, next->cap - next->fill) : 1;
+    return next->H == 2 * s->H ? min64(4, min64(m, next->cap - next->fill)) : 1;
 }
 
 /* m frames, compute type, enlarged and convolved into the next stage, which may hold fewer rows. */
