@@ -14,6 +14,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/sha256.h"
 #include "lib/base/signals.h"
 #include "lib/model/crew/crew.h"
 #include "lib/model/files/modeldigest.h"
@@ -28,12 +29,14 @@ enum { MAX_TEXTS = 64 /* of a record */ };
 enum { DEAD = 30, LATE = 86400 };
 
 static struct {
-    const char *model, *device, *precision, *latent_dtype, *text_dtype, *output, *transport;
+    const char *model, *device, *precision, *posterior, *latent_dtype, *text_dtype, *output,
+        *transport;
     wan_strlist prompts;
     int64_t window;
     int decode, text_only, keep, strict, force;
 } o = { .device = "auto",
         .precision = "fp32",
+        .posterior = "mean",
         .latent_dtype = "f32",
         .text_dtype = "f32",
         .output = "-",
@@ -46,6 +49,8 @@ static const wan_opt table[] = {
                 "model folder in HuggingFace layout: vae, text_encoder, tokenizer"),
     WAN_OPT_GROUP("What is done"),
     WAN_OPT_FLAG("decode", 'd', &o.decode, "latents to frames"),
+    WAN_OPT_ENUM("posterior", 0, "mean|sample", &o.posterior,
+                 "what of the VAE's posterior is the latent; a sample depends on the record's key"),
     WAN_OPT_FLAG("text-only", 't', &o.text_only, "captions only; frames are left as they are"),
     WAN_OPT_LIST("prompt", 'p', "TEXT", &o.prompts,
                  "one record for each text, instead of reading records"),
@@ -132,6 +137,20 @@ static int add_floats(wan_record *r, const char *name, wan_dtype t, const int64_
     return wan_record_add(r, name, t, shape, rank, data, WAN_TAKE);
 }
 
+/* A record's own random numbers: the same wherever and beside whatever it is encoded. */
+static uint64_t seed_of(const char *key)
+{
+    wan_sha256 s;
+    uint8_t d[32];
+    uint64_t seed = 0;
+    wan_sha256_init(&s);
+    wan_sha256_add(&s, key, strlen(key));
+    wan_sha256_bytes(&s, d);
+    for (int i = 0; i < 8; i++)
+        seed |= (uint64_t)d[i] << 8 * i;
+    return seed;
+}
+
 /* The clip of frames that are to be encoded. */
 static int take_frames(item *it)
 {
@@ -149,7 +168,7 @@ static int take_frames(item *it)
     const int64_t shape[4] = { channels, 1 + (T - 1) / 4, H / 8, W / 8 };
     memcpy(it->shape, shape, sizeof shape);
     WAN_TRY(wan_shape_count(&count, shape, 4));
-    it->clip = (wan_crew_clip){ .T = T, .H = H, .W = W, .rgb = f->data };
+    it->clip = (wan_crew_clip){ .T = T, .H = H, .W = W, .rgb = f->data, .seed = seed_of(r->key) };
     it->clip.latent = wan_malloc((size_t)count, sizeof *it->clip.latent, "latent");
     return it->clip.latent ? 0 : -1;
 }
@@ -432,9 +451,10 @@ static int do_prompts(void)
 static int describe_run(void)
 {
     static const char *const parts[] = { "vae", "text_encoder", "tokenizer" };
-    run = json_pack("{s:s, s:b, s:b, s:b, s:s, s:s}", "precision", o.precision, "decode", o.decode,
-                    "text_only", o.text_only || o.prompts.n > 0, "keep_frames", o.keep,
-                    "latent_dtype", o.latent_dtype, "text_dtype", o.text_dtype);
+    run = json_pack("{s:s, s:s, s:b, s:b, s:b, s:s, s:s}", "precision", o.precision, "posterior",
+                    o.posterior, "decode", o.decode, "text_only", o.text_only || o.prompts.n > 0,
+                    "keep_frames", o.keep, "latent_dtype", o.latent_dtype, "text_dtype",
+                    o.text_dtype);
     if (!run)
         return wan_err("out of memory");
     for (int i = 0; i < 3; i++) {
@@ -473,6 +493,8 @@ static void check_options(int operands)
         wan_err("--model DIR is needed");
     else if (o.decode && (o.text_only || o.prompts.n))
         wan_err("--decode goes with neither --text-only nor --prompt");
+    else if (!strcmp(o.posterior, "sample") && (o.decode || o.text_only || o.prompts.n))
+        wan_err("--posterior goes with frames that are encoded");
     else if (o.prompts.n && operands)
         wan_err("--prompt and an input file exclude each other");
     else if (operands > 1)
@@ -522,6 +544,7 @@ static void open_ranks(void)
                                  .model = o.model,
                                  .compute = compute,
                                  .decode = o.decode,
+                                 .sample = !strcmp(o.posterior, "sample"),
                                  .clips = !o.text_only && !o.prompts.n,
                                  .texts = !o.decode,
                                  .on_frames = on_frames };

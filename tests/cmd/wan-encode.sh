@@ -30,6 +30,15 @@ same "the same bytes with another window" l.wan l3.wan
 ok "a model folder elsewhere" sh -c "cp -r $M m2 && wan-encode --model m2/ f.wan > l4.wan"
 same "no path is in the stream" l.wan l4.wan
 
+# ---- a sample of the posterior, each record its own
+ok "samples" wan-encode --model "$M" --posterior sample -o s.wan f.wan
+ok "again" wan-encode --model "$M" --posterior sample -o s2.wan f.wan
+same "the same bytes" s.wan s2.wan
+latents() { wan-record ls "$1" | jq -r '.tensors[] | select(.name == "latent") | .sha256'; }
+ok "no latent is the mean, or that of another" sh -c "[ \$(cat s.sha l.sha | sort -u | wc -l) -eq 10 ]" \
+    "$(latents s.wan >s.sha; latents l.wan >l.sha)"
+fails 2 'posterior goes with frames' "--posterior sample without frames" wan-encode --model "$M" --posterior sample -p x
+
 # ---- several streams: each record stays under the history that made it
 ok "clips of another size" wan-decode --height 32 --width 32 -o f32.wan clips
 ok "one after the other" sh -c "(wan-encode --model $M f.wan && wan-encode --model $M f32.wan) > apart.wan"

@@ -29,6 +29,9 @@ mkfifo in.pipe
 ok "from a pipe to a pipe, windows of 2 captions" bash -c "$(declare -f E); M='$M'; set -o pipefail
     (cat in.wan >in.pipe &); E 2 --text-window 2 in.pipe </dev/null | cat >p.wan"
 same "the same bytes" p.wan 1.wan
+ok "samples of the posterior, one rank" wan-encode --model "$M" --posterior sample -o s1.wan in.wan
+ok "2 ranks" E 2 --posterior sample -o s2.wan in.wan
+same "the same bytes" s2.wan s1.wan
 ok "more ranks than records" E 4 -o 4.wan b.wan
 ok "one rank" sh -c "wan-encode --model $M b.wan >b1.wan"
 same "the same bytes" 4.wan b1.wan

@@ -13,7 +13,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 
-enum { HEAD = 4, END = 0, CLIP, TOGETHER, TEXTS };
+enum { HEAD = 5, END = 0, CLIP, TOGETHER, TEXTS };
 
 /* Results of one rank's captions. */
 typedef struct answer {
@@ -173,6 +173,8 @@ static int work(wan_crew *c, const wan_crew_clip *v)
 {
     taker t = { c, v, 0 };
     WAN_TRY(need_vae(c));
+    if (c->o.sample)
+        return wan_vae_encode_sample(c->vae, v->latent, v->rgb, v->T, v->H, v->W, v->seed);
     if (!c->o.decode)
         return wan_vae_encode(c->vae, v->latent, v->rgb, v->T, v->H, v->W, 0);
     return wan_vae_decode(c->vae, v->latent, 1 + (v->T - 1) / 4, v->H / 8, v->W / 8, take_frames,
@@ -209,7 +211,7 @@ static int can_share(const wan_crew *c, const wan_crew_clip *v)
 
 static int serve_clip(wan_crew *c, const int64_t *head)
 {
-    wan_crew_clip v = { .T = head[1], .H = head[2], .W = head[3] };
+    wan_crew_clip v = { .T = head[1], .H = head[2], .W = head[3], .seed = (uint64_t)head[4] };
     WAN_TRY(need_vae(c));
     v.rgb = wan_malloc((size_t)pixels(&v), 1, "frames");
     v.latent = wan_malloc((size_t)latents(c, &v), sizeof *v.latent, "latent");
@@ -231,7 +233,7 @@ static int serve_clip(wan_crew *c, const int64_t *head)
 static int round_of(wan_crew *c, wan_crew_clip *const *v, int n)
 {
     for (int r = 1; r < n; r++) {
-        const int64_t head[HEAD] = { CLIP, v[r]->T, v[r]->H, v[r]->W };
+        const int64_t head[HEAD] = { CLIP, v[r]->T, v[r]->H, v[r]->W, (int64_t)v[r]->seed };
         WAN_TRY(send(c, head, HEAD, WAN_I64, r));
         WAN_TRY(pass(c, v[r], r, 0, 1));
     }
@@ -248,7 +250,7 @@ static int round_of(wan_crew *c, wan_crew_clip *const *v, int n)
 
 static int together(wan_crew *c, wan_crew_clip *v)
 {
-    const int64_t head[HEAD] = { TOGETHER, v->T, v->H, v->W };
+    const int64_t head[HEAD] = { TOGETHER, v->T, v->H, v->W, (int64_t)v->seed };
     wan_verbose("a clip in bands of rows on %d ranks", c->g->size);
     for (int r = 1; r < c->g->size; r++)
         WAN_TRY(send(c, head, HEAD, WAN_I64, r));
