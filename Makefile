@@ -9,7 +9,7 @@ FFMPEG ?= auto
 DNNL ?= auto
 CORE ?= 0
 CORE_SRC ?= $(wildcard lib/base/err.c lib/base/log.c lib/base/dtype.c lib/base/rng.c lib/base/normal.c lib/base/file.c lib/base/mem.c \
-	lib/base/out.c lib/base/crc32c.c lib/base/dynlib.c lib/model/*.c lib/model/block/*.c lib/model/wan/*.c lib/model/dit/*.c lib/train/step.c lib/train/optim.c \
+	lib/base/out.c lib/base/crc32c.c lib/base/quant.c lib/base/dynlib.c lib/model/*.c lib/model/block/*.c lib/model/wan/*.c lib/model/dit/*.c lib/train/step.c lib/train/optim.c \
 	lib/model/wing/*.c lib/dist/*.c $(addprefix lib/model/vae/vae,.c _layout.c _load.c _share.c _stream.c))
 DEBUG ?= 0
 ASAN ?= 0
@@ -119,7 +119,7 @@ OBJS := $(SRC:%.c=$(OBJ)/%.o) $(CCSRC:%.cc=$(OBJ)/%.o)
 # the model and the reference kernels in double, for finite differences
 SRC64 := $(sort $(filter-out %_dnnl.c %_simd.c %_dnnl_none.c,$(wildcard kernels/*.c))) \
 	$(wildcard lib/base/err.c lib/base/dtype.c lib/base/rng.c lib/base/normal.c lib/base/log.c lib/base/file.c lib/base/mem.c \
-	lib/base/out.c lib/base/crc32c.c lib/base/dynlib.c lib/model/*.c lib/model/block/*.c lib/model/wan/*.c lib/model/dit/*.c lib/model/sample/sampler*.c)
+	lib/base/out.c lib/base/crc32c.c lib/base/quant.c lib/base/dynlib.c lib/model/*.c lib/model/block/*.c lib/model/wan/*.c lib/model/dit/*.c lib/model/sample/sampler*.c)
 LIB64 := $(OBJ)/f64/libwan64.a
 OBJS64 := $(SRC64:%.c=$(OBJ)/f64/%.o)
 BIN := $(TOOLS:%=$(BUILD)/bin/%)

@@ -20,15 +20,17 @@
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/official.h"
+#include "lib/model/files/packed.h"
+#include "lib/model/files/quantize.h"
 #include "lib/model/files/rundir.h"
 #include "lib/model/text/text.h"
 #include "lib/model/vae/vae.h"
 
 static struct {
-    const char *hf_model, *megatron_path, *hf_path, *naming, *dtype, *device_map;
+    const char *hf_model, *megatron_path, *hf_path, *naming, *dtype, *quant, *device_map;
     int64_t step, max_shard;
     int copy, force, trusted, trust, not_strict;
-} o = { .naming = "hf", .dtype = "keep", .step = -1, .max_shard = 5000000000 };
+} o = { .naming = "hf", .dtype = "keep", .quant = "q8_0", .step = -1, .max_shard = 5000000000 };
 
 #define DTYPES "keep|fp32|bf16|fp16|float32|bfloat16|float16"
 
@@ -53,6 +55,7 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("force", 'f', &o.force, "replace what is there"),
     WAN_OPT_FLAG("no-verify", 0, &o.trusted,
                  "weights of a checkpoint are not held against its manifest.json first"),
+    WAN_OPT_ENUM("type", 0, "q8_0|q4_k", &o.quant, "quantize: blocks of 8 or of 4 bits"),
     WAN_OPT_GROUP("Accepted without effect"),
     WAN_OPT_STR("device-map", 0, "NAME", &o.device_map, "conversion needs no device"),
     WAN_OPT_FLAG("trust-remote-code", 0, &o.trust, "nothing from a model folder is ever run"),
@@ -60,10 +63,10 @@ static const wan_opt table[] = {
     WAN_OPT_COMMON,
     WAN_OPT_END
 };
-static const wan_tool tool = { "wan-convert",
-                               "published weights to checkpoints and back, any naming",
-                               "[options] import|export FROM TO | gather FILE... TO | check DIR",
-                               table };
+static const wan_tool tool = {
+    "wan-convert", "published weights to checkpoints and back, any naming",
+    "[options] import|export|quantize FROM TO | gather FILE... TO | check DIR", table
+};
 
 /* ---- tensors */
 
@@ -71,6 +74,7 @@ typedef struct source {
     wan_st *st;
     wan_st_tensor **t;    /* [params.n], of st */
     wan_foreign *foreign; /* in place of st */
+    wan_packed *packed;   /* the same */
     wan_params params;
     wan_arch arch;
     wan_dtype *type; /* to store */
@@ -95,6 +99,7 @@ static void source_close(source *s)
 {
     wan_st_close(&s->st);
     wan_foreign_close(&s->foreign);
+    wan_packed_close(&s->packed);
     wan_params_free(&s->params);
     free(s->t);
     free(s->type);
@@ -116,17 +121,37 @@ static int open_foreign(source *s, const char *path)
     return wan_foreign_match(&s->arch, &s->params, s->foreign);
 }
 
+static int open_packed(source *s, const char *path)
+{
+    WAN_TRY(wan_modelio_config(&s->arch, path));
+    WAN_TRY(s->arch.model->params(&s->params, s->arch.c));
+    WAN_TRY(wan_packed_open(&s->packed, path));
+    return wan_packed_match(s->packed, &s->params);
+}
+
+/* Element type in which parameter i is stored; what is quantised becomes bf16. */
+static wan_dtype type_of(const source *s, int i)
+{
+    if (s->foreign)
+        return wan_foreign_type(s->foreign, i);
+    if (s->st)
+        return s->t[i]->dtype;
+    return wan_packed_at(s->packed, i)->quant ? WAN_BF16 : wan_packed_at(s->packed, i)->dtype;
+}
+
 static int source_open(source *s, const char *path)
 {
     *s = (source){ .sub = "", .path = path };
-    WAN_TRY(wan_foreign_is(path) ? open_foreign(s, path) : open_folder(s, path));
+    WAN_TRY(wan_foreign_is(path) ? open_foreign(s, path)
+            : wan_gguf_is(path)  ? open_packed(s, path)
+                                 : open_folder(s, path));
     size_t n = (size_t)s->params.n, largest = 0;
     s->type = wan_calloc(n, sizeof *s->type, "tensor list");
     if (!s->type)
         return -1;
     int type = wanted_type();
     for (size_t i = 0; i < n; i++) {
-        wan_dtype has = s->st ? s->t[i]->dtype : wan_foreign_type(s->foreign, (int)i);
+        wan_dtype has = type_of(s, (int)i);
         if (has != WAN_F32 && has != WAN_BF16 && has != WAN_F16 && has != WAN_F64)
             return wan_err("%s: tensor %s: element type %s is no weight", path, s->params.v[i].name,
                            wan_dtype_name(has));
@@ -164,6 +189,8 @@ static int load(const source *s, int i)
 {
     if (s->foreign)
         return wan_foreign_read(s->foreign, i, s->buf, s->type[i]);
+    if (s->packed)
+        return wan_packed_read(s->packed, i, s->buf, s->type[i]);
     wan_st_tensor *t = s->t[i];
     WAN_TRY(wan_st_load(s->st, t->name, t->shape, t->rank, s->buf, s->type[i]));
     wan_st_release(s->st, t);
@@ -706,6 +733,32 @@ static int gather(int n, char **path, const char *to)
     return rc;
 }
 
+/* FROM (as export) -> the file TO */
+static int quantize(const char *from, const char *to)
+{
+    source s = { 0 };
+    char *dir = NULL;
+    wan_quant q;
+    int blocks = 0, rc = wan_quant_parse(&q, o.quant);
+    o.dtype = "fp32"; /* what the blocks are made from */
+    if (rc == 0)
+        rc = wan_model_transformer(&dir, from, o.step);
+    if (rc == 0)
+        rc = verify(dir);
+    if (rc == 0)
+        rc = source_open(&s, dir);
+    if (rc == 0 && !o.force && exists(to))
+        rc = wan_err("%s: is there already; --force replaces it", to);
+    if (rc == 0)
+        rc = wan_quantize(&blocks, &s.arch, &s.params, to, q, fetch, &s);
+    wan_progress(1, "%d tensors", s.done);
+    if (rc == 0)
+        wan_info("%s: %d tensors as %s, %d in fp32", to, blocks, o.quant, s.params.n - blocks);
+    source_close(&s);
+    free(dir);
+    return rc;
+}
+
 /* Operand i when it is there, else the option; slashes at the end go. */
 static int folder(char **dir, int argc, char **argv, int i, const char *option, const char *what)
 {
@@ -748,7 +801,7 @@ int main(int argc, char **argv)
 {
     char *from = NULL, *to = NULL;
     wan_signals_filter();
-    int argi = wan_opt_parse(&tool, argc, argv), rc = 0, importing = 0;
+    int argi = wan_opt_parse(&tool, argc, argv), rc = 0, importing = 0, packing = 0;
     const char *verb = argi < argc ? argv[argi] : "";
     if (strcmp(verb, "gather") == 0)
         return gather_only(argc, argv, argi);
@@ -758,19 +811,21 @@ int main(int argc, char **argv)
         return check_only(argc, argv, argi);
     else if (strcmp(verb, "import") == 0)
         importing = 1;
+    else if (strcmp(verb, "quantize") == 0)
+        packing = 1;
     else if (strcmp(verb, "export") != 0)
-        rc = wan_err("say import, export, gather or check first");
+        rc = wan_err("say import, export, quantize, gather or check first");
     if (rc == 0)
         rc = folder(&from, argc, argv, argi + 1, importing ? o.hf_model : o.megatron_path,
                     importing ? "--hf-model" : "--megatron-path");
     if (rc == 0)
         rc = folder(&to, argc, argv, argi + 2, importing ? o.megatron_path : o.hf_path,
                     importing ? "--megatron-path" : "--hf-path");
-    if (rc == 0 && importing && (o.copy || strcmp(o.naming, "hf") != 0))
+    if (rc == 0 && (importing || packing) && (o.copy || strcmp(o.naming, "hf") != 0))
         rc = wan_err("--copy-components and --naming are for export");
     if (rc < 0)
         wan_die_usage();
-    rc = importing ? import(from, to) : export(from, to);
+    rc = importing ? import(from, to) : packing ? quantize(from, to) : export(from, to);
     free(from);
     free(to);
     if (rc < 0)

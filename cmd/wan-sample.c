@@ -65,8 +65,9 @@ static const wan_opt table[] = {
                 "--checkpoint_dir names (model.components)"),
     WAN_OPT_ALSO("ckpt_dir"),
     WAN_OPT_ALSO("pretrained_model_name_or_path"),
-    WAN_OPT_STR("checkpoint_dir", 0, "DIR", &o.checkpoint,
-                "transformer: a training run of wan-train, or a folder with transformer"),
+    WAN_OPT_STR(
+        "checkpoint_dir", 0, "DIR", &o.checkpoint,
+        "transformer: a training run of wan-train, a folder with transformer, or a GGUF file"),
     WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 999999999999999,
                 "iteration of the training run; -1: its latest"),
     WAN_OPT_FLAG("last_weights", 0, &o.last,

@@ -23,6 +23,25 @@ static const wan_real *widen(wan_buf b, int64_t n, wan_real **space)
     return out;
 }
 
+/* The same of weights [N, K], which may be blocks. */
+static const wan_real *unpack(wan_buf w, int64_t N, int64_t K, wan_real **space)
+{
+    const wan_quant q = wan_quant_of(w.t);
+    if (!q)
+        return widen(w, N * K, space);
+    wan_real *out = *space;
+    const int64_t values = (int64_t)wan_quant_values(q);
+    *space += N * K;
+#pragma omp parallel for if (N * K > WAN_ROWS_PARALLEL)
+    for (int64_t b = 0; b < N * K / values; b++) {
+        float v[256];
+        wan_quant_decode(v, (const char *)w.p + wan_quant_span(w.t, b * values), q, (size_t)values);
+        for (int64_t i = 0; i < values; i++)
+            out[b * values + i] = v[i];
+    }
+    return out;
+}
+
 /* Scratch for the widened copies of two operands and `more` elements. */
 static wan_real *widen_space(wan_dev *d, wan_buf a, int64_t na, wan_buf b, int64_t nb, int64_t more)
 {
@@ -33,14 +52,15 @@ static wan_real *widen_space(wan_dev *d, wan_buf a, int64_t na, wan_buf b, int64
 int wan_linear_forward_c(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
                          const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
 {
-    WAN_ROWS_CHECK("linear_forward", y, x, w, pre.p ? pre : y);
+    WAN_ROWS_CHECK("linear_forward", y, x, pre.p ? pre : y);
+    WAN_TRY(wan_rows_check_weights("linear_forward", w, K));
     int64_t mine = wan_rows_stride(N);
     wan_real *space = widen_space(d, x, M * K, w, N * K, ROWS * mine * wan_rows_threads());
     if (!space)
         return -1;
     wan_real *rows = space;
     space += ROWS * mine * wan_rows_threads();
-    const wan_real *X = widen(x, M * K, &space), *W = widen(w, N * K, &space);
+    const wan_real *X = widen(x, M * K, &space), *W = unpack(w, N, K, &space);
 #pragma omp parallel for if (M * N * K > WAN_ROWS_PARALLEL)
     for (int64_t m0 = 0; m0 < M; m0 += ROWS) {
         wan_real *z = rows + ROWS * mine * wan_rows_thread();

@@ -6,7 +6,9 @@
  * dgrad     dx = dy w (+ dx when accumulate)    dy [M, N]
  * wgrad     dw = dy^T x, db = sum_m dy (each += when accumulate); dw [N, K], db [N] or NULL
  *
- * x, w, y, dy, dx are WAN_REAL or WAN_BF16, each on its own; sums are in WAN_REAL.  pre: z is
+ * In the forward pass on the CPU w may be blocks of few bits (lib/base/quant.h), rows of whole blocks: it is
+ * unpacked to what x is, bf16 or WAN_REAL, as the tiles are filled.
+ * x, w, y, dy, dx are else WAN_REAL or WAN_BF16, each on its own; sums are in WAN_REAL.  pre: z is
  * stored there (type pre.t) when pre.p is not NULL, for act_backward.  No operand may overlap an
  * output.  The order of summation is fixed for given shapes.
  *

@@ -298,8 +298,9 @@ static int odd_on_amx(wan_buf a, wan_buf b, int64_t K)
 int wan_linear_forward_dnnl(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
                             const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
 {
-    WAN_ROWS_CHECK("linear_forward", y, x, w, pre.p ? pre : y);
-    if (better_without(M, N, K) || odd_on_amx(x, w, K))
+    WAN_ROWS_CHECK("linear_forward", y, x, pre.p ? pre : y);
+    WAN_TRY(wan_rows_check_weights("linear_forward", w, K));
+    if (wan_quant_of(w.t) || better_without(M, N, K) || odd_on_amx(x, w, K))
         return wan_linear_forward_simd(d, y, pre, x, w, b, M, N, K, act);
     spec s = spec_of(M, N, K, 0, 1, 0);
     wan_buf z = pre.p ? pre : y;

@@ -53,13 +53,34 @@ static char *packed(const job *j, int64_t k0, int64_t c0)
     return j->packed + (c0 * j->kp + k0 * np) * j->t.size;
 }
 
+/* A block of B that is weights in blocks of few bits: unpacked panel by panel. */
+static void unpack_block(const job *j, char *dst, int64_t at, int64_t n, int64_t k, int64_t np,
+                         int64_t kp)
+{
+    _Alignas(64) float value[DEPTH];
+    _Alignas(64) char rows[WAN_TILE_N * DEPTH * sizeof(float)];
+    const wan_quant q = wan_quant_of(j->B.b.t);
+    for (int64_t p = 0; p < np; p += WAN_TILE_N) {
+        int64_t m = least(n - p, WAN_TILE_N);
+        for (int64_t i = 0; i < m; i++) {
+            const char *w = (const char *)j->B.b.p + wan_quant_span(j->B.b.t, at + (p + i) * j->K);
+            wan_quant_decode(value, w, q, (size_t)k);
+            wan_row_store(wan_buf_of(rows, j->t.t), i * k, k, value);
+        }
+        wan_tile_pack_rows(&j->t, dst + p * kp * j->t.size, wan_buf_of(rows, j->t.t), 0, k, m, k,
+                           WAN_TILE_N, kp);
+    }
+}
+
 /* Of B depth k0.., n columns from c0 of a chunk. */
 static void pack_block(const job *j, int64_t k0, int64_t c0, int64_t n)
 {
     int64_t k = least(j->K - k0, j->deep), kp = wan_tile_up(k, WAN_TILE_K);
     int64_t np = wan_tile_up(n, WAN_TILE_N), chunk = c0 / COLS * COLS;
     char *dst = packed(j, k0, chunk) + (c0 - chunk) * kp * j->t.size;
-    if (j->B.tr)
+    if (wan_quant_of(j->B.b.t))
+        unpack_block(j, dst, c0 * j->K + k0, n, k, np, kp);
+    else if (j->B.tr)
         wan_tile_pack_rows(&j->t, dst, j->B.b, c0 * j->K + k0, j->K, n, k, np, kp);
     else
         wan_tile_pack_cols(&j->t, dst, kp * WAN_TILE_N, j->B.b, k0 * j->N + c0, j->N, k, n, kp, np);
@@ -158,11 +179,14 @@ wan_linear_cut wan_linear_cut_for(int64_t M, int64_t N, int64_t K, int threads)
 
 static int run(wan_dev *d, job *j)
 {
-    int half = j->A.b.t == WAN_BF16 && j->B.b.t == WAN_BF16;
+    const wan_quant q = wan_quant_of(j->B.b.t);
+    int half = j->A.b.t == WAN_BF16 && (q || j->B.b.t == WAN_BF16);
     j->t = wan_tile_for(half ? WAN_BF16 : WAN_F32);
     j->np = wan_tile_up(j->N, WAN_TILE_N);
     j->kp = wan_tile_up(j->K, WAN_TILE_K);
     wan_linear_cut cut = wan_linear_cut_for(j->M, j->N, j->K, wan_rows_threads());
+    if (q) /* whole blocks */
+        cut.depth = wan_tile_up(cut.depth, (int64_t)wan_quant_values(q));
     j->deep = cut.depth;
     j->rows = cut.rows;
     size_t pack = (size_t)(j->np * j->kp * j->t.size);
@@ -197,7 +221,8 @@ static int thin(int64_t M)
 int wan_linear_forward_simd(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
                             const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
 {
-    WAN_ROWS_CHECK("linear_forward", y, x, w, pre.p ? pre : y);
+    WAN_ROWS_CHECK("linear_forward", y, x, pre.p ? pre : y);
+    WAN_TRY(wan_rows_check_weights("linear_forward", w, K));
     if (thin(M))
         return wan_linear_forward_c(d, y, pre, x, w, b, M, N, K, act);
     job j = { .M = M,

@@ -16,6 +16,7 @@
 #endif
 
 #include "kernels/device.h"
+#include "lib/base/quant.h"
 
 /* Below this much work (elements, roughly) a parallel region costs more than it saves. */
 #define WAN_ROWS_PARALLEL 16384
@@ -47,6 +48,15 @@ static inline int wan_rows_check(const char *op, const wan_buf *b, int n)
         if (b[i].t != WAN_REAL && b[i].t != WAN_BF16)
             return wan_err("%s: operand of type %s", op, wan_dtype_name(b[i].t));
     return 0;
+}
+/* The same for weights [N, K], which may be blocks. */
+static inline int wan_rows_check_weights(const char *op, wan_buf w, int64_t K)
+{
+    wan_quant q = wan_quant_of(w.t);
+    if (q && K % (int64_t)wan_quant_values(q))
+        return wan_err("%s: rows of %lld weights are no whole blocks of %s", op, (long long)K,
+                       wan_quant_name(q));
+    return q ? 0 : wan_rows_check(op, &w, 1);
 }
 #define WAN_ROWS_CHECK(op, ...)                                                                    \
     WAN_TRY(wan_rows_check(op, (wan_buf[]){ __VA_ARGS__ },                                         \

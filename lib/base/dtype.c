@@ -17,12 +17,12 @@ static const struct {
 
 size_t wan_dtype_size(wan_dtype t)
 {
-    return dtypes[t].size;
+    return t < WAN_DTYPES ? dtypes[t].size : 0; /* blocks have no size of an element */
 }
 
 const char *wan_dtype_name(wan_dtype t)
 {
-    return dtypes[t].name;
+    return t < WAN_DTYPES ? dtypes[t].name : "blocks";
 }
 
 int wan_dtype_parse(wan_dtype *out, const char *name)

@@ -25,7 +25,8 @@ typedef enum wan_dtype {
     WAN_U32,
     WAN_I64,
     WAN_U64,
-    WAN_DTYPES
+    WAN_DTYPES,
+    WAN_BLOCKS = 32 /* + a wan_quant: blocks of weights (quant.h); few functions take them */
 } wan_dtype;
 
 size_t wan_dtype_size(wan_dtype t);      /* bytes per element */

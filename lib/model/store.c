@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/base/quant.h"
 #include "lib/model/bulk.h"
 
 /* Elements: a cache line of bf16, and 256 bytes of float; what passes through host memory at a time. */
@@ -91,22 +92,40 @@ static void lay(wan_store *s)
     }
 }
 
+/* Every operand is whole blocks, without gaps, and only read. */
+static int check_blocks(const wan_store *s)
+{
+    const int64_t values = (int64_t)wan_quant_values(wan_quant_of(s->held));
+    for (int i = 0; i < s->params.n; i++) {
+        const wan_param *q = &s->params.v[i];
+        int64_t row = q->count / q->shape[0];
+        if (q->gemm && q->part &&
+            (row % values || s->item[i].count % ALIGN || s->item[i].at % values))
+            return wan_err("%s: its rows of %lld values are no whole blocks of %s", q->name,
+                           (long long)row, wan_quant_name(wan_quant_of(s->held)));
+    }
+    if (s->train || s->slice.ranks > 1 || shards_of(&s->slice) > 1)
+        return wan_err("weights in blocks are neither trained nor shared out among ranks");
+    return 0;
+}
+
 static int shape(wan_store *s, wan_params *params, const wan_slice *slice, wan_dtype compute,
                  int train)
 {
     s->params = *params;
     *params = (wan_params){ 0 };
     s->slice = slice ? *slice : (wan_slice){ .ranks = 1, .end = s->params.parts };
-    s->compute = compute;
+    s->compute = wan_quant_of(compute) ? WAN_BF16 : compute;
+    s->held = compute;
     s->train = train;
     s->item = wan_calloc((size_t)s->params.n, sizeof *s->item, "parameter store");
     s->part = wan_calloc((size_t)s->params.parts, sizeof *s->part, "parameter store");
     if (!s->item || !s->part)
         return -1;
-    if (compute != WAN_REAL && compute != WAN_BF16)
+    if (compute != WAN_REAL && compute != WAN_BF16 && !wan_quant_of(compute))
         return wan_err("a model cannot compute in %s", wan_dtype_name(compute));
     lay(s);
-    return 0;
+    return wan_quant_of(compute) ? check_blocks(s) : 0;
 }
 
 int wan_store_full(const wan_store *s)
@@ -116,7 +135,21 @@ int wan_store_full(const wan_store *s)
 
 static int has_shadow(const wan_store *s)
 {
-    return s->compute == WAN_BF16 && shards_of(&s->slice) == 1;
+    return s->compute != WAN_REAL && shards_of(&s->slice) == 1;
+}
+
+/* What GEMMs of part k read: blocks are for blocks, whose matrices are nearly all of a model; the embeddings,
+ * through which everything comes in, stay bf16. */
+static wan_dtype type_of(const wan_store *s, int k)
+{
+    return k == 0 && wan_quant_of(s->held) ? WAN_BF16 : s->held;
+}
+
+static int64_t shadow_bytes(const wan_store *s)
+{
+    int64_t first = s->part[0].gemm;
+    return (int64_t)(wan_quant_span(type_of(s, 0), first) +
+                     wan_quant_span(s->held, s->gemm - first));
 }
 
 static int64_t master_length(const wan_store *s)
@@ -142,7 +175,7 @@ int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *param
     *out = (wan_store_bytes){ 0 };
     out->weights = master_length(&s) * (int64_t)sizeof(wan_real);
     if (has_shadow(&s))
-        out->weights += s.gemm * 2;
+        out->weights += shadow_bytes(&s);
     out->grads = train ? s.total * (int64_t)sizeof(wan_real) : 0;
     for (int k = 0; k < s.params.parts && s.part; k++)
         add_part(out, &s.part[k]);
@@ -166,14 +199,22 @@ static void *zeroed(wan_dev *d, int64_t n, size_t size, const char *what)
     return p;
 }
 
+/* Element `at` of what GEMMs read, of part k. */
+static wan_buf operand(const wan_store *s, int k, int64_t at)
+{
+    int64_t first = k ? s->part[0].gemm : 0;
+    wan_dtype t = type_of(s, k);
+    size_t bytes = wan_quant_span(type_of(s, 0), first) + wan_quant_span(t, at - first);
+    return wan_buf_of((char *)s->shadow + bytes, t);
+}
+
 /* Every part sees the memory of the store itself, unless that is a shard of it. */
 static void view(wan_store *s)
 {
     int full = wan_store_full(s);
     for (int k = 0; k < s->params.parts && shards_of(&s->slice) == 1; k++) {
         wan_part *p = &s->part[k];
-        p->w = s->compute == WAN_BF16 ? wan_buf_of(s->shadow + p->at_gemm, WAN_BF16)
-                                      : WAN_RBUF(s->master + p->at);
+        p->w = s->shadow ? operand(s, k, p->at_gemm) : WAN_RBUF(s->master + p->at);
         p->r = s->master + (full ? p->at + p->gemm : p->at_rest);
         p->g = s->grad ? s->grad + p->at : NULL;
     }
@@ -195,7 +236,7 @@ int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_sli
     s->master = zeroed(d, master_length(s), sizeof(wan_real), "weights");
     if (!s->master)
         goto fail;
-    if (has_shadow(s) && !(s->shadow = zeroed(d, s->gemm, 2, "bf16 weights")))
+    if (has_shadow(s) && !(s->shadow = zeroed(d, shadow_bytes(s), 1, "operands")))
         goto fail;
     if (train && !(s->grad = zeroed(d, s->total, sizeof(wan_real), "gradients")))
         goto fail;
@@ -226,7 +267,9 @@ void wan_store_free(wan_store **ps)
 
 wan_buf wan_store_w(const wan_store *s, int i)
 {
-    return wan_buf_at(s->part[s->params.v[i].part].w, s->item[i].at);
+    wan_buf w = s->part[s->params.v[i].part].w;
+    w.p = (char *)w.p + wan_quant_span(w.t, s->item[i].at);
+    return w;
 }
 
 wan_real *wan_store_r(const wan_store *s, int i)
@@ -318,6 +361,9 @@ void wan_store_scatter(const wan_param *q, const wan_item *it, const wan_piece *
 /* n host values of type vt to the device, in type t; no more host memory than CHUNK. */
 static int put(wan_dev *d, void *dst, wan_dtype t, const void *v, wan_dtype vt, int64_t n)
 {
+    if (wan_quant_of(t) || wan_quant_of(vt))
+        return t == vt ? wan_dev_write(d, dst, v, wan_quant_span(t, n))
+                       : wan_err("weights in blocks of one type are not those of another");
     const size_t to = wan_dtype_size(t), from = wan_dtype_size(vt);
     if (d->kind == WAN_DEV_CPU)
         return wan_bulk_convert(dst, t, v, vt, n);
@@ -335,11 +381,11 @@ static int put(wan_dev *d, void *dst, wan_dtype t, const void *v, wan_dtype vt, 
     return rc;
 }
 
-/* Where piece p of parameter i lies in the bf16 copy. */
-static uint16_t *shadow_at(const wan_store *s, int i, const wan_piece *p)
+/* Where piece p of parameter i lies in what GEMMs read. */
+static wan_buf shadow_at(const wan_store *s, int i, const wan_piece *p)
 {
-    const wan_part *part = &s->part[s->params.v[i].part];
-    return s->shadow + part->at_gemm + (p->at - part->at);
+    const int k = s->params.v[i].part;
+    return operand(s, k, s->part[k].at_gemm + (p->at - s->part[k].at));
 }
 
 /* ... and in full precision. */
@@ -353,16 +399,18 @@ static wan_real *master_at(const wan_store *s, int i, const wan_piece *p)
 /* count elements of type t on the device to host floats. */
 static int fetch(wan_dev *d, float *host, const void *dev, wan_dtype t, int64_t count)
 {
-    size_t bytes = (size_t)count * wan_dtype_size(t);
+    size_t bytes = wan_quant_span(t, count);
     if (!count)
         return 0;
     if (t == WAN_F32)
         return wan_dev_read(d, host, dev, bytes);
-    void *tmp = wan_malloc((size_t)count, wan_dtype_size(t), "a tensor");
+    void *tmp = wan_malloc(bytes, 1, "a tensor");
     if (!tmp)
         return -1;
     int rc = wan_dev_read(d, tmp, dev, bytes);
-    if (rc == 0)
+    if (rc == 0 && wan_quant_of(t))
+        wan_quant_decode(host, tmp, wan_quant_of(t), (size_t)count);
+    else if (rc == 0)
         rc = wan_convert(host, WAN_F32, tmp, t, (size_t)count);
     free(tmp);
     return rc;
@@ -372,7 +420,7 @@ int wan_store_get(const wan_store *s, int i, float *held)
 {
     const wan_piece p = wan_store_piece(s, i);
     if (s->params.v[i].gemm && !wan_store_full(s))
-        return fetch(s->d, held, shadow_at(s, i, &p), WAN_BF16, p.n);
+        return fetch(s->d, held, shadow_at(s, i, &p).p, type_of(s, s->params.v[i].part), p.n);
     return fetch(s->d, held, master_at(s, i, &p), WAN_REAL, p.n);
 }
 
@@ -394,7 +442,10 @@ static int put_some(wan_store *s, int i, wan_real *x, int64_t from, const void *
         return put(s->d, x + p.at + from, WAN_REAL, v, t, n);
     if (!gemm || wan_store_full(s))
         WAN_TRY(put(s->d, master_at(s, i, &p) + from, WAN_REAL, v, t, n));
-    return gemm && s->shadow ? put(s->d, shadow_at(s, i, &p) + from, WAN_BF16, v, t, n) : 0;
+    if (!gemm || !s->shadow)
+        return 0;
+    const wan_buf w = shadow_at(s, i, &p);
+    return put(s->d, (char *)w.p + wan_quant_span(w.t, from), w.t, v, t, n);
 }
 
 int wan_store_put(wan_store *s, int i, const float *held)
@@ -406,10 +457,9 @@ int wan_store_put(wan_store *s, int i, const float *held)
 int wan_store_take(wan_store *s, int i, wan_real *x, const void *whole, wan_dtype t)
 {
     const wan_piece p = wan_store_piece(s, i);
-    const size_t size = wan_dtype_size(t);
     int64_t at, to, n;
     for (int64_t k = 0; wan_store_run(&s->params.v[i], &s->item[i], &p, k, &at, &to, &n); k++)
-        WAN_TRY(put_some(s, i, x, to, (const char *)whole + (size_t)at * size, t, n));
+        WAN_TRY(put_some(s, i, x, to, (const char *)whole + wan_quant_span(t, at), t, n));
     return 0;
 }
 
@@ -445,8 +495,8 @@ int wan_store_refresh(wan_store *s)
     for (int k = 0; k < s->params.parts; k++) {
         const wan_part *p = &s->part[k];
         if (p->gemm)
-            WAN_TRY(s->d->ops->cast(s->d, wan_buf_of(s->shadow + p->at_gemm, WAN_BF16),
-                                    WAN_RBUF(s->master + p->at), p->gemm));
+            WAN_TRY(s->d->ops->cast(s->d, operand(s, k, p->at_gemm), WAN_RBUF(s->master + p->at),
+                                    p->gemm));
     }
     return 0;
 }

@@ -87,11 +87,13 @@ typedef struct wan_store {
     int64_t total;  /* length of the flat vector */
     int64_t gemm;   /* ... and of its operands alone */
     wan_dev *d;
-    wan_dtype compute; /* WAN_REAL or WAN_BF16: what GEMMs read */
+    wan_dtype compute; /* WAN_REAL or WAN_BF16: what GEMMs compute in */
+    wan_dtype
+        held; /* ... and read: the same, or blocks (quant.h) on the CPU; part 0 is then bf16 */
     int train;
     wan_real *master; /* device [total], or where GEMMs read bf16 and nothing is trained, only the
                            rests [total - gemm] */
-    uint16_t *shadow; /* device [gemm] bf16; NULL when compute == WAN_REAL, or of a shard */
+    uint16_t *shadow; /* device [gemm] bf16, or blocks; NULL: compute == WAN_REAL, or a shard */
     wan_real *grad;   /* device [total]; NULL: not trained */
 } wan_store;
 
@@ -105,7 +107,7 @@ typedef struct wan_store_bytes {
  * more where they do not divide.  from (may be NULL): where it begins. */
 int64_t wan_store_share(int64_t *from, const wan_slice *s, int64_t extent, int64_t unit);
 
-/* params is taken over (also on failure) and emptied.  slice NULL: everything. */
+/* params is taken over (also on failure) and emptied.  slice NULL: everything.  compute may be blocks: held. */
 int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
                   wan_dtype compute, int train) WAN_MUST_CHECK;
 void wan_store_free(wan_store **s); /* NULL-safe */
@@ -126,7 +128,8 @@ wan_piece wan_store_piece(const wan_store *s, int i);
 
 /* What this shard has of tensor i, from host floats [piece n]: masters and their bf16 copy. */
 int wan_store_put(wan_store *s, int i, const float *held) WAN_MUST_CHECK;
-/* The same from the whole tensor, in host memory of type t; what is not held is not read.  x: device, into
+/* The same from the whole tensor, in host memory of type t; what is not held is not read.  A store of
+ * blocks takes blocks of their type alone for its operands.  x: device, into
  * this vector, laid out as the store's; NULL: into the masters and their copy. */
 int wan_store_take(wan_store *s, int i, wan_real *x, const void *whole, wan_dtype t) WAN_MUST_CHECK;
 /* What this shard has of tensor i, or of its gradient, to host floats [piece n]. */

@@ -142,7 +142,7 @@ fails 1 'nowhere' "no such folder" wan-convert import nowhere x
 fails 1 'iter_0000007: no such checkpoint' "no such iteration" wan-convert export --checkpoint_step 7 ck y
 fails 1 'no training run' "an iteration of no training run" wan-convert export --checkpoint_step 7 "$R/net_b" y
 ok "nothing was left behind" no ls -d x/iter_0000000 x/.iter_0000000.tmp y/transformer 2>/dev/null
-fails 2 'say import, export, gather or check first' "no verb" wan-convert ck hf
+fails 2 'say import, export, quantize, gather or check first' "no verb" wan-convert ck hf
 fails 2 '--hf-model is missing' "no folders" wan-convert import
 fails 2 'for export' "naming of an import" wan-convert import --naming official "$R/net_b" x
 if [ -e /dev/full ] && [ "$(id -u)" = 0 ]; then skip "unwritable folder" "root may write anywhere"

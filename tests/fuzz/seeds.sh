@@ -43,6 +43,7 @@ bad '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","s
 bad '{"__metadata__":{"x":1}}' 0 9; bad '[]' 0 10; bad '{"a":3}' 0 11; bad '{"a":{"dtype":"F32","shape":3,"data_offsets":[0,4]}}' 4 12; bad '{"a":{"dtype":"F32","shape":[1],"x":1,"data_offsets":[0,4]}}' 4 13
 bad '{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}}' 4 14; bad '{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}' 4 15; bad ' {}' 0 16
 for t in F64 F8_E4M3 F8_E5M2 I32 U8 BOOL I16 U64; do bad '{"a":{"dtype":"'$t'","shape":[0],"data_offsets":[0,0]}}' 0 $t; done
+to gguf types <tests/data/ref/gguf/types.gguf
 
 # ---- side files of a dataset
 printf '\0split_parts:\n  train:\n  - x.tar\n  val: []\nexclude:\n- x.tar/000002\n' | to index split

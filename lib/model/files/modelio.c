@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/model/files/packed.h"
 
 enum { AHEAD = 8 }; /* tensors that the kernel reads from the disk meanwhile */
 
@@ -41,9 +42,72 @@ int wan_modelio_fill(wan_store *s, int i, wan_real *x, const wan_st_tensor *t)
     return rc < 0 ? wan_err_prefix("%s: tensor %s", t->file, t->name) : 0;
 }
 
+/* Parameter i: blocks as they are, or unpacked in `whole`. */
+static int load_packed_one(wan_store *s, int i, wan_packed *k, float *whole)
+{
+    const wan_gguf_tensor *t = wan_packed_at(k, i);
+    if (!wan_store_piece(s, i).n)
+        return 0;
+    if (s->params.v[i].gemm && wan_quant_of(wan_store_w(s, i).t)) {
+        int rc = wan_store_take(s, i, NULL, t->data, wan_quant_type(t->quant));
+        wan_packed_release(k, i);
+        return rc;
+    }
+    WAN_TRY(wan_packed_read(k, i, whole, WAN_F32));
+    return wan_store_take(s, i, NULL, whole, WAN_F32);
+}
+
+static int load_packed(wan_store *s, const char *path)
+{
+    wan_packed *k;
+    int64_t most = 0;
+    WAN_TRY(wan_packed_open(&k, path));
+    for (int i = 0; i < s->params.n; i++)
+        most = s->params.v[i].count > most ? s->params.v[i].count : most;
+    float *whole = wan_malloc((size_t)most, sizeof *whole, "a tensor");
+    int rc = whole ? wan_packed_match(k, &s->params) : -1;
+    for (int i = 0; i < s->params.n && rc == 0; i++)
+        rc = load_packed_one(s, i, k, whole);
+    free(whole);
+    wan_packed_close(&k);
+    return rc;
+}
+
+/* The type of all matrices of the blocks, where it is one type of blocks; else bf16. */
+static wan_dtype blocks_of(const wan_packed *k, const wan_params *p)
+{
+    wan_quant q = WAN_Q_NONE;
+    for (int i = 0, first = 1; i < p->n; i++) {
+        const wan_gguf_tensor *t = wan_packed_at(k, i);
+        if (!p->v[i].gemm || !p->v[i].part)
+            continue;
+        if (!t->quant || (!first && t->quant != q))
+            return WAN_BF16;
+        q = t->quant;
+        first = 0;
+    }
+    return q ? wan_quant_type(q) : WAN_BF16;
+}
+
+int wan_modelio_held(wan_dtype *t, const wan_params *p, const char *path)
+{
+    wan_packed *k;
+    *t = WAN_BF16;
+    if (!wan_gguf_is(path) || wan_is_dir(path) != 0)
+        return 0;
+    WAN_TRY(wan_packed_open(&k, path));
+    int rc = wan_packed_match(k, p);
+    if (rc == 0)
+        *t = blocks_of(k, p);
+    wan_packed_close(&k);
+    return rc;
+}
+
 int wan_modelio_load(wan_store *s, const char *dir)
 {
     wan_st *st;
+    if (wan_gguf_is(dir) && wan_is_dir(dir) == 0)
+        return load_packed(s, dir);
     WAN_TRY(wan_st_open(&st, dir));
     wan_st_tensor **t = wan_calloc((size_t)s->params.n, sizeof *t, "tensor list");
     int rc = t ? wan_modelio_match(t, &s->params, st, dir) : -1;
@@ -53,6 +117,28 @@ int wan_modelio_load(wan_store *s, const char *dir)
         rc = wan_modelio_fill(s, i, NULL, t[i]);
         wan_st_release(st, t[i]);
     }
+    free(t);
+    wan_st_close(&st);
+    return rc;
+}
+
+static int check_packed(const wan_params *p, const char *path)
+{
+    wan_packed *k;
+    WAN_TRY(wan_packed_open(&k, path));
+    int rc = wan_packed_match(k, p);
+    wan_packed_close(&k);
+    return rc;
+}
+
+int wan_modelio_check(const wan_params *p, const char *path)
+{
+    wan_st *st;
+    if (wan_gguf_is(path) && wan_is_dir(path) == 0)
+        return check_packed(p, path);
+    WAN_TRY(wan_st_open(&st, path));
+    wan_st_tensor **t = wan_calloc((size_t)p->n, sizeof *t, "tensor list");
+    int rc = t ? wan_modelio_match(t, p, st, path) : -1;
     free(t);
     wan_st_close(&st);
     return rc;

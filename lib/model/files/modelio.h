@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * modelio.h - model folders: config.json and safetensors, in HuggingFace's or the authors' naming,
- * for every model of the table (its row says which keys and names there are).
+ * modelio.h - model folders: config.json and safetensors (or a GGUF file), in HuggingFace's or the authors'
+ * naming, for every model of the table (its row says which keys and names there are).
  */
 #ifndef WAN_MODEL_MODELIO_H
 #define WAN_MODEL_MODELIO_H
@@ -23,7 +23,12 @@ int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, c
     WAN_MUST_CHECK;
 /* The tensors of st in their order, done; to be freed also on failure. */
 int wan_modelio_list(wan_tensorlist *l, wan_st *st, const char *path) WAN_MUST_CHECK;
-/* Loads every parameter that s holds from a folder or file, one tensor at a time. */
+/* Whether a folder or file has every parameter of p, and nothing else: an error says what not. */
+int wan_modelio_check(const wan_params *p, const char *path) WAN_MUST_CHECK;
+/* What the operands of the products are held as where they would else be bf16: blocks, when those of all
+ * blocks of the model are of one type in a GGUF file. */
+int wan_modelio_held(wan_dtype *t, const wan_params *p, const char *path) WAN_MUST_CHECK;
+/* Loads every parameter that s holds from a folder or file (safetensors, GGUF), one tensor at a time. */
 int wan_modelio_load(wan_store *s, const char *path) WAN_MUST_CHECK;
 
 /* What s has of tensor i, from tensor t of a file, as wan_store_take. */

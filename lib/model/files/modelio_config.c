@@ -11,6 +11,7 @@
 #include "lib/base/opt.h"
 #include "lib/model/files/foreign.h"
 #include "lib/model/files/modelio.h"
+#include "lib/model/files/packed.h"
 
 static const wan_json_key *find(const wan_json_key *keys, const char *name)
 {
@@ -164,9 +165,20 @@ static int read_config(wan_arch *out, json_t *j, const char *what, const char *d
     return 0;
 }
 
+static int config_of_packed(wan_arch *out, const char *file)
+{
+    wan_packed *k;
+    WAN_TRY(wan_packed_open(&k, file));
+    int rc = wan_modelio_config_of(out, wan_packed_list(k));
+    wan_packed_close(&k);
+    return rc;
+}
+
 /* The model of a file without config.json. */
 static int config_of_tensors(wan_arch *out, const char *file)
 {
+    if (wan_gguf_is(file))
+        return config_of_packed(out, file);
     wan_st *st;
     wan_tensorlist l;
     WAN_TRY(wan_st_open(&st, file));

@@ -69,7 +69,7 @@ int wan_cost_measure(wan_cost *c, const wan_pipeline *p, wan_dev *d)
     c->calls = s->solver && !strcmp(s->solver, "heun") ? 2 * s->steps - 1 : s->steps;
     for (int i = 0; i < p->n; i++)
         add_video(c, p, i);
-    WAN_TRY(wan_pipeline_bytes(p, &c->weights, &c->work));
+    WAN_TRY(wan_pipeline_bytes(p, d, &c->weights, &c->work));
     WAN_TRY(wan_pipeline_vae_bytes(p, d, &c->vae));
     WAN_TRY(d->backend->memory(d, &free_bytes, &total));
     c->free_bytes = (double)free_bytes;

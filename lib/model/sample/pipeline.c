@@ -12,6 +12,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
+#include "lib/base/quant.h"
 #include "lib/base/rng.h"
 #include "lib/model/sample/generate.h"
 #include "lib/model/files/manifest.h"
@@ -167,14 +168,8 @@ void wan_pipeline_close(wan_pipeline **pp)
 static int check_transformer(const wan_pipeline *p)
 {
     wan_params params;
-    wan_st *st = NULL;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
-    wan_st_tensor **t = wan_calloc((size_t)params.n, sizeof *t, "tensor list");
-    int rc = t ? wan_st_open(&st, p->weights) : -1;
-    if (rc == 0)
-        rc = wan_modelio_match(t, &params, st, p->weights);
-    wan_st_close(&st);
-    free(t);
+    int rc = wan_modelio_check(&params, p->weights);
     wan_params_free(&params);
     return rc;
 }
@@ -244,7 +239,17 @@ static wan_acts_options acts_options(const wan_pipeline *p)
     return o;
 }
 
-int wan_pipeline_bytes(const wan_pipeline *p, double *weights, double *work)
+/* What the operands of the products are held as: on a CPU, blocks stay blocks. */
+static int choose_held(wan_dtype *t, const wan_pipeline *p, const wan_dev *d,
+                       const wan_params *params)
+{
+    *t = p->o.compute;
+    if (d->kind != WAN_DEV_CPU || p->share || *t != WAN_BF16)
+        return 0;
+    return wan_modelio_held(t, params, p->weights);
+}
+
+int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights, double *work)
 {
     wan_capacity cap = capacity(p);
     wan_acts_options o = acts_options(p);
@@ -253,7 +258,10 @@ int wan_pipeline_bytes(const wan_pipeline *p, double *weights, double *work)
     wan_params params;
     int64_t length;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
-    int rc = wan_store_plan(&b, &length, &params, o.slice, p->o.compute, 0);
+    wan_dtype held;
+    int rc = choose_held(&held, p, d, &params);
+    if (rc == 0)
+        rc = wan_store_plan(&b, &length, &params, o.slice, held, 0);
     wan_params_free(&params);
     WAN_TRY(rc);
     WAN_TRY(p->arch.model->acts_plan(&a, p->arch.c, &o));
@@ -282,7 +290,7 @@ static int check_size(const wan_pipeline *p, wan_dev *d)
 {
     double weights, work;
     size_t free_bytes, total;
-    WAN_TRY(wan_pipeline_bytes(p, &weights, &work));
+    WAN_TRY(wan_pipeline_bytes(p, d, &weights, &work));
     WAN_TRY(d->backend->memory(d, &free_bytes, &total));
     if (weights + work > (double)free_bytes)
         return wan_err("a video of %" PRId64
@@ -509,14 +517,27 @@ static int check_inputs(const wan_pipeline *p)
     return check_finite(p->negative, p->negative_rows * p->z.text_dim, 0, "negative text rows");
 }
 
+static int open_store(wan_store **w, const wan_pipeline *p, wan_dev *d)
+{
+    wan_params params;
+    wan_dtype held;
+    WAN_TRY(p->arch.model->params(&params, p->arch.c));
+    if (choose_held(&held, p, d, &params) < 0) {
+        wan_params_free(&params);
+        return -1;
+    }
+    if (wan_quant_of(held))
+        wan_verbose("the matrices stay %s", wan_quant_name(wan_quant_of(held)));
+    return wan_store_new(w, d, &params, p->share ? &p->share->slice : NULL, held, 0);
+}
+
 int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch *watch)
 {
     sampling s = { .p = p, .watch = watch };
     double start = wan_now();
     int rc = check_inputs(p);
     if (rc == 0)
-        rc =
-            wan_model_store(&s.w, d, &p->arch, p->share ? &p->share->slice : NULL, p->o.compute, 0);
+        rc = open_store(&s.w, p, d);
     if (rc == 0)
         rc = wan_modelio_load(s.w, p->weights);
     p->loading = wan_now() - start;

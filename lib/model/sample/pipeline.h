@@ -82,8 +82,9 @@ void wan_pipeline_close(wan_pipeline **p);                /* NULL-safe; sets *p 
 int64_t wan_pipeline_count(const wan_pipeline *p, int i); /* elements of the latent of video i */
 
 /* Bytes that a rank's weights and activations of the transformer take for the largest video; and what
- * frames take in the VAE's decoder, beside its weights. */
-int wan_pipeline_bytes(const wan_pipeline *p, double *weights, double *work) WAN_MUST_CHECK;
+ * frames take in the VAE's decoder, beside its weights.  On a CPU (d) quantised weights stay as they are. */
+int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights, double *work)
+    WAN_MUST_CHECK;
 int wan_pipeline_vae_bytes(const wan_pipeline *p, wan_dev *d, double *bytes) WAN_MUST_CHECK;
 
 /* Every part of the model is there with the tensors and sizes that it must have, so that what does

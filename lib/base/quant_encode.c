@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * quant_encode.c - values to blocks: Q8_0 and Q4_K.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "lib/base/dtype.h"
+#include "lib/base/quant.h"
+#include "lib/base/quant_in.h"
+
+static float put_half(uint8_t *p, float v)
+{
+    uint16_t h = wan_f32_to_f16(v);
+    memcpy(p, &h, sizeof h);
+    return wan_f16_to_f32(h);
+}
+
+static int nearest(float v, int lo, int hi)
+{
+    int q = (int)lrintf(v);
+    return q < lo ? lo : q > hi ? hi : q;
+}
+
+static void q8_0(uint8_t *b, const float *x)
+{
+    float most = 0;
+    for (int i = 0; i < 32; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    const float d = put_half(b, most / 127);
+    for (int i = 0; i < 32; i++)
+        b[2 + i] = (uint8_t)(int8_t)(d > 0 ? nearest(x[i] / d, -127, 127) : 0);
+}
+
+/* Squared error of x [32] as s q - m with the nearest q of 0..15, and the s and m of least squares for those q. */
+static float fit_error(const float *x, float s, float m, float *better_s, float *better_m)
+{
+    enum { LANES = 8 }; /* a fixed order of sums that vectorises */
+    float e[LANES] = { 0 }, sx[LANES] = { 0 }, sqx[LANES] = { 0 };
+    const float inverse = s > 0 ? 1 / s : 0;
+    int sq = 0, sqq = 0, q[32];
+    for (int i = 0; i < 32; i++) {
+        q[i] = nearest((x[i] + m) * inverse, 0, 15);
+        sq += q[i];
+        sqq += q[i] * q[i];
+    }
+    for (int i = 0; i < 32; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            float v = (float)q[i + k], r = s * v - m - x[i + k];
+            e[k] += r * r;
+            sx[k] += x[i + k];
+            sqx[k] += v * x[i + k];
+        }
+    for (int k = 1; k < LANES; k++) {
+        e[0] += e[k];
+        sx[0] += sx[k];
+        sqx[0] += sqx[k];
+    }
+    float det = (float)(32 * sqq - sq * sq);
+    *better_s = det > 0 ? (32 * sqx[0] - (float)sq * sx[0]) / det : s;
+    *better_m = (*better_s * (float)sq - sx[0]) / 32;
+    return e[0];
+}
+
+/* The scale and offset of a group: from spans a little narrower and wider than the values', each improved by
+ * least squares.  Offsets are not negative: Q4_K takes them away. */
+static void fit_group(const float *x, float *scale, float *offset)
+{
+    float lo = 0, hi = x[0];
+    float best = INFINITY;
+    for (int i = 0; i < 32; i++) {
+        lo = fminf(lo, x[i]);
+        hi = fmaxf(hi, x[i]);
+    }
+    *scale = *offset = 0;
+    for (int step = -2; step <= 2 && hi > lo; step++) {
+        float s = (hi - lo) / (15 + 0.8f * (float)step), m = -lo, s2, m2;
+        for (int round = 0; round < 2; round++) {
+            float e = fit_error(x, s, m, &s2, &m2);
+            if (e < best) {
+                best = e;
+                *scale = s;
+                *offset = m;
+            }
+            s = s2;
+            m = fmaxf(m2, 0);
+        }
+    }
+}
+
+static void put_scales(uint8_t *p, const int scale[8], const int offset[8])
+{
+    for (int j = 0; j < 4; j++) {
+        p[j] = (uint8_t)(scale[j] | (scale[j + 4] >> 4) << 6);
+        p[j + 4] = (uint8_t)(offset[j] | (offset[j + 4] >> 4) << 6);
+        p[j + 8] = (uint8_t)((scale[j + 4] & 15) | (offset[j + 4] & 15) << 4);
+    }
+}
+
+static void q4_k(uint8_t *b, const float *x)
+{
+    float s[8], m[8], most_s = 0, most_m = 0;
+    int scale[8], offset[8];
+    for (int g = 0; g < 8; g++) {
+        fit_group(x + 32 * g, &s[g], &m[g]);
+        most_s = fmaxf(most_s, s[g]);
+        most_m = fmaxf(most_m, m[g]);
+    }
+    const float d = put_half(b, most_s / 63), dmin = put_half(b + 2, most_m / 63);
+    for (int g = 0; g < 8; g++) {
+        scale[g] = d > 0 ? nearest(s[g] / d, 0, 63) : 0;
+        offset[g] = dmin > 0 ? nearest(m[g] / dmin, 0, 63) : 0;
+    }
+    put_scales(b + 4, scale, offset);
+    memset(b + 16, 0, 128);
+    for (int i = 0; i < 256; i++) {
+        int g = i / 32;
+        float ds = d * (float)scale[g];
+        int q = ds > 0 ? nearest((x[i] + dmin * (float)offset[g]) / ds, 0, 15) : 0;
+        b[16 + g / 2 * 32 + i % 32] |= (uint8_t)(g & 1 ? q << 4 : q);
+    }
+}
+
+int wan_quant_encode(void *dst, const float *src, wan_quant q, size_t n)
+{
+    if (q != WAN_Q8_0 && q != WAN_Q4_K)
+        return wan_err("weights are not written as %s, only as q8_0 and q4_k", wan_quant_name(q));
+    const size_t values = wan_quant_values(q), bytes = wan_quant_bytes(q);
+#pragma omp parallel for if (n > 1 << 14)
+    for (size_t i = 0; i < n / values; i++)
+        (q == WAN_Q8_0 ? q8_0 : q4_k)((uint8_t *)dst + i * bytes, src + i * values);
+    return 0;
+}
