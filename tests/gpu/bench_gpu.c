@@ -31,7 +31,7 @@ static double budget = 0.5; /* seconds of each row */
 
 static void tiny(void)
 {
-    D = 256, H = 2, FFN = 256, S = 40, CUBE = 32, ADAM = 60000, TEXT = 9;
+    D = 256, H = 2, FFN = 256, S = 40, CUBE = 32, ADAM = S * FFN, TEXT = 9;
     budget = 0;
 }
 
