@@ -99,29 +99,33 @@ static void add_name(wan_sha256 *s, const char *text)
     wan_sha256_add(s, text, strlen(text) + 1);
 }
 
-static void add_stamp(wan_sha256 *s, const char *path, const char *name)
+static int add_stamp(wan_sha256 *s, const char *path, const char *name)
 {
     struct stat st;
-    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
-        return;
+    if (stat(path, &st) < 0)
+        return wan_err_errno("%s", path);
+    if (!S_ISREG(st.st_mode))
+        return 0;
     int64_t v[3] = { st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec };
     add_name(s, name);
     wan_sha256_add(s, v, sizeof v);
+    return 0;
 }
 
-void wan_modeldigest_stamp(wan_sha256 *s, const char *path)
+int wan_modeldigest_stamp(wan_sha256 *s, const char *path)
 {
     struct dirent **list = NULL;
-    int n = scandir(path, &list, NULL, alphasort);
+    int n = scandir(path, &list, NULL, alphasort), why = errno, rc = 0;
     for (int i = 0; i < n; i++) {
-        char *file = wan_path_join(path, list[i]->d_name);
-        if (file)
-            add_stamp(s, file, list[i]->d_name);
+        char *file = rc == 0 ? wan_path_join(path, list[i]->d_name) : NULL;
+        rc = file ? add_stamp(s, file, list[i]->d_name) : -1;
         free(file);
         free(list[i]);
     }
     free(list);
     add_name(s, path);
-    if (n < 0)
-        add_stamp(s, path, path);
+    if (n < 0 && why == ENOTDIR)
+        return add_stamp(s, path, path);
+    errno = why;
+    return n < 0 && why != ENOENT ? wan_err_errno("%s", path) : rc;
 }

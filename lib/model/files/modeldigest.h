@@ -15,6 +15,6 @@ int wan_modeldigest(char hex[65], const char *dir) WAN_MUST_CHECK;
 
 /* Adds path, names, sizes and times of the files of a folder, in the order of names, or of one file; what
  * is not there adds its path. */
-void wan_modeldigest_stamp(wan_sha256 *s, const char *path);
+int wan_modeldigest_stamp(wan_sha256 *s, const char *path) WAN_MUST_CHECK;
 
 #endif

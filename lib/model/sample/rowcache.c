@@ -21,8 +21,8 @@ static char *path_of(const char *dir, const char *text, const wan_prompt_encoder
     wan_sha256_init(&s);
     wan_sha256_add(&s, text, strlen(text) + 1);
     wan_sha256_add(&s, numbers, sizeof numbers);
-    wan_modeldigest_stamp(&s, e->encoder);
-    wan_modeldigest_stamp(&s, e->tokenizer);
+    if (wan_modeldigest_stamp(&s, e->encoder) < 0 || wan_modeldigest_stamp(&s, e->tokenizer) < 0)
+        return NULL;
     wan_sha256_hex(&s, hex);
     if (asprintf(&path, "%s/%s.safetensors", dir, hex) < 0) {
         wan_err("out of memory (path)");
