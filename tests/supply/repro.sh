@@ -10,22 +10,22 @@ printf '#!/bin/sh\necho "git was called: $*" >>"%s"\nexit 1\n' "$PWD/git.called"
 chmod +x nogit/git
 make -s -C "$TOP" dist BUILD="$PWD/dist" >dist.log 2>&1
 tarball=$(ls dist/wan-tools-*.tar.gz)
-name=$(basename "$tarball" .tar.gz)
+folder=$(basename "$tarball" .tar.gz)
 ok "a tarball" test -s "$tarball"
 make -s -C "$TOP" dist BUILD="$PWD/again" >dist.log 2>&1
-same "the same bytes twice" "$tarball" "again/$name.tar.gz"
+same "the same bytes twice" "$tarball" "again/$folder.tar.gz"
 commit=$(git -C "$TOP" rev-parse --short HEAD)
 build() { # build FOLDER JOBS: as in another place
-    tar -xzf "$tarball" -C "$1" && PATH="$PWD/nogit:$PATH" make -j"$2" -C "$1/$name" "${knobs[@]}" all completions >"$1/log" 2>&1 ||
+    tar -xzf "$tarball" -C "$1" && PATH="$PWD/nogit:$PATH" make -j"$2" -C "$1/$folder" "${knobs[@]}" all completions >"$1/log" 2>&1 ||
         { tail -n 20 "$1/log" >&2; return 1; }
 }
-inst() { PATH="$PWD/nogit:$PATH" make -s -C "$1/$name" "${knobs[@]}" install DESTDIR="$PWD/$1/root" PREFIX=/opt/wan >"$1/log" 2>&1; }
+inst() { PATH="$PWD/nogit:$PATH" make -s -C "$1/$folder" "${knobs[@]}" install DESTDIR="$PWD/$1/root" PREFIX=/opt/wan >"$1/log" 2>&1; }
 mkdir first
 ok "it builds without git" build first 2
 (umask 077; LANG=C.UTF-8 LC_ALL=C.UTF-8 TZ=Asia/Tokyo build second/of/them 3)
 ok "and in another folder" [ $? = 0 ]
 ok "git was not asked" [ ! -e git.called ]
-first=first/$name second=second/of/them/$name
+first=first/$folder second=second/of/them/$folder
 ok "the tools name the commit" sh -c '"$1/build/bin/wan-train" --version | grep -qF "('"$commit"')"' sh "$first"
 alike() { # every FILE under both
     local f=0 p
