@@ -70,7 +70,7 @@ mutate gelu-erf-for-tanh "net" lib/model/wan/net_forward.c 's/(r->b.f1.*)WAN_ACT
 mutate gate-plus-one "net" kernels/residual.c 's/xs\[j\] \+ a\[j\] \* g\[j\]/xs[j] + a[j] * (1 + g[j])/'
 mutate uint8-rounded "sampler vae" kernels/vaeop.c 's/\(v \+ 1\) \/ 2 \* 255\)/(v + 1) \/ 2 * 255 + WAN_C(0.5))/'
 mutate vae-first-frame-in-time-conv "vae" lib/model/vae/vae_stream.c \
-    's/    if \(first\)\n        WAN_TRY\(leave_up\(n, i, 0, 1\)\);/    if (first) {\n        WAN_TRY(n->d->ops->cast(n->d, wan_buf_at(tail, frame), WAN_RBUF(s->x), frame));\n        WAN_TRY(leave_up(n, i, 0, 1));\n    }/'
+    's/    if \(first\)\n        WAN_TRY\(leave_up\(n, i, 0, 1\)\);/    if (first) {\n        WAN_TRY(n->d->ops->cast(n->d, wan_buf_at(tail, frame), WAN_RBUF(s->x), frame));\n        past = 2 - (s->n_tail = 1);\n        WAN_TRY(leave_up(n, i, 0, 1));\n    }/'
 mutate vae-band-too-narrow "vae" lib/model/vae/vae_layout.c 's/int64_t rows = n->stages\[i - 1\]\.space\.c\.kh \/ 2;/int64_t rows = -1;/'
 mutate text-padding-masked "net" lib/model/block/textrows.c 's/\(wan_real\)log\(\(double\)zeros\)/(wan_real)-1e30/'
 mutate corrector-of-next-order "sampler" lib/model/sample/sampler_flow.c \
