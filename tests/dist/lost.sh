@@ -55,8 +55,8 @@ gone() { # no rank runs, or is stopped
 }
 ended() { # the job ends within a minute, with a bad status; 2: all ranks did, mpirun did not
     local t=0 rc=1
-    while kill -0 $job 2>/dev/null && [ $t -lt 600 ]; do sleep 0.1; t=$((t + 1)); done
-    if [ $t -ge 600 ]; then
+    while kill -0 $job 2>/dev/null && [ $t -lt ${PATIENCE:-600} ]; do sleep 0.1; t=$((t + 1)); done
+    if [ $t -ge ${PATIENCE:-600} ]; then
         gone && rc=2
         kill -KILL $job $(cat pid.*) 2>/dev/null
         wait $job

@@ -18,6 +18,7 @@ if [ -z "${CC-}" ] && command -v ccache >/dev/null; then
 fi
 only="$*" n=0 bad=0 begin=$SECONDS
 declare -A used
+export PATIENCE=200 # tenths of a second that lost.sh waits for ranks to end; the slowest took 9 s
 
 # make for a list of checks: their programs, and the tools where one of them runs these
 build() {
