@@ -41,7 +41,7 @@ ok "a name with underscores where dashes are" offers "wan-convert --torch_d" --t
 ok "and the other way" offers "wan-convert --checkpoint-s" --checkpoint-step
 ok "with its words" offers "wan-convert --torch_dtype fp" fp16 fp32
 ok "what a flag has against it" offers "wan-convert --no-co" --no-copy-components
-ok "commands first" offers "wan-convert --force " check export import
+ok "commands first" offers "wan-convert --force " check export gather import quantize
 ok "files after them" offers "wan-convert import home/f" home/file.yaml home/folder
 ok "folders where a folder is meant" offers "wan-sample --model home/f" home/folder
 ok "files where there are no commands" offers "wan-train home/fi" home/file.yaml
