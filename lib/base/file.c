@@ -108,13 +108,19 @@ int wan_exists(const char *path)
     return access(path, F_OK) == 0 || errno != ENOENT;
 }
 
+int wan_fsync(int fd)
+{
+    int rc;
+    while ((rc = fsync(fd)) < 0 && errno == EINTR) {}
+    return rc;
+}
+
 int wan_fsync_dir(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return wan_err_errno("%s: cannot open directory", path);
-    int rc;
-    while ((rc = fsync(fd)) < 0 && errno == EINTR) {}
+    int rc = wan_fsync(fd);
     /* some file systems cannot sync a directory and say EINVAL */
     rc = rc == 0 || errno == EINVAL ? 0 : wan_err_errno("%s: cannot sync", path);
     close(fd);

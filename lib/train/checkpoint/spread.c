@@ -208,7 +208,7 @@ static int create(file *f, const char *path)
     int rc = reserve(fd, f->size);
     if (rc == 0)
         rc = write_at(fd, (const unsigned char *)f->head, f->n_head, 0);
-    if (rc == 0 && fsync(fd) < 0)
+    if (rc == 0 && wan_fsync(fd) < 0)
         rc = wan_err_errno("cannot be synced");
     if (rc < 0)
         wan_err_prefix("%s", path);
@@ -283,7 +283,7 @@ static int write_file(wan_spread *s, const char *path, int first, int end)
     for (int k = first; k < end && rc == 0; k++)
         if ((rc = put_entry(s, &s->entry[k], fd)) < 0)
             wan_err_prefix("%s: tensor %s", path, s->s->params.v[s->entry[k].i].name);
-    if (rc == 0 && fsync(fd) < 0)
+    if (rc == 0 && wan_fsync(fd) < 0)
         rc = wan_err_errno("%s: cannot be synced", path);
     if (close(fd) < 0 && rc == 0)
         rc = wan_err_errno("%s", path);
