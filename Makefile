@@ -263,7 +263,7 @@ check-asan: ## the same under AddressSanitizer and UBSan
 
 check-amx: tests ## the AMX paths on a CPU with AVX512-BF16 but no AMX
 	@OBJ=$(abspath $(OBJ)) tests/run tests/kernels/amx/check.sh
-check-mutations: ## break the code in forty known ways and demand that the tests notice
+check-mutations: ## break the code in known ways and demand that the tests notice
 	tests/reference/mutations.sh
 -include tests/tests.mk
 

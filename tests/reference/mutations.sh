@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Breaks the code on purpose, one well-known mistake at a time, and demands that a test fails.
 #
-#     tests/reference/mutations.sh [NAME...]       (make check-mutations)
+#     tests/reference/mutations.sh [NAME...]       (make check-mutations; FAST=1: not the slow ones, as in CI)
 #
 # Works on a copy of the committed tree.  A mutation whose pattern no longer matches is a failure.  Only
 # what the named checks need is built, and only they run: each must notice by itself.
@@ -57,6 +57,8 @@ mutate() { # mutate NAME CHECKS FILE PERL-EXPRESSION [FILE EXPRESSION]...
     fi
     git checkout -q .
 }
+
+slow() { [ -n "${FAST-}" ] || mutate "$@"; } # FAST=1, in CI: not those that take 20 s and more
 
 # ---- the networks
 mutate norms-swapped "net" lib/model/wan/net_forward.c \
@@ -123,15 +125,15 @@ mutate piece-crosses-a-cut "choice" cmd/wan-decode.c 's/v->mark\[i\] & WAN_MARK_
 mutate manifest-of-what-is-on-the-disk "limits" lib/train/checkpoint/checkpoint_save.c 's/wan_manifest_save\(j->tmp, known, n\)/wan_manifest_save(j->tmp, known, 0)/'
 mutate front-checksum-not-compared "corrupt" lib/rec/record/record_read.c 's/wan_crc32c\(0, front, n\) != h->front_crc/0/'
 mutate digest-of-a-file-not-compared "corrupt" lib/model/files/manifest.c 's/else if \(rc == 0 && strcmp\(hex, \*crc \? crc : sha\)\)/else if (0)/'
-mutate watchdog-off "lost" lib/dist/watch.c 's/if \(p->silent <= w->dead\)/if (1)/'
+slow watchdog-off "lost" lib/dist/watch.c 's/if \(p->silent <= w->dead\)/if (1)/'
 mutate decoder-may-make-files "sandbox" lib/base/seccomp.c 's/SYS_lseek,/SYS_lseek, SYS_memfd_create,/'
 # ---- nothing lost, nothing silent
-mutate fsync-removed "power" lib/base/out.c 's/while \(!bad && sync && fsync/while (0 \&\& !bad \&\& sync \&\& fsync/'
-mutate name-before-the-data "power" lib/base/out.c \
+slow fsync-removed "power" lib/base/out.c 's/while \(!bad && sync && fsync/while (0 \&\& !bad \&\& sync \&\& fsync/'
+slow name-before-the-data "power" lib/base/out.c \
     's/(int rc = close_checked\(o->f, wan_out_name\(o\), )o->tmp != NULL\)/${1}0)/; s/(rc = wan_fsync_parent\(o->path\);)/{ rc = wan_fsync_parent(o->path); fsync(o->lock); }/'
-mutate write-unchecked "faults" lib/base/out.c 's/int bad = ferror\(f\) \|\| fflush\(f\) != 0;/int bad = 0;\n    fflush(f);/'
-mutate eintr-missed "faults" lib/train/checkpoint/spread.c 's/errno == EINTR/errno == EBADMSG/g'
-FULL=1 ONLY='^index$' KINDS=alloc MOST=2000 PLAN=none mutate enomem-swallowed "faults" lib/rec/shard/names.c \
+slow write-unchecked "faults" lib/base/out.c 's/int bad = ferror\(f\) \|\| fflush\(f\) != 0;/int bad = 0;\n    fflush(f);/'
+slow eintr-missed "faults" lib/train/checkpoint/spread.c 's/errno == EINTR/errno == EBADMSG/g'
+FULL=1 ONLY='^index$' KINDS=alloc MOST=2000 PLAN=none slow enomem-swallowed "faults" lib/rec/shard/names.c \
     's/return wan_err\("out of memory[^;]*;/return 0;/g'
 mutate sweep-takes-the-only-copy "rundir" lib/model/files/rundir.c 's/step == whole/step >= 0/'
 
