@@ -5,45 +5,20 @@
  */
 #include "lib/rec/tensor/gguf.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/rec/tensor/gguf_in.h"
+#include "lib/rec/tensor/mapped.h"
 
 int wan_gguf_is(const char *path)
 {
     size_t n = strlen(path);
     return n > 5 && !strcasecmp(path + n - 5, ".gguf");
-}
-
-static int map_file(wan_gguf *g, const char *path)
-{
-    struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &s) < 0) {
-        int rc = wan_err_errno("%s", path);
-        if (fd >= 0)
-            close(fd);
-        return rc;
-    }
-    if (!S_ISREG(s.st_mode) || s.st_size < 24) {
-        close(fd);
-        return wan_err("%s: not a GGUF file: %s", path,
-                       S_ISREG(s.st_mode) ? "shorter than 24 bytes" : "not a regular file");
-    }
-    void *map = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (map == MAP_FAILED)
-        return wan_err_errno("%s: cannot map", path);
-    g->map = map;
-    g->size = (size_t)s.st_size;
-    return 0;
 }
 
 int wan_gguf_open(wan_gguf **out, const char *path)
@@ -52,7 +27,8 @@ int wan_gguf_open(wan_gguf **out, const char *path)
     *out = NULL;
     if (!g)
         return -1;
-    int rc = (g->path = strdup(path)) ? map_file(g, path) : wan_err("out of memory (path)");
+    int rc = (g->path = strdup(path)) ? wan_mapped(&g->map, &g->size, path, "GGUF", 24)
+                                      : wan_err("out of memory (path)");
     if (rc == 0)
         rc = wan_gguf_parse(g);
     if (rc < 0)

@@ -7,7 +7,6 @@
 #include "lib/rec/tensor/safetensors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/le.h"
+#include "lib/rec/tensor/mapped.h"
 
 enum { ST_MAX_HEADER = 100000000 };
 
@@ -35,30 +35,6 @@ struct wan_st {
     wan_st_tensor *tensors; /* sorted by name */
     size_t n;
 };
-
-static int map_file(st_file *f, const char *path)
-{
-    struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &s) < 0) {
-        int rc = wan_err_errno("%s", path);
-        if (fd >= 0)
-            close(fd);
-        return rc;
-    }
-    if (!S_ISREG(s.st_mode) || s.st_size < 8) {
-        close(fd);
-        return wan_err("%s: not a safetensors file: %s", path,
-                       S_ISREG(s.st_mode) ? "shorter than 8 bytes" : "not a regular file");
-    }
-    void *map = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (map == MAP_FAILED)
-        return wan_err_errno("%s: cannot map", path);
-    f->map = map;
-    f->size = (size_t)s.st_size;
-    return 0;
-}
 
 /* Rules 1 to 4 and 10: the length, then JSON between '{' and '}' padded with spaces only. */
 static int parse_header(st_file *f)
@@ -213,7 +189,7 @@ static int add_file(wan_st *st, const char *path)
     *f = (st_file){ .path = strdup(path) };
     if (!f->path)
         return wan_err("%s: out of memory (file list)", path);
-    WAN_TRY(map_file(f, path));
+    WAN_TRY(wan_mapped(&f->map, &f->size, path, "safetensors", 8));
     WAN_TRY(parse_header(f));
     return add_tensors(st, f);
 }
