@@ -3,50 +3,11 @@
  * conv_graph_cudnn.cu - the operation graph of a convolution, channels last.
  */
 #include "kernels/conv_graph.cuh"
+#include "kernels/dnn_graph.cuh"
 
-/* The graph while it is described, and the first failure. */
-struct builder {
+struct builder : dnn_graph {
     conv_plan *p;
-    std::vector<cudnnBackendDescriptor_t> ops;
-    cudnnStatus_t status;
-    const char *where;
 };
-
-static void note(builder *g, cudnnStatus_t s, const char *where)
-{
-    if (s != CUDNN_STATUS_SUCCESS && g->status == CUDNN_STATUS_SUCCESS) {
-        g->status = s;
-        g->where = where;
-    }
-}
-
-static cudnnBackendDescriptor_t make(builder *g, cudnnBackendDescriptorType_t t, const char *what)
-{
-    cudnnBackendDescriptor_t d = NULL;
-    note(g, cudnnBackendCreateDescriptor(t, &d), what);
-    if (d)
-        g->p->owned.push_back(d);
-    return d;
-}
-
-static void set(builder *g, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
-                cudnnBackendAttributeType_t type, int64_t n, const void *v, const char *what)
-{
-    if (d)
-        note(g, cudnnBackendSetAttribute(d, name, type, n, v), what);
-}
-
-static void link(builder *g, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
-                 cudnnBackendDescriptor_t v, const char *what)
-{
-    set(g, d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &v, what);
-}
-
-static void finish(builder *g, cudnnBackendDescriptor_t d, const char *what)
-{
-    if (d)
-        note(g, cudnnBackendFinalize(d), what);
-}
 
 /* Five dimensions; strides of channels last, the outermost `apart` elements. */
 static cudnnBackendDescriptor_t tensor(builder *g, int64_t uid, const int64_t dim[5], int64_t apart,
@@ -155,7 +116,7 @@ static void chain(builder *g)
 
 int conv_graph_describe(conv_plan *p)
 {
-    builder g = { p, {}, CUDNN_STATUS_SUCCESS, NULL };
+    builder g = { { p, {}, CUDNN_STATUS_SUCCESS, NULL }, p };
     char text[256] = "";
     chain(&g);
     p->graph = make(&g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, "graph");

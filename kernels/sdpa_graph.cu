@@ -6,6 +6,7 @@
  * recognise (NVIDIA's cudnn-frontend builds the same graphs).
  */
 #include "kernels/sdpa_graph.cuh"
+#include "kernels/dnn_graph.cuh"
 
 #include <cstdio>
 
@@ -15,50 +16,10 @@ struct ten {
     int64_t dim[4], str[4];
 };
 
-/* The graph while it is described: everything made so far, and the first failure. */
-struct builder {
+struct builder : dnn_graph {
     sdpa_plan *p;
-    std::vector<cudnnBackendDescriptor_t> ops;
     int64_t next;
-    cudnnStatus_t status;
-    const char *where;
 };
-
-static void note(builder *g, cudnnStatus_t s, const char *where)
-{
-    if (s != CUDNN_STATUS_SUCCESS && g->status == CUDNN_STATUS_SUCCESS) {
-        g->status = s;
-        g->where = where;
-    }
-}
-
-static cudnnBackendDescriptor_t make(builder *g, cudnnBackendDescriptorType_t t, const char *what)
-{
-    cudnnBackendDescriptor_t d = NULL;
-    note(g, cudnnBackendCreateDescriptor(t, &d), what);
-    if (d)
-        g->p->owned.push_back(d);
-    return d;
-}
-
-static void set(builder *g, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
-                cudnnBackendAttributeType_t type, int64_t n, const void *v, const char *what)
-{
-    if (d)
-        note(g, cudnnBackendSetAttribute(d, name, type, n, v), what);
-}
-
-static void set_desc(builder *g, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
-                     cudnnBackendDescriptor_t v, const char *what)
-{
-    set(g, d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &v, what);
-}
-
-static void finish(builder *g, cudnnBackendDescriptor_t d, const char *what)
-{
-    if (d)
-        note(g, cudnnBackendFinalize(d), what);
-}
 
 /* ---- tensors */
 
@@ -83,7 +44,7 @@ static ten tensor(builder *g, int64_t uid, const int64_t dim[4], const int64_t s
     if (kind == HOST)
         set(g, t.d, CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, 1, &yes, "host scalar");
     if (ragged)
-        set_desc(g, t.d, CUDNN_ATTR_TENSOR_RAGGED_OFFSET_DESC, ragged->d, "ragged offset");
+        link(g, t.d, CUDNN_ATTR_TENSOR_RAGGED_OFFSET_DESC, ragged->d, "ragged offset");
     finish(g, t.d, "tensor");
     return t;
 }
@@ -132,16 +93,16 @@ static void matmul(builder *g, ten a, ten b, ten c, const ten *m, const ten *n, 
     set(g, how, CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &f32, "product type");
     finish(g, how, "product");
     cudnnBackendDescriptor_t op = make(g, CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, "product");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_ADESC, a.d, "product a");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_BDESC, b.d, "product b");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_CDESC, c.d, "product c");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_DESC, how, "product");
+    link(g, op, CUDNN_ATTR_OPERATION_MATMUL_ADESC, a.d, "product a");
+    link(g, op, CUDNN_ATTR_OPERATION_MATMUL_BDESC, b.d, "product b");
+    link(g, op, CUDNN_ATTR_OPERATION_MATMUL_CDESC, c.d, "product c");
+    link(g, op, CUDNN_ATTR_OPERATION_MATMUL_DESC, how, "product");
     if (m)
-        set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC, m->d, "product m");
+        link(g, op, CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC, m->d, "product m");
     if (n)
-        set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC, n->d, "product n");
+        link(g, op, CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC, n->d, "product n");
     if (k)
-        set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC, k->d, "product k");
+        link(g, op, CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC, k->d, "product k");
     finish(g, op, "product");
     g->ops.push_back(op);
 }
@@ -158,13 +119,13 @@ static void point(builder *g, cudnnPointwiseMode_t mode, cudnnDataType_t math, t
     finish(g, how, "pointwise");
     cudnnBackendDescriptor_t op;
     op = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "pointwise");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how, "pointwise");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x.d, "pointwise x");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y.d, "pointwise y");
+    link(g, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how, "pointwise");
+    link(g, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x.d, "pointwise x");
+    link(g, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y.d, "pointwise y");
     if (b)
-        set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b->d, "pointwise b");
+        link(g, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b->d, "pointwise b");
     if (t)
-        set_desc(g, op, CUDNN_ATTR_OPERATION_POINTWISE_TDESC, t->d, "pointwise t");
+        link(g, op, CUDNN_ATTR_OPERATION_POINTWISE_TDESC, t->d, "pointwise t");
     finish(g, op, "pointwise");
     g->ops.push_back(op);
 }
@@ -189,9 +150,9 @@ static void reduce(builder *g, cudnnReduceTensorOp_t mode, ten x, ten y)
     finish(g, how, "reduction");
     cudnnBackendDescriptor_t op;
     op = make(g, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, "reduction");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x.d, "reduction x");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y.d, "reduction y");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_DESC, how, "reduction");
+    link(g, op, CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x.d, "reduction x");
+    link(g, op, CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y.d, "reduction y");
+    link(g, op, CUDNN_ATTR_OPERATION_REDUCTION_DESC, how, "reduction");
     finish(g, op, "reduction");
     g->ops.push_back(op);
 }
@@ -199,8 +160,8 @@ static void reduce(builder *g, cudnnReduceTensorOp_t mode, ten x, ten y)
 static void reshape(builder *g, ten x, ten y)
 {
     cudnnBackendDescriptor_t op = make(g, CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR, "reshape");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x.d, "reshape x");
-    set_desc(g, op, CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y.d, "reshape y");
+    link(g, op, CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x.d, "reshape x");
+    link(g, op, CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y.d, "reshape y");
     finish(g, op, "reshape");
     g->ops.push_back(op);
 }
@@ -378,7 +339,7 @@ static void describe_backward(builder *g)
 int sdpa_graph_describe(sdpa_plan *p)
 {
     builder g;
-    g.p = p;
+    g.plan = g.p = p;
     g.next = SDPA_UIDS;
     g.status = CUDNN_STATUS_SUCCESS;
     g.where = "";
