@@ -19,6 +19,7 @@
 #include "lib/model/crew/crew.h"
 #include "lib/model/files/modeldigest.h"
 #include "lib/rec/record/record.h"
+#include "lib/rec/record/recordcache.h"
 #include "lib/train/parallel/place.h"
 
 enum { MAX_TEXTS = 64 /* of a record */ };
@@ -30,7 +31,7 @@ enum { DEAD = 30, LATE = 86400 };
 
 static struct {
     const char *model, *device, *precision, *posterior, *latent_dtype, *text_dtype, *output,
-        *transport;
+        *transport, *rank, *cache;
     wan_strlist prompts;
     int64_t window;
     int decode, text_only, keep, strict, force;
@@ -56,6 +57,10 @@ static const wan_opt table[] = {
                  "one record for each text, instead of reading records"),
     WAN_OPT_INT("text-window", 0, "N", &o.window, 1, 4096,
                 "captions that go through the text encoder together"),
+    WAN_OPT_STR("rank", 0, "I/N", &o.rank,
+                "of the input, a file, only the I-th of N parts (from 0 on)"),
+    WAN_OPT_STR("cache", 0, "DIR", &o.cache,
+                "keep what is made in DIR, and take from there what has been made before"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("output", 'o', "FILE", &o.output, "where the records go (\"-\": standard output)"),
     WAN_OPT_FLAG("keep-frames", 'k', &o.keep,
@@ -80,8 +85,16 @@ static const wan_tool tool = { "wan-encode", "encode frames and captions to late
 
 static struct {
     uint64_t records, latents, texts, cut;
+    uint64_t found, made, damaged, unkept; /* of the cache; found and made: latents and captions */
     int64_t frames;
 } total;
+
+/* What is made of a clip or caption: its name in the cache ("": there is none), and what was found there. */
+typedef struct kept {
+    char hex[65];
+    int found;
+    wan_record r;
+} kept;
 
 /* A record on its way, and its number in the input. */
 typedef struct item {
@@ -89,7 +102,14 @@ typedef struct item {
     uint64_t number;
     wan_crew_clip clip;
     int64_t shape[4]; /* of the tensor that is made of its clip */
+    kept kept;
 } item;
+
+/* A record whose captions wait for the text encoder. */
+typedef struct waiting {
+    wan_record r;
+    kept *texts; /* [n_texts(r)] */
+} waiting;
 
 static wan_comm *comm;
 static wan_crew *crew;
@@ -101,9 +121,12 @@ static json_t *run; /* this program's entry in the history of the records */
 static item *batch; /* clips that wait for the VAE */
 static int n_batch, batch_room;
 static size_t batch_bytes;
-static wan_record *queue;                    /* records whose captions wait for the text encoder */
-static int n_queue, queue_room, queue_texts; /* records, how many there may be; their captions */
+static waiting *queue;
+static int n_queue, queue_room,
+    queue_texts;      /* records; captions to encode: how many there may be, and are */
+static int queue_cap; /* records that there is memory for */
 static size_t queue_bytes;
+static char vae_digest[65], text_digest[2][65]; /* contents of the model, where there is a cache */
 
 static wan_dtype type_named(const char *s)
 {
@@ -137,6 +160,143 @@ static int add_floats(wan_record *r, const char *name, wan_dtype t, const int64_
     return wan_record_add(r, name, t, shape, rank, data, WAN_TAKE);
 }
 
+/* ---- what has been made before */
+
+static void name_part(wan_sha256 *s, const char *text)
+{
+    wan_sha256_add(s, text, strlen(text) + 1);
+}
+
+/* Digest of what a tensor of this type is made with; the input follows. */
+static wan_sha256 name_begin(const char *what, const char *dtype)
+{
+    wan_sha256 s;
+    wan_sha256_init(&s);
+    name_part(&s, what);
+    name_part(&s, o.precision);
+    name_part(&s, strcmp(o.device, "ref") ? dev->backend->name : "ref");
+    name_part(&s, dtype);
+    return s;
+}
+
+/* Looks k up, whose name is finished. */
+static int look_up(kept *k, wan_sha256 *s)
+{
+    wan_sha256_hex(s, k->hex);
+    int found = wan_recordcache_get(o.cache, k->hex, &k->r);
+    WAN_TRY(found);
+    if (found == WAN_RECORDCACHE_DAMAGED) {
+        wan_warn("%s: made again", wan_err_text());
+        total.damaged++;
+    }
+    k->found = found == WAN_RECORDCACHE_FOUND;
+    total.found += (uint64_t)k->found;
+    return 0;
+}
+
+/* An entry that is whole but not what it should be. */
+static void disown(kept *k)
+{
+    wan_warn("%s/%.2s/%s.wan: does not hold what it should: made again", o.cache, k->hex, k->hex);
+    k->found = 0;
+    total.found--;
+    total.damaged++;
+    wan_record_clear(&k->r);
+}
+
+static int find_latent(item *it, const wan_tensor *frames)
+{
+    if (!o.cache)
+        return 0;
+    kept *k = &it->kept;
+    wan_sha256 s = name_begin("latent 1", o.latent_dtype);
+    name_part(&s, vae_digest);
+    name_part(&s, o.posterior);
+    if (!strcmp(o.posterior, "sample"))
+        wan_sha256_add(&s, &it->clip.seed, sizeof it->clip.seed);
+    wan_sha256_add(&s, frames->shape, 3 * sizeof *frames->shape);
+    wan_sha256_add(&s, frames->data, frames->bytes);
+    WAN_TRY(look_up(k, &s));
+    const wan_tensor *l = k->found ? wan_record_find(&k->r, "latent") : NULL;
+    if (k->found && (!l || l->dtype != type_named(o.latent_dtype) || l->rank != 4 ||
+                     memcmp(l->shape, it->shape, sizeof it->shape) != 0))
+        disown(k);
+    return 0;
+}
+
+static int find_text(kept *k, const char *text)
+{
+    if (!o.cache)
+        return 0;
+    wan_sha256 s = name_begin("text 1", o.text_dtype);
+    name_part(&s, text_digest[0]);
+    name_part(&s, text_digest[1]);
+    name_part(&s, text);
+    WAN_TRY(look_up(k, &s));
+    int64_t width;
+    WAN_TRY(width = wan_crew_width(crew));
+    const wan_tensor *t = k->found ? wan_record_find(&k->r, "text") : NULL;
+    const wan_tensor *ids = k->found ? wan_record_find(&k->r, "token_ids") : NULL;
+    if (k->found && (!t || !ids || t->dtype != type_named(o.text_dtype) || t->rank != 2 ||
+                     ids->dtype != WAN_I32 || ids->rank != 1 || t->shape[0] != ids->shape[0] ||
+                     t->shape[1] != width))
+        disown(k);
+    return 0;
+}
+
+/* A tensor of r goes into what is to be kept. */
+static int lend(wan_record *entry, const char *name, const wan_tensor *t)
+{
+    return wan_record_add(entry, name, t->dtype, t->shape, t->rank, t->data, WAN_BORROW);
+}
+
+/* Puts the entry, of which rc says whether it could be made, under k's name. */
+static void keep(const kept *k, wan_record *entry, int rc)
+{
+    if (rc == 0)
+        rc = wan_recordcache_put(o.cache, k->hex, entry);
+    wan_record_clear(entry);
+    total.made++;
+    if (rc < 0 && !total.unkept++)
+        wan_warn("cannot be kept: %s", wan_err_text());
+}
+
+static void keep_latent(const item *it)
+{
+    wan_record entry = WAN_RECORD_INIT;
+    if (o.cache)
+        keep(&it->kept, &entry,
+             wan_record_set_key(&entry, it->kept.hex) < 0
+                 ? -1
+                 : lend(&entry, "latent", wan_record_find(&it->r, "latent")));
+}
+
+static void keep_text(const kept *k, const wan_tensor *text, const wan_caption_rows *c)
+{
+    wan_record entry = WAN_RECORD_INIT;
+    if (!o.cache)
+        return;
+    int rc = wan_record_set_key(&entry, k->hex);
+    if (rc == 0)
+        rc = lend(&entry, "text", text);
+    if (rc == 0)
+        rc = wan_record_add(&entry, "token_ids", WAN_I32, text->shape, 1, (void *)(uintptr_t)c->ids,
+                            WAN_BORROW);
+    if (rc == 0 && json_object_set_new(entry.meta, "dropped", json_integer(c->dropped)) < 0)
+        rc = wan_err("out of memory");
+    keep(k, &entry, rc);
+}
+
+/* Moves a tensor of what was found into r. */
+static int move_tensor(wan_record *r, const char *name, kept *k, const char *from)
+{
+    wan_tensor *t = wan_record_find(&k->r, from);
+    t->owned = 0;
+    return wan_record_add(r, name, t->dtype, t->shape, t->rank, t->data, WAN_TAKE);
+}
+
+/* ---- clips */
+
 /* A record's own random numbers: the same wherever and beside whatever it is encoded. */
 static uint64_t seed_of(const char *key)
 {
@@ -169,6 +329,9 @@ static int take_frames(item *it)
     memcpy(it->shape, shape, sizeof shape);
     WAN_TRY(wan_shape_count(&count, shape, 4));
     it->clip = (wan_crew_clip){ .T = T, .H = H, .W = W, .rgb = f->data, .seed = seed_of(r->key) };
+    WAN_TRY(find_latent(it, f));
+    if (it->kept.found)
+        return 0;
     it->clip.latent = wan_malloc((size_t)count, sizeof *it->clip.latent, "latent");
     return it->clip.latent ? 0 : -1;
 }
@@ -227,7 +390,12 @@ static int put_clip(item *it)
             wan_record_drop(r, "latent");
         return wan_record_add(r, "frames", WAN_U8, it->shape, 4, rgb, WAN_TAKE);
     }
-    WAN_TRY(add_floats(r, "latent", type_named(o.latent_dtype), it->shape, 4, c->latent));
+    if (it->kept.found) {
+        WAN_TRY(move_tensor(r, "latent", &it->kept, "latent"));
+    } else {
+        WAN_TRY(add_floats(r, "latent", type_named(o.latent_dtype), it->shape, 4, c->latent));
+        keep_latent(it);
+    }
     if (!o.keep)
         wan_record_drop(r, "frames");
     total.latents++;
@@ -240,6 +408,7 @@ static void clear_item(item *it)
     free(it->clip.why);
     if (o.decode)
         free(it->clip.rgb);
+    wan_record_clear(&it->kept.r);
     wan_record_clear(&it->r);
     *it = (item){ .r = WAN_RECORD_INIT };
 }
@@ -260,41 +429,80 @@ static const char *text_of(const wan_record *r, int i)
                                : json_object_get(r->meta, "caption"));
 }
 
-/* Caption i becomes tensor "text", "text_2", "text_3"... */
-static int add_text(wan_record *r, int i, const wan_caption_rows *c)
+/* Of caption i's tokens some were cut off. */
+static void say_dropped(wan_record *r, int i, int64_t dropped)
 {
-    int64_t shape[2] = { c->n, wan_crew_width(crew) };
-    WAN_TRY(shape[1] < 0 ? -1 : 0);
+    if (!dropped)
+        return;
+    if (i == 0)
+        json_object_set_new(r->meta, "text_tokens_dropped", json_integer(dropped));
+    wan_warn("record %s: caption cut to %d tokens, %" PRId64 " lost", r->key, WAN_CAPTION_TOKENS,
+             dropped);
+    total.cut++;
+}
+
+/* Caption i as it was kept. */
+static int add_kept(wan_record *r, int i, const char *name, kept *k)
+{
+    WAN_TRY(move_tensor(r, name, k, "text"));
+    if (i == 0) {
+        wan_record_drop(r, "token_ids");
+        WAN_TRY(move_tensor(r, "token_ids", k, "token_ids"));
+    }
+    say_dropped(r, i, json_integer_value(json_object_get(k->r.meta, "dropped")));
+    return 0;
+}
+
+/* Caption i becomes tensor "text", "text_2", "text_3"...; c: its rows, where they were not kept. */
+static int add_text(wan_record *r, int i, kept *k, const wan_caption_rows *c)
+{
     char name[32] = "text";
     if (i)
         snprintf(name, sizeof name, "text_%d", i + 1);
     wan_record_drop(r, name);
+    total.texts++;
+    if (k->found)
+        return add_kept(r, i, name, k);
+    int64_t shape[2] = { c->n, wan_crew_width(crew) };
+    WAN_TRY(shape[1] < 0 ? -1 : 0);
     WAN_TRY(add_floats(r, name, type_named(o.text_dtype), shape, 2, c->rows));
+    keep_text(k, wan_record_find(r, name), c);
     if (i == 0) {
         wan_record_drop(r, "token_ids");
         WAN_TRY(wan_record_add(r, "token_ids", WAN_I32, shape, 1, (void *)(uintptr_t)c->ids,
                                WAN_BORROW));
     }
-    if (c->dropped) {
-        if (i == 0)
-            json_object_set_new(r->meta, "text_tokens_dropped", json_integer(c->dropped));
-        wan_warn("record %s: caption cut to %d tokens, %" PRId64 " lost", r->key,
-                 WAN_CAPTION_TOKENS, c->dropped);
-        total.cut++;
-    }
-    total.texts++;
+    say_dropped(r, i, c->dropped);
     return 0;
 }
 
-/* Encodes the n captions of all waiting records. */
+/* Encodes the n captions of all waiting records that were not kept. */
 static int encode_texts(const char **text, wan_caption_rows *rows, int n)
 {
     for (int i = 0, k = 0; i < n_queue; i++)
-        for (int j = 0; j < n_texts(&queue[i]); j++)
-            text[k++] = text_of(&queue[i], j);
+        for (int j = 0; j < n_texts(&queue[i].r); j++)
+            if (!queue[i].texts[j].found)
+                text[k++] = text_of(&queue[i].r, j);
     wan_progress(0, "%" PRIu64 " records, %d captions", total.records, n);
     int ranks = wan_crew_ranks(crew), each = (n + ranks - 1) / ranks;
-    return wan_crew_captions(crew, rows, text, n, each > o.window ? each : (int)o.window);
+    return n ? wan_crew_captions(crew, rows, text, n, each > o.window ? each : (int)o.window) : 0;
+}
+
+static void clear_waiting(waiting *w)
+{
+    for (int j = 0; w->texts && j < n_texts(&w->r); j++)
+        wan_record_clear(&w->texts[j].r);
+    free(w->texts);
+    wan_record_clear(&w->r);
+    w->texts = NULL;
+}
+
+/* A record with its captions, the next of which not kept is rows[*k]. */
+static int flush_waiting(waiting *w, const wan_caption_rows *rows, int *k)
+{
+    for (int j = 0; j < n_texts(&w->r); j++)
+        WAN_TRY(add_text(&w->r, j, &w->texts[j], w->texts[j].found ? NULL : &rows[(*k)++]));
+    return wan_writer_put(writer, &w->r);
 }
 
 /* Writes the waiting records in order, with their captions encoded. */
@@ -302,16 +510,13 @@ static int flush_queue(void)
 {
     if (n_queue == 0)
         return 0;
-    const char **text = wan_malloc((size_t)queue_texts, sizeof *text, "captions");
-    wan_caption_rows *rows = wan_malloc((size_t)queue_texts, sizeof *rows, "captions");
+    const char **text = wan_malloc((size_t)queue_texts + 1, sizeof *text, "captions");
+    wan_caption_rows *rows = wan_malloc((size_t)queue_texts + 1, sizeof *rows, "captions");
     int rc = text && rows ? encode_texts(text, rows, queue_texts) : -1;
-    for (int i = 0, k = 0; rc == 0 && i < n_queue; i++) {
-        int n = n_texts(&queue[i]);
-        for (int j = 0; j < n && rc == 0; j++)
-            rc = add_text(&queue[i], j, &rows[k++]);
+    for (int i = 0, k = 0; i < n_queue; i++) {
         if (rc == 0)
-            rc = wan_writer_put(writer, &queue[i]);
-        wan_record_clear(&queue[i]);
+            rc = flush_waiting(&queue[i], rows, &k);
+        clear_waiting(&queue[i]);
     }
     free(text);
     free(rows);
@@ -329,22 +534,58 @@ static int check_caption(const json_t *caption)
     return 0;
 }
 
-/* Takes r over (it is empty afterwards). */
+static int grow_queue(void)
+{
+    int cap = queue_cap ? 2 * queue_cap : 64;
+    if (n_queue < queue_cap)
+        return 0;
+    waiting *more = realloc(queue, (size_t)cap * sizeof *more);
+    if (!more)
+        return wan_err("out of memory (records that wait for the text encoder)");
+    queue = more;
+    queue_cap = cap;
+    return 0;
+}
+
+/* What of w's captions was kept; how many are to be encoded. */
+static int find_texts(waiting *w)
+{
+    int n = 0;
+    for (int j = 0; j < n_texts(&w->r); j++) {
+        kept *k = &w->texts[j];
+        WAN_TRY(find_text(k, text_of(&w->r, j)));
+        for (int t = 0; t < k->r.n_tensors; t++)
+            queue_bytes += k->r.tensors[t].bytes;
+        n += !k->found;
+    }
+    return n;
+}
+
+/* Takes r over (it is empty afterwards).  Records wait as long as a caption does, and one that has none to encode
+ * only behind such. */
 static int enqueue(wan_record *r)
 {
     const json_t *list = json_object_get(r->meta, "caption_list");
+    int n;
     WAN_TRY(check_caption(json_object_get(r->meta, "caption")));
     if (n_texts(r) > MAX_TEXTS)
         return wan_err("%d captions, more than %d", n_texts(r), MAX_TEXTS);
     for (int i = 1; i < n_texts(r); i++)
         WAN_TRY(check_caption(json_object_get(json_array_get(list, (size_t)i), "text")));
+    WAN_TRY(grow_queue());
+    waiting *w = &queue[n_queue];
+    w->texts = wan_calloc((size_t)n_texts(r), sizeof *w->texts, "captions");
+    if (!w->texts)
+        return -1;
     for (int i = 0; i < r->n_tensors; i++)
         queue_bytes += r->tensors[i].bytes;
-    queue_texts += n_texts(r);
-    queue[n_queue++] = *r;
+    w->r = *r;
     *r = (wan_record)WAN_RECORD_INIT;
+    n_queue++;
+    WAN_TRY(n = find_texts(w));
+    queue_texts += n;
     size_t bytes = QUEUE_BYTES * (size_t)wan_crew_ranks(crew);
-    return queue_texts >= queue_room || queue_bytes > bytes ? flush_queue() : 0;
+    return queue_texts == 0 || queue_texts >= queue_room || queue_bytes > bytes ? flush_queue() : 0;
 }
 
 /* ---- the stream */
@@ -375,13 +616,15 @@ static int go_on(item *it)
 static int flush_batch(void)
 {
     wan_crew_clip *v = wan_malloc((size_t)batch_room, sizeof *v, "clips");
-    int rc = v ? 0 : -1, n = n_batch;
+    int rc = v ? 0 : -1, n = n_batch, m = 0;
     for (int i = 0; v && i < n; i++)
-        v[i] = batch[i].clip;
-    if (rc == 0 && n)
-        rc = wan_crew_clips(crew, v, n);
-    for (int i = 0; v && i < n; i++)
-        batch[i].clip = v[i];
+        if (!batch[i].kept.found)
+            v[m++] = batch[i].clip;
+    if (rc == 0 && m)
+        rc = wan_crew_clips(crew, v, m);
+    for (int i = 0, k = 0; v && i < n; i++)
+        if (!batch[i].kept.found)
+            batch[i].clip = v[k++];
     for (int i = 0; i < n; i++) {
         if (rc == 0)
             rc = go_on(&batch[i]);
@@ -468,6 +711,23 @@ static int describe_run(void)
     return 0;
 }
 
+/* The contents of the parts of the model that are used. */
+static int digest_model(void)
+{
+    static const char *const parts[] = { "vae", "text_encoder", "tokenizer" };
+    char *const to[] = { vae_digest, text_digest[0], text_digest[1] };
+    if (!o.cache)
+        return 0;
+    WAN_TRY(wan_mkdirs(o.cache));
+    for (int i = o.text_only || o.prompts.n ? 1 : 0; i < 3; i++) {
+        char *dir = wan_path_join(o.model, parts[i]);
+        int rc = dir ? wan_modeldigest_contents(to[i], dir, o.cache) : -1;
+        free(dir);
+        WAN_TRY(rc);
+    }
+    return 0;
+}
+
 static int begin_output(wan_out *out, const json_t *from)
 {
     json_t *head = describe_run() < 0 ? NULL : wan_provenance_append(from, "wan-encode", run);
@@ -495,6 +755,10 @@ static void check_options(int operands)
         wan_err("--decode goes with neither --text-only nor --prompt");
     else if (!strcmp(o.posterior, "sample") && (o.decode || o.text_only || o.prompts.n))
         wan_err("--posterior goes with frames that are encoded");
+    else if (o.decode && o.cache)
+        wan_err("--cache goes with what is encoded, not with --decode");
+    else if (o.prompts.n && o.rank)
+        wan_err("--rank divides an input file, not --prompt");
     else if (o.prompts.n && operands)
         wan_err("--prompt and an input file exclude each other");
     else if (operands > 1)
@@ -512,6 +776,10 @@ static void summary(void)
         wan_info("%" PRIu64 " records, %" PRId64 " frames, %" PRIu64 " latents, %" PRIu64
                  " captions, %" PRIu64 " of them cut",
                  total.records, total.frames, total.latents, total.texts, total.cut);
+    if (o.cache)
+        wan_info("%s: %" PRIu64 " latents and captions found, %" PRIu64 " made, of them %" PRIu64
+                 " in place of damaged ones and %" PRIu64 " not kept",
+                 o.cache, total.found, total.made, total.damaged, total.unkept);
 }
 
 /* Another thread than the one that works. */
@@ -558,9 +826,21 @@ static void make_room(void)
     batch_room = ranks > 1 ? 4 * ranks : 1;
     queue_room = (int)o.window * ranks;
     batch = wan_calloc((size_t)batch_room, sizeof *batch, "records");
-    queue = wan_calloc((size_t)queue_room, sizeof *queue, "records");
-    if (!batch || !queue)
+    if (!batch)
         wan_die();
+}
+
+/* --rank I/N */
+static int divide(wan_reader *in)
+{
+    char *end = NULL;
+    long i = strtol(o.rank, &end, 10),
+         n = *end == '/' && end != o.rank ? strtol(end + 1, &end, 10) : 0;
+    if (*end || i < 0 || i >= n || n > 1000000)
+        return wan_err("--rank %s: not I/N with 0 <= I < N", o.rank);
+    if (wan_reader_part(in, i, n) < 0)
+        return wan_err_prefix("--rank %s", o.rank);
+    return 0;
 }
 
 /* Rank 0: from input to output. */
@@ -575,6 +855,8 @@ static void work(const char *path)
         wan_refuse_terminal(fileno(wan_out_file(out)), o.force) < 0)
         wan_die();
     make_room();
+    if (digest_model() < 0 || (in && o.rank && divide(in) < 0))
+        wan_die();
     if (begin_output(out, in ? wan_reader_header(in) : NULL) < 0)
         wan_die();
     if (in) {

@@ -89,7 +89,9 @@ static int open_locked(const char *tmp)
             return wan_err_errno("%s: cannot create", tmp);
         if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
             close(fd);
-            return wan_err("%s: another process is writing it", tmp);
+            wan_err("%s: another process is writing it", tmp);
+            errno = EWOULDBLOCK;
+            return -1;
         }
         /* who had it before may have renamed it: then it is not ours to empty */
         int named = is_named(fd, tmp);
@@ -173,7 +175,9 @@ int wan_out_open(wan_out **out, const char *path)
     if (!strcmp(path, "-")) {
         o->f = stdout;
     } else if (out_open(o, path) < 0) {
+        int why = errno;
         wan_out_discard(&o);
+        errno = why;
         return -1;
     }
     *out = o;

@@ -22,6 +22,7 @@
 
 typedef struct wan_out wan_out;
 
+/* -1 with errno EWOULDBLOCK: another process is writing it. */
 int wan_out_open(wan_out **out, const char *path) WAN_MUST_CHECK;
 /* Appends n bytes; not mixed with writing to wan_out_file. */
 int wan_out_put(wan_out *o, const void *data, size_t n) WAN_MUST_CHECK;

@@ -13,7 +13,11 @@
  * files whose weights alone differ have one digest.  A folder that is not there has none: "". */
 int wan_modeldigest(char hex[65], const char *dir) WAN_MUST_CHECK;
 
-/* Adds path, names, sizes and times of the files of a folder, in the order of names, or of one file; what
+/* The same with all of what is in the files: SHA-256 over the CRC32C of each MiB.  What has been read once is
+ * kept in the folder `memo` (recordcache.h) for as long as no file changes (name, size, times). */
+int wan_modeldigest_contents(char hex[65], const char *dir, const char *memo) WAN_MUST_CHECK;
+
+/* Adds path, names, sizes and times (of change, too) of the files of a folder, in the order of names, or of one file; what
  * is not there adds its path. */
 int wan_modeldigest_stamp(wan_sha256 *s, const char *path) WAN_MUST_CHECK;
 

@@ -89,7 +89,11 @@ void wan_reader_tee(wan_reader *r, wan_writer *w);
  * an output stream of its own for it (wan_writer_next_stream). */
 typedef int wan_reader_stream_fn(void *arg, const json_t *header);
 void wan_reader_on_stream(wan_reader *r, wan_reader_stream_fn *fn, void *arg);
-uint64_t wan_reader_count(const wan_reader *r); /* records returned so far */
+/* From now on only the records whose first byte lies in the i-th (from 0) of n equal ranges of what is left of f,
+ * a file that can be sought in: those of all i, one after the other, are all records.  Of the others only
+ * heads and metadata are read and checked.  -1: not such a file. */
+int wan_reader_part(wan_reader *r, int64_t i, int64_t n) WAN_MUST_CHECK;
+uint64_t wan_reader_count(const wan_reader *r); /* records returned or passed over so far */
 void wan_reader_close(wan_reader **r);
 
 /* header: JSON object {"provenance":[...]} (borrowed; NULL: empty). */

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
@@ -21,13 +22,15 @@ struct wan_reader {
     wan_writer *tee;
     wan_reader_stream_fn *on_stream;
     void *on_stream_arg;
-    uint64_t returned; /* data records, over all streams of the input */
+    uint64_t returned; /* data records, over all streams of the input, or passed over */
     uint64_t records;  /* data records of the current stream */
     uint64_t ordinal;  /* records of any type of the current stream */
     uint64_t payload;  /* tensor bytes of the current stream */
     uint64_t at;       /* where the current record of any type begins in the input, */
     uint64_t length;   /* and its bytes, as far as its head could be read */
     wan_sha256 digest;
+    uint64_t first,
+        end;  /* of the bytes in which records begin that are returned; others are passed over */
     int open; /* between a stream header and its end record */
     int failed;
 };
@@ -200,6 +203,21 @@ static int read_payload(wan_reader *r, const wan_head *h, wan_record *rec)
     return 0;
 }
 
+/* Whether the record at hand is of the part that is asked for. */
+static int is_ours(const wan_reader *r)
+{
+    return r->at >= r->first && r->at < r->end;
+}
+
+/* Passes over the tensor data. */
+static int skip_payload(wan_reader *r, const wan_head *h, wan_record *rec)
+{
+    for (int i = 0; i < rec->n_tensors; i++)
+        r->payload += rec->tensors[i].bytes;
+    off_t n = (off_t)(h->length - WAN_HEAD_BYTES - wan_head_front(h));
+    return fseeko(r->f, n, SEEK_CUR) < 0 ? wan_err_errno("cannot be passed over") : 0;
+}
+
 static int read_record(wan_reader *r, const wan_head *h, wan_record *rec)
 {
     int rc = -1;
@@ -214,7 +232,7 @@ static int read_record(wan_reader *r, const wan_head *h, wan_record *rec)
     if (!(rec->meta = parse_meta(h, front)))
         goto done;
     WAN_GOTO(read_table(h, front, rec), done);
-    rc = read_payload(r, h, rec);
+    rc = is_ours(r) ? read_payload(r, h, rec) : skip_payload(r, h, rec);
 done:
     free(front);
     return rc;
@@ -286,7 +304,7 @@ static int read_ignorable(wan_reader *r, wan_head *h)
     if (crc != h->payload_crc)
         wan_err("bad checksum of its payload");
     else
-        rc = r->tee ? wan_writer_raw(r->tee, h, front, payload) : 0;
+        rc = r->tee && is_ours(r) ? wan_writer_raw(r->tee, h, front, payload) : 0;
 done:
     free(front);
     free(payload);
@@ -309,7 +327,10 @@ static int next(wan_reader *r, wan_record *rec)
         WAN_TRY(read_record(r, &h, rec));
         r->records++;
         r->returned++;
-        return 1;
+        if (is_ours(r))
+            return 1;
+        wan_record_clear(rec);
+        return 2;
     case WAN_T_DONE: return read_end(r, &h) < 0 ? -1 : 2;
     case WAN_T_IGNORE: return read_ignorable(r, &h) < 0 ? -1 : 2;
     default: return wan_err("a stream header before the end record of the stream before it");
@@ -353,6 +374,7 @@ int wan_reader_open(wan_reader **out, FILE *f, const char *name)
         return wan_err("out of memory (record reader)");
     }
     r->f = f;
+    r->end = UINT64_MAX;
     int got = read_head(r, &h);
     if (!got)
         wan_err("empty input, not even a stream header");
@@ -380,6 +402,20 @@ void wan_reader_on_stream(wan_reader *r, wan_reader_stream_fn *fn, void *arg)
 {
     r->on_stream = fn;
     r->on_stream_arg = arg;
+}
+
+int wan_reader_part(wan_reader *r, int64_t i, int64_t n)
+{
+    struct stat s;
+    off_t at = ftello(r->f);
+    if (at < 0 || fstat(fileno(r->f), &s) < 0 || !S_ISREG(s.st_mode))
+        return wan_err("%s: not a file that can be sought in", r->name);
+    uint64_t from = r->at + r->length;
+    uint64_t left = s.st_size > at ? (uint64_t)(s.st_size - at) : 0;
+    uint64_t each = left / (uint64_t)n + 1;
+    r->first = from + (uint64_t)i * each;
+    r->end = i == n - 1 ? UINT64_MAX : r->first + each;
+    return 0;
 }
 
 uint64_t wan_reader_count(const wan_reader *r)
