@@ -21,6 +21,7 @@
 #include "kernels/noise.h"
 #include "kernels/pick.h"
 #include "kernels/residual.h"
+#include "kernels/resnorm.h"
 #include "kernels/rmsnorm.h"
 #include "kernels/vaeop.h"
 #include "kernels/vector.h"
@@ -33,7 +34,7 @@
     X(rmsnorm_forward) X(rmsnorm_backward)                                                         \
     X(rms_sumsq) X(rms_apply) X(rms_dot) X(rms_dx)                                                 \
     X(attention_forward) X(attention_backward) X(attention_merge) X(attention_t5)                  \
-    X(residual_forward) X(residual_backward)                                                       \
+    X(residual_forward) X(residual_backward) X(resnorm_forward) X(resnorm_backward)                 \
     X(sinusoid) X(modulation_forward) X(modulation_backward) X(gather_add)                         \
     X(patchify) X(unpatchify)                                                                      \
     X(noise_patch) X(mse_loss)                                                                     \

@@ -30,6 +30,8 @@ void wan_ops_fill_c(wan_ops *o)
         .attention_t5 = wan_attention_t5_c,
         .residual_forward = wan_residual_forward_c,
         .residual_backward = wan_residual_backward_c,
+        .resnorm_forward = wan_resnorm_forward_c,
+        .resnorm_backward = wan_resnorm_backward_c,
         .sinusoid = wan_sinusoid_c,
         .modulation_forward = wan_modulation_forward_c,
         .modulation_backward = wan_modulation_backward_c,

@@ -203,6 +203,19 @@ static int dry_residual_backward(wan_dev *d, wan_buf dy, wan_real *dgate, int64_
     return pass(d, (size(dy) + size(y) + REAL) * pack->S * D);
 }
 
+static int dry_resnorm_forward(wan_dev *d, const wan_resnorm *a, wan_real *out, wan_buf u,
+                               wan_real *mean, wan_real *rstd, const wan_real *x, wan_buf y)
+{
+    return pass(d, (size(y) + size(u) + 2 * REAL) * a->pack->S * a->D);
+}
+
+static int dry_resnorm_backward(wan_dev *d, const wan_resnorm *a, const wan_resnorm_grad *g,
+                                wan_real *dx, wan_buf dy, wan_buf du, const wan_real *out,
+                                const wan_real *mean, const wan_real *rstd, wan_buf y)
+{
+    return pass(d, (size(dy) + size(du) + (a->gate ? size(y) : 0) + 3 * REAL) * a->pack->S * a->D);
+}
+
 static int dry_sinusoid(wan_dev *d, wan_real *y, const wan_real *t, int64_t n, int64_t dim)
 {
     return pass(d, REAL * n * dim);

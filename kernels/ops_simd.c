@@ -4,6 +4,7 @@
  */
 #include "kernels/linear_simd.h"
 #include "kernels/ops_vae.h"
+#include "kernels/resnorm.h"
 
 void wan_ops_fill_simd(wan_ops *o)
 {
@@ -17,4 +18,6 @@ void wan_ops_fill_simd(wan_ops *o)
     o->attention_forward = wan_attention_forward_simd;
     o->attention_backward = wan_attention_backward_simd;
     o->attention_t5 = wan_attention_t5_simd;
+    o->resnorm_forward = wan_resnorm_forward_simd;
+    o->resnorm_backward = wan_resnorm_backward_simd;
 }

@@ -123,6 +123,11 @@ TABLE_OP(residual_forward, (wan_dev *d, wan_real *out, const wan_real *x, wan_bu
 TABLE_OP(residual_backward, (wan_dev *d, wan_buf dy, wan_real *dgate, int64_t dstride, const wan_real *dout,
     wan_buf y_, const wan_real *gate, int64_t stride, const wan_pack *pack, int64_t D),
     dy, dgate, dstride, dout, y_, gate, stride, pack, D)
+TABLE_OP(resnorm_forward, (wan_dev *d, const wan_resnorm *a, wan_real *out, wan_buf u, wan_real *mean,
+    wan_real *rstd, const wan_real *x, wan_buf y_), a, out, u, mean, rstd, x, y_)
+TABLE_OP(resnorm_backward, (wan_dev *d, const wan_resnorm *a, const wan_resnorm_grad *g, wan_real *dx, wan_buf dy,
+    wan_buf du, const wan_real *out, const wan_real *mean, const wan_real *rstd, wan_buf y_),
+    a, g, dx, dy, du, out, mean, rstd, y_)
 TABLE_OP(modulation_forward, (wan_dev *d, wan_real *out, const wan_real *t_, const wan_real *e, int64_t n,
     int64_t R, int64_t D, int64_t e_rows), out, t_, e, n, R, D, e_rows)
 TABLE_OP(modulation_backward, (wan_dev *d, wan_real *dt, wan_real *de, const wan_real *dout, int64_t n,
@@ -140,7 +145,8 @@ TABLE_OP(adamw_step, (wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, 
     X(linear_forward) X(linear_dgrad) X(linear_wgrad) X(act_forward) X(act_backward)               \
     X(ln_mod_forward) X(ln_mod_backward) X(ln_affine_forward) X(ln_affine_backward)                \
     X(rmsnorm_forward) X(rmsnorm_backward) X(attention_forward) X(attention_backward)              \
-    X(residual_forward) X(residual_backward) X(modulation_forward) X(modulation_backward)          \
+    X(residual_forward) X(residual_backward) X(resnorm_forward) X(resnorm_backward)                \
+    X(modulation_forward) X(modulation_backward)                                                   \
     X(noise_patch) X(mse_loss) X(cast) X(axpy) X(sumsq) X(adamw_step)
 /* clang-format on */
 

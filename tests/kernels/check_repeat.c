@@ -59,6 +59,10 @@ static void round_of_ops(wan_dev *d, data *a)
                                D, 1e-6));
     cmp_must(o->ln_mod_backward(d, a->dx, a->dmod, a->dmod + D, 2 * D, a->g, a->xr, a->mean,
                                 a->rstd, a->mod, 2 * D, &a->p, D));
+    const wan_resnorm seam = { &a->p, D, 1e-6, a->mod, a->mod + D, a->mod + 2 * D, 3 * D, 0 };
+    const wan_resnorm_grad g = { a->dmod + 4 * D, a->dmod + 5 * D, a->dmod + 6 * D, 3 * D };
+    cmp_must(o->fill(d, WAN_RBUF(g.gate), 0, 6 * D));
+    cmp_must(o->resnorm_backward(d, &seam, &g, a->dx, a->y, a->g, a->xr, a->mean, a->rstd, a->q));
     cmp_must(o->sumsq(d, a->sum, WAN_RBUF(a->dx), S * D, 0));
 }
 
@@ -72,7 +76,7 @@ static char *outputs(wan_dev *d, const data *a, size_t *size)
     } out[] = {
         { a->o.p, S * D * e },  { a->dq.p, S * D * e }, { a->dk.p, S * D * e },
         { a->dv.p, S * D * e }, { a->lse, S * H * r },  { a->dw, N * D * r },
-        { a->db, N * r },       { a->dx, S * D * r },   { a->dmod, 4 * D * r },
+        { a->db, N * r },       { a->dx, S * D * r },   { a->dmod, 10 * D * r },
         { a->y.p, S * D * e },  { a->sum, 8 },
     };
     char *all = (char *)malloc(12 * S * D * 8);

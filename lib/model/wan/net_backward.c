@@ -28,28 +28,40 @@ static int scatter(const wan_net_run *r, wan_buf x)
     return wan_seq_scatter(&r->a->base, x, tokens(r), r->a->z.D);
 }
 
-/* Modulated LayerNorm, rows shift, scale = `row`, `row`+1. */
-static int back_norm_mod(const wan_net_run *r, wan_buf du, const wan_real *x, const wan_real *mean,
-                         const wan_real *rstd, int row)
+/* LayerNorm of the block's input, from a->du. */
+static int back_input(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
     int64_t D = a->z.D;
-    wan_real *dshift = (wan_real *)a->dmod.p + row * D;
-    const wan_real *scale = (wan_real *)a->mod.p + (row + 1) * D;
-    WAN_TRY(scatter(r, du));
-    return r->op->ln_mod_backward(r->d, own(r, a->dx).p, dshift + D, dshift, 6 * D, own(r, du), x,
-                                  mean, rstd, scale, 6 * D, a->stream, D);
+    wan_real *dshift = a->dmod.p;
+    const wan_real *scale = (wan_real *)a->mod.p + D;
+    WAN_TRY(scatter(r, a->du));
+    return r->op->ln_mod_backward(r->d, own(r, a->dx).p, dshift + D, dshift, 6 * D, own(r, a->du),
+                                  RL(XIN), RL(M1), RL(R1), scale, 6 * D, a->stream, D);
 }
 
-/* Gated sum: a->dy from a->dx, gate row `row`. */
-static int back_residual(const wan_net_run *r, wan_buf y, int row)
+/* The block's output, a gated sum: a->dy from a->dx. */
+static int back_output(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
     int64_t D = a->z.D;
-    WAN_TRY(r->op->residual_backward(r->d, own(r, a->dy), (wan_real *)a->dmod.p + row * D, 6 * D,
-                                     own(r, a->dx).p, y, (wan_real *)a->mod.p + row * D, 6 * D,
+    WAN_TRY(r->op->residual_backward(r->d, own(r, a->dy), (wan_real *)a->dmod.p + 5 * D, 6 * D,
+                                     own(r, a->dx).p, C(Y2), (wan_real *)a->mod.p + 5 * D, 6 * D,
                                      a->stream, D));
     return wan_seq_gather(&a->base, a->dy, tokens(r), D);
+}
+
+/* Between two branches: a->da, the gradient of what the later one read, goes to a->dx, and a->dy to the
+ * earlier. */
+static int back_seam(const wan_net_run *r, enum wan_net_seam seam, const wan_resnorm_grad *g,
+                     const wan_real *x, const wan_real *mean, const wan_real *rstd, wan_buf y)
+{
+    wan_net_acts *a = r->a;
+    const wan_resnorm v = wan_net_seam(r, seam);
+    WAN_TRY(scatter(r, a->da));
+    WAN_TRY(r->op->resnorm_backward(r->d, &v, g, own(r, a->dx).p, own(r, a->dy), own(r, a->da), x,
+                                    mean, rstd, y));
+    return wan_seq_gather(&a->base, a->dy, tokens(r), a->z.D);
 }
 
 /* RMSNorm in place on g: gradient of the normalised rows becomes that of the projection; the sums of
@@ -80,11 +92,14 @@ static int back_feed_forward(const wan_net_run *r)
     wan_net_acts *a = r->a;
     const wan_net_block *b = &r->b;
     int64_t S = tokens(r);
-    WAN_TRY(back_residual(r, C(Y2), 5));
+    WAN_TRY(back_output(r));
     WAN_TRY(wan_dense_backward(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
     WAN_TRY(r->op->act_backward(r->d, a->dhid, a->dhid, C(Z), S * a->z.F, WAN_ACT_GELU_TANH));
     WAN_TRY(wan_dense_backward(r->d, &b->f1, a->da, a->dhid, C(U3), S, 0));
-    return back_norm_mod(r, a->da, RL(X2), RL(M3), RL(R3), 3);
+    wan_real *dmod = a->dmod.p;
+    int64_t D = a->z.D;
+    const wan_resnorm_grad g = { NULL, dmod + 4 * D, dmod + 3 * D, 6 * D };
+    return back_seam(r, WAN_NET_CROSS_TO_HIDDEN, &g, RL(X2), RL(M3), RL(R3), C(YC));
 }
 
 /* The context's share: keys and values of this block. */
@@ -111,8 +126,6 @@ static int back_cross_attention(const wan_net_run *r)
     int64_t S = tokens(r), D = a->z.D;
     wan_context_kv kv = wan_net_own_kv(r);
     wan_attn at = wan_net_attn_cross(r, &kv);
-    WAN_TRY(r->op->cast(r->d, own(r, a->dy), own(r, a->dx), a->stream->S * D));
-    WAN_TRY(wan_seq_gather(&a->base, a->dy, S, D));
     WAN_TRY(wan_dense_backward(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
     wan_buf dq = a->dy; /* read for the last time */
     WAN_TRY(r->op->attention_backward(r->d, &at, dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE), C(CQ),
@@ -120,11 +133,10 @@ static int back_cross_attention(const wan_net_run *r)
     WAN_TRY(back_text_kv(r));
     WAN_TRY(back_rms(r, dq, &b->cnq, C(CQ0), RL(RCQ), S, a->part));
     WAN_TRY(wan_dense_backward(r->d, &b->cq, a->da, dq, C(U2), S, 0));
-    WAN_TRY(scatter(r, a->da));
     wan_real *dw = a->base.slice.spread ? vectors(a) : b->lnw.g;
     wan_real *db = a->base.slice.spread ? dw + D : b->lnb.g;
-    return r->op->ln_affine_backward(r->d, own(r, a->dx).p, dw, db, own(r, a->da), RL(X1), RL(M2),
-                                     RL(R2), b->lnw.p, a->stream->S, D);
+    const wan_resnorm_grad g = { (wan_real *)a->dmod.p + 2 * D, dw, db, 6 * D };
+    return back_seam(r, WAN_NET_SELF_TO_CROSS, &g, RL(X1), RL(M2), RL(R2), C(Y1));
 }
 
 static int back_self_attention(const wan_net_run *r)
@@ -133,7 +145,6 @@ static int back_self_attention(const wan_net_run *r)
     const wan_net_block *b = &r->b;
     int64_t S = tokens(r);
     wan_attn at = wan_net_attn_self(r);
-    WAN_TRY(back_residual(r, C(Y1), 2));
     WAN_TRY(wan_dense_backward(r->d, &b->o, a->da, a->dy, C(O), S, 0));
     wan_buf dq = a->dy, dk = a->dhid; /* read for the last time */
     WAN_TRY(wan_heads_attend_back(&a->base, &at, dq, dk, wan_net_heads(r, a->dqkv, WAN_HEADS_V),
@@ -141,7 +152,7 @@ static int back_self_attention(const wan_net_run *r)
                                   wan_net_heads(r, C(QKV), WAN_HEADS_V)));
     WAN_TRY(back_rms_qk(r, dq, dk));
     WAN_TRY(wan_heads_backward(&b->qkv, &a->base, a->du, a->dqkv, C(U1), S));
-    return back_norm_mod(r, a->du, RL(XIN), RL(M1), RL(R1), 0);
+    return back_input(r);
 }
 
 /* Brings back what the block's backward reads and the forward did not keep. */

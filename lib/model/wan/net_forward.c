@@ -119,22 +119,49 @@ int wan_net_block_mod(const wan_net_run *r)
                                      6);
 }
 
-/* LayerNorm with rows shift, scale = `row`, `row`+1 of the block's modulation. */
-static int norm_mod(const wan_net_run *r, wan_buf u, wan_real *mean, wan_real *rstd,
-                    const wan_real *x, int row)
+/* LayerNorm of the block's input, rows shift, scale = 0, 1 of its modulation. */
+static int norm_input(const wan_net_run *r)
 {
     int64_t D = r->a->z.D;
-    const wan_real *shift = (wan_real *)r->a->mod.p + row * D;
-    WAN_TRY(r->op->ln_mod_forward(r->d, own(r, u), mean, rstd, x, shift + D, shift, 6 * D,
-                                  r->a->stream, D, r->a->c.eps));
-    return all(r, u);
+    const wan_real *shift = r->a->mod.p;
+    WAN_TRY(r->op->ln_mod_forward(r->d, own(r, C(U1)), RL(M1), RL(R1), RL(XIN), shift + D, shift,
+                                  6 * D, r->a->stream, D, r->a->c.eps));
+    return all(r, C(U1));
 }
 
-static int norm_affine(const wan_net_run *r)
+wan_resnorm wan_net_seam(const wan_net_run *r, enum wan_net_seam seam)
 {
-    WAN_TRY(r->op->ln_affine_forward(r->d, own(r, C(U2)), RL(M2), RL(R2), RL(X1), r->b.lnw.p,
-                                     r->b.lnb.p, r->a->stream->S, r->a->z.D, r->a->c.eps));
+    const wan_net_acts *a = r->a;
+    const wan_real *mod = a->mod.p;
+    int64_t D = a->z.D;
+    wan_resnorm v = { .pack = a->stream, .D = D, .eps = a->c.eps, .stride = 6 * D };
+    if (seam == WAN_NET_SELF_TO_CROSS) {
+        v.gate = mod + 2 * D;
+        v.gain = r->b.lnw.p;
+        v.shift = r->b.lnb.p;
+        v.affine = 1;
+    } else {
+        v.gain = mod + 4 * D;
+        v.shift = mod + 3 * D;
+    }
+    return v;
+}
+
+/* The stream behind self-attention, and what cross-attention reads of it. */
+static int self_to_cross(const wan_net_run *r)
+{
+    const wan_resnorm v = wan_net_seam(r, WAN_NET_SELF_TO_CROSS);
+    WAN_TRY(
+        r->op->resnorm_forward(r->d, &v, RL(X1), own(r, C(U2)), RL(M2), RL(R2), RL(XIN), C(Y1)));
     return all(r, C(U2));
+}
+
+/* The stream behind cross-attention, and what the feed-forward reads of it. */
+static int cross_to_hidden(const wan_net_run *r)
+{
+    const wan_resnorm v = wan_net_seam(r, WAN_NET_CROSS_TO_HIDDEN);
+    WAN_TRY(r->op->resnorm_forward(r->d, &v, RL(X2), own(r, C(U3)), RL(M3), RL(R3), RL(X1), C(YC)));
+    return all(r, C(U3));
 }
 
 wan_rms wan_net_rms(const wan_net_acts *a, int64_t rows)
@@ -175,25 +202,24 @@ static int norm_again(const wan_net_run *r, const wan_rms *rms, wan_buf y, wan_r
     return r->op->rms_apply(r->d, rms, y, rstd, NULL, x, w->p);
 }
 
-/* out = x + y * gate, gate row `row` of the modulation; row < 0: no gate. */
-static int residual(const wan_net_run *r, wan_real *out, const wan_real *x, wan_buf y, int row)
+/* The block's output: gate row 5 of the modulation. */
+static int output(const wan_net_run *r, wan_real *out)
 {
     int64_t D = r->a->z.D;
-    const wan_real *gate = row < 0 ? NULL : (wan_real *)r->a->mod.p + row * D;
-    return r->op->residual_forward(r->d, out, x, y, gate, 6 * D, r->a->stream, D);
+    const wan_real *gate = (wan_real *)r->a->mod.p + 5 * D;
+    return r->op->residual_forward(r->d, out, RL(X2), C(Y2), gate, 6 * D, r->a->stream, D);
 }
 
 static int self_attention(const wan_net_run *r)
 {
     const wan_acts *a = &r->a->base;
     wan_attn at = wan_net_attn_self(r);
-    WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), 0));
+    WAN_TRY(norm_input(r));
     WAN_TRY(wan_heads_forward(&r->b.qkv, a, C(QKV), C(U1), tokens(r)));
     WAN_TRY(norm_qk(r));
     WAN_TRY(
         wan_heads_attend(a, &at, C(O), RL(LSE), C(Q), C(K), wan_net_heads(r, C(QKV), WAN_HEADS_V)));
-    WAN_TRY(apply_row(r, &r->b.o, C(Y1), C(O)));
-    return residual(r, RL(X1), RL(XIN), C(Y1), 2);
+    return apply_row(r, &r->b.o, C(Y1), C(O));
 }
 
 /* Keys and values of this block from the micro-batch's own text. */
@@ -210,7 +236,7 @@ static int cross_attention(const wan_net_run *r)
     const wan_net_block *b = &r->b;
     wan_context_kv kv = a->ctx ? wan_context_at(a->ctx, r->l) : wan_net_own_kv(r);
     wan_attn at = wan_net_attn_cross(r, &kv);
-    WAN_TRY(norm_affine(r));
+    WAN_TRY(self_to_cross(r));
     WAN_TRY(apply(r, &b->cq, C(CQ0), C(U2)));
     const wan_rms rms = wan_net_rms(a, tokens(r));
     const wan_shared_norm v = { .rms = &rms, C(CQ), C(CQ0), RL(RCQ), b->cnq };
@@ -218,13 +244,12 @@ static int cross_attention(const wan_net_run *r)
     if (!a->ctx)
         WAN_TRY(text_kv(r));
     WAN_TRY(r->op->attention_forward(r->d, &at, C(CO), RL(CLSE), C(CQ), kv.k, kv.v));
-    WAN_TRY(apply_row(r, &b->co, C(YC), C(CO)));
-    return residual(r, RL(X2), RL(X1), C(YC), -1);
+    return apply_row(r, &b->co, C(YC), C(CO));
 }
 
 static int feed_forward(const wan_net_run *r)
 {
-    WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), 3));
+    WAN_TRY(cross_to_hidden(r));
     wan_buf pre = r->a->base.train ? C(Z) : nothing;
     WAN_TRY(wan_dense_act(r->d, &r->b.f1, C(HID), pre, C(U3), tokens(r), WAN_ACT_GELU_TANH));
     return apply_row(r, &r->b.f2, C(Y2), C(HID));
@@ -236,7 +261,7 @@ int wan_net_block_forward(const wan_net_run *r, wan_real *x_out)
     WAN_TRY(self_attention(r));
     WAN_TRY(cross_attention(r));
     WAN_TRY(feed_forward(r));
-    return x_out ? residual(r, x_out, RL(X2), C(Y2), 5) : 0;
+    return x_out ? output(r, x_out) : 0;
 }
 
 int wan_net_block_redo(const wan_net_run *r)
@@ -245,15 +270,13 @@ int wan_net_block_redo(const wan_net_run *r)
     const wan_net_block *b = &r->b;
     const wan_rms qk = wan_net_rms_qk(r), cq = wan_net_rms(a, tokens(r)),
                   ck = wan_net_rms(a, a->txt.pack.S);
-    WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), 0));
+    WAN_TRY(norm_input(r));
     WAN_TRY(norm_again(r, &qk, C(Q), RL(RQ), wan_net_heads(r, C(QKV), WAN_HEADS_Q), &b->nq));
     WAN_TRY(norm_again(r, &qk, C(K), RL(RK), wan_net_heads(r, C(QKV), WAN_HEADS_K), &b->nk));
-    WAN_TRY(residual(r, RL(X1), RL(XIN), C(Y1), 2));
-    WAN_TRY(norm_affine(r));
+    WAN_TRY(self_to_cross(r));
     WAN_TRY(norm_again(r, &cq, C(CQ), RL(RCQ), C(CQ0), &b->cnq));
     WAN_TRY(norm_again(r, &ck, C(CK), RL(RCK), C(CK0), &b->cnk));
-    WAN_TRY(residual(r, RL(X2), RL(X1), C(YC), -1));
-    WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), 3));
+    WAN_TRY(cross_to_hidden(r));
     return r->op->act_forward(r->d, C(HID), C(Z), tokens(r) * a->z.F, WAN_ACT_GELU_TANH);
 }
 

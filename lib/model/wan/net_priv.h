@@ -170,6 +170,9 @@ wan_buf wan_net_heads(const wan_net_run *r, wan_buf m, int which);
 /* Keys and values of a block from the context rows; k0 and rstd are what backward needs; sums [R]. */
 int wan_net_text_kv(const wan_acts *a, const wan_net_block *b, wan_buf k, wan_buf v, wan_buf k0,
                     wan_real *rstd, wan_buf sums, wan_buf ctx, int64_t R) WAN_MUST_CHECK;
+/* A branch's end and the next one's norm, in one op: gate, gain and shift of it. */
+enum wan_net_seam { WAN_NET_SELF_TO_CROSS, WAN_NET_CROSS_TO_HIDDEN };
+wan_resnorm wan_net_seam(const wan_net_run *r, enum wan_net_seam seam);
 /* The block of r from slot XIN to x_out (NULL: everything but the last sum, for recompute). */
 int wan_net_block_forward(const wan_net_run *r, wan_real *x_out) WAN_MUST_CHECK;
 /* Fills the shared slots of the block that `selective` does not keep. */
