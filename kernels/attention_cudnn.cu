@@ -4,16 +4,16 @@
  *
  * Self-attention of one sample is a dense graph.  Packs, and cross-attention with its ever new
  * number of text rows, are ragged graphs whose upper bounds are rounded up: cuDNN compiles a kernel
- * for seconds per shape, so there must be few.  Before compute capability 9.0, where cuDNN has no
- * deterministic ragged backward, samples are taken one by one.
+ * for seconds per shape, so there must be few.  A pack that would be mostly padding is taken sample by
+ * sample, each a ragged graph of one.  Before compute capability 9.0, where cuDNN has no deterministic
+ * ragged backward, samples are taken one by one as dense graphs.
  * The deterministic backward keeps ds [heads, sq, sk] in bf16, which is large: heads are taken a
- * few at a time so that it stays below DS_BYTES where one head does.
+ * few at a time so that it stays below WAN_SPACE_SCORES where one head does (space.h).
  */
 #include "kernels/plans.h"
 #include "kernels/sdpa.cuh"
 #include "kernels/sdpa_graph.cuh"
-
-enum : int64_t { DS_BYTES = (int64_t)3 << 30 };
+#include "kernels/space.h"
 
 /* Older ones do not clear dq's sums before they add to them (to 9.5), or err where the number of
  * keys is no multiple of 128 (to 9.15). */
@@ -196,7 +196,7 @@ static int execute(wan_dev *d, const sdpa_plan *p, bindings *b, void *workspace)
 
 /* ---- ragged operands */
 
-/* Lengths and element offsets of a pack: six arrays of n+1 at `out`. */
+/* Lengths and element offsets of n samples, from the start of the first: six arrays of n+1 at `out`. */
 static __global__ void pack_offsets(int32_t *out, const int32_t *cuq, const int32_t *cuk, int n,
                                     int64_t ldq, int64_t ldk, int64_t ldv, int64_t ldo)
 {
@@ -204,10 +204,11 @@ static __global__ void pack_offsets(int32_t *out, const int32_t *cuq, const int3
         int m = n + 1;
         out[i] = i < n ? cuq[i + 1] - cuq[i] : 0;
         out[m + i] = i < n ? cuk[i + 1] - cuk[i] : 0;
-        out[2 * m + i] = (int32_t)(cuq[i] * ldq);
-        out[3 * m + i] = (int32_t)(cuk[i] * ldk);
-        out[4 * m + i] = (int32_t)(cuk[i] * ldv);
-        out[5 * m + i] = (int32_t)(cuq[i] * ldo);
+        int64_t q = cuq[i] - cuq[0], k = cuk[i] - cuk[0];
+        out[2 * m + i] = (int32_t)(q * ldq);
+        out[3 * m + i] = (int32_t)(k * ldk);
+        out[4 * m + i] = (int32_t)(k * ldv);
+        out[5 * m + i] = (int32_t)(q * ldo);
     }
 }
 
@@ -245,7 +246,8 @@ struct call {
     wan_buf q, k, v, o, dout, dq, dk, dv;
     float *lse;
     int backward, deterministic;
-    int sample; /* -1: the whole pack */
+    int sample;  /* -1: the whole pack */
+    int lengths; /* graphs have upper bounds, and lengths in memory */
 };
 
 static void *at(wan_buf b, int64_t elements)
@@ -256,20 +258,6 @@ static void *at(wan_buf b, int64_t elements)
 static size_t round256(size_t n)
 {
     return (n + 255) / 256 * 256;
-}
-
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
-/* An upper bound of n, one of eight to sixteen per power of two. */
-static int64_t bound(int64_t n)
-{
-    int64_t step = 128;
-    while (16 * step <= n)
-        step *= 2;
-    return round_up(n, step);
 }
 
 /* Whether the whole pack takes a graph with lengths. */
@@ -290,16 +278,19 @@ static sdpa_shape shape_of(const call *c, int64_t heads)
     s.bias = a->kbias != NULL;
     s.backward = c->backward;
     s.deterministic = c->backward && c->deterministic;
-    if (c->sample < 0 && ragged(a)) {
-        s.ragged = 1;
-        s.b = a->pq->n;
-        s.sq = bound(a->pq->max_len);
-        s.sk = bound(a->pk->max_len);
-        return s;
-    }
     int i = c->sample < 0 ? 0 : c->sample;
     s.sq = a->pq->cu_host[i + 1] - a->pq->cu_host[i];
     s.sk = a->pk->cu_host[i + 1] - a->pk->cu_host[i];
+    if (c->sample < 0) {
+        s.b = a->pq->n;
+        s.sq = a->pq->max_len;
+        s.sk = a->pk->max_len;
+    }
+    s.ragged = c->lengths;
+    if (s.ragged) {
+        s.sq = wan_space_bound(s.sq);
+        s.sk = wan_space_bound(s.sk);
+    }
     return s;
 }
 
@@ -362,7 +353,7 @@ static void bind(bindings *b, const call *c, const sdpa_shape *g, const space *s
     b->p[SDPA_DELTA] = g->backward ? s->delta : NULL;
     b->p[SDPA_DQ_SUM] = g->backward && !g->deterministic ? s->dq_sum : NULL;
     for (int i = 0; g->ragged && i < 6; i++)
-        b->p[SDPA_LEN_Q + i] = s->offsets + i * (a->pq->n + 1);
+        b->p[SDPA_LEN_Q + i] = s->offsets + i * (g->b + 1);
 }
 
 static int copy_stats(wan_dev *d, const call *c, const sdpa_shape *g, float *stats, int64_t h0,
@@ -382,6 +373,7 @@ static int run_heads(wan_dev *d, const call *c, int64_t h0, int64_t heads)
     sdpa_plan *p = plan_get(d, &g);
     space s;
     bindings b;
+    const int first = c->sample < 0 ? 0 : c->sample;
     if (!p)
         return -1;
     if (!p->found)
@@ -390,10 +382,11 @@ static int run_heads(wan_dev *d, const call *c, int64_t h0, int64_t heads)
     bind(&b, c, &g, &s, h0);
     if (g.bias)
         WAN_TRY(cuda_launch(d, "attention", pack_bias, dim3((unsigned)g.b), 256, 0, s.bias,
-                            a->kbias, a->pk->cu, c->sample < 0 ? 0 : c->sample, g.sk));
+                            a->kbias, a->pk->cu, first, g.sk));
     if (g.ragged)
-        WAN_TRY(cuda_launch(d, "attention", pack_offsets, dim3(1), 256, 0, s.offsets, a->pq->cu,
-                            a->pk->cu, a->pq->n, a->ldq, a->ldk, a->ldv, a->ldo));
+        WAN_TRY(cuda_launch(d, "attention", pack_offsets, dim3(1), 256, 0, s.offsets,
+                            a->pq->cu + first, a->pk->cu + first, (int)g.b, a->ldq, a->ldk, a->ldv,
+                            a->ldo));
     if (g.backward)
         WAN_TRY(copy_stats(d, c, &g, s.stats, h0, 1));
     WAN_TRY(execute(d, p, &b, s.workspace));
@@ -405,14 +398,14 @@ static int run_heads(wan_dev *d, const call *c, int64_t h0, int64_t heads)
 static int64_t heads_of(wan_dev *d, const call *c)
 {
     sdpa_shape g = shape_of(c, c->a->H);
-    int64_t one = g.b * round_up(g.sq, 128) * round_up(g.sk, 128) * 2, best = 1;
-    if (!g.deterministic || g.h * one <= DS_BYTES)
+    int64_t one = wan_space_scores(g.b, g.sq, g.sk), best = 1;
+    if (!g.deterministic || g.h * one <= WAN_SPACE_SCORES)
         return g.h;
     sdpa_plan *p = cuda_of(d)->sm / 10 == 10 ? plan_get(d, &g) : NULL;
-    if (p && p->found && p->workspace <= DS_BYTES)
+    if (p && p->found && p->workspace <= WAN_SPACE_SCORES)
         return g.h;
     for (int64_t h = 1; h <= c->a->H; h++)
-        if (c->a->H % h == 0 && h * one <= DS_BYTES)
+        if (c->a->H % h == 0 && h * one <= WAN_SPACE_SCORES)
             best = h;
     return best;
 }
@@ -428,31 +421,54 @@ static int run_all(wan_dev *d, const call *c)
     return 0;
 }
 
-/* The pack at once, or sample by sample. */
-static int run(wan_dev *d, call *c)
+/* Whether graphs with lengths can be had: offsets are 32 bits wide. */
+static int bounded(wan_dev *d, const wan_attn *a)
+{
+    int64_t most = a->ldq > a->ldk ? a->ldq : a->ldk;
+    most = most > a->ldv ? most : a->ldv;
+    most = most > a->ldo ? most : a->ldo;
+    return cuda_of(d)->sm >= 90 && most * a->pq->S < INT32_MAX && most * a->pk->S < INT32_MAX;
+}
+
+/* Whether one graph for all samples is not mostly padding, nor its scores too large. */
+static int together(const call *c)
 {
     const wan_attn *a = c->a;
+    int64_t n = a->pq->n, sq = wan_space_bound(a->pq->max_len),
+            sk = wan_space_bound(a->pk->max_len);
+    return n == 1 || (wan_space_together(n, a->pq->max_len, a->pq->S) &&
+                      (!c->deterministic || wan_space_scores(n, sq, sk) <= WAN_SPACE_SCORES));
+}
+
+static int one_by_one(wan_dev *d, call *c)
+{
+    for (c->sample = 0; c->sample < c->a->pq->n; c->sample++) {
+        int r = run_all(d, c);
+        if (r)
+            return r; /* 1: another way does the whole pack anew */
+    }
+    return 0;
+}
+
+/* The pack at once, or sample by sample: with lengths, or each as long as it is. */
+static int run(wan_dev *d, call *c)
+{
     const wan_cuda_sdpa *dnn = sdpa_open(d);
     if (!dnn)
         return -1;
     if (!dnn->handle)
         return 1;
-    int64_t most = a->ldq > a->ldk ? a->ldq : a->ldk;
-    most = most > a->ldv ? most : a->ldv;
-    most = most > a->ldo ? most : a->ldo;
     c->sample = -1;
-    if (!ragged(a) ||
-        (cuda_of(d)->sm >= 90 && most * a->pq->S < INT32_MAX && most * a->pk->S < INT32_MAX)) {
-        int r = run_all(d, c);
-        if (r <= 0 || !ragged(a))
+    if (!ragged(c->a))
+        return run_all(d, c);
+    c->lengths = bounded(d, c->a);
+    if (c->lengths) {
+        int r = together(c) ? run_all(d, c) : one_by_one(d, c);
+        if (r <= 0)
             return r;
     }
-    for (c->sample = 0; c->sample < a->pq->n; c->sample++) {
-        int r = run_all(d, c);
-        if (r)
-            return r; /* 1: the plain kernel does the whole pack anew */
-    }
-    return 0;
+    c->lengths = 0;
+    return one_by_one(d, c);
 }
 
 /* Whether some sample has no queries or no keys. */

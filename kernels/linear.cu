@@ -13,7 +13,7 @@
 #include "kernels/reduce.cuh"
 
 enum { MAX_PLANS = 1024 };
-enum : size_t { WORK_BYTES = (size_t)64 << 20, BIAS_BYTES = (size_t)1 << 20 };
+enum : size_t { BIAS_BYTES = (size_t)1 << 20, WORK_BYTES = WAN_SPACE_PRODUCTS - BIAS_BYTES };
 
 /* Everything the choice of an algorithm depends on. */
 struct gemm_shape {

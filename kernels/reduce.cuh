@@ -5,6 +5,7 @@
 #ifndef WAN_KERNELS_REDUCE_CUH
 #define WAN_KERNELS_REDUCE_CUH
 
+#include "kernels/space.h"
 #include "kernels/vec.cuh"
 
 template <typename T> static __device__ inline T warp_sum(T v)
@@ -46,7 +47,7 @@ template <int N, typename T> static __device__ inline void block_sum(T *v, T *sm
  * stage two adds a sample's chunks in order.  F is a functor with `enum { N }` sums and
  *     __device__ void add(float (*acc)[8], int64_t s, int64_t c, int64_t n) const
  * which adds token s, columns c .. c+n-1 (n <= 8). */
-enum { COL_TILE = 256, COL_WARPS = 8, COL_CHUNK = 256 };
+enum { COL_TILE = 256, COL_WARPS = 8, COL_CHUNK = WAN_SPACE_TOKENS };
 
 /* A pack on the device, or one sample of S tokens when cu is NULL. */
 struct segments {
@@ -139,7 +140,7 @@ static int columns_sum(wan_dev *d, const char *op, F f, float *const *out, int64
 {
     int64_t chunks = column_chunks(pack, S);
     segments g = { pack ? pack->cu : NULL, pack ? pack->n : 1, S };
-    float *part = (float *)cuda_scratch(d, (size_t)(F::N * chunks * D) * sizeof(float));
+    float *part = (float *)cuda_scratch(d, (size_t)wan_space_columns(F::N, chunks, D));
     if (!part)
         return -1;
     if (chunks > 65535 || g.n > 65535)

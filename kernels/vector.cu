@@ -7,7 +7,7 @@
 
 /* ---- kernels */
 
-enum { CHUNK = 16384 }; /* elements summed by one block, whatever the device */
+enum { CHUNK = WAN_SPACE_ELEMENTS }; /* elements summed by one block, whatever the device */
 
 static __device__ inline int64_t first8(void)
 {

@@ -10,7 +10,10 @@
 #include "lib/train/optim.h"
 #include "lib/train/step.h"
 
-enum { SMALL = 16 << 10 }; /* bytes: lengths of samples, factors, a few sums */
+enum {
+    SMALL = 16 << 10, /* bytes: lengths of samples, factors, a few sums */
+    EMA = 4 << 20
+}; /* an average and the weights change places through this */
 #define MIB(x) ((double)(x) / (1 << 20))
 
 /* What providers ask for inside one op: packed keys and values, a packed weight, partial sums; a quarter more
@@ -20,6 +23,48 @@ static int64_t scratch(const wan_arch *arch, const wan_capacity *cap, int64_t la
     wan_sizes z;
     wan_model_sizes(&z, arch);
     return (2 * cap->tokens * z.width + largest) * (int64_t)sizeof(wan_real) / 4 * 5 + (2 << 20);
+}
+
+/* Whether the sizes are such that tensor cores take all products as they are. */
+static int even(const wan_sizes *z, int64_t width, int64_t largest)
+{
+    return width % 8 == 0 && z->in_width % 8 == 0 && z->out_width % 8 == 0 &&
+           z->text_dim % 8 == 0 && largest % (8 * width) == 0;
+}
+
+/* Of the largest pack, whole: ranks that share its tokens share its heads, or have fewer of them. */
+static wan_space space_of(const wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
+                          int64_t largest)
+{
+    wan_sizes z;
+    wan_model_sizes(&z, &p->arch);
+    const int64_t tp = ranks->slice.ranks > 1 ? ranks->slice.ranks : 1, all = z.width / z.head_dim;
+    wan_space s = { .tokens = p->cap.tokens,
+                    .longest = p->cap.tokens,
+                    .samples = p->cap.samples,
+                    .text_len = z.text_len,
+                    .heads = (all + tp - 1) / tp,
+                    .head_dim = z.head_dim,
+                    .width = z.width,
+                    .columns = largest / z.width > 6 * z.width ? largest / z.width : 6 * z.width,
+                    .elements = p->parameters,
+                    .bf16 = compute == WAN_BF16 };
+    const int64_t rows = s.tokens + p->cap.text_rows;
+    if (s.bf16)
+        s.widened = even(&z, z.width / tp, largest / tp) ? s.tokens * z.in_width
+                                                         : rows * 2 * s.columns + largest;
+    return s;
+}
+
+void wan_plan_cuda(wan_plan *p, int any_order)
+{
+    const int64_t before = p->kernels + p->libraries;
+    p->space.any_order = any_order;
+    p->kernels = wan_space_most(&p->space);
+    p->kernels = p->kernels > EMA ? p->kernels : EMA;
+    p->libraries = WAN_SPACE_PRODUCTS;
+    p->rows += p->kernels + p->libraries - before;
+    p->total += p->kernels + p->libraries - before;
 }
 
 /* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
@@ -100,6 +145,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
                                     .range = ranks->range,
                                     .ranges = ranks->ranges };
     p->kernels = scratch(arch, &o.cap, largest);
+    p->space = space_of(p, ranks, compute, largest);
     p->rows = wan_step_bytes(arch, compute, &step) + wan_ranks_bytes(ranks, arch, compute, cap) +
               p->kernels + SMALL;
     p->total =

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "kernels/space.h"
 #include "lib/model/model.h"
 #include "lib/train/parallel/ranks.h"
 #include "lib/train/data/data.h"
@@ -19,11 +20,14 @@ typedef struct wan_plan {
     wan_acts_bytes acts;   /* kept for the backward; work space */
     int vectors;           /* of the optimizer: moments, an average */
     int64_t optimizer,
-        rows;         /* moments; latents, noise and text of a micro-batch, scratch of the ops */
-    int64_t kernels;  /* of rows: what those of a CPU take inside an op */
-    int64_t total;    /* on the device */
-    int64_t saving;   /* host memory while a checkpoint is written or read; 0: none is */
-    int64_t snapshot; /* ... and of one that is written behind the steps */
+        rows; /* moments; latents, noise and text of a micro-batch, scratch of the ops */
+    int64_t
+        kernels; /* of rows: what kernels take inside an op, of a CPU or as wan_plan_cuda says */
+    int64_t libraries;      /* of rows: what cuBLASLt has beside that */
+    wan_space space;        /* what kernels on a GPU depend on */
+    int64_t total;          /* on the device */
+    int64_t saving;         /* host memory while a checkpoint is written or read; 0: none is */
+    int64_t snapshot;       /* ... and of one that is written behind the steps */
     int64_t samples, batch; /* in the dataset, per step */
     int64_t tokens, micros; /* of the first step, all ranks */
     int64_t longest;        /* tokens of the longest sample */
@@ -39,6 +43,9 @@ typedef struct wan_plan {
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
                   const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
                   int64_t position) WAN_MUST_CHECK;
+/* The kernels are those of a GPU (kernels/space.h); any_order: the backward of attention that is not
+ * deterministic.  The memory that the CUDA libraries' own code takes is not in it. */
+void wan_plan_cuda(wan_plan *p, int any_order);
 /* Counts the average of the weights (ema.h), where one is kept; before wan_plan_saves. */
 void wan_plan_average(wan_plan *p);
 /* Counts bytes for videos that the run makes (samples.h). */

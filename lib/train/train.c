@@ -259,6 +259,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_plan_make(&t->plan, &t->arch, &t->ranks, o->compute, &cap, t->data, t->feed,
                            c->v.global_batch, t->st.position),
              fail);
+    if (strncmp(o->device, "cuda", 4) == 0)
+        wan_plan_cuda(&t->plan, o->device_flags & WAN_DEV_NONDETERMINISTIC);
     if (c->v.ema_decay > 0)
         wan_plan_average(&t->plan);
     if (wan_train_saves(t))
@@ -403,9 +405,12 @@ static int same_origin(wan_train *t)
     return rc;
 }
 
-/* A VAE makes larger pieces on a GPU than the plan has counted. */
-static int count_samples(wan_train *t)
+/* What the plan could not know before the device was open: that "auto" is a GPU, and the larger pieces that a
+ * VAE makes there. */
+static int count_device(wan_train *t)
 {
+    if (t->dev->kind == WAN_DEV_CUDA)
+        wan_plan_cuda(&t->plan, t->opt.device_flags & WAN_DEV_NONDETERMINISTIC);
     if (!t->videos || t->dev->kind == WAN_DEV_CPU)
         return 0;
     const int64_t before = t->videos->bytes;
@@ -426,11 +431,10 @@ static int alloc_step(wan_train *t)
     return t->draw && t->losses && t->own && t->own_index && t->samples && t->micro ? 0 : -1;
 }
 
-/* What ops take inside of themselves, for the largest pack: no step has to allocate.  On a GPU the libraries
- * ask for what each new shape needs. */
+/* What ops take inside of themselves, for the largest pack: no step has to allocate. */
 static int reserve(wan_train *t)
 {
-    if (t->opt.rehearse || t->dev->kind != WAN_DEV_CPU)
+    if (t->opt.rehearse)
         return 0;
     return wan_dev_scratch(t->dev, (size_t)t->plan.kernels) ? 0 : -1;
 }
@@ -536,7 +540,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(try_save(t));
     WAN_TRY(wan_place_device(&t->dev, t->comm, t->opt.device, t->opt.device_flags));
     note_products(t);
-    WAN_TRY(count_samples(t));
+    WAN_TRY(count_device(t));
     WAN_TRY(check_memory(t));
     WAN_TRY(reserve(t));
     if (t->comm->rank == 0 && !t->opt.rehearse) {

@@ -4,6 +4,7 @@
  * be here.  Nothing is run. */
 #include "kernels/conv_graph.cuh"
 #include "kernels/sdpa_graph.cuh"
+#include "kernels/space.h"
 
 extern "C" {
 #include "tests/tap.h"
@@ -71,6 +72,8 @@ static void one(int64_t b, int64_t h, int64_t sq, int64_t sk, int64_t hd, int ra
             ok(p.found || known_gap, "%s: %s, workspace %.1f MB%s %s", name,
                p.found ? "planned" : "NOT planned", (double)p.workspace / 1e6,
                p.nondeterministic ? ", not deterministic" : "", p.found ? "" : p.why);
+            ok(p.workspace <= (deterministic ? h * wan_space_scores(b, sq, sk) : 0),
+               "  no more than is reserved for it (space.h)");
         }
     }
     sdpa_graph_free(&p);

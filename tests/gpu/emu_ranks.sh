@@ -29,6 +29,8 @@ like_one cp3-tp2 6 $cp=3 $tp=2
 like_one pp2 2 $pp=2
 like_one pp2-cp2 4 $pp=2 $cp=2
 
+ok "what steps ask of the device" env WAN_CHECK_DEVICE=cuda:0 "$OBJ/tests/gpu/check_quiet"
+
 P="--device cuda:0 --model $TOP/tests/data/ref/pipe --sample_steps 1 --precision fp32 --sizes 32*48 --frame_nums 5
 --base_seed 1 --prompts cat"
 ranks() { timeout 300 mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$@"; }

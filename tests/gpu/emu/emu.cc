@@ -13,8 +13,15 @@
 #include <unistd.h>
 #include <vector>
 
+#include "counts.h"
 #include "cublasLt.h"
 #include "cuda_bf16.h"
+
+static int64_t counts[EMU_COUNTS];
+extern "C" __attribute__((visibility("default"))) const int64_t *emu_counts(void)
+{
+    return counts;
+}
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 enum { SHARED = 163 << 10 }; /* of compute capability 8.0, the smallest */
@@ -201,6 +208,7 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
 {
     static const int hang = emu_fault("hang"), wrong = emu_fault("wrong");
     launch_check(c, f);
+    counts[EMU_LAUNCHES]++;
     while (hang)
         pause();
     threads = c->blockDim.x;
@@ -220,6 +228,10 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
 }
 
 /* ---- runtime */
+
+struct emu_event {
+    int recorded; /* and not waited for since */
+};
 
 const char *cudaGetErrorString(cudaError_t e)
 {
@@ -243,18 +255,23 @@ cudaError_t cudaStreamDestroy(cudaStream_t)
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
+    counts[EMU_WAITS]++;
     return cudaSuccess;
 }
-cudaError_t cudaEventDestroy(cudaEvent_t)
+cudaError_t cudaEventDestroy(cudaEvent_t e)
 {
+    delete e;
     return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t)
 {
+    e->recorded = 1;
     return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t)
+cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
+    counts[EMU_WAITS] += e->recorded;
+    e->recorded = 0;
     return cudaSuccess;
 }
 
@@ -314,7 +331,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 {
-    *e = (cudaEvent_t)1;
+    *e = new emu_event();
     return cudaSuccess;
 }
 
@@ -332,6 +349,7 @@ static size_t device_bytes(void)
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
     *p = NULL;
+    counts[EMU_ALLOCS]++;
     if (in_use + bytes > device_bytes() || posix_memalign(p, 256, bytes) != 0)
         return cudaErrorMemoryAllocation;
     memset(*p, 0xff, bytes);
@@ -341,6 +359,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 
 cudaError_t cudaFree(void *p)
 {
+    counts[EMU_ALLOCS]++;
     in_use -= p ? blocks[p] : 0;
     blocks.erase(p);
     free(p);
@@ -349,11 +368,13 @@ cudaError_t cudaFree(void *p)
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
+    counts[EMU_ALLOCS]++;
     return posix_memalign(p, 256, bytes) ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 
 cudaError_t cudaFreeHost(void *p)
 {
+    counts[EMU_ALLOCS]++;
     free(p);
     return cudaSuccess;
 }
@@ -365,8 +386,10 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind k, cudaStream_t)
 {
+    counts[EMU_TO_DEVICE] += k == cudaMemcpyHostToDevice;
+    counts[EMU_TO_HOST] += k == cudaMemcpyDeviceToHost;
     memcpy(d, s, n);
     return cudaSuccess;
 }

@@ -12,7 +12,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <vector>
+
+#include "kernels/sdpa_graph.cuh"
+#include "kernels/space.h"
 
 extern "C" {
 #include "lib/base/dtype.h"
@@ -25,6 +29,8 @@ struct emu_desc {
     std::map<int, bytes> attr;
     int finalized;
 };
+
+static std::set<emu_desc *> alive;
 
 static size_t size_of(cudnnBackendAttributeType_t t)
 {
@@ -425,12 +431,14 @@ cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t t,
 {
     emu_desc *e = new emu_desc();
     e->type = t;
+    alive.insert(e);
     *d = (cudnnBackendDescriptor_t)e;
     return CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t d)
 {
+    alive.erase(of(d));
     delete of(d);
     return CUDNN_STATUS_SUCCESS;
 }
@@ -450,7 +458,27 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* One configuration, which remembers its graph; plans want no workspace; no notes. */
+/* As cuDNN 9.19 on an H100: the backward of attention that has no memory for sums of dq in any order keeps the
+ * scores of all its heads, rows and keys rounded up to 128, in bf16; nothing else wants any. */
+static int64_t workspace(emu_desc *graph)
+{
+    emu_desc *dq = NULL, *sums = NULL, *k = NULL;
+    int n = count_of(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, sizeof(void *));
+    for (int i = 0; i < n; i++)
+        for (auto &a : link_of(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, i)->attr) {
+            emu_desc *t = a.second.size() == sizeof(void *) ? *(emu_desc **)a.second.data() : NULL;
+            if (!alive.count(t) || t->type != CUDNN_BACKEND_TENSOR_DESCRIPTOR)
+                continue;
+            dq = id_of(t) == SDPA_DQ ? t : dq;
+            sums = id_of(t) == SDPA_DQ_SUM ? t : sums;
+            k = id_of(t) == SDPA_K ? t : k;
+        }
+    if (!dq || sums || !k)
+        return 0;
+    return extent(dq, 1) * wan_space_scores(extent(dq, 0), extent(dq, 2), extent(k, 3));
+}
+
+/* One configuration, which remembers its graph; no notes. */
 cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
                                        cudnnBackendAttributeType_t, int64_t want, int64_t *got,
                                        void *v)
@@ -464,7 +492,8 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t d, cudnnBackendA
     }
     if (name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) {
         *got = 1;
-        *(int64_t *)v = 0;
+        *(int64_t *)v = workspace(link_of(link_of(of(d), CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG),
+                                          CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
         return CUDNN_STATUS_SUCCESS;
     }
     return CUDNN_STATUS_NOT_SUPPORTED;

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_quiet.c - what a training run asks of its device step by step, over packs of ever new shapes: after the
+ * first step nothing is allocated; on the emulated device (tests/gpu/emu/counts.h) waits and copies are
+ * counted.  And that ops ask for no more work space than kernels/space.h says.
+ */
+#include <dlfcn.h>
+
+#include "kernels/space.h"
+#include "lib/base/log.h"
+#include "lib/train/train_priv.h"
+#include "tests/gpu/emu/counts.h"
+#include "tests/tap.h"
+
+enum { STEPS = 6 };
+
+static const char *device;
+
+/* The device's counts; NULL: it is a real one. */
+static const int64_t *counts(void)
+{
+    const char *path = getenv("WAN_CUDA_PLUGIN");
+    void *so = path && !strncmp(device, "cuda", 4) ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+    void *fn = so ? dlsym(so, "emu_counts") : NULL;
+    return fn ? ((emu_counts_fn *)fn)() : NULL;
+}
+
+static void must(int rc)
+{
+    if (rc < 0) {
+        printf("Bail out! %s\n", wan_err_text());
+        exit(1);
+    }
+}
+
+/* ---- a run */
+
+typedef struct seen {
+    wan_train *t;
+    int64_t at[STEPS][EMU_COUNTS];
+    size_t allocated[STEPS], scratch[STEPS];
+    int64_t tokens[STEPS];
+    int n;
+} seen;
+
+static void look(seen *s, int64_t tokens)
+{
+    const int64_t *c = counts();
+    must(s->n < STEPS ? 0 : wan_err("more steps than asked for"));
+    if (c)
+        memcpy(s->at[s->n], c, sizeof s->at[0]);
+    s->allocated[s->n] = s->t->dev->allocated;
+    s->scratch[s->n] = s->t->dev->scratch_bytes;
+    s->tokens[s->n++] = tokens;
+}
+
+static int report(void *arg, const wan_report *r)
+{
+    look(arg, r->tokens);
+    return 0;
+}
+
+static wan_config *config(const char *recompute)
+{
+    char word[64];
+    snprintf(word, sizeof word, "model.recompute_granularity=%s", recompute);
+    const char *const words[] = { word,
+                                  "model.num_layers=1",
+                                  "model.hidden_size=48",
+                                  "model.num_attention_heads=3",
+                                  "model.ffn_hidden_size=32",
+                                  "model.text_dim=32",
+                                  "model.text_len=8",
+                                  "model.freq_dim=32",
+                                  "dataset.F_latents=2",
+                                  "dataset.H_latents=4",
+                                  "dataset.W_latents=4",
+                                  "dataset.context_seq_len=4",
+                                  "dataset.mock_vary=true",
+                                  "dataset.mock_samples=24",
+                                  "dataset.seq_length=24",
+                                  "train.global_batch_size=4",
+                                  "checkpoint.save=",
+                                  "train.train_iters=6",
+                                  "scheduler.lr_warmup_iters=0" };
+    wan_config *c;
+    must(wan_config_new(&c));
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        must(wan_config_word(c, words[i]));
+    must(wan_config_finish(c, "pretrain"));
+    return c;
+}
+
+static void run(const char *recompute, wan_dtype compute)
+{
+    wan_config *c = config(recompute);
+    wan_comm *comm;
+    seen s = { .n = 0 };
+    const wan_train_options o = { .device = device, .compute = compute, .mock = 1 };
+    const char *type = wan_dtype_name(compute);
+    int quiet = 1, other = 0;
+    must(wan_comm_open(&comm, "self", 1, 1));
+    must(wan_train_open(&s.t, c, comm, &o));
+    must(wan_train_start(s.t));
+    const size_t before = s.t->dev->allocated;
+    int rc = wan_train_run(s.t, report, &s);
+    ok(rc == WAN_EXIT_DONE && s.n == STEPS, "%s, recompute %s: %d steps", type, recompute, s.n);
+    for (int i = 1; i < s.n; i++) {
+        other += s.tokens[i] != s.tokens[i - 1];
+        quiet = quiet && s.allocated[i] == before && s.scratch[i] == s.scratch[0] &&
+                s.at[i][EMU_ALLOCS] == s.at[0][EMU_ALLOCS];
+    }
+    ok(quiet && other > 1, "  nothing is allocated after the first, in steps of other shapes (%d)",
+       other);
+    ok(s.scratch[0] == (size_t)s.t->plan.kernels, "  the work space is the plan's, %zu bytes",
+       s.scratch[0]);
+    wan_train_close(&s.t);
+    wan_comm_close(&comm);
+    wan_config_free(&c);
+}
+
+/* ---- attention of a pack, forward and backward */
+
+enum { HEADS = 4, HEAD = 8, MOST = 4 };
+
+static wan_buf rows(wan_dev *d, int64_t n)
+{
+    void *p = wan_dev_alloc(d, (size_t)n * HEADS * HEAD * 2, "rows");
+    must(p ? 0 : -1);
+    must(wan_dev_zero(d, p, (size_t)n * HEADS * HEAD * 2));
+    return wan_buf_of(p, WAN_BF16);
+}
+
+static void attention(const int64_t *q, const int64_t *k, int n, int any_order)
+{
+    wan_dev *d;
+    wan_pack pq, pk;
+    must(wan_dev_open(&d, device, any_order ? WAN_DEV_NONDETERMINISTIC : 0));
+    must(wan_pack_new(d, &pq, q, n));
+    must(wan_pack_new(d, &pk, k, n));
+    const int64_t W = HEADS * HEAD;
+    const wan_attn a = { &pq, &pk, HEADS, HEAD, 0.3, W, W, W, W, NULL };
+    wan_buf x[4], y[4];
+    for (int i = 0; i < 4; i++) { /* q k v o; dq dk dv dout */
+        int64_t S = i == 1 || i == 2 ? pk.S : pq.S;
+        x[i] = rows(d, S);
+        y[i] = rows(d, S);
+    }
+    float *lse = wan_dev_alloc(d, (size_t)(HEADS * pq.S) * sizeof *lse, "lse");
+    must(d->ops->attention_forward(d, &a, x[3], lse, x[0], x[1], x[2]));
+    must(d->ops->attention_backward(d, &a, y[0], y[1], y[2], y[3], x[3], lse, x[0], x[1], x[2]));
+    must(wan_dev_sync(d));
+    const wan_space s = { .tokens = pq.S,
+                          .longest = pq.max_len,
+                          .samples = n,
+                          .text_len = pk.max_len,
+                          .heads = HEADS,
+                          .head_dim = HEAD,
+                          .bf16 = 1,
+                          .any_order = any_order };
+    double most = (double)wan_space_attention(&s), used = (double)d->scratch_bytes;
+    ok(used <= most, "attention of %d samples, %lld and %lld rows%s: %.0f bytes, %.2f of the bound",
+       n, (long long)pq.S, (long long)pk.S, any_order ? ", any order" : "", used, used / most);
+    wan_pack_free(d, &pq);
+    wan_pack_free(d, &pk);
+    wan_dev_close(&d);
+}
+
+int main(void)
+{
+    static const int64_t one[1] = { 300 }, even[3] = { 130, 140, 120 }, odd[3] = { 3, 400, 2 },
+                         tiny[4] = { 5, 3, 1, 9 }, text[3] = { 9, 2, 17 };
+    wan_dev *d;
+    device = getenv("WAN_CHECK_DEVICE");
+    device = device && *device ? device : "cpu";
+    wan_log_init("check_quiet", 0);
+    if (wan_dev_open(&d, device, 0) < 0) {
+        tap_skip("steps on a device", wan_err_text());
+        return tap_done();
+    }
+    int gpu = d->kind == WAN_DEV_CUDA;
+    wan_dev_close(&d);
+    run("none", WAN_F32);
+    run("selective", WAN_BF16);
+    for (int any = 0; any < 2 && gpu; any++) {
+        attention(one, one, 1, any);
+        attention(even, even, 3, any);
+        attention(odd, odd, 3, any);
+        attention(tiny, tiny, 4, any);
+        attention(even, text, 3, any);
+    }
+    return tap_done();
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * counts.h - what a program has asked of the emulated device so far; tests read it with dlsym.
+ */
+#ifndef WAN_EMU_COUNTS_H
+#define WAN_EMU_COUNTS_H
+
+enum emu_count {
+    EMU_ALLOCS,    /* of device or pinned memory; frees too */
+    EMU_WAITS,     /* the host waits for a stream, or for an event that was recorded */
+    EMU_TO_DEVICE, /* copies from and to host memory */
+    EMU_TO_HOST,
+    EMU_LAUNCHES,
+    EMU_COUNTS
+};
+
+typedef const int64_t *emu_counts_fn(void);
+
+#endif
