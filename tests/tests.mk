@@ -70,23 +70,17 @@ $(BUILD)/bench/make_model $(BUILD)/bench/vae:
 tests: $(BUILD)/bench/make_model $(BUILD)/bench/vae
 bench-vae: $(BUILD)/bench/make_model $(BUILD)/bench/vae ## the VAE of full width beside diffusers (PYTHON with torch)
 	@BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tests/bench/vae.sh
-.PHONY: bench-vae
+bench-sample: $(BUILD)/bench/make_model tools ## where the time of a picture goes: a random 1.3B, 832x480
+	@BUILD=$(abspath $(BUILD)) tests/bench/sample.sh
+.PHONY: bench-vae bench-sample
 bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
 	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
-# others' programs from PyPI, outside of this folder; torch alone is 3 GB
-INTEROP ?= $(HOME)/.cache/wan-tools/interop
-check-interop: tools examples ## against webdataset, Energon 6.0.1 and 7, datasets, diffusers, transformers, torch of two ages, safetensors, TensorBoard, OmegaConf (INTEROP=DIR)
-	@[ -x $(INTEROP)/energon7/bin/python ] || { $(PYTHON) -m venv $(INTEROP)/energon7 && \
-		$(INTEROP)/energon7/bin/pip install -q 'webdataset>=1,<2' datasets 'megatron-energon>=7,<8'; }
-	@[ -x $(INTEROP)/energon6/bin/python ] || { $(PYTHON) -m venv $(INTEROP)/energon6 && \
-		$(INTEROP)/energon6/bin/pip install -q megatron-energon==6.0.1 av 'bitstring<4.3' ebmlite filetype sortedcontainers soundfile 'multi-storage-client<0.22'; }
-	@[ -x $(INTEROP)/models/bin/python ] || { $(PYTHON) -m venv $(INTEROP)/models && \
-		$(INTEROP)/models/bin/pip install -q torch diffusers transformers safetensors sentencepiece protobuf ftfy accelerate \
-		tensorboard omegaconf pyyaml; }
-	@[ -x $(INTEROP)/torch_old/bin/python ] || { $(PYTHON) -m venv $(INTEROP)/torch_old && \
-		$(INTEROP)/torch_old/bin/pip install -q 'torch<2.3' 'numpy<2' 'safetensors<0.5'; }
-	@WAN_INTEROP=$(INTEROP) PYTHON=$(INTEROP)/models/bin/python PLAN=none LIMIT=3600 $(MAKE) --no-print-directory \
-		check-run K='shards models tensorboard omegaconf'
+# others' programs from PyPI, 12 GB with the CUDA libraries of two torches: tests/supply/venvs.sh
+INTEROP ?= $(BUILD)/interop
+check-interop: tools examples ## against webdataset, Energon 6.0.1 and 7, datasets, diffusers, transformers, torch of two ages, safetensors, TensorBoard, W&B, OmegaConf (INTEROP=DIR)
+	@PYTHON=$(PYTHON) tests/supply/venvs.sh $(INTEROP)
+	@WAN_INTEROP=$(abspath $(INTEROP)) PYTHON=$(abspath $(INTEROP))/now/bin/python PLAN=none LIMIT=3600 \
+		$(MAKE) --no-print-directory check-run K='shards models tensorboard wandb omegaconf'
 .PHONY: check-interop
 bench-data: tools ## wan-decode beside the ffmpeg CLI on the clips of SAMPLES
 	@BUILD=$(abspath $(BUILD)) tests/bench/data.sh

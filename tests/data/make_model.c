@@ -4,6 +4,7 @@
  *
  *     make_model vae DIR BASE_DIM [MULT]     (channels: BASE_DIM times 1, 2, 4, 4, at most times MULT)
  *     make_model umt5 DIR D_MODEL HEADS FFN LAYERS VOCAB     (bf16, sharded, about 4 GB a file)
+ *     make_model wan DIR                     (a transformer of 1.3B: 2.8 GB in bf16)
  *
  * The random numbers repeat after 32 MiB: the values do not matter, their bytes do.
  */
@@ -17,6 +18,7 @@
 #include "lib/base/json.h"
 #include "lib/base/log.h"
 #include "lib/base/rng.h"
+#include "lib/model/files/modelio.h"
 #include "lib/rec/tensor/safetensors.h"
 
 #define POOL (8 << 20)
@@ -265,20 +267,56 @@ static int make_umt5(const char *dir, int64_t D, int64_t heads, int64_t F, int l
     return write_config(dir, text);
 }
 
+/* ---- the transformer: its own table says names, shapes and how wide the numbers start */
+
+static int fetch_weight(void *arg, int id, const void **data, wan_dtype *t)
+{
+    const wan_param *q = &((const wan_params *)arg)->v[id];
+    static uint16_t *v;
+    int64_t inner = q->rank == 2 ? q->shape[1] : q->rank == 5 ? 64 : 1;
+    const char *block = block_of(q->init == WAN_INIT_ONE ? 0 : 1 / sqrt((double)inner), WAN_BF16);
+    v = realloc(v, (size_t)q->count * sizeof *v);
+    if (!v || !block)
+        return wan_err("out of memory");
+    for (int64_t i = 0; i < q->count; i += POOL)
+        memcpy(v + i, block, (size_t)(q->count - i < POOL ? q->count - i : POOL) * sizeof *v);
+    *data = v;
+    *t = WAN_BF16;
+    return 0;
+}
+
+static int make_wan(const char *dir)
+{
+    wan_arch arch = { .model = &wan_net_model };
+    wan_params p = { .n = 0 };
+    memcpy(arch.c, arch.model->presets[0].c, arch.model->config_size);
+    WAN_TRY(arch.model->params(&p, arch.c));
+    wan_dtype *type = malloc((size_t)p.n * sizeof *type);
+    if (!type)
+        return wan_err("out of memory");
+    for (int i = 0; i < p.n; i++)
+        type[i] = WAN_BF16;
+    return wan_modelio_write(&arch, &p, dir, WAN_NAMING_HF, type, INT64_MAX, fetch_weight, &p);
+}
+
 int main(int argc, char **argv)
 {
     wan_rng r = wan_rng_stream(1, WAN_RNG_TEST, 0, 0);
     wan_log_init("make_model", 1);
     pool = malloc(POOL * sizeof *pool);
-    if (!pool || argc < 4 || wan_mkdirs(argv[2]) < 0)
+    if (!pool || argc < 3 || wan_mkdirs(argv[2]) < 0)
         return 2;
     wan_rng_normal(&r, pool, 0, POOL);
     int rc = -1;
-    if (!strcmp(argv[1], "vae") && argc <= 5)
+    if (!strcmp(argv[1], "vae") && (argc == 4 || argc == 5))
         rc = make_vae(argv[2], atoll(argv[3]), argc == 5 ? atoi(argv[4]) : 4);
     else if (!strcmp(argv[1], "umt5") && argc == 8)
         rc = make_umt5(argv[2], atoll(argv[3]), atoll(argv[4]), atoll(argv[5]), atoi(argv[6]),
                        atoll(argv[7]));
+    else if (!strcmp(argv[1], "wan") && argc == 3)
+        rc = make_wan(argv[2]);
+    else
+        return 2;
     if (rc < 0)
         wan_die();
     return 0;

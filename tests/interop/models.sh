@@ -2,7 +2,7 @@
 # Models that others' programs make and read: diffusers and transformers sample what we trained, we sample what
 # they saved, to the same latents; torch of two ages and safetensors, both ways.  make check-interop brings them.
 . "$TOP/tests/lib.sh"
-new=${WAN_INTEROP:-}/models/bin/python old=${WAN_INTEROP:-}/torch_old/bin/python
+new=${WAN_INTEROP:-}/now/bin/python old=${WAN_INTEROP:-}/torch_old/bin/python
 if [ -z "${WAN_INTEROP:-}" ] || [ ! -x "$new" ] || [ ! -x "$old" ]; then
     for what in "diffusers and transformers" "torch of two ages" safetensors; do
         skip "models in $what" "make check-interop installs them"

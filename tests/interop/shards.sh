@@ -2,7 +2,7 @@
 # Our shards read by others' programs, sample by sample: webdataset, Megatron Energon 6.0.1 and 7,
 # HuggingFace datasets; our .meta files by torch and pickle.  make check-interop brings them along.
 . "$TOP/tests/lib.sh"
-py7=${WAN_INTEROP:-}/energon7/bin/python py6=${WAN_INTEROP:-}/energon6/bin/python
+py7=${WAN_INTEROP:-}/now/bin/python py6=${WAN_INTEROP:-}/energon6/bin/python
 if [ -z "${WAN_INTEROP:-}" ] || [ ! -x "$py7" ] || [ ! -x "$py6" ]; then
     for what in webdataset "Energon 7" "Energon 6.0.1" "HuggingFace datasets" ".meta files"; do
         skip "shards in $what" "make check-interop installs it"

@@ -92,8 +92,8 @@ static const wan_key keys[] = {
     NOTED("train.exit_signal_handler", "signals always end a run with a checkpoint"),
     NOTED("logger.*", "metrics are JSON lines: --metrics"),
     NOTED("wandb.*",
-          "nothing is sent anywhere; W&B's own client takes an event file: wandb sync of "
-          "the folder of logger.tensorboard_dir"),
+          "nothing is sent anywhere; its own client logs the file of --metrics: wan-train(1), "
+          "Metrics"),
     NOTED("rng.data_parallel_random_init", "every sample has its own random numbers"),
     NOTED("rng.te_rng_tracker", "every sample has its own random numbers"),
     NOTED("profiling.*", "see wan-train(1)"),
