@@ -48,6 +48,11 @@ ok "micro-batches of two ranks" says '^step +12 samples' mpirun --allow-run-as-r
     wan-train --mock --plan --memory 999G $S train.gradient_accumulation_steps=3 train.micro_batch_size=2
 fails 2 'global_batch_size 5 is not the 3 of micro-batches' "a batch that contradicts them" \
     train train.global_batch_size=5 gradient_accumulation_steps=3
+ok "a batch on the command line counts before one of a file" says '^step +2 samples' plan node.yaml train.global_batch_size=2
+ok "which is named" grep -q 'train.batch_size_per_node=8: train.global_batch_size on the command line counts' says.out
+printf 'train: {global_batch_size: 5}\n' >whole.yaml
+ok "and the other way round" says '^step +6 samples' plan whole.yaml train.gradient_accumulation_steps=6
+ok "which is named too" grep -q 'train.global_batch_size=5: train.gradient_accumulation_steps on the command line counts' says.out
 ok "a micro-batch that says nothing is named with the reason" says \
     'accepted without effect: train.micro_batch_size=2: a micro-batch is one pack' plan train.micro_batch_size=2
 
@@ -71,6 +76,11 @@ fails 1 'hidden_size 1536 is not heads x kv_channels' "heads that do not divide 
 printf 'model: {hidden_size: 1536, crossattn_emb_size: 1536, num_attention_heads: 12}\n' >wide.yaml
 ok "a width on the command line counts for both names in a file" says \
     'accepted without effect: model.crossattn_emb_size=1536: model.hidden_size on the command line counts' plan wide.yaml
+ok "what it saves" train wide.yaml checkpoint.save=wide train.train_iters=1
+ok "is read again" train wide/iter_0000001/run_config.yaml checkpoint.save= train.train_iters=1
+printf 'model: {hidden_size: 1536, kv_channels: 128, num_attention_heads: 12}\n' >heads.yaml
+ok "a width and heads on the command line count before a head's width in a file" says 'width 32, 2 heads' plan heads.yaml
+ok "a head's width before their number" says 'width 32, 4 heads' wan-train --mock --plan --memory 999G heads.yaml model.hidden_size=32 model.kv_channels=8
 fails 2 'crossattn_emb_size 64 is not model.hidden_size 32' "two on the command line do not" train model.crossattn_emb_size=64
 
 # Automodel's quick start: epochs, a batch per node, a folder of .meta files, all in sections of their own
@@ -177,14 +187,19 @@ same "the same" t.png u.png
 fails 2 'no model.components stands in run/iter_0000021' "a run that names none" sample --checkpoint_dir run --prompts x
 fails 2 'model is missing' "no run at all" sample --prompts x
 
-# the real files, where they are
-small="$S model.crossattn_emb_size=32 model.tensor_model_parallel_size=1 model.context_parallel_size=1 model.sequence_parallel=false"
+# the real files, where they are: planned as they stand, and trained at a small size
+layout="model.tensor_model_parallel_size=1 model.context_parallel_size=1 model.sequence_parallel=false"
+small="$S $layout"
 for f in "$SAMPLES"/yaml/*.yaml; do
     [ -e "$f" ] || { skip "the files of DFM and Automodel" "$SAMPLES/yaml is not there"; continue; }
+    short="train.train_iters=2 train.global_batch_size=2 checkpoint.save= --metrics real.json"
     case $f in
-    *_lora.yaml) fails 2 'LoRA' "$(basename "$f") is refused" wan-train --mock --plan $small --config-file "$f" ;;
-    *dit_pretrain.yaml) ok "$(basename "$f") is a DiT" says '^model +DiT, 28 blocks' wan-train --mock --plan --memory 999G --config-file "$f" ;;
-    *) ok "$(basename "$f")" wan-train -q --mock --plan --memory 999G $small --config-file "$f" ;;
+    *_lora.yaml) fails 2 'LoRA' "$(basename "$f") is refused" wan-train --mock --plan $small --config-file "$f"; continue ;;
+    *dit_pretrain.yaml) plans='^model +DiT, 28 blocks' sizes="${S/model.freq_dim=64/} checkpoint.load=LATEST" ;;
+    *) plans='^  total' sizes=$small ;;
     esac
+    ok "$(basename "$f"): --plan" says "$plans" wan-train --mock --plan --memory 999G $layout --config-file "$f"
+    ok "... two steps" wan-train -q --mock $sizes $short --config-file "$f"
+    ok "... of two samples" jq -se 'length == 2 and all(.samples == 2 and .loss > 0)' real.json
 done
 done_testing

@@ -285,6 +285,33 @@ static int check_together(const wan_train_config *v)
     return 0;
 }
 
+/* A file's key, where the command line says the same under another name: named, and as if not given. */
+static int give_way(wan_config *c, const char *key, const char *to)
+{
+    char why[128];
+    snprintf(why, sizeof why, "%s on the command line counts", to);
+    WAN_TRY(wan_config_note(c, key, wan_config_text(c, key), why));
+    return wan_config_derive(c, key, wan_config_key(wan_config_find(key))->def, to);
+}
+
+/* Heads and their width of a file, of which the command line has the one and the product. */
+static int check_head_width(wan_config *c)
+{
+    static const char hidden[] = "model.hidden_size", heads[] = "model.num_attention_heads",
+                      width[] = "model.kv_channels";
+    const wan_train_config *v = &c->v;
+    if (!v->hidden || !v->heads || !v->head_dim || v->heads * v->head_dim == v->hidden ||
+        wan_config_source(c, hidden) != WAN_FROM_WORD)
+        return 0;
+    if (wan_config_source(c, heads) == WAN_FROM_WORD &&
+        wan_config_source(c, width) != WAN_FROM_WORD)
+        return give_way(c, width, hidden);
+    if (wan_config_source(c, width) == WAN_FROM_WORD &&
+        wan_config_source(c, heads) != WAN_FROM_WORD)
+        return give_way(c, heads, hidden);
+    return 0;
+}
+
 /* The width of what cross attention reads is that of the model: DFM's files say both, and who makes the
  * model small on the command line says one. */
 static int check_cross_width(wan_config *c)
@@ -295,8 +322,7 @@ static int check_cross_width(wan_config *c)
         v->cross_width == v->hidden)
         return 0;
     if (wan_config_source(c, cross) < wan_config_source(c, hidden))
-        return wan_config_note(c, cross, wan_config_text(c, cross),
-                               "model.hidden_size on the command line counts");
+        return give_way(c, cross, hidden);
     return wan_err("%s %lld is not %s %lld", cross, (long long)v->cross_width, hidden,
                    (long long)v->hidden);
 }
@@ -352,6 +378,7 @@ int wan_config_finish(wan_config *c, const char *mode)
     WAN_TRY(apply_sharing(c));
     WAN_TRY(strip_latest(c));
     WAN_TRY(find_components(c));
+    WAN_TRY(check_head_width(c));
     WAN_TRY(check_cross_width(c));
     WAN_TRY(check_together(v));
     return v->train_iters < 0 && v->epochs > 0 ? 0 : wan_config_length(c, 0, 0, 0);
@@ -367,9 +394,27 @@ static int batch_of_micro(const wan_config *c)
             !given(c, "train.global_batch_size"));
 }
 
+/* Of a global batch on the command line and what makes another one in a file, or the other way round,
+ * the command line counts. */
+static int batch_of_words(wan_config *c)
+{
+    static const char whole[] = "train.global_batch_size", node[] = "train.batch_size_per_node",
+                      times[] = "train.gradient_accumulation_steps";
+    const enum wan_key_source w = wan_config_source(c, whole), n = wan_config_source(c, node),
+                              t = wan_config_source(c, times);
+    if (w == WAN_FROM_YAML && (n == WAN_FROM_WORD || t == WAN_FROM_WORD))
+        return give_way(c, whole, n == WAN_FROM_WORD ? node : times);
+    if (w == WAN_FROM_WORD && n == WAN_FROM_YAML && t != WAN_FROM_WORD)
+        WAN_TRY(give_way(c, node, whole));
+    if (w == WAN_FROM_WORD && t == WAN_FROM_YAML && n != WAN_FROM_WORD)
+        WAN_TRY(give_way(c, times, whole));
+    return 0;
+}
+
 int wan_config_ranks(wan_config *c, int ranks, int ranks_per_node)
 {
     const wan_train_config *v = &c->v;
+    WAN_TRY(batch_of_words(c));
     const int64_t model = v->tp * v->pp * v->cp, dp = ranks > model ? ranks / model : 1;
     const int64_t nodes = (ranks + ranks_per_node - 1) / ranks_per_node;
     const int64_t micro = v->micro_batch ? v->micro_batch : 1;
