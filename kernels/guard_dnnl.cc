@@ -60,6 +60,8 @@ void on_fault(int sig)
 
 int watch_faults(void)
 {
+    /* what is thrown in its threads ends the process: the tool says it in its own words */
+    std::set_terminate(std::abort);
 #ifndef __SANITIZE_ADDRESS__ /* which reports them */
     struct sigaction a = {};
     a.sa_handler = on_fault;

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/log.h"
+
 int wan_in_open(FILE **out, const char *path, const char **name)
 {
     if (!strcmp(path, "-")) {
@@ -216,16 +218,40 @@ int wan_replace_dir(const char *tmp, const char *final, const char *aside)
     return wan_err_errno("%s: cannot exchange %s with it", final, tmp);
 }
 
+static __thread int removing; /* errno of the last thing that stayed */
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st, (void)type, (void)ftw;
-    remove(path);
+    if (remove(path) < 0)
+        removing = errno;
     return 0;
 }
 
 int wan_remove_tree(const char *path)
 {
-    return nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    struct stat st;
+    for (int tries = 0;; tries++) {
+        if (lstat(path, &st) < 0 && errno == ENOENT)
+            return 0;
+        if (tries == 2)
+            break;
+        removing = 0;
+        if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) < 0)
+            removing = errno;
+    }
+    wan_warn("%s: cannot be removed%s%s", path, removing ? ": " : "",
+             removing ? strerror(removing) : "");
+    return -1;
+}
+
+int wan_remove_file(const char *path)
+{
+    for (int tries = 0; tries < 2; tries++)
+        if (unlink(path) == 0 || errno == ENOENT)
+            return 0;
+    wan_warn("%s: cannot be removed: %s", path, strerror(errno));
+    return -1;
 }
 
 char *wan_path_join(const char *dir, const char *name)

@@ -40,7 +40,10 @@ int wan_rename_dir(const char *tmp, const char *final) WAN_MUST_CHECK;
 int wan_replace_dir(const char *tmp, const char *final, const char *aside) WAN_MUST_CHECK;
 /* 1 when path is a folder, 0 when nothing is there or something else, -1 when that cannot be seen. */
 int wan_is_dir(const char *path) WAN_MUST_CHECK;
-int wan_remove_tree(const char *path); /* rm -rf, best effort */
+/* rm -rf.  What fails is tried once more; what stays then is said in the log, and -1 returned: it is no
+ * error of what is done, and hides none. */
+int wan_remove_tree(const char *path);
+int wan_remove_file(const char *path); /* the same for one file */
 /* malloc'ed "dir/name" ("name" when dir is NULL or name is absolute). */
 char *wan_path_join(const char *dir, const char *name);
 

@@ -69,15 +69,19 @@ static void out_free(wan_out *o)
     free(o);
 }
 
-/* Whether fd is (still) the file of that name: 1, 0, -1. */
+/* Whether fd is (still) the file of that name: 1, 0, -1: neither of two looks says so. */
 static int is_named(int fd, const char *path)
 {
     struct stat ours, named;
-    if (fstat(fd, &ours) < 0)
-        return -1;
-    if (stat(path, &named) < 0)
-        return errno == ENOENT ? 0 : -1;
-    return ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+    for (int looks = 0; looks < 2; looks++) {
+        if (fstat(fd, &ours) < 0)
+            continue;
+        if (stat(path, &named) == 0)
+            return ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+        if (errno == ENOENT)
+            return 0;
+    }
+    return -1;
 }
 
 /* Opens tmp for writing alone.  File systems without locks are taken as they are. */
@@ -100,7 +104,7 @@ static int open_locked(const char *tmp)
         if (named) {
             wan_err_errno("%s: cannot create", tmp);
             if (named > 0)
-                unlink(tmp);
+                wan_remove_file(tmp);
             close(fd);
             return -1;
         }
@@ -276,7 +280,7 @@ int wan_out_finish(wan_out **out)
     if (rc == 0 && o->tmp && rename(o->tmp, o->path) != 0)
         rc = wan_err_errno("%s: cannot rename into place", o->path);
     if (rc < 0 && o->tmp)
-        unlink(o->tmp);
+        wan_remove_file(o->tmp);
     if (rc == 0 && o->tmp)
         rc = wan_fsync_parent(o->path);
     out_free(o);
@@ -292,7 +296,7 @@ void wan_out_discard(wan_out **out)
     if (o->f && o->path)
         fclose(o->f);
     if (o->tmp)
-        unlink(o->tmp);
+        wan_remove_file(o->tmp);
     out_free(o);
 }
 

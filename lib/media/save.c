@@ -248,7 +248,7 @@ static void drop_pictures(const wan_save *s)
     for (int64_t i = 0; i < s->done; i++) {
         char *name = picture(s->path, i);
         if (name)
-            unlink(name);
+            wan_remove_file(name);
         free(name);
     }
 }

@@ -497,7 +497,7 @@ static int stop_here(wan_train *t, const char *why)
     return WAN_EXIT_AGAIN;
 }
 
-int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
+static int run(wan_train *t, wan_report_fn *report, void *arg)
 {
     const wan_train_config *v = &t->c->v;
     int64_t end = last_step(t);
@@ -534,4 +534,12 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
     }
     WAN_TRY(save(t, 0));
     return t->fsdp && wan_fsdp_settle(t->fsdp) < 0 ? -1 : WAN_EXIT_DONE;
+}
+
+int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
+{
+    int status = run(t, report, arg);
+    if (status < 0 && t->job) /* what is half written of a checkpoint goes */
+        wan_checkpoint_abandon(&t->job);
+    return status;
 }

@@ -56,8 +56,8 @@ static int drop_after(const char *path, int64_t step, int64_t *dropped)
         return wan_err_errno("%s", path);
     int rc = filter(in, path, step, NULL, dropped);
     if (rc == 0 && *dropped) {
-        rewind(in);
-        rc = wan_out_open(&o, path);
+        rc = fseeko(in, 0, SEEK_SET) ? wan_err_errno("%s: cannot be read again", path)
+                                     : wan_out_open(&o, path);
         if (rc == 0)
             rc = filter(in, path, step, wan_out_file(o), dropped);
         if (rc == 0)

@@ -4,10 +4,13 @@
  * everything is seen: the C library's own calls, libarchive's, SQLite's, libav's.
  *
  *     at [-x] [-r ROOT] [-c COUNT] kill K [half] -- COMMAND... ends it before its K-th change below ROOT
- *     at [-c COUNT] fail KIND K HOW -- COMMAND...              its K-th call of a kind fails
+ *     at [-r ROOT] [-t TOP] [-c COUNT] fail KIND NAME K HOW -- COMMAND...
+ *                                          its K-th call of a kind that has to do with NAME fails
  *     at [-r ROOT] log FILE -- COMMAND...                      writes down every change, for power.c
  *
- * K = 0: never.  COUNT gets the number of changes; of fail a line "KIND CALLS" for every kind ("all").  A change is a write, a new size or name, a
+ * K = 0: never.  COUNT gets the number of changes; of fail a line "KIND NAME CALLS" for each (KIND "all").  NAME is a
+ * path below ROOT, or below TOP with TOP/ before it; "-" is everything else: how often a library looks at the
+ * machine, or asks for memory, is that machine's.  A change is a write, a new size or name, a
  * sync, a close of what was written, and at last the end itself, below ROOT (the working directory).
  * -x: the file system cannot exchange two names.  half: where it is a write, half of it is done first; else the status is 98.  HOW: an errno by name, or
  * "short".  A preload (fault.c) says when main begins: what fails in the loader is not ours.
@@ -44,76 +47,75 @@ typedef struct call {
     int nr;
     const char *kind;
     int fd, dir, path, dir2, path2;
+    int looks; /* it changes nothing, and can only fail */
 } call;
 
 static const call calls[] = {
-    { SYS_write, "write", 0, NO, NO, NO, NO },
-    { SYS_writev, "write", 0, NO, NO, NO, NO },
-    { SYS_pwrite64, "pwrite", 0, NO, NO, NO, NO },
-    { SYS_pwritev, "pwrite", 0, NO, NO, NO, NO },
-    { SYS_copy_file_range, "copy", 2, NO, NO, NO, NO },
-    { SYS_sendfile, "copy", 0, NO, NO, NO, NO },
-    { SYS_fsync, "fsync", 0, NO, NO, NO, NO },
-    { SYS_fdatasync, "fsync", 0, NO, NO, NO, NO },
-    { SYS_syncfs, "sync", 0, NO, NO, NO, NO },
-    { SYS_ftruncate, "ftruncate", 0, NO, NO, NO, NO },
-    { SYS_fallocate, "fallocate", 0, NO, NO, NO, NO },
-    { SYS_close, "close", 0, NO, NO, NO, NO },
-    { SYS_openat, "open", NO, 0, 1, NO, NO },
-    { SYS_renameat2, "rename", NO, 0, 1, 2, 3 },
-    { SYS_renameat, "rename", NO, 0, 1, 2, 3 },
-    { SYS_mkdirat, "mkdir", NO, 0, 1, NO, NO },
-    { SYS_unlinkat, "unlink", NO, 0, 1, NO, NO },
-    { SYS_truncate, "ftruncate", NO, CWD, 0, NO, NO },
+    { SYS_write, "write", 0, NO, NO, NO, NO, 0 },
+    { SYS_writev, "write", 0, NO, NO, NO, NO, 0 },
+    { SYS_pwrite64, "pwrite", 0, NO, NO, NO, NO, 0 },
+    { SYS_pwritev, "pwrite", 0, NO, NO, NO, NO, 0 },
+    { SYS_copy_file_range, "copy", 2, NO, NO, NO, NO, 0 },
+    { SYS_sendfile, "copy", 0, NO, NO, NO, NO, 0 },
+    { SYS_fsync, "fsync", 0, NO, NO, NO, NO, 0 },
+    { SYS_fdatasync, "fsync", 0, NO, NO, NO, NO, 0 },
+    { SYS_syncfs, "sync", 0, NO, NO, NO, NO, 0 },
+    { SYS_ftruncate, "ftruncate", 0, NO, NO, NO, NO, 0 },
+    { SYS_fallocate, "fallocate", 0, NO, NO, NO, NO, 0 },
+    { SYS_close, "close", 0, NO, NO, NO, NO, 0 },
+    { SYS_openat, "open", NO, 0, 1, NO, NO, 0 },
+    { SYS_renameat2, "rename", NO, 0, 1, 2, 3, 0 },
+    { SYS_renameat, "rename", NO, 0, 1, 2, 3, 0 },
+    { SYS_mkdirat, "mkdir", NO, 0, 1, NO, NO, 0 },
+    { SYS_unlinkat, "unlink", NO, 0, 1, NO, NO, 0 },
+    { SYS_truncate, "ftruncate", NO, CWD, 0, NO, NO, 0 },
 #ifdef SYS_open
-    { SYS_open, "open", NO, CWD, 0, NO, NO },
-    { SYS_creat, "open", NO, CWD, 0, NO, NO },
-    { SYS_rename, "rename", NO, CWD, 0, CWD, 1 },
-    { SYS_mkdir, "mkdir", NO, CWD, 0, NO, NO },
-    { SYS_unlink, "unlink", NO, CWD, 0, NO, NO },
-    { SYS_rmdir, "unlink", NO, CWD, 0, NO, NO },
-    { SYS_link, "link", NO, CWD, 0, CWD, 1 },
-    { SYS_symlink, "link", NO, CWD, 1, NO, NO },
-    { SYS_stat, "stat", NO, NO, NO, NO, NO },
-    { SYS_lstat, "stat", NO, NO, NO, NO, NO },
-    { SYS_access, "access", NO, NO, NO, NO, NO },
-    { SYS_getdents, "readdir", NO, NO, NO, NO, NO },
-    { SYS_fork, "thread", NO, NO, NO, NO, NO },
-    { SYS_pipe, "pipe", NO, NO, NO, NO, NO },
-    { SYS_dup2, "dup", NO, NO, NO, NO, NO },
+    { SYS_open, "open", NO, CWD, 0, NO, NO, 0 },
+    { SYS_creat, "open", NO, CWD, 0, NO, NO, 0 },
+    { SYS_rename, "rename", NO, CWD, 0, CWD, 1, 0 },
+    { SYS_mkdir, "mkdir", NO, CWD, 0, NO, NO, 0 },
+    { SYS_unlink, "unlink", NO, CWD, 0, NO, NO, 0 },
+    { SYS_rmdir, "unlink", NO, CWD, 0, NO, NO, 0 },
+    { SYS_link, "link", NO, CWD, 0, CWD, 1, 0 },
+    { SYS_symlink, "link", NO, CWD, 1, NO, NO, 0 },
+    { SYS_stat, "stat", NO, CWD, 0, NO, NO, 1 },
+    { SYS_lstat, "stat", NO, CWD, 0, NO, NO, 1 },
+    { SYS_access, "access", NO, CWD, 0, NO, NO, 1 },
+    { SYS_getdents, "readdir", 0, NO, NO, NO, NO, 1 },
+    { SYS_fork, "thread", NO, NO, NO, NO, NO, 1 },
+    { SYS_pipe, "pipe", NO, NO, NO, NO, NO, 1 },
+    { SYS_dup2, "dup", 0, NO, NO, NO, NO, 1 },
 #endif
-    { SYS_linkat, "link", NO, 0, 1, 2, 3 },
-    { SYS_symlinkat, "link", NO, 1, 2, NO, NO },
-    { SYS_exit_group, "exit", NO, NO, NO, NO, NO },
-    /* these change nothing: they can only fail */
-    { SYS_read, "read", NO, NO, NO, NO, NO },
-    { SYS_readv, "read", NO, NO, NO, NO, NO },
-    { SYS_pread64, "pread", NO, NO, NO, NO, NO },
-    { SYS_preadv, "pread", NO, NO, NO, NO, NO },
-    { SYS_mmap, "mmap", NO, NO, NO, NO, NO },
-    { SYS_getdents64, "readdir", NO, NO, NO, NO, NO },
-    { SYS_newfstatat, "stat", NO, NO, NO, NO, NO },
-    { SYS_fstat, "stat", NO, NO, NO, NO, NO },
-    { SYS_statx, "stat", NO, NO, NO, NO, NO },
-    { SYS_statfs, "stat", NO, NO, NO, NO, NO },
-    { SYS_faccessat, "access", NO, NO, NO, NO, NO },
-    { SYS_faccessat2, "access", NO, NO, NO, NO, NO },
-    { SYS_lseek, "lseek", NO, NO, NO, NO, NO },
-    { SYS_clone, "thread", NO, NO, NO, NO, NO },
-    { SYS_clone3, "thread", NO, NO, NO, NO, NO },
-    { SYS_pipe2, "pipe", NO, NO, NO, NO, NO },
-    { SYS_dup, "dup", NO, NO, NO, NO, NO },
-    { SYS_dup3, "dup", NO, NO, NO, NO, NO },
-    { SYS_flock, "flock", NO, NO, NO, NO, NO },
-    { SYS_fcntl, "fcntl", NO, NO, NO, NO, NO },
+    { SYS_linkat, "link", NO, 0, 1, 2, 3, 0 },
+    { SYS_symlinkat, "link", NO, 1, 2, NO, NO, 0 },
+    { SYS_exit_group, "exit", NO, NO, NO, NO, NO, 0 },
+    { SYS_read, "read", 0, NO, NO, NO, NO, 1 },
+    { SYS_readv, "read", 0, NO, NO, NO, NO, 1 },
+    { SYS_pread64, "pread", 0, NO, NO, NO, NO, 1 },
+    { SYS_preadv, "pread", 0, NO, NO, NO, NO, 1 },
+    { SYS_mmap, "mmap", 4, NO, NO, NO, NO, 1 },
+    { SYS_getdents64, "readdir", 0, NO, NO, NO, NO, 1 },
+    { SYS_newfstatat, "stat", NO, 0, 1, NO, NO, 1 },
+    { SYS_fstat, "stat", 0, NO, NO, NO, NO, 1 },
+    { SYS_statx, "stat", NO, 0, 1, NO, NO, 1 },
+    { SYS_statfs, "stat", NO, CWD, 0, NO, NO, 1 },
+    { SYS_faccessat, "access", NO, 0, 1, NO, NO, 1 },
+    { SYS_faccessat2, "access", NO, 0, 1, NO, NO, 1 },
+    { SYS_lseek, "lseek", 0, NO, NO, NO, NO, 1 },
+    { SYS_clone, "thread", NO, NO, NO, NO, NO, 1 },
+    { SYS_clone3, "thread", NO, NO, NO, NO, NO, 1 },
+    { SYS_pipe2, "pipe", NO, NO, NO, NO, NO, 1 },
+    { SYS_dup, "dup", 0, NO, NO, NO, NO, 1 },
+    { SYS_dup3, "dup", 0, NO, NO, NO, NO, 1 },
+    { SYS_flock, "flock", 0, NO, NO, NO, NO, 1 },
+    { SYS_fcntl, "fcntl", 0, NO, NO, NO, NO, 1 },
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
 static struct {
     enum { KILL, FAIL, LOG } mode;
-    const char *kind, *root, *count;
-    size_t root_len;
-    long k, seen, calls[64];
+    const char *kind, *name, *root, *top, *count;
+    long k, seen;
     int error, halve, armed, plain;
     FILE *log;
     pid_t child;
@@ -124,7 +126,7 @@ static int watched(const call *c)
 {
     if (at.mode == FAIL)
         return !strcmp(at.kind, "all") || !strcmp(c->kind, at.kind) || !strcmp(c->kind, "unlink");
-    return c->fd != NO || c->path != NO || !strcmp(c->kind, "exit");
+    return !c->looks;
 }
 
 static void die(const char *what)
@@ -198,11 +200,18 @@ static void full_path(const struct seccomp_notif *q, int dir, int path, char *to
     normal(to);
 }
 
+/* The rest of a path below a folder, "." for the folder; NULL: it is not there. */
+static const char *rest_of(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    if (strncmp(path, folder, n) || (path[n] && path[n] != '/'))
+        return NULL;
+    return path[n] ? path + n + 1 : ".";
+}
+
 static const char *below(const char *path)
 {
-    if (strncmp(path, at.root, at.root_len) || (path[at.root_len] && path[at.root_len] != '/'))
-        return NULL;
-    return path[at.root_len] ? path + at.root_len + 1 : ".";
+    return rest_of(path, at.root);
 }
 
 /* The line of a file in /proc/PID/fdinfo, as a number. */
@@ -416,6 +425,52 @@ static void log_it(const call *c, const struct seccomp_notif *q, const change *h
     }
 }
 
+/* ---- what has been called */
+
+static struct named {
+    const char *kind;
+    char name[1024];
+    long calls;
+} * named;
+static size_t n_named;
+
+/* What the call has to do with, in one word. */
+static void name_of(const call *c, const struct seccomp_notif *q, char *name, size_t n)
+{
+    char full[8192] = "";
+    const char *in, *in_top = NULL;
+    if (c->fd != NO && (int)q->data.args[c->fd] >= 0)
+        link_of((pid_t)q->pid, "fd", (int)q->data.args[c->fd], full, sizeof full);
+    else if (c->path != NO)
+        full_path(q, c->dir, c->path, full, sizeof full);
+    in = below(full);
+    if (!in && at.top)
+        in_top = rest_of(full, at.top);
+    snprintf(name, n, "%s%s", in_top ? "TOP/" : "", in ? in : in_top ? in_top : "-");
+    for (char *p = name; *p; p++)
+        if (*p == ' ' || *p == '\n')
+            *p = '_';
+}
+
+/* Counts the call; whether it is of those that K counts. */
+static int counted(const call *c, const struct seccomp_notif *q)
+{
+    char name[1024];
+    size_t i = 0;
+    name_of(c, q, name, sizeof name);
+    while (i < n_named && (strcmp(named[i].kind, c->kind) || strcmp(named[i].name, name)))
+        i++;
+    if (i == n_named) {
+        if (!(named = realloc(named, ++n_named * sizeof *named)))
+            die("memory");
+        named[i].kind = c->kind;
+        named[i].calls = 0;
+        snprintf(named[i].name, sizeof named[i].name, "%s", name);
+    }
+    named[i].calls++;
+    return is(c, at.kind) && !strcmp(name, at.name);
+}
+
 /* A call is asked about: it goes on, fails, or is the last. */
 static void asked(const struct seccomp_notif *q)
 {
@@ -438,9 +493,7 @@ static void asked(const struct seccomp_notif *q)
         answer(q, 0, EINVAL, 0);
         return;
     }
-    int counts = at.armed && (at.mode == FAIL ? is(c, at.kind) : changes(c, q, &h));
-    if (at.armed && at.mode == FAIL)
-        at.calls[c - calls]++;
+    int counts = at.armed && (at.mode == FAIL ? counted(c, q) : changes(c, q, &h));
     if (counts && ++at.seen == at.k) {
         if (at.mode == KILL) {
             kill_it(c, q);
@@ -565,11 +618,11 @@ int main(int argc, char **argv)
     static char cwd[4096];
     int o;
     at.root = getcwd(cwd, sizeof cwd);
-    while ((o = getopt(argc, argv, "+xr:c:")) > 0)
+    while ((o = getopt(argc, argv, "+xr:t:c:")) > 0)
         if (o == 'x')
             at.plain = 1;
         else
-            *(o == 'r' ? &at.root : &at.count) = optarg;
+            *(o == 'r' ? &at.root : o == 't' ? &at.top : &at.count) = optarg;
     char **a = argv + optind;
     if (!a[0] || !a[1])
         return 125;
@@ -577,13 +630,14 @@ int main(int argc, char **argv)
         at.k = atol(a[1]);
         at.halve = a[2] && !strcmp(a[2], "half");
         a += 2 + at.halve;
-    } else if (!strcmp(a[0], "fail") && a[2] && a[3]) {
+    } else if (!strcmp(a[0], "fail") && a[2] && a[3] && a[4]) {
         at.mode = FAIL;
         at.kind = a[1];
-        at.k = atol(a[2]);
-        how(a[3]);
+        at.name = a[2];
+        at.k = atol(a[3]);
+        how(a[4]);
         at.armed = 0;
-        a += 4;
+        a += 5;
     } else if (!strcmp(a[0], "log")) {
         at.mode = LOG;
         if (!(at.log = fopen(a[1], "w")))
@@ -592,16 +646,14 @@ int main(int argc, char **argv)
     }
     if (!*a || strcmp(*a, "--") || !a[1])
         return 125;
-    at.root_len = strlen(at.root);
     signal(SIGINT, SIG_IGN);
     start(a + 1);
     int rc = watch();
     FILE *f = at.count ? fopen(at.count, at.mode == FAIL ? "a" : "w") : NULL;
     if (f && at.mode != FAIL)
         fprintf(f, "%ld\n", at.seen);
-    for (int i = 0; f && at.mode == FAIL && i < CALLS; i++)
-        if (at.calls[i])
-            fprintf(f, "%s %ld\n", calls[i].kind, at.calls[i]);
+    for (size_t i = 0; f && i < n_named; i++)
+        fprintf(f, "%s %s %ld\n", named[i].kind, named[i].name, named[i].calls);
     if ((f && fclose(f)) || (at.log && fclose(at.log)))
         die("cannot write");
     return rc;

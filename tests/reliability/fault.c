@@ -3,31 +3,107 @@
  * fault.c - preloaded into a tool: the k-th call of one kind that main makes fails.  Calls to the kernel
  * are at.c's, which this one tells when main begins.
  *
- *     FAULT=KIND      alloc, dlopen, thread or mpi
- *     FAULT_AT=K      which one fails (0: none)
- *     FAULT_COUNT=F   a line "KIND CALLS" for each kind is added to file F at the end
+ *     FAULT=KIND      alloc, dlopen or mpi
+ *     FAULT_BY=WHO    whose: "own", the tool's, or a library's name without its number ("libjansson.so")
+ *     FAULT_AT=K      which one of these fails (0: none)
+ *     FAULT_COUNT=F   a line "KIND WHO CALLS" for each of them is added to file F at the end
+ *
+ * Whose a call is: of the first on the stack that is no run-time library of C or C++.  How often a
+ * library calls depends on the machine; how often the tool does, does not.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <unwind.h>
 
-enum kind { ALLOC, DLOPEN, THREAD, MPI, KINDS };
-static const char *const names[KINDS] = { "alloc", "dlopen", "thread", "mpi" };
+enum kind { ALLOC, DLOPEN, MPI, KINDS };
+static const char *const names[KINDS] = { "alloc", "dlopen", "mpi" };
 static int in_main;
-static long calls[KINDS], at;
-static enum kind kind = KINDS;
 static int (*real_main)(int, char **, char **);
 
-/* Whether this call fails. */
-static int fails(enum kind k)
+/* ---- whose a call is */
+
+enum { WHO = 256 }; /* what does not fit is counted with the last */
+static struct who {
+    const struct link_map *map;
+    char name[48];
+    int run_time;
+    long calls[KINDS];
+} whos[WHO];
+static int n_whos;
+static char lock; /* of whos */
+static enum kind kind = KINDS;
+static const char *by;
+static long at;
+
+static void hold(void)
 {
-    return in_main && __atomic_add_fetch(&calls[k], 1, __ATOMIC_RELAXED) == at && k == kind;
+    while (__atomic_test_and_set(&lock, __ATOMIC_ACQUIRE)) {}
+}
+
+static void let_go(void)
+{
+    __atomic_clear(&lock, __ATOMIC_RELEASE);
+}
+
+static int is_run_time(const char *name)
+{
+    static const char *const all[] = { "libc.so",  "libstdc++.so", "libgcc_s.so", "ld-",
+                                       "fault.so", "libm.so",      NULL };
+    for (const char *const *a = all; *a; a++)
+        if (!strncmp(name, *a, strlen(*a)))
+            return 1;
+    return 0;
+}
+
+/* The entry of what the address lies in; under the lock. */
+static struct who *who_of(void *pc)
+{
+    struct dl_find_object o;
+    const struct link_map *map = _dl_find_object(pc, &o) == 0 ? o.dlfo_link_map : NULL;
+    for (int i = 0; i < n_whos; i++)
+        if (whos[i].map == map)
+            return &whos[i];
+    if (n_whos == WHO)
+        return &whos[WHO - 1];
+    struct who *w = &whos[n_whos++];
+    const char *path = map ? map->l_name : "unknown", *slash = strrchr(path, '/');
+    const char *name = map && !*path ? "own" : slash ? slash + 1 : path;
+    const char *end = strstr(name, ".so");
+    w->map = map;
+    snprintf(w->name, sizeof w->name, "%.*s", end ? (int)(end - name) + 3 : 40, name);
+    w->run_time = is_run_time(name);
+    return w;
+}
+
+static _Unwind_Reason_Code up(struct _Unwind_Context *c, void *arg)
+{
+    struct who **w = arg;
+    *w = who_of((char *)_Unwind_GetIP(c) - 1); /* the address behind the call may be another's */
+    return (*w)->run_time ? _URC_NO_REASON : _URC_NORMAL_STOP;
+}
+
+/* Whether this call, from pc, fails. */
+static int fails(enum kind k, void *pc)
+{
+    static __thread int looking;
+    if (!in_main || looking)
+        return 0;
+    looking = 1; /* the unwinder may ask for memory */
+    hold();
+    struct who *w = who_of((char *)pc - 1);
+    if (w->run_time)
+        _Unwind_Backtrace(up, &w);
+    long n = ++w->calls[k];
+    let_go();
+    looking = 0;
+    return k == kind && n == at && !strcmp(w->name, by);
 }
 
 static void *next(const char *name)
@@ -40,8 +116,10 @@ static void finish(void)
     const char *path = getenv("FAULT_COUNT");
     in_main = 0;
     FILE *f = path ? fopen(path, "a") : NULL;
-    for (int k = 0; f && k < KINDS; k++)
-        fprintf(f, "%s %ld\n", names[k], calls[k]);
+    for (int i = 0; f && i < n_whos; i++)
+        for (int k = 0; k < KINDS; k++)
+            if (whos[i].calls[k])
+                fprintf(f, "%s %s %ld\n", names[k], whos[i].name, whos[i].calls[k]);
     if (f)
         fclose(f);
 }
@@ -52,6 +130,7 @@ static int our_main(int argc, char **argv, char **env)
     for (int k = 0; which && k < KINDS; k++)
         if (!strcmp(which, names[k]))
             kind = (enum kind)k;
+    by = getenv("FAULT_BY") ? getenv("FAULT_BY") : "own";
     at = getenv("FAULT_AT") ? atol(getenv("FAULT_AT")) : 0;
     atexit(finish);
     in_main = 1;
@@ -67,6 +146,8 @@ int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv,
     real_main = main;
     return start(our_main, argc, argv, init, fini, rtld, end);
 }
+
+#define CALLER __builtin_return_address(0)
 
 /* ---- memory: of the next library; while that is looked up, ours */
 
@@ -104,9 +185,9 @@ static void *early_malloc(size_t n)
     return early_used <= sizeof early ? early + from : NULL;
 }
 
-static int no_memory(void)
+static int no_memory(void *pc)
 {
-    if (!fails(ALLOC))
+    if (!fails(ALLOC, pc))
         return 0;
     errno = ENOMEM;
     return 1;
@@ -114,12 +195,12 @@ static int no_memory(void)
 
 void *malloc(size_t n)
 {
-    return !ready() ? early_malloc(n) : no_memory() ? NULL : real_malloc(n);
+    return !ready() ? early_malloc(n) : no_memory(CALLER) ? NULL : real_malloc(n);
 }
 
 void *calloc(size_t n, size_t size)
 {
-    return !ready() ? early_malloc(n * size) : no_memory() ? NULL : real_calloc(n, size);
+    return !ready() ? early_malloc(n * size) : no_memory(CALLER) ? NULL : real_calloc(n, size);
 }
 
 void *realloc(void *p, size_t n)
@@ -128,7 +209,7 @@ void *realloc(void *p, size_t n)
         void *q = malloc(n);
         return q && p ? memcpy(q, p, n) : q;
     }
-    return no_memory() ? NULL : real_realloc(p, n);
+    return no_memory(CALLER) ? NULL : real_realloc(p, n);
 }
 
 void free(void *p)
@@ -139,30 +220,23 @@ void free(void *p)
 
 void *aligned_alloc(size_t align, size_t n)
 {
-    return !ready() || no_memory() ? NULL : real_aligned(align, n);
+    return !ready() || no_memory(CALLER) ? NULL : real_aligned(align, n);
 }
 
 int posix_memalign(void **p, size_t align, size_t n)
 {
-    if (!ready() || no_memory())
+    if (!ready() || no_memory(CALLER))
         return ENOMEM;
     *p = real_aligned(align, n);
     return *p ? 0 : ENOMEM;
 }
 
-/* ---- libraries, threads */
+/* ---- libraries */
 
 void *dlopen(const char *path, int flags)
 {
     void *(*real)(const char *, int) = next("dlopen");
-    return fails(DLOPEN) ? real("/no/such/library.so", flags) : real(path, flags);
-}
-
-int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *arg)
-{
-    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) =
-        next("pthread_create");
-    return fails(THREAD) ? EAGAIN : real(t, a, f, arg);
+    return fails(DLOPEN, CALLER) ? real("/no/such/library.so", flags) : real(path, flags);
 }
 
 /* ---- MPI, whichever it is: its calls are looked up by name, what they take stays in its registers */
@@ -173,7 +247,7 @@ int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), vo
     int MPI_##name params                                                                          \
     {                                                                                              \
         int(*real) params = next("MPI_" #name);                                                    \
-        return fails(MPI) ? MPI_OTHER : real args;                                                 \
+        return fails(MPI, CALLER) ? MPI_OTHER : real args;                                         \
     }
 typedef void *p;
 CALL(Init_thread, (p a, p b, int c, p d), (a, b, c, d))

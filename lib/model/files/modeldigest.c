@@ -32,7 +32,7 @@ static int is_model_file(const struct dirent *e)
             ends_with(e->d_name, ".safetensors"));
 }
 
-/* Bytes of f that count: all, or a safetensors header with its length in front. */
+/* Bytes of f that count: all, or a safetensors header with its length in front; -1: it cannot be read. */
 static int64_t counted(FILE *f, const char *path, int64_t size)
 {
     uint8_t b[8];
@@ -40,10 +40,11 @@ static int64_t counted(FILE *f, const char *path, int64_t size)
     if (!ends_with(path, ".safetensors"))
         return size;
     if (fread(b, 1, 8, f) != 8)
-        return 0;
+        return ferror(f) ? wan_err_errno("%s: cannot be read", path) : 0;
     for (int i = 7; i >= 0; i--)
         n = n << 8 | b[i];
-    rewind(f);
+    if (fseeko(f, 0, SEEK_SET) != 0)
+        return wan_err_errno("%s: cannot be read", path);
     return n <= MAX_HEADER && n + 8 <= (uint64_t)size ? (int64_t)n + 8 : 8;
 }
 
@@ -58,6 +59,10 @@ static int add_file(wan_sha256 *s, const char *path)
         return wan_err_errno("%s: cannot open", path);
     }
     int64_t size = st.st_size, left = counted(f, path, size);
+    if (left < 0) {
+        fclose(f);
+        return -1;
+    }
     wan_sha256_add(s, &size, sizeof size);
     while (left > 0) {
         size_t want = left < (int64_t)sizeof block ? (size_t)left : sizeof block;

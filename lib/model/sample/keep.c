@@ -105,6 +105,6 @@ void wan_keep_drop(const char *video)
 {
     char *path = path_of(video);
     if (path)
-        unlink(path);
+        wan_remove_file(path);
     free(path);
 }
