@@ -286,6 +286,13 @@ static int better_without(int64_t M, int64_t N, int64_t K)
     return wan_cpu_isa() != WAN_CPU_AMX && (double)M * (double)N * (double)K > 1 << 29;
 }
 
+/* Operands that oneDNN would have to be widened for first: while they are packed it costs less, from some
+ * rows on. */
+static int better_widened(wan_buf a, wan_buf b, int64_t rows)
+{
+    return wan_cpu_isa() == WAN_CPU_PORTABLE && (a.t == WAN_BF16 || b.t == WAN_BF16) && rows >= 128;
+}
+
 /* oneDNN 2.6 on AMX: where the last block of the sum (K) is one short of full, it runs the kernel
  * for the remaining rows or columns under the tile shapes of whole blocks: an illegal instruction,
  * or rows too many (brgemm_matmul.cpp, compute_kernel: K_tail is rounded up to an even number
@@ -300,7 +307,8 @@ int wan_linear_forward_dnnl(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_b
 {
     WAN_ROWS_CHECK("linear_forward", y, x, pre.p ? pre : y);
     WAN_TRY(wan_rows_check_weights("linear_forward", w, K));
-    if (wan_quant_of(w.t) || better_without(M, N, K) || odd_on_amx(x, w, K))
+    if (wan_quant_of(w.t) || better_without(M, N, K) || better_widened(x, w, M) ||
+        odd_on_amx(x, w, K))
         return wan_linear_forward_simd(d, y, pre, x, w, b, M, N, K, act);
     spec s = spec_of(M, N, K, 0, 1, 0);
     wan_buf z = pre.p ? pre : y;
@@ -314,7 +322,7 @@ int wan_linear_dgrad_dnnl(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t
                           int64_t K, int accumulate)
 {
     WAN_ROWS_CHECK("linear_dgrad", dx, dy, w);
-    if (better_without(M, N, K) || odd_on_amx(dy, w, N))
+    if (better_without(M, N, K) || better_widened(dy, w, M) || odd_on_amx(dy, w, N))
         return wan_linear_dgrad_simd(d, dx, dy, w, M, N, K, accumulate);
     spec s = spec_of(M, K, N, 0, 0, accumulate);
     return locked(d, &s, dy, w, dx, NULL);

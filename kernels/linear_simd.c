@@ -247,15 +247,31 @@ int wan_linear_dgrad_simd(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t
     return run(d, &j);
 }
 
+enum { BIAS = 64, WIDE = 256 }; /* columns whose sums stay in registers; in the first cache */
+
+static void sum_columns(float *restrict acc, wan_buf dy, int64_t at, int64_t M, int64_t ld,
+                        int64_t n)
+{
+    float tmp[WIDE];
+    if (n == BIAS && dy.t == WAN_BF16)
+        for (int64_t m = 0; m < M; m++) {
+            const uint16_t *r = (const uint16_t *)dy.p + at + m * ld;
+            for (int j = 0; j < BIAS; j++)
+                acc[j] += wan_bf16_to_f32(r[j]);
+        }
+    else
+        for (int64_t m = 0; m < M; m++)
+            wan_row_axpy(acc, 1, wan_row_load(dy, at + m * ld, n, tmp), n);
+}
+
 void wan_linear_bias_grad(float *db, wan_buf dy, int64_t M, int64_t N, int accumulate)
 {
-    enum { BLOCK = 256 };
+    int64_t wide = dy.t != WAN_BF16 && N > 4 * WIDE ? WIDE : BIAS;
 #pragma omp parallel for if (M * N > WAN_ROWS_PARALLEL)
-    for (int64_t c = 0; c < N; c += BLOCK) {
-        int64_t n = least(N - c, BLOCK);
-        float acc[BLOCK] = { 0 }, tmp[BLOCK];
-        for (int64_t m = 0; m < M; m++)
-            wan_row_axpy(acc, 1, wan_row_load(dy, m * N + c, n, tmp), n);
+    for (int64_t c = 0; c < N; c += wide) {
+        int64_t n = least(N - c, wide);
+        float acc[WIDE] = { 0 };
+        sum_columns(acc, dy, c, M, N, n);
         for (int64_t i = 0; i < n; i++)
             db[c + i] = (accumulate ? db[c + i] : 0) + acc[i];
     }
