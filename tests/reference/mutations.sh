@@ -4,9 +4,25 @@
 #
 #     tests/reference/mutations.sh [NAME...]       (make check-mutations; FAST=1: not the slow ones, as in CI)
 #
-# Works on a copy of the committed tree.  A mutation whose pattern no longer matches is a failure.  Only
-# what the named checks need is built, and only they run: each must notice by itself.
+# Works on copies of the committed tree, JOBS of them (one for each core, at most 8) side by side.  A
+# mutation whose pattern no longer matches is a failure.  Only what the named checks need is built, and only
+# they run: each must notice by itself.
 set -u
+jobs=${JOBS:-$(($(nproc) < 8 ? $(nproc) : 8))}
+if [ -z "${SHARE-}" ]; then # SHARE=I: every JOBS-th, from the I-th
+    said=$(mktemp -d "${TMPDIR:-/tmp}/wan-mutations.XXXXXX")
+    trap 'rm -rf "$said"' EXIT
+    trap 'kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM
+    for ((i = 0; i < jobs; i++)); do
+        JOBS=$jobs SHARE=$i "$0" "$@" > >(tee "$said/$i") &
+    done
+    rc=0
+    for j in $(jobs -p); do wait "$j" || rc=1; done
+    sleep 1 # for what tee has yet to write
+    ok=$(cat "$said"/* | grep -c '^ok '); bad=$(cat "$said"/* | grep -c '^not ok ')
+    echo "$ok of $((ok + bad)) were noticed, in $SECONDS s"
+    exit $((rc || ok == 0))
+fi
 top=$(cd "$(dirname "$0")/../.." && pwd)
 copy=$(mktemp -d "${TMPDIR:-/tmp}/wan-mutations.XXXXXX")
 trap 'rm -rf "$copy"' EXIT
@@ -16,7 +32,7 @@ git init -q . && git add -A && git -c user.name=x -c user.email=x commit -qm bas
 if [ -z "${CC-}" ] && command -v ccache >/dev/null; then
     export CC='ccache gcc' CXX='ccache g++' CCACHE_BASEDIR=$copy CCACHE_NOHASHDIR=1
 fi
-only="$*" n=0 bad=0 begin=$SECONDS
+only="$*" n=0 bad=0
 declare -A used
 export PATIENCE=200 # tenths of a second that lost.sh waits for ranks to end; the slowest took 9 s
 
@@ -28,7 +44,7 @@ build() {
         [ -n "$f" ] || { echo "error: there is no test $k" >build.log; return 1; }
         grep -qlE 'getenv\("BIN"\)|lib\.sh' $f && what="tools tests examples"
     done
-    make -s -j2 $what CUDA=0 K="$1" >build.log 2>&1
+    make -s -j$((jobs > 1 ? 1 : 2)) $what CUDA=0 K="$1" >build.log 2>&1
 }
 mutate() { # mutate NAME CHECKS FILE PERL-EXPRESSION [FILE EXPRESSION]...
     local name=$1 checks=$2 file began=$SECONDS
@@ -36,6 +52,7 @@ mutate() { # mutate NAME CHECKS FILE PERL-EXPRESSION [FILE EXPRESSION]...
     [ -z "$only" ] || [[ " $only " == *" $name "* ]] || return 0
     n=$((n + 1))
     for file in $checks; do used[$file]=1; done
+    ((n % jobs == SHARE)) || return 0
     while [ $# -ge 2 ]; do
         file=$1
         cp "$file" before
@@ -50,7 +67,7 @@ mutate() { # mutate NAME CHECKS FILE PERL-EXPRESSION [FILE EXPRESSION]...
     done
     if ! build "$checks"; then
         echo "not ok $n - $name: does not compile: $(grep -m1 error build.log)"; bad=$((bad + 1))
-    elif make -s check-run CUDA=0 K="$checks" >run.log 2>&1; then
+    elif JOBS=1 make -s check-run CUDA=0 K="$checks" >run.log 2>&1; then
         echo "not ok $n - $name: no test noticed ($checks)"; bad=$((bad + 1))
     else
         echo "ok $n - $name ($((SECONDS - began)) s): $(grep -c '^ *not ok' run.log) checks failed, first: $(grep -m1 '^ *not ok' run.log | sed 's/^ *not ok [0-9]* - //')"
@@ -147,7 +164,8 @@ mutate average-without-a-start "ema debug" lib/train/ema.c 's/start < e->decay \
 mutate bucket-skipped "dp debug" lib/train/parallel/dp.c 's/lo < d->hi; lo \+= d->bucket/lo < d->hi; lo += 2 * d->bucket/'
 
 n=$((n + 1))
-if build "${!used[*]}" && make -s check-run CUDA=0 K="${!used[*]}" >run.log 2>&1; then
+if ((n % jobs != SHARE)); then :
+elif build "${!used[*]}" && make -s check-run CUDA=0 K="${!used[*]}" >run.log 2>&1; then
     echo "ok $n - all of these checks pass where nothing is broken"
 else
     bad=$((bad + 1))
@@ -161,6 +179,4 @@ mutate norm-of-the-layer-for-heads "dit" lib/model/dit/dit_forward.c \
     's/wan_rms_of\(rows \* heads, c->head_dim, c->eps\)/wan_rms_of(rows, heads * c->head_dim, c->eps)/'
 mutate edm-target-of-epsilon "edm dit" lib/model/edm.c 's/-c\.in \* WAN_EDM_DATA/c.in * WAN_EDM_DATA/'
 mutate text-of-a-dropped-caption "dit" lib/model/dit/dit.c 's/\.text_dropped = 1,//'
-echo "1..$n"
-echo "$((n - bad)) of $n were noticed, in $((SECONDS - begin)) s"
 [ $bad -eq 0 ]
