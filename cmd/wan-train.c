@@ -58,7 +58,7 @@ static const wan_opt table[] = {
     WAN_OPT_STR("device", 0, "NAME", &o.device, "auto, cpu, ref, cuda or cuda:N"),
     WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
     WAN_OPT_FLAG("fast", 0, &o.fast, "allow kernels whose sums have no fixed order"),
-    WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
+    WAN_OPT_ENUM("precision", 0, "fp32|bf16|fp8", &o.precision,
                  "type of GEMM and attention operands: the key model.compute_dtype"),
     WAN_OPT_SIZE("memory", 0, "BYTES", &o.memory, 0, 9e15,
                  "memory that a rank may take (0: what the device has)"),
@@ -303,7 +303,7 @@ static int train(wan_config *c, wan_comm *comm)
     wan_train_options opt = { .device = o.device,
                               .mock = c->v.mock,
                               .memory = o.memory,
-                              .compute = c->v.compute,
+                              .compute = wan_config_compute(&c->v),
                               .device_flags = (o.strict ? WAN_DEV_STRICT : 0) |
                                               (o.fast ? WAN_DEV_NONDETERMINISTIC : 0) };
     sink s = sink_of(c, comm);

@@ -128,19 +128,30 @@ int wan_dev_sync(wan_dev *d)
     return d->backend->sync(d);
 }
 
-void *wan_dev_scratch(wan_dev *d, size_t bytes)
+/* *room grown to so many bytes. */
+static void *room(wan_dev *d, void **at, size_t *have, size_t bytes, const char *what)
 {
     bytes = bytes ? bytes : 1; /* of an op on no rows */
-    if (bytes <= d->scratch_bytes)
-        return d->scratch;
+    if (bytes <= *have)
+        return *at;
     if (d->backend->sync(d) < 0) /* the op before may still use the old one */
         return NULL;
-    wan_dev_free(d, d->scratch);
-    d->scratch_bytes = 0;
-    d->scratch = wan_dev_alloc(d, bytes, "kernel workspace");
-    if (d->scratch)
-        d->scratch_bytes = bytes;
-    return d->scratch;
+    wan_dev_free(d, *at);
+    *have = 0;
+    *at = wan_dev_alloc(d, bytes, what);
+    if (*at)
+        *have = bytes;
+    return *at;
+}
+
+void *wan_dev_scratch(wan_dev *d, size_t bytes)
+{
+    return room(d, &d->scratch, &d->scratch_bytes, bytes, "kernel workspace");
+}
+
+void *wan_dev_aside(wan_dev *d, size_t bytes)
+{
+    return room(d, &d->aside, &d->aside_bytes, bytes, "operands of eight bits");
 }
 
 /* ---- packs */

@@ -12,6 +12,7 @@
 
 #include "kernels/conv_cudnn.cuh"
 #include "kernels/gemm.cuh"
+#include "kernels/gemm8.cuh"
 #include "kernels/sdpa.cuh"
 
 enum : size_t { STAGE = (size_t)8 << 20 };
@@ -53,6 +54,7 @@ static void cuda_close(wan_dev *d)
         return;
     cudaStreamSynchronize(cuda_stream(d));
     cuda_gemm_close(d);
+    cuda_gemm8_close(d);
     cuda_sdpa_close(d);
     cuda_conv_close(d);
     for (int i = 0; i < 2; i++) {

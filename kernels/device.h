@@ -59,6 +59,8 @@ struct wan_dev {
     void *impl;    /* provider's own state */
     void *scratch; /* grows to the largest request of any op, then stays */
     size_t scratch_bytes;
+    void *aside; /* the same, of ops that are made of ops */
+    size_t aside_bytes;
     size_t allocated, peak; /* bytes handed out by wan_dev_alloc */
 };
 
@@ -79,6 +81,8 @@ int wan_dev_zero(wan_dev *d, void *p, size_t bytes) WAN_MUST_CHECK;
 int wan_dev_sync(wan_dev *d) WAN_MUST_CHECK;
 /* Workspace for one op call: valid until the next op.  Grows on first use only. */
 void *wan_dev_scratch(wan_dev *d, size_t bytes);
+/* The same for an op that calls others, which may take the scratch. */
+void *wan_dev_aside(wan_dev *d, size_t bytes);
 
 /* A pack on the device from host lengths; freed by wan_pack_free.  n >= 1; lengths may be 0. */
 int wan_pack_new(wan_dev *d, wan_pack *p, const int64_t *len, int n) WAN_MUST_CHECK;

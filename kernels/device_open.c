@@ -21,6 +21,7 @@ static const wan_plugin_host plugin_host = {
     .ops_bytes = sizeof(wan_ops),
     .err = wan_err,
     .scratch = wan_dev_scratch,
+    .aside = wan_dev_aside,
     .warn = wan_warn,
 };
 

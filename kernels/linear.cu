@@ -9,6 +9,7 @@
 #include <cublasLt.h>
 
 #include "kernels/gemm.cuh"
+#include "kernels/gemm8.cuh"
 #include "kernels/plans.h"
 #include "kernels/reduce.cuh"
 
@@ -348,6 +349,13 @@ struct bias_sum {
             acc[0][j] += g[j];
     }
 };
+
+int cuda_bias_grad(wan_dev *d, const char *op, float *db, wan_buf dy, int64_t M, int64_t N)
+{
+    CUDA_TYPES(op, dy);
+    bias_sum f = { vbuf_of(dy, N), N };
+    return columns_sum(d, op, f, &db, 0, NULL, M, N, 1);
+}
 
 extern "C" int wan_linear_wgrad_cuda(wan_dev *d, float *dw, float *db, wan_buf dy, wan_buf x,
                                      int64_t M, int64_t N, int64_t K, int accumulate)

@@ -17,6 +17,7 @@
 #include "kernels/embed.h"
 #include "kernels/layernorm.h"
 #include "kernels/linear.h"
+#include "kernels/linear8.h"
 #include "kernels/mse.h"
 #include "kernels/noise.h"
 #include "kernels/pick.h"
@@ -29,6 +30,7 @@
 /* clang-format off */
 #define WAN_OPS(X)                                                                                 \
     X(linear_forward) X(linear_dgrad) X(linear_wgrad)                                              \
+    X(round8) X(linear8_forward) X(linear8_backward)                                               \
     X(act_forward) X(act_backward) X(act_gated)                                                    \
     X(ln_mod_forward) X(ln_mod_backward) X(ln_affine_forward) X(ln_affine_backward)                \
     X(rmsnorm_forward) X(rmsnorm_backward)                                                         \

@@ -5,12 +5,19 @@
 #include "kernels/device_cpu.h"
 #include "kernels/ops_vae.h"
 
+static void fill_linear(wan_ops *o)
+{
+    o->linear_forward = wan_linear_forward_c;
+    o->linear_dgrad = wan_linear_dgrad_c;
+    o->linear_wgrad = wan_linear_wgrad_c;
+    o->round8 = wan_round8_c;
+    o->linear8_forward = wan_linear8_forward_c;
+    o->linear8_backward = wan_linear8_backward_c;
+}
+
 void wan_ops_fill_c(wan_ops *o)
 {
     *o = (wan_ops){
-        .linear_forward = wan_linear_forward_c,
-        .linear_dgrad = wan_linear_dgrad_c,
-        .linear_wgrad = wan_linear_wgrad_c,
         .act_forward = wan_act_forward_c,
         .act_backward = wan_act_backward_c,
         .act_gated = wan_act_gated_c,
@@ -51,6 +58,7 @@ void wan_ops_fill_c(wan_ops *o)
         .adamw_step = wan_adamw_step_c,
         .clip_coef = wan_clip_coef_c,
     };
+    fill_linear(o);
     wan_ops_fill_c_vae(o);
 }
 

@@ -78,6 +78,35 @@ static int dry_linear_wgrad(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, 
                    (1.0 + !!accumulate) * REAL * N * K + size(dy) * M * N + size(x) * M * K);
 }
 
+static int dry_round8(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_eight to)
+{
+    return pass(d, (size(y) + 2 * size(x)) * n);
+}
+
+/* Twice read for each tensor to round, and codes of a byte written, once more turned over for a product that
+ * needs them so. */
+static int dry_linear8_forward(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
+                               const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
+{
+    WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K + (2 * size(w) + 1.0) * N * K));
+    return product(d, 2.0 * M * N * K,
+                   size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + 1.0 * (M + N) * K);
+}
+
+static int dry_linear8_backward(wan_dev *d, wan_buf dx, wan_real *dw, wan_real *db, wan_buf dy,
+                                wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K, int add)
+{
+    WAN_TRY(pass(d, (2 * size(dy) + !!dx.p + !!dw) * M * N));
+    if (dw) {
+        WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K));
+        WAN_TRY(product(d, 2.0 * M * N * K, 2 * REAL * N * K + 1.0 * M * (N + K)));
+    }
+    if (!dx.p)
+        return 0;
+    WAN_TRY(pass(d, (2 * size(w) + 1.0) * N * K));
+    return product(d, 2.0 * M * N * K, (1.0 + !!add) * size(dx) * M * K + 1.0 * N * (M + K));
+}
+
 static int dry_act_forward(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_act act)
 {
     return pass(d, (size(y) + size(x)) * n);

@@ -13,7 +13,7 @@
 
 #include "kernels/ops.h"
 
-#define WAN_PLUGIN_ABI 6
+#define WAN_PLUGIN_ABI 7
 #define WAN_PLUGIN_SYMBOL "wan_cuda_backend"
 
 typedef struct wan_plugin_host {
@@ -21,6 +21,7 @@ typedef struct wan_plugin_host {
     size_t ops_bytes;                                  /* sizeof(wan_ops) */
     int (*err)(const char *fmt, ...) WAN_PRINTF(1, 2); /* wan_err: records a sentence, returns -1 */
     void *(*scratch)(wan_dev *d, size_t bytes);        /* wan_dev_scratch */
+    void *(*aside)(wan_dev *d, size_t bytes);          /* wan_dev_aside */
     void (*warn)(const char *fmt, ...) WAN_PRINTF(1, 2); /* wan_warn: a slower path was taken */
 } wan_plugin_host;
 

@@ -31,6 +31,11 @@ $(PRELOAD): %.so: %.o
 	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL)) -ldl
 tests: $(PRELOAD)
 
+check-curve: tools examples ## the demo's own model, 500 steps in bf16 and fp8 beside fp32
+	@PLAN=none CURVE=demo BIN=$(abspath $(BUILD)/bin) EXAMPLES=$(abspath $(BUILD)/examples) LIMIT=3600 \
+		tests/run tests/cmd/bf16-curve.sh
+.PHONY: check-curve
+
 check-slurm: tools examples ## the batch files of examples/jobs under a real Slurm (slurm-wlm, munge) of this machine
 	@PLAN=none BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) \
 		tests/run tests/slurm/slurm.sh

@@ -44,6 +44,7 @@ typedef struct wan_param {
     enum wan_init init;
     double scale;
     int gemm;   /* a GEMM reads it, in the type it computes in */
+    int eight;  /* ... and in eight bits where that is asked for (linear8.h) */
     int decays; /* weight decay applies under optimizer.no_decay_1d */
     int frozen; /* never updated */
 } wan_param;

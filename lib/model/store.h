@@ -91,6 +91,7 @@ typedef struct wan_store {
     wan_dtype
         held; /* ... and read: the same, or blocks (quant.h) on the CPU; part 0 is then bf16 */
     int train;
+    int eight; /* the parameters so marked are multiplied in eight bits; set behind wan_store_new */
     wan_real *master; /* device [total], or where GEMMs read bf16 and nothing is trained, only the
                            rests [total - gemm] */
     uint16_t *shadow; /* device [gemm] bf16, or blocks; NULL: compute == WAN_REAL, or a shard */

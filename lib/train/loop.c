@@ -320,7 +320,7 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     WAN_TRY(wan_dev_sync(t->dev));
     r->seconds = wan_now() - begin;
     r->memory = (int64_t)t->dev->peak;
-    r->workspace = (int64_t)t->dev->scratch_bytes;
+    r->workspace = (int64_t)(t->dev->scratch_bytes + t->dev->aside_bytes);
     memcpy(r->spent, t->spent, sizeof r->spent);
     memset(t->spent, 0, sizeof t->spent);
     return count_traffic(t, &before, r);

@@ -67,14 +67,32 @@ void wan_plan_cuda(wan_plan *p, int any_order)
     p->total += p->kernels + p->libraries - before;
 }
 
+/* What products in eight bits keep aside: the operands of the largest, of three layers where they are one. */
+static int64_t aside(const wan_params *p, int64_t tokens)
+{
+    int64_t most = 0;
+    for (int i = 0; i < p->n; i++) {
+        const wan_param *q = &p->v[i];
+        if (!q->eight)
+            continue;
+        const int64_t K = q->shape[1], N = q->shape[0];
+        const int joined = q->role == WAN_ROLE_COLUMN && N == K ? 3 : 1;
+        const int64_t bytes = (int64_t)wan_linear8_bytes(tokens, joined * N, K);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 /* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
-static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute, int64_t *largest)
+static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute, int64_t tokens,
+                         int64_t *largest)
 {
     const wan_slice *slice = &ranks->slice;
     wan_params params;
     int64_t total;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
     p->parameters = params.count;
+    p->aside = aside(&params, tokens);
     *largest = 0;
     for (int i = 0; i < params.n; i++)
         if (params.v[i].gemm && params.v[i].count > *largest)
@@ -137,7 +155,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     wan_mesh_text(&ranks->mesh, p->layout);
     p->batch = batch;
     p->samples = wan_feed_count(feed);
-    WAN_TRY(measure_store(p, ranks, compute, &largest));
+    WAN_TRY(measure_store(p, ranks, compute, o.cap.tokens, &largest));
     WAN_TRY(measure_acts(p, ranks, &o));
     const wan_step_options step = { .cap = *cap,
                                     .batch = batch,
@@ -171,6 +189,15 @@ void wan_plan_average(wan_plan *p)
     p->total += p->optimizer / p->vectors;
     p->optimizer += p->optimizer / p->vectors;
     p->vectors++;
+}
+
+void wan_plan_eight(wan_plan *p)
+{
+    const int64_t more = p->aside + (p->libraries ? WAN_SPACE_EIGHT : 0);
+    p->eight = 1;
+    p->libraries += p->libraries ? WAN_SPACE_EIGHT : 0;
+    p->rows += more;
+    p->total += more;
 }
 
 void wan_plan_videos(wan_plan *p, int64_t bytes)
@@ -211,6 +238,10 @@ void wan_plan_print(const wan_plan *p, FILE *f)
             (long long)p->cap.tokens, (long long)p->cap.samples, (long long)p->cap.text_rows);
     fprintf(f, "compute      %.4g TFLOP a step (forward and backward, without recompute)\n",
             p->flops * 1e-12);
+    if (p->eight)
+        fprintf(
+            f,
+            "products     of blocks in fp8 (e4m3, gradients e5m2), but keys and values of the text\n");
     fprintf(f, "memory of a rank, MiB:\n");
     fprintf(f, "  weights      %12.1f\n", MIB(p->store.weights));
     fprintf(f, "  gradients    %12.1f\n", MIB(p->store.grads));

@@ -24,6 +24,8 @@ typedef struct wan_plan {
     int64_t
         kernels; /* of rows: what kernels take inside an op, of a CPU or as wan_plan_cuda says */
     int64_t libraries;      /* of rows: what cuBLASLt has beside that */
+    int64_t aside;          /* ... and operands in eight bits (wan_plan_eight) */
+    int eight;              /* they are part of rows */
     wan_space space;        /* what kernels on a GPU depend on */
     int64_t total;          /* on the device */
     int64_t saving;         /* host memory while a checkpoint is written or read; 0: none is */
@@ -48,6 +50,8 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
 void wan_plan_cuda(wan_plan *p, int any_order);
 /* Counts the average of the weights (ema.h), where one is kept; before wan_plan_saves. */
 void wan_plan_average(wan_plan *p);
+/* Counts what products in eight bits keep aside; behind wan_plan_cuda. */
+void wan_plan_eight(wan_plan *p);
 /* Counts bytes for videos that the run makes (samples.h). */
 void wan_plan_videos(wan_plan *p, int64_t bytes);
 /* Checkpoints are written; behind the steps. */

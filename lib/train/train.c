@@ -261,6 +261,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
              fail);
     if (strncmp(o->device, "cuda", 4) == 0)
         wan_plan_cuda(&t->plan, o->device_flags & WAN_DEV_NONDETERMINISTIC);
+    if (wan_config_eight(&c->v))
+        wan_plan_eight(&t->plan);
     if (c->v.ema_decay > 0)
         wan_plan_average(&t->plan);
     if (wan_train_saves(t))
@@ -436,6 +438,8 @@ static int reserve(wan_train *t)
 {
     if (t->opt.rehearse)
         return 0;
+    if (t->plan.eight && !wan_dev_aside(t->dev, (size_t)t->plan.aside))
+        return -1;
     return wan_dev_scratch(t->dev, (size_t)t->plan.kernels) ? 0 : -1;
 }
 
@@ -551,6 +555,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(wan_samples_start(t));
     WAN_TRY(wan_ranks_device(&t->ranks, t->dev, &t->arch, t->opt.compute, &t->plan.cap));
     WAN_TRY(wan_model_store(&t->store, t->dev, &t->arch, &t->ranks.slice, t->opt.compute, 1));
+    t->store->eight = t->plan.eight;
     WAN_TRY(wan_optim_new(&t->optim, t->store, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
     WAN_TRY(open_step(t));
     WAN_TRY(open_sums(t));

@@ -2,7 +2,7 @@
 # Checks and benchmarks on a GPU, and of the CUDA code without one; included by tests/tests.mk.
 # They need gcc, make and the CUDA toolkit alone (CORE=1): no package of the distribution.
 
-GPU_CHECK := act adamw attention attention_parts conv embed layernorm linear mse noise pick plans qkv residual resnorm rmsnorm vaeop vector
+GPU_CHECK := act adamw attention attention_parts conv embed layernorm linear linear8 mse noise pick plans qkv residual resnorm rmsnorm vaeop vector
 GPU_PROG := $(GPU_CHECK:%=$(OBJ)/tests/kernels/check_%) $(OBJ)/tests/gpu/check_device \
 	$(OBJ)/tests/gpu/check_strict
 GPU_GRAPH := $(if $(and $(PLUGIN),$(CUDNN)),$(BUILD)/gpu/check_sdpa_graph)

@@ -122,7 +122,9 @@ typedef struct torchmodel {
     wan_step *s;
 } torchmodel;
 
-static int torchmodel_open(torchmodel *t, const torchrun *r, const char *device)
+/* Products in `compute`; eight: those of blocks in eight bits. */
+static int torchmodel_open_as(torchmodel *t, const torchrun *r, const char *device,
+                              wan_dtype compute, int eight)
 {
     wan_arch arch;
     char path[512];
@@ -131,10 +133,16 @@ static int torchmodel_open(torchmodel *t, const torchrun *r, const char *device)
     snprintf(path, sizeof path, "%s/transformer", r->dir);
     WAN_TRY(wan_dev_open(&t->d, device, 0));
     WAN_TRY(wan_modelio_config(&arch, path));
-    WAN_TRY(wan_model_store(&t->m, t->d, &arch, NULL, WAN_F32, 1));
+    WAN_TRY(wan_model_store(&t->m, t->d, &arch, NULL, compute, 1));
+    t->m->eight = eight;
     WAN_TRY(wan_modelio_load(t->m, path));
     WAN_TRY(wan_optim_new(&t->o, t->m, 0.9, 0.95, 1e-8, 0));
     return wan_step_new(&t->s, t->d, &arch, t->m, &cap, BATCH);
+}
+
+static int torchmodel_open(torchmodel *t, const torchrun *r, const char *device)
+{
+    return torchmodel_open_as(t, r, device, WAN_F32, 0);
 }
 
 static void torchmodel_close(torchmodel *t)

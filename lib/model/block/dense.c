@@ -15,6 +15,7 @@ void wan_dense_bind(wan_dense *w, const wan_store *s, int i, int bias)
         w->K = it->len;
     w->w = q->gemm ? wan_store_w(s, i) : WAN_RBUF(wan_store_r(s, i));
     w->dw = wan_store_g(s, i);
+    w->eight = s->eight && q->eight;
     if (bias) {
         w->b = wan_store_r(s, i + 1);
         w->db = wan_store_g(s, i + 1);
@@ -29,7 +30,8 @@ void wan_dense_bind_vector(wan_dense_vector *v, const wan_store *s, int i)
 int wan_dense_act(wan_dev *d, const wan_dense *w, wan_buf y, wan_buf pre, wan_buf x, int64_t M,
                   enum wan_act act)
 {
-    return M ? d->ops->linear_forward(d, y, pre, x, w->w, w->b, M, w->N, w->K, act) : 0;
+    wan_linear_forward_fn *f = w->eight ? d->ops->linear8_forward : d->ops->linear_forward;
+    return M ? f(d, y, pre, x, w->w, w->b, M, w->N, w->K, act) : 0;
 }
 
 int wan_dense_forward(wan_dev *d, const wan_dense *w, wan_buf y, wan_buf x, int64_t M)
@@ -50,6 +52,8 @@ int wan_dense_dgrad(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, int6
 int wan_dense_backward(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, wan_buf x, int64_t M,
                        int add)
 {
+    if (w->eight && M)
+        return d->ops->linear8_backward(d, dx, w->dw, w->db, dy, x, w->w, M, w->N, w->K, add);
     WAN_TRY(wan_dense_wgrad(d, w, dy, x, M));
     return wan_dense_dgrad(d, w, dx, dy, M, add);
 }

@@ -14,12 +14,16 @@ enum start { ZERO, ONE, SMALL /* 0.02 */, DEEP /* 0.02 / sqrt(2 layers) */, FAN 
 /* How tensor parallel ranks share it out: whole, dimension 0 or 1 in heads or in single rows. */
 enum share { WHOLE, HEADS0, HEADS1, ROWS0, ROWS1 };
 
+/* In what a product reads it: full precision, the type of products, or eight bits where those are asked
+ * for.  Not the layers outside of blocks, and not keys and values of the text: few rows, nothing gained. */
+enum type { KEEP, GEMM, FP8 };
+
 /* Shapes in letters: D width, M 9D, F ffn, T text_dim, Q fps_dim, L adaln_dim, h head_dim, I and O
  * features of a patch in and out; fan: the inputs of the product.  Conditioning and head are computed
  * in full precision, so no GEMM reads a bf16 copy of theirs. */
 typedef struct spec {
     const char *name, *shape;
-    int gemm;
+    enum type gemm;
     enum wan_role role;
     enum start start;
     char fan;
@@ -35,40 +39,40 @@ typedef struct spec {
 
 /* clang-format off */
 static const spec embed[] = {
-    { "x_embedder.weight", "DI", 1, EMBED, FAN, 'I', WHOLE },
-    { "x_embedder.bias", "D", 0, BIAS, FAN, 'I', WHOLE },
-    { "t_embedder.linear_1.weight", "DD", 0, EMBED, FAN, 'D', WHOLE },
-    { "t_embedder.linear_1.bias", "D", 0, BIAS, FAN, 'D', WHOLE },
-    { "t_embedder.linear_2.weight", "DD", 0, REP, FAN, 'D', WHOLE },
-    { "t_embedder.linear_2.bias", "D", 0, BIAS, FAN, 'D', WHOLE },
-    { "fps_embedder.linear_1.weight", "QQ", 0, EMBED, FAN, 'Q', WHOLE },
-    { "fps_embedder.linear_1.bias", "Q", 0, BIAS, FAN, 'Q', WHOLE },
-    { "fps_embedder.linear_2.weight", "QQ", 0, REP, FAN, 'Q', WHOLE },
-    { "fps_embedder.linear_2.bias", "Q", 0, BIAS, FAN, 'Q', WHOLE },
+    { "x_embedder.weight", "DI", GEMM, EMBED, FAN, 'I', WHOLE },
+    { "x_embedder.bias", "D", KEEP, BIAS, FAN, 'I', WHOLE },
+    { "t_embedder.linear_1.weight", "DD", KEEP, EMBED, FAN, 'D', WHOLE },
+    { "t_embedder.linear_1.bias", "D", KEEP, BIAS, FAN, 'D', WHOLE },
+    { "t_embedder.linear_2.weight", "DD", KEEP, REP, FAN, 'D', WHOLE },
+    { "t_embedder.linear_2.bias", "D", KEEP, BIAS, FAN, 'D', WHOLE },
+    { "fps_embedder.linear_1.weight", "QQ", KEEP, EMBED, FAN, 'Q', WHOLE },
+    { "fps_embedder.linear_1.bias", "Q", KEEP, BIAS, FAN, 'Q', WHOLE },
+    { "fps_embedder.linear_2.weight", "QQ", KEEP, REP, FAN, 'Q', WHOLE },
+    { "fps_embedder.linear_2.bias", "Q", KEEP, BIAS, FAN, 'Q', WHOLE },
 };
 
 static const spec block[] = {
-    { "attn1.to_q.weight", "DD", 1, COL, SMALL, 0, HEADS0 },
-    { "attn1.to_k.weight", "DD", 1, COL, SMALL, 0, HEADS0 },
-    { "attn1.to_v.weight", "DD", 1, COL, SMALL, 0, HEADS0 },
-    { "attn1.to_out.weight", "DD", 1, ROW, DEEP, 0, HEADS1 },
-    { "attn2.to_q.weight", "DD", 1, COL, SMALL, 0, HEADS0 },
-    { "attn2.to_k.weight", "DT", 1, COL, SMALL, 0, HEADS0 },
-    { "attn2.to_v.weight", "DT", 1, COL, SMALL, 0, HEADS0 },
-    { "attn2.to_out.weight", "DD", 1, ROW, DEEP, 0, HEADS1 },
-    { "mlp.linear_1.weight", "FD", 1, COL, SMALL, 0, ROWS0 },
-    { "mlp.linear_2.weight", "DF", 1, ROW, DEEP, 0, ROWS1 },
-    { "adaln.linear_1.weight", "LD", 0, REP, FAN, 'D', WHOLE },
-    { "adaln.linear_2.weight", "ML", 0, REP, ZERO, 0, WHOLE },
-    { "attn1.norm_q.weight", "h", 0, NORM, ONE, 0, WHOLE },
-    { "attn1.norm_k.weight", "h", 0, NORM, ONE, 0, WHOLE },
-    { "attn2.norm_q.weight", "h", 0, NORM, ONE, 0, WHOLE },
-    { "attn2.norm_k.weight", "h", 0, NORM, ONE, 0, WHOLE },
+    { "attn1.to_q.weight", "DD", FP8, COL, SMALL, 0, HEADS0 },
+    { "attn1.to_k.weight", "DD", FP8, COL, SMALL, 0, HEADS0 },
+    { "attn1.to_v.weight", "DD", FP8, COL, SMALL, 0, HEADS0 },
+    { "attn1.to_out.weight", "DD", FP8, ROW, DEEP, 0, HEADS1 },
+    { "attn2.to_q.weight", "DD", FP8, COL, SMALL, 0, HEADS0 },
+    { "attn2.to_k.weight", "DT", GEMM, COL, SMALL, 0, HEADS0 },
+    { "attn2.to_v.weight", "DT", GEMM, COL, SMALL, 0, HEADS0 },
+    { "attn2.to_out.weight", "DD", FP8, ROW, DEEP, 0, HEADS1 },
+    { "mlp.linear_1.weight", "FD", FP8, COL, SMALL, 0, ROWS0 },
+    { "mlp.linear_2.weight", "DF", FP8, ROW, DEEP, 0, ROWS1 },
+    { "adaln.linear_1.weight", "LD", KEEP, REP, FAN, 'D', WHOLE },
+    { "adaln.linear_2.weight", "ML", KEEP, REP, ZERO, 0, WHOLE },
+    { "attn1.norm_q.weight", "h", KEEP, NORM, ONE, 0, WHOLE },
+    { "attn1.norm_k.weight", "h", KEEP, NORM, ONE, 0, WHOLE },
+    { "attn2.norm_q.weight", "h", KEEP, NORM, ONE, 0, WHOLE },
+    { "attn2.norm_k.weight", "h", KEEP, NORM, ONE, 0, WHOLE },
 };
 
 static const spec head[] = {
-    { "proj_out.weight", "OD", 0, REP, FAN, 'D', WHOLE },
-    { "proj_out.bias", "O", 0, BIAS, FAN, 'D', WHOLE },
+    { "proj_out.weight", "OD", KEEP, REP, FAN, 'D', WHOLE },
+    { "proj_out.bias", "O", KEEP, BIAS, FAN, 'D', WHOLE },
 };
 /* clang-format on */
 #define COUNT(a) ((int)(sizeof a / sizeof *a))
@@ -108,7 +112,8 @@ static void start_of(wan_param *q, const wan_dit_config *c, const spec *s)
 
 static int add(wan_params *p, const wan_dit_config *c, const spec *s, int part)
 {
-    wan_param one = { .gemm = s->gemm,
+    wan_param one = { .gemm = s->gemm != KEEP,
+                      .eight = s->gemm == FP8,
                       .part = part,
                       .rank = (int)strlen(s->shape),
                       .role = s->role,

@@ -22,12 +22,16 @@ enum start {
 /* How tensor parallel ranks share it out: whole, dimension 0 or 1 in heads or in single rows. */
 enum share { WHOLE, HEADS0, HEADS1, ROWS0, ROWS1 };
 
+/* In what a product reads it: full precision, the type of products, or eight bits where those are asked
+ * for.  Not the layers outside of blocks, and not keys and values of the text: few rows, nothing gained. */
+enum type { KEEP, GEMM, FP8 };
+
 /* Shapes in letters: D width, E 6D, F ffn, T text_dim, Q freq_dim, I in_ch, O head outputs, h w
  * patch; digits stand for themselves.  Time path and head are computed in full precision, so no GEMM
  * reads a bf16 copy of theirs. */
 typedef struct spec {
     const char *name, *official, *shape;
-    int gemm;
+    enum type gemm;
     enum wan_role role;
     enum start start;
     enum share share;
@@ -43,56 +47,56 @@ typedef struct spec {
 
 /* clang-format off */
 static const spec embed[] = {
-    { "patch_embedding.weight", "patch_embedding.weight", "DI1hw", 1, EMBED, XAVIER, WHOLE },
-    { "patch_embedding.bias", "patch_embedding.bias", "D", 0, BIAS, CONV, WHOLE },
-    { "condition_embedder.text_embedder.linear_1.weight", "text_embedding.0.weight", "DT", 1, EMBED, SMALL, WHOLE },
-    { "condition_embedder.text_embedder.linear_1.bias", "text_embedding.0.bias", "D", 0, BIAS, ZERO, WHOLE },
-    { "condition_embedder.text_embedder.linear_2.weight", "text_embedding.2.weight", "DD", 1, REP, SMALL, WHOLE },
-    { "condition_embedder.text_embedder.linear_2.bias", "text_embedding.2.bias", "D", 0, BIAS, ZERO, WHOLE },
-    { "condition_embedder.time_embedder.linear_1.weight", "time_embedding.0.weight", "DQ", 0, EMBED, SMALL, WHOLE },
-    { "condition_embedder.time_embedder.linear_1.bias", "time_embedding.0.bias", "D", 0, BIAS, ZERO, WHOLE },
-    { "condition_embedder.time_embedder.linear_2.weight", "time_embedding.2.weight", "DD", 0, REP, SMALL, WHOLE },
-    { "condition_embedder.time_embedder.linear_2.bias", "time_embedding.2.bias", "D", 0, BIAS, ZERO, WHOLE },
-    { "condition_embedder.time_proj.weight", "time_projection.1.weight", "ED", 0, REP, XAVIER, WHOLE },
-    { "condition_embedder.time_proj.bias", "time_projection.1.bias", "E", 0, BIAS, ZERO, WHOLE },
+    { "patch_embedding.weight", "patch_embedding.weight", "DI1hw", GEMM, EMBED, XAVIER, WHOLE },
+    { "patch_embedding.bias", "patch_embedding.bias", "D", KEEP, BIAS, CONV, WHOLE },
+    { "condition_embedder.text_embedder.linear_1.weight", "text_embedding.0.weight", "DT", GEMM, EMBED, SMALL, WHOLE },
+    { "condition_embedder.text_embedder.linear_1.bias", "text_embedding.0.bias", "D", KEEP, BIAS, ZERO, WHOLE },
+    { "condition_embedder.text_embedder.linear_2.weight", "text_embedding.2.weight", "DD", GEMM, REP, SMALL, WHOLE },
+    { "condition_embedder.text_embedder.linear_2.bias", "text_embedding.2.bias", "D", KEEP, BIAS, ZERO, WHOLE },
+    { "condition_embedder.time_embedder.linear_1.weight", "time_embedding.0.weight", "DQ", KEEP, EMBED, SMALL, WHOLE },
+    { "condition_embedder.time_embedder.linear_1.bias", "time_embedding.0.bias", "D", KEEP, BIAS, ZERO, WHOLE },
+    { "condition_embedder.time_embedder.linear_2.weight", "time_embedding.2.weight", "DD", KEEP, REP, SMALL, WHOLE },
+    { "condition_embedder.time_embedder.linear_2.bias", "time_embedding.2.bias", "D", KEEP, BIAS, ZERO, WHOLE },
+    { "condition_embedder.time_proj.weight", "time_projection.1.weight", "ED", KEEP, REP, XAVIER, WHOLE },
+    { "condition_embedder.time_proj.bias", "time_projection.1.bias", "E", KEEP, BIAS, ZERO, WHOLE },
 };
 
 /* norm2 and norm3 change places between the namings: the affine norm before cross-attention is
  * the second in HuggingFace's order and the third in the official one. */
 static const spec block[] = {
-    { "attn1.to_q.weight", "self_attn.q.weight", "DD", 1, COL, XAVIER, HEADS0 },
-    { "attn1.to_q.bias", "self_attn.q.bias", "D", 0, BIAS, ZERO, HEADS0 },
-    { "attn1.to_k.weight", "self_attn.k.weight", "DD", 1, COL, XAVIER, HEADS0 },
-    { "attn1.to_k.bias", "self_attn.k.bias", "D", 0, BIAS, ZERO, HEADS0 },
-    { "attn1.to_v.weight", "self_attn.v.weight", "DD", 1, COL, XAVIER, HEADS0 },
-    { "attn1.to_v.bias", "self_attn.v.bias", "D", 0, BIAS, ZERO, HEADS0 },
-    { "attn1.to_out.0.weight", "self_attn.o.weight", "DD", 1, ROW, XAVIER, HEADS1 },
-    { "attn1.to_out.0.bias", "self_attn.o.bias", "D", 0, BIAS, ZERO, WHOLE },
-    { "attn1.norm_q.weight", "self_attn.norm_q.weight", "D", 0, NORM, ONE, HEADS0 },
-    { "attn1.norm_k.weight", "self_attn.norm_k.weight", "D", 0, NORM, ONE, HEADS0 },
-    { "norm2.weight", "norm3.weight", "D", 0, NORM, ONE, WHOLE },
-    { "norm2.bias", "norm3.bias", "D", 0, NORM, ZERO, WHOLE },
-    { "attn2.to_q.weight", "cross_attn.q.weight", "DD", 1, COL, XAVIER, HEADS0 },
-    { "attn2.to_q.bias", "cross_attn.q.bias", "D", 0, BIAS, ZERO, HEADS0 },
-    { "attn2.to_k.weight", "cross_attn.k.weight", "DD", 1, COL, XAVIER, HEADS0 },
-    { "attn2.to_k.bias", "cross_attn.k.bias", "D", 0, BIAS, ZERO, HEADS0 },
-    { "attn2.to_v.weight", "cross_attn.v.weight", "DD", 1, COL, XAVIER, HEADS0 },
-    { "attn2.to_v.bias", "cross_attn.v.bias", "D", 0, BIAS, ZERO, HEADS0 },
-    { "attn2.to_out.0.weight", "cross_attn.o.weight", "DD", 1, ROW, XAVIER, HEADS1 },
-    { "attn2.to_out.0.bias", "cross_attn.o.bias", "D", 0, BIAS, ZERO, WHOLE },
-    { "attn2.norm_q.weight", "cross_attn.norm_q.weight", "D", 0, NORM, ONE, HEADS0 },
-    { "attn2.norm_k.weight", "cross_attn.norm_k.weight", "D", 0, NORM, ONE, HEADS0 },
-    { "ffn.net.0.proj.weight", "ffn.0.weight", "FD", 1, COL, XAVIER, ROWS0 },
-    { "ffn.net.0.proj.bias", "ffn.0.bias", "F", 0, BIAS, ZERO, ROWS0 },
-    { "ffn.net.2.weight", "ffn.2.weight", "DF", 1, ROW, XAVIER, ROWS1 },
-    { "ffn.net.2.bias", "ffn.2.bias", "D", 0, BIAS, ZERO, WHOLE },
-    { "scale_shift_table", "modulation", "16D", 0, MODUL, TABLE, WHOLE },
+    { "attn1.to_q.weight", "self_attn.q.weight", "DD", FP8, COL, XAVIER, HEADS0 },
+    { "attn1.to_q.bias", "self_attn.q.bias", "D", KEEP, BIAS, ZERO, HEADS0 },
+    { "attn1.to_k.weight", "self_attn.k.weight", "DD", FP8, COL, XAVIER, HEADS0 },
+    { "attn1.to_k.bias", "self_attn.k.bias", "D", KEEP, BIAS, ZERO, HEADS0 },
+    { "attn1.to_v.weight", "self_attn.v.weight", "DD", FP8, COL, XAVIER, HEADS0 },
+    { "attn1.to_v.bias", "self_attn.v.bias", "D", KEEP, BIAS, ZERO, HEADS0 },
+    { "attn1.to_out.0.weight", "self_attn.o.weight", "DD", FP8, ROW, XAVIER, HEADS1 },
+    { "attn1.to_out.0.bias", "self_attn.o.bias", "D", KEEP, BIAS, ZERO, WHOLE },
+    { "attn1.norm_q.weight", "self_attn.norm_q.weight", "D", KEEP, NORM, ONE, HEADS0 },
+    { "attn1.norm_k.weight", "self_attn.norm_k.weight", "D", KEEP, NORM, ONE, HEADS0 },
+    { "norm2.weight", "norm3.weight", "D", KEEP, NORM, ONE, WHOLE },
+    { "norm2.bias", "norm3.bias", "D", KEEP, NORM, ZERO, WHOLE },
+    { "attn2.to_q.weight", "cross_attn.q.weight", "DD", FP8, COL, XAVIER, HEADS0 },
+    { "attn2.to_q.bias", "cross_attn.q.bias", "D", KEEP, BIAS, ZERO, HEADS0 },
+    { "attn2.to_k.weight", "cross_attn.k.weight", "DD", GEMM, COL, XAVIER, HEADS0 },
+    { "attn2.to_k.bias", "cross_attn.k.bias", "D", KEEP, BIAS, ZERO, HEADS0 },
+    { "attn2.to_v.weight", "cross_attn.v.weight", "DD", GEMM, COL, XAVIER, HEADS0 },
+    { "attn2.to_v.bias", "cross_attn.v.bias", "D", KEEP, BIAS, ZERO, HEADS0 },
+    { "attn2.to_out.0.weight", "cross_attn.o.weight", "DD", FP8, ROW, XAVIER, HEADS1 },
+    { "attn2.to_out.0.bias", "cross_attn.o.bias", "D", KEEP, BIAS, ZERO, WHOLE },
+    { "attn2.norm_q.weight", "cross_attn.norm_q.weight", "D", KEEP, NORM, ONE, HEADS0 },
+    { "attn2.norm_k.weight", "cross_attn.norm_k.weight", "D", KEEP, NORM, ONE, HEADS0 },
+    { "ffn.net.0.proj.weight", "ffn.0.weight", "FD", FP8, COL, XAVIER, ROWS0 },
+    { "ffn.net.0.proj.bias", "ffn.0.bias", "F", KEEP, BIAS, ZERO, ROWS0 },
+    { "ffn.net.2.weight", "ffn.2.weight", "DF", FP8, ROW, XAVIER, ROWS1 },
+    { "ffn.net.2.bias", "ffn.2.bias", "D", KEEP, BIAS, ZERO, WHOLE },
+    { "scale_shift_table", "modulation", "16D", KEEP, MODUL, TABLE, WHOLE },
 };
 
 static const spec head[] = {
-    { "scale_shift_table", "head.modulation", "12D", 0, MODUL, TABLE, WHOLE },
-    { "proj_out.weight", "head.head.weight", "OD", 0, REP, ZERO, WHOLE },
-    { "proj_out.bias", "head.head.bias", "O", 0, BIAS, ZERO, WHOLE },
+    { "scale_shift_table", "head.modulation", "12D", KEEP, MODUL, TABLE, WHOLE },
+    { "proj_out.weight", "head.head.weight", "OD", KEEP, REP, ZERO, WHOLE },
+    { "proj_out.bias", "head.head.bias", "O", KEEP, BIAS, ZERO, WHOLE },
 };
 /* clang-format on */
 #define COUNT(a) ((int)(sizeof a / sizeof *a))
@@ -131,7 +135,8 @@ static void start_of(wan_param *q, const wan_net_config *c, enum start start)
 
 static int add(wan_params *p, const wan_net_config *c, const spec *s, int part)
 {
-    wan_param one = { .gemm = s->gemm,
+    wan_param one = { .gemm = s->gemm != KEEP,
+                      .eight = s->gemm == FP8,
                       .part = part,
                       .rank = (int)strlen(s->shape),
                       .role = s->role,

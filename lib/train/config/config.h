@@ -46,7 +46,7 @@ typedef struct wan_train_config {
     int64_t layers, hidden, ffn, heads, head_dim, in_ch, out_ch, cross_width; /* 0: not given */
     int64_t text_dim, text_len, freq_dim;
     double eps;
-    wan_dtype compute; /* of GEMM and attention operands */
+    int compute; /* of GEMM and attention operands: wan_config_compute, wan_config_eight */
     enum wan_recompute recompute;
     int64_t tp, pp, vpp, cp, dp_shard, dp_replicate;
     enum wan_cp_kind cp_comm;
@@ -93,6 +93,17 @@ typedef struct wan_train_config {
     int64_t log_interval, seed, dead_seconds, timeout_minutes, bucket_bytes;
     const char *debug_batch, *debug_dump, *tensorboard;
 } wan_train_config;
+
+/* What GEMMs and attention compute in; whether blocks multiply in eight bits where they can. */
+enum { WAN_COMPUTE_FP8 = WAN_DTYPES };
+static inline wan_dtype wan_config_compute(const wan_train_config *v)
+{
+    return v->compute == WAN_COMPUTE_FP8 ? WAN_BF16 : (wan_dtype)v->compute;
+}
+static inline int wan_config_eight(const wan_train_config *v)
+{
+    return v->compute == WAN_COMPUTE_FP8;
+}
 
 enum wan_key_kind {
     WAN_KEY_INT,

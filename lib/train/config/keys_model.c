@@ -23,11 +23,17 @@ static const wan_word recomputes[] = {
     { "full", WAN_RECOMPUTE_FULL }, { "false", WAN_RECOMPUTE_NONE },
     { "true", WAN_RECOMPUTE_FULL }, { 0, 0 }
 };
-static const wan_word computes[] = { { "bf16", WAN_BF16 },       { "fp32", WAN_F32 },
-                                     { "bfloat16", WAN_BF16 },   { "torch.bfloat16", WAN_BF16 },
-                                     { "bf16_mixed", WAN_BF16 }, { "bf16-mixed", WAN_BF16 },
-                                     { "float32", WAN_F32 },     { "torch.float32", WAN_F32 },
-                                     { "32", WAN_F32 },          { 0, 0 } };
+static const wan_word computes[] = { { "bf16", WAN_BF16 },
+                                     { "fp32", WAN_F32 },
+                                     { "fp8", WAN_COMPUTE_FP8 },
+                                     { "bfloat16", WAN_BF16 },
+                                     { "torch.bfloat16", WAN_BF16 },
+                                     { "bf16_mixed", WAN_BF16 },
+                                     { "bf16-mixed", WAN_BF16 },
+                                     { "float32", WAN_F32 },
+                                     { "torch.float32", WAN_F32 },
+                                     { "32", WAN_F32 },
+                                     { 0, 0 } };
 
 static const wan_key keys[] = {
     ENUM("model.type", "model.model_type data.dataloader.model_type", model_type, "wan", types,
@@ -61,8 +67,10 @@ static const wan_key keys[] = {
     INT("model.in_channels", 0, in_ch, "0", 0, 1024, "latent channels in (0: as above)"),
     INT("model.out_channels", 0, out_ch, "0", 0, 1024, "latent channels out (0: as above)"),
     REAL("model.layernorm_epsilon", 0, eps, "1e-06", 1e-12, 1e-2, "epsilon of all norms"),
-    ENUM("model.compute_dtype", "mixed_precision", compute, "bf16", computes,
-         "type of GEMM and attention operands; --precision overrides it"),
+    ENUM(
+        "model.compute_dtype", "mixed_precision", compute, "bf16", computes,
+        "type of GEMM and attention operands; fp8: bf16, the large products of blocks in e4m3, their "
+        "gradients in e5m2; --precision overrides it"),
     { ROW("model.recompute_granularity",
           "fsdp.activation_checkpointing ddp.activation_checkpointing "
           "model.pipeline_spec.enable_gradient_checkpointing",

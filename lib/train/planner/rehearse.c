@@ -84,7 +84,7 @@ int wan_rehearse(wan_rehearsal *out, wan_config *c, const wan_cluster *m, int ra
 {
     const wan_train_config before = c->v;
     const wan_train_options o = {
-        .device = "dry", .compute = c->v.compute, .mock = c->v.mock, .rehearse = 1
+        .device = "dry", .compute = wan_config_compute(&c->v), .mock = c->v.mock, .rehearse = 1
     };
     wan_comm *comm = NULL;
     wan_train *t = NULL;

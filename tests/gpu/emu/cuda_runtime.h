@@ -50,6 +50,13 @@ static inline float __uint_as_float(unsigned u)
     return f;
 }
 
+static inline unsigned __float_as_uint(float f)
+{
+    unsigned u;
+    memcpy(&u, &f, 4);
+    return u;
+}
+
 /* ---- inside a kernel */
 void __syncthreads(void);
 void emu_warp_barrier(void);
@@ -85,6 +92,13 @@ static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long 
 {
     unsigned long long old = *p;
     *p += v;
+    return old;
+}
+
+static inline unsigned atomicMax(unsigned *p, unsigned v)
+{
+    unsigned old = *p;
+    *p = v > old ? v : old;
     return old;
 }
 

@@ -407,6 +407,7 @@ struct emu_matmul {
     cublasLtEpilogue_t epilogue;
     const void *bias;
     cudaDataType_t bias_type;
+    const float *a_scale, *b_scale; /* of eight bits */
 };
 
 struct emu_layout {
@@ -468,8 +469,13 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
                                               cublasLtMatmulDescAttributes_t a, const void *v,
                                               size_t bytes)
 {
-    void *to[] = { &d->ta, &d->tb, &d->epilogue, &d->bias, &d->bias_type };
-    size_t size = a == CUBLASLT_MATMUL_DESC_BIAS_POINTER ? sizeof(void *) : sizeof(int);
+    void *to[] = {
+        &d->ta, &d->tb, &d->epilogue, &d->bias, &d->bias_type, &d->a_scale, &d->b_scale
+    };
+    const bool pointer = a == CUBLASLT_MATMUL_DESC_BIAS_POINTER ||
+                         a == CUBLASLT_MATMUL_DESC_A_SCALE_POINTER ||
+                         a == CUBLASLT_MATMUL_DESC_B_SCALE_POINTER;
+    size_t size = pointer ? sizeof(void *) : sizeof(int);
     if (bytes != size)
         return CUBLAS_STATUS_INVALID_VALUE;
     memcpy(to[a], v, bytes);
@@ -495,20 +501,45 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l)
     return CUBLAS_STATUS_SUCCESS;
 }
 
-/* As a strict cuBLASLt would: bf16 only where columns start on 16 bytes. */
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
+static bool eight_bits(cudaDataType_t t)
+{
+    return t == CUDA_R_8F_E4M3 || t == CUDA_R_8F_E5M2;
+}
+
+/* As a strict cuBLASLt would: bf16 only where columns start on 16 bytes, eight bits too, and those only
+ * along the sum, and never e5m2 with e5m2. */
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t o,
                                               cublasLtMatmulPreference_t, int,
                                               cublasLtMatmulHeuristicResult_t *r, int *got)
 {
     *got = a->t == CUDA_R_32F || (a->ld % 8 == 0 && b->ld % 8 == 0);
+    if (eight_bits(a->t))
+        *got = d->ta == CUBLAS_OP_T && d->tb == CUBLAS_OP_N && a->ld % 16 == 0 && b->ld % 16 == 0 &&
+               o->ld * (o->t == CUDA_R_32F ? 4 : 2) % 16 == 0 && eight_bits(b->t) &&
+               !(a->t == CUDA_R_8F_E5M2 && b->t == CUDA_R_8F_E5M2) &&
+               (d->epilogue != CUBLASLT_EPILOGUE_BIAS || d->bias_type == CUDA_R_16BF);
     r->state = CUBLAS_STATUS_SUCCESS;
     return *got ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
+/* The number of a code with so many bits of mantissa. */
+static float eight(unsigned code, int mantissa)
+{
+    const int bias = mantissa == 3 ? 7 : 15, e = (int)(code & 0x7f) >> mantissa;
+    const int m = (int)(code & ((1u << mantissa) - 1));
+    double v = e ? std::ldexp(1 + std::ldexp((double)m, -mantissa), e - bias)
+                 : std::ldexp((double)m, 1 - bias - mantissa);
+    if ((code & 0x7f) > (mantissa == 3 ? 0x7eu : 0x7bu))
+        v = mantissa == 3 || m ? NAN : INFINITY;
+    return (float)(code & 0x80 ? -v : v);
+}
+
 static float element(const void *p, cudaDataType_t t, int64_t i)
 {
+    if (eight_bits(t))
+        return eight(((const unsigned char *)p)[i], t == CUDA_R_8F_E4M3 ? 3 : 2);
     return t == CUDA_R_32F ? ((const float *)p)[i] : wan_bf16_to_f32(((const uint16_t *)p)[i]);
 }
 
@@ -530,7 +561,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
     uint64_t n = d->tb == CUBLAS_OP_T ? b->rows : b->cols;
     float al = *(const float *)alpha, be = *(const float *)beta;
     if (k != (d->tb == CUBLAS_OP_T ? b->cols : b->rows) || m != o->rows || n != o->cols ||
-        a->t != b->t || (a->t == CUDA_R_32F && o->t != CUDA_R_32F) ||
+        (a->t != b->t && !(eight_bits(a->t) && eight_bits(b->t))) ||
+        (a->t == CUDA_R_32F && o->t != CUDA_R_32F) ||
         (d->epilogue == CUBLASLT_EPILOGUE_BIAS && d->bias_type != o->t))
         return CUBLAS_STATUS_INVALID_VALUE;
     for (uint64_t j = 0; j < n; j++)
@@ -540,6 +572,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                 sum += (double)element_of(A, a, d->ta, (int64_t)i, (int64_t)x) *
                        (double)element_of(B, b, d->tb, (int64_t)x, (int64_t)j);
             float v = al * (float)sum;
+            if (eight_bits(a->t))
+                v *= *d->a_scale * *d->b_scale;
             if (be != 0)
                 v += be * element(C, c->t, (int64_t)i + (int64_t)j * c->ld);
             if (d->epilogue == CUBLASLT_EPILOGUE_BIAS)

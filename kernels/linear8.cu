@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * linear8.cu - dense layer in eight bits on cuBLASLt (compute capability 8.9 and newer).
+ *
+ * cuBLASLt multiplies eight bits only where both operands run along the sum: x and w do in the forward
+ * pass; for the others a copy turned over is written while a tensor is rounded, so that it is read
+ * twice (its largest value, its values) and each copy is written once.  Rows of a copy are padded with
+ * zeros to 16 codes.  Elsewhere (older chips, shapes without an algorithm) operands are rounded into
+ * bf16 and linear.cu multiplies: the same function.
+ */
+#include <cublasLt.h>
+
+#include "kernels/gemm8.cuh"
+#include "kernels/plans.h"
+#include "kernels/reduce.cuh"
+#include "kernels/space.h"
+
+extern "C" {
+#include "kernels/linear8_wide.h"
+}
+
+enum { MAX_PLANS = 256, TILE = 64, TILE_ROW = 80 /* bytes: 16 more than codes */ };
+enum : size_t {
+    BIAS_BYTES = (size_t)1 << 20,
+    WORK_BYTES = WAN_SPACE_EIGHT - BIAS_BYTES,
+    HEAD_BYTES = 256
+};
+
+/* ---- rounding (linear8.h) */
+
+/* How the values of one tensor are rounded. */
+struct rule {
+    float s, back; /* the scale, and what undoes it */
+    float small;   /* the adder's ulp next to it is the step of the smallest numbers */
+    uint32_t low;  /* bits of the smallest normal number */
+    int shift;     /* bits of a float's mantissa that go */
+    int e5m2;
+};
+
+static __device__ inline float power(int e)
+{
+    return __uint_as_float((uint32_t)(e + 127) << 23);
+}
+
+static __device__ inline rule rule_of(uint32_t most, int e5m2)
+{
+    const int top = e5m2 ? 15 : 8, low = e5m2 ? -14 : -6, mantissa = e5m2 ? 2 : 3;
+    int e = top - ((int)(most >> 23) - 127) - ((most & 0x7fffff) > 0x600000);
+    e = most == 0 ? 0 : e > 120 ? 120 : e;
+    rule q = { power(e),      power(-e), power(low - mantissa + 23), (uint32_t)(low + 127) << 23,
+               23 - mantissa, e5m2 };
+    if (most >= 0x7f800000)
+        q.s = __uint_as_float(0x7fc00000);
+    return q;
+}
+
+/* Bits of v s rounded; |v s| is at most the largest number of the format. */
+static __device__ inline uint32_t nearest(float v, rule q)
+{
+    const uint32_t u = __float_as_uint(v * q.s), a = u & 0x7fffffff, step = 1u << q.shift;
+    const uint32_t under = __float_as_uint((__uint_as_float(a) + q.small) - q.small);
+    uint32_t r = (a + step / 2 - 1 + ((a >> q.shift) & 1)) & ~(step - 1);
+    r = a < q.low ? under : r;
+    return r | (u & 0x80000000);
+}
+
+/* Codes of two values, the first in the low byte. */
+static __device__ inline uint32_t codes2(float a, float b, rule q)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+    uint16_t h;
+    if (q.e5m2)
+        asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(h) : "f"(b * q.s), "f"(a * q.s));
+    else
+        asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(h) : "f"(b * q.s), "f"(a * q.s));
+    return h;
+#else
+    uint32_t code[2];
+    const float v[2] = { a, b };
+    for (int i = 0; i < 2; i++) {
+        uint32_t u = nearest(v[i], q), m = u & 0x7fffffff;
+        uint32_t c = m > 0x7f800000 ? 0x7f /* NaN */
+                     : m >= q.low   ? (m >> q.shift) - ((q.low >> q.shift) - (1u << (23 - q.shift)))
+                                    : (uint32_t)(__uint_as_float(m) *
+                                               power(150 - (int)(__float_as_uint(q.small) >> 23)));
+        code[i] = c | (u >> 31 << 7);
+    }
+    return code[0] | code[1] << 8;
+#endif
+}
+
+/* *most = bits of the largest |x|: without sign bits order as numbers do, infinity and NaN last. */
+static __global__ void largest_all(unsigned *most, vbuf x, int64_t n)
+{
+    uint32_t here = 0;
+    const int64_t step = (int64_t)gridDim.x * blockDim.x * 8;
+    for (int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * 8; i < n; i += step) {
+        float v[8];
+        ld8(v, x, i, n - i);
+        for (int j = 0; j < 8; j++) {
+            uint32_t u = __float_as_uint(v[j]) & 0x7fffffff;
+            here = u > here ? u : here;
+        }
+    }
+    for (int w = 16; w; w /= 2) {
+        uint32_t u = __shfl_xor_sync(0xffffffffu, here, w);
+        here = u > here ? u : here;
+    }
+    if (threadIdx.x % 32 == 0 && here)
+        atomicMax(most, here);
+}
+
+static __global__ void round8_all(vbuf y, vbuf x, const unsigned *most, int e5m2, int64_t n)
+{
+    const rule q = rule_of(*most, e5m2);
+    const int64_t step = (int64_t)gridDim.x * blockDim.x * 8;
+    for (int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * 8; i < n; i += step) {
+        float v[8];
+        ld8(v, x, i, n - i);
+        for (int j = 0; j < 8; j++)
+            v[j] = __uint_as_float(nearest(v[j], q)) * q.back;
+        st8(y, i, n - i, v);
+    }
+}
+
+/* A tensor's codes as it lies, each row ld bytes, and turned over, ldt bytes; NULL: not that one. */
+struct code_out {
+    unsigned char *plain, *turned;
+    int64_t ld, ldt;
+    float *back; /* what undoes the scale */
+};
+
+/* A tile of x [rows, cols] for a block of 256 threads; what is behind the ends is zero. */
+static __global__ void codes_tile(code_out o, vbuf x, const unsigned *most, int e5m2, int64_t rows,
+                                  int64_t cols)
+{
+    unsigned char *tile = (unsigned char *)cuda_shared;
+    const int64_t r0 = (int64_t)blockIdx.x * TILE, c0 = (int64_t)blockIdx.y * TILE;
+    const int at = threadIdx.x / 4, part = threadIdx.x % 4 * 16;
+    const rule q = rule_of(*most, e5m2);
+    if (threadIdx.x == 0 && blockIdx.x == 0 && blockIdx.y == 0)
+        *o.back = q.s != q.s ? q.s : q.back;
+    const int64_t r = r0 + at, c = c0 + part, left = r < rows ? cols - c : 0;
+    float v[16];
+    ld8(v, x, r * cols + c, left < 0 ? 0 : left);
+    ld8(v + 8, x, r * cols + c + 8, left < 8 ? 0 : left - 8);
+    uint32_t w[4];
+    CUDA_UNROLL
+    for (int i = 0; i < 4; i++)
+        w[i] = codes2(v[4 * i], v[4 * i + 1], q) | codes2(v[4 * i + 2], v[4 * i + 3], q) << 16;
+    const uint4 u = { w[0], w[1], w[2], w[3] };
+    if (o.plain && r < rows && c < o.ld)
+        st16(o.plain + r * o.ld + c, u);
+    if (!o.turned)
+        return;
+    *(uint4 *)(tile + at * TILE_ROW + part) = u;
+    __syncthreads();
+    CUDA_UNROLL
+    for (int i = 0; i < 4; i++) {
+        w[i] = 0;
+        CUDA_UNROLL
+        for (int j = 0; j < 4; j++)
+            w[i] |= (uint32_t)tile[(part + 4 * i + j) * TILE_ROW + at] << 8 * j;
+    }
+    const uint4 t = { w[0], w[1], w[2], w[3] };
+    if (c0 + at < cols && r0 + part < o.ldt)
+        st16(o.turned + (c0 + at) * o.ldt + r0 + part, t);
+}
+
+static int find_largest(wan_dev *d, const char *op, unsigned *most, wan_buf x, int64_t n)
+{
+    CUDA_TYPES(op, x);
+    CUDA_TRY(cudaMemsetAsync(most, 0, sizeof *most, cuda_stream(d)));
+    return cuda_launch(d, op, largest_all, dim3(cuda_blocks(d, n, 2048)), 256, 0, most,
+                       vbuf_of(x, 0), n);
+}
+
+extern "C" int wan_round8_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_eight to)
+{
+    unsigned *most = (unsigned *)cuda_scratch(d, HEAD_BYTES);
+    if (!most)
+        return -1;
+    if (y.t != WAN_BF16)
+        return wan_cuda_host->err("round8: rounded values are kept as bf16");
+    WAN_TRY(find_largest(d, "round8", most, x, n));
+    return cuda_launch(d, "round8", round8_all, dim3(cuda_blocks(d, n, 2048)), 256, 0,
+                       vbuf_of(y, 0), vbuf_of(x, 0), most, (int)(to == WAN_E5M2), n);
+}
+
+/* ---- plans */
+
+/* d [n, m] = a [m, k] b [n, k]^T, all row-major, rows of a and b k codes apart */
+struct eight_shape {
+    int64_t m, n, k;
+    int e5m2, out_bf16, bias, accumulate, align;
+};
+
+struct eight_plan {
+    cublasLtMatmulDesc_t op;
+    cublasLtMatrixLayout_t a, b, d;
+    cublasLtMatmulAlgo_t algo;
+    int found, said; /* said: that there is none */
+};
+
+struct wan_cuda_eight {
+    cublasLtHandle_t handle;
+    void *work, *bias; /* of cudaMalloc: kept for the life of the device */
+    wan_plans plans;   /* eight_shape -> eight_plan */
+};
+
+static int lt_check(cublasStatus_t s, const char *what)
+{
+    if (s == CUBLAS_STATUS_SUCCESS)
+        return 0;
+    return wan_cuda_host->err("cuBLASLt: %s: %s", what, cublasLtGetStatusString(s));
+}
+#define LT_TRY(call) WAN_TRY(lt_check((call), #call))
+
+static void plan_free(void *value)
+{
+    eight_plan *p = (eight_plan *)value;
+    cublasLtMatrixLayoutDestroy(p->a);
+    cublasLtMatrixLayoutDestroy(p->b);
+    cublasLtMatrixLayoutDestroy(p->d);
+    cublasLtMatmulDescDestroy(p->op);
+}
+
+static wan_cuda_eight *eight_open(wan_dev *d)
+{
+    static const wan_plans none =
+        WAN_PLANS(sizeof(eight_shape), sizeof(eight_plan), MAX_PLANS, plan_free);
+    wan_cuda *c = cuda_of(d);
+    if (c->eight)
+        return c->eight;
+    wan_cuda_eight *e = new wan_cuda_eight();
+    if (lt_check(cublasLtCreate(&e->handle), "cublasLtCreate") < 0) {
+        delete e;
+        return NULL;
+    }
+    if (cuda_check(cudaMalloc(&e->work, WORK_BYTES + BIAS_BYTES), "cuBLASLt workspace") < 0) {
+        cublasLtDestroy(e->handle);
+        delete e;
+        return NULL;
+    }
+    e->bias = (char *)e->work + WORK_BYTES;
+    e->plans = none;
+    return c->eight = e;
+}
+
+void cuda_gemm8_close(wan_dev *d)
+{
+    wan_cuda_eight *e = cuda_of(d)->eight;
+    if (!e)
+        return;
+    wan_plans_clear(&e->plans);
+    cublasLtDestroy(e->handle);
+    cudaFree(e->work);
+    delete e;
+    cuda_of(d)->eight = NULL;
+}
+
+static int plan_attributes(eight_plan *p, const eight_shape *s)
+{
+    const cublasOperation_t t = CUBLAS_OP_T, n = CUBLAS_OP_N;
+    const cublasLtEpilogue_t e = CUBLASLT_EPILOGUE_BIAS;
+    const cudaDataType_t out = CUDA_R_16BF;
+    const void *like = (const void *)(uintptr_t)256; /* the search looks at how it is aligned */
+    LT_TRY(cublasLtMatmulDescCreate(&p->op, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSA, &t, sizeof t));
+    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSB, &n, sizeof n));
+    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &like,
+                                          sizeof like));
+    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &like,
+                                          sizeof like));
+    if (!s->bias)
+        return 0;
+    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_EPILOGUE, &e, sizeof e));
+    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &out,
+                                          sizeof out));
+    return lt_check(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &like,
+                                                   sizeof like),
+                    "bias");
+}
+
+static int plan_describe(eight_plan *p, const eight_shape *s)
+{
+    const cudaDataType_t b = s->e5m2 ? CUDA_R_8F_E5M2 : CUDA_R_8F_E4M3;
+    const cudaDataType_t d = s->out_bf16 ? CUDA_R_16BF : CUDA_R_32F;
+    WAN_TRY(plan_attributes(p, s));
+    LT_TRY(cublasLtMatrixLayoutCreate(&p->a, CUDA_R_8F_E4M3, (uint64_t)s->k, (uint64_t)s->m, s->k));
+    LT_TRY(cublasLtMatrixLayoutCreate(&p->b, b, (uint64_t)s->k, (uint64_t)s->n, s->k));
+    return lt_check(cublasLtMatrixLayoutCreate(&p->d, d, (uint64_t)s->m, (uint64_t)s->n, s->m),
+                    "cublasLtMatrixLayoutCreate");
+}
+
+/* found = whether cuBLASLt has an algorithm for it */
+static int plan_search(wan_cuda_eight *lt, eight_plan *p, const eight_shape *s)
+{
+    cublasLtMatmulPreference_t pref;
+    cublasLtMatmulHeuristicResult_t r;
+    const size_t work = WORK_BYTES;
+    const uint32_t align = (uint32_t)s->align;
+    const uint32_t sums = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    int n = 0;
+    LT_TRY(cublasLtMatmulPreferenceCreate(&pref));
+    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &work,
+                                         sizeof work);
+    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums,
+                                         sizeof sums);
+    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align,
+                                         sizeof align);
+    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align,
+                                         sizeof align);
+    memset(&r, 0, sizeof r);
+    cublasStatus_t st =
+        cublasLtMatmulAlgoGetHeuristic(lt->handle, p->op, p->a, p->b, p->d, p->d, pref, 1, &r, &n);
+    cublasLtMatmulPreferenceDestroy(pref);
+    if (st != CUBLAS_STATUS_SUCCESS && st != CUBLAS_STATUS_NOT_SUPPORTED &&
+        st != CUBLAS_STATUS_INVALID_VALUE)
+        return lt_check(st, "cublasLtMatmulAlgoGetHeuristic");
+    p->found = st == CUBLAS_STATUS_SUCCESS && n > 0 && r.state == CUBLAS_STATUS_SUCCESS;
+    p->algo = r.algo;
+    return 0;
+}
+
+/* ---- products */
+
+/* A product: d = (d +) a b^T (+ bias).  Scales are device memory. */
+struct product8 {
+    const unsigned char *a, *b;
+    const float *a_back, *b_back;
+    wan_buf d;
+    const float *bias; /* with a result in bf16 alone */
+    int64_t m, n, k;
+    int e5m2, accumulate; /* b */
+};
+
+static int alignment(const void *p)
+{
+    uintptr_t u = (uintptr_t)p | 256;
+    return (int)(u & (~u + 1));
+}
+
+/* The plan of a product, NULL: failed (error recorded). */
+static eight_plan *plan_for(wan_dev *d, const char *op, const product8 *g)
+{
+    eight_shape s;
+    wan_cuda_eight *lt = eight_open(d);
+    if (!lt)
+        return NULL;
+    memset(&s, 0, sizeof s); /* compared by bytes */
+    s.m = g->m, s.n = g->n, s.k = g->k;
+    s.e5m2 = g->e5m2, s.out_bf16 = g->d.t == WAN_BF16;
+    s.bias = g->bias != NULL, s.accumulate = g->accumulate;
+    s.align = alignment(g->d.p);
+    eight_plan *p = (eight_plan *)wan_plans_find(&lt->plans, &s);
+    if (!p) {
+        p = (eight_plan *)wan_plans_add(&lt->plans, &s);
+        if (!p)
+            return wan_cuda_host->err("cuBLASLt: out of memory for plans"), (eight_plan *)NULL;
+        if (plan_describe(p, &s) < 0 || plan_search(lt, p, &s) < 0) {
+            wan_plans_remove(&lt->plans, &s);
+            return NULL;
+        }
+    }
+    if (!p->found && !p->said && g->m % 16 == 0 && g->n % 16 == 0) {
+        if (cuda_slower(d,
+                        "%s: cuBLASLt has no fp8 algorithm for %lld x %lld x %lld; rounded "
+                        "operands are multiplied in bf16",
+                        op, (long long)g->n, (long long)g->m, (long long)g->k) < 0)
+            return NULL;
+    }
+    p->said = 1;
+    return p;
+}
+
+static int multiply(wan_dev *d, const char *op, const product8 *g, const eight_plan *p)
+{
+    wan_cuda_eight *lt = cuda_of(d)->eight;
+    const float one = 1, beta = g->accumulate ? 1 : 0;
+    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &g->a_back,
+                                          sizeof g->a_back));
+    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &g->b_back,
+                                          sizeof g->b_back));
+    if (g->bias) { /* the epilogue's has the type of the result */
+        if ((size_t)g->m * 2 > BIAS_BYTES)
+            return wan_cuda_host->err("%s: %lld outputs", op, (long long)g->m);
+        WAN_TRY(wan_cast_cuda(d, wan_buf_of(lt->bias, WAN_BF16),
+                              wan_buf_of((void *)g->bias, WAN_F32), g->m));
+        LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &lt->bias,
+                                              sizeof lt->bias));
+    }
+    return lt_check(cublasLtMatmul(lt->handle, p->op, &one, g->a, p->a, g->b, p->b, &beta, g->d.p,
+                                   p->d, g->d.p, p->d, &p->algo, lt->work, WORK_BYTES,
+                                   cuda_stream(d)),
+                    op);
+}
+
+/* ---- what lies aside: numbers of three tensors, then their codes */
+
+static int64_t padded(int64_t n)
+{
+    return cuda_div(n, 16) * 16;
+}
+
+static size_t bytes_of(int64_t rows, int64_t cols)
+{
+    return ((size_t)(rows * padded(cols)) + 255) / 256 * 256;
+}
+
+struct codes {
+    unsigned char *plain, *turned;
+    float *back;
+};
+
+/* Rounds x [rows, cols] as tensor `which` and takes room for its copies from *at. */
+static int encode(wan_dev *d, const char *op, codes *out, char *head, char **at, int which,
+                  wan_buf x, int64_t rows, int64_t cols, enum wan_eight to, int plain, int turned)
+{
+    unsigned *most = (unsigned *)head + 2 * which;
+    code_out o = { NULL, NULL, padded(cols), padded(rows), (float *)most + 1 };
+    if (plain) {
+        o.plain = (unsigned char *)*at;
+        *at += bytes_of(rows, cols);
+    }
+    if (turned) {
+        o.turned = (unsigned char *)*at;
+        *at += bytes_of(cols, rows);
+    }
+    WAN_TRY(find_largest(d, op, most, x, rows * cols));
+    *out = { o.plain, o.turned, o.back };
+    dim3 grid((unsigned)cuda_div(rows, TILE), (unsigned)cuda_div(cols, TILE));
+    return cuda_launch(d, op, codes_tile, grid, 256, TILE * TILE_ROW, o, vbuf_of(x, cols), most,
+                       (int)(to == WAN_E5M2), rows, cols);
+}
+
+static char *aside(wan_dev *d, size_t bytes)
+{
+    return (char *)wan_cuda_host->aside(d, bytes);
+}
+
+/* The same in bf16, where cuBLASLt cannot. */
+static int forward_wide(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w, const float *b,
+                        int64_t M, int64_t N, int64_t K, enum wan_act act)
+{
+    char *p = aside(d, wan_linear8_bytes(M, N, K));
+    return p ? wan_linear8_wide_forward(d, p, y, pre, x, w, b, M, N, K, act) : -1;
+}
+
+extern "C" int wan_linear8_forward_cuda(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
+                                        const float *b, int64_t M, int64_t N, int64_t K,
+                                        enum wan_act act)
+{
+    static const char op[] = "linear8_forward";
+    CUDA_TYPES(op, y, pre.p ? pre : y, x, w);
+    /* as linear.cu: z goes to the output that loses least */
+    int to_pre = pre.p && (pre.t == WAN_F32 || y.t == WAN_BF16);
+    product8 g = { NULL, NULL, NULL, NULL, to_pre ? pre : y, b, N, M, padded(K), 0, 0 };
+    eight_plan *p = NULL;
+    if (cuda_of(d)->sm >= 89 && (!b || g.d.t == WAN_BF16) && !(p = plan_for(d, op, &g)))
+        return -1;
+    if (!p || !p->found)
+        return forward_wide(d, y, pre, x, w, b, M, N, K, act);
+    codes cx, cw;
+    char *head = aside(d, HEAD_BYTES + bytes_of(M, K) + bytes_of(N, K)), *at = head + HEAD_BYTES;
+    if (!head)
+        return -1;
+    WAN_TRY(encode(d, op, &cx, head, &at, 0, x, M, K, WAN_E4M3, 1, 0));
+    WAN_TRY(encode(d, op, &cw, head, &at, 1, w, N, K, WAN_E4M3, 1, 0));
+    g.a = cw.plain, g.a_back = cw.back, g.b = cx.plain, g.b_back = cx.back;
+    WAN_TRY(multiply(d, op, &g, p));
+    if (to_pre)
+        return wan_act_forward_cuda(d, y, pre, M * N, act);
+    if (pre.p)
+        WAN_TRY(wan_cast_cuda(d, pre, y, M * N));
+    return act == WAN_ACT_NONE ? 0 : wan_act_forward_cuda(d, y, y, M * N, act);
+}
+
+/* Both products of the backward pass; plans are found. */
+static int backward(wan_dev *d, product8 *gx, const eight_plan *px, product8 *gw,
+                    const eight_plan *pw, wan_buf dy, wan_buf x, wan_buf w, int64_t M, int64_t N,
+                    int64_t K)
+{
+    static const char op[] = "linear8_backward";
+    size_t need = HEAD_BYTES + (px ? bytes_of(M, N) + bytes_of(K, N) : 0) +
+                  (pw ? bytes_of(N, M) + bytes_of(K, M) : 0);
+    char *head = aside(d, need), *at = head + HEAD_BYTES;
+    codes cy, cx, cw;
+    if (!head)
+        return -1;
+    WAN_TRY(encode(d, op, &cy, head, &at, 0, dy, M, N, WAN_E5M2, px != NULL, pw != NULL));
+    if (pw) {
+        WAN_TRY(encode(d, op, &cx, head, &at, 1, x, M, K, WAN_E4M3, 0, 1));
+        gw->a = cx.turned, gw->a_back = cx.back, gw->b = cy.turned, gw->b_back = cy.back;
+        WAN_TRY(multiply(d, op, gw, pw));
+    }
+    if (!px)
+        return 0;
+    WAN_TRY(encode(d, op, &cw, head, &at, 2, w, N, K, WAN_E4M3, 0, 1));
+    gx->a = cw.turned, gx->a_back = cw.back, gx->b = cy.plain, gx->b_back = cy.back;
+    return multiply(d, op, gx, px);
+}
+
+extern "C" int wan_linear8_backward_cuda(wan_dev *d, wan_buf dx, float *dw, float *db, wan_buf dy,
+                                         wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K,
+                                         int add)
+{
+    static const char op[] = "linear8_backward";
+    CUDA_TYPES(op, dx.p ? dx : dy, dy, x, w);
+    if (db)
+        WAN_TRY(cuda_bias_grad(d, op, db, dy, M, N));
+    product8 gx = { NULL, NULL, NULL, NULL, dx, NULL, K, M, padded(N), 1, add != 0 };
+    product8 gw = { NULL, NULL, NULL, NULL, wan_buf_of(dw, WAN_F32), NULL, K, N, padded(M), 1, 1 };
+    eight_plan *px = NULL, *pw = NULL;
+    if (cuda_of(d)->sm >= 89 &&
+        ((dx.p && !(px = plan_for(d, op, &gx))) || (dw && !(pw = plan_for(d, op, &gw)))))
+        return -1;
+    if ((!dx.p || (px && px->found)) && (!dw || (pw && pw->found)))
+        return backward(d, &gx, px, &gw, pw, dy, x, w, M, N, K);
+    char *p = aside(d, wan_linear8_bytes(M, N, K));
+    return p ? wan_linear8_wide_backward(d, p, dx, dw, dy, x, w, M, N, K, add) : -1;
+}
