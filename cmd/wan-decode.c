@@ -166,6 +166,17 @@ static const wan_opt table[] = {
     WAN_OPT_ENUM("sandbox", 0, "auto|require|off", &o.sandbox,
                  "forbid decoders all but computing, where the kernel can; or else give up; or do "
                  "not"),
+    WAN_OPT_ELSEWHERE("output-dir",
+                      "frames are a stream here, and wan-shard --output-dir DIR makes the "
+                      "shards: wan-decode ... | wan-encode --model DIR | wan-shard"),
+    WAN_OPT_ELSEWHERE("output-folder",
+                      "it is wan-shard that has --output-dir DIR, behind wan-encode"),
+    WAN_OPT_ELSEWHERE("output-format",
+                      "wan-shard makes tar shards, wan-record to-meta .meta files"),
+    WAN_OPT_ELSEWHERE("shard-maxcount", "it is wan-shard that has it"),
+    WAN_OPT_ELSEWHERE("model", "it is wan-encode that has it"),
+    WAN_OPT_ELSEWHERE("device", "it is wan-encode that has it; frames are decoded on the CPU"),
+    WAN_OPT_ELSEWHERE("stochastic", "wan-encode --posterior sample"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };

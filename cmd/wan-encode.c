@@ -77,6 +77,8 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
     WAN_OPT_ENUM("transport", 0, "auto|self|mpi", &o.transport,
                  "how ranks talk; auto: MPI where mpirun or srun started them"),
+    WAN_OPT_ELSEWHERE("stochastic", "it is --posterior sample here"),
+    WAN_OPT_ELSEWHERE("output-dir", "latents are a stream here: | wan-shard --output-dir DIR"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };

@@ -279,17 +279,23 @@ static void print_device(void)
 }
 
 /* What the lengths and rates of the configuration come to, with these data. */
-static void print_length(const wan_config *c, int64_t step)
+static void print_length(const wan_config *c, const wan_train *t)
 {
     const wan_train_config *v = &c->v;
     const wan_schedule s = wan_schedule_of(v);
-    const int64_t left = v->train_iters - step;
+    const int64_t step = wan_train_step(t), left = v->train_iters - step;
+    const double seen = (double)wan_train_position(t) + (double)left * (double)v->global_batch,
+                 epochs = seen / (double)wan_train_plan(t)->samples;
     printf("run          %lld steps", (long long)v->train_iters);
     if (step)
         printf(", %lld of them done", (long long)step);
-    if (v->epochs)
+    if (v->epochs && epochs >= (double)v->epochs) /* the last batch may begin another one */
         printf(", %lld epoch%s", (long long)v->epochs, v->epochs == 1 ? "" : "s");
-    printf("\nrate         warm-up of %lld steps, then %s", (long long)v->warmup_iters,
+    else if (left >= 0)
+        printf(", %.4g epochs", epochs);
+    printf("\nrate         warm-up of %lld steps%s, then %s", (long long)v->warmup_iters,
+           v->warmup_iters > 0 && v->warmup_iters >= v->train_iters ? ", which is the whole run"
+                                                                    : "",
            wan_config_text(c, "scheduler.lr_decay_style"));
     if (left > 0)
         printf(": %g first, %.4g last", wan_schedule_lr(&s, step),
@@ -320,7 +326,7 @@ static int train(wan_config *c, wan_comm *comm)
     if (o.plan) {
         if (comm->rank == 0) {
             wan_plan_print(wan_train_plan(t), stdout);
-            print_length(c, wan_train_step(t));
+            print_length(c, t);
             print_device();
         }
         int fits = wan_train_fits(t); /* the plan is printed first, also where it does not fit */

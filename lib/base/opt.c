@@ -135,7 +135,7 @@ static void unknown(const wan_tool *t, const char *word)
     const char *names[256];
     size_t n = 0;
     for (const wan_opt *o = t->opts; o->kind && n < 256; o++)
-        if (o->name)
+        if (o->name && o->kind != WAN_OPT_K_ELSEWHERE)
             names[n++] = o->name;
     const char *near = word[0] == '-' && word[1] == '-' ? wan_nearest(word + 2, names, n) : NULL;
     if (near)
@@ -277,6 +277,10 @@ static void parse_long(const wan_tool *t, int argc, char **argv, int *i)
     }
     if (!o)
         unknown(t, word);
+    if (o->kind == WAN_OPT_K_ELSEWHERE) {
+        wan_err("--%s: %s", o->name, o->arg);
+        wan_die_usage();
+    }
     if (!takes_value(o)) {
         parse_bare(t, o, on, eq ? eq + 1 : NULL, argc, argv, i);
         return;

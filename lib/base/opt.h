@@ -47,7 +47,8 @@ enum wan_opt_kind {
     WAN_OPT_K_MDOC,
     WAN_OPT_K_BASH,
     WAN_OPT_K_ZSH,
-    WAN_OPT_K_ALSO /* another long name of the option in the row above */
+    WAN_OPT_K_ALSO,     /* another long name of the option in the row above */
+    WAN_OPT_K_ELSEWHERE /* a name from other systems; arg says which tool has it here */
 };
 
 typedef struct wan_strlist {
@@ -112,6 +113,11 @@ typedef struct wan_tool {
 #define WAN_OPT_ALSO(n)                                                                            \
     {                                                                                              \
         WAN_OPT_K_ALSO, n, 0, 0, 0, 0, 0, 0                                                        \
+    }
+/* What other systems' one script takes and another tool does here: an error that says which. */
+#define WAN_OPT_ELSEWHERE(n, where)                                                                \
+    {                                                                                              \
+        WAN_OPT_K_ELSEWHERE, n, 0, where, 0, 0, 0, 0                                               \
     }
 /* -q, -v, --[no-]progress, --help (-h), --version, --help-mdoc: in every tool. */
 #define WAN_OPT_COMMON                                                                             \

@@ -291,6 +291,11 @@ int64_t wan_train_step(const wan_train *t)
     return t->st.step;
 }
 
+int64_t wan_train_position(const wan_train *t)
+{
+    return t->st.position;
+}
+
 int wan_train_fits(const wan_train *t)
 {
     int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);

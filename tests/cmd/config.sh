@@ -29,6 +29,15 @@ ok "people read what that system logs: the rate after the step" says 'step 20/20
     dataset.mock_samples=40 --metrics /dev/null checkpoint.save=
 ok "of a Megatron run that of the step" says 'step 2/2 .* lr 5e-05 ' wan-train --mock $S optimizer.lr=1e-4 optimizer.min_lr=0 \
     scheduler.lr_decay_style=linear scheduler.lr_warmup_iters=0 train.train_iters=2 --metrics /dev/null checkpoint.save=
+cat >warm.yaml <<'Y'
+step_scheduler: {global_batch_size: 2, num_epochs: 1}
+lr_scheduler: {lr_decay_style: cosine, lr_warmup_steps: 1000}
+Y
+ok "a warm-up longer than the epochs is" says 'warm-up of 1000 steps, which is the whole run, then' plan warm.yaml dataset.mock_samples=40
+ok "warned of, by the run too" says 'the warm-up of 1000 steps takes the whole run' wan-train --mock $S warm.yaml \
+    dataset.mock_samples=40 --metrics /dev/null checkpoint.save=
+ok "where steps end the run first, the epochs are fewer" says '^run +7 steps, 0.35 epochs$' plan warm.yaml train.train_iters=7 \
+    dataset.mock_samples=40
 ok "a Megatron run keeps its warm-up in proportion" says 'warm-up of 20 steps' plan train.train_iters=100
 ok "epochs are counted in samples: 7 steps of 4" train dataset.mock_samples=28 train.epochs=1 train.global_batch_size=4 checkpoint.save=run
 ok "the next one in batches of 2" wan-train -q --mock $S dataset.mock_samples=28 train.epochs=2 train.global_batch_size=2 \
@@ -150,6 +159,10 @@ same "byte for byte" g.png h.png
 ok "short list options take lists" sample -m "$M" -p "a cat" "a dog" -s 32*32 16*16 -n 1 -o l.png
 same "one picture for each" l_00.png h.png
 fails 1 'nowhere: No such file' "--video_folder" wan-decode --video_folder nowhere -o n.wan
+fails 2 'wan-shard --output-dir DIR makes the shards' "--output_dir, which is another tool's" wan-decode --video_folder . --output_dir out
+fails 2 'it is wan-encode that has it' "and --model" wan-decode --video_folder . --model x
+fails 2 'posterior sample' "--stochastic" wan-encode --stochastic
+fails 1 'empty input' "--output_dir of the one that has it" wan-shard --output_dir out </dev/null
 ok "a mock loader in the file" wan-train -q $S --metrics /dev/null "$TOP/tests/data/yaml/automodel_mock.yaml" --metrics m.json
 ok "two steps" [ "$(wc -l <m.json)" = 2 ]
 

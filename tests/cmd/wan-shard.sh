@@ -7,7 +7,7 @@ dfm=$TOP/tests/data/torch/dfm
 ok "extracts a shard made by DFM" sh -c "wan-shard -x $dfm >a.rec"
 ok "without the zero rows that pad its text" is "$(wan-record ls a.rec | jq -c '.tensors[1].shape' | tr '\n' ' ')" "[2,8] [3,8] [4,8] [5,8] [6,8] [7,8] "
 ok "packs it again" sh -c "wan-shard --shard_maxcount 4 -o ds <a.rec"
-ok "from a file the bytes are the same" wan-shard --shard_maxcount 4 -o ds.file a.rec
+ok "from a file the bytes are the same" wan-shard --shard_maxcount 4 --output_dir ds.file a.rec
 same "shard 0" ds/shard-rank00-000000.tar ds.file/shard-rank00-000000.tar
 same "shard 1" ds/shard-rank00-000001.tar ds.file/shard-rank00-000001.tar
 ok "through a pipe too" sh -c "cat a.rec | wan-shard --shard_maxcount 4 -o one && cmp one/shard-rank00-000001.tar ds/shard-rank00-000001.tar"
