@@ -672,10 +672,10 @@ static int make_all(wan_pipeline *p, wan_dev *d)
     WAN_TRY(take_kept(p, &left));
     double t[4] = { wan_now() };
     if (left) {
-        wan_progress(0, "text");
+        wan_progress(-1, "text");
         WAN_TRY(text(p, d));
         t[1] = wan_now();
-        wan_progress(0, "weights of the transformer");
+        wan_progress(-1, "weights of the transformer");
         WAN_TRY(latents(p, d));
     }
     t[2] = wan_now();

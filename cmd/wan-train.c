@@ -3,6 +3,7 @@
  * wan-train - shards and a configuration in, checkpoints out.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,8 +81,9 @@ typedef struct sink {
     wan_events *events; /* NULL: none are asked for */
     int rank;
     int64_t interval;
-    int next_lr; /* people are shown the rate that Automodel's log would have */
-    double pace; /* seconds of a step, smoothed; 0: none yet */
+    int next_lr;         /* people are shown the rate that Automodel's log would have */
+    double pace;         /* seconds of a step, smoothed; 0: none yet */
+    double data, others; /* of them, waiting for samples and for other ranks */
 } sink;
 
 static sink sink_of(const wan_config *c, const wan_comm *comm)
@@ -96,12 +98,25 @@ static const char *metrics_name(void)
     return strcmp(o.metrics, "-") ? o.metrics : "<stdout>";
 }
 
-/* One line on a terminal: where the run is, how fast, how long it will still take at the mean of about
- * the last 20 steps. */
+/* The mean of about the last 20 steps. */
+static void smooth(double *mean, double x, int first)
+{
+    *mean = first ? x : *mean + 0.05 * (x - *mean);
+}
+
+/* One line on a terminal: where the run is, how fast, how long it will still take at that pace, and
+ * what it waits for, where that is a fifth of the time. */
 static void show_progress(sink *s, const wan_report *r)
 {
-    char left[32];
-    s->pace = s->pace > 0 ? s->pace + 0.05 * (r->seconds - s->pace) : r->seconds;
+    char left[32], wait[64] = "";
+    const int first = s->pace <= 0;
+    smooth(&s->data, r->spent[WAN_TIME_DATA], first);
+    smooth(&s->others, r->waited, first);
+    smooth(&s->pace, r->seconds, first);
+    const double most = fmax(s->data, s->others) / s->pace;
+    if (most > 0.2)
+        snprintf(wait, sizeof wait, ", %.0f %% of it waiting for %s", 100 * fmin(most, 1),
+                 s->data > s->others ? "data" : "other ranks");
     double seconds = s->pace * (double)(r->steps - r->step);
     if (seconds < 100)
         snprintf(left, sizeof left, "%.0f s", seconds);
@@ -109,8 +124,8 @@ static void show_progress(sink *s, const wan_report *r)
         snprintf(left, sizeof left, "%.0f min", seconds / 60);
     else
         snprintf(left, sizeof left, "%.1f h", seconds / 3600);
-    wan_progress(r->step == r->steps, "step %lld/%lld  loss %.4f  %.3g s/step  %s left",
-                 (long long)r->step, (long long)r->steps, r->loss, s->pace, left);
+    wan_progress(r->step == r->steps, "step %lld/%lld  loss %.4f  %.3g s/step%s  %s left",
+                 (long long)r->step, (long long)r->steps, r->loss, s->pace, wait, left);
 }
 
 static int report(void *arg, const wan_report *r)

@@ -94,8 +94,8 @@ void wan_progress(int done, const char *fmt, ...)
     fputs("\r\033[K", stderr);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
-    progress_drawn = !done;
-    if (done)
+    progress_drawn = done <= 0;
+    if (done > 0)
         fputc('\n', stderr);
     fflush(stderr);
 }

@@ -21,7 +21,8 @@ void wan_debug(const char *fmt, ...) WAN_PRINTF(1, 2);   /* level >= 3 */
 
 /* -1 decide by isatty(stderr), 0 never, 1 always. */
 void wan_progress_mode(int mode);
-/* Redraws the progress line, at most 10 times a second unless done != 0 (then ends it). */
+/* Redraws the progress line, at most 10 times a second (done 0), or in any case, because what follows may
+ * take long (-1), or because it is the last (1: the line ends). */
 void wan_progress(int done, const char *fmt, ...) WAN_PRINTF(2, 3);
 
 /* Monotonic seconds. */

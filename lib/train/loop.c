@@ -434,7 +434,7 @@ static int write_checkpoint(wan_train *t, int behind)
 static void waiting(const wan_train *t, const char *what)
 {
     if (t->comm->rank == 0)
-        wan_progress(0, "step %lld  %s", (long long)t->st.step, what);
+        wan_progress(-1, "step %lld  %s", (long long)t->st.step, what);
 }
 
 /* behind: training goes on meanwhile. */

@@ -57,7 +57,13 @@ ok "nor less than half of it" jq -se '(map(.time | .data + .forward + .backward 
 ok "a run that saves" train train.train_iters=3 checkpoint.save=timed checkpoint.save_interval=1 --metrics t.json
 ok "says what that took" jq -se '.[0].time.save == 0 and .[1].time.save > 0 and .[2].time.save > 0' t.json
 wan-train --progress --mock $T train.train_iters=40 --metrics /dev/null 2>progress.txt
-ok "the line of progress has step, loss, rate and time left" grep -aEq 'step 40/40  loss [0-9.]+  [0-9.e-]+ s/step  0 s left' progress.txt
+ok "the line of progress has step, loss, rate and time left" grep -aEq 'step 40/40  loss [0-9.]+  [0-9.e-]+ s/step.*  0 s left' progress.txt
+wan-train --progress --mock model.num_layers=1 model.hidden_size=16 model.num_attention_heads=1 model.ffn_hidden_size=16 \
+    model.text_dim=2048 model.text_len=512 model.freq_dim=16 dataset.context_seq_len=512 dataset.F_latents=1 dataset.H_latents=2 \
+    dataset.W_latents=2 dataset.num_workers=0 train.global_batch_size=1 train.train_iters=8 train.eval_interval=4 train.eval_iters=1 \
+    checkpoint.save=waits --metrics /dev/null 2>waits.txt
+ok "and what it waits for: samples that are slow to make" grep -aEq 'step 8/8 .* s/step, [0-9]+ % of it waiting for data  0 s left' waits.txt
+ok "a validation, a checkpoint" sh -c 'grep -aq "step 4  validating" waits.txt && grep -aq "step 8  writing a checkpoint" waits.txt'
 
 # one noise level for a pack: with room for all samples in one, one tenth of the levels in a step
 ok "a noise level for each sample" train train.train_iters=6 dataset.seq_length=1000 train.global_batch_size=12 --metrics each.json
