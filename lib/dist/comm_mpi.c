@@ -229,24 +229,32 @@ static int share_bytes(void *arg, void *x, int bytes)
     return wan_mpi_code(MPI_Bcast(x, bytes, MPI_BYTE, 0, ((mpi *)arg)->comm), "broadcast");
 }
 
+/* Rank, size, and a world of its own for pairs. */
+static int look_around(mpi *m)
+{
+    int *most, found = 0;
+    m->comm = MPI_COMM_WORLD;
+    WAN_TRY(wan_mpi_code(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "errors"));
+    WAN_TRY(wan_mpi_code(MPI_Comm_rank(MPI_COMM_WORLD, &m->rank), "this rank's number"));
+    WAN_TRY(wan_mpi_code(MPI_Comm_size(MPI_COMM_WORLD, &m->size), "number of ranks"));
+    WAN_TRY(wan_mpi_code(MPI_Comm_dup(MPI_COMM_WORLD, &m->pairs), "duplicate the world"));
+    WAN_TRY(wan_mpi_code(MPI_Comm_set_errhandler(m->pairs, MPI_ERRORS_RETURN), "errors"));
+    WAN_TRY(wan_mpi_code(MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &most, &found), "tags"));
+    if (!found || *most < MPI_GROUPS * WAN_GROUP_TAGS - 1)
+        return wan_err("this MPI library has no tags above %d", found ? *most : 0);
+    return 0;
+}
+
 static int start(mpi *m)
 {
     char identity[WAN_WATCH_TEXT], library[MPI_MAX_LIBRARY_VERSION_STRING];
-    int provided, n, *most, found;
+    int provided, n;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS)
         return wan_err("MPI does not start");
     if (provided < MPI_THREAD_SERIALIZED)
         return wan_err("this MPI library was built without MPI_THREAD_SERIALIZED");
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    MPI_Comm_rank(MPI_COMM_WORLD, &m->rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &m->size);
-    m->comm = MPI_COMM_WORLD;
-    WAN_TRY(wan_mpi_code(MPI_Comm_dup(MPI_COMM_WORLD, &m->pairs), "duplicate the world"));
-    MPI_Comm_set_errhandler(m->pairs, MPI_ERRORS_RETURN);
-    MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &most, &found);
-    if (!found || *most < MPI_GROUPS * WAN_GROUP_TAGS - 1)
-        return wan_err("this MPI library has no tags above %d", found ? *most : 0);
-    MPI_Get_library_version(library, &n);
+    WAN_TRY(look_around(m));
+    WAN_TRY(wan_mpi_code(MPI_Get_library_version(library, &n), "version"));
     library[strcspn(library, ",\n")] = 0; /* the rest names the machine it was built on */
     snprintf(identity, sizeof identity, "%.128s, %.128s", wan_version(), library);
     return wan_watch_connect(m->watch, m->rank, m->size, identity, share_bytes, m);

@@ -4,7 +4,8 @@
  * are at.c's, which this one tells when main begins.
  *
  *     FAULT=KIND      alloc, dlopen or mpi
- *     FAULT_BY=WHO    whose: "own", the tool's, or a library's name without its number ("libjansson.so")
+ *     FAULT_BY=WHO    whose: "own", the tool's, or a library's name without its number ("libjansson.so");
+ *                     of MPI which one ("MPI_Isend")
  *     FAULT_AT=K      which one of these fails (0: none)
  *     FAULT_COUNT=F   a line "KIND WHO CALLS" for each of them is added to file F at the end
  *
@@ -31,7 +32,7 @@ static int (*real_main)(int, char **, char **);
 
 enum { WHO = 256 }; /* what does not fit is counted with the last */
 static struct who {
-    const struct link_map *map;
+    const void *key; /* the library, or the name of an MPI call */
     char name[48];
     int run_time;
     long calls[KINDS];
@@ -62,21 +63,29 @@ static int is_run_time(const char *name)
     return 0;
 }
 
+/* The entry of that key, new or not; under the lock. */
+static struct who *entry_of(const void *key)
+{
+    for (int i = 0; i < n_whos; i++)
+        if (whos[i].key == key)
+            return &whos[i];
+    if (n_whos == WHO)
+        return &whos[WHO - 1];
+    whos[n_whos].key = key;
+    return &whos[n_whos++];
+}
+
 /* The entry of what the address lies in; under the lock. */
 static struct who *who_of(void *pc)
 {
     struct dl_find_object o;
     const struct link_map *map = _dl_find_object(pc, &o) == 0 ? o.dlfo_link_map : NULL;
-    for (int i = 0; i < n_whos; i++)
-        if (whos[i].map == map)
-            return &whos[i];
-    if (n_whos == WHO)
-        return &whos[WHO - 1];
-    struct who *w = &whos[n_whos++];
+    struct who *w = entry_of(map);
+    if (*w->name)
+        return w;
     const char *path = map ? map->l_name : "unknown", *slash = strrchr(path, '/');
     const char *name = map && !*path ? "own" : slash ? slash + 1 : path;
     const char *end = strstr(name, ".so");
-    w->map = map;
     snprintf(w->name, sizeof w->name, "%.*s", end ? (int)(end - name) + 3 : 40, name);
     w->run_time = is_run_time(name);
     return w;
@@ -104,6 +113,19 @@ static int fails(enum kind k, void *pc)
     let_go();
     looking = 0;
     return k == kind && n == at && !strcmp(w->name, by);
+}
+
+/* The same of an MPI call, by its name. */
+static int mpi_fails(const char *name)
+{
+    if (!in_main)
+        return 0;
+    hold();
+    struct who *w = entry_of(name);
+    snprintf(w->name, sizeof w->name, "%s", name);
+    long n = ++w->calls[MPI];
+    let_go();
+    return kind == MPI && n == at && !strcmp(name, by);
 }
 
 static void *next(const char *name)
@@ -246,17 +268,22 @@ void *dlopen(const char *path, int flags)
     int MPI_##name params;                                                                         \
     int MPI_##name params                                                                          \
     {                                                                                              \
-        int(*real) params = next("MPI_" #name);                                                    \
-        return fails(MPI, CALLER) ? MPI_OTHER : real args;                                         \
+        static const char mine[] = "MPI_" #name;                                                   \
+        int(*real) params = next(mine);                                                            \
+        return mpi_fails(mine) ? MPI_OTHER : real args;                                            \
     }
 typedef void *p;
 CALL(Init_thread, (p a, p b, int c, p d), (a, b, c, d))
+CALL(Finalize, (void), ())
 CALL(Comm_rank, (p a, p b), (a, b))
 CALL(Comm_size, (p a, p b), (a, b))
 CALL(Comm_dup, (p a, p b), (a, b))
+CALL(Comm_free, (p a), (a))
 CALL(Comm_set_errhandler, (p a, p b), (a, b))
 CALL(Comm_get_attr, (p a, int b, p c, p d), (a, b, c, d))
+CALL(Get_library_version, (p a, p b), (a, b))
 CALL(Bcast, (p a, int b, p c, int d, p e), (a, b, c, d, e))
 CALL(Isend, (p a, int b, p c, int d, int e, p f, p g), (a, b, c, d, e, f, g))
 CALL(Irecv, (p a, int b, p c, int d, int e, p f, p g), (a, b, c, d, e, f, g))
 CALL(Testall, (int a, p b, p c, p d), (a, b, c, d))
+CALL(Request_get_status, (p a, p b, p c), (a, b, c))

@@ -242,8 +242,14 @@ static int discard(const char *run, int64_t step, enum form form)
 {
     WAN_TRY(remove_form(run, step, GONE));
     WAN_TRY(move(run, step, form, GONE));
-    WAN_TRY(wan_fsync_dir(run));
-    return remove_form(run, step, GONE);
+    if (wan_fsync_dir(run) == 0)
+        return remove_form(run, step, GONE);
+    char *gone = name_of(run, step, GONE), *path = name_of(run, step, form);
+    if (gone && path)
+        rename(gone, path); /* whole, and its own name again */
+    free(gone);
+    free(path);
+    return -1;
 }
 
 int wan_rundir_sweep(const char *run)
