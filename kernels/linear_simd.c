@@ -60,12 +60,17 @@ static void unpack_block(const job *j, char *dst, int64_t at, int64_t n, int64_t
     _Alignas(64) float value[DEPTH];
     _Alignas(64) char rows[WAN_TILE_N * DEPTH * sizeof(float)];
     const wan_quant q = wan_quant_of(j->B.b.t);
+    const int64_t ld = (int64_t)wan_quant_span(j->B.b.t, j->K);
+    const int64_t span = (int64_t)wan_quant_span(j->B.b.t, k);
     for (int64_t p = 0; p < np; p += WAN_TILE_N) {
         int64_t m = least(n - p, WAN_TILE_N);
         for (int64_t i = 0; i < m; i++) {
             const char *w = (const char *)j->B.b.p + wan_quant_span(j->B.b.t, at + (p + i) * j->K);
+            if (p + WAN_TILE_N + i < n) /* rows are too short for the processor to see what comes */
+                for (int64_t line = 0; line < span; line += 64)
+                    __builtin_prefetch(w + WAN_TILE_N * ld + line, 0, 2);
             wan_quant_decode(value, w, q, (size_t)k);
-            wan_row_store(wan_buf_of(rows, j->t.t), i * k, k, value);
+            j->t.store(rows + i * k * j->t.size, value, k);
         }
         wan_tile_pack_rows(&j->t, dst + p * kp * j->t.size, wan_buf_of(rows, j->t.t), 0, k, m, k,
                            WAN_TILE_N, kp);

@@ -73,8 +73,10 @@ static void pack_panel(uint32_t *dst, const char *src, size_t ld, int64_t units)
 {
     for (int64_t u = 0; u < units; u += 16) {
         u16x r[16];
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < 16; i++) { /* the next panel's rows too: too short to be foreseen */
             memcpy(&r[i], src + (size_t)i * ld + 4 * u, sizeof r[i]);
+            __builtin_prefetch(src + (size_t)(i + 16) * ld + 4 * u, 0, 2);
+        }
         STAGE(8)
         STAGE(4)
         STAGE(2)

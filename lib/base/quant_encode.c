@@ -73,8 +73,10 @@ static void fit_group(const float *x, float *scale, float *offset)
         hi = fmaxf(hi, x[i]);
     }
     *scale = *offset = 0;
-    for (int step = -2; step <= 2 && hi > lo; step++) {
-        float s = (hi - lo) / (15 + 0.8f * (float)step), m = -lo, s2, m2;
+    for (int k = 0; k < 10 && hi > lo; k++) {
+        /* from either end, as what does not fit is cut off at the other: else the mean would drift */
+        float s = (hi - lo) / (15 + 0.8f * (float)(k / 2 - 2)), s2, m2;
+        float m = k % 2 ? fmaxf(15 * s - hi, 0) : -lo;
         for (int round = 0; round < 2; round++) {
             float e = fit_error(x, s, m, &s2, &m2);
             if (e < best) {

@@ -186,6 +186,27 @@ static void written(const char *name, double least, double most)
     wan_gguf_close(&g);
 }
 
+/* Errors of many normal values cancel: a mean that drifts would add up over a row. */
+static void unbiased(wan_quant q, double most)
+{
+    enum { N = 1 << 20 };
+    float *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y);
+    void *blocks = malloc(N * 2);
+    const wan_rng rng = wan_rng_stream(8, WAN_RNG_NOISE, 0, 0);
+    double sum = 0;
+    wan_rng_normal(&rng, x, 0, N);
+    int rc = wan_quant_encode(blocks, x, q, N);
+    wan_quant_decode(y, blocks, q, N);
+    for (int i = 0; i < N; i++)
+        sum += y[i] - x[i];
+    ok(rc == 0 && fabs(sum / N) < most,
+       "%s: mean error %.1e of a million normal values (below %.0e)", wan_quant_name(q), sum / N,
+       most);
+    free(x);
+    free(y);
+    free(blocks);
+}
+
 int main(void)
 {
     wan_gguf *g;
@@ -199,6 +220,8 @@ int main(void)
     spoilt();
     written("q8_0", 0.003, 0.009);
     written("q4_k", 0.03, 0.08);
+    unbiased(WAN_Q8_0, 1e-4);
+    unbiased(WAN_Q4_K, 4e-4);
     wan_quant q;
     static float x[8192];
     ok(wan_quant_parse(&q, "q3_x") < 0, "a type that is none");
