@@ -31,8 +31,8 @@ enum { DEAD = 30, LATE = 86400, PREVIEW_FRAMES = 4 };
 
 static struct {
     const char *task, *model, *checkpoint, *t5_dir, *vae_dir, *negative, *save_file, *solver;
-    const char *schedule, *device, *precision, *vae_precision, *rng, *noise, *text, *latents_out,
-        *dump_steps;
+    const char *schedule, *passes, *device, *precision, *vae_precision, *rng, *noise, *text,
+        *latents_out, *dump_steps;
     const char *offload, *cp_comm, *transport, *cache;
     const char *prompt_file, *preview;
     wan_strlist prompts, sizes, frames, seeds;
@@ -45,6 +45,7 @@ static struct {
         .solver = "auto",
         .schedule = "auto",
         .device = "auto",
+        .passes = "auto",
         .precision = "bf16",
         .vae_precision = "fp32",
         .rng = "philox",
@@ -125,6 +126,9 @@ static const wan_opt table[] = {
                  "DiT: last noise level but 0; 0: 0.002"),
     WAN_OPT_REAL("sample_rho", 0, "X", &o.rho, 0, 1000,
                  "DiT: how the levels crowd at the end; 0: 7"),
+    WAN_OPT_ENUM("passes", 0, "auto|together|apart", &o.passes,
+                 "the two of guidance: as one pack, or one after the other; auto: together where "
+                 "the largest video has at most 8192 tokens, and never on several ranks"),
     WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
                  "of the operands in transformer and text encoder"),
     WAN_OPT_ENUM("vae_precision", 0, "fp32|bf16", &o.vae_precision,
@@ -420,6 +424,9 @@ static wan_pipeline_options pipeline_options(void)
                      .rho = o.rho },
         .compute = strcmp(o.precision, "bf16") == 0 ? WAN_BF16 : WAN_F32,
         .vae_compute = strcmp(o.vae_precision, "bf16") == 0 ? WAN_BF16 : WAN_F32,
+        .passes = strcmp(o.passes, "together") == 0 ? WAN_PASSES_TOGETHER
+                  : strcmp(o.passes, "apart") == 0  ? WAN_PASSES_APART
+                                                    : WAN_PASSES_AUTO,
         .comm = comm,
         .ranks = share_options(),
     };

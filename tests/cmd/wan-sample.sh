@@ -35,7 +35,7 @@ differ() { cmp -l "$1" "$2" | awk -v n="$(stat -c %s "$1")" 'function o(x) { ret
 ok "the VAE in bf16 is another, and near" bash -c "set -- $(differ fp32.safetensors bf16.safetensors); awk \"BEGIN { exit !(\$1 > 0.001 && \$1 < 2 && \$2 < 24) }\""
 S --prompts "a lovely cat" x --plan -o none.mp4 >plan.txt
 ok "of two videos, 10 frames, 8 tokens each" grep -q '^videos  *2, 10 frames, at most 8 tokens' plan.txt
-ok "of 3 calls of two passes" grep -q '^work  *3 calls of 2 passes a video: [0-9.e-]* TFLOP' plan.txt
+ok "of 3 calls of two passes" grep -q '^work  *3 calls of 2 passes together a video: [0-9.e-]* TFLOP' plan.txt
 ok "with memory and time" bash -c 'grep -q "^transformer .* GiB: .* weights" plan.txt && grep -q "^VAE .*GiB" plan.txt && grep -q "^time .* TFLOP/s" plan.txt'
 ok "and nothing is made" bash -c '! ls none*.mp4 2>/dev/null'
 for end in webm mkv gif mov; do

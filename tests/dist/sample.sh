@@ -25,9 +25,14 @@ like() { # like NAME FILE N args...: the latents of one rank in FILE
     ok "$name: its frames" test -s n.mp4
 }
 ok "one rank" one --latents-out 1.st --save_file 1.mp4
+ok "one rank, the passes apart" one --passes apart --latents-out p.st --save_file p.mp4
+e=$("$OBJ/tests/train/check_debug" p.st 1.st latents)
+ok "as in one pack: latents within 1e-5 ($e)" within "$e" 1e-5
+ok "the plan says which" sh -c "wan-sample $P $V --prompts 'a cat' --plan | grep -q '2 passes together' &&
+    ! wan-sample $P $V --prompts 'a cat' --passes apart --plan | grep -q together"
 ok "two ranks, by themselves" ranks 2 --latents-out 2.st --save_file 2.mp4
-same "each makes one pass: the same latents, byte for byte" 2.st 1.st
-same "and frames" 2.mp4 1.mp4
+same "each makes one pass: the same latents, byte for byte" 2.st p.st
+same "and frames" 2.mp4 p.mp4
 like "context 2, heads" 1.st 2 --context-parallel 2
 like "context 2, ring" 1.st 2 --context-parallel 2 --cp-comm-type p2p
 like "tensor 2" 1.st 2 --tensor-parallel 2 --sequence_parallel
@@ -47,6 +52,9 @@ ok "a folder of both models" wan-train -q --mock --precision fp32 model.type=dit
     dataset.H_latents=4 dataset.W_latents=4 dataset.context_seq_len=8 dataset.mock_samples=4 \
     train.global_batch_size=2 train.train_iters=2 checkpoint.save=dit
 ok "a DiT on one rank" one --checkpoint_dir dit --latents-out d.st --save_file d.mp4
+ok "its passes apart" one --checkpoint_dir dit --passes apart --latents-out e.st --save_file e.mp4
+e=$("$OBJ/tests/train/check_debug" e.st d.st latents)
+ok "as in one pack: latents within 1e-5 ($e)" within "$e" 1e-5
 like "a DiT on four" d.st 4 --checkpoint_dir dit --tensor-parallel 2
 like "a DiT on three" d.st 3 --checkpoint_dir dit --context-parallel 3 --cp-comm-type a2a
 V="--sizes 16*16 --frame_nums 1"

@@ -66,6 +66,7 @@ int wan_cost_measure(wan_cost *c, const wan_pipeline *p, wan_dev *d)
     size_t free_bytes, total;
     *c = (wan_cost){ .videos = p->n, .ranks = p->o.comm ? p->o.comm->size : 1 };
     c->passes = s->guidance == 1 ? 1 : 2;
+    c->together = wan_pipeline_together(p);
     c->calls = s->solver && !strcmp(s->solver, "heun") ? 2 * s->steps - 1 : s->steps;
     for (int i = 0; i < p->n; i++)
         add_video(c, p, i);
@@ -93,8 +94,9 @@ void wan_cost_print(const wan_cost *c, FILE *f)
     const double need = c->weights + c->work, GiB = 0x1p30;
     fprintf(f, "videos       %" PRId64 ", %" PRId64 " frames, at most %" PRId64 " tokens\n",
             c->videos, c->frames, c->tokens);
-    fprintf(f, "work         %d calls of %d pass%s a video: %.4g TFLOP in all\n", c->calls,
-            c->passes, c->passes == 1 ? "" : "es", c->flops * 1e-12);
+    fprintf(f, "work         %d calls of %d pass%s%s a video: %.4g TFLOP in all\n", c->calls,
+            c->passes, c->passes == 1 ? "" : "es", c->together ? " together" : "",
+            c->flops * 1e-12);
     fprintf(f, "transformer  %.3f GiB: %.3f weights, %.3f activations\n", need / GiB,
             c->weights / GiB, c->work / GiB);
     fprintf(f, "VAE          %.3f GiB of frames beside its weights\n", c->vae / GiB);

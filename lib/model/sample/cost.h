@@ -17,6 +17,7 @@ typedef struct wan_cost {
     double latents;                 /* bytes of host memory, all videos */
     double free_bytes, total_bytes; /* of the device */
     int passes, calls;              /* of the model in a call of it; calls for a video */
+    int together;                   /* the passes are one pack */
     double flops;                   /* of the transformer, all videos */
     double rate;                    /* FLOP/s of a rank, measured */
     int ranks;

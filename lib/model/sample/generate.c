@@ -10,14 +10,15 @@
 
 #include "lib/base/file.h"
 
-/* Device buffers of one run; n elements each. */
+/* Device buffers of one run; n elements each, of rows and pred for each pass that is made at once. */
 typedef struct run {
     wan_store *w;
     wan_acts *a;
     wan_dev *d;
     wan_sizes z;
     const wan_generate_options *o;
-    int64_t n, latent[4], grid[1][3];
+    int64_t n, latent[4], grid[2][3];
+    int packed;                  /* passes made at once: 2 with options.together */
     int64_t tokens, first, held; /* of the whole; those that are computed here */
     wan_real *x, *rows, *pred;
     wan_real *v, *vu; /* the answers of both passes; vu follows v */
@@ -51,13 +52,15 @@ static int run_open(run *r, const wan_arch *arch, const wan_generate_options *o,
     const int64_t latent[4] = { r->z.in_channels, o->T, o->h, o->w };
     r->tokens = wan_model_grid(r->grid[0], &r->z, latent);
     WAN_TRY(r->tokens);
+    memcpy(r->grid[1], r->grid[0], sizeof r->grid[1]);
     memcpy(r->latent, latent, sizeof latent);
     r->o = o;
     r->n = r->tokens * r->z.in_width;
     r->x = take(r, 1);
-    r->rows = take(r, 1);
-    r->pred = take(r, 1);
-    r->v = take(r, guided ? 2 : 1);
+    r->packed = o->together ? 2 : 1;
+    r->rows = take(r, r->packed);
+    r->pred = take(r, r->packed);
+    r->v = take(r, guided || o->together ? 2 : 1);
     if (!r->x || !r->rows || !r->pred || !r->v)
         return -1;
     if (o->want_clean) {
@@ -103,6 +106,36 @@ static int under(run *r, wan_real *v, wan_real t, const wan_context *ctx)
                                  r->z.out_order);
 }
 
+/* r->v and r->vu = the answers at r->rows and time t under both prompts of ctx, from one pack. */
+static int under_both(run *r, wan_real t, const wan_context *ctx)
+{
+    const int64_t *l = r->latent;
+    const wan_real twice[2] = { t, t };
+    wan_micro in = {
+        .n = 2, .grid = (const int64_t(*)[3])r->grid, .rows = WAN_RBUF(r->rows), .t = twice
+    };
+    WAN_TRY(wan_dev_copy(r->d, r->rows + r->n, r->rows, (size_t)r->n * sizeof *r->rows));
+    WAN_TRY(wan_model_fill(r->a, &in, ctx));
+    r->a->pred = r->pred;
+    WAN_TRY(wan_model_forward(r->a, r->w, 0, r->z.parts, NULL));
+    for (int i = 0; i < 2; i++)
+        WAN_TRY(r->d->ops->unpatchify(r->d, i ? r->vu : r->v, WAN_RBUF(r->pred + i * r->n), l[0],
+                                      l[1], l[2], l[3], r->z.out_order));
+    return 0;
+}
+
+/* The answers under either prompt, on this rank or brought from another. */
+static int under_each(run *r, wan_real t, const wan_context *cond, const wan_context *uncond)
+{
+    wan_share *s = r->o->share;
+    const int apart = s && s->passes == 2;
+    if (!apart || s->pass == 0)
+        WAN_TRY(under(r, r->v, t, cond));
+    if (!apart || s->pass == 1)
+        WAN_TRY(under(r, r->vu, t, uncond));
+    return apart ? wan_share_answers(s, r->v, r->n) : 0;
+}
+
 /* r->v = the guided answer to what the sampler asks. */
 static int call_model(run *r, int i, int call, const wan_context *cond, const wan_context *uncond)
 {
@@ -113,18 +146,12 @@ static int call_model(run *r, int i, int call, const wan_context *cond, const wa
     double t;
     WAN_TRY(wan_sampler_ask(r->s, i, call, r->x, &in, &t));
     WAN_TRY(d->ops->patchify(d, WAN_RBUF(r->rows), in, l[0], l[1], l[2], l[3], r->z.in_order));
-    wan_share *s = r->o->share;
-    if (!uncond)
+    if (!uncond && !r->o->together)
         return under(r, r->v, (wan_real)t, cond);
     const double c[2] = { g, 1 - g };
     const wan_real *both[2] = { r->v, r->vu };
-    const int apart = s && s->passes == 2;
-    if (!apart || s->pass == 0)
-        WAN_TRY(under(r, r->v, (wan_real)t, cond));
-    if (!apart || s->pass == 1)
-        WAN_TRY(under(r, r->vu, (wan_real)t, uncond));
-    if (apart)
-        WAN_TRY(wan_share_answers(s, r->v, r->n));
+    WAN_TRY(r->o->together ? under_both(r, (wan_real)t, cond)
+                           : under_each(r, (wan_real)t, cond, uncond));
     return d->ops->lincomb(d, r->v, 2, c, both, r->n);
 }
 

@@ -22,10 +22,13 @@ typedef struct wan_generate_options {
     wan_generate_step *on_step;  /* may be NULL */
     void *arg;
     int want_latent, want_clean; /* what on_step gets */
+    int together;                /* both passes of guidance are one pack */
     wan_share *share;            /* of several ranks; NULL: alone */
 } wan_generate_options;
 
-/* latent: host [channels, T, h, w], noise in, result out.  a has room for its tokens.  uncond may be
+/* latent: host [channels, T, h, w], noise in, result out.  a has room for its tokens.  With
+ * options.together cond holds both prompts, that of guidance second, a has room for two samples, and
+ * share and uncond are NULL: the same sums, of rows in one pack.  Else uncond may be
  * NULL: then guidance plays no part and one pass is made per call of the model, else the answer is
  * uncond + guidance (cond - uncond) from two.  A result that is not finite is an error.
  * Collective over the ranks of o->share, where a has its wing and room for this rank's tokens. */

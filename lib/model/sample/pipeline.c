@@ -217,15 +217,29 @@ static int check_text(const wan_pipeline *p, wan_dev *d)
     return rc;
 }
 
-/* The largest of the videos, whole. */
-static wan_capacity capacity(const wan_pipeline *p)
+/* Tokens of the largest video. */
+static int64_t most_tokens(const wan_pipeline *p)
 {
-    wan_capacity cap = { 0, 1, 1, WAN_RECOMPUTE_NONE };
+    int64_t most = 0;
     for (int i = 0; i < p->n; i++) {
         int64_t S = p->v[i].T * (p->v[i].h / 2) * (p->v[i].w / 2);
-        cap.tokens = S > cap.tokens ? S : cap.tokens;
+        most = S > most ? S : most;
     }
-    return cap;
+    return most;
+}
+
+int wan_pipeline_together(const wan_pipeline *p)
+{
+    const enum wan_passes how = p->o.passes;
+    return p->o.sampler.guidance != 1 && !p->share &&
+           (how == WAN_PASSES_AUTO ? most_tokens(p) <= WAN_TOGETHER : how == WAN_PASSES_TOGETHER);
+}
+
+/* The largest pack, whole. */
+static wan_capacity capacity(const wan_pipeline *p)
+{
+    const int n = 1 + wan_pipeline_together(p);
+    return (wan_capacity){ n * most_tokens(p), n, 1, WAN_RECOMPUTE_NONE };
 }
 
 /* This rank's part of the largest video and of the transformer. */
@@ -296,7 +310,7 @@ static int check_size(const wan_pipeline *p, wan_dev *d)
         return wan_err("a video of %" PRId64
                        " tokens takes %.1f GiB in the transformer, the device "
                        "has %.1f free of %.1f",
-                       capacity(p).tokens, (weights + work) / 0x1p30, (double)free_bytes / 0x1p30,
+                       most_tokens(p), (weights + work) / 0x1p30, (double)free_bytes / 0x1p30,
                        (double)total / 0x1p30);
     return 0;
 }
@@ -437,17 +451,25 @@ static int on_step(void *arg, int step, const float *latent, const float *clean)
     return s->watch->on_step(s->watch->arg, s->i, step, wan_now() - s->start, latent, clean);
 }
 
-/* Keys and values of one prompt. */
-static int make_context(wan_context **ctx, sampling *s, const float *rows, int64_t n)
+/* Keys and values of n prompts, rows[k] host [len[k], text_dim] each. */
+static int make_context(wan_context **ctx, sampling *s, const float *const *rows,
+                        const int64_t *len, int n)
 {
     wan_dev *d = s->w->d;
-    size_t bytes = (size_t)(n * s->p->z.text_dim) * sizeof *rows;
-    void *dev = wan_dev_alloc(d, bytes ? bytes : 1, "text rows");
+    const size_t row = (size_t)s->p->z.text_dim * sizeof **rows;
+    size_t bytes = 0, at = 0;
+    for (int k = 0; k < n; k++)
+        bytes += (size_t)len[k] * row;
+    char *dev = wan_dev_alloc(d, bytes ? bytes : 1, "text rows");
     int rc = dev ? 0 : -1;
-    if (rc == 0 && bytes)
-        rc = wan_dev_write(d, dev, rows, bytes);
+    for (int k = 0; k < n && rc == 0; k++) {
+        const size_t one = (size_t)len[k] * row;
+        if (one)
+            rc = wan_dev_write(d, dev + at, rows[k], one);
+        at += one;
+    }
     if (rc == 0)
-        rc = wan_model_context(ctx, s->a, s->w, wan_buf_of(dev, WAN_F32), &n, 1);
+        rc = wan_model_context(ctx, s->a, s->w, wan_buf_of(dev, WAN_F32), len, n);
     wan_dev_free(d, dev);
     return rc;
 }
@@ -466,8 +488,11 @@ static int generate_one(sampling *s, const wan_context *uncond)
                                .arg = s,
                                .want_latent = s->watch && s->watch->want_latent,
                                .want_clean = s->watch && s->watch->want_clean,
+                               .together = wan_pipeline_together(s->p),
                                .share = s->p->share };
-    WAN_TRY(make_context(&cond, s, v->text, v->rows));
+    const float *const rows[2] = { v->text, s->p->negative };
+    const int64_t len[2] = { v->rows, s->p->negative_rows };
+    WAN_TRY(make_context(&cond, s, rows, len, 1 + g.together));
     int rc = wan_generate(s->w, s->a, &s->p->arch, &g, v->latent, cond, uncond);
     wan_model_context_free(s->p->arch.model, &cond);
     return rc;
@@ -484,8 +509,9 @@ static int generate_all(sampling *s)
         s->a->wing = wan_share_wing(p->share);
     }
     wan_context *uncond = NULL;
-    if (p->negative)
-        WAN_TRY(make_context(&uncond, s, p->negative, p->negative_rows));
+    const float *const rows[1] = { p->negative };
+    if (p->negative && !wan_pipeline_together(p))
+        WAN_TRY(make_context(&uncond, s, rows, &p->negative_rows, 1));
     int rc = 0;
     for (s->i = 0; s->i < p->n && rc == 0; s->i++) {
         if (p->v[s->i].ready)

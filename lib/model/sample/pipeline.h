@@ -37,6 +37,12 @@ typedef struct wan_pipeline_video {
     int ready;     /* latent is the result already: generate leaves it alone */
 } wan_pipeline_video;
 
+/* Of guidance: as one pack, one after the other, or whichever pays: together where the largest video has at
+ * most WAN_TOGETHER tokens.  Beyond, a product takes as long for two packs as for one of both, which needs
+ * twice the memory. */
+enum wan_passes { WAN_PASSES_AUTO = 0, WAN_PASSES_TOGETHER, WAN_PASSES_APART };
+enum { WAN_TOGETHER = 8192 };
+
 typedef struct wan_pipeline_options { /* strings are borrowed until close */
     const char *model;                /* folder in HuggingFace layout */
     const char *transformer;          /* training run, or folder with a transformer; NULL: model */
@@ -52,6 +58,7 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
                                   * the negative prompt is unused */
     wan_dtype compute;           /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
     wan_dtype vae_compute;       /* and in the VAE */
+    enum wan_passes passes;      /* how the two of guidance are made on one rank */
     wan_comm *comm; /* several ranks work together, by `share`; NULL: this process alone */
     wan_share_options ranks;
 } wan_pipeline_options;
@@ -80,6 +87,9 @@ int wan_pipeline_open(wan_pipeline **out, const wan_pipeline_options *o,
                       const wan_pipeline_video *v, int n) WAN_MUST_CHECK;
 void wan_pipeline_close(wan_pipeline **p);                /* NULL-safe; sets *p NULL */
 int64_t wan_pipeline_count(const wan_pipeline *p, int i); /* elements of the latent of video i */
+
+/* Whether the two passes of guidance are one pack. */
+int wan_pipeline_together(const wan_pipeline *p);
 
 /* Bytes that a rank's weights and activations of the transformer take for the largest video; and what
  * frames take in the VAE's decoder, beside its weights.  On a CPU (d) quantised weights stay as they are. */
