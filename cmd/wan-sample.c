@@ -66,9 +66,11 @@ static const wan_opt table[] = {
                 "--checkpoint_dir names (model.components)"),
     WAN_OPT_ALSO("ckpt_dir"),
     WAN_OPT_ALSO("pretrained_model_name_or_path"),
+    WAN_OPT_ALSO("model_id"),
     WAN_OPT_STR(
         "checkpoint_dir", 0, "DIR", &o.checkpoint,
         "transformer: a training run of wan-train, a folder with transformer, or a GGUF file"),
+    WAN_OPT_ALSO("checkpoint"),
     WAN_OPT_INT("checkpoint_step", 0, "N", &o.step, -1, 999999999999999,
                 "iteration of the training run; -1: its latest"),
     WAN_OPT_FLAG("last_weights", 0, &o.last,
@@ -151,6 +153,7 @@ static const wan_opt table[] = {
     WAN_OPT_INT("context_parallel_size", 0, "N", &o.cp, 0, 4096,
                 "ranks that share out the tokens of a pass; 0: those that are left"),
     WAN_OPT_ALSO("context_parallel"),
+    WAN_OPT_ALSO("cp_size"),
     WAN_OPT_ENUM(
         "cp_comm_type", 0, "auto|p2p|a2a|a2a+p2p", &o.cp_comm,
         "their attention: keys in a ring, all-to-all of heads, or both; auto: a2a where the "
@@ -158,9 +161,11 @@ static const wan_opt table[] = {
     WAN_OPT_INT("tensor_parallel_size", 0, "N", &o.tp, 0, 4096,
                 "ranks that share out heads and columns, and with them the weights; 0: 1"),
     WAN_OPT_ALSO("tensor_parallel"),
+    WAN_OPT_ALSO("tp_size"),
     WAN_OPT_FLAG("sequence_parallel", 0, &o.sequence_parallel,
                  "accepted; without a backward pass it saves nothing"),
     WAN_OPT_INT("pipeline_parallel_size", 0, "N", &o.pp, 1, 1, "accepted; only 1"),
+    WAN_OPT_ALSO("pp_size"),
     WAN_OPT_ENUM(
         "transport", 0, "auto|self|mpi|nccl", &o.transport,
         "how ranks talk; auto: MPI where mpirun or srun started them, nccl: GPUs directly"),
@@ -190,6 +195,17 @@ static const wan_opt table[] = {
     WAN_OPT_STR("latents-out", 0, "FILE", &o.latents_out, "write tensor latents (or latents.0...)"),
     WAN_OPT_STR("dump-steps", 0, "FILE", &o.dump_steps,
                 "write the latent after every step: latents.00... (or latents.0.00...)"),
+    WAN_OPT_ELSEWHERE("output_dir", "--save_file DIR/NAME.mp4 says where"),
+    WAN_OPT_ELSEWHERE("ulysses_size", "--context_parallel_size N --cp_comm_type a2a does that"),
+    WAN_OPT_ELSEWHERE("ring_size", "--context_parallel_size N --cp_comm_type p2p does that"),
+    WAN_OPT_ELSEWHERE("dit_fsdp", "--tensor_parallel_size N shares out the weights"),
+    WAN_OPT_ELSEWHERE("t5_fsdp", "the text encoder is read layer by layer; it is gone before the "
+                                 "transformer is there"),
+    WAN_OPT_ELSEWHERE("use_prompt_extend", "prompts are taken as they are"),
+    WAN_OPT_ELSEWHERE("image", "image-to-video is not supported"),
+    WAN_OPT_ELSEWHERE("guidance_scale_2",
+                      "it is of WAN 2.2's second transformer, which is not supported"),
+    WAN_OPT_ELSEWHERE("max_sequence_length", "a prompt has at most the model's 512 tokens"),
     WAN_OPT_COMMON,
     WAN_OPT_END
 };

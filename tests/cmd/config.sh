@@ -119,6 +119,10 @@ fails 2 'bad.yaml: line 2: unknown key "train.iters"; the nearest' "an unknown k
 ok "and another" grep -q 'bad.yaml: line 5: unknown key "optimizer.lrr"; the nearest known key is "optimizer.lr"' fails.err
 ok "and a bad value" grep -q 'bad.yaml: line 4: key optimizer.lr: "fast"' fails.err
 ok "and a word of the command line" grep -q '^unknown key "seeed"; the nearest known key is "seed"' fails.err
+printf 'optimizer: {betas: [0.8, 0.9], adam_beta1: 0.7}\n' >betas.yaml
+fails 2 'adam_beta1 = 0.7 disagrees with optimizer.betas = 0.8' "a pair and one of it that contradict" train betas.yaml
+printf 'optimizer: {betas: [0.8, 0.9]}\n' >betas.yaml
+ok "one of it on the command line counts" says '^  adam_beta1: 0.7 +# command line' wan-train --print-config betas.yaml optimizer.adam_beta1=0.7
 printf 'peft:\n  dim: 8\n  alpha: 8\n' >lora.yaml
 fails 2 'lora.yaml: line 2: key peft.dim: .*LoRA' "an adapter is refused" train lora.yaml
 ok "once" [ "$(grep -c peft fails.err)" = 1 ]
@@ -156,6 +160,11 @@ ok "generate.py's names" sample --ckpt_dir "$M" --size 32*32 --frame_num 1 --pro
     --t5_cpu True --offload_model False --save_file g.png
 ok "the same picture as ours" sample --model "$M" --sizes 32*32 --frame_nums 1 --prompts "a cat" --save_file h.png
 same "byte for byte" g.png h.png
+ok "those of Automodel's script" sample --model_id "$M" --size 32*32 --num-frames 1 --prompt "a cat" --tp-size 1 --cp-size 1 --pp-size 1 \
+    --output i.png
+same "the same picture again" i.png h.png
+fails 2 'context_parallel_size N --cp_comm_type a2a' "--ulysses_size is called otherwise" sample --ulysses_size 2
+fails 2 'image-to-video' "--image is not supported" sample --image x.png
 ok "short list options take lists" sample -m "$M" -p "a cat" "a dog" -s 32*32 16*16 -n 1 -o l.png
 same "one picture for each" l_00.png h.png
 fails 1 'nowhere: No such file' "--video_folder" wan-decode --video_folder nowhere -o n.wan

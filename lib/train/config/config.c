@@ -206,22 +206,6 @@ static int apply_noted(wan_config *c, int i, const wan_config_entry *e)
     return wan_err("key %s: \"%s\" is not supported: %s", e->key, e->text, k->help);
 }
 
-static int apply_betas(wan_config *c, const wan_config_entry *e)
-{
-    static const char *const keys[2] = { "optimizer.adam_beta1", "optimizer.adam_beta2" };
-    double ab[2];
-    WAN_TRY(wan_config_parse_betas(ab, e->text, e->key));
-    for (int i = 0; i < 2; i++) {
-        char text[32];
-        wan_config_entry one = *e;
-        wan_config_real_text(text, sizeof text, ab[i]);
-        one.key = (char *)keys[i];
-        one.text = text;
-        WAN_TRY(wan_config_apply(c, &one));
-    }
-    return 0;
-}
-
 /* Automodel takes a warm-up below 1 for a part of the run. */
 static int apply_fraction(wan_config *c, const wan_config_entry *e)
 {
@@ -265,6 +249,43 @@ static int outranked(const wan_config *c, int i, const wan_config_entry *e, cons
                    v->by, v->text, wan_config_key(i)->name);
 }
 
+/* Key i to what the entry says, under whatever name, where that counts. */
+static int set_key(wan_config *c, int i, const wan_config_entry *e)
+{
+    const wan_key *k = wan_config_key(i);
+    char text[MAX_VALUE] = "";
+    union {
+        int64_t n;
+        double x;
+        int word;
+    } value = { 0 };
+    WAN_TRY(wan_config_parse(k, &value, e->text, e->kind, e->key, text, sizeof text));
+    void *at = (char *)&c->v + k->offset;
+    int rc = outranked(c, i, e, text, k->kind == WAN_KEY_ENUM ? *(int *)at : 0, value.word);
+    if (rc)
+        return rc < 0 ? -1 : 0;
+    if (k->kind == WAN_KEY_INT || k->kind == WAN_KEY_REAL)
+        memcpy(at, &value, sizeof(int64_t));
+    else if (k->kind == WAN_KEY_ENUM || k->kind == WAN_KEY_BOOL)
+        *(int *)at = value.word;
+    return value_keep(c, i, text, e);
+}
+
+static int apply_betas(wan_config *c, const wan_config_entry *e)
+{
+    static const char *const keys[2] = { "optimizer.adam_beta1", "optimizer.adam_beta2" };
+    double ab[2];
+    WAN_TRY(wan_config_parse_betas(ab, e->text, e->key));
+    for (int i = 0; i < 2; i++) {
+        char text[32];
+        wan_config_entry one = *e;
+        wan_config_real_text(text, sizeof text, ab[i]);
+        one.text = text;
+        WAN_TRY(set_key(c, wan_config_find(keys[i]), &one));
+    }
+    return 0;
+}
+
 /* null: unset.  Under an alias that is the default; a text of our own becomes empty. */
 static int apply_null(wan_config *c, int i, const wan_config_entry *e)
 {
@@ -279,12 +300,6 @@ static int apply_null(wan_config *c, int i, const wan_config_entry *e)
 
 int wan_config_apply(wan_config *c, wan_config_entry *e)
 {
-    char text[MAX_VALUE] = "";
-    union {
-        int64_t n;
-        double x;
-        int word;
-    } value = { 0 };
     int i = wan_config_find(e->key);
     if (i < 0 && wan_config_is_section(e->key))
         return e->text ? wan_err("\"%s\" is a section of keys, not a key", e->key) : 0;
@@ -298,18 +313,7 @@ int wan_config_apply(wan_config *c, wan_config_entry *e)
     if (k->kind == WAN_KEY_BETAS)
         return apply_betas(c, e);
     int moved = strcmp(k->name, "scheduler.lr_warmup_iters") ? 0 : apply_fraction(c, e);
-    if (moved)
-        return moved < 0 ? -1 : 0;
-    WAN_TRY(wan_config_parse(k, &value, e->text, e->kind, e->key, text, sizeof text));
-    void *at = (char *)&c->v + k->offset;
-    int rc = outranked(c, i, e, text, k->kind == WAN_KEY_ENUM ? *(int *)at : 0, value.word);
-    if (rc)
-        return rc < 0 ? -1 : 0;
-    if (k->kind == WAN_KEY_INT || k->kind == WAN_KEY_REAL)
-        memcpy(at, &value, sizeof(int64_t));
-    else if (k->kind == WAN_KEY_ENUM || k->kind == WAN_KEY_BOOL)
-        *(int *)at = value.word;
-    return value_keep(c, i, text, e);
+    return moved ? (moved < 0 ? -1 : 0) : set_key(c, i, e);
 }
 
 static wan_config_entry *entry_add(wan_config *c, const wan_config_entry *e)
