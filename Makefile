@@ -10,7 +10,7 @@ DNNL ?= auto
 CORE ?= 0
 CORE_SRC ?= $(wildcard lib/base/err.c lib/base/log.c lib/base/dtype.c lib/base/rng.c lib/base/normal.c lib/base/file.c lib/base/mem.c \
 	lib/base/out.c lib/base/crc32c.c lib/base/quant.c lib/base/dynlib.c lib/model/*.c lib/model/block/*.c lib/model/wan/*.c lib/model/dit/*.c lib/train/step.c lib/train/optim.c \
-	lib/model/wing/*.c lib/dist/*.c $(addprefix lib/model/vae/vae,.c _layout.c _load.c _share.c _stream.c))
+	lib/model/wing/*.c lib/dist/*.c $(addprefix lib/model/vae/vae,.c _decode.c _encode.c _layout.c _load.c _share.c _stream.c _tile.c))
 DEBUG ?= 0
 ASAN ?= 0
 HARDEN ?= 1

@@ -34,7 +34,7 @@ static struct {
         *transport, *rank, *cache;
     wan_strlist prompts;
     int64_t window;
-    int decode, text_only, keep, strict, force;
+    int decode, text_only, keep, strict, force, tiling;
 } o = { .device = "auto",
         .precision = "fp32",
         .posterior = "mean",
@@ -52,6 +52,10 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("decode", 'd', &o.decode, "latents to frames"),
     WAN_OPT_ENUM("posterior", 0, "mean|sample", &o.posterior,
                  "what of the VAE's posterior is the latent; a sample depends on the record's key"),
+    WAN_OPT_FLAG(
+        "tiling", 0, &o.tiling,
+        "pictures of more than 256 pixels a side in tiles of that size, blended as diffusers "
+        "does: other values, less memory"),
     WAN_OPT_FLAG("text-only", 't', &o.text_only, "captions only; frames are left as they are"),
     WAN_OPT_LIST("prompt", 'p', "TEXT", &o.prompts,
                  "one record for each text, instead of reading records"),
@@ -214,6 +218,7 @@ static int find_latent(item *it, const wan_tensor *frames)
     wan_sha256 s = name_begin("latent 1", o.latent_dtype);
     name_part(&s, vae_digest);
     name_part(&s, o.posterior);
+    name_part(&s, o.tiling ? "tiles" : "whole");
     if (!strcmp(o.posterior, "sample"))
         wan_sha256_add(&s, &it->clip.seed, sizeof it->clip.seed);
     wan_sha256_add(&s, frames->shape, 3 * sizeof *frames->shape);
@@ -696,10 +701,10 @@ static int do_prompts(void)
 static int describe_run(void)
 {
     static const char *const parts[] = { "vae", "text_encoder", "tokenizer" };
-    run = json_pack("{s:s, s:s, s:b, s:b, s:b, s:s, s:s}", "precision", o.precision, "posterior",
-                    o.posterior, "decode", o.decode, "text_only", o.text_only || o.prompts.n > 0,
-                    "keep_frames", o.keep, "latent_dtype", o.latent_dtype, "text_dtype",
-                    o.text_dtype);
+    run = json_pack("{s:s, s:s, s:b, s:b, s:b, s:b, s:s, s:s}", "precision", o.precision,
+                    "posterior", o.posterior, "decode", o.decode, "tiling", o.tiling, "text_only",
+                    o.text_only || o.prompts.n > 0, "keep_frames", o.keep, "latent_dtype",
+                    o.latent_dtype, "text_dtype", o.text_dtype);
     if (!run)
         return wan_err("out of memory");
     for (int i = 0; i < 3; i++) {
@@ -757,6 +762,8 @@ static void check_options(int operands)
         wan_err("--decode goes with neither --text-only nor --prompt");
     else if (!strcmp(o.posterior, "sample") && (o.decode || o.text_only || o.prompts.n))
         wan_err("--posterior goes with frames that are encoded");
+    else if (o.tiling && (o.text_only || o.prompts.n))
+        wan_err("--tiling goes with frames or latents");
     else if (o.decode && o.cache)
         wan_err("--cache goes with what is encoded, not with --decode");
     else if (o.prompts.n && o.rank)
@@ -814,6 +821,7 @@ static void open_ranks(void)
                                  .model = o.model,
                                  .compute = compute,
                                  .decode = o.decode,
+                                 .tiling = o.tiling,
                                  .sample = !strcmp(o.posterior, "sample"),
                                  .clips = !o.text_only && !o.prompts.n,
                                  .texts = !o.decode,

@@ -59,7 +59,7 @@ check-deb: tools examples ## the package of make deb in a fresh Debian (root, de
 
 # the same checks as in `make check`, on larger models and 81 frames; the dumps take 700 MB
 REF_DIR ?= $(BUILD)/ref
-REF_CHECKS := $(foreach k,net vae umt5 tokenizer sampler pipe memory,$(OBJ)/tests/model/check_$k)
+REF_CHECKS := $(foreach k,net vae vae_tile umt5 tokenizer sampler pipe memory,$(OBJ)/tests/model/check_$k)
 check-reference: ## make the large dumps with PYTHON (see tests/reference/README.md) and compare with them
 	@$(MAKE) --no-print-directory tools tests -j2
 	$(PYTHON) tests/reference/make.py --large $(REF_DIR)

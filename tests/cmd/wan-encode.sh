@@ -39,6 +39,17 @@ ok "no latent is the mean, or that of another" sh -c "[ \$(cat s.sha l.sha | sor
     "$(latents s.wan >s.sha; latents l.wan >l.sha)"
 fails 2 'posterior goes with frames' "--posterior sample without frames" wan-encode --model "$M" --posterior sample -p x
 
+# ---- tiles: of pictures of more than 256 pixels a side
+ok "a clip of 288x272" sh -c "mkdir one && cp \$(ls clips/* | head -n 2) one && wan-decode --height 288 --width 272 --no-aspect-ratio --lengths 5 -o big.wan one"
+ok "whole" wan-encode --model "$M" -o whole.wan big.wan
+ok "in tiles" wan-encode --model "$M" --tiling -o tiled.wan big.wan
+ok "tiles change the values" sh -c "[ \$(cat s1 s2 | sort -u | wc -l) -eq 2 ]" "$(latents whole.wan >s1; latents tiled.wan >s2)"
+ok "the history says so" sh -c 'wan-record ls --header tiled.wan | head -n 1 | grep -q "\"tiling\":true"'
+ok "of smaller pictures there are none" sh -c "wan-encode --model $M --tiling f.wan | wan-record ls | jq -r '.tensors[] | select(.name == \"latent\") | .sha256' | cmp - l.sha"
+ok "and back" sh -c "wan-encode -d --model $M whole.wan >w1.wan && wan-encode -d --tiling --model $M whole.wan >w2.wan"
+ok "5 frames of 288x272 again" ls_has w2.wan 'all(any(.tensors[]; .name == "frames" and .shape == [5,288,272,3]))'
+fails 2 'tiling goes with' "tiles of captions" wan-encode --model "$M" --tiling -p x
+
 # ---- several streams: each record stays under the history that made it
 ok "clips of another size" wan-decode --height 32 --width 32 -o f32.wan clips
 ok "one after the other" sh -c "(wan-encode --model $M f.wan && wan-encode --model $M f32.wan) > apart.wan"

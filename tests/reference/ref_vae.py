@@ -111,12 +111,37 @@ def case(out, name, seed, config, sizes, bf16=False):
     print(name, noise, clamped, "mu rms", float(mu.std()), "video rms", float(video.std()))
 
 
+def tiles(out, name, seed, config, side, step, sizes):
+    """The same with tiling enabled; video as bytes."""
+    d = case_dir(out, name)
+    model = make_model(seed, True, **config)
+    save_model(model, os.path.join(d, "vae"), True)
+    model.enable_tiling(side, side, step, step)
+    inputs, outputs = {}, {}
+    for t, h, w in sizes:
+        f = frames(seed, f"frames.{t}", t, h, w)
+        z = randn(seed, f"z.{t}", 16, (t - 1) // 4 + 1, h // 8, w // 8)
+        inputs[f"frames.{t}"], inputs[f"z.{t}"] = f, z
+        with torch.no_grad():
+            _, latent = encode(model, f, torch.float32)
+            video = decode(model, z, torch.float32)
+        outputs[f"latent.{t}"] = latent
+        outputs[f"video.{t}"] = ((video + 1) / 2 * 255).to(torch.uint8).permute(1, 2, 3, 0).contiguous()
+    save(os.path.join(d, "in.safetensors"), inputs)
+    save(os.path.join(d, "out.safetensors"), outputs)
+    save_json(os.path.join(d, "case.json"), {
+        "case": name, "seed": seed, "frames": [s[0] for s in sizes], "sizes": [list(s) for s in sizes],
+        "side": side, "step": step, "video.N": "u8 [T,H,W,3], truncated (v+1)/2*255", "versions": versions()})
+
+
 def small(out):
+    tiles(out, "vaetile_r1", 26, dict(base_dim=4, num_res_blocks=1), 32, 24, [(1, 56, 40), (5, 40, 64), (9, 32, 48)])
     case(out, "vae_r1", 21, dict(base_dim=6, num_res_blocks=1), [(1, 32, 48), (5, 32, 48), (17, 16, 32)], bf16=True)
     case(out, "vae_r2", 22, dict(base_dim=4, num_res_blocks=2), [(1, 16, 16), (5, 32, 48), (17, 16, 32)], bf16=True)
 
 
 def large(out):
+    tiles(out, "vaetile_256", 27, dict(base_dim=8, num_res_blocks=2), 256, 192, [(1, 480, 272), (5, 264, 456)])
     case(out, "vae_12", 23, dict(base_dim=12, num_res_blocks=2), [(81, 64, 96), (17, 96, 64)])
     case(out, "vae_8", 24, dict(base_dim=8, num_res_blocks=1), [(81, 32, 48), (1, 128, 80)])
     case(out, "vae_64", 25, dict(base_dim=64, dim_mult=[1, 2, 2, 2], num_res_blocks=1), [(5, 32, 48), (17, 48, 40)])

@@ -40,8 +40,10 @@ static int need_vae(wan_crew *c)
     int parts = c->o.decode ? WAN_VAE_DECODER : WAN_VAE_ENCODER;
     int rc = dir ? wan_vae_open(&c->vae, c->o.dev, dir, parts, c->o.compute) : -1;
     free(dir);
-    if (rc == 0)
+    if (rc == 0) {
         c->channels = wan_vae_channels(c->vae);
+        wan_vae_tile(c->vae, c->o.tiling);
+    }
     return rc;
 }
 
@@ -205,8 +207,8 @@ static int work_together(wan_crew *c, wan_crew_clip *v)
 /* Bands change no byte on a CPU; elsewhere a convolution may add up otherwise for other sizes. */
 static int can_share(const wan_crew *c, const wan_crew_clip *v)
 {
-    return c->o.dev->kind == WAN_DEV_CPU && v->T % 4 == 1 && v->H % 8 == 0 && v->W % 8 == 0 &&
-           v->H / 8 >= c->g->size;
+    return !c->o.tiling && c->o.dev->kind == WAN_DEV_CPU && v->T % 4 == 1 && v->H % 8 == 0 &&
+           v->W % 8 == 0 && v->H / 8 >= c->g->size;
 }
 
 static int serve_clip(wan_crew *c, const int64_t *head)

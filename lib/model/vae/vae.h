@@ -27,9 +27,16 @@ int wan_vae_channels(const wan_vae *v); /* z_dim */
  * 0 of g gets frames and latents, the others no frames. */
 int wan_vae_share(wan_vae *v, wan_group *g) WAN_MUST_CHECK;
 
+/* From now on (or, off, no longer) pictures of more than 256 pixels a side are made in tiles of 256x256, 192 apart,
+ * blended where they overlap, as diffusers' enable_tiling does: other values, in memory that does not grow with
+ * height or width but for the clip itself.  Frames then come as those of bands do.  With other ranks the first
+ * makes them alone. */
+void wan_vae_tile(wan_vae *v, int on);
+
 /* rgb: host U8 [T, H, W, 3], T = 4n+1, H and W multiples of 8.  latent: host F32
  * [z, 1+(T-1)/4, H/8, W/8], the posterior mean, normalised (wan-model(7), Latent statistics).
- * chunk: frames per pass after the first (multiple of 4; 0: 4); any chunk gives the same latent. */
+ * chunk: frames per pass after the first (multiple of 4; 0: 4); any chunk gives the same latent.  On a CPU bands of
+ * rows are made as when decoding, with what they give to the last stage, [T', H/8, W/8, C], in memory. */
 int wan_vae_encode(wan_vae *v, float *latent, const uint8_t *rgb, int64_t T, int64_t H, int64_t W,
                    int chunk) WAN_MUST_CHECK;
 /* As above, but a sample of the posterior, mean + exp(logvar / 2) e before normalisation: logvar clamped to

@@ -301,13 +301,15 @@ static int64_t largest_band(vae_net *n)
  * beyond a third of the budget, to cut again beyond all of it. */
 static int too_large(const vae_net *n, int64_t most, int64_t ranks)
 {
+    if (n->share) /* of an encoder: each rank has one */
+        return 0;
     return n->budget && most > (n->bands == ranks ? n->budget / 3 : n->budget);
 }
 
 /* The fewest bands, as many for each rank, as far as they can be cut. */
 static void choose_bands(vae_net *n)
 {
-    int64_t rows = height(n), ranks = max64(1, n->ranks);
+    int64_t rows = max64(n->H, height(n)), ranks = max64(1, n->ranks);
     n->bands = (int)ranks;
     while (too_large(n, largest_band(n), ranks) && rows / (n->bands + ranks) >= BAND_ROWS)
         n->bands += (int)ranks;

@@ -15,7 +15,8 @@
  * comes from the same sums as without bands.
  *
  * Several ranks make a band each.  In the encoder attention stands in the last stage: the bands end in
- * front of it, the rows of all ranks are put together there, and each rank has it whole.
+ * front of it, the rows of all ranks are put together there, and each rank has it whole.  One rank keeps what
+ * its bands give for all frames, and the last stage runs with the last band.
  */
 #ifndef WAN_MODEL_VAE_NET_H
 #define WAN_MODEL_VAE_NET_H
@@ -87,8 +88,10 @@ typedef struct vae_net {
     int ranks;           /* how many make bands at the same time; 0: one */
     wan_group *share;    /* those, where the stages of an encoder are cut; ... */
     const wan_where *where;
-    wan_real *part; /* ... the rows that this rank gives to the last stage, one frame */
-    wan_pack pack;  /* of the attention: pack_n frames of pack_len positions */
+    wan_real *part;  /* ... the rows that this band gives to the last stage, one frame */
+    wan_real *joint; /* without other ranks: what all bands give [joint_n frames so far] */
+    int64_t joint_n;
+    wan_pack pack; /* of the attention: pack_n frames of pack_len positions */
     int64_t pack_n, pack_len;
     /* Takes n finished frames: y [n, H, W, last.Co] WAN_REAL, on the device. */
     int (*sink)(void *arg, const wan_real *y, int64_t n);
@@ -101,6 +104,8 @@ struct wan_vae {
     wan_dtype compute;
     int parts;
     wan_group *share; /* NULL: alone */
+    int tiled;        /* larger pictures in tiles of tile_side pixels, tile_step apart */
+    int64_t tile_side, tile_step;
     wan_where *where; /* memory of the device for its calls */
     vae_net enc, dec;
     vae_conv quant, post_quant;    /* always WAN_REAL */
@@ -119,11 +124,28 @@ typedef struct wan_vae_source {
     void (*release)(void *arg, const char *name);
 } wan_vae_source;
 
+/* What is encoded, and into what: see wan_vae_encode_raw.  normalise: the mean. */
+typedef struct wan_vae_clip {
+    float *mu, *logvar;
+    int normalise, is_float; /* pixels: float in [-1, 1], or u8 */
+    const void *pixels;      /* [T, H, W, 3] */
+    int64_t T, H, W, chunk;
+} wan_vae_clip;
+
 /* vae_config.c */
 int wan_vae_config_load(wan_vae_config *c, const char *dir) WAN_MUST_CHECK;
 /* vae.c: as wan_vae_open, from numbers; what names it in an error. */
 int wan_vae_make(wan_vae **out, wan_dev *d, const wan_vae_config *c, const wan_vae_source *from,
                  int parts, wan_dtype compute, const char *what) WAN_MUST_CHECK;
+#define WAN_VAE_DECODE_CHUNK 4 /* latent frames per pass at the lowest resolution */
+/* vae_encode.c, vae_decode.c: without tiles.  raw: put gets pixels as they come, not clamped. */
+int wan_vae_encode_whole(wan_vae *v, const wan_vae_clip *c) WAN_MUST_CHECK;
+int wan_vae_decode_whole(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w, int raw,
+                         wan_vae_put *put, void *arg) WAN_MUST_CHECK;
+/* vae_tile.c */
+int wan_vae_tile_encode(wan_vae *v, const wan_vae_clip *c) WAN_MUST_CHECK;
+int wan_vae_tile_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,
+                        wan_vae_put *put, void *arg) WAN_MUST_CHECK;
 /* vae_load.c: builds both directions; weights of those not in v->parts are only checked. */
 int wan_vae_load_weights(wan_vae *v, const wan_vae_source *from) WAN_MUST_CHECK;
 void wan_vae_load_free(wan_vae *v);

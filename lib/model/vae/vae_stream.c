@@ -151,7 +151,7 @@ static int shrink(vae_net *n, const vae_stage *s, wan_buf y, int64_t k, int64_t 
     return 0;
 }
 
-/* Whether the rows that stage i gives are joined by those of other ranks. */
+/* Whether the rows that stage i gives are joined by those of other bands. */
 static int joined(const vae_net *n, int i)
 {
     return n->part && i == n->n_stages - 2;
@@ -165,13 +165,30 @@ static wan_buf landing_of(const vae_net *n, int i, int64_t *m)
     return joined(n, i) ? WAN_RBUF(n->part) : landing(next);
 }
 
+/* The rows of one band after the other: 1 when the frame is whole. */
+static int join_rows(vae_net *n, const vae_stage *next)
+{
+    int64_t first, end, row = next->W * next->C_in;
+    wan_real *frame = n->joint + n->joint_n++ * next->H * row;
+    wan_vae_layout_rows(n, n->band, &first, &end);
+    WAN_TRY(wan_dev_copy(n->d, frame + first * row, n->part,
+                         (size_t)((end - first) * row) * sizeof *frame));
+    if (n->band + 1 < n->bands)
+        return 0;
+    WAN_TRY(wan_dev_copy(n->d, landing(next).p, frame, (size_t)(next->H * row) * sizeof *frame));
+    return 1;
+}
+
 /* Those m frames are there. */
 static int landed(vae_net *n, int i, int64_t m)
 {
     const vae_stage *next = &n->stages[i + 1];
-    if (joined(n, i))
+    int whole = 1;
+    if (joined(n, i) && n->joint)
+        WAN_TRY(whole = join_rows(n, next));
+    else if (joined(n, i))
         WAN_TRY(wan_vae_share_rows(n, landing(next).p, n->part, next->W * next->C_in));
-    return arrived(n, i + 1, m);
+    return whole ? arrived(n, i + 1, m) : 0;
 }
 
 static int leave_down(vae_net *n, int i, int64_t m)
