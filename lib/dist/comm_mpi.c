@@ -292,9 +292,9 @@ static void *work(void *arg)
     if (rc < 0)
         return NULL;
     drive(m);
-    if (m->pairs != MPI_COMM_NULL)
-        MPI_Comm_free(&m->pairs);
-    MPI_Finalize();
+    if ((m->pairs != MPI_COMM_NULL && wan_mpi_code(MPI_Comm_free(&m->pairs), "give back") < 0) ||
+        wan_mpi_code(MPI_Finalize(), "end") < 0)
+        wan_warn("the work is done, but %s", wan_err_text());
     return NULL;
 }
 
@@ -320,8 +320,14 @@ static int end_thread(mpi *m)
 static void mpi_close(wan_comm *c)
 {
     mpi *m = c->impl;
-    if (m->failed || wan_group_barrier(c->world) < 0 || !end_thread(m))
+    if (m->failed)
         return; /* exiting without MPI's end makes the launcher end the others */
+    if (wan_group_barrier(c->world) < 0) {
+        wan_warn("the ranks do not end together: %s", wan_err_text());
+        return;
+    }
+    if (!end_thread(m))
+        return;
     wan_watch_free(&m->watch);
     if (c->size > 1)
         mpi_leave(c->world);

@@ -4,7 +4,7 @@
  * everything is seen: the C library's own calls, libarchive's, SQLite's, libav's.
  *
  *     at [-x] [-r ROOT] [-c COUNT] kill K [half] -- COMMAND... ends it before its K-th change below ROOT
- *     at [-r ROOT] [-t TOP] [-c COUNT] fail KIND NAME K HOW -- COMMAND...
+ *     at [-n] [-r ROOT] [-t TOP] [-c COUNT] fail KIND NAME K HOW -- COMMAND...
  *                                          its K-th call of a kind that has to do with NAME fails
  *     at [-r ROOT] log FILE -- COMMAND...                      writes down every change, for power.c
  *
@@ -13,7 +13,7 @@
  * machine, or asks for memory, is that machine's.  A change is a write, a new size or name, a
  * sync, a close of what was written, and at last the end itself, below ROOT (the working directory).
  * -x: the file system cannot exchange two names.  half: where it is a write, half of it is done first; else the status is 98.  HOW: an errno by name, or
- * "short".  A preload (fault.c) says when main begins: what fails in the loader is not ours.
+ * "short".  A preload (fault.c) says when main begins: what fails in the loader is not ours; -n: there is none.
  * The status is the command's, 137 when it was killed, 125 when this program cannot work here.
  */
 #include <errno.h>
@@ -116,7 +116,7 @@ static struct {
     enum { KILL, FAIL, LOG } mode;
     const char *kind, *name, *root, *top, *count;
     long k, seen;
-    int error, halve, armed, plain;
+    int error, halve, armed, plain, at_once;
     FILE *log;
     pid_t child;
     int listener;
@@ -618,9 +618,11 @@ int main(int argc, char **argv)
     static char cwd[4096];
     int o;
     at.root = getcwd(cwd, sizeof cwd);
-    while ((o = getopt(argc, argv, "+xr:t:c:")) > 0)
+    while ((o = getopt(argc, argv, "+xnr:t:c:")) > 0)
         if (o == 'x')
             at.plain = 1;
+        else if (o == 'n')
+            at.at_once = 1;
         else
             *(o == 'r' ? &at.root : o == 't' ? &at.top : &at.count) = optarg;
     char **a = argv + optind;
@@ -636,7 +638,7 @@ int main(int argc, char **argv)
         at.name = a[2];
         at.k = atol(a[3]);
         how(a[4]);
-        at.armed = 0;
+        at.armed = at.at_once;
         a += 5;
     } else if (!strcmp(a[0], "log")) {
         at.mode = LOG;

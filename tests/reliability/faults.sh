@@ -15,21 +15,6 @@ case $(ldd "$(command -v wan-record)") in *libasan*) skip "faults" "AddressSanit
 # Libraries that do not survive it where malloc gives them nothing, so that nothing can be asked of the tool.
 frail='^(libdnnl|libgomp)'
 
-# How each kind of call fails.
-how() {
-    case $1 in
-    alloc | dlopen | mpi) echo - ;;
-    write | pwrite) echo ENOSPC EINTR short ;;
-    fsync) echo EIO EINTR ;;
-    read | pread) echo EIO EINTR short ;;
-    mmap) echo ENOMEM ;;
-    mkdir | fallocate | copy | link) echo ENOSPC ;;
-    thread) echo EAGAIN ;;
-    pipe | dup) echo EMFILE ;;
-    flock | exit) ;; # a file system without locks is taken as it is; an end cannot fail
-    *) echo EIO ;;
-    esac
-}
 # refuse KIND NAME K HOW: runs COMMAND with that call failing; what it printed and made stays in out, err, now/
 refuse() {
     anew
@@ -74,11 +59,6 @@ kinds() {
             [ "$n" -le "$MOST" ] || echo $((n - MOST)) >>left.out
         done
     done
-}
-drawn() { # the lines, in an order that follows from what each of them says
-    awk -v seed="${SEED:-1}$name" 'BEGIN { for (i = 1; i < 128; i++) code[sprintf("%c", i)] = i }
-        function hash(text, h, i) { h = 7; for (i = 1; i <= length(text); i++) h = (h * 131 + code[substr(text, i, 1)]) % 2147483647; return h }
-        { print hash(seed $0), $0 }' | sort -n | cut -d' ' -f2- | if [ -n "${1-}" ]; then head -n "$1"; else cat; fi
 }
 # All of LIST, or in `make check` one of each of POINTS kinds, memory and a full disk always.  A point is drawn
 # by its own name, so that what else a machine's list holds does not matter.
@@ -131,7 +111,7 @@ mpi_point() { # mpi_point RANK NAME K: what is wrong
     if [ $rc -eq 0 ]; then whole_run || echo "status 0, and not whole"; return; fi
     [ $rc -ne 124 ] || echo "does not end"
     grep -q '^wan-train: .' err || echo "said: $(head -c 300 err)"
-    grep -Eq 'signal 11|Segmentation|Abort' err && echo "crashed: $(head -c 300 err)"
+    grep -Eq 'signal (11|6) |Segmentation' err && echo "crashed: $(head -c 300 err)"
     (cd now && steps) 2>why || echo "not whole: $(head -c 200 why)"
     two 9 - 0 "${command[@]}" </dev/null && whole_run >/dev/null || echo "does not go on: $(head -c 300 err)"
 }
