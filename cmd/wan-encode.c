@@ -17,6 +17,7 @@
 #include "lib/base/sha256.h"
 #include "lib/base/signals.h"
 #include "lib/model/crew/crew.h"
+#include "lib/model/files/manifest.h"
 #include "lib/model/files/modeldigest.h"
 #include "lib/rec/record/record.h"
 #include "lib/rec/record/recordcache.h"
@@ -34,7 +35,7 @@ static struct {
         *transport, *rank, *cache;
     wan_strlist prompts;
     int64_t window;
-    int decode, text_only, keep, strict, force, tiling;
+    int decode, text_only, keep, strict, force, tiling, trusted;
 } o = { .device = "auto",
         .precision = "fp32",
         .posterior = "mean",
@@ -65,6 +66,8 @@ static const wan_opt table[] = {
                 "of the input, a file, only the I-th of N parts (from 0 on)"),
     WAN_OPT_STR("cache", 0, "DIR", &o.cache,
                 "keep what is made in DIR, and take from there what has been made before"),
+    WAN_OPT_FLAG("no-verify", 0, &o.trusted,
+                 "the model is not held against its manifest.json first"),
     WAN_OPT_GROUP("Output"),
     WAN_OPT_STR("output", 'o', "FILE", &o.output, "where the records go (\"-\": standard output)"),
     WAN_OPT_FLAG("keep-frames", 'k', &o.keep,
@@ -808,6 +811,21 @@ static void fail(void)
     wan_die();
 }
 
+/* Against the manifest of the model, where it has one: the parts that are used. */
+static int verify(const wan_crew_options *c)
+{
+    static const char *const parts[] = { "vae", "text_encoder", "tokenizer" };
+    for (int i = 0; i < 3; i++) {
+        if (o.trusted || !(i ? c->texts : c->clips))
+            continue;
+        char *dir = wan_path_join(o.model, parts[i]);
+        int rc = dir ? wan_manifest_check_part(dir) : -1;
+        free(dir);
+        WAN_TRY(rc);
+    }
+    return 0;
+}
+
 /* A model that does not fit is known before any work. */
 static void open_ranks(void)
 {
@@ -826,7 +844,7 @@ static void open_ranks(void)
                                  .clips = !o.text_only && !o.prompts.n,
                                  .texts = !o.decode,
                                  .on_frames = on_frames };
-    if (wan_crew_open(&crew, &c) < 0)
+    if (verify(&c) < 0 || wan_crew_open(&crew, &c) < 0)
         fail();
 }
 

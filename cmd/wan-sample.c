@@ -76,8 +76,9 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("last_weights", 0, &o.last,
                  "the weights of the step itself, where the run keeps an average of them "
                  "(optimizer.ema_decay), which is sampled otherwise"),
-    WAN_OPT_FLAG("no-verify", 0, &o.trusted,
-                 "weights of a checkpoint are not held against its manifest.json first"),
+    WAN_OPT_FLAG(
+        "no-verify", 0, &o.trusted,
+        "a checkpoint and the parts of a model are not held against their manifest.json first"),
     WAN_OPT_STR("t5_checkpoint_dir", 0, "DIR", &o.t5_dir, "text_encoder and tokenizer from here"),
     WAN_OPT_STR("vae_checkpoint_dir", 0, "DIR", &o.vae_dir, "vae from here"),
     WAN_OPT_ENUM("task", 0, "t2v-14B|t2v-1.3B", &o.task,

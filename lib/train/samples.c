@@ -10,6 +10,7 @@
 
 #include "lib/base/file.h"
 #include "lib/model/files/modelfolder.h"
+#include "lib/model/files/manifest.h"
 #include "lib/model/text/prompt.h"
 #include "lib/model/vae/vae.h"
 #include "lib/rec/tensor/safetensors.h"
@@ -166,6 +167,8 @@ int wan_samples_plan(wan_train *t, wan_dev *d)
     wan_samples *s = t->videos;
     wan_vae *vae;
     int64_t work = 0, weights = 0;
+    if (t->c->v.verify)
+        WAN_TRY(wan_manifest_check_part(s->vae));
     WAN_TRY(decoder_bytes(&weights, s->vae));
     WAN_TRY(wan_vae_open(&vae, d, s->vae, 0, WAN_F32));
     for (int i = 0; i < s->n; i++)
@@ -211,7 +214,11 @@ static int encode_here(wan_train *t, int empty)
     char *tokenizer = encoder ? wan_model_part(from, "tokenizer") : NULL;
     const wan_prompt_encoder e = { t->dev,         encoder,       tokenizer,
                                    t->opt.compute, t->z.text_dim, t->z.text_len };
-    int rc = tokenizer ? encode(t, &e, empty) : -1;
+    int rc = tokenizer ? 0 : -1;
+    if (rc == 0 && t->c->v.verify)
+        rc = wan_manifest_check_part(encoder) < 0 ? -1 : wan_manifest_check_part(tokenizer);
+    if (rc == 0)
+        rc = encode(t, &e, empty);
     free(encoder);
     free(tokenizer);
     return rc < 0 ? wan_err_prefix("train.sample_interval") : 0;

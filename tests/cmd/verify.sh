@@ -40,4 +40,28 @@ echo >>plain/config.json
 fails 1 "^wan-convert: plain/config.json: differs from manifest.json" "until a file is changed" wan-convert check plain
 fails 1 "^wan-convert: nowhere: no such folder" "no folder" wan-convert check nowhere
 fails 2 "check takes one folder" "two folders" wan-convert check plain run
+
+# the parts of a model, whichever of its two folders has the manifest
+cp -rL "$M" whole && mkdir -p whole && "${EXAMPLES:-$TOP/build/examples}/draw_clips" --copies 1 --frames 9 all >/dev/null
+mkdir clips && f=$(ls all | grep '\.mp4$' | head -n 1) && cp "all/$f" "all/${f%.mp4}.json" clips
+ok "a clip" wan-decode -q --height 16 --width 16 --center-crop -o clip.wan clips
+ok "a whole model gets a manifest" wan-convert -q check whole
+frames() { wan-encode -q --model whole -o latents.wan -f "$@" clip.wan; }
+video() { wan-sample -q --model whole --sample_steps 1 --device cpu --sizes 32*32 --frame_nums 1 --prompts "a cat" --base_seed 1 -f --save_file x.png "$@"; }
+ok "encoded" frames
+ok "sampled" video
+for p in vae text_encoder tokenizer; do
+    f=whole/$p/$(ls -S whole/$p | head -n 1)
+    flip "$f"
+    fails 1 "^wan-encode: $f: differs from manifest.json" "$p with a flipped bit: encoding" frames
+    fails 1 "^wan-sample: $f: differs from manifest.json" "... sampling" video
+    case $p in tokenizer) ;; *) ok "... not if told so" frames --no-verify ;; esac
+    flip "$f"
+    if [ $p = vae ]; then ok "... nor where only captions are encoded" frames --text-only; fi
+done
+mv whole/manifest.json whole.json
+ok "the VAE alone gets one" wan-convert -q check whole/vae
+f=whole/vae/$(ls -S whole/vae | head -n 1)
+flip "$f"
+fails 1 "^wan-encode: $f: differs from manifest.json" "which counts" frames
 done_testing

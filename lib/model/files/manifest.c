@@ -177,11 +177,17 @@ int wan_manifest_check(const char *dir, int rank, int ranks)
     return check(dir, "", rank, ranks);
 }
 
-int wan_manifest_check_under(const char *dir, const char *below)
+static int has_manifest(const char *dir)
 {
     char *path = wan_path_join(dir, "manifest.json");
     int there = path ? wan_exists(path) : -1;
     free(path);
+    return there;
+}
+
+int wan_manifest_check_under(const char *dir, const char *below)
+{
+    int there = has_manifest(dir);
     return there <= 0 ? there : check(dir, below, 0, 1);
 }
 
@@ -198,4 +204,22 @@ int wan_manifest_check_weights(const char *path)
         return rc;
     }
     return 0;
+}
+
+int wan_manifest_check_part(const char *path)
+{
+    int own = has_manifest(path);
+    if (own)
+        return own < 0 ? -1 : wan_manifest_check(path, 0, 1);
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    char *dir = strndup(path, n), *slash = dir ? strrchr(dir, '/') : NULL;
+    char *below = dir ? wan_path_join(slash ? slash + 1 : dir, "") : NULL; /* "vae/" */
+    if (slash)
+        slash[slash == dir] = 0;
+    int rc = below ? wan_manifest_check_under(slash ? dir : ".", below) : wan_err("out of memory");
+    free(below);
+    free(dir);
+    return rc;
 }

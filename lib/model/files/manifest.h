@@ -27,5 +27,7 @@ int wan_manifest_check_under(const char *dir, const char *below) WAN_MUST_CHECK;
 /* The same for weights in a checkpoint: DIR/transformer, DIR/optimizer/ema.safetensors, or another path,
  * of which nothing is known. */
 int wan_manifest_check_weights(const char *path) WAN_MUST_CHECK;
+/* The same for a part of a model, DIR/vae say: all its files, by the manifest in it or else that of DIR. */
+int wan_manifest_check_part(const char *path) WAN_MUST_CHECK;
 
 #endif

@@ -178,7 +178,11 @@ static int check_transformer(const wan_pipeline *p)
 static int open_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts)
 {
     char *dir = wan_model_part(p->o.vae ? p->o.vae : p->o.model, "vae");
-    int rc = dir ? wan_vae_open(vae, d, dir, parts, p->o.vae_compute) : -1;
+    int rc = dir ? 0 : -1;
+    if (rc == 0 && !parts && !p->o.trusted)
+        rc = wan_manifest_check_part(dir);
+    if (rc == 0)
+        rc = wan_vae_open(vae, d, dir, parts, p->o.vae_compute);
     if (rc == 0 && wan_vae_channels(*vae) != p->z.in_channels) {
         rc = wan_err("%s: %d latent channels, the transformer has %d", dir, wan_vae_channels(*vae),
                      p->z.in_channels);
@@ -203,6 +207,8 @@ static int check_text(const wan_pipeline *p, wan_dev *d)
     wan_tokenizer *t = NULL;
     wan_umt5 *e = NULL;
     int rc = find_text(p, &encoder, &tokenizer);
+    if (rc == 0 && !p->o.trusted)
+        rc = wan_manifest_check_part(encoder) < 0 ? -1 : wan_manifest_check_part(tokenizer);
     if (rc == 0)
         rc = wan_tokenizer_open(&t, tokenizer);
     if (rc == 0)
