@@ -107,6 +107,22 @@ ok "the quick start's length" says '^run +6 steps, 2 epochs$' plan quick.yaml da
 ok "runs" wan-train -q --mock $S quick.yaml dataset.mock_samples=12 --metrics quick.json
 ok "... 6 steps of 4 samples at its rate" jq -se 'length == 6 and all(.samples == 4 and .lr == 2e-5)' quick.json
 
+# what today's files of Automodel hold
+cat >today.yaml <<'Y'
+step_scheduler: {log_remote_every_steps: 2, save_checkpoint_every_epoch: false, global_batch_size: 2, max_steps: 2}
+optimizer: {_target_: torch.optim.AdamW, foreach: true}
+fsdp: {dp_size: none, tp_size: 1, cp_size: 1, pp_size: 1, dp_replicate_size: 1, activation_checkpointing: true}
+flow_matching: {adapter_type: simple, adapter_kwargs: {}, i2v_prob: 0.3}
+ci: {recipe_owner: somebody, time: 00:10:00}
+data: {dataloader: {_target_: somebody.build_mock_dataloader, length: 4, num_frame_latents: 1, spatial_h: 4, spatial_w: 4}}
+Y
+ok "all of it is known" says ' step 2/2 ' wan-train $S today.yaml --metrics today.json
+ok "what has no effect is named with its reason, line by line" [ "$(sed -nE 's/^.*without effect: ([a-z_.0-9]+)=.*: .{12,}/\1/p' says.out | sort | tr '\n' ' ')" = \
+    "ci.recipe_owner ci.time data.dataloader._target_ flow_matching.adapter_type flow_matching.i2v_prob fsdp.dp_size optimizer._target_ optimizer.foreach " ]
+ok "the others have theirs" says '^  recompute_granularity: full .*\(fsdp.activation_checkpointing\)$' wan-train --print-config today.yaml
+ok "... a line for people every second step" grep -Eq '^  log_interval: 2 .*\(step_scheduler.log_remote_every_steps\)$' says.out
+ok "... a checkpoint at the end of the run alone" grep -Eq '^  save_every_epoch: false .*\(step_scheduler.save_checkpoint_every_epoch\)$' says.out
+
 # what is wrong is named at once
 cat >bad.yaml <<'Y'
 train:

@@ -47,7 +47,7 @@ static const wan_key keys[] = {
     ONLY("data.dataloader._target_",
          "*build_dataloader *build_mock_dataloader *build_wan21_dataloader "
          "*build_video_multiresolution_dataloader",
-         "it loads the data of another model"),
+         "a loader of other data feeds another model"),
     ONLY("data.dataloader.dynamic_batch_size", "false",
          "a global batch counts samples, whatever their size"),
     NOTED("data.dataloader.num_channels", "the model's in_channels is used"),

@@ -44,7 +44,7 @@ static const wan_key keys[] = {
         "run"),
     ONLY("flow_matching.use_sigma_noise", "true",
          "false is uniform sigma without shift: flow.timestep_sampling=uniform flow.shift=1"),
-    ONLY("flow_matching.adapter_type", "simple", "another adapter feeds another model"),
+    ONLY("flow_matching.adapter_type", "simple", "WAN's own; another adapter feeds another model"),
     REFUSED("flow_matching.adapter_kwargs.*", "the simple adapter has no settings"),
     ONLY("flow_matching.loss_weighting_scheme", "linear",
          "the weight is 1 + shift sigma, or 1 without flow.use_loss_weighting"),
