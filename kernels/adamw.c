@@ -49,6 +49,8 @@ int wan_adamw_step_c(wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, w
     if (shadow.p)
         WAN_ROWS_CHECK("adamw_step", shadow);
     step s = step_of(a, coef);
+    if (s.coef != s.coef)
+        return 0;
 #pragma omp parallel for if (n > WAN_ROWS_PARALLEL)
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t len = n - i < CHUNK ? n - i : CHUNK;
@@ -62,7 +64,7 @@ int wan_adamw_step_c(wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, w
 int wan_clip_coef_c(wan_dev *d, wan_real *coef, const double *sumsq, double max_norm)
 {
     (void)d;
-    double c = max_norm / (sqrt(*sumsq) + 1e-6);
-    *coef = (wan_real)(c < 1 ? c : 1);
+    double c = max_norm > 0 ? max_norm / (sqrt(sumsq[0]) + 1e-6) : 1;
+    *coef = (wan_real)(isfinite(sumsq[0]) && isfinite(sumsq[1]) ? (c < 1 ? c : 1) : NAN);
     return 0;
 }

@@ -14,6 +14,8 @@ static __global__ void step_all(adamw_scalars a, vbuf p, vbuf m, vbuf v, vbuf g,
 {
     int64_t step = (int64_t)gridDim.x * blockDim.x * 8;
     float scale = coef ? *coef : 1;
+    if (scale != scale)
+        return;
     for (int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * 8; i < n; i += step) {
         float w[8], m1[8], m2[8], gr[8];
         ld8(w, p, i, n - i);
@@ -36,8 +38,8 @@ static __global__ void step_all(adamw_scalars a, vbuf p, vbuf m, vbuf v, vbuf g,
 
 static __global__ void clip_one(float *coef, const double *sumsq, double max_norm)
 {
-    double c = max_norm / (sqrt(*sumsq) + 1e-6);
-    *coef = (float)(c < 1 ? c : 1);
+    double c = max_norm > 0 ? max_norm / (sqrt(sumsq[0]) + 1e-6) : 1;
+    *coef = isfinite(sumsq[0]) && isfinite(sumsq[1]) ? (float)(c < 1 ? c : 1) : NAN;
 }
 
 extern "C" int wan_adamw_step_cuda(wan_dev *d, const wan_adamw *a, float *p, float *m, float *v,

@@ -2,12 +2,14 @@
  *
  * adamw.h - AdamW with decoupled weight decay (Loshchilov & Hutter 2019) and the clip factor.
  *
- *   clip:   coef[0] = min(1, max_norm / (sqrt(sumsq) + 1e-6))      (torch's clip_grad_norm_)
+ *   clip:   coef[0] = min(1, max_norm / (sqrt(sumsq[0]) + 1e-6))   (torch's clip_grad_norm_; max_norm 0: 1)
+ *           NaN where sumsq[0] or sumsq[1] is not finite: such a step then changes nothing
  *   step t: g' = coef[0] g;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2
  *           p = p (1 - lr wd) - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)
  *           shadow = p in shadow.t, when shadow.p is not NULL (the bf16 copy GEMMs read)
  *
- * p, m, v, g [n] WAN_REAL; coef one WAN_REAL in device memory or NULL (1).
+ * p, m, v, g [n] WAN_REAL; coef one WAN_REAL in device memory or NULL (1); sumsq [2]: of the gradient, and of
+ * whatever else has to be finite, or 0.
  */
 #ifndef WAN_KERNELS_ADAMW_H
 #define WAN_KERNELS_ADAMW_H

@@ -43,6 +43,7 @@ struct wan_cuda {
     struct wan_cuda_conv *conv;   /* conv_cudnn.cu */
     void *staging[2];             /* pinned, device.cu */
     cudaEvent_t staged[2];
+    struct wan_cuda_ring *ring; /* device.cu: what is on its way to the device */
 };
 
 static inline wan_cuda *cuda_of(wan_dev *d)

@@ -128,6 +128,23 @@ int wan_dev_sync(wan_dev *d)
     return d->backend->sync(d);
 }
 
+int wan_dev_fetches(const wan_dev *d)
+{
+    return d->backend->fetch != NULL;
+}
+
+int wan_dev_fetch(wan_dev *d, size_t at, const void *src, size_t bytes)
+{
+    if (!wan_dev_fetches(d) || at + bytes > WAN_DEV_SLOT)
+        WAN_BUG("a fetch of %zu bytes to %zu", bytes, at);
+    return d->backend->fetch(d, at, src, bytes);
+}
+
+const void *wan_dev_fetched(wan_dev *d)
+{
+    return d->backend->fetched(d);
+}
+
 /* *room grown to so many bytes. */
 static void *room(wan_dev *d, void **at, size_t *have, size_t bytes, const char *what)
 {

@@ -2,8 +2,10 @@
  *
  * device.cu - a CUDA device: memory, copies, its stream.
  *
- * Host memory of the program is pageable, so large copies go through two pinned buffers: while one
- * is on the bus the other is filled.
+ * Host memory of the program is pageable.  What is written is laid into a ring of pinned memory, goes over the
+ * bus on a stream of its own while kernels run, and from there to its place in the order of the work: the
+ * host waits only when the ring has gone round before the device has.  What is read comes through two pinned
+ * buffers, in turn.
  */
 #include "kernels/device_cuda.cuh"
 
@@ -14,8 +16,88 @@
 #include "kernels/gemm.cuh"
 #include "kernels/gemm8.cuh"
 #include "kernels/sdpa.cuh"
+#include "kernels/space.h"
 
 enum : size_t { STAGE = (size_t)8 << 20 };
+
+/* ---- the ring */
+
+enum : size_t { SEGMENT = (size_t)2 << 20 };
+enum { SEGMENTS = WAN_SPACE_RING / (2 << 20) };
+
+struct wan_cuda_ring {
+    cudaStream_t bus;
+    cudaEvent_t came; /* the last copy over the bus */
+    char *back;       /* pinned [WAN_DEV_SLOT]: what is on its way to the host */
+    cudaEvent_t home;
+    char *host, *dev; /* [SEGMENTS * SEGMENT] */
+    struct {
+        cudaEvent_t read; /* the device has taken all of it, since it was used last */
+        int used;
+    } segment[SEGMENTS];
+    int now;
+    size_t at; /* in segment `now` */
+};
+
+static void ring_close(wan_cuda *c)
+{
+    wan_cuda_ring *r = c->ring;
+    if (!r)
+        return;
+    if (r->bus) {
+        cudaStreamSynchronize(r->bus);
+        cudaStreamDestroy(r->bus);
+    }
+    for (int i = 0; i < SEGMENTS; i++)
+        if (r->segment[i].read)
+            cudaEventDestroy(r->segment[i].read);
+    if (r->came)
+        cudaEventDestroy(r->came);
+    if (r->home)
+        cudaEventDestroy(r->home);
+    if (r->back)
+        cudaFreeHost(r->back);
+    if (r->host)
+        cudaFreeHost(r->host);
+    if (r->dev)
+        cudaFree(r->dev);
+    free(r);
+    c->ring = NULL;
+}
+
+static int ring_open(wan_cuda *c)
+{
+    wan_cuda_ring *r = c->ring = (wan_cuda_ring *)calloc(1, sizeof *r);
+    if (!r)
+        return wan_cuda_host->err("cuda: out of memory");
+    CUDA_TRY(cudaStreamCreateWithFlags(&r->bus, cudaStreamNonBlocking));
+    CUDA_TRY(cudaEventCreateWithFlags(&r->came, cudaEventDisableTiming));
+    for (int i = 0; i < SEGMENTS; i++)
+        CUDA_TRY(cudaEventCreateWithFlags(&r->segment[i].read, cudaEventDisableTiming));
+    CUDA_TRY(cudaEventCreateWithFlags(&r->home, cudaEventDisableTiming));
+    CUDA_TRY(cudaMallocHost(&r->back, WAN_DEV_SLOT));
+    CUDA_TRY(cudaMallocHost(&r->host, SEGMENTS * SEGMENT));
+    CUDA_TRY(cudaMalloc(&r->dev, SEGMENTS * SEGMENT));
+    return 0;
+}
+
+/* Room for n <= SEGMENT bytes: its place in the ring. */
+static int ring_take(wan_dev *d, wan_cuda_ring *r, size_t n, size_t *place)
+{
+    if (r->at + n > SEGMENT) {
+        CUDA_TRY(cudaEventRecord(r->segment[r->now].read, cuda_stream(d)));
+        r->segment[r->now].used = 1;
+        r->now = (r->now + 1) % SEGMENTS;
+        r->at = 0;
+        if (r->segment[r->now].used)
+            CUDA_TRY(cudaEventSynchronize(r->segment[r->now].read));
+    }
+    *place = (size_t)r->now * SEGMENT + r->at;
+    r->at += (n + 255) / 256 * 256;
+    return 0;
+}
+
+/* ---- the device */
 
 static int cuda_read_properties(wan_cuda *c, int index)
 {
@@ -53,6 +135,7 @@ static void cuda_close(wan_dev *d)
     if (!c)
         return;
     cudaStreamSynchronize(cuda_stream(d));
+    ring_close(c);
     cuda_gemm_close(d);
     cuda_gemm8_close(d);
     cuda_sdpa_close(d);
@@ -82,7 +165,7 @@ static int cuda_setup(wan_dev *d, int index)
         CUDA_TRY(cudaMallocHost(&c->staging[i], STAGE));
         CUDA_TRY(cudaEventCreateWithFlags(&c->staged[i], cudaEventDisableTiming));
     }
-    return 0;
+    return ring_open(c);
 }
 
 static int cuda_open(wan_dev *d, int index)
@@ -112,14 +195,16 @@ static void cuda_release(wan_dev *d, void *p)
 
 static int cuda_write(wan_dev *d, void *dst, const void *host, size_t bytes)
 {
-    wan_cuda *c = cuda_of(d);
-    for (size_t at = 0, i = 0; at < bytes; at += STAGE, i ^= 1) {
-        size_t n = bytes - at < STAGE ? bytes - at : STAGE;
-        CUDA_TRY(cudaEventSynchronize(c->staged[i])); /* at once when never recorded */
-        memcpy(c->staging[i], (const char *)host + at, n);
-        CUDA_TRY(cudaMemcpyAsync((char *)dst + at, c->staging[i], n, cudaMemcpyHostToDevice,
+    wan_cuda_ring *r = cuda_of(d)->ring;
+    for (size_t at = 0; at < bytes; at += SEGMENT) {
+        size_t n = bytes - at < SEGMENT ? bytes - at : SEGMENT, p;
+        WAN_TRY(ring_take(d, r, n, &p));
+        memcpy(r->host + p, (const char *)host + at, n);
+        CUDA_TRY(cudaMemcpyAsync(r->dev + p, r->host + p, n, cudaMemcpyHostToDevice, r->bus));
+        CUDA_TRY(cudaEventRecord(r->came, r->bus));
+        CUDA_TRY(cudaStreamWaitEvent(cuda_stream(d), r->came, 0));
+        CUDA_TRY(cudaMemcpyAsync((char *)dst + at, r->dev + p, n, cudaMemcpyDeviceToDevice,
                                  cuda_stream(d)));
-        CUDA_TRY(cudaEventRecord(c->staged[i], cuda_stream(d)));
     }
     return 0;
 }
@@ -189,7 +274,20 @@ static int cuda_describe(wan_dev *d, char *text, size_t size)
     return 0;
 }
 
+static int cuda_fetch(wan_dev *d, size_t at, const void *src, size_t bytes)
+{
+    wan_cuda_ring *r = cuda_of(d)->ring;
+    CUDA_TRY(cudaMemcpyAsync(r->back + at, src, bytes, cudaMemcpyDeviceToHost, cuda_stream(d)));
+    return cuda_check(cudaEventRecord(r->home, cuda_stream(d)), "fetch");
+}
+
+static const void *cuda_fetched(wan_dev *d)
+{
+    wan_cuda_ring *r = cuda_of(d)->ring;
+    return cuda_check(cudaEventSynchronize(r->home), "fetch") < 0 ? NULL : r->back;
+}
+
 const wan_backend wan_device_cuda = {
-    "cuda",    cuda_open, cuda_close, cuda_alloc, cuda_release, cuda_write,
-    cuda_read, cuda_copy, cuda_zero,  cuda_sync,  cuda_memory,  cuda_describe,
+    "cuda",    cuda_open, cuda_close, cuda_alloc,  cuda_release,  cuda_write, cuda_read,
+    cuda_copy, cuda_zero, cuda_sync,  cuda_memory, cuda_describe, cuda_fetch, cuda_fetched,
 };

@@ -47,6 +47,9 @@ typedef struct wan_backend {
     int (*memory)(wan_dev *d, size_t *free_bytes, size_t *total_bytes);
     /* "NVIDIA H100 80GB HBM3, GPU-..., driver ...": no two devices of a machine have the same */
     int (*describe)(wan_dev *d, char *text, size_t size);
+    /* NULL where ops are done when they return (see wan_dev_fetch) */
+    int (*fetch)(wan_dev *d, size_t at, const void *src, size_t bytes);
+    const void *(*fetched)(wan_dev *d);
 } wan_backend;
 
 struct wan_dev {
@@ -79,6 +82,13 @@ int wan_dev_read(wan_dev *d, void *host, const void *src, size_t bytes) WAN_MUST
 int wan_dev_copy(wan_dev *d, void *dst, const void *src, size_t bytes) WAN_MUST_CHECK;
 int wan_dev_zero(wan_dev *d, void *p, size_t bytes) WAN_MUST_CHECK;
 int wan_dev_sync(wan_dev *d) WAN_MUST_CHECK;
+/* A read that nobody waits for yet: what src is by then goes to byte `at` of WAN_DEV_SLOT bytes of host memory,
+ * which wan_dev_fetched gives once the last of them is there; NULL: failed. */
+enum { WAN_DEV_SLOT = 256 << 10 };
+int wan_dev_fetch(wan_dev *d, size_t at, const void *src, size_t bytes) WAN_MUST_CHECK;
+const void *wan_dev_fetched(wan_dev *d);
+/* Whether the device has them: its ops return before they have run. */
+int wan_dev_fetches(const wan_dev *d);
 /* Workspace for one op call: valid until the next op.  Grows on first use only. */
 void *wan_dev_scratch(wan_dev *d, size_t bytes);
 /* The same for an op that calls others, which may take the scratch. */

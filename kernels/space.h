@@ -14,6 +14,8 @@
 #define WAN_SPACE_SCORES ((int64_t)3 << 30)
 #define WAN_SPACE_PRODUCTS ((int64_t)65 << 20)
 #define WAN_SPACE_EIGHT ((int64_t)33 << 20) /* the same of products in eight bits */
+/* What is on its way to the device (device.cu): a few micro-batches. */
+#define WAN_SPACE_RING (32 << 20)
 /* Tokens, and elements, that one block sums; others then add up the sums of blocks. */
 enum { WAN_SPACE_TOKENS = 256, WAN_SPACE_ELEMENTS = 16384 };
 

@@ -195,8 +195,9 @@ static int64_t list_micros(wan_train *t, const wan_batch *b, int64_t *samples)
     return n;
 }
 
-int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b,
-                     uint64_t step, int train)
+/* The number of samples of this rank, whose losses are on the device; -1: failed. */
+static int64_t run_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b,
+                          uint64_t step, int train)
 {
     int64_t samples, n = list_micros(t, b, &samples);
     work w = { t, d, f, b, step, train, n, rounds(t, &b->deal, n) };
@@ -212,28 +213,50 @@ int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_bat
     for (int64_t i = 0; i < n; i++) /* after a failure */
         if (t->micro[i].here)
             wan_loaded_free(&t->micro[i].loaded);
-    WAN_TRY(rc);
-    memset(t->losses, 0, (size_t)(b->n + 2) * sizeof *t->losses);
+    return rc < 0 ? -1 : samples;
+}
+
+/* The losses of the batch from those that this rank has. */
+static void place_losses(wan_train *t, const float *own, const int64_t *index, int64_t own_n,
+                         int64_t n)
+{
+    memset(t->losses, 0, (size_t)(n + 2) * sizeof *t->losses);
+    for (int64_t k = 0; k < own_n && wan_ranks_counts(&t->ranks); k++)
+        t->losses[index[k]] = own[k];
+}
+
+int wan_train_micros(wan_train *t, wan_data *d, const wan_feed *f, const wan_batch *b,
+                     uint64_t step, int train)
+{
+    int64_t samples = run_micros(t, d, f, b, step, train);
+    WAN_TRY(samples);
     WAN_TRY(wan_step_losses(t->step, t->own, samples));
-    for (int64_t k = 0; k < samples && wan_ranks_counts(&t->ranks); k++)
-        t->losses[t->own_index[k]] = t->own[k];
+    place_losses(t, t->own, t->own_index, samples, b->n);
     return 0;
 }
 
-static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
+/* Losses into the report of a batch whose samples have these draws and factors. */
+static void count_losses(wan_report *r, const wan_draw *draw, const double *factors,
+                         const double *losses)
 {
-    for (int64_t i = 0; i < b->n; i++) {
-        double f = factor(t, b, i);
-        int bin = t->draw[i].bin;
-        r->loss += t->draw[i].weight * f * t->losses[i];
-        r->loss_unweighted += f * t->losses[i];
-        r->bin_loss[bin] += t->losses[i];
+    for (int64_t i = 0; i < r->samples; i++) {
+        int bin = draw[i].bin;
+        r->loss += draw[i].weight * factors[i] * losses[i];
+        r->loss_unweighted += factors[i] * losses[i];
+        r->bin_loss[bin] += losses[i];
         r->bin_count[bin]++;
-        r->dropped += t->draw[i].drop;
+        r->dropped += draw[i].drop;
     }
     for (int k = 0; k < WAN_SIGMA_BINS; k++)
         if (r->bin_count[k])
             r->bin_loss[k] /= (double)r->bin_count[k];
+}
+
+/* All of it but the losses. */
+static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
+{
+    for (int64_t i = 0; i < b->n; i++)
+        t->factors[i] = factor(t, b, i);
     r->samples = b->n;
     r->tokens = b->total;
     r->micros = b->deal.micros;
@@ -252,20 +275,20 @@ static int count_traffic(wan_train *t, const wan_traffic *before, wan_report *r)
     return wan_comm_sum_f64(t->comm, &r->waited, 1);
 }
 
-/* The update, or the reason why there is none. */
-static int update(wan_train *t, wan_report *r)
+/* Of an update that was made: what goes with it. */
+static int updated(wan_train *t)
 {
-    WAN_TRY(wan_ranks_norm(&t->ranks, t->store, t->optim->sumsq, &r->grad_norm));
-    if (isfinite(r->grad_norm) && isfinite(r->loss)) {
-        t->row = 0;
-        WAN_TRY(wan_optim_step(t->optim, r->lr, t->c->v.weight_decay, t->c->v.clip_grad));
-        t->st.updates = t->optim->step;
-        if (t->ema)
-            WAN_TRY(wan_ema_update(t->ema, t->st.updates));
-        return t->fsdp ? wan_fsdp_changed(t->fsdp) : 0;
-    }
+    t->row = 0;
+    t->st.updates = t->optim->step;
+    return t->ema ? wan_ema_update(t->ema, t->st.updates) : 0;
+}
+
+/* Of one that was not, the reason; an error where there are too many in a row.  The gradient is that of the step
+ * (look) or is gone. */
+static int skipped(wan_train *t, wan_report *r, int look)
+{
     const char *name = NULL;
-    if (!isfinite(r->grad_norm))
+    if (!isfinite(r->grad_norm) && look)
         WAN_TRY(wan_ranks_bad(&t->ranks, t->store, wan_optim_find_bad(t->optim), &name));
     snprintf(r->skipped, sizeof r->skipped, "%s is not finite%s%s",
              isfinite(r->loss) ? "the gradient" : "the loss",
@@ -273,8 +296,19 @@ static int update(wan_train *t, wan_report *r)
     t->st.skipped++;
     if (++t->row > t->c->v.max_skipped)
         return wan_err("step %lld: %s, for %lld steps in a row (train.max_skipped)",
-                       (long long)t->st.step, r->skipped, (long long)t->row);
+                       (long long)r->step - 1, r->skipped, (long long)t->row);
     return 0;
+}
+
+/* The update, or the reason why there is none. */
+static int update(wan_train *t, wan_report *r)
+{
+    WAN_TRY(wan_ranks_norm(&t->ranks, t->store, t->optim->sumsq, &r->grad_norm));
+    if (!isfinite(r->grad_norm) || !isfinite(r->loss))
+        return skipped(t, r, 1);
+    WAN_TRY(wan_optim_step(t->optim, r->lr, t->c->v.weight_decay, t->c->v.clip_grad));
+    WAN_TRY(updated(t));
+    return t->fsdp ? wan_fsdp_changed(t->fsdp) : 0;
 }
 
 /* Gradients, losses and the wish to stop, of all ranks. */
@@ -295,6 +329,104 @@ static int compute(wan_train *t, const wan_batch *b, int *stop)
     return 0;
 }
 
+static int finish_report(wan_train *t, const wan_traffic *before, wan_report *r)
+{
+    r->memory = (int64_t)t->dev->peak;
+    r->workspace = (int64_t)(t->dev->scratch_bytes + t->dev->aside_bytes);
+    memcpy(r->spent, t->spent, sizeof r->spent);
+    memset(t->spent, 0, sizeof t->spent);
+    return count_traffic(t, before, r);
+}
+
+static void count_step(wan_train *t, const wan_batch *b, wan_report *r)
+{
+    t->st.step++;
+    t->st.position += b->n;
+    r->step = t->st.step;
+    r->next_lr = wan_schedule_lr(&t->schedule, t->st.step);
+    r->position = t->st.position;
+    r->epoch = (double)t->st.position / (double)t->st.samples;
+}
+
+/* ---- a step whose losses are read after the next one has been started, where the device computes beside the
+ * host: the update that must not be is refused there (adamw.h); only the number of updates has to be known, and it
+ * is when the next update is started. */
+
+/* After a step without an update the reason is looked for: not behind the gradient's back. */
+static int runs_ahead(const wan_train *t)
+{
+    return wan_dev_fetches(t->dev) && t->comm->size == 1 && !t->dump && t->row == 0 &&
+           16 + t->c->v.global_batch * (int64_t)sizeof(float) <= WAN_DEV_SLOT;
+}
+
+/* What has become of the step that was started last. */
+static int look(wan_train *t)
+{
+    wan_train_late *l = &t->late;
+    wan_report *r = &l->r;
+    if (!l->open)
+        return 0;
+    l->open = 0;
+    const char *p = wan_dev_fetched(t->dev);
+    if (!p)
+        return -1;
+    double sumsq[2], now = wan_now();
+    memcpy(sumsq, p, sizeof sumsq);
+    place_losses(t, (const float *)(const void *)(p + sizeof sumsq), l->index, l->own, r->samples);
+    count_losses(r, l->draw, l->factors, t->losses);
+    r->grad_norm = sqrt(sumsq[0]);
+    r->seconds = now - (t->looked > 0 ? t->looked : now - r->seconds);
+    t->looked = now;
+    if (isfinite(sumsq[0]) && isfinite(sumsq[1]))
+        return updated(t);
+    t->optim->step--;
+    return skipped(t, r, 0);
+}
+
+/* Draws, factors and places of the step's losses are kept until they are read. */
+static void keep(wan_train *t, const wan_report *r, int64_t own)
+{
+    wan_train_late *l = &t->late;
+    wan_draw *draw = l->draw;
+    double *factors = l->factors;
+    int64_t *index = l->index;
+    *l = (wan_train_late){ 1, *r, t->draw, t->factors, t->own_index, own };
+    t->draw = draw;
+    t->factors = factors;
+    t->own_index = index;
+}
+
+/* Looks at the step before and reports it, when this one's work is on its way. */
+static int start_step(wan_train *t, wan_report_fn *report, void *arg, int *stop)
+{
+    double begin = wan_now();
+    const wan_batch *b;
+    wan_traffic before;
+    wan_report r = { .lr = wan_schedule_lr(&t->schedule, t->st.step) };
+    int was = t->late.open;
+    wan_traffic_read(&before, t->comm);
+    WAN_TRY(timed(t, WAN_TIME_DATA, begin, wan_data_batch(t->data, &b)));
+    wan_train_draw(t, t->feed, b, (uint64_t)t->st.step, 0);
+    WAN_TRY(wan_store_zero_grad(t->store));
+    int64_t own = run_micros(t, t->data, t->feed, b, (uint64_t)t->st.step, 1);
+    WAN_TRY(own);
+    fill_report(t, b, &r);
+    WAN_TRY(look(t));
+    if (was)
+        WAN_TRY(report(arg, &t->late.r));
+    WAN_TRY(wan_optim_norm_begin(t->optim, t->step->loss, own));
+    WAN_TRY(wan_optim_step(t->optim, r.lr, t->c->v.weight_decay, t->c->v.clip_grad));
+    WAN_TRY(wan_dev_fetch(t->dev, 0, t->optim->sumsq, 16));
+    WAN_TRY(wan_dev_fetch(t->dev, 16, t->step->loss, (size_t)own * sizeof(float)));
+    count_step(t, b, &r);
+    *stop = wan_signals_stop();
+    t->written = t->job && wan_checkpoint_written(t->job);
+    r.seconds = wan_now() - begin;
+    WAN_TRY(finish_report(t, &before, &r));
+    keep(t, &r, own);
+    return 0;
+}
+
 /* One training step; *stop is set when any rank was asked to stop. */
 static int one_step(wan_train *t, wan_report *r, int *stop)
 {
@@ -307,23 +439,17 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     WAN_TRY(timed(t, WAN_TIME_DATA, begin, wan_data_batch(t->data, &b)));
     WAN_TRY(compute(t, b, stop));
     fill_report(t, b, r);
+    count_losses(r, t->draw, t->factors, t->losses);
     if (t->dump)
         WAN_TRY(wan_debug_write(t, b, r->loss));
     double ready = wan_now();
+    r->step = t->st.step + 1;
     WAN_TRY(timed(t, WAN_TIME_OPTIMIZER, ready, update(t, r)));
-    t->st.step++;
-    t->st.position += b->n;
-    r->step = t->st.step;
-    r->next_lr = wan_schedule_lr(&t->schedule, t->st.step);
-    r->position = t->st.position;
-    r->epoch = (double)t->st.position / (double)t->st.samples;
+    count_step(t, b, r);
     WAN_TRY(wan_dev_sync(t->dev));
     r->seconds = wan_now() - begin;
-    r->memory = (int64_t)t->dev->peak;
-    r->workspace = (int64_t)(t->dev->scratch_bytes + t->dev->aside_bytes);
-    memcpy(r->spent, t->spent, sizeof r->spent);
-    memset(t->spent, 0, sizeof t->spent);
-    return count_traffic(t, &before, r);
+    t->looked = wan_now();
+    return finish_report(t, &before, r);
 }
 
 /* Losses of a batch of the val split, at fixed noise levels. */
@@ -497,6 +623,28 @@ static int stop_here(wan_train *t, const char *why)
     return WAN_EXIT_AGAIN;
 }
 
+/* Whether something is to be done after the step that was started last, for which it must have ended. */
+static int pauses(const wan_train *t, int64_t end)
+{
+    const wan_train_config *v = &t->c->v;
+    const int64_t step = t->st.step;
+    return !t->late.open || step == end || (t->val && due(step, v->eval_interval)) ||
+           (t->videos && due(step, v->sample_interval)) || due(step, v->save_interval) ||
+           (v->save_every_epoch && ended_epoch(t)) || due(step, v->exit_interval);
+}
+
+/* A step to its end, its report in t->late; or one that is only started. */
+static int step(wan_train *t, wan_report_fn *report, void *arg, int *stop)
+{
+    const int ahead = runs_ahead(t), was = t->late.open;
+    if (ahead)
+        return start_step(t, report, arg, stop);
+    WAN_TRY(look(t));
+    if (was)
+        WAN_TRY(report(arg, &t->late.r));
+    return one_step(t, &t->late.r, stop);
+}
+
 static int run(wan_train *t, wan_report_fn *report, void *arg)
 {
     const wan_train_config *v = &t->c->v;
@@ -507,19 +655,22 @@ static int run(wan_train *t, wan_report_fn *report, void *arg)
     if (t->st.step < end)
         WAN_TRY(wan_data_start(t->data, t->st.position, end - t->st.step));
     while (t->st.step < end) {
-        wan_report r;
+        wan_report *r = &t->late.r;
         int stop = 0;
-        WAN_TRY(one_step(t, &r, &stop));
+        WAN_TRY(step(t, report, arg, &stop));
+        r->steps = end;
         if (t->written)
             WAN_TRY(go_on(t, finish_save(t)));
-        r.steps = end;
+        if (!stop && !pauses(t, end))
+            continue;
+        WAN_TRY(look(t));
         if (t->val && (due(t->st.step, v->eval_interval) || t->st.step == end)) {
             waiting(t, "validating");
-            WAN_TRY(wan_train_validate(t, &r.val_loss));
+            WAN_TRY(wan_train_validate(t, &r->val_loss));
             memset(t->spent, 0, sizeof t->spent); /* of training alone */
-            r.has_val = 1;
+            r->has_val = 1;
         }
-        WAN_TRY(report(arg, &r));
+        WAN_TRY(report(arg, r));
         if (t->videos && (due(t->st.step, v->sample_interval) || t->st.step == end)) {
             waiting(t, "making samples");
             WAN_TRY(make_samples(t));

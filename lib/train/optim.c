@@ -53,11 +53,19 @@ void wan_optim_free(wan_optim **po)
     *po = NULL;
 }
 
+int wan_optim_norm_begin(wan_optim *o, const wan_real *also, int64_t n)
+{
+    wan_dev *d = o->s->d;
+    WAN_TRY(d->ops->sumsq(d, o->sumsq, WAN_RBUF(o->s->grad), o->s->total, 0));
+    return also ? d->ops->sumsq(d, o->sumsq + 1, WAN_RBUF((void *)(uintptr_t)also), n, 0)
+                : wan_dev_zero(d, o->sumsq + 1, sizeof *o->sumsq);
+}
+
 int wan_optim_norm(wan_optim *o, double *norm)
 {
     wan_dev *d = o->s->d;
     double sumsq;
-    WAN_TRY(d->ops->sumsq(d, o->sumsq, WAN_RBUF(o->s->grad), o->s->total, 0));
+    WAN_TRY(wan_optim_norm_begin(o, NULL, 0));
     WAN_TRY(wan_dev_read(d, &sumsq, o->sumsq, sizeof sumsq));
     *norm = sqrt(sumsq);
     return 0;
@@ -133,11 +141,9 @@ int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm
                     .eps = o->eps,
                     .weight_decay = weight_decay,
                     .step = o->step + 1 };
-    const wan_real *coef = max_norm > 0 ? o->coef : NULL;
-    if (coef)
-        WAN_TRY(s->d->ops->clip_coef(s->d, o->coef, o->sumsq, max_norm));
+    WAN_TRY(s->d->ops->clip_coef(s->d, o->coef, o->sumsq, max_norm));
     for (int k = 0; k < s->params.parts; k++)
-        WAN_TRY(update_part(o, &a, &s->part[k], coef));
+        WAN_TRY(update_part(o, &a, &s->part[k], o->coef));
     o->step++;
     return 0;
 }

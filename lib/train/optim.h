@@ -17,7 +17,7 @@
 typedef struct wan_optim {
     wan_store *s;
     wan_real *exp_avg, *exp_avg_sq; /* device [store->total] */
-    double *sumsq;                  /* device [2]: [0] is the squared norm that clips */
+    double *sumsq;                  /* device [2]: as clip_coef reads it (adamw.h) */
     wan_real *coef;                 /* device [1] */
     int64_t step;                   /* updates made */
     double beta1, beta2, eps;
@@ -31,7 +31,10 @@ void wan_optim_free(wan_optim **o);
 int64_t wan_optim_bytes(int64_t n);
 /* Norm of the gradient; not finite when any element is not. */
 int wan_optim_norm(wan_optim *o, double *norm) WAN_MUST_CHECK;
-/* One update, after the norm has been put into sumsq.  max_norm 0: not clipped. */
+/* Puts the norm of one rank into sumsq and waits for nothing; also [n], device: must be finite, too. */
+int wan_optim_norm_begin(wan_optim *o, const wan_real *also, int64_t n) WAN_MUST_CHECK;
+/* One update, after the norm has been put into sumsq.  max_norm 0: not clipped.  Where what
+ * stands there is not finite nothing changes but `step`. */
 int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm) WAN_MUST_CHECK;
 /* The first parameter of whose gradient this rank has a value that is not finite; store->params.n: none. */
 int wan_optim_find_bad(wan_optim *o);

@@ -62,7 +62,7 @@ void wan_plan_cuda(wan_plan *p, int any_order)
     p->space.any_order = any_order;
     p->kernels = wan_space_most(&p->space);
     p->kernels = p->kernels > EMA ? p->kernels : EMA;
-    p->libraries = WAN_SPACE_PRODUCTS;
+    p->libraries = WAN_SPACE_PRODUCTS + WAN_SPACE_RING;
     p->rows += p->kernels + p->libraries - before;
     p->total += p->kernels + p->libraries - before;
 }

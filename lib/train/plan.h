@@ -23,7 +23,7 @@ typedef struct wan_plan {
         rows; /* moments; latents, noise and text of a micro-batch, scratch of the ops */
     int64_t
         kernels; /* of rows: what kernels take inside an op, of a CPU or as wan_plan_cuda says */
-    int64_t libraries;      /* of rows: what cuBLASLt has beside that */
+    int64_t libraries;      /* of rows: what cuBLASLt and copies have beside that */
     int64_t aside;          /* ... and operands in eight bits (wan_plan_eight) */
     int eight;              /* they are part of rows */
     wan_space space;        /* what kernels on a GPU depend on */

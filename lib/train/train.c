@@ -431,11 +431,17 @@ static int alloc_step(wan_train *t)
     size_t n = (size_t)t->c->v.global_batch;
     t->draw = wan_calloc(n, sizeof *t->draw, "draws");
     t->losses = wan_calloc(n + 2, sizeof *t->losses, "losses");
+    t->factors = wan_calloc(n, sizeof *t->factors, "losses");
+    t->late.draw = wan_calloc(n, sizeof *t->late.draw, "draws");
+    t->late.factors = wan_calloc(n, sizeof *t->late.factors, "losses");
+    t->late.index = wan_calloc(n, sizeof *t->late.index, "losses");
     t->own = wan_calloc(n, sizeof *t->own, "losses");
     t->own_index = wan_calloc(n, sizeof *t->own_index, "losses");
     t->samples = wan_calloc((size_t)t->plan.cap.samples, sizeof *t->samples, "samples");
     t->micro = wan_calloc(n, sizeof *t->micro, "micro-batches");
-    return t->draw && t->losses && t->own && t->own_index && t->samples && t->micro ? 0 : -1;
+    const int late = t->factors && t->late.draw && t->late.factors && t->late.index;
+    return late && t->draw && t->losses && t->own && t->own_index && t->samples && t->micro ? 0
+                                                                                            : -1;
 }
 
 /* What ops take inside of themselves, for the largest pack: no step has to allocate. */
@@ -598,6 +604,10 @@ void wan_train_close(wan_train **pt)
     wan_dev_close(&t->dev);
     free(t->draw);
     free(t->losses);
+    free(t->factors);
+    free(t->late.draw);
+    free(t->late.factors);
+    free(t->late.index);
     free(t->own);
     free(t->own_index);
     free(t->samples);

@@ -24,6 +24,15 @@ typedef struct wan_train_micro {
     wan_loaded loaded;
 } wan_train_micro;
 
+/* The step that has been started last, where its losses are read after the next one has been started too. */
+typedef struct wan_train_late {
+    int open; /* nobody has read them */
+    wan_report r;
+    wan_draw *draw; /* [batch] */
+    double *factors;
+    int64_t *index, own; /* as wan_train.own_index; how many */
+} wan_train_late;
+
 struct wan_train {
     wan_config *c;
     wan_comm *comm;
@@ -63,6 +72,9 @@ struct wan_train {
     /* [batch + 2]: unweighted loss of each sample; how many ranks were asked to stop, and have written
      * their part of the checkpoint */
     double *losses;
+    double *factors; /* [batch]: of each loss in the objective */
+    wan_train_late late;
+    double looked;                 /* when the last step's losses were read; 0: none were */
     float *own;                    /* [batch] */
     wan_step_sample *samples;      /* [cap.samples] */
     int64_t *own_index;            /* [batch]: place in the batch of this rank's k-th loss */

@@ -91,6 +91,24 @@ static wan_config *config(const char *recompute)
     return c;
 }
 
+/* Between the reports of two steps, from one with nothing due to the next: the host waits once, for the losses of
+ * the step before the one it has just started, and nothing stands in the way of the kernels. */
+static void waits(const seen *s)
+{
+    int64_t most[EMU_COUNTS] = { 0 };
+    for (int i = 1; i + 1 < s->n; i++)
+        for (int k = 0; k < EMU_COUNTS; k++) {
+            int64_t n = s->at[i][k] - s->at[i - 1][k];
+            most[k] = n > most[k] ? n : most[k];
+        }
+    ok(most[EMU_WAITS] == 1 && most[EMU_TO_HOST] == 2,
+       "  %lld wait and %lld reads a step: its norm and losses, one step late",
+       (long long)most[EMU_WAITS], (long long)most[EMU_TO_HOST]);
+    ok(most[EMU_TO_DEVICE] > 8 && most[EMU_IN_LINE] == 0,
+       "  %lld uploads a step, none of them in the stream of the kernels",
+       (long long)most[EMU_TO_DEVICE]);
+}
+
 static void run(const char *recompute, wan_dtype compute)
 {
     wan_config *c = config(recompute);
@@ -112,6 +130,8 @@ static void run(const char *recompute, wan_dtype compute)
     }
     ok(quiet && other > 1, "  nothing is allocated after the first, in steps of other shapes (%d)",
        other);
+    if (counts())
+        waits(&s);
     ok(s.scratch[0] == (size_t)s.t->plan.kernels, "  the work space is the plan's, %zu bytes",
        s.scratch[0]);
     wan_train_close(&s.t);

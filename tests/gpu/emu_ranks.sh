@@ -29,6 +29,19 @@ like_one cp3-tp2 6 $cp=3 $tp=2
 like_one pp2 2 $pp=2
 like_one pp2-cp2 4 $pp=2 $cp=2
 
+# without a dump the losses of a step are read when the next one has been started (train_priv.h, wan_train_late)
+told() { jq -c '[.step, .loss, .grad_norm, .lr, .sigma_bins, has("skipped")]' "$1"; }
+alike() { told "$1" >told.1; told "$2" >told.2; [ "$(wc -l <told.1)" = "$3" ] && cmp told.1 told.2; }
+ok "one rank, which runs ahead" one --metrics ahead.json
+ok "tells the same" alike ahead.json 1.json 2
+STEPS=5
+huge="optimizer.lr=1000 optimizer.weight_decay=1 optimizer.clip_grad=0 train.max_skipped=9"
+ok "steps that are not finite" one --metrics bad1.json debug.dump=bad.st $huge
+ok "the same, ahead" one --metrics bad2.json $huge
+ok "skips the same ones" alike bad2.json bad1.json 5
+ok "which are some ($(grep -c skipped bad2.json))" grep -q skipped bad2.json
+STEPS=2
+
 ok "what steps ask of the device" env WAN_CHECK_DEVICE=cuda:0 "$OBJ/tests/gpu/check_quiet"
 
 P="--device cuda:0 --model $TOP/tests/data/ref/pipe --sample_steps 1 --precision fp32 --sizes 32*48 --frame_nums 5

@@ -6,11 +6,11 @@ static const double bound_f32 = 2e-6, bound_bf16 = 3e-3;
 
 static void run(size_t n, wan_dtype shadow, int clip)
 {
-    double sumsq[1] = { (double)n };
+    double sumsq[2] = { (double)n, 0 };
     vec *p = vec_new(WAN_REAL, n, 0, 1), *m = vec_new(WAN_REAL, n, 0, 0.1);
     vec *v = vec_new(WAN_REAL, n, 1, 0.1), *g = vec_new(WAN_REAL, n, 0, 1);
     vec *s = vec_new(shadow, n, 7, 1), *coef = vec_new(WAN_REAL, 1, 7, 1);
-    vec *sq = vec_of(WAN_F64, 1, sumsq);
+    vec *sq = vec_of(WAN_F64, 2, sumsq);
     wan_adamw a = { 1e-2, 0.9, 0.95, 1e-8, 0.1, 3 };
     CMP_BOTH(clip_coef(d, vec_p(coef, i), (const double *)sq->b[i].p, 0.5));
     vec_ok(coef, bound_f32, "clip factor n=%zu", n);
@@ -23,6 +23,34 @@ static void run(size_t n, wan_dtype shadow, int clip)
     cmp_reset();
 }
 
+/* A step that is not to be: of a gradient, or of something else, that is not finite. */
+static void refused(size_t n, int which)
+{
+    double sumsq[2] = { 1, 1 };
+    sumsq[which] = which ? NAN : INFINITY;
+    vec *p = vec_new(WAN_REAL, n, 0, 1), *m = vec_new(WAN_REAL, n, 0, 0.1);
+    vec *v = vec_new(WAN_REAL, n, 1, 0.1), *g = vec_new(WAN_REAL, n, 0, 1);
+    vec *s = vec_new(WAN_BF16, n, 7, 1), *coef = vec_new(WAN_REAL, 1, 7, 1);
+    vec *sq = vec_of(WAN_F64, 2, sumsq), *x[] = { p, m, v, s };
+    wan_adamw a = { 1e-2, 0.9, 0.95, 1e-8, 0.1, 3 };
+    size_t size[] = { sizeof(wan_real), sizeof(wan_real), sizeof(wan_real), 2 };
+    void *was[4], *is = malloc(n * sizeof(wan_real));
+    for (int k = 0; k < 4; k++) {
+        was[k] = malloc(n * size[k]);
+        cmp_must(wan_dev_read(cmp_dev[1], was[k], x[k]->b[1].p, n * size[k]));
+    }
+    CMP_BOTH(clip_coef(d, vec_p(coef, i), (const double *)sq->b[i].p, 0.5));
+    CMP_BOTH(adamw_step(d, &a, vec_p(p, i), vec_p(m, i), vec_p(v, i), vec_p(g, i), s->b[i],
+                        vec_p(coef, i), (int64_t)n));
+    for (int k = 0; k < 4; k++) {
+        cmp_must(wan_dev_read(cmp_dev[1], is, x[k]->b[1].p, n * size[k]));
+        ok(!memcmp(is, was[k], n * size[k]), "not finite (%d), n=%zu: array %d stays", which, n, k);
+        free(was[k]);
+    }
+    free(is);
+    cmp_reset();
+}
+
 int main(void)
 {
     static const size_t size[] = { 1, 3, 63, 65, 2049, 70001 };
@@ -31,5 +59,7 @@ int main(void)
     for (size_t s = 0; s < sizeof size / sizeof *size; s++)
         for (int k = 0; k < 4; k++)
             run(size[s], cmp_types[k % 2], k / 2);
+    refused(3000, 0);
+    refused(5, 1);
     return cmp_done();
 }

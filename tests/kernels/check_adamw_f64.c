@@ -17,8 +17,8 @@ int main(void)
     wan_buf none = WAN_BUF_NONE;
     for (int t = 0; t < 3; t++) {
         wan_adamw a = { 0.01, 0.9, 0.95, 1e-8, 0.1, t + 1 };
-        double sumsq = 1e-12; /* small: the clip factor is 1 */
-        fd_must(d->ops->clip_coef(d, &coef, &sumsq, 1.0));
+        double sumsq[2] = { 1e-12, 0 }; /* small: the clip factor is 1 */
+        fd_must(d->ops->clip_coef(d, &coef, sumsq, 1.0));
         fd_must(d->ops->adamw_step(d, &a, p, m, v, g[t], wan_buf_of(shadow, WAN_BF16), &coef, 3));
         double e = 0;
         for (int i = 0; i < 3; i++)
@@ -26,9 +26,12 @@ int main(void)
         ok(e < 1e-12, "step %d: %.2g", t + 1, e);
         ok(shadow[1] == wan_f32_to_bf16((float)p[1]), "shadow follows");
     }
-    double sumsq = 16;
-    fd_must(d->ops->clip_coef(d, &coef, &sumsq, 2.0));
+    double sumsq[2] = { 16, 0 };
+    fd_must(d->ops->clip_coef(d, &coef, sumsq, 2.0));
     ok(fabs(coef - 2.0 / (4 + 1e-6)) < 1e-15, "clip factor %.17g", coef);
+    fd_must(d->ops->clip_coef(d, &coef, sumsq, 0));
+    ok(coef == 1, "no clip");
+    fd_must(d->ops->clip_coef(d, &coef, sumsq, 2.0));
     wan_adamw a = { 0.01, 0.9, 0.95, 1e-8, 0.0, 1 };
     memcpy(half, p, sizeof p);
     memset(m, 0, sizeof m);

@@ -105,7 +105,6 @@ int wan_ranks_counts(const wan_ranks *r)
 static int own_sums(wan_store *s, double *sumsq, double host[2])
 {
     wan_dev *d = s->d;
-    WAN_TRY(wan_dev_zero(d, sumsq, 2 * sizeof *sumsq));
     for (int i = 0; i < s->params.n; i++) {
         const wan_piece p = wan_store_piece(s, i);
         if (p.n)
@@ -119,6 +118,7 @@ int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm)
 {
     const wan_mesh *m = &r->mesh;
     double host[2] = { 0, 0 };
+    WAN_TRY(wan_dev_zero(s->d, sumsq, 2 * sizeof *sumsq));
     if (m->group[WAN_PP_TP]->size == 1) {
         WAN_TRY(s->d->ops->sumsq(s->d, sumsq, WAN_RBUF(s->grad), s->total, 0));
         WAN_TRY(wan_dev_read(s->d, host, sumsq, sizeof *host));
@@ -129,7 +129,8 @@ int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm)
     }
     if (r->sharding != WAN_SHARD_NONE)
         WAN_TRY(wan_group_all_reduce(m->group[WAN_FSDP], NULL, host, 1, WAN_F64, WAN_SUM));
-    WAN_TRY(wan_dev_write(s->d, sumsq, host, sizeof *host));
+    host[1] = 0;
+    WAN_TRY(wan_dev_write(s->d, sumsq, host, sizeof host));
     *norm = sqrt(host[0]);
     return 0;
 }

@@ -8,7 +8,8 @@
 enum emu_count {
     EMU_ALLOCS,    /* of device or pinned memory; frees too */
     EMU_WAITS,     /* the host waits for a stream, or for an event that was recorded */
-    EMU_TO_DEVICE, /* copies from and to host memory */
+    EMU_TO_DEVICE, /* copies from host memory, on whatever stream */
+    EMU_IN_LINE,   /* of them, those in the stream of the kernels */
     EMU_TO_HOST,
     EMU_LAUNCHES,
     EMU_COUNTS

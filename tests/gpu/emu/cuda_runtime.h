@@ -157,6 +157,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 cudaError_t cudaMalloc(void **p, size_t bytes);
 cudaError_t cudaFree(void *p);
 cudaError_t cudaMallocHost(void **p, size_t bytes);
@@ -173,10 +174,18 @@ template <typename T> static inline cudaError_t cudaMalloc(T **p, size_t bytes)
     return cudaMalloc((void **)p, bytes);
 }
 
+template <typename T> static inline cudaError_t cudaMallocHost(T **p, size_t bytes)
+{
+    return cudaMallocHost((void **)p, bytes);
+}
+
 /* Whether WAN_EMU_FAULT ("kind:who kind:who") plants this fault here: who stands in the program's name and
  * arguments, joined by '_'.  wrong: the first block of each kernel is left out; hang: no kernel ends;
  * memory: hardly any; driver: an old one; cudnn: none. */
 int emu_fault(const char *kind);
+
+/* What has been asked of the stream is done now. */
+void emu_in_order(cudaStream_t s);
 
 /* Runs body once per thread of every block of the kernel at f; aborts with a sentence where a GPU
  * would refuse the launch. */

@@ -7,6 +7,7 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <map>
 #include <string>
 #include <ucontext.h>
@@ -151,6 +152,34 @@ static void fiber_resume(unsigned t)
         _longjmp(fibers[t].at, 1);
 }
 
+/* ---- streams: all is done at once, but for copies from host memory: these as late as a GPU may do them, so
+ * that a wait that is missing shows. */
+
+struct emu_stream {
+    int kernels; /* it has run some */
+    std::deque<std::function<void()>> left;
+    size_t done; /* in front of `left` */
+};
+
+struct emu_event {
+    int recorded; /* and not waited for since by the host */
+    emu_stream *s;
+    size_t upto;
+};
+
+static void finish(emu_stream *s, size_t upto)
+{
+    for (; s && s->done < upto && !s->left.empty(); s->done++) {
+        s->left.front()();
+        s->left.pop_front();
+    }
+}
+
+void emu_in_order(cudaStream_t s)
+{
+    finish(s, SIZE_MAX);
+}
+
 /* Runs one block; aborts when no thread can go on: a barrier that not all threads reach.  Every
  * other block runs its threads backwards, so that a missing barrier shows in one of the two. */
 static void run_block(void)
@@ -209,6 +238,9 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
     static const int hang = emu_fault("hang"), wrong = emu_fault("wrong");
     launch_check(c, f);
     counts[EMU_LAUNCHES]++;
+    if (c->stream)
+        c->stream->kernels = 1;
+    emu_in_order(c->stream);
     while (hang)
         pause();
     threads = c->blockDim.x;
@@ -229,10 +261,6 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
 
 /* ---- runtime */
 
-struct emu_event {
-    int recorded; /* and not waited for since */
-};
-
 const char *cudaGetErrorString(cudaError_t e)
 {
     return e == cudaErrorMemoryAllocation ? "out of memory" : "emulated error";
@@ -249,12 +277,15 @@ cudaError_t cudaSetDevice(int)
 {
     return cudaSuccess;
 }
-cudaError_t cudaStreamDestroy(cudaStream_t)
+cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
+    finish(s, SIZE_MAX);
+    delete s;
     return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t)
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
+    finish(s, SIZE_MAX);
     counts[EMU_WAITS]++;
     return cudaSuccess;
 }
@@ -263,15 +294,21 @@ cudaError_t cudaEventDestroy(cudaEvent_t e)
     delete e;
     return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t)
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
-    e->recorded = 1;
+    *e = { 1, s, s->done + s->left.size() };
+    return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t e, unsigned)
+{
+    finish(e->s, e->upto);
     return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
     counts[EMU_WAITS] += e->recorded;
     e->recorded = 0;
+    finish(e->s, e->upto);
     return cudaSuccess;
 }
 
@@ -325,7 +362,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int)
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
-    *s = (cudaStream_t)1;
+    *s = new emu_stream();
     return cudaSuccess;
 }
 
@@ -386,16 +423,24 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind k, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind k,
+                            cudaStream_t st)
 {
     counts[EMU_TO_DEVICE] += k == cudaMemcpyHostToDevice;
+    counts[EMU_IN_LINE] += k == cudaMemcpyHostToDevice && st && st->kernels;
     counts[EMU_TO_HOST] += k == cudaMemcpyDeviceToHost;
+    if (st && k == cudaMemcpyHostToDevice) {
+        st->left.push_back([=]() { memcpy(d, s, n); });
+        return cudaSuccess;
+    }
+    emu_in_order(st);
     memcpy(d, s, n);
     return cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t)
+cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 {
+    emu_in_order(s);
     memset(p, v, n);
     return cudaSuccess;
 }
@@ -554,8 +599,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                               const void *A, cublasLtMatrixLayout_t a, const void *B,
                               cublasLtMatrixLayout_t b, const void *beta, const void *C,
                               cublasLtMatrixLayout_t c, void *D, cublasLtMatrixLayout_t o,
-                              const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t)
+                              const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t stream)
 {
+    emu_in_order(stream);
     uint64_t m = d->ta == CUBLAS_OP_T ? a->cols : a->rows;
     uint64_t k = d->ta == CUBLAS_OP_T ? a->rows : a->cols;
     uint64_t n = d->tb == CUBLAS_OP_T ? b->rows : b->cols;

@@ -398,6 +398,8 @@ static void evaluate(machine *m, emu_desc *graph)
 
 /* ---- the interface */
 
+static cudaStream_t stream; /* of the last handle: one device at a time computes */
+
 cudnnStatus_t cudnnCreate(cudnnHandle_t *h)
 {
     *h = (cudnnHandle_t)1;
@@ -408,8 +410,9 @@ cudnnStatus_t cudnnDestroy(cudnnHandle_t)
 {
     return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t)
+cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t s)
 {
+    stream = s;
     return CUDNN_STATUS_SUCCESS;
 }
 size_t cudnnGetVersion(void)
@@ -503,6 +506,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t plan,
                                   cudnnBackendDescriptor_t pack)
 {
     machine m;
+    emu_in_order(stream);
     int n = count_of(of(pack), CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, sizeof(int64_t));
     for (int i = 0; i < n; i++)
         m.memory[get<int64_t>(of(pack), CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, 0, i)] =
