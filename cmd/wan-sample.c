@@ -34,7 +34,7 @@ static struct {
     const char *schedule, *passes, *device, *precision, *vae_precision, *rng, *noise, *text,
         *latents_out, *dump_steps;
     const char *offload, *cp_comm, *transport, *cache;
-    const char *prompt_file, *preview;
+    const char *prompt_file, *preview, *folder;
     wan_strlist prompts, sizes, frames, seeds;
     int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
     double shift, scale, sigma_min, sigma_max, rho;
@@ -177,6 +177,9 @@ static const wan_opt table[] = {
         "picture for each frame, NAME.png: of a single one (NAME_00, NAME_01... for several "
         "videos); -: records to standard output; else a part of the default name"),
     WAN_OPT_ALSO("output"),
+    WAN_OPT_STR("output_dir", 0, "DIR", &o.folder,
+                "the folder of these files, made when absent; also -o DIR/ and -o of a folder that "
+                "is there"),
     WAN_OPT_STR("preview", 0, "FILE", &o.preview,
                 "PNG, new after every step: a few frames of the clean latent that the step points "
                 "to, in colours that are linear in its channels"),
@@ -196,7 +199,6 @@ static const wan_opt table[] = {
     WAN_OPT_STR("latents-out", 0, "FILE", &o.latents_out, "write tensor latents (or latents.0...)"),
     WAN_OPT_STR("dump-steps", 0, "FILE", &o.dump_steps,
                 "write the latent after every step: latents.00... (or latents.0.00...)"),
-    WAN_OPT_ELSEWHERE("output_dir", "--save_file DIR/NAME.mp4 says where"),
     WAN_OPT_ELSEWHERE("ulysses_size", "--context_parallel_size N --cp_comm_type a2a does that"),
     WAN_OPT_ELSEWHERE("ring_size", "--context_parallel_size N --cp_comm_type p2p does that"),
     WAN_OPT_ELSEWHERE("dit_fsdp", "--tensor_parallel_size N shares out the weights"),
@@ -387,6 +389,35 @@ static int one_size(void)
     return 0;
 }
 
+/* NAME.xyz is meant to be a kind of file; NAME2.1 and NAME.final are parts of the default name. */
+static int check_end(void)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+    const char *dot = strrchr(o.save_file, '.');
+    const size_t n = dot ? strlen(dot + 1) : 0;
+    if ((n == 3 || n == 4) && strspn(dot + 1, letters) == n && !wan_save_names_file(o.save_file))
+        return wan_err("--save_file %s: no file of that kind can be written", o.save_file);
+    return 0;
+}
+
+/* --output_dir, or an -o that is a folder, goes in front of the name. */
+static int find_folder(void)
+{
+    static const char part[] = "DefaultExp";
+    const size_t n = strlen(o.save_file);
+    const int slash = n && o.save_file[n - 1] == '/';
+    if (!o.folder && (slash || (!wan_save_names_file(o.save_file) && wan_is_dir(o.save_file)))) {
+        o.folder = o.save_file;
+        o.save_file = part;
+    }
+    if (!o.folder)
+        return 0;
+    if (strchr(o.save_file, '/') || !strcmp(o.save_file, "-"))
+        return wan_err("--output_dir and --save_file %s: both say where it goes", o.save_file);
+    o.save_file = wan_path_join(o.folder, o.save_file);
+    return o.save_file ? 0 : -1;
+}
+
 static int check_options(int operands)
 {
     if (operands)
@@ -394,6 +425,8 @@ static int check_options(int operands)
     if (!o.model && model_of_run() < 0)
         return -1;
     WAN_TRY(one_size());
+    WAN_TRY(find_folder());
+    WAN_TRY(check_end());
     if (o.go_on &&
         (o.noise || o.text || o.latents_out || o.dump_steps || !strcmp(o.save_file, "-")))
         return wan_err("--continue: for files of videos alone, not with --save_file - nor with "
@@ -456,6 +489,8 @@ static int check_outputs(void)
 {
     if (!first_rank())
         return 0;
+    if (o.folder)
+        WAN_TRY(wan_mkdirs(o.folder));
     wan_save_clip first = clip_of(0); /* the others go into the same folder */
     if (!first.path)
         WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));

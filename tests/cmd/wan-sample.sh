@@ -56,6 +56,15 @@ ok "a picture" G --sizes 32*32 --frame_nums 1 --prompts "a lovely cat" --base_se
 ok "is a PNG" bash -c 'head -c 4 cat.png | grep -aq PNG'
 ok "the default name" S --task t2v-1.3B --prompts "a/b c" --base_seed 1
 ok "is DFM's" test -s t2v-1.3B_DefaultExp_videoindex0_size32x32_a_b_c.mp4
+ok "a folder for them" G --task t2v-1.3B --sizes 32*32 --frame_nums 1 --prompts "a lovely cat" --base_seed 1 --output_dir new/er
+same "made, with the default name in it" new/er/t2v-1.3B_DefaultExp_videoindex0_size32x32_a_lovely_cat.png cat.png
+ok "one that is there, by -o" G --task t2v-1.3B --sizes 32*32 --frame_nums 1 --prompts "a lovely cat" --base_seed 2 -o new
+ok "too" test -s new/t2v-1.3B_DefaultExp_videoindex0_size32x32_a_lovely_cat.png
+ok "with a name of ours" G --sizes 32*32 --frame_nums 1 --prompts "a lovely cat" --base_seed 1 --output_dir new -o c.png
+same "the picture" new/c.png cat.png
+fails 2 'c.xyz: no file of that kind' "a name that ends like no file" G --prompts x -o c.xyz
+fails 2 'both say where it goes' "a folder twice" G --prompts x --output_dir new -o other/c.png
+ok "--plan makes none" bash -c "wan-sample -q --model '$M' --device cpu --plan --sizes 32*32 --frame_nums 1 -p x --output_dir newest && test ! -e newest"
 ok "records" bash -c "wan-sample --model '$M' --sample_steps 2 --sizes 48*32 32*48 --frame_nums 5 1 --prompts x y \
     --base_seed 1 --save_file - >v.wan && wan-record check v.wan && wan-record ls v.wan >v.jsonl"
 ok "of the sizes asked for, width first" bash -c 'grep -q "\[5, *32, *48, *3\]" v.jsonl && grep -q "\[1, *48, *32, *3\]" v.jsonl'
