@@ -20,28 +20,43 @@ static wan_buf own(const wan_dit_run *r, wan_buf x)
     return wan_seq_at(&r->a->base, x, tokens(r), r->a->z.D);
 }
 
-/* Modulated LayerNorm of a branch; du is the gradient of the rows that products divided over ranks
- * read. */
-static int back_norm_mod(const wan_dit_run *r, wan_buf du, const wan_real *x, const wan_real *mean,
-                         const wan_real *rstd, int branch)
+/* LayerNorm of the block's input; a->du is the gradient of the rows that products divided over ranks read. */
+static int back_input(const wan_dit_run *r)
 {
     wan_dit_acts *a = r->a;
     int64_t D = a->z.D, all = WAN_DIT_ROWS * D;
-    wan_real *dshift = (wan_real *)a->dmod.p + branch * D;
-    const wan_real *scale = (wan_real *)a->mod.p + (branch + 1) * D;
-    WAN_TRY(wan_seq_scatter(&a->base, du, tokens(r), D));
-    return r->op->ln_mod_backward(r->d, own(r, a->dx).p, dshift + D, dshift, all, own(r, du), x,
-                                  mean, rstd, scale, all, a->stream, D);
+    wan_real *dshift = (wan_real *)a->dmod.p + WAN_DIT_SELF * D;
+    const wan_real *scale = (wan_real *)a->mod.p + (WAN_DIT_SELF + 1) * D;
+    WAN_TRY(wan_seq_scatter(&a->base, a->du, tokens(r), D));
+    return r->op->ln_mod_backward(r->d, own(r, a->dx).p, dshift + D, dshift, all, own(r, a->du),
+                                  RL(XIN), RL(M1), RL(R1), scale, all, a->stream, D);
 }
 
-/* Gated sum: a->dy from a->dx, and the gradient of the branch's gate. */
-static int back_residual(const wan_dit_run *r, wan_buf y, int branch)
+/* The block's output, a gated sum: a->dy from a->dx, and the gradient of the gate. */
+static int back_output(const wan_dit_run *r)
 {
     wan_dit_acts *a = r->a;
-    int64_t D = a->z.D, all = WAN_DIT_ROWS * D, at = (branch + 2) * D;
+    int64_t D = a->z.D, all = WAN_DIT_ROWS * D, at = (WAN_DIT_MLP + 2) * D;
     WAN_TRY(r->op->residual_backward(r->d, own(r, a->dy), (wan_real *)a->dmod.p + at, all,
-                                     own(r, a->dx).p, y, (wan_real *)a->mod.p + at, all, a->stream,
-                                     D));
+                                     own(r, a->dx).p, C(Y2), (wan_real *)a->mod.p + at, all,
+                                     a->stream, D));
+    return wan_seq_gather(&a->base, a->dy, tokens(r), D);
+}
+
+/* Between two branches: a->du, the gradient of what the later one read, goes to a->dx, and a->dy to the
+ * earlier. */
+static int back_seam(const wan_dit_run *r, int branch, int next, const wan_real *x,
+                     const wan_real *mean, const wan_real *rstd, wan_buf y)
+{
+    wan_dit_acts *a = r->a;
+    int64_t D = a->z.D;
+    wan_real *dmod = a->dmod.p;
+    const wan_resnorm v = wan_dit_seam(r, branch, next);
+    const wan_resnorm_grad g = { dmod + (branch + 2) * D, dmod + (next + 1) * D, dmod + next * D,
+                                 WAN_DIT_ROWS * D };
+    WAN_TRY(wan_seq_scatter(&a->base, a->du, tokens(r), D));
+    WAN_TRY(r->op->resnorm_backward(r->d, &v, &g, own(r, a->dx).p, own(r, a->dy), own(r, a->du), x,
+                                    mean, rstd, y));
     return wan_seq_gather(&a->base, a->dy, tokens(r), D);
 }
 
@@ -74,11 +89,11 @@ static int back_feed_forward(const wan_dit_run *r)
     wan_dit_acts *a = r->a;
     const wan_dit_block *b = &r->b;
     int64_t S = tokens(r);
-    WAN_TRY(back_residual(r, C(Y2), WAN_DIT_MLP));
+    WAN_TRY(back_output(r));
     WAN_TRY(wan_dense_backward(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
     WAN_TRY(r->op->act_backward(r->d, a->dhid, a->dhid, C(Z), S * a->z.F, WAN_ACT_GELU_ERF));
     WAN_TRY(wan_dense_backward(r->d, &b->f1, a->du, a->dhid, C(U3), S, 0));
-    return back_norm_mod(r, a->du, RL(X2), RL(M3), RL(R3), WAN_DIT_MLP);
+    return back_seam(r, WAN_DIT_CROSS, WAN_DIT_MLP, RL(X2), RL(M3), RL(R3), C(YC));
 }
 
 static int back_cross_attention(const wan_dit_run *r)
@@ -88,7 +103,6 @@ static int back_cross_attention(const wan_dit_run *r)
     int64_t S = tokens(r), R = a->txt.pack.S;
     wan_context_kv kv = wan_dit_own_kv(r);
     wan_attn at = wan_dit_attn_cross(r, &kv);
-    WAN_TRY(back_residual(r, C(YC), WAN_DIT_CROSS));
     WAN_TRY(wan_dense_backward(r->d, &b->co, a->da, a->dy, C(CO), S, 0));
     WAN_TRY(r->op->attention_backward(r->d, &at, a->dq, a->dck, a->dcv, a->da, C(CO), RL(CLSE),
                                       C(CQ), kv.k, kv.v));
@@ -97,7 +111,7 @@ static int back_cross_attention(const wan_dit_run *r)
     WAN_TRY(wan_dense_wgrad(r->d, &b->cv, a->dcv, a->tx, R));
     WAN_TRY(back_heads(r, a->dq, CNQ, C(CQ0), RL(RCQ), S));
     WAN_TRY(wan_dense_backward(r->d, &b->cq, a->du, a->dq, C(U2), S, 0));
-    return back_norm_mod(r, a->du, RL(X1), RL(M2), RL(R2), WAN_DIT_CROSS);
+    return back_seam(r, WAN_DIT_SELF, WAN_DIT_CROSS, RL(X1), RL(M2), RL(R2), C(Y1));
 }
 
 static int back_self_attention(const wan_dit_run *r)
@@ -106,7 +120,6 @@ static int back_self_attention(const wan_dit_run *r)
     const wan_dit_block *b = &r->b;
     int64_t S = tokens(r);
     wan_attn at = wan_dit_attn_self(r);
-    WAN_TRY(back_residual(r, C(Y1), WAN_DIT_SELF));
     WAN_TRY(wan_dense_backward(r->d, &b->o, a->da, a->dy, C(O), S, 0));
     WAN_TRY(wan_heads_attend_back(&a->base, &at, a->dq, a->dk, a->dv, a->da, C(O), RL(LSE), C(Q),
                                   C(K), C(V)));
@@ -115,7 +128,7 @@ static int back_self_attention(const wan_dit_run *r)
     WAN_TRY(wan_dense_backward(r->d, &b->q, a->du, a->dq, C(U1), S, 0));
     WAN_TRY(wan_dense_backward(r->d, &b->k, a->du, a->dk, C(U1), S, 1));
     WAN_TRY(wan_dense_backward(r->d, &b->v, a->du, a->dv, C(U1), S, 1));
-    return back_norm_mod(r, a->du, RL(XIN), RL(M1), RL(R1), WAN_DIT_SELF);
+    return back_input(r);
 }
 
 /* Brings back what the block's backward reads and the forward did not keep. */

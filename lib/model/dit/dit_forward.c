@@ -97,16 +97,16 @@ int wan_dit_block_mod(const wan_dit_run *r)
     return wan_dense_forward(r->d, &r->b.a2, a->mod, a->ah, n);
 }
 
-/* LayerNorm with shift and scale of a branch. */
-static int norm_mod(const wan_dit_run *r, wan_buf u, wan_real *mean, wan_real *rstd,
-                    const wan_real *x, int branch)
+/* LayerNorm of the block's input, with shift and scale of self-attention. */
+static int norm_input(const wan_dit_run *r)
 {
     int64_t D = r->a->z.D;
-    const wan_real *shift = (wan_real *)r->a->mod.p + branch * D;
+    const wan_real *shift = (wan_real *)r->a->mod.p + WAN_DIT_SELF * D;
     const wan_acts *a = &r->a->base;
-    WAN_TRY(r->op->ln_mod_forward(r->d, wan_seq_at(a, u, tokens(r), D), mean, rstd, x, shift + D,
-                                  shift, WAN_DIT_ROWS * D, r->a->stream, D, r->a->c.eps));
-    return wan_seq_gather(a, u, tokens(r), D);
+    WAN_TRY(r->op->ln_mod_forward(r->d, wan_seq_at(a, C(U1), tokens(r), D), RL(M1), RL(R1), RL(XIN),
+                                  shift + D, shift, WAN_DIT_ROWS * D, r->a->stream, D,
+                                  r->a->c.eps));
+    return wan_seq_gather(a, C(U1), tokens(r), D);
 }
 
 static int norm_heads(const wan_dit_run *r, wan_buf y, wan_real *rstd, wan_buf x,
@@ -116,12 +116,46 @@ static int norm_heads(const wan_dit_run *r, wan_buf y, wan_real *rstd, wan_buf x
     return r->op->rmsnorm_forward(r->d, &norm, y, rstd, x, w->p);
 }
 
-/* out = x + y * gate of a branch. */
-static int residual(const wan_dit_run *r, wan_real *out, const wan_real *x, wan_buf y, int branch)
+wan_resnorm wan_dit_seam(const wan_dit_run *r, int branch, int next)
+{
+    const wan_real *mod = r->a->mod.p;
+    int64_t D = r->a->z.D;
+    return (wan_resnorm){ .pack = r->a->stream,
+                          .D = D,
+                          .eps = r->a->c.eps,
+                          .gate = mod + (branch + 2) * D,
+                          .gain = mod + (next + 1) * D,
+                          .shift = mod + next * D,
+                          .stride = WAN_DIT_ROWS * D };
+}
+
+/* The stream behind self-attention, and what cross-attention reads of it. */
+static int self_to_cross(const wan_dit_run *r)
+{
+    const wan_acts *a = &r->a->base;
+    const wan_resnorm v = wan_dit_seam(r, WAN_DIT_SELF, WAN_DIT_CROSS);
+    WAN_TRY(r->op->resnorm_forward(r->d, &v, RL(X1), wan_seq_at(a, C(U2), tokens(r), v.D), RL(M2),
+                                   RL(R2), RL(XIN), C(Y1)));
+    return wan_seq_gather(a, C(U2), tokens(r), v.D);
+}
+
+/* The stream behind cross-attention, and what the feed-forward reads of it. */
+static int cross_to_hidden(const wan_dit_run *r)
+{
+    const wan_acts *a = &r->a->base;
+    const wan_resnorm v = wan_dit_seam(r, WAN_DIT_CROSS, WAN_DIT_MLP);
+    WAN_TRY(r->op->resnorm_forward(r->d, &v, RL(X2), wan_seq_at(a, C(U3), tokens(r), v.D), RL(M3),
+                                   RL(R3), RL(X1), C(YC)));
+    return wan_seq_gather(a, C(U3), tokens(r), v.D);
+}
+
+/* The block's output. */
+static int output(const wan_dit_run *r, wan_real *out)
 {
     int64_t D = r->a->z.D;
-    const wan_real *gate = (wan_real *)r->a->mod.p + (branch + 2) * D;
-    return r->op->residual_forward(r->d, out, x, y, gate, WAN_DIT_ROWS * D, r->a->stream, D);
+    const wan_real *gate = (wan_real *)r->a->mod.p + (WAN_DIT_MLP + 2) * D;
+    return r->op->residual_forward(r->d, out, RL(X2), C(Y2), gate, WAN_DIT_ROWS * D, r->a->stream,
+                                   D);
 }
 
 /* The product that brings a branch back to the residual stream. */
@@ -134,15 +168,14 @@ static int self_attention(const wan_dit_run *r)
 {
     const wan_dit_block *b = &r->b;
     wan_attn at = wan_dit_attn_self(r);
-    WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), WAN_DIT_SELF));
+    WAN_TRY(norm_input(r));
     WAN_TRY(apply(r, &b->q, C(Q0), C(U1)));
     WAN_TRY(apply(r, &b->k, C(K0), C(U1)));
     WAN_TRY(apply(r, &b->v, C(V), C(U1)));
     WAN_TRY(norm_heads(r, C(Q), RL(RQ), C(Q0), &b->nq, tokens(r)));
     WAN_TRY(norm_heads(r, C(K), RL(RK), C(K0), &b->nk, tokens(r)));
     WAN_TRY(wan_heads_attend(&r->a->base, &at, C(O), RL(LSE), C(Q), C(K), C(V)));
-    WAN_TRY(back_to_stream(r, &b->o, C(Y1), C(O)));
-    return residual(r, RL(X1), RL(XIN), C(Y1), WAN_DIT_SELF);
+    return back_to_stream(r, &b->o, C(Y1), C(O));
 }
 
 static int cross_attention(const wan_dit_run *r)
@@ -152,19 +185,18 @@ static int cross_attention(const wan_dit_run *r)
     const wan_dit_block *b = &r->b;
     wan_context_kv kv = x ? wan_context_at(x, r->l) : wan_dit_own_kv(r);
     wan_attn at = wan_dit_attn_cross(r, &kv);
-    WAN_TRY(norm_mod(r, C(U2), RL(M2), RL(R2), RL(X1), WAN_DIT_CROSS));
+    WAN_TRY(self_to_cross(r));
     WAN_TRY(apply(r, &b->cq, C(CQ0), C(U2)));
     WAN_TRY(norm_heads(r, C(CQ), RL(RCQ), C(CQ0), &b->cnq, tokens(r)));
     if (!x)
         WAN_TRY(wan_dit_text_kv(r->d, &a->c, b, kv.k, kv.v, C(CK0), RL(RCK), a->tx, a->txt.pack.S));
     WAN_TRY(r->op->attention_forward(r->d, &at, C(CO), RL(CLSE), C(CQ), kv.k, kv.v));
-    WAN_TRY(back_to_stream(r, &b->co, C(YC), C(CO)));
-    return residual(r, RL(X2), RL(X1), C(YC), WAN_DIT_CROSS);
+    return back_to_stream(r, &b->co, C(YC), C(CO));
 }
 
 static int feed_forward(const wan_dit_run *r)
 {
-    WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), WAN_DIT_MLP));
+    WAN_TRY(cross_to_hidden(r));
     wan_buf pre = r->a->base.train ? C(Z) : nothing;
     WAN_TRY(wan_dense_act(r->d, &r->b.f1, C(HID), pre, C(U3), tokens(r), WAN_ACT_GELU_ERF));
     return back_to_stream(r, &r->b.f2, C(Y2), C(HID));
@@ -176,22 +208,20 @@ int wan_dit_block_forward(const wan_dit_run *r, wan_real *x_out)
     WAN_TRY(self_attention(r));
     WAN_TRY(cross_attention(r));
     WAN_TRY(feed_forward(r));
-    return x_out ? residual(r, x_out, RL(X2), C(Y2), WAN_DIT_MLP) : 0;
+    return x_out ? output(r, x_out) : 0;
 }
 
 int wan_dit_block_redo(const wan_dit_run *r)
 {
     const wan_dit_block *b = &r->b;
     int64_t S = tokens(r);
-    WAN_TRY(norm_mod(r, C(U1), RL(M1), RL(R1), RL(XIN), WAN_DIT_SELF));
+    WAN_TRY(norm_input(r));
     WAN_TRY(norm_heads(r, C(Q), RL(RQ), C(Q0), &b->nq, S));
     WAN_TRY(norm_heads(r, C(K), RL(RK), C(K0), &b->nk, S));
-    WAN_TRY(residual(r, RL(X1), RL(XIN), C(Y1), WAN_DIT_SELF));
-    WAN_TRY(norm_mod(r, C(U2), RL(M2), RL(R2), RL(X1), WAN_DIT_CROSS));
+    WAN_TRY(self_to_cross(r));
     WAN_TRY(norm_heads(r, C(CQ), RL(RCQ), C(CQ0), &b->cnq, S));
     WAN_TRY(norm_heads(r, C(CK), RL(RCK), C(CK0), &b->cnk, r->a->txt.pack.S));
-    WAN_TRY(residual(r, RL(X2), RL(X1), C(YC), WAN_DIT_CROSS));
-    WAN_TRY(norm_mod(r, C(U3), RL(M3), RL(R3), RL(X2), WAN_DIT_MLP));
+    WAN_TRY(cross_to_hidden(r));
     return r->op->act_forward(r->d, C(HID), C(Z), S * r->a->z.F, WAN_ACT_GELU_ERF);
 }
 

@@ -168,6 +168,8 @@ wan_rms wan_dit_rms(const wan_dit_config *c, int64_t rows, int64_t heads);
 /* Keys and values of a block from the text rows; k0 and rstd are what backward needs. */
 int wan_dit_text_kv(wan_dev *d, const wan_dit_config *c, const wan_dit_block *b, wan_buf k,
                     wan_buf v, wan_buf k0, wan_real *rstd, wan_buf text, int64_t R) WAN_MUST_CHECK;
+/* The end of a branch and the next one's norm, in one op: gate, gain and shift of it. */
+wan_resnorm wan_dit_seam(const wan_dit_run *r, int branch, int next);
 /* The block of r from slot XIN to x_out (NULL: everything but the last sum, for recompute). */
 int wan_dit_block_forward(const wan_dit_run *r, wan_real *x_out) WAN_MUST_CHECK;
 /* Fills the shared slots of the block that `selective` does not keep. */
