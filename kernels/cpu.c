@@ -33,6 +33,14 @@ static int bf16_usable(void)
            __builtin_cpu_supports("avx512bf16");
 }
 
+static enum wan_cpu_vectors widest(void)
+{
+    if (__builtin_cpu_supports("avx512f"))
+        return WAN_CPU_AVX512;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? WAN_CPU_AVX2
+                                                                           : WAN_CPU_PLAIN;
+}
+
 /* The best that could run. */
 static enum wan_cpu_isa most(void)
 {
@@ -111,6 +119,11 @@ static enum wan_cpu_isa best(enum wan_cpu_isa most)
     return faster ? most : WAN_CPU_PORTABLE;
 }
 #else
+static enum wan_cpu_vectors widest(void)
+{
+    return WAN_CPU_PLAIN;
+}
+
 static enum wan_cpu_isa most(void)
 {
     return WAN_CPU_PORTABLE;
@@ -155,4 +168,19 @@ int wan_cpu_choose(const char *name)
 const char *wan_cpu_isa_name(void)
 {
     return names[wan_cpu_isa()];
+}
+
+enum wan_cpu_vectors wan_cpu_vectors(void)
+{
+    static const char *const vectors[] = { "plain", "avx2", "avx512" };
+    static int known = -1;
+    if (known < 0) {
+        const char *asked = getenv("WAN_CPU_VECTORS");
+        int top = (int)widest();
+        for (int i = 0; asked && i < top; i++)
+            if (strcmp(asked, vectors[i]) == 0)
+                top = i;
+        known = top;
+    }
+    return (enum wan_cpu_vectors)known;
 }

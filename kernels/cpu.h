@@ -24,4 +24,13 @@ const char *wan_cpu_isa_name(void);
  * -1, and nothing changed, where this CPU does not have it.  Before the first product. */
 int wan_cpu_choose(const char *name);
 
+/* The widest vectors of fp32 that this CPU has, for products of any build: one for an old CPU, too, uses what
+ * there is.  WAN_CPU_VECTORS=plain|avx2|avx512 in the environment names some, as far as the CPU has them. */
+enum wan_cpu_vectors {
+    WAN_CPU_PLAIN = 0,
+    WAN_CPU_AVX2 = 1, /* with multiply-add */
+    WAN_CPU_AVX512 = 2,
+};
+enum wan_cpu_vectors wan_cpu_vectors(void);
+
 #endif

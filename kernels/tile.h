@@ -12,6 +12,7 @@
 #ifndef WAN_KERNELS_TILE_H
 #define WAN_KERNELS_TILE_H
 
+#include "kernels/cpu.h"
 #include "kernels/real.h"
 
 enum { WAN_TILE_N = 16, WAN_TILE_K = 32, WAN_TILE_WIDTH = 1024 /* longest row packed */ };
@@ -37,7 +38,9 @@ wan_tile wan_tile_for(wan_dtype t);
  * 0: no memory. */
 double wan_tile_rate(wan_dtype t);
 
-wan_tile_mul_fn wan_tile_mul_f32, wan_tile_mul_bf16, wan_tile_mul_amx;
+wan_tile_mul_fn wan_tile_mul_bf16, wan_tile_mul_amx;
+/* In fp32, with vectors that this CPU must have: in the same order of sums. */
+wan_tile_mul_fn *wan_tile_mul_f32(enum wan_cpu_vectors v);
 wan_tile_store_fn wan_tile_store_f32, wan_tile_store_bf16;
 
 static inline int64_t wan_tile_up(int64_t n, int64_t to)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tile_simd.c - packing, and the products in fp32 (any CPU) and bf16 (AVX512-BF16).
+ * tile_simd.c - packing, and the product in bf16 (AVX512-BF16).
  */
 #include "kernels/tile.h"
 
@@ -16,7 +16,7 @@ wan_tile wan_tile_for(wan_dtype t)
         return (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, wan_tile_store_bf16 };
     if (isa == WAN_CPU_BF16)
         return (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, wan_tile_store_bf16 };
-    return (wan_tile){ WAN_F32, 4, wan_tile_mul_f32, wan_tile_store_f32 };
+    return (wan_tile){ WAN_F32, 4, wan_tile_mul_f32(wan_cpu_vectors()), wan_tile_store_f32 };
 }
 
 /* ---- packing */
@@ -227,61 +227,7 @@ void wan_tile_transpose(const wan_tile *t, void *dst, int64_t ldt, wan_buf src, 
             transpose_rest(t, dst, ldt, src, off, ld, i, i < ms ? ks : 0, k);
 }
 
-/* ---- fp32: vectors of 16, which the compiler splits where registers are shorter */
-
-typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
-
-#ifdef __AVX512F__ /* 24 accumulators of 32 registers; else 8 of 16 */
-enum { ROWS = 8, PANELS = 3 };
-#else
-enum { ROWS = 4, PANELS = 1 };
-#endif
-
-INLINE void block_f32(float *C, int64_t ldc, const float *A, int64_t lda, const float *B,
-                      int64_t ldb, int64_t k, int add, const int panels)
-{
-    v16 acc[ROWS][PANELS];
-    for (int i = 0; i < ROWS; i++)
-        for (int p = 0; p < panels; p++)
-            acc[i][p] = add ? *(v16 *)(C + i * ldc + p * WAN_TILE_N) : (v16){ 0 };
-    for (int64_t u = 0; u < k; u++) {
-        v16 b[PANELS];
-        for (int p = 0; p < panels; p++)
-            b[p] = *(const v16 *)(B + p * ldb + u * WAN_TILE_N);
-        for (int i = 0; i < ROWS; i++)
-            for (int p = 0; p < panels; p++)
-                acc[i][p] += A[i * lda + u] * b[p];
-    }
-    for (int i = 0; i < ROWS; i++)
-        for (int p = 0; p < panels; p++)
-            *(v16 *)(C + i * ldc + p * WAN_TILE_N) = acc[i][p];
-}
-
-/* How many of `left` panels to take, at most 3: 4 goes as 2 + 2, never 3 + 1. */
-static int take(int64_t left)
-{
-    return left == 1 || PANELS == 1 ? 1 : left == 2 || left == 4 ? 2 : PANELS;
-}
-
-void wan_tile_mul_f32(float *C, int64_t ldc, const void *A, int64_t lda, const void *B, int64_t ldb,
-                      int64_t m, int64_t n, int64_t k, int add)
-{
-    const float *a = (const float *)A, *b = (const float *)B;
-    for (int64_t p = 0, left = n / WAN_TILE_N, w; left; p += w, left -= w) {
-        w = take(left);
-        for (int64_t i = 0; i < m; i += ROWS) {
-            float *c = C + i * ldc + p * WAN_TILE_N;
-            if (w == 1)
-                block_f32(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 1);
-#ifdef __AVX512F__
-            else if (w == 2)
-                block_f32(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 2);
-            else
-                block_f32(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 3);
-#endif
-        }
-    }
-}
+/* ---- fp32: the product is in tile_f32_simd.c */
 
 void wan_tile_store_f32(void *dst, const float *src, int64_t n)
 {

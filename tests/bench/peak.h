@@ -12,22 +12,24 @@
 /* Rounds of the register loops, and independent accumulators: more than latency times width. */
 enum { PEAK_ROUNDS = 4000000, PEAK_ACC = 12 };
 
-typedef float peak_v __attribute__((vector_size(64)));
-
-static float peak_fma(void)
-{
-    peak_v acc[PEAK_ACC], x = { 0 }, y = { 0 }, s = { 0 };
-    x += 1.0001f;
-    y += 0.5f;
-    for (int i = 0; i < PEAK_ACC; i++)
-        acc[i] = y + (float)i;
-    for (int r = 0; r < PEAK_ROUNDS; r++)
-        for (int i = 0; i < PEAK_ACC; i++)
-            acc[i] = acc[i] * x + y;
-    for (int i = 0; i < PEAK_ACC; i++)
-        s += acc[i];
-    return s[0];
-}
+/* Multiply-adds on vectors of `wide` floats. */
+#define PEAK_FMA(name, target, wide)                                                               \
+    target static float name(void)                                                                 \
+    {                                                                                              \
+        typedef float vec __attribute__((vector_size(4 * (wide))));                                \
+        vec acc[PEAK_ACC], x = { 0 }, y = { 0 }, s = { 0 };                                        \
+        x += 1.0001f;                                                                              \
+        y += 0.5f;                                                                                 \
+        for (int i = 0; i < PEAK_ACC; i++)                                                         \
+            acc[i] = y + (float)i;                                                                 \
+        for (int r = 0; r < PEAK_ROUNDS; r++)                                                      \
+            for (int i = 0; i < PEAK_ACC; i++)                                                     \
+                acc[i] = acc[i] * x + y;                                                           \
+        for (int i = 0; i < PEAK_ACC; i++)                                                         \
+            s += acc[i];                                                                           \
+        return s[0];                                                                               \
+    }
+PEAK_FMA(peak_plain, , 4)
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -74,9 +76,13 @@ __attribute__((target("amx-tile,amx-bf16"))) static float peak_amx(void)
     _tile_release();
     return out[0];
 }
+PEAK_FMA(peak_avx2, __attribute__((target("avx2,fma"))), 8)
+PEAK_FMA(peak_avx512, __attribute__((target("avx512f,fma"))), 16)
 #else
-#define peak_dp peak_fma
-#define peak_amx peak_fma
+#define peak_avx2 peak_plain
+#define peak_avx512 peak_plain
+#define peak_dp peak_plain
+#define peak_amx peak_plain
 #endif
 
 /* GFLOP/s of all threads together for a loop of `flops` in each; best of 5. */
@@ -154,12 +160,13 @@ __attribute__((unused)) static double peak_triad_at(double bytes)
 
 __attribute__((unused)) static bench_peaks bench_peak(void)
 {
-    double per = (double)PEAK_ROUNDS * PEAK_ACC * 16;
-    bench_peaks p = { peak_rate(peak_fma, 2 * per), 0, peak_triad(384 << 20) };
+    static float (*const fma[])(void) = { peak_plain, peak_avx2, peak_avx512 };
+    double per = (double)PEAK_ROUNDS * PEAK_ACC, wide = 4 << wan_cpu_vectors();
+    bench_peaks p = { peak_rate(fma[wan_cpu_vectors()], 2 * per * wide), 0, peak_triad(384 << 20) };
     if (wan_cpu_isa() == WAN_CPU_AMX)
         p.bf16 = peak_rate(peak_amx, PEAK_ROUNDS / 8 * 4.0 * 16384 * 2);
     else if (wan_cpu_isa() == WAN_CPU_BF16)
-        p.bf16 = peak_rate(peak_dp, 4 * per);
+        p.bf16 = peak_rate(peak_dp, 4 * per * 16);
     p.bf16 = p.bf16 > p.f32 ? p.bf16 : p.f32; /* widened operands are multiplied in fp32 */
     return p;
 }

@@ -129,7 +129,13 @@ static void all(const char *name, wan_tile t)
 
 int main(void)
 {
-    all("fp32", (wan_tile){ WAN_F32, 4, wan_tile_mul_f32, NULL });
+    static const char *const vectors[] = { "fp32 plain", "fp32 avx2", "fp32 avx512" };
+    for (int v = 0; v < 3; v++)
+        if (v <= (int)wan_cpu_vectors())
+            all(vectors[v],
+                (wan_tile){ WAN_F32, 4, wan_tile_mul_f32((enum wan_cpu_vectors)v), NULL });
+        else
+            tap_skip(vectors[v], "this CPU has no such vectors");
 #ifdef __x86_64__
     all("amx in C", (wan_tile){ WAN_BF16, 2, emulated_mul, NULL });
 #endif

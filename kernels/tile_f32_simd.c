@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tile_f32_simd.c - the product in fp32 for each width of vectors, chosen at run time: a build for any CPU uses
+ * what this one has.
+ *
+ * A block of C stays in registers while one row of a panel of B after the other is multiplied by as many values
+ * of A: 8 rows by 3 panels of AVX512's 32 registers, 6 by one of AVX2's 16; without them 2 by one.
+ */
+#include "kernels/tile.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* How many of `left` panels to take, at most `most`: of 3, 4 goes as 2 + 2, never 3 + 1. */
+INLINE int take(int64_t left, int most)
+{
+    return left == 1 || most == 1 ? 1 : left == 2 || left == 4 ? 2 : most;
+}
+
+/* name(): wan_tile_mul_fn on vectors `vec` of `wide` floats, in blocks of at most rows x panels. */
+#define KERNEL(name, target, vec, wide, most_rows, most_panels)                                    \
+    INLINE target void name##_block(float *C, int64_t ldc, const float *A, int64_t lda,            \
+                                    const float *B, int64_t ldb, int64_t k, int add,               \
+                                    const int rows, const int panels)                              \
+    {                                                                                              \
+        enum { PER = WAN_TILE_N / (wide) };                                                        \
+        vec acc[most_rows][(most_panels)*PER], b[(most_panels)*PER];                               \
+        for (int i = 0; i < rows; i++)                                                             \
+            for (int p = 0; p < panels * PER; p++)                                                 \
+                acc[i][p] = add ? *(const vec *)(C + i * ldc + p * (wide)) : (vec){ 0 };           \
+        for (int64_t u = 0; u < k; u++) {                                                          \
+            for (int p = 0; p < panels * PER; p++)                                                 \
+                b[p] = *(const vec *)(B + p / PER * ldb + u * WAN_TILE_N + p % PER * (wide));      \
+            for (int i = 0; i < rows; i++)                                                         \
+                for (int p = 0; p < panels * PER; p++)                                             \
+                    acc[i][p] += A[i * lda + u] * b[p];                                            \
+        }                                                                                          \
+        for (int i = 0; i < rows; i++)                                                             \
+            for (int p = 0; p < panels * PER; p++)                                                 \
+                *(vec *)(C + i * ldc + p * (wide)) = acc[i][p];                                    \
+    }                                                                                              \
+    target static void name(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,      \
+                            int64_t ldb, int64_t m, int64_t n, int64_t k, int add)                 \
+    {                                                                                              \
+        const float *a = (const float *)A, *b = (const float *)B;                                  \
+        for (int64_t left = n / WAN_TILE_N, w; left;                                               \
+             left -= w, b += w * ldb, C += w * WAN_TILE_N) {                                       \
+            w = take(left, most_panels);                                                           \
+            for (int64_t i = 0, r; i < m; i += r) {                                                \
+                r = m - i < (most_rows) ? m - i : (most_rows);                                     \
+                float *c = C + i * ldc;                                                            \
+                const float *x = a + i * lda;                                                      \
+                if (r == (most_rows) && w == (most_panels))                                        \
+                    name##_block(c, ldc, x, lda, b, ldb, k, add, most_rows, most_panels);          \
+                else if (r == (most_rows) && w == 2)                                               \
+                    name##_block(c, ldc, x, lda, b, ldb, k, add, most_rows,                        \
+                                 (most_panels) > 2 ? 2 : 1);                                       \
+                else if (r == (most_rows))                                                         \
+                    name##_block(c, ldc, x, lda, b, ldb, k, add, most_rows, 1);                    \
+                else if (r == 4)                                                                   \
+                    name##_block(c, ldc, x, lda, b, ldb, k, add, (most_rows) > 4 ? 4 : 1, 1);      \
+                else                                                                               \
+                    name##_block(c, ldc, x, lda, b, ldb, k, add, 2, 1);                            \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
+KERNEL(mul_plain, , v4, 4, 2, 1)
+
+#ifdef __x86_64__
+typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
+KERNEL(mul_avx2, __attribute__((target("avx2,fma"))), v8, 8, 6, 1)
+KERNEL(mul_avx512, __attribute__((target("avx512f,fma"))), v16, 16, 8, 3)
+
+wan_tile_mul_fn *wan_tile_mul_f32(enum wan_cpu_vectors v)
+{
+    return v == WAN_CPU_AVX512 ? mul_avx512 : v == WAN_CPU_AVX2 ? mul_avx2 : mul_plain;
+}
+#else
+wan_tile_mul_fn *wan_tile_mul_f32(enum wan_cpu_vectors v)
+{
+    (void)v;
+    return mul_plain;
+}
+#endif
