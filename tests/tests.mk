@@ -77,7 +77,9 @@ bench-vae: $(BUILD)/bench/make_model $(BUILD)/bench/vae ## the VAE of full width
 	@BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tests/bench/vae.sh
 bench-sample: $(BUILD)/bench/make_model tools ## where the time of a picture goes: a random 1.3B, 832x480
 	@BUILD=$(abspath $(BUILD)) tests/bench/sample.sh
-.PHONY: bench-vae bench-sample
+bench-sample-peer: $(BUILD)/bench/make_model tools ## a picture from its prompt beside diffusers (PYTHON with it): 15 GB of random weights
+	@BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tests/bench/sample_peer.sh
+.PHONY: bench-vae bench-sample bench-sample-peer
 bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
 	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
 # others' programs from PyPI, 12 GB with the CUDA libraries of two torches: tests/supply/venvs.sh
