@@ -178,38 +178,52 @@ int wan_clips_list(wan_clips *c, const char *file)
 
 /* ---- keys */
 
-char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t piece, int64_t caption,
-                    int64_t frame)
+/* Without what tells clips of one key apart; *n is its length, and there is room for more behind it. */
+static char *key_of(const wan_clips *c, const wan_clip *clip, int64_t piece, int64_t caption,
+                    int64_t frame, size_t *n, size_t *room)
 {
     char *base = wan_clip_key_make(c->prefix, clip->stem);
-    size_t room = base ? strlen(base) + 120 : 0;
-    char *key = base ? wan_malloc(room, 1, "key") : NULL;
-    if (!c->keys)
-        c->keys = json_object();
-    for (unsigned i = 1; key; i++) {
-        size_t n = (size_t)snprintf(key, room, "%s", base);
+    *room = base ? strlen(base) + 120 : 0;
+    char *key = base ? wan_malloc(*room, 1, "key") : NULL;
+    if (key) {
+        *n = (size_t)snprintf(key, *room, "%s", base);
         if (clip->start > 0)
-            n += (size_t)snprintf(key + n, room - n, "_-s%.0f", clip->start * 1000);
+            *n += (size_t)snprintf(key + *n, *room - *n, "_-s%.0f", clip->start * 1000);
         if (clip->first_frame > 0)
-            n += (size_t)snprintf(key + n, room - n, "_-f%" PRId64, clip->first_frame);
+            *n += (size_t)snprintf(key + *n, *room - *n, "_-f%" PRId64, clip->first_frame);
         if (piece > 1)
-            n += (size_t)snprintf(key + n, room - n, "_-p%" PRId64, piece);
+            *n += (size_t)snprintf(key + *n, *room - *n, "_-p%" PRId64, piece);
         if (caption > 1)
-            n += (size_t)snprintf(key + n, room - n, "_-c%" PRId64, caption);
+            *n += (size_t)snprintf(key + *n, *room - *n, "_-c%" PRId64, caption);
         if (frame > 0)
-            n += (size_t)snprintf(key + n, room - n, "_%02" PRId64, frame);
-        if (i > 1)
-            snprintf(key + n, room - n, "_-n%u", i);
-        if (!json_object_get(c->keys, key))
-            break;
-    }
-    if (key && json_object_set_new(c->keys, key, json_true()) < 0) {
-        wan_err("out of memory (list of keys)");
-        free(key);
-        key = NULL;
+            *n += (size_t)snprintf(key + *n, *room - *n, "_%02" PRId64, frame);
     }
     free(base);
     return key;
+}
+
+char *wan_clips_key(wan_clips *c, const wan_clip *clip, int64_t piece, int64_t caption,
+                    int64_t frame)
+{
+    size_t n = 0, room;
+    char *key = key_of(c, clip, piece, caption, frame, &n, &room);
+    if (!c->keys)
+        c->keys = json_object();
+    /* a key holds the number of the last clip that wanted it: of many the next is not searched for from 2 */
+    json_int_t i = key ? json_integer_value(json_object_get(c->keys, key)) : 0;
+    if (i && json_object_set_new(c->keys, key, json_integer(++i)) < 0)
+        goto lost;
+    for (; i > 1; i++) {
+        snprintf(key + n, room - n, "_-n%" JSON_INTEGER_FORMAT, i);
+        if (!json_object_get(c->keys, key))
+            break;
+    }
+    if (!key || json_object_set_new(c->keys, key, json_integer(1)) == 0)
+        return key;
+lost:
+    free(key);
+    wan_err("out of memory (list of keys)");
+    return NULL;
 }
 
 static void clear(wan_clip *clip)

@@ -103,6 +103,37 @@ ok "and nothing half-written has a final name" sh -c 'for t in kill/*.tar; do ta
 cp kill/shard-rank00-000000.tar kill/shard-rank00-000007.tar.tmp
 ok "--force starts over" sh -c 'wan-shard --force --shard_maxcount 2 -o kill <a.rec && [ $(ls kill | grep -c "tar$") = 3 ] && ! ls kill/*.tmp && wan-index kill'
 
+# --force over shards that are there: those or the new ones, never some of both
+shards() { (cd "$1" && ls -A && cat *.tar) | sha256sum; }
+killed_over() { # killed_over SIGNAL: while its second shard is open
+    mkfifo over.$1; wan-shard -q --force --shard_maxcount 1 -o over <over.$1 & local pid=$! i
+    exec 3>over.$1; head -c $((size * 3 / 4)) a.rec >&3
+    for i in $(seq 600); do [ -e over/shard-rank00-000001.tar.new.tmp ] && break; sleep 0.1; done
+    kill -$1 $pid; wait $pid; exec 3>&-
+    [ -e over/shard-rank00-000000.tar.new ]
+}
+wan-shard -q --shard_maxcount 2 -o over a.rec; wan-index -q over; wan-shard -q --rank 1 -o over a.rec
+cp -r over over.old; sum=$(cd over && cat *.tar | sha256sum)
+ok "--force killed" killed_over KILL
+ok "leaves the old shards" is "$(cd over && cat *.tar | sha256sum)" "$sum"
+ok "and the next one nothing of it" sh -c 'wan-shard --force --shard_maxcount 4 -o over a.rec && [ "$(ls -A over | grep rank00 | tr "\n" " ")" = "shard-rank00-000000.tar shard-rank00-000001.tar " ]'
+ok "nor of other ranks" cmp over/shard-rank01-000000.tar over.old/shard-rank01-000000.tar
+wan-shard -q --shard_maxcount 4 -o fresh a.rec
+ok "the shards are those of a fresh folder" sh -c 'for t in fresh/*.tar; do cmp $t over/${t#*/} || exit 1; done'
+head -c $((size - 5000)) a.rec >short.rec; rm -rf over; cp -r over.old over
+fails 1 'short.rec' "a fault in what comes" wan-shard --force --shard_maxcount 1 -o over short.rec
+ok "leaves all as it was" diff -r over over.old
+for mark in switch switched; do # stopped in the middle of the change
+    rm -rf over; cp -r over.old over
+    for t in fresh/*.tar; do cp $t over/${t#*/}.new; done
+    if [ $mark = switched ]; then rm over/shard-rank00-*.tar*; cp fresh/shard-rank00-000000.tar over/; cp fresh/shard-rank00-000001.tar over/shard-rank00-000001.tar.new; else rm over/shard-rank00-000001.tar over/shard-rank00-000001.tar.idx; fi
+    : >over/.shard-rank00.$mark
+    fails 1 "over/.shard-rank00.$mark: wan-shard --force was stopped" "stopped on the way ($mark): no index of it" wan-index over
+    fails 1 "$mark: wan-shard --force was stopped" "nor records" wan-shard -x over
+    ok "the next writer ends it" sh -c 'wan-shard --resume -o over a.rec && for t in fresh/*.tar; do cmp $t over/${t#*/} || exit 1; done'
+    ok "and no trace is left" sh -c '[ "$(ls -A over | grep rank00 | tr "\n" " ")" = "shard-rank00-000000.tar shard-rank00-000001.tar " ]'
+done
+
 # two writers of one rank
 mkfifo pipe.two; wan-shard -q --shard_maxcount 2 -o two <pipe.two & pid=$!
 exec 3>pipe.two; head -c $((size * 3 / 4)) a.rec >&3

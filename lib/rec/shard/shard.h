@@ -30,7 +30,7 @@ typedef struct wan_shard_options {
     int rank;          /* 0..99, part of the names */
     int64_t max_count; /* samples per shard */
     int64_t max_bytes; /* a shard that has this much payload takes no more samples */
-    int force;         /* replace this rank's shards */
+    int force;         /* replace this rank's shards, all at once at the end (shard_replace.h) */
     int resume;        /* go on behind them */
 } wan_shard_options;
 
@@ -51,8 +51,8 @@ int wan_shard_writer_put(wan_shard_writer *w, const char *key, const wan_shard_p
 uint64_t wan_shard_writer_samples(const wan_shard_writer *w);
 uint64_t wan_shard_writer_shards(const wan_shard_writer *w); /* finished ones */
 uint64_t wan_shard_writer_bytes(const wan_shard_writer *w);  /* payload so far */
-/* Finishes the last shard; with force, removes this rank's leftover shards of higher number.
- * Frees w also on failure. */
+/* Finishes the last shard; with force, the new ones take the place of those that were there.  Frees w also on
+ * failure. */
 int wan_shard_writer_finish(wan_shard_writer **w) WAN_MUST_CHECK;
 /* After a failure: finishes the open shard, unless writing it is what failed; samples and shards then
  * count finished ones.  Leaves the recorded error alone; abandon follows. */

@@ -8,6 +8,7 @@
 
 #include "lib/base/file.h"
 #include "lib/rec/shard/shard.h"
+#include "lib/rec/shard/shard_replace.h"
 
 enum { MAX_NAME = 1000, MAX_DEPTH = 16 };
 
@@ -100,6 +101,10 @@ static int ends_as(const char *name, const char *const *ends)
 static int visit(struct list *l, const char *root, const char *sub, const char *name, int depth)
 {
     struct stat st;
+    if (wan_shard_replace_marks(name))
+        return wan_err(
+            "%s/%s%s%s: wan-shard --force was stopped while it replaced shards; run it again", root,
+            sub ? sub : "", sub ? "/" : "", name);
     if (*name == '.')
         return 0;
     char *rel = wan_path_join(sub, name), *path = rel ? wan_path_join(root, rel) : NULL;

@@ -14,6 +14,7 @@
 #include "lib/base/file.h"
 #include "lib/rec/shard/keyset.h"
 #include "lib/rec/shard/shard.h"
+#include "lib/rec/shard/shard_replace.h"
 
 enum { RECORD = 10240 }; /* a tar file is a multiple of 20 blocks, as everybody's is */
 
@@ -28,6 +29,8 @@ struct wan_shard_writer {
     wan_out *lock;               /* a file that only one writer of this rank can have open */
     wan_out *out;
     struct archive *tar;
+    int staged; /* there are shards to replace: ours get their names with the last one */
+    int committed;
     int broken;  /* a write failed inside of a sample */
     int dropped; /* the open shard is given up: nothing more is written */
 };
@@ -37,32 +40,6 @@ static char *shard_path(const wan_shard_writer *w, uint64_t number, const char *
     char name[80];
     snprintf(name, sizeof name, "shard-rank%02d-%06" PRIu64 ".tar%s", w->opt.rank, number, suffix);
     return wan_path_join(w->dir, name);
-}
-
-/* The number in this rank's shard name, or -1 for any other name; *tmp: one that a killed run left
- * unfinished. */
-static int64_t shard_number(int rank, const char *name, int *tmp)
-{
-    char prefix[32], *end;
-    int n = snprintf(prefix, sizeof prefix, "shard-rank%02d-", rank);
-    if (strncmp(name, prefix, (size_t)n) || name[n] < '0' || name[n] > '9')
-        return -1;
-    long long v = strtoll(name + n, &end, 10);
-    *tmp = !strcmp(end, ".tar.tmp");
-    return *tmp || !strcmp(end, ".tar") ? v : -1;
-}
-
-static int remove_shard(const wan_shard_writer *w, const char *name, uint64_t number)
-{
-    char *tar = wan_path_join(w->dir, name), *idx = shard_path(w, number, ".idx");
-    int rc = tar && idx ? 0 : -1;
-    if (rc == 0 && unlink(idx) < 0 && errno != ENOENT)
-        rc = wan_err_errno("%s: cannot remove", idx);
-    if (rc == 0 && unlink(tar) < 0)
-        rc = wan_err_errno("%s: cannot remove", tar);
-    free(tar);
-    free(idx);
-    return rc;
 }
 
 /* Keys of a shard that was there. */
@@ -99,22 +76,23 @@ static int refuse(wan_shard_writer *w, const char *name, uint64_t number)
     return wan_err("%s/%s: exists; --force replaces it, --resume goes on behind it", w->dir, name);
 }
 
-static int remove_later(wan_shard_writer *w, const char *name, uint64_t number)
+static int note_old(wan_shard_writer *w, const char *name, uint64_t number)
 {
-    return number < w->first + w->shards ? 0 : remove_shard(w, name, number);
+    (void)name, (void)number;
+    w->staged = 1;
+    return 0;
 }
 
-/* Calls each() for every shard of the rank; with tmp also for unfinished ones. */
-static int each_shard(wan_shard_writer *w, int tmp,
-                      int (*each)(wan_shard_writer *, const char *, uint64_t))
+/* Calls each() for every whole shard of the rank. */
+static int each_shard(wan_shard_writer *w, int (*each)(wan_shard_writer *, const char *, uint64_t))
 {
     DIR *d = opendir(w->dir);
     const char *name;
     int rc = d ? 1 : wan_err_errno("%s", w->dir);
     while (rc > 0 && (rc = wan_dir_next(d, w->dir, &name)) > 0) {
-        int unfinished;
-        int64_t number = shard_number(w->opt.rank, name, &unfinished);
-        if (number >= 0 && (tmp || !unfinished) && each(w, name, (uint64_t)number) < 0)
+        const char *end;
+        int64_t number = wan_shard_replace_number(w->opt.rank, name, &end);
+        if (number >= 0 && !strcmp(end, ".tar") && each(w, name, (uint64_t)number) < 0)
             rc = -1;
     }
     if (d)
@@ -160,7 +138,7 @@ static int put_member(wan_shard_writer *w, const char *name, const void *data, u
 
 static int open_shard(wan_shard_writer *w)
 {
-    char *path = shard_path(w, w->first + w->shards, "");
+    char *path = shard_path(w, w->first + w->shards, w->staged ? ".new" : "");
     if (!path)
         return -1;
     int rc = wan_out_open(&w->out, path);
@@ -214,7 +192,8 @@ static int close_shard(wan_shard_writer *w)
     char *idx = shard_path(w, w->first + w->shards, ".idx");
     if (!idx)
         return -1;
-    rc = unlink(idx) < 0 && errno != ENOENT ? wan_err_errno("%s: cannot remove", idx) : 0;
+    rc = !w->staged && unlink(idx) < 0 && errno != ENOENT ? wan_err_errno("%s: cannot remove", idx)
+                                                          : 0;
     free(idx);
     WAN_TRY(rc);
     WAN_TRY(wan_out_finish(&w->out));
@@ -244,8 +223,10 @@ int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt)
     w->opt = *opt;
     w->dir = strdup(opt->dir);
     int rc = w->dir ? lock(w) : wan_err("out of memory (shards)");
-    if (rc == 0 && !opt->force)
-        rc = each_shard(w, 0, opt->resume ? go_on_behind : refuse);
+    if (rc == 0)
+        rc = wan_shard_replace_settle(w->dir, opt->rank);
+    if (rc == 0)
+        rc = each_shard(w, opt->force ? note_old : opt->resume ? go_on_behind : refuse);
     if (rc < 0) {
         wan_shard_writer_abandon(&w);
         return -1;
@@ -340,8 +321,9 @@ int wan_shard_writer_finish(wan_shard_writer **pw)
 {
     wan_shard_writer *w = *pw;
     int rc = close_shard(w);
-    if (rc == 0 && w->opt.force)
-        rc = each_shard(w, 1, remove_later);
+    w->committed = rc == 0;
+    if (rc == 0 && w->staged)
+        rc = wan_shard_replace_commit(w->dir, w->opt.rank);
     wan_shard_writer_abandon(pw);
     return rc;
 }
@@ -349,7 +331,9 @@ int wan_shard_writer_finish(wan_shard_writer **pw)
 void wan_shard_writer_stop(wan_shard_writer *w)
 {
     char *why = strdup(wan_err_text());
-    if (w->broken || close_shard(w) < 0)
+    if (w->staged) /* none of ours gets its name */
+        w->samples = w->shards = 0;
+    else if (w->broken || close_shard(w) < 0)
         w->samples -= w->in_count;
     wan_err("%s", why ? why : "out of memory");
     free(why);
@@ -365,6 +349,12 @@ void wan_shard_writer_abandon(wan_shard_writer **pw)
         archive_write_free(w->tar);
     }
     wan_out_discard(&w->out);
+    if (w->staged && !w->committed) {
+        char *why = strdup(wan_err_text()); /* what went wrong before matters more */
+        if (wan_shard_replace_settle(w->dir, w->opt.rank) < 0 && why)
+            wan_err("%s", why);
+        free(why);
+    }
     wan_out_discard(&w->lock);
     wan_keyset_clear(&w->keys);
     wan_keyset_clear(&w->old);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * shard_replace.c - see shard_replace.h.
+ */
+#include "lib/rec/shard/shard_replace.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+
+static const char begun[] = ".switch", emptied[] = ".switched";
+
+int64_t wan_shard_replace_number(int rank, const char *name, const char **end)
+{
+    char prefix[32], *rest;
+    int n = snprintf(prefix, sizeof prefix, "shard-rank%02d-", rank);
+    if (strncmp(name, prefix, (size_t)n) != 0 || name[n] < '0' || name[n] > '9')
+        return -1;
+    long long v = strtoll(name + n, &rest, 10);
+    *end = rest;
+    return strncmp(rest, ".tar", 4) ? -1 : v;
+}
+
+int wan_shard_replace_marks(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return !strncmp(name, ".shard-rank", 11) && (!strcmp(dot, begun) || !strcmp(dot, emptied));
+}
+
+static char *marker(const char *dir, int rank, const char *what)
+{
+    char name[40];
+    snprintf(name, sizeof name, ".shard-rank%02d%s", rank, what);
+    return wan_path_join(dir, name);
+}
+
+static int drop_file(const char *path)
+{
+    return unlink(path) < 0 && errno != ENOENT ? wan_err_errno("%s: cannot remove", path) : 0;
+}
+
+/* A whole shard that goes, and its index in front of it. */
+static int drop_old(const char *path, const char *end)
+{
+    char *idx = NULL;
+    if (strcmp(end, ".tar") != 0)
+        return 0;
+    if (asprintf(&idx, "%s.idx", path) < 0)
+        return wan_err("out of memory (path)");
+    int rc = drop_file(idx);
+    free(idx);
+    return rc < 0 ? -1 : drop_file(path);
+}
+
+static int take_new(const char *path, const char *end)
+{
+    if (strcmp(end, ".tar.new") != 0)
+        return 0;
+    char *to = strndup(path, strlen(path) - strlen(".new"));
+    int rc = !to                    ? wan_err("out of memory (path)")
+             : rename(path, to) < 0 ? wan_err_errno("%s: cannot rename into place", to)
+                                    : 0;
+    free(to);
+    return rc;
+}
+
+/* New ones that nobody will take, and what a killed writer left unfinished. */
+static int drop_new(const char *path, const char *end)
+{
+    return strncmp(end, ".tar.new", 8) && strcmp(end, ".tar.tmp") ? 0 : drop_file(path);
+}
+
+/* Calls fn for every file with a name of the rank's shards; the folder is on disk afterwards. */
+static int each(const char *dir, int rank, int (*fn)(const char *path, const char *end))
+{
+    DIR *d = opendir(dir);
+    const char *name, *end;
+    int rc = d ? 1 : wan_err_errno("%s", dir);
+    while (rc > 0 && (rc = wan_dir_next(d, dir, &name)) > 0) {
+        if (wan_shard_replace_number(rank, name, &end) < 0)
+            continue;
+        char *path = wan_path_join(dir, name);
+        if (!path || fn(path, end) < 0)
+            rc = -1;
+        free(path);
+    }
+    if (d)
+        closedir(d);
+    return rc < 0 ? -1 : wan_fsync_dir(dir);
+}
+
+static int settle(const char *dir, int rank, const char *first, const char *second)
+{
+    if (wan_exists(first)) {
+        WAN_TRY(each(dir, rank, drop_old));
+        if (rename(first, second) < 0)
+            return wan_err_errno("%s: cannot rename into place", second);
+        WAN_TRY(wan_fsync_dir(dir));
+    }
+    if (wan_exists(second)) {
+        WAN_TRY(each(dir, rank, take_new));
+        WAN_TRY(drop_file(second));
+    }
+    return each(dir, rank, drop_new);
+}
+
+int wan_shard_replace_settle(const char *dir, int rank)
+{
+    char *first = marker(dir, rank, begun), *second = marker(dir, rank, emptied);
+    int rc = first && second ? settle(dir, rank, first, second) : -1;
+    free(first);
+    free(second);
+    return rc;
+}
+
+int wan_shard_replace_commit(const char *dir, int rank)
+{
+    char *first = marker(dir, rank, begun);
+    int rc = first ? wan_spew(first, "", 0) : -1;
+    free(first);
+    return rc < 0 ? -1 : wan_shard_replace_settle(dir, rank);
+}
