@@ -21,6 +21,7 @@ RELIABILITY += faults
 RELIABILITY += fuzz
 RELIABILITY += corrupt
 RELIABILITY += limits
+RELIABILITY += leaks
 check-reliability: tools tests examples ## the whole campaign of wan-reliability(7), hours (K=name runs one)
 	@FULL=1 PLAN=none LIMIT=$(or $(LIMIT),14400) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
 		EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) tests/run $(patsubst %,tests/reliability/%.sh,$(or $(K),$(RELIABILITY)))
