@@ -56,9 +56,16 @@ static int cpu_copy(wan_dev *d, void *dst, const void *src, size_t bytes)
 
 static int cpu_zero(wan_dev *d, void *p, size_t bytes)
 {
+    enum { PIECE = 2 * HUGE_PAGE, MANY = 8 };
+    const int64_t n = (int64_t)(bytes / PIECE);
     (void)d;
-    if (bytes)
-        memset(p, 0, bytes);
+    if (bytes == 0)
+        return 0;
+        /* memory touched for the first time is cleared by the kernel, at a tenth of its speed: all threads wait for that */
+#pragma omp parallel for schedule(static) if (n >= MANY)
+    for (int64_t i = 0; i < n; i++)
+        memset((char *)p + i * PIECE, 0, PIECE);
+    memset((char *)p + n * PIECE, 0, bytes - (size_t)n * PIECE);
     return 0;
 }
 
