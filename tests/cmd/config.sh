@@ -94,6 +94,7 @@ fails 2 'crossattn_emb_size 64 is not model.hidden_size 32' "two on the command 
 
 # Automodel's quick start: epochs, a batch per node, a folder of .meta files, all in sections of their own
 cat >quick.yaml <<'Y'
+recipe: somebody.train.TrainWan21DiffusionRecipe
 seed: 7
 model: {pretrained_model_name_or_path: Wan-AI/Wan2.1-T2V-1.3B-Diffusers}
 data: {dataloader: {_target_: somebody.datasets.build_wan21_dataloader, meta_folder: /data/meta/, batch_size: 1, num_workers: 1}}

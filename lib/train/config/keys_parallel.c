@@ -44,7 +44,7 @@ static const wan_key keys[] = {
 
     NOTED("ddp.*", "gradients are summed in fp32, in buckets, during the backward pass"),
     ONLY("mixed_precision.fp8", "false", "model.compute_dtype=fp8 is asked for instead"),
-    ONLY("mixed_precision.fp16", "false", "products are bf16 or fp32"),
+    ONLY("mixed_precision.fp16", "false", "products are bf16, fp8 or fp32"),
     NOTED("mixed_precision.*",
           "masters and sums of gradients are fp32; model.compute_dtype is the rest"),
     NOTED("comm_overlap.*", "the kernels decide"),
