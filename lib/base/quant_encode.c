@@ -16,17 +16,30 @@ static float put_half(uint8_t *p, float v)
     return wan_f16_to_f32(h);
 }
 
-static int nearest(float v, int lo, int hi)
+/* fmaxf and lrintf are calls; these are instructions, and vectorise. */
+static inline float larger(float a, float b)
 {
-    int q = (int)lrintf(v);
-    return q < lo ? lo : q > hi ? hi : q;
+    return a > b ? a : b;
+}
+
+static inline float whole(float v, float lo, float hi)
+{
+    const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds, to the even one of two */
+    v = v < lo ? lo : v;
+    v = v > hi ? hi : v;
+    return (v + shift) - shift;
+}
+
+static inline int nearest(float v, int lo, int hi)
+{
+    return (int)whole(v, (float)lo, (float)hi);
 }
 
 static void q8_0(uint8_t *b, const float *x)
 {
     float most = 0;
     for (int i = 0; i < 32; i++)
-        most = fmaxf(most, fabsf(x[i]));
+        most = larger(most, fabsf(x[i]));
     const float d = put_half(b, most / 127);
     for (int i = 0; i < 32; i++)
         b[2 + i] = (uint8_t)(int8_t)(d > 0 ? nearest(x[i] / d, -127, 127) : 0);
@@ -36,29 +49,30 @@ static void q8_0(uint8_t *b, const float *x)
 static float fit_error(const float *x, float s, float m, float *better_s, float *better_m)
 {
     enum { LANES = 8 }; /* a fixed order of sums that vectorises */
-    float e[LANES] = { 0 }, sx[LANES] = { 0 }, sqx[LANES] = { 0 };
+    float e[LANES] = { 0 }, sx[LANES] = { 0 }, sqx[LANES] = { 0 }, sq[LANES] = { 0 },
+          sqq[LANES] = { 0 };
     const float inverse = s > 0 ? 1 / s : 0;
-    int sq = 0, sqq = 0, q[32];
-    for (int i = 0; i < 32; i++) {
-        q[i] = nearest((x[i] + m) * inverse, 0, 15);
-        sq += q[i];
-        sqq += q[i] * q[i];
-    }
-    for (int i = 0; i < 32; i += LANES)
+    for (int i = 0; i < 32; i += LANES) {
+#pragma omp simd
         for (int k = 0; k < LANES; k++) {
-            float v = (float)q[i + k], r = s * v - m - x[i + k];
+            float y = x[i + k], v = whole((y + m) * inverse, 0, 15), r = s * v - m - y;
             e[k] += r * r;
-            sx[k] += x[i + k];
-            sqx[k] += v * x[i + k];
+            sx[k] += y;
+            sqx[k] += v * y;
+            sq[k] += v;
+            sqq[k] += v * v;
         }
+    }
     for (int k = 1; k < LANES; k++) {
         e[0] += e[k];
         sx[0] += sx[k];
         sqx[0] += sqx[k];
+        sq[0] += sq[k];
+        sqq[0] += sqq[k];
     }
-    float det = (float)(32 * sqq - sq * sq);
-    *better_s = det > 0 ? (32 * sqx[0] - (float)sq * sx[0]) / det : s;
-    *better_m = (*better_s * (float)sq - sx[0]) / 32;
+    float det = 32 * sqq[0] - sq[0] * sq[0];
+    *better_s = det > 0 ? (32 * sqx[0] - sq[0] * sx[0]) / det : s;
+    *better_m = (*better_s * sq[0] - sx[0]) / 32;
     return e[0];
 }
 
@@ -69,14 +83,14 @@ static void fit_group(const float *x, float *scale, float *offset)
     float lo = 0, hi = x[0];
     float best = INFINITY;
     for (int i = 0; i < 32; i++) {
-        lo = fminf(lo, x[i]);
-        hi = fmaxf(hi, x[i]);
+        lo = x[i] < lo ? x[i] : lo;
+        hi = larger(hi, x[i]);
     }
     *scale = *offset = 0;
     for (int k = 0; k < 10 && hi > lo; k++) {
         /* from either end, as what does not fit is cut off at the other: else the mean would drift */
         float s = (hi - lo) / (15 + 0.8f * (float)(k / 2 - 2)), s2, m2;
-        float m = k % 2 ? fmaxf(15 * s - hi, 0) : -lo;
+        float m = k % 2 ? larger(15 * s - hi, 0) : -lo;
         for (int round = 0; round < 2; round++) {
             float e = fit_error(x, s, m, &s2, &m2);
             if (e < best) {
@@ -85,7 +99,7 @@ static void fit_group(const float *x, float *scale, float *offset)
                 *offset = m;
             }
             s = s2;
-            m = fmaxf(m2, 0);
+            m = larger(m2, 0);
         }
     }
 }
@@ -105,8 +119,8 @@ static void q4_k(uint8_t *b, const float *x)
     int scale[8], offset[8];
     for (int g = 0; g < 8; g++) {
         fit_group(x + 32 * g, &s[g], &m[g]);
-        most_s = fmaxf(most_s, s[g]);
-        most_m = fmaxf(most_m, m[g]);
+        most_s = larger(most_s, s[g]);
+        most_m = larger(most_m, m[g]);
     }
     const float d = put_half(b, most_s / 63), dmin = put_half(b + 2, most_m / 63);
     for (int g = 0; g < 8; g++) {
