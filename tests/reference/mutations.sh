@@ -148,9 +148,9 @@ mutate decoder-may-make-files "sandbox" lib/base/seccomp.c 's/SYS_lseek,/SYS_lse
 slow fsync-removed "power" lib/base/out.c 's/while \(!bad && sync && fsync/while (0 \&\& !bad \&\& sync \&\& fsync/'
 slow name-before-the-data "power" lib/base/out.c \
     's/(int rc = close_checked\(o->f, wan_out_name\(o\), )o->tmp != NULL\)/${1}0)/; s/(rc = wan_fsync_parent\(o->path\);)/{ rc = wan_fsync_parent(o->path); fsync(o->lock); }/'
-slow write-unchecked "faults" lib/base/out.c 's/int bad = ferror\(f\) \|\| fflush\(f\) != 0;/int bad = 0;\n    fflush(f);/'
-slow eintr-missed "faults" lib/train/checkpoint/spread.c 's/errno == EINTR/errno == EBADMSG/g'
-FULL=1 ONLY='^index$' KINDS=alloc MOST=2000 PLAN=none slow enomem-swallowed "faults" lib/rec/shard/names.c \
+FULL=1 ONLY='train, save$' KINDS='^write' WHOSE=run_config PLAN=none slow write-unchecked "faults" lib/base/out.c 's/int bad = ferror\(f\) \|\| fflush\(f\) != 0;/int bad = 0;\n    fflush(f);/'
+FULL=1 ONLY='train, save$' KINDS=pwrite MOST=1 PLAN=none slow eintr-missed "faults" lib/train/checkpoint/spread.c 's/errno == EINTR/errno == EBADMSG/g'
+FULL=1 ONLY='^index$' KINDS=alloc WHOSE=own PLAN=none slow enomem-swallowed "faults" lib/rec/shard/names.c \
     's/return wan_err\("out of memory[^;]*;/return 0;/g'
 mutate sweep-takes-the-only-copy "rundir" lib/model/files/rundir.c 's/step == whole/step >= 0/'
 
