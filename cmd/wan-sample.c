@@ -38,8 +38,8 @@ static struct {
     wan_strlist prompts, sizes, frames, seeds;
     int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
     double shift, scale, sigma_min, sigma_max, rho;
-    int last, trusted, use_official_negative, t5_cpu, cfg_parallel, sequence_parallel, strict,
-        force, plan, go_on;
+    int last, trusted, use_official_negative, t5_cpu, from_host, cfg_parallel, sequence_parallel,
+        strict, force, plan, go_on;
 } o = { .task = "t2v-14B",
         .save_file = "DefaultExp",
         .solver = "auto",
@@ -142,6 +142,9 @@ static const wan_opt table[] = {
                  "print memory and time that it would take, and exit: 1 if it does not fit"),
     WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
     WAN_OPT_FLAG("t5_cpu", 0, &o.t5_cpu, "run the text encoder on the CPU"),
+    WAN_OPT_FLAG("offload", 0, &o.from_host,
+                 "weights of the transformer stay in host memory and come to the device block by "
+                 "block, the next while one computes: for a device that they do not fit"),
     WAN_OPT_STR("cache", 0, "DIR", &o.cache,
                 "keep the text rows of prompts here, and take those that are there: the text "
                 "encoder then reads nothing"),
@@ -477,6 +480,7 @@ static wan_pipeline_options pipeline_options(void)
         .passes = strcmp(o.passes, "together") == 0 ? WAN_PASSES_TOGETHER
                   : strcmp(o.passes, "apart") == 0  ? WAN_PASSES_APART
                                                     : WAN_PASSES_AUTO,
+        .offload = o.from_host,
         .comm = comm,
         .ranks = share_options(),
     };

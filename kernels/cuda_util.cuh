@@ -37,6 +37,7 @@ struct wan_cuda {
     int sm;                       /* compute capability, 90 for 9.0 */
     int processors;               /* multiprocessors */
     size_t shared;                /* largest dynamic shared memory of a block */
+    struct wan_cuda_bus *bus;     /* bus.cu */
     struct wan_cuda_lt *lt;       /* linear.cu */
     struct wan_cuda_eight *eight; /* linear8.cu */
     struct wan_cuda_sdpa *sdpa;   /* attention_cudnn.cu */

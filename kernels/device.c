@@ -161,6 +161,28 @@ static void *room(wan_dev *d, void **at, size_t *have, size_t bytes, const char 
     return *at;
 }
 
+int wan_dev_send(wan_dev *d, void *dst, const void *host, size_t bytes)
+{
+    const wan_bus *b = d->backend->bus;
+    return !bytes ? 0 : b ? b->send(d, dst, host, bytes) : wan_dev_write(d, dst, host, bytes);
+}
+
+int wan_dev_bring(wan_dev *d, void *host, const void *src, size_t bytes)
+{
+    const wan_bus *b = d->backend->bus;
+    return !bytes ? 0 : b ? b->bring(d, host, src, bytes) : wan_dev_read(d, host, src, bytes);
+}
+
+int wan_dev_meet(wan_dev *d, enum wan_meet what)
+{
+    return d->backend->bus ? d->backend->bus->meet(d, what) : 0;
+}
+
+int wan_dev_pin(wan_dev *d, void *host, size_t bytes, int on)
+{
+    return d->backend->bus && bytes ? d->backend->bus->pin(d, host, bytes, on) : 0;
+}
+
 void *wan_dev_scratch(wan_dev *d, size_t bytes)
 {
     return room(d, &d->scratch, &d->scratch_bytes, bytes, "kernel workspace");

@@ -135,6 +135,7 @@ static void cuda_close(wan_dev *d)
     if (!c)
         return;
     cudaStreamSynchronize(cuda_stream(d));
+    cuda_bus_close(c);
     ring_close(c);
     cuda_gemm_close(d);
     cuda_gemm8_close(d);
@@ -288,6 +289,7 @@ static const void *cuda_fetched(wan_dev *d)
 }
 
 const wan_backend wan_device_cuda = {
-    "cuda",    cuda_open, cuda_close, cuda_alloc,  cuda_release,  cuda_write, cuda_read,
-    cuda_copy, cuda_zero, cuda_sync,  cuda_memory, cuda_describe, cuda_fetch, cuda_fetched,
+    "cuda",      cuda_open,     cuda_close, cuda_alloc,   cuda_release,
+    cuda_write,  cuda_read,     cuda_copy,  cuda_zero,    cuda_sync,
+    cuda_memory, cuda_describe, cuda_fetch, cuda_fetched, &cuda_bus,
 };

@@ -31,6 +31,14 @@ enum wan_dev_flags {
     WAN_DEV_NONDETERMINISTIC = 2, /* faster kernels whose sums have no fixed order are allowed */
 };
 
+/* What a backend has for copies beside the work (wan_dev_send and the next). */
+typedef struct wan_bus {
+    int (*send)(wan_dev *d, void *dst, const void *host, size_t bytes);
+    int (*bring)(wan_dev *d, void *host, const void *src, size_t bytes);
+    int (*meet)(wan_dev *d, int what);
+    int (*pin)(wan_dev *d, void *host, size_t bytes, int on);
+} wan_bus;
+
 /* What a backend provides; filled by the CPU code or the plugin. */
 typedef struct wan_backend {
     const char *name; /* "cpu", "cuda" */
@@ -50,6 +58,7 @@ typedef struct wan_backend {
     /* NULL where ops are done when they return (see wan_dev_fetch) */
     int (*fetch)(wan_dev *d, size_t at, const void *src, size_t bytes);
     const void *(*fetched)(wan_dev *d);
+    const struct wan_bus *bus; /* NULL: nothing runs beside the work */
 } wan_backend;
 
 struct wan_dev {
@@ -89,6 +98,19 @@ int wan_dev_fetch(wan_dev *d, size_t at, const void *src, size_t bytes) WAN_MUST
 const void *wan_dev_fetched(wan_dev *d);
 /* Whether the device has them: its ops return before they have run. */
 int wan_dev_fetches(const wan_dev *d);
+/* Copies beside the work, between device memory and host memory that does not change meanwhile, in the order
+ * in which they are asked for; wan_dev_meet orders them and the work.  Where nothing runs beside anything,
+ * all is done when the call returns. */
+int wan_dev_send(wan_dev *d, void *dst, const void *host, size_t bytes) WAN_MUST_CHECK;
+int wan_dev_bring(wan_dev *d, void *host, const void *src, size_t bytes) WAN_MUST_CHECK;
+enum wan_meet {
+    WAN_COPIES_AFTER_WORK, /* copies from here on begin when the work asked for so far is done */
+    WAN_WORK_AFTER_COPIES, /* the other way round */
+    WAN_HOST_AFTER_COPIES  /* this call returns when they are done */
+};
+int wan_dev_meet(wan_dev *d, enum wan_meet what) WAN_MUST_CHECK;
+/* Pins host memory, which copies need to run beside the work, or lets it go (on 0). */
+int wan_dev_pin(wan_dev *d, void *host, size_t bytes, int on) WAN_MUST_CHECK;
 /* Workspace for one op call: valid until the next op.  Grows on first use only. */
 void *wan_dev_scratch(wan_dev *d, size_t bytes);
 /* The same for an op that calls others, which may take the scratch. */

@@ -8,5 +8,7 @@
 #include "kernels/cuda_util.cuh"
 
 extern const wan_backend wan_device_cuda;
+extern const wan_bus cuda_bus; /* bus.cu */
+void cuda_bus_close(wan_cuda *c);
 
 #endif

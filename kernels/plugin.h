@@ -13,7 +13,7 @@
 
 #include "kernels/ops.h"
 
-#define WAN_PLUGIN_ABI 7
+#define WAN_PLUGIN_ABI 8
 #define WAN_PLUGIN_SYMBOL "wan_cuda_backend"
 
 typedef struct wan_plugin_host {

@@ -145,6 +145,7 @@ int wan_model_forward(wan_acts *a, wan_store *s, int first, int end, const wan_h
     if (!a->filled)
         return wan_err("a forward of acts that were not filled");
     for (int k = first; k < end; k++) {
+        WAN_TRY(wan_store_enter(s, k));
         WAN_TRY(call(h->before, h->arg, k));
         WAN_TRY(a->model->forward(a, s, k));
         WAN_TRY(call(h->after, h->arg, k));

@@ -248,6 +248,21 @@ fail:
     return -1;
 }
 
+int wan_store_bare(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
+                   wan_dtype compute)
+{
+    wan_store *s = *out = wan_calloc(1, sizeof *s, "parameter store");
+    if (!s) {
+        wan_params_free(params);
+        return -1;
+    }
+    s->d = d;
+    if (shape(s, params, slice, compute, 0) == 0)
+        return 0;
+    wan_store_free(out);
+    return -1;
+}
+
 void wan_store_free(wan_store **ps)
 {
     wan_store *s = *ps;

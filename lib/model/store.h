@@ -96,6 +96,9 @@ typedef struct wan_store {
                            rests [total - gemm] */
     uint16_t *shadow; /* device [gemm] bf16, or blocks; NULL: compute == WAN_REAL, or a shard */
     wan_real *grad;   /* device [total]; NULL: not trained */
+    /* Makes the weights of a part be there before it runs (offload.h); NULL: they always are. */
+    int (*enter)(void *arg, int part);
+    void *enter_arg;
 } wan_store;
 
 typedef struct wan_store_bytes {
@@ -111,6 +114,14 @@ int64_t wan_store_share(int64_t *from, const wan_slice *s, int64_t extent, int64
 /* params is taken over (also on failure) and emptied.  slice NULL: everything.  compute may be blocks: held. */
 int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
                   wan_dtype compute, int train) WAN_MUST_CHECK;
+/* The same of a model that is not trained, without memory: whoever sets enter gives parts theirs. */
+int wan_store_bare(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
+                   wan_dtype compute) WAN_MUST_CHECK;
+/* A part is about to run. */
+static inline int wan_store_enter(const wan_store *s, int part)
+{
+    return s->enter ? s->enter(s->enter_arg, part) : 0;
+}
 void wan_store_free(wan_store **s); /* NULL-safe */
 /* Bytes of device memory and length of the flat vector; nothing is allocated. */
 int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *params,

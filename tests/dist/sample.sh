@@ -30,6 +30,21 @@ e=$("$OBJ/tests/train/check_debug" p.st 1.st latents)
 ok "as in one pack: latents within 1e-5 ($e)" within "$e" 1e-5
 ok "the plan says which" sh -c "wan-sample $P $V --prompts 'a cat' --plan | grep -q '2 passes together' &&
     ! wan-sample $P $V --prompts 'a cat' --passes apart --plan | grep -q together"
+for p in fp32 bf16; do
+    ok "weights on the device, $p" one --precision $p --latents-out w.st --save_file w.mp4
+    ok "... in host memory" one --precision $p --offload --latents-out o.st --save_file o.mp4
+    same "$p: the same latents, byte for byte" o.st w.st
+done
+mkdir -p 14b/transformer
+jq '.num_attention_heads = 40 | .attention_head_dim = 128 | .ffn_dim = 13824 | .num_layers = 40 | .text_dim = 4096' \
+    "$M/transformer/config.json" >14b/transformer/config.json
+takes() { # GiB of the transformer, as planned; there are no weights to check
+    wan-sample --model "$TOP/examples/tiny" --checkpoint_dir 14b --sizes 832*480 --frame_nums 81 --prompts x --device cpu \
+        --plan "$@" 2>/dev/null | awk '$1 == "transformer" { print $2 }'
+}
+with=$(takes --offload) without=$(takes)
+ok "14B in 480p fits 24 GB with its weights in host memory ($with GiB), and without not ($without)" \
+    awk -v a="$with" -v b="$without" 'BEGIN { exit !(a > 4 && a < 20 && b > 24) }'
 ok "two ranks, by themselves" ranks 2 --latents-out 2.st --save_file 2.mp4
 same "each makes one pass: the same latents, byte for byte" 2.st p.st
 same "and frames" 2.mp4 p.mp4
@@ -38,6 +53,7 @@ like "context 2, ring" 1.st 2 --context-parallel 2 --cp-comm-type p2p
 like "tensor 2" 1.st 2 --tensor-parallel 2 --sequence_parallel
 like "three ranks, by themselves" 1.st 3
 like "four ranks, by themselves" 1.st 4
+like "tensor 2, weights in host memory" 1.st 2 --tensor-parallel 2 --offload
 like "2 passes x tensor 2" 1.st 4 --cfg-parallel --tensor_parallel_size 2
 like "context 2 x tensor 2" 1.st 4 --context_parallel_size 2 --tensor_parallel_size 2 # one head each: p2p
 ok "again" ranks 4 --latents-out a.st --save_file a.mp4
@@ -52,6 +68,8 @@ ok "a folder of both models" wan-train -q --mock --precision fp32 model.type=dit
     dataset.H_latents=4 dataset.W_latents=4 dataset.context_seq_len=8 dataset.mock_samples=4 \
     train.global_batch_size=2 train.train_iters=2 checkpoint.save=dit
 ok "a DiT on one rank" one --checkpoint_dir dit --latents-out d.st --save_file d.mp4
+ok "its weights in host memory" one --checkpoint_dir dit --offload --latents-out o.st --save_file o.mp4
+same "byte for byte" o.st d.st
 ok "its passes apart" one --checkpoint_dir dit --passes apart --latents-out e.st --save_file e.mp4
 e=$("$OBJ/tests/train/check_debug" e.st d.st latents)
 ok "as in one pack: latents within 1e-5 ($e)" within "$e" 1e-5

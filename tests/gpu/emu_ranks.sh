@@ -48,6 +48,19 @@ P="--device cuda:0 --model $TOP/tests/data/ref/pipe --sample_steps 1 --precision
 --base_seed 1 --prompts cat"
 ranks() { timeout 300 mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$@"; }
 ok "a video on one rank" wan-sample $P --latents-out s1.st --save_file 1.mp4
+ok "a larger model" wan-train -q --mock --device cpu --precision fp32 model.num_layers=20 model.hidden_size=192 \
+    model.num_attention_heads=2 model.ffn_hidden_size=768 model.text_dim=40 model.text_len=16 dataset.F_latents=1 \
+    dataset.H_latents=4 dataset.W_latents=4 dataset.context_seq_len=8 dataset.mock_samples=4 \
+    train.global_batch_size=2 train.train_iters=1 checkpoint.save=large
+large() { # large BYTES args...: on a device of so many bytes
+    env WAN_EMU_MEMORY="$1" wan-sample --device cuda:0 --model "$TOP/tests/data/ref/pipe" --checkpoint_dir large \
+        --sample_steps 2 --precision fp32 --sizes 16*16 --frame_nums 1 --base_seed 1 --prompts cat --force "${@:2}"
+}
+ok "its picture" large 1000000000 --latents-out l1.st --save_file 1.png
+fails 1 'out of cuda memory' "150 MB are too little for 49 of weights beside the libraries' work space" \
+    large 150000000 --save_file 2.png
+ok "they suffice with the weights in host memory" large 150000000 --offload --latents-out l2.st --save_file 2.png
+same "the same latents, byte for byte" l2.st l1.st
 like() { # like N args...: the latents of one rank
     ok "a video on $*" ranks "$1" wan-sample $P --latents-out s2.st --save_file 2.mp4 "${@:2}"
     e=$(WAN_CUDA_PLUGIN='' "$OBJ/tests/train/check_debug" s2.st s1.st latents)

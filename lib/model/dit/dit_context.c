@@ -41,6 +41,7 @@ static int fill(wan_context *c, wan_store *st, const wan_dit_config *cfg, scratc
                              cfg->text_len, s->staging));
     for (int l = 0; l < cfg->layers; l++) {
         wan_dit_block b;
+        WAN_TRY(wan_store_enter(st, l + 1));
         wan_dit_bind_block(&b, st, l);
         WAN_TRY(wan_dit_text_kv(d, cfg, &b, wan_context_key(c, l), wan_context_value(c, l), s->k0,
                                 s->rstd, s->x, c->R));

@@ -18,6 +18,7 @@
 #include "lib/model/files/manifest.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
+#include "lib/model/offload.h"
 #include "lib/model/sample/rowcache.h"
 #include "lib/model/text/text.h"
 #include "lib/model/vae/vae.h"
@@ -264,7 +265,7 @@ static int choose_held(wan_dtype *t, const wan_pipeline *p, const wan_dev *d,
                        const wan_params *params)
 {
     *t = p->o.compute;
-    if (d->kind != WAN_DEV_CPU || p->share || *t != WAN_BF16)
+    if (d->kind != WAN_DEV_CPU || p->share || p->o.offload || *t != WAN_BF16)
         return 0;
     return wan_modelio_held(t, params, p->weights);
 }
@@ -285,7 +286,7 @@ int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights,
     wan_params_free(&params);
     WAN_TRY(rc);
     WAN_TRY(p->arch.model->acts_plan(&a, p->arch.c, &o));
-    *weights = (double)b.weights;
+    *weights = (double)(p->o.offload ? wan_offload_bytes(&b, p->o.compute) : b.weights);
     *work = (double)a.kept + (double)a.work;
     if (p->share)
         *work += (double)wan_share_bytes(p->share, &cap, p->o.compute);
@@ -315,9 +316,10 @@ static int check_size(const wan_pipeline *p, wan_dev *d)
     if (weights + work > (double)free_bytes)
         return wan_err("a video of %" PRId64
                        " tokens takes %.1f GiB in the transformer, the device "
-                       "has %.1f free of %.1f",
+                       "has %.1f free of %.1f%s",
                        most_tokens(p), (weights + work) / 0x1p30, (double)free_bytes / 0x1p30,
-                       (double)total / 0x1p30);
+                       (double)total / 0x1p30,
+                       p->o.offload ? "" : "; --offload leaves the weights in host memory");
     return 0;
 }
 
@@ -444,7 +446,8 @@ int wan_pipeline_encode(wan_pipeline *p, wan_dev *d)
 /* The loop of one video. */
 typedef struct sampling {
     wan_pipeline *p;
-    wan_store *w;
+    wan_store *w;      /* what runs */
+    wan_offload *host; /* where its weights are; NULL: on the device */
     wan_acts *a;
     const wan_pipeline_watch *watch;
     int i;
@@ -549,10 +552,19 @@ static int check_inputs(const wan_pipeline *p)
     return check_finite(p->negative, p->negative_rows * p->z.text_dim, 0, "negative text rows");
 }
 
-static int open_store(wan_store **w, const wan_pipeline *p, wan_dev *d)
+/* The weights, on the device or beside it. */
+static int load(sampling *s, wan_dev *d)
 {
+    const wan_pipeline *p = s->p;
+    const wan_slice *slice = p->share ? &p->share->slice : NULL;
     wan_params params;
     wan_dtype held;
+    if (p->o.offload) {
+        WAN_TRY(wan_offload_new(&s->host, d, &p->arch, slice, p->o.compute));
+        s->w = wan_offload_store(s->host);
+        WAN_TRY(wan_modelio_load(wan_offload_host(s->host), p->weights));
+        return wan_offload_start(s->host);
+    }
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
     if (choose_held(&held, p, d, &params) < 0) {
         wan_params_free(&params);
@@ -560,7 +572,8 @@ static int open_store(wan_store **w, const wan_pipeline *p, wan_dev *d)
     }
     if (wan_quant_of(held))
         wan_verbose("the matrices stay %s", wan_quant_name(wan_quant_of(held)));
-    return wan_store_new(w, d, &params, p->share ? &p->share->slice : NULL, held, 0);
+    WAN_TRY(wan_store_new(&s->w, d, &params, slice, held, 0));
+    return wan_modelio_load(s->w, p->weights);
 }
 
 int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch *watch)
@@ -569,9 +582,7 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
     double start = wan_now();
     int rc = check_inputs(p);
     if (rc == 0)
-        rc = open_store(&s.w, p, d);
-    if (rc == 0)
-        rc = wan_modelio_load(s.w, p->weights);
+        rc = load(&s, d);
     p->loading = wan_now() - start;
     if (rc == 0)
         wan_verbose("transformer %s: %.3f B parameters, loaded in %.1f s", p->transformer,
@@ -580,7 +591,9 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
         rc = generate_all(&s);
     wan_share_release(p->share);
     wan_model_acts_free(&s.a);
-    wan_store_free(&s.w);
+    if (!s.host)
+        wan_store_free(&s.w);
+    wan_offload_free(&s.host);
     return rc;
 }
 

@@ -52,12 +52,14 @@ static int fill(wan_context *c, const wan_acts *a, wan_store *st, scratch *s, wa
     wan_dev *d = c->d;
     wan_buf none = WAN_BUF_NONE;
     wan_net_embed e;
+    WAN_TRY(wan_store_enter(st, 0));
     wan_net_bind_embed(&e, st);
     WAN_TRY(wan_textrows_lay(d, s->x, c->kbias, &c->pack.pack, text, text_len, cfg->text_dim,
                              cfg->text_len, s->staging));
     WAN_TRY(wan_net_text_mlp(d, &e, s->ctx, s->h, none, s->x, c->R));
     for (int l = 0; l < cfg->layers; l++) {
         wan_net_block b;
+        WAN_TRY(wan_store_enter(st, l + 1));
         wan_net_bind_block(&b, st, l);
         WAN_TRY(wan_net_text_kv(a, &b, wan_context_key(c, l), wan_context_value(c, l), s->k0,
                                 s->rstd, s->sums, s->ctx, c->R));

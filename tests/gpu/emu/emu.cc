@@ -409,6 +409,16 @@ cudaError_t cudaMallocHost(void **p, size_t bytes)
     return posix_memalign(p, 256, bytes) ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 
+cudaError_t cudaHostRegister(void *p, size_t, unsigned)
+{
+    return p ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaHostUnregister(void *p)
+{
+    return p ? cudaSuccess : cudaErrorInvalidValue;
+}
+
 cudaError_t cudaFreeHost(void *p)
 {
     counts[EMU_ALLOCS]++;
