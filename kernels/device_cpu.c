@@ -56,16 +56,17 @@ static int cpu_copy(wan_dev *d, void *dst, const void *src, size_t bytes)
 
 static int cpu_zero(wan_dev *d, void *p, size_t bytes)
 {
-    enum { PIECE = 2 * HUGE_PAGE, MANY = 8 };
-    const int64_t n = (int64_t)(bytes / PIECE);
+    const size_t parts = bytes < 16 * HUGE_PAGE ? 1 : (size_t)wan_rows_threads();
+    const size_t piece = (bytes / parts + HUGE_PAGE) / HUGE_PAGE * HUGE_PAGE;
     (void)d;
-    if (bytes == 0)
-        return 0;
-        /* memory touched for the first time is cleared by the kernel, at a tenth of its speed: all threads wait for that */
-#pragma omp parallel for schedule(static) if (n >= MANY)
-    for (int64_t i = 0; i < n; i++)
-        memset((char *)p + i * PIECE, 0, PIECE);
-    memset((char *)p + n * PIECE, 0, bytes - (size_t)n * PIECE);
+    /* memory touched for the first time is cleared by the kernel, at a tenth of its speed: all threads wait for
+     * that; in large pieces, which memset writes past the caches */
+#pragma omp parallel for if (parts > 1)
+    for (size_t i = 0; i < parts; i++) {
+        size_t at = i * piece;
+        if (at < bytes)
+            memset((char *)p + at, 0, bytes - at < piece ? bytes - at : piece);
+    }
     return 0;
 }
 

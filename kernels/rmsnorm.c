@@ -6,7 +6,7 @@
 
 #include "kernels/rows.h"
 
-enum { COLS = 128 }; /* columns of dw summed by one task */
+enum { COLS = 64 }; /* columns of dw added up by one task */
 
 /* ---- rotation */
 
@@ -126,67 +126,52 @@ int wan_rms_sumsq_c(wan_dev *d, const wan_rms *a, wan_real *sum, wan_buf x)
 static wan_real row_dot(const wan_real *dn, const wan_real *w, const wan_real *x, int64_t D)
 {
     wan_real s[16] = { 0 }, m = 0;
-    for (int64_t i = 0; i < D; i += 16)
-        for (int64_t j = 0; j < (D - i < 16 ? D - i : 16); j++)
+    int64_t i = 0;
+    for (; i + 16 <= D; i += 16)
+        for (int j = 0; j < 16; j++)
             s[j] += dn[i + j] * w[i + j] * x[i + j];
+    for (int j = 0; i < D; i++, j++)
+        s[j] += dn[i] * w[i] * x[i];
     for (int j = 0; j < 16; j++)
         m += s[j];
     return m;
 }
 
-/* What the passes over the rows share. */
+/* What the pass over the rows shares. */
 typedef struct grads {
     const wan_rms *a;
     wan_buf dx, dy, x;
     const wan_real *rstd, *w;
     wan_real *dw, *dot; /* dot: given (have), or to be written */
     int have;
-    wan_real *cs, *tmp; /* [S, hd]; per thread */
+    wan_real *part, *tmp; /* dw of each chunk [D]; per thread */
+    int64_t size;         /* tokens of a chunk */
 } grads;
 
-/* dw[c0..c0+n) += sum_s dn x rstd; with rope the columns lie in one head, and both are even */
-static void columns_backward(const grads *g, int64_t c0, int64_t n)
+/* dw += dn x rstd */
+static void gains(wan_real *restrict dw, const wan_real *restrict dn, const wan_real *restrict x,
+                  wan_real rstd, int64_t D)
 {
-    const wan_rms *a = g->a;
-    int64_t hd = head(a);
-    wan_real acc[COLS] = { 0 }, ty[COLS], tx[COLS], turned[COLS];
-    for (int64_t s = 0; s < a->S; s++) {
-        const wan_real *dn = wan_row_load(g->dy, s * a->ldy + c0, n, ty);
-        const wan_real *v = wan_row_load(g->x, s * a->ldx + c0, n, tx);
-        wan_real r = g->rstd[s];
-        if (a->rope) {
-            unrotate(turned, dn, g->cs + s * hd + c0 % hd, n);
-            dn = turned;
-        }
-        for (int64_t j = 0; j < n; j++)
-            acc[j] += dn[j] * v[j] * r;
-    }
-    wan_row_axpy(g->dw + c0, 1, acc, n);
+    for (int64_t j = 0; j < D; j++)
+        dw[j] += dn[j] * x[j] * rstd;
 }
 
-/* Columns go in blocks of a head (rope) or of all, COLS at a time; called by all threads. */
-static void gains(const grads *g)
-{
-    int64_t span = g->a->rope ? head(g->a) : g->a->D, per = (span + COLS - 1) / COLS;
-#pragma omp for
-    for (int64_t b = 0; b < g->a->D / span * per; b++) {
-        int64_t at = b % per * COLS, n = span - at < COLS ? span - at : COLS;
-        columns_backward(g, b / per * span + at, n);
-    }
-}
-
-/* One row of dx, or of dot where there is no dx. */
-static void row_backward(const grads *g, int64_t s)
+/* One row of dx, or of dot where there is no dx; its share of dw, where there is one, to `part`. */
+static void row_backward(const grads *g, int64_t s, wan_real *part, wan_real *t)
 {
     const wan_rms *a = g->a;
     int64_t D = a->D, hd = head(a);
-    wan_real *t = wan_rows_mine(g->tmp, 4 * D), r = g->rstd[s];
+    wan_real r = g->rstd[s];
     const wan_real *dn = wan_row_load(g->dy, s * a->ldy, D, t);
     const wan_real *v = wan_row_load(g->x, s * a->ldx, D, t + D);
-    for (int64_t h = 0; a->rope && h < D; h += hd)
-        unrotate(t + 3 * D + h, dn + h, g->cs + s * hd, hd);
-    if (a->rope)
+    if (a->rope) {
+        const wan_real *cs = angles(t + 4 * D, a->rope, s);
+        for (int64_t h = 0; h < D; h += hd)
+            unrotate(t + 3 * D + h, dn + h, cs, hd);
         dn = t + 3 * D;
+    }
+    if (part)
+        gains(part, dn, v, r, D);
     wan_real m = g->have ? g->dot[s] : row_dot(dn, g->w, v, D);
     if (!g->dx.p) {
         g->dot[s] = m;
@@ -199,26 +184,39 @@ static void row_backward(const grads *g, int64_t s)
     wan_row_close(g->dx, s * a->lddx, D, o);
 }
 
+static void chunk_backward(const grads *g, int64_t k, wan_real *t)
+{
+    const wan_rms *a = g->a;
+    int64_t s = k * g->size, end = a->S - s < g->size ? a->S : s + g->size;
+    wan_real *part = g->dw ? g->part + k * a->D : NULL;
+    if (part)
+        memset(part, 0, (size_t)a->D * sizeof *part);
+    for (; s < end; s++)
+        row_backward(g, s, part, t);
+}
+
+/* Each chunk of tokens sums dw on its own, in one pass with dx, and then they are added in their order. */
 static int backward(wan_dev *d, grads g)
 {
+    enum { FEWEST = 32, MOST_CHUNKS = 256 };
     const wan_rms *a = g.a;
-    int64_t hd = head(a), mine = wan_rows_stride(4 * a->D) * wan_rows_threads();
-    g.tmp = (wan_real *)wan_dev_scratch(d, (size_t)(mine + a->S * hd) * sizeof *g.tmp);
+    int64_t D = a->D, mine = 4 * D + head(a), all = wan_rows_stride(mine) * wan_rows_threads();
+    g.size = (a->S + MOST_CHUNKS - 1) / MOST_CHUNKS;
+    g.size = g.size < FEWEST ? FEWEST : g.size;
+    int64_t chunks = (a->S + g.size - 1) / g.size;
+    g.tmp = (wan_real *)wan_dev_scratch(d, (size_t)(all + chunks * D) * sizeof *g.tmp);
     if (!g.tmp)
         return -1;
-    g.cs = g.tmp + mine;
-#pragma omp parallel if (a->S * a->D > WAN_ROWS_PARALLEL)
+    g.part = g.tmp + all;
+#pragma omp parallel if (a->S * D > WAN_ROWS_PARALLEL)
     {
-        if (a->rope) {
+#pragma omp for schedule(dynamic)
+        for (int64_t k = 0; k < chunks; k++)
+            chunk_backward(&g, k, wan_rows_mine(g.tmp, mine));
 #pragma omp for
-            for (int64_t s = 0; s < a->S; s++)
-                angles(g.cs + s * hd, a->rope, s);
-        }
-        if (g.dw) /* first: dx may be written over dy */
-            gains(&g);
-#pragma omp for
-        for (int64_t s = 0; s < a->S; s++)
-            row_backward(&g, s);
+        for (int64_t c = 0; c < (g.dw ? D : 0); c += COLS)
+            for (int64_t k = 0; k < chunks; k++)
+                wan_row_axpy(g.dw + c, 1, g.part + k * D + c, D - c < COLS ? D - c : COLS);
     }
     return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Times every op of a training step at the sizes of two models, beside the machine's peak. */
+#include "kernels/tile.h"
 #include "tests/bench/peak.h"
 
 typedef struct size {
@@ -18,6 +19,8 @@ typedef struct ctx {
     wan_real *xr, *dx, *mean, *rstd, *mod, *dmod, *lse, *dw, *db, *m, *var, *vec;
     wan_rms rms;
     wan_rope rope;
+    wan_resnorm seam;
+    wan_resnorm_grad seam_grad;
     int64_t N, K;
 } ctx;
 
@@ -75,6 +78,8 @@ OP(ln_mod_backward, c->dx, c->dmod, c->dmod + c->z.D, 6 * c->z.D, c->x, c->xr, c
 OP(rmsnorm_forward, &c->rms, c->q, c->rstd, c->x, c->mod)
 OP(rmsnorm_backward, &c->rms, c->g, c->dmod, c->q, c->x, c->rstd, c->mod)
 OP(residual_forward, c->xr, c->xr, c->x, c->mod, 6 * c->z.D, &c->ps, c->z.D)
+OP(resnorm_forward, &c->seam, c->xr, c->y, c->mean, c->rstd, c->xr, c->x)
+OP(resnorm_backward, &c->seam, &c->seam_grad, c->dx, c->g, c->dy, c->xr, c->mean, c->rstd, c->x)
 OP(residual_backward, c->g, c->dmod, 6 * c->z.D, c->xr, c->x, c->mod, 6 * c->z.D, &c->ps, c->z.D)
 OP(sumsq, (double *)c->mean, wan_buf_of(c->dw, WAN_REAL), c->N * c->K, 0)
 
@@ -122,6 +127,51 @@ static void linear(ctx *c, const char *name, int64_t N, int64_t K)
     report(c, text, bench_best(run_linear_wgrad, c, 0.15), flop, 0);
 }
 
+/* A weight of the feed-forward as a product packs it (linear_simd.c): for the forward by rows, else by columns. */
+enum { PACK_COLS = 192, PACK_DEPTH = 512 };
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int pack(const ctx *c, int by_rows)
+{
+    const wan_tile t = wan_tile_for(c->t);
+    int64_t n = by_rows ? c->N : c->K, k = by_rows ? c->K : c->N;
+#pragma omp parallel for collapse(2) schedule(dynamic)
+    for (int64_t n0 = 0; n0 < n; n0 += PACK_COLS)
+        for (int64_t k0 = 0; k0 < k; k0 += PACK_DEPTH) {
+            int64_t m = least(n - n0, PACK_COLS), d = least(k - k0, PACK_DEPTH);
+            char *o = (char *)c->dw + (n0 * k + k0 * m) * t.size;
+            if (by_rows)
+                wan_tile_pack_rows(&t, o, c->w, n0 * k + k0, k, m, d, m, d);
+            else
+                wan_tile_pack_cols(&t, o, d * WAN_TILE_N, c->w, k0 * n + n0, n, d, m, d, m);
+        }
+    return 0;
+}
+
+static int run_pack_rows(void *arg)
+{
+    return pack((const ctx *)arg, 1);
+}
+
+static int run_pack_cols(void *arg)
+{
+    return pack((const ctx *)arg, 0);
+}
+
+/* In every product of the shape; its share is that of the product above it. */
+static void packing(ctx *c)
+{
+    double bytes = 2.0 * (double)(c->z.F * c->z.D) * (double)wan_dtype_size(c->t);
+    c->N = c->z.F;
+    c->K = c->z.D;
+    report(c, "packing ffn weight, forward", bench_best(run_pack_rows, c, 0.08), 0, bytes);
+    report(c, "packing ffn weight, dgrad", bench_best(run_pack_cols, c, 0.08), 0, bytes);
+}
+
 static void elementwise(ctx *c)
 {
     double n = (double)(c->z.S * c->z.D), f = (double)(c->z.S * c->z.F);
@@ -136,6 +186,10 @@ static void elementwise(ctx *c)
     report(c, "gated residual forward", bench_best(run_residual_forward, c, 0.08), 0, n * (8 + e));
     report(c, "gated residual backward", bench_best(run_residual_backward, c, 0.08), 0,
            n * (8 + 2 * e));
+    report(c, "residual and norm forward", bench_best(run_resnorm_forward, c, 0.08), 0,
+           n * (8 + 2 * e));
+    report(c, "residual and norm backward", bench_best(run_resnorm_backward, c, 0.08), 0,
+           n * (12 + 3 * e));
     c->N = c->z.F;
     c->K = c->z.D;
     double p = (double)(c->N * c->K);
@@ -192,10 +246,13 @@ static void all(wan_dev *d, size z, wan_dtype t)
     for (int i = 0; i < 4; i++)
         *p[i] = real(d, F * D);
     rotation(&c);
+    c.seam = (wan_resnorm){ &c.ps, D, 1e-6, c.mod, c.mod + D, c.mod + 2 * D, 3 * D, 0 };
+    c.seam_grad = (wan_resnorm_grad){ c.dmod, c.dmod + D, c.dmod + 2 * D, 3 * D };
     linear(&c, "linear D x D", D, D);
     linear(&c, "linear D -> ffn", z.F, D);
     linear(&c, "linear ffn -> D", D, z.F);
     attention(&c);
+    packing(&c);
     elementwise(&c);
     wan_pack_free(d, &c.ps);
     wan_pack_free(d, &c.pt);
