@@ -2,7 +2,7 @@
  *
  * layernorm.cu - LayerNorm on CUDA: one block per token; gradients of gain and shift by columns.
  */
-#include "kernels/reduce.cuh"
+#include "kernels/resnorm.cuh"
 
 /* ---- kernels */
 
@@ -96,6 +96,18 @@ static int forward(wan_dev *d, wan_buf y, float *mean, float *rstd, const float 
                    const int32_t *seg, int64_t S, int64_t D, double eps)
 {
     CUDA_TYPES("ln_forward", y);
+    seam a;
+    memset(&a, 0, sizeof a);
+    a.x = vbuf_f32(x, D), a.u = vbuf_of(y, D);
+    a.gain = vbuf_f32(gain, stride), a.shift = vbuf_f32(shift, stride);
+    a.one = one;
+    a.mean = mean, a.rstd = rstd;
+    a.seg = seg;
+    a.stride = stride, a.D = D;
+    a.eps = (float)eps;
+    int r = cuda_seam_forward(d, "ln_forward", &a, S);
+    if (r <= 0)
+        return r;
     return cuda_launch(d, "ln_forward", forward_row, dim3((unsigned)S), row_threads(D),
                        32 * sizeof(float), vbuf_of(y, D), mean, rstd, vbuf_f32(x, D),
                        vbuf_f32(gain, stride), one, vbuf_f32(shift, stride), stride, seg, D,

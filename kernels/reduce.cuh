@@ -54,15 +54,16 @@ struct segments {
     const int32_t *cu;
     int n;
     int64_t S;
+    int64_t step; /* tokens of a chunk */
 };
 
-static inline int64_t column_chunks(const wan_pack *pack, int64_t S)
+static inline int64_t column_chunks(const wan_pack *pack, int64_t S, int64_t step)
 {
     if (!pack)
-        return cuda_div(S, COL_CHUNK);
+        return cuda_div(S, step);
     int64_t c = 0;
     for (int i = 0; i < pack->n; i++)
-        c += cuda_div(pack->cu_host[i + 1] - pack->cu_host[i], COL_CHUNK);
+        c += cuda_div(pack->cu_host[i + 1] - pack->cu_host[i], step);
     return c;
 }
 
@@ -77,10 +78,10 @@ static __device__ inline void chunk_range(segments g, int64_t c, int64_t *a, int
 {
     for (int i = 0; i < g.n; i++) {
         segment_range(g, i, a, b);
-        int64_t n = (*b - *a + COL_CHUNK - 1) / COL_CHUNK;
+        int64_t n = (*b - *a + g.step - 1) / g.step;
         if (c < n) {
-            *a += c * COL_CHUNK;
-            *b = *b < *a + COL_CHUNK ? *b : *a + COL_CHUNK;
+            *a += c * g.step;
+            *b = *b < *a + g.step ? *b : *a + g.step;
             return;
         }
         c -= n;
@@ -123,7 +124,7 @@ static __global__ void columns_finish(float *out, int64_t stride, const float *p
     for (int i = 0; i <= (int)blockIdx.y; i++) {
         first += count;
         segment_range(g, i, &a, &b);
-        count = (b - a + COL_CHUNK - 1) / COL_CHUNK;
+        count = (b - a + g.step - 1) / g.step;
     }
     if (c >= D)
         return;
@@ -133,13 +134,20 @@ static __global__ void columns_finish(float *out, int64_t stride, const float *p
     *o = (accumulate ? *o : 0) + v;
 }
 
+static inline int columns_add(wan_dev *d, const char *op, float *out, int64_t stride,
+                              const float *part, segments g, int64_t D, int accumulate)
+{
+    return cuda_launch(d, op, columns_finish, dim3((unsigned)cuda_div(D, 128), (unsigned)g.n), 128,
+                       0, out, stride, part, g, D, accumulate);
+}
+
 /* Both stages for F::N outputs; pack NULL: one sample of S tokens.  Uses the scratch. */
 template <class F>
 static int columns_sum(wan_dev *d, const char *op, F f, float *const *out, int64_t stride,
                        const wan_pack *pack, int64_t S, int64_t D, int accumulate)
 {
-    int64_t chunks = column_chunks(pack, S);
-    segments g = { pack ? pack->cu : NULL, pack ? pack->n : 1, S };
+    int64_t chunks = column_chunks(pack, S, COL_CHUNK);
+    segments g = { pack ? pack->cu : NULL, pack ? pack->n : 1, S, COL_CHUNK };
     float *part = (float *)cuda_scratch(d, (size_t)wan_space_columns(F::N, chunks, D));
     if (!part)
         return -1;
@@ -149,8 +157,7 @@ static int columns_sum(wan_dev *d, const char *op, F f, float *const *out, int64
     WAN_TRY(cuda_launch(d, op, columns_partial<F>, grid, 32 * COL_WARPS,
                         sizeof(float) * F::N * COL_WARPS * COL_TILE, f, part, g, D));
     for (int k = 0; k < F::N; k++)
-        WAN_TRY(cuda_launch(d, op, columns_finish, dim3((unsigned)cuda_div(D, 128), (unsigned)g.n),
-                            128, 0, out[k], stride, part + k * chunks * D, g, D, accumulate));
+        WAN_TRY(columns_add(d, op, out[k], stride, part + k * chunks * D, g, D, accumulate));
     return 0;
 }
 

@@ -46,10 +46,16 @@ static __device__ inline void rotate8(float v[8], const rms_args &a, const turn 
     }
 }
 
-/* The sum of squares of row s of x, in every thread. */
-static __device__ inline float row_sumsq(const rms_args &a, vbuf x, int64_t s)
+/* Whether each thread has eight columns of the row at most, and may keep them. */
+static __device__ inline int held(const rms_args &a)
 {
-    float v[8], sum = 0;
+    return a.D <= blockDim.x * 8;
+}
+
+/* The sum of squares of row s of x, in every thread; v: the last columns that this one has read. */
+static __device__ inline float row_sumsq(const rms_args &a, vbuf x, int64_t s, float v[8])
+{
+    float sum = 0;
     for (int64_t c = threadIdx.x * 8; c < a.D; c += blockDim.x * 8) {
         ld8(v, x, s * a.ldx + c, a.D - c);
         for (int j = 0; j < 8; j++)
@@ -61,7 +67,7 @@ static __device__ inline float row_sumsq(const rms_args &a, vbuf x, int64_t s)
 
 static __global__ void sumsq_row(rms_args a, float *sum, vbuf x)
 {
-    float v = row_sumsq(a, x, blockIdx.x);
+    float c[8], v = row_sumsq(a, x, blockIdx.x, c);
     if (threadIdx.x == 0)
         sum[blockIdx.x] = v;
 }
@@ -74,14 +80,15 @@ static __global__ void forward_row(rms_args a, vbuf y, float *rstd, const float 
     float v[8], g[8], r;
     turn t = turn_of(a, s);
     if (own || sum) {
-        r = 1 / sqrtf((own ? row_sumsq(a, x, s) : sum[s]) / a.width + a.eps);
+        r = 1 / sqrtf((own ? row_sumsq(a, x, s, v) : sum[s]) / a.width + a.eps);
         if (threadIdx.x == 0)
             rstd[s] = r;
     } else {
         r = rstd[s];
     }
     for (int64_t c = threadIdx.x * 8; c < a.D; c += blockDim.x * 8) {
-        ld8(v, x, s * a.ldx + c, a.D - c);
+        if (!own || !held(a))
+            ld8(v, x, s * a.ldx + c, a.D - c);
         ld8(g, w, c, a.D - c);
         for (int j = 0; j < 8; j++)
             v[j] = v[j] * r * g[j];
@@ -105,11 +112,11 @@ static __device__ inline void load_h(float h[8], float v[8], const rms_args &a, 
         h[j] *= g[j];
 }
 
-/* sum h x of row s, in every thread */
+/* sum h x of row s, in every thread; h, v: the last columns that this one has read */
 static __device__ inline float row_dot(const rms_args &a, const turn &t, vbuf dy, vbuf x, vbuf w,
-                                       int64_t s)
+                                       int64_t s, float h[8], float v[8])
 {
-    float h[8], v[8], sum = 0;
+    float sum = 0;
     for (int64_t c = threadIdx.x * 8; c < a.D; c += blockDim.x * 8) {
         load_h(h, v, a, t, dy, x, w, s, c);
         for (int j = 0; j < 8; j++)
@@ -121,9 +128,9 @@ static __device__ inline float row_dot(const rms_args &a, const turn &t, vbuf dy
 
 static __global__ void dot_row(rms_args a, float *dot, vbuf dy, vbuf x, vbuf w)
 {
-    float v = row_dot(a, turn_of(a, blockIdx.x), dy, x, w, blockIdx.x);
+    float h[8], v[8], sum = row_dot(a, turn_of(a, blockIdx.x), dy, x, w, blockIdx.x, h, v);
     if (threadIdx.x == 0)
-        dot[blockIdx.x] = v;
+        dot[blockIdx.x] = sum;
 }
 
 /* dx = rstd (h - x rstd^2/width sum), the sum from dot or (NULL) from the row itself */
@@ -133,9 +140,10 @@ static __global__ void backward_row(rms_args a, vbuf dx, const float *dot, vbuf 
     int64_t s = blockIdx.x;
     float h[8], v[8], r = rstd[s];
     turn t = turn_of(a, s);
-    float m = (dot ? dot[s] : row_dot(a, t, dy, x, w, s)) * (r * r / a.width);
+    float m = (dot ? dot[s] : row_dot(a, t, dy, x, w, s, h, v)) * (r * r / a.width);
     for (int64_t c = threadIdx.x * 8; c < a.D; c += blockDim.x * 8) {
-        load_h(h, v, a, t, dy, x, w, s, c);
+        if (dot || !held(a))
+            load_h(h, v, a, t, dy, x, w, s, c);
         for (int j = 0; j < 8; j++)
             h[j] = r * (h[j] - v[j] * m);
         st8(dx, s * a.lddx + c, a.D - c, h); /* this thread alone reads these columns of dy */

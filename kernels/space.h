@@ -16,8 +16,8 @@
 #define WAN_SPACE_EIGHT ((int64_t)33 << 20) /* the same of products in eight bits */
 /* What is on its way to the device (device.cu): a few micro-batches. */
 #define WAN_SPACE_RING (32 << 20)
-/* Tokens, and elements, that one block sums; others then add up the sums of blocks. */
-enum { WAN_SPACE_TOKENS = 256, WAN_SPACE_ELEMENTS = 16384 };
+/* Tokens (of a residual and its norm), and elements, that one block sums; others then add up the sums of blocks. */
+enum { WAN_SPACE_TOKENS = 256, WAN_SPACE_SEAM = 64, WAN_SPACE_ELEMENTS = 16384 };
 
 /* The largest micro-batch that will come, and the widths of the model on this rank. */
 typedef struct wan_space {
@@ -93,6 +93,8 @@ static inline int64_t wan_space_most(const wan_space *s)
     const int64_t chunks = s->tokens / WAN_SPACE_TOKENS + s->samples;
     const int64_t needs[] = { wan_space_attention(s),
                               wan_space_columns(2, chunks, s->width),
+                              wan_space_columns(3, s->tokens / WAN_SPACE_SEAM + s->samples,
+                                                s->width),
                               wan_space_columns(1, chunks, s->columns),
                               s->tokens * 8,
                               (s->elements / WAN_SPACE_ELEMENTS + 1) * 8,

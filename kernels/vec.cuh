@@ -113,11 +113,12 @@ static __device__ inline void st8(vbuf b, int64_t i, int64_t n, const float v[8]
     }
 }
 
-/* Threads for a row of D elements, eight to a thread: 32 .. 256. */
+/* Threads for a row of D elements, eight to a thread: 32 .. ROW_THREADS; rows of 5120 are held by one block. */
+enum { ROW_THREADS = 640 };
 static inline int row_threads(int64_t D)
 {
     int64_t t = (D + 255) / 256 * 32;
-    return (int)(t > 256 ? 256 : t);
+    return (int)(t > ROW_THREADS ? ROW_THREADS : t);
 }
 
 #endif

@@ -24,7 +24,15 @@ typedef struct wan_capacity {
     int64_t samples;              /* n */
     int64_t text_rows;            /* sum over samples of true rows + 1 */
     enum wan_recompute recompute; /* training only */
+    int64_t recompute_blocks; /* in the first so many blocks of a range of parts alone; 0: in all */
 } wan_capacity;
+
+/* How block l is recomputed where parts [first, ..) run. */
+static inline enum wan_recompute wan_capacity_recompute(const wan_capacity *c, int first, int l)
+{
+    const int64_t at = l + 1 - (first > 1 ? first : 1);
+    return c->recompute_blocks && at >= c->recompute_blocks ? WAN_RECOMPUTE_NONE : c->recompute;
+}
 
 /* A micro-batch as it is given to a model. */
 typedef struct wan_micro {

@@ -120,6 +120,12 @@ static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_opti
         WAN_TRY(p->arch.model->acts_plan(&bytes, p->arch.c, &own));
         p->acts.kept += r->seats * bytes.kept;
         p->acts.work = bytes.work;
+        own.cap.recompute_blocks = 0;
+        for (int k = 0; k < 3; k++) {
+            own.cap.recompute = (enum wan_recompute)k;
+            WAN_TRY(p->arch.model->acts_plan(&bytes, p->arch.c, &own));
+            p->modes[k] += r->seats * bytes.kept;
+        }
     }
     return 0;
 }
@@ -249,6 +255,9 @@ void wan_plan_print(const wan_plan *p, FILE *f)
     fprintf(f, "  activations  %12.1f\n", MIB(p->acts.kept));
     fprintf(f, "  workspace    %12.1f\n", MIB(p->acts.work + p->rows));
     fprintf(f, "  total        %12.1f\n", MIB(p->total));
+    fprintf(f, "activations with recompute in all blocks: none %.1f, selective %.1f, full %.1f\n",
+            MIB(p->modes[WAN_RECOMPUTE_NONE]), MIB(p->modes[WAN_RECOMPUTE_SELECTIVE]),
+            MIB(p->modes[WAN_RECOMPUTE_FULL]));
     wan_plan_print_saving(p, f);
 }
 

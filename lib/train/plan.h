@@ -18,6 +18,7 @@ typedef struct wan_plan {
     int64_t parameters;
     wan_store_bytes store; /* weights, gradients */
     wan_acts_bytes acts;   /* kept for the backward; work space */
+    int64_t modes[3];      /* what is kept under each enum wan_recompute, in all blocks */
     int vectors;           /* of the optimizer: moments, an average */
     int64_t optimizer,
         rows; /* moments; latents, noise and text of a micro-batch, scratch of the ops */

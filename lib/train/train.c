@@ -158,6 +158,7 @@ static wan_capacity capacity(const wan_train *t)
     wan_capacity cap, val;
     wan_data_capacity(t->data, &cap);
     cap.recompute = t->c->v.recompute;
+    cap.recompute_blocks = t->c->v.recompute_method ? t->c->v.recompute_layers : 0;
     wan_samples_capacity(t, &cap);
     if (!t->val)
         return cap;

@@ -54,7 +54,7 @@ static int fetch(void *arg, int i, const void **data, wan_dtype *t)
 static void predict(netrun *m, wan_dev *d, const wan_net_config *c, wan_dtype compute,
                     int from_file, float *pred)
 {
-    wan_capacity cap = { S, 1, ROWS + 1, 0 };
+    wan_capacity cap = { S, 1, ROWS + 1, 0, 0 };
     MUST(netrun_open(m, d, c, WAN_BF16, 0, &cap));
     wan_store_free(&m->s);
     MUST(wan_model_store(&m->s, d, &m->arch, NULL, compute, 0));

@@ -133,11 +133,11 @@ static void close_case(refcase *k)
 }
 
 static netrun load_model(const refcase *k, wan_dev *d, const char *sub, wan_dtype compute,
-                         enum wan_recompute mode)
+                         enum wan_recompute mode, int blocks)
 {
     netrun m;
     wan_net_config c = load_config(k, sub);
-    wan_capacity cap = { k->S, k->n, k->R + k->n, mode };
+    wan_capacity cap = { k->S, k->n, k->R + k->n, mode, blocks };
     ok(memcmp(&c, &k->c, sizeof c) == 0, "%s: %s/config.json says the same sizes", k->dir, sub);
     MUST(netrun_open(&m, d, &c, compute, 1, &cap));
     MUST(wan_modelio_load(m.s, in_case(k, sub)));
@@ -290,7 +290,7 @@ static void check_case(const char *dir, const char *sub, wan_dev *d, const char 
     refcase k = open_case(dir);
     char what[64];
     snprintf(what, sizeof what, "%s %s", sub, device);
-    netrun m = load_model(&k, d, sub, WAN_F32, WAN_RECOMPUTE_NONE);
+    netrun m = load_model(&k, d, sub, WAN_F32, WAN_RECOMPUTE_NONE, 0);
     float *pred = calloc((size_t)(k.S * 64), 4), *dx = malloc((size_t)(k.S * 64) * 4);
     double loss = step(&m, &k, 0, k.n, pred, dx);
     float *want = tensor(k.out, "loss", -1, NULL);
@@ -311,8 +311,8 @@ static void check_case(const char *dir, const char *sub, wan_dev *d, const char 
 static void check_bf16(const char *dir, wan_dev *d, const char *device)
 {
     refcase k = open_case(dir);
-    netrun a = load_model(&k, d, "transformer", WAN_F32, WAN_RECOMPUTE_NONE);
-    netrun b = load_model(&k, d, "transformer", WAN_BF16, WAN_RECOMPUTE_NONE);
+    netrun a = load_model(&k, d, "transformer", WAN_F32, WAN_RECOMPUTE_NONE, 0);
+    netrun b = load_model(&k, d, "transformer", WAN_BF16, WAN_RECOMPUTE_NONE, 0);
     size_t n = (size_t)(k.S * 64);
     float *pa = calloc(n, 4), *pb = calloc(n, 4), *dx = malloc(n * 4);
     step(&a, &k, 0, k.n, pa, dx);
@@ -334,16 +334,18 @@ static void check_recompute(const char *dir, wan_dev *d, const char *device)
 {
     static const char *const modes[] = { "none", "selective", "full" };
     refcase k = open_case(dir);
-    netrun m[3];
+    netrun m[5]; /* in all blocks, then in the first of two */
     float *pred = calloc((size_t)(k.S * 64), 4), *dx = malloc((size_t)(k.S * 64) * 4);
-    for (int i = 0; i < 3; i++) {
-        m[i] = load_model(&k, d, "transformer", WAN_BF16, (enum wan_recompute)i);
+    for (int i = 0; i < 5; i++) {
+        int mode = i < 3 ? i : i - 2;
+        m[i] = load_model(&k, d, "transformer", WAN_BF16, (enum wan_recompute)mode, i > 2);
         step(&m[i], &k, 0, k.n, pred, dx);
         if (i)
-            ok_err(grad_error(&m[i], &m[0]), i == 1 ? 2e-3 : 0,
-                   "%s bf16 %s: gradient under recompute %s", k.dir, device, modes[i]);
+            ok_err(grad_error(&m[i], &m[0]), mode == 1 ? 2e-3 : 0,
+                   "%s bf16 %s: gradient under recompute %s%s", k.dir, device, modes[mode],
+                   i > 2 ? " of one block" : "");
     }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 5; i++)
         netrun_close(&m[i]);
     free(pred);
     free(dx);
@@ -379,7 +381,7 @@ static void check_init(wan_dev *d)
 {
     const wan_net_config c = { 2, 32, 1, 96, 16, 16, 40, 512, 64, 2, 2, 1e-6 };
     netrun m, again;
-    const wan_capacity cap = { 1, 1, 1, WAN_RECOMPUTE_NONE };
+    const wan_capacity cap = { 1, 1, 1, WAN_RECOMPUTE_NONE, 0 };
     MUST(netrun_open(&m, d, &c, WAN_F32, 1, &cap));
     MUST(netrun_open(&again, d, &c, WAN_F32, 1, &cap));
     MUST(wan_store_init(m.s, 7));

@@ -54,12 +54,16 @@ static void published(const char *size, int64_t parameters, double pflop)
     wan_config_free(&c);
 }
 
-static void memory(const char *recompute, wan_dtype compute)
+/* What activations were planned to take. */
+static int64_t memory(const char *recompute, int blocks, wan_dtype compute)
 {
-    char word[64];
+    char word[64], many[64];
+    int64_t kept = 0;
     snprintf(word, sizeof word, "model.recompute_granularity=%s", recompute);
+    snprintf(many, sizeof many, "model.recompute_num_layers=%d", blocks);
     wan_config *c = config((const char *const[]){
-        word, "model.num_layers=3", "model.hidden_size=128", "model.num_attention_heads=2",
+        word, many, blocks ? "model.recompute_method=block" : "model.recompute_method=uniform",
+        "model.num_layers=3", "model.hidden_size=128", "model.num_attention_heads=2",
         "model.ffn_hidden_size=256", "model.text_dim=64", "dataset.F_latents=3",
         "dataset.H_latents=16", "dataset.W_latents=16", "dataset.context_seq_len=20",
         "train.global_batch_size=4", "dataset.seq_length=400",
@@ -70,11 +74,12 @@ static void memory(const char *recompute, wan_dtype compute)
     if (wan_comm_open(&comm, "self", 1, 1) < 0 || wan_train_open(&t, c, comm, &o) < 0 ||
         wan_train_start(t) < 0) {
         ok(0, "%s: %s", recompute, wan_err_text());
-        return;
+        return 0;
     }
     size_t before = t->dev->allocated;
     int rc = wan_train_run(t, report, NULL);
     double plan = (double)t->plan.total, peak = (double)t->dev->peak;
+    kept = t->plan.acts.kept;
     ok(rc == WAN_EXIT_DONE, "recompute %s, %s: two steps", recompute, wan_dtype_name(compute));
     ok(peak <= plan && peak >= 0.85 * plan, "planned %.0f bytes, %.0f taken (%.3f)", plan, peak,
        peak / plan);
@@ -83,6 +88,7 @@ static void memory(const char *recompute, wan_dtype compute)
     wan_train_close(&t);
     wan_comm_close(&comm);
     wan_config_free(&c);
+    return kept;
 }
 
 int main(void)
@@ -90,10 +96,12 @@ int main(void)
     wan_log_init("check_plan", 0);
     published("1.3B", 1418996800, 1.067);
     published("14B", 14288491584, 6.184);
-    memory("none", WAN_F32);
-    memory("selective", WAN_F32);
-    memory("full", WAN_F32);
-    memory("none", WAN_BF16);
-    memory("full", WAN_BF16);
+    memory("none", 0, WAN_F32);
+    memory("selective", 0, WAN_F32);
+    memory("full", 0, WAN_F32);
+    int64_t none = memory("none", 0, WAN_BF16), full = memory("full", 0, WAN_BF16);
+    int64_t one = memory("full", 1, WAN_BF16), two = memory("full", 2, WAN_BF16);
+    ok(one == none - (none - full) / 3 && two == full + (none - full) / 3,
+       "each of three blocks that is recomputed keeps as much less");
     return tap_done();
 }

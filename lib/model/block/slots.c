@@ -64,11 +64,18 @@ static int runs(const wan_slots *s, int l)
     return l + 1 >= s->first && l + 1 < s->end;
 }
 
-static void lay_kept(const wan_slots *s, wan_slots_arena *keep, void **table, int level)
+/* What block l keeps: slots up to this level. */
+static int level(const wan_slots *s, int l)
+{
+    enum wan_recompute mode = wan_capacity_recompute(s->cap, s->first, l);
+    return mode == WAN_RECOMPUTE_NONE ? 2 : mode == WAN_RECOMPUTE_SELECTIVE;
+}
+
+static void lay_kept(const wan_slots *s, wan_slots_arena *keep, void **table)
 {
     for (int l = 0; l < s->layers; l++)
         for (int i = 0; i < s->n && runs(s, l); i++)
-            if (s->slot[i].keep <= level) {
+            if (s->slot[i].keep <= level(s, l)) {
                 void *p = take_slot(s, keep, i);
                 if (table)
                     table[l * s->n + i] = p;
@@ -79,18 +86,27 @@ static void lay_kept(const wan_slots *s, wan_slots_arena *keep, void **table, in
         table[(next < s->layers ? next : s->layers) * s->n + s->stream] = out;
 }
 
-/* Kept slots one per block that runs here, the others one for all. */
+/* One memory for all blocks here that do not keep slot i, where there are any. */
+static void lay_passing(const wan_slots *s, wan_slots_arena *work, void **table, int i)
+{
+    void *p = NULL;
+    int taken = 0;
+    for (int l = 0; l < s->layers; l++) {
+        if (!runs(s, l) || s->slot[i].keep <= level(s, l))
+            continue;
+        if (!taken++)
+            p = take_slot(s, work, i);
+        if (table)
+            table[l * s->n + i] = p;
+    }
+}
+
 static void lay_trained(const wan_slots *s, wan_slots_arena *keep, wan_slots_arena *work,
                         void **table)
 {
-    int level = s->recompute == WAN_RECOMPUTE_NONE ? 2 : s->recompute == WAN_RECOMPUTE_SELECTIVE;
-    lay_kept(s, keep, table, level);
+    lay_kept(s, keep, table);
     for (int i = 0; i < s->n; i++)
-        if (s->slot[i].keep > level) {
-            void *p = take_slot(s, work, i);
-            for (int l = 0; table && l < s->layers; l++)
-                table[l * s->n + i] = p;
-        }
+        lay_passing(s, work, table, i);
 }
 
 void wan_slots_lay(const wan_slots *s, wan_slots_arena *keep, wan_slots_arena *work, void **table)

@@ -28,8 +28,8 @@ typedef struct wan_slots {
     int64_t (*extent)(const void *arg, char letter);
     wan_dtype compute;
     int train;
-    enum wan_recompute recompute;
-    int layers, first, end; /* blocks in all; parts that run here */
+    const wan_capacity *cap; /* how blocks are recomputed */
+    int layers, first, end;  /* blocks in all; parts that run here */
 } wan_slots;
 
 /* base NULL: only count. */

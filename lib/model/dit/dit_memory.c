@@ -74,7 +74,7 @@ static int shape(wan_dit_acts *a, wan_dev *d, const void *c, const wan_acts_opti
                             .extent = extent,
                             .compute = o->compute,
                             .train = o->train,
-                            .recompute = cap->recompute,
+                            .cap = &a->base.cap,
                             .layers = a->c.layers,
                             .first = o->slice ? o->slice->first : 0,
                             .end = o->slice ? o->slice->end : a->c.layers + 2 };

@@ -246,7 +246,7 @@ int wan_pipeline_together(const wan_pipeline *p)
 static wan_capacity capacity(const wan_pipeline *p)
 {
     const int n = 1 + wan_pipeline_together(p);
-    return (wan_capacity){ n * most_tokens(p), n, 1, WAN_RECOMPUTE_NONE };
+    return (wan_capacity){ n * most_tokens(p), n, 1, WAN_RECOMPUTE_NONE, 0 };
 }
 
 /* This rank's part of the largest video and of the transformer. */

@@ -272,6 +272,9 @@ static int apply_sharing(wan_config *c)
 
 static int check_together(const wan_train_config *v)
 {
+    if (v->recompute_method && !v->recompute_layers)
+        return wan_err("model.recompute_method=block: of how many blocks "
+                       "(model.recompute_num_layers)?");
     if (v->sigma_min >= v->sigma_max)
         return wan_err("flow.sigma_min %g is not below flow.sigma_max %g", v->sigma_min,
                        v->sigma_max);

@@ -23,6 +23,8 @@ static const wan_word recomputes[] = {
     { "full", WAN_RECOMPUTE_FULL }, { "false", WAN_RECOMPUTE_NONE },
     { "true", WAN_RECOMPUTE_FULL }, { 0, 0 }
 };
+enum { EVERY, FIRST };
+static const wan_word methods[] = { { "uniform", EVERY }, { "block", FIRST }, { 0, 0 } };
 static const wan_word computes[] = { { "bf16", WAN_BF16 },
                                      { "fp32", WAN_F32 },
                                      { "fp8", WAN_COMPUTE_FP8 },
@@ -75,8 +77,15 @@ static const wan_key keys[] = {
           "fsdp.activation_checkpointing ddp.activation_checkpointing "
           "model.pipeline_spec.enable_gradient_checkpointing",
           WAN_KEY_ENUM, recompute, "none",
-          "activations recomputed in the backward pass, in every block"),
+          "activations recomputed in the backward pass: none; selective: what is elementwise; full: "
+          "all but the input of a block"),
       .words = recomputes, .larger = 1 },
+    ENUM(
+        "model.recompute_method", 0, recompute_method, "uniform", methods,
+        "uniform: so in every block, whose input is kept; block: in the first recompute_num_layers "
+        "of a pipeline stage or chunk, the others keep everything"),
+    INT("model.recompute_num_layers", 0, recompute_layers, "0", 0, 1000,
+        "blocks of recompute_method=block; uniform keeps the input of every block whatever it is"),
 
     NOTED("model.torch_dtype", "masters are fp32"),
     NOTED("model.pipeline_dtype", "model.compute_dtype decides"),
@@ -118,8 +127,6 @@ static const wan_key keys[] = {
     NOTED("model.qkv_format", "tokens are always packed"),
     NOTED("model.seq_length", "dataset.seq_length is the capacity"),
     NOTED("model.vocab_size", "the transformer has no vocabulary"),
-    NOTED("model.recompute_method", "recompute applies to every block"),
-    NOTED("model.recompute_num_layers", "recompute applies to every block"),
     NOTED("model.apply_rope_fusion", "kernels are always fused"),
     NOTED("model.attention_backend", "the device decides"),
     NOTED("model.cache_dir", "nothing is downloaded"),

@@ -23,6 +23,7 @@ extern "C++" { /* cuDNN's headers include this one between the braces of extern 
 #define __device__
 #define __host__
 #define __shared__
+#define __launch_bounds__(n)
 #define CUDART_VERSION 13000
 
 struct dim3 {
