@@ -159,7 +159,8 @@ ok "of the recipe that the names imply" grep -Eq "^  adam_beta2: 0.999 +# Automo
 ok "of the file, under its other name" grep -Eq '^  lr: 1e-05 +# origin.yaml: line 4 \(optim.learning_rate\)$' full.yaml
 ok "of the command line" grep -Eq '^  global_batch_size: 3 +# command line$' full.yaml
 ok "of a flag that overrides the file" grep -Eq '^  path: d +# command line$' full.yaml
-ok "what has no effect, and why" grep -q '^# accepted without effect: wandb.name=x: nothing is sent anywhere' full.yaml
+ok "what has no effect, and why" grep -q '^# accepted without effect: wandb.name=x: nothing is sent to W&B; its own client' full.yaml
+ok "DFM's keys for W&B too" says 'logger.wandb_project=DiT: nothing is sent to W&B' wan-train --print-config logger.wandb_project=DiT
 values() { sed 's/ *#.*//; /^$/d'; }
 ok "it reads back as itself" cmp <(wan-train --print-config full.yaml | values) <(values <full.yaml)
 ok "with --plan the model is looked up" sh -c "wan-train --mock --plan --print-config model.size=14B --memory 999G | grep -Eq '^  num_layers: 40 +# model.size'"

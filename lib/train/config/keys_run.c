@@ -13,6 +13,9 @@ static const wan_word reductions[] = { { "sample", WAN_MEAN_SAMPLE },
                                        { "token", WAN_MEAN_TOKEN },
                                        { 0, 0 } };
 
+#define WANDB                                                                                      \
+    "nothing is sent to W&B; its own client logs the file of --metrics: wan-train(1), Metrics"
+
 static const wan_key keys[] = {
     ENUM("train.recipe", 0, recipe, "auto", recipes,
          "whose defaults keys take that nobody gives: those of DFM's Megatron recipe or of "
@@ -92,10 +95,12 @@ static const wan_key keys[] = {
     NOTED("train.manual_gc_interval", "there is no garbage collector"),
     NOTED("train.manual_gc_eval", "there is no garbage collector"),
     NOTED("train.exit_signal_handler", "signals always end a run with a checkpoint"),
+    NOTED("logger.wandb_project", WANDB),
+    NOTED("logger.wandb_exp_name", WANDB),
+    NOTED("logger.wandb_save_dir", WANDB),
+    NOTED("logger.wandb_entity", WANDB),
     NOTED("logger.*", "metrics are JSON lines: --metrics"),
-    NOTED("wandb.*",
-          "nothing is sent anywhere; its own client logs the file of --metrics: wan-train(1), "
-          "Metrics"),
+    NOTED("wandb.*", WANDB),
     NOTED("rng.data_parallel_random_init", "every sample has its own random numbers"),
     NOTED("rng.te_rng_tracker", "every sample has its own random numbers"),
     NOTED("profiling.*", "see wan-train(1)"),
