@@ -107,7 +107,7 @@ int wan_dir_next(DIR *d, const char *path, const char **name)
 
 int wan_exists(const char *path)
 {
-    return access(path, F_OK) == 0 || errno != ENOENT;
+    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 int wan_fsync(int fd)

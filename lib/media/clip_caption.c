@@ -142,7 +142,7 @@ static int from_files(wan_clip_captions *out, const wan_clip *clip, fields f)
     int any = 0, rc = 0;
     for (int k = 0; k < 3 && rc == 0; k++) {
         char *side = beside(clip->path, kinds[k]);
-        any |= side && !access(side, F_OK);
+        any |= side && wan_exists(side);
         rc = side ? from_file(out, side, k, f) : -1;
         free(side);
     }
@@ -180,7 +180,7 @@ int wan_clip_captions_beside(const char *path, int json_only)
     int found = 0;
     for (int k = 0; k < (json_only ? 2 : 3) && !found; k++) {
         char *side = beside(path, kinds[k]);
-        found = side && !access(side, F_OK);
+        found = side && wan_exists(side);
         free(side);
     }
     return found;

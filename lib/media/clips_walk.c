@@ -4,6 +4,7 @@
  */
 #include "lib/media/clips.h"
 
+#include <errno.h>
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,7 +104,9 @@ static int visit_list(hunt *h, const char *dir)
         struct stat s;
         if (!path)
             return -1;
-        if (stat(path, &s) == 0 && S_ISREG(s.st_mode) && is_list(path))
+        if (stat(path, &s) < 0)
+            rc = errno == ENOENT ? 0 : wan_err_errno("%s", path);
+        else if (S_ISREG(s.st_mode) && is_list(path))
             rc = wan_clips_rows(h->c, path, dir, h->root);
         free(path);
     }

@@ -4,6 +4,7 @@
  */
 #include "lib/train/metrics.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -72,7 +73,10 @@ int wan_metrics_open(FILE **out, const char *path, int64_t step, int64_t *droppe
 {
     struct stat st;
     *dropped = 0;
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size)
+    int there = stat(path, &st) == 0;
+    if (!there && errno != ENOENT)
+        return wan_err_errno("%s", path);
+    if (there && S_ISREG(st.st_mode) && st.st_size)
         WAN_TRY(drop_after(path, step, dropped));
     *out = fopen(path, "a");
     return *out ? 0 : wan_err_errno("%s", path);

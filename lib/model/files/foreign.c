@@ -139,7 +139,7 @@ static int64_t heads_of(const char *dir)
     wan_yaml *y = NULL;
     size_t n;
     int64_t heads = 0;
-    if (path && access(path, F_OK) == 0 && wan_slurp(&text, &n, path, 1 << 24) == 0 &&
+    if (path && wan_exists(path) && wan_slurp(&text, &n, path, 1 << 24) == 0 &&
         wan_yaml_parse(&y, text, n, path) == 0) {
         const wan_yaml_node *m = wan_yaml_get(wan_yaml_root(y), "model");
         const wan_yaml_node *h = m ? wan_yaml_get(m, "num_attention_heads") : NULL;
@@ -155,7 +155,7 @@ static int64_t heads_of(const char *dir)
 static int find_config(wan_arch *arch, wan_foreign *f)
 {
     char *config = wan_modelio_beside(f->path, "config.json");
-    int there = config && access(config, F_OK) == 0;
+    int there = config && wan_exists(config);
     free(config);
     if (there)
         return wan_modelio_config(arch, f->path);

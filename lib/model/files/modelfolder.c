@@ -16,7 +16,7 @@
 static int has(const char *dir, const char *name)
 {
     char *path = wan_path_join(dir, name);
-    int found = path && access(path, F_OK) == 0;
+    int found = path && wan_exists(path);
     free(path);
     return found;
 }
@@ -165,7 +165,7 @@ int wan_model_folder(char **out, const char *path)
     if (dir > 0 && n - base > 8 && !strncmp(path + base, "models--", 8) && has(path, "snapshots"))
         return in_cache(out, path);
     if (dir == 0 && n - base == 6 && !strncmp(path + base, "LATEST", 6))
-        return access(path, F_OK) == 0 ? named_by(out, path) : of_run(out, path, base);
+        return wan_exists(path) ? named_by(out, path) : of_run(out, path, base);
     *out = strdup(path);
     return *out ? 0 : wan_err("out of memory (path)");
 }

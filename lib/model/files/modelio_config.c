@@ -225,7 +225,7 @@ int wan_modelio_config(wan_arch *out, const char *path)
     char *config = wan_modelio_beside(path, "config.json");
     json_t *j = NULL;
     int rc = config ? 0 : wan_err("out of memory (path)");
-    int there = config && access(config, F_OK) == 0;
+    int there = config && wan_exists(config);
     if (rc == 0 && !there)
         rc = refuse_foreign(path);
     if (rc == 0 && !there && wan_is_dir(path) == 0) {

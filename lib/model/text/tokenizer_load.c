@@ -223,9 +223,8 @@ static int add_sentinels(wan_tokenizer *t, const char *dir)
 {
     int64_t n = 100; /* T5's default */
     char *path = wan_path_join(dir, "tokenizer_config.json");
-    struct stat st;
     int rc = path ? 0 : -1;
-    if (path && stat(path, &st) == 0) {
+    if (path && wan_exists(path)) {
         json_t *j = wan_json_load(path);
         rc = j ? wan_json_int(j, "extra_ids", 100, 0, 10000, &n, path) : -1;
         json_decref(j);
@@ -425,12 +424,11 @@ static int finish(wan_tokenizer *t, const char *path)
 
 static int load(wan_tokenizer *t, const char *dir)
 {
-    struct stat st;
     size_t size;
     char *data = NULL, *json = wan_path_join(dir, "tokenizer.json");
     char *path = wan_path_join(dir, "spiece.model");
     int rc = -1;
-    if (json && path && stat(json, &st) == 0) {
+    if (json && path && wan_exists(json)) {
         json_t *j = wan_json_load(json);
         if (j && parse_json(t, j, json) == 0)
             rc = finish(t, json);

@@ -341,7 +341,7 @@ static char *find_in_folder(const char *dir)
     char *found = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = wan_path_join(dir, names[i]);
-        if (!path || access(path, F_OK)) {
+        if (!path || !wan_exists(path)) {
             free(path);
             continue;
         }

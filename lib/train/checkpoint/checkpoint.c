@@ -4,6 +4,7 @@
  */
 #include "lib/train/checkpoint/checkpoint.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +17,14 @@
 #include "lib/rec/tensor/safetensors.h"
 #include "lib/model/files/manifest.h"
 
+/* What cannot be seen may be there: who reads it says why it cannot. */
 static int is_file(const char *dir, const char *name)
 {
     struct stat st;
     char *path = wan_path_join(dir, name);
-    int yes = path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    int yes = !path                  ? 0
+              : stat(path, &st) == 0 ? S_ISREG(st.st_mode)
+                                     : errno != ENOENT && errno != ENOTDIR;
     free(path);
     return yes;
 }

@@ -236,8 +236,7 @@ static int apply_hub_name(wan_config *c)
                        : strstr(name, "Wan2.1-T2V-1.3B") ? "1.3B"
                                                          : NULL;
     const char *slash = strchr(name, '/');
-    if (!slash || slash == name || *name == '.' || strchr(slash + 1, '/') ||
-        access(name, F_OK) == 0)
+    if (!slash || slash == name || *name == '.' || strchr(slash + 1, '/') || wan_exists(name))
         return 0; /* not "owner/model" */
     if (!c->v.mock && c->v.model_mode != WAN_START_PRETRAIN)
         return wan_err("model.pretrained_model_name_or_path: %s: no such folder, and nothing is "
@@ -345,8 +344,7 @@ static int find_components(wan_config *c)
     if (!realpath(given, path))
         return 0;
     snprintf(whole, sizeof whole, "%s/vae", path);
-    return access(whole, F_OK) < 0 ? 0
-                                   : wan_config_derive(c, "model.components", path, "the weights");
+    return !wan_exists(whole) ? 0 : wan_config_derive(c, "model.components", path, "the weights");
 }
 
 /* DIR/LATEST is the newest checkpoint in DIR, as Automodel writes it. */
