@@ -23,8 +23,8 @@
  * file is read. */
 #define SMALL_ENCODE_MIB 600.0
 #define SMALL_DECODE_MIB 800.0
-#define ENCODE_MIB (3.5 * 1024)
-#define DECODE_MIB (3.4 * 1024)
+#define ENCODE_MIB (2.3 * 1024)
+#define DECODE_MIB (3.2 * 1024)
 #define TEXT_MIB (1.2 * 1024)
 
 static char folder[] = "/tmp/wan-check-memory.XXXXXX";
