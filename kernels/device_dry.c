@@ -61,6 +61,9 @@ static int pass(wan_dev *d, double bytes)
 {
     wan_dry *y = wan_device_dry_of(d);
     double seconds = y->rates.memory > 0 ? bytes / y->rates.memory : 0;
+    y->copies.calls++;
+    y->copies.bytes += bytes;
+    y->copies.seconds += seconds;
     y->moved += bytes;
     y->now += seconds;
     y->computing += seconds;

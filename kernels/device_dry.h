@@ -22,7 +22,16 @@
 /* FLOP/s and bytes/s; 0: takes no time. */
 typedef struct wan_dry_rates {
     double products, attention, attention_back, memory;
+    double products8; /* in eight bits; 0: as the others */
 } wan_dry_rates;
+
+/* All calls of one op. */
+typedef struct wan_dry_op {
+    const char *name;
+    int64_t calls;
+    double flops, bytes, seconds;
+} wan_dry_op;
+enum { WAN_DRY_OPS = 64 };
 
 typedef struct wan_dry {
     wan_dry_rates rates;
@@ -30,7 +39,10 @@ typedef struct wan_dry {
     double products, attention, attention_back; /* FLOPs */
     double moved;                               /* bytes that ops read and write */
     double computing;                           /* seconds of all ops */
+    wan_dry_op copies;                          /* copies and clears beside ops */
     int64_t ops;
+    wan_dry_op op[WAN_DRY_OPS]; /* those that were called */
+    int kinds;
     /* address space */
     char *base;
     size_t used;

@@ -15,12 +15,28 @@ static double size(wan_buf b)
     return (double)wan_dtype_size(b.t);
 }
 
+/* Where op's calls are counted; the last place takes what there is no room for. */
+static wan_dry_op *place(wan_dry *y, const char *op)
+{
+    int i = 0;
+    while (i < y->kinds && y->op[i].name != op)
+        i++;
+    if (i == y->kinds && i < WAN_DRY_OPS)
+        y->op[y->kinds++] = (wan_dry_op){ .name = op };
+    return &y->op[i < WAN_DRY_OPS ? i : WAN_DRY_OPS - 1];
+}
+
 /* The longer of flops at their rate and bytes at the memory's. */
-static int spend(wan_dry *y, double flops, double rate, double bytes)
+static int spend(wan_dry *y, const char *op, double flops, double rate, double bytes)
 {
     double one = rate > 0 ? flops / rate : 0;
     double other = y->rates.memory > 0 ? bytes / y->rates.memory : 0;
     double seconds = one > other ? one : other;
+    wan_dry_op *p = place(y, op);
+    p->calls++;
+    p->flops += flops;
+    p->bytes += bytes;
+    p->seconds += seconds;
     y->moved += bytes;
     y->now += seconds;
     y->computing += seconds;
@@ -28,17 +44,28 @@ static int spend(wan_dry *y, double flops, double rate, double bytes)
     return 0;
 }
 
-static int pass(wan_dev *d, double bytes)
+static int pass_as(wan_dev *d, const char *op, double bytes)
 {
-    return spend(wan_device_dry_of(d), 0, 0, bytes);
+    return spend(wan_device_dry_of(d), op, 0, 0, bytes);
 }
 
-static int product(wan_dev *d, double flops, double bytes)
+static int product_at(wan_dev *d, const char *op, double flops, double rate, double bytes)
 {
     wan_dry *y = wan_device_dry_of(d);
     y->products += flops;
-    return spend(y, flops, y->rates.products, bytes);
+    return spend(y, op, flops, rate, bytes);
 }
+
+static double rate8(wan_dev *d)
+{
+    const wan_dry_rates *r = &wan_device_dry_of(d)->rates;
+    return r->products8 > 0 ? r->products8 : r->products;
+}
+
+#define pass(d, bytes) pass_as(d, __func__, bytes)
+#define product(d, flops, bytes)                                                                   \
+    product_at(d, __func__, flops, wan_device_dry_of(d)->rates.products, bytes)
+#define product8(d, flops, bytes) product_at(d, __func__, flops, rate8(d), bytes)
 
 /* Columns of all pairs of a query and a key that meet. */
 static double pairs(const wan_attn *a)
@@ -89,8 +116,8 @@ static int dry_linear8_forward(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wa
                                const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
 {
     WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K + (2 * size(w) + 1.0) * N * K));
-    return product(d, 2.0 * M * N * K,
-                   size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + 1.0 * (M + N) * K);
+    return product8(d, 2.0 * M * N * K,
+                    size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + 1.0 * (M + N) * K);
 }
 
 static int dry_linear8_backward(wan_dev *d, wan_buf dx, wan_real *dw, wan_real *db, wan_buf dy,
@@ -99,12 +126,12 @@ static int dry_linear8_backward(wan_dev *d, wan_buf dx, wan_real *dw, wan_real *
     WAN_TRY(pass(d, (2 * size(dy) + !!dx.p + !!dw) * M * N));
     if (dw) {
         WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K));
-        WAN_TRY(product(d, 2.0 * M * N * K, 2 * REAL * N * K + 1.0 * M * (N + K)));
+        WAN_TRY(product8(d, 2.0 * M * N * K, 2 * REAL * N * K + 1.0 * M * (N + K)));
     }
     if (!dx.p)
         return 0;
     WAN_TRY(pass(d, (2 * size(w) + 1.0) * N * K));
-    return product(d, 2.0 * M * N * K, (1.0 + !!add) * size(dx) * M * K + 1.0 * N * (M + K));
+    return product8(d, 2.0 * M * N * K, (1.0 + !!add) * size(dx) * M * K + 1.0 * N * (M + K));
 }
 
 static int dry_act_forward(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_act act)
@@ -193,7 +220,7 @@ static int dry_attention_forward(wan_dev *d, const wan_attn *a, wan_buf o, wan_r
     wan_dry *y = wan_device_dry_of(d);
     double flops = 4 * pairs(a);
     y->attention += flops;
-    return spend(y, flops, y->rates.attention, rows(a, 2 * size(q), size(k) + size(v)));
+    return spend(y, __func__, flops, y->rates.attention, rows(a, 2 * size(q), size(k) + size(v)));
 }
 
 static int dry_attention_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
@@ -203,7 +230,8 @@ static int dry_attention_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan
     wan_dry *y = wan_device_dry_of(d);
     double flops = 10 * pairs(a);
     y->attention_back += flops;
-    return spend(y, flops, y->rates.attention_back, rows(a, 4 * size(q), 2 * (size(k) + size(v))));
+    return spend(y, __func__, flops, y->rates.attention_back,
+                 rows(a, 4 * size(q), 2 * (size(k) + size(v))));
 }
 
 static int dry_attention_merge(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf o2,
@@ -349,40 +377,49 @@ static int dry_clip_coef(wan_dev *d, wan_real *coef, const double *sumsq, double
 static int dry_conv_forward(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                             const wan_real *b, int add)
 {
-    return wan_err("device dry: no convolutions");
+    const double To = (double)wan_conv_frames(c), up = c->up ? 2 : 1;
+    const double Ho = (double)((c->H + c->top + c->bottom - c->kh) / c->sh + 1);
+    const double Wo = (double)((c->W + c->left + c->right - c->kw) / c->sw + 1);
+    const double in = (double)(c->T * c->H * c->W * c->Ci) / (up * up), out = To * Ho * Wo * c->Co;
+    double taps = To * c->kt; /* but not those on padding in front */
+    for (int64_t t = 0; t * c->st < c->past; t++)
+        taps -= (double)(c->past - t * c->st);
+    return product(d, 2 * taps * c->kh * c->kw * Ho * Wo * (double)(c->Ci * c->Co),
+                   size(x) * in + (1.0 + !!add) * size(y) * out +
+                       size(w) * c->kt * c->kh * c->kw * (double)(c->Ci * c->Co));
 }
 
 static int dry_vae_norm(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma, int64_t P,
                         int64_t C, enum wan_act act)
 {
-    return wan_err("device dry: no images");
+    return pass(d, (size(y) + size(x)) * P * C);
 }
 
 static int dry_vae_interleave(wan_dev *d, wan_buf y, wan_buf x, int64_t T, int64_t P, int64_t C)
 {
-    return wan_err("device dry: no images");
+    return pass(d, (size(y) + size(x)) * 2 * T * P * C);
 }
 
 static int dry_vae_from_rgb(wan_dev *d, wan_buf y, const uint8_t *rgb, int64_t P)
 {
-    return wan_err("device dry: no images");
+    return pass(d, (size(y) + 1) * 3 * P);
 }
 
 static int dry_vae_to_rgb(wan_dev *d, uint8_t *rgb, wan_buf x, int64_t P)
 {
-    return wan_err("device dry: no images");
+    return pass(d, (size(x) + 1) * 3 * P);
 }
 
 static int dry_vae_to_cfirst(wan_dev *d, wan_real *y, wan_buf x, const wan_real *a,
                              const wan_real *b, int64_t T, int64_t P, int64_t C)
 {
-    return wan_err("device dry: no images");
+    return pass(d, (size(x) + REAL) * T * P * C);
 }
 
 static int dry_vae_to_clast(wan_dev *d, wan_buf y, const wan_real *x, const wan_real *a,
                             const wan_real *b, int64_t T, int64_t P, int64_t C)
 {
-    return wan_err("device dry: no images");
+    return pass(d, (size(y) + REAL) * T * P * C);
 }
 
 const wan_ops *wan_ops_dry(void)

@@ -276,6 +276,7 @@ static int usage(void)
 {
     fprintf(stderr, "usage: bench_gpu ceilings|rows|products|attention|ops [tiny]\n"
                     "       bench_gpu step SIZE [layers [none|selective|full]]\n"
+                    "       bench_gpu --count: floors, without a GPU\n"
                     "       bench_gpu sample SIZE [steps] | decode [tiny] | encode [tiny]\n"
                     "SIZE: 1.3B, 14B or tiny\n");
     return 2;
@@ -312,6 +313,8 @@ int main(int argc, char **argv)
     const char *device = getenv("WAN_CHECK_DEVICE");
     if (argc < 2)
         return usage();
+    if (!strcmp(argv[1], "--count"))
+        return bench_count();
     if (wan_dev_open(&dev, device && *device ? device : "cuda", 0) < 0) {
         fprintf(stderr, "bench_gpu: SKIPPED: %s\n", wan_err_text());
         return 3;

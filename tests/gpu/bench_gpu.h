@@ -16,4 +16,12 @@ int bench_step(const char *size, int layers, const char *recompute);
 int bench_sample(const char *size, int steps); /* steps 0: 4 */
 int bench_vae(int encode, int small);
 
+/* bench_count.c: every row of the table of bounds on the device that only counts. */
+int bench_count(void);
+/* What is counted so far is forgotten; nothing on another device. */
+void bench_count_begin(void);
+/* One step each, counted; the model's FLOPs.  recompute: enum wan_recompute; eight: products in fp8. */
+double bench_count_step(const char *size, int layers, int recompute, int eight);
+double bench_count_sample(const char *size);
+
 #endif

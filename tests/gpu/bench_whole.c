@@ -138,7 +138,8 @@ static void job_open(job *j, int layers)
     j->c.layers = layers ? layers : fitting(j);
     wan_model_arch(&arch, &wan_net_model, &j->c);
     must(wan_model_store(&j->m, dev, &arch, NULL, WAN_BF16, 1));
-    must(wan_store_init(j->m, 1));
+    if (dev->kind != WAN_DEV_DRY)
+        must(wan_store_init(j->m, 1));
     must(wan_step_new(&j->s, dev, &arch, j->m, &j->cap, 1));
     must(wan_optim_new(&j->o, j->m, 0.9, 0.95, 1e-8, 1));
     fill_head(j->m);
@@ -162,6 +163,27 @@ static void job_close(job *j)
     wan_store_free(&j->m);
 }
 
+static void step_once(job *j)
+{
+    double norm;
+    must(wan_store_zero_grad(j->m));
+    must(wan_step_run(j->s, &j->v, 1, 0, 1, NULL));
+    must(wan_optim_norm(j->o, &norm));
+    must(wan_optim_step(j->o, 1e-5, 0.01, 1));
+}
+
+double bench_count_step(const char *size, int layers, int recompute, int eight)
+{
+    job j = { .size = size_of(size), .cap.recompute = (enum wan_recompute)recompute };
+    job_open(&j, layers);
+    j.m->eight = eight;
+    int64_t tokens = j.cap.tokens;
+    bench_count_begin();
+    step_once(&j);
+    job_close(&j);
+    return 3 * wan_net_flops(&j.c, 1, &tokens);
+}
+
 int bench_step(const char *size, int layers, const char *recompute)
 {
     job j = { .size = size_of(size), .cap.recompute = WAN_RECOMPUTE_FULL };
@@ -170,14 +192,11 @@ int bench_step(const char *size, int layers, const char *recompute)
             j.cap.recompute = i;
     job_open(&j, layers);
     int64_t tokens = j.cap.tokens;
-    double best = 1e30, norm, flops = 3 * wan_net_flops(&j.c, 1, &tokens);
+    double best = 1e30, flops = 3 * wan_net_flops(&j.c, 1, &tokens);
     float loss = 0;
     for (int i = 0; i < (is_small(j.size) ? 2 : 4); i++) {
         double t = wan_now();
-        must(wan_store_zero_grad(j.m));
-        must(wan_step_run(j.s, &j.v, 1, 0, 1, NULL));
-        must(wan_optim_norm(j.o, &norm));
-        must(wan_optim_step(j.o, 1e-5, 0.01, 1));
+        step_once(&j);
         must(wan_step_losses(j.s, &loss, 1));
         t = wan_now() - t;
         best = i && t < best ? t : best;
@@ -225,7 +244,8 @@ static void sampling_open(sampling *s, const struct size *size)
     wan_model_sizes(&z, &arch);
     const wan_acts_options o = { .compute = WAN_BF16, .cap = { s->tokens, 1, text_of(size), 0 } };
     must(wan_model_store(&s->m, dev, &arch, NULL, WAN_BF16, 0));
-    must(wan_store_init(s->m, 1));
+    if (dev->kind != WAN_DEV_DRY)
+        must(wan_store_init(s->m, 1));
     must(wan_model_acts(&s->a, dev, &arch, &o, NULL));
     s->n = s->tokens * z.in_width, s->parts = z.parts;
     s->rows = take((size_t)s->n * sizeof(float));
@@ -284,6 +304,17 @@ int bench_sample(const char *name, int steps)
     wan_store_free(&s.m);
     wan_dev_free(dev, s.rows), wan_dev_free(dev, s.pred), wan_dev_free(dev, s.v);
     return 0;
+}
+
+double bench_count_sample(const char *name)
+{
+    const struct size *size = size_of(name);
+    const wan_net_config c = config_of(size, size->layers);
+    sampling s = { .m = NULL };
+    sampling_open(&s, size);
+    bench_count_begin();
+    sampling_step(&s);
+    return 2 * wan_net_flops(&c, 1, &s.tokens);
 }
 
 /* ---- the VAE */
@@ -353,13 +384,16 @@ int bench_vae(int encode, int small)
     if (!rgb)
         return 1;
     double best = 1e30;
-    for (int i = 0; i < 3; i++) {
+    bench_count_begin();
+    for (int i = 0; i < (dev->kind == WAN_DEV_DRY ? 1 : 3); i++) {
         double t = encode ? encode_once(v, latent, rgb, T, h, w) : decode_once(v, latent, T, h, w);
         best = t < best ? t : best;
     }
-    printf("| VAE %s, %lldx%lldx%lld, bf16 | wan-tools | %.3f | | %.1f GB | with host copies |\n",
-           encode ? "encode" : "decode", (long long)(4 * T - 3), (long long)(8 * h),
-           (long long)(8 * w), best, (double)dev->peak / 1e9);
+    if (dev->kind != WAN_DEV_DRY)
+        printf(
+            "| VAE %s, %lldx%lldx%lld, bf16 | wan-tools | %.3f | | %.1f GB | with host copies |\n",
+            encode ? "encode" : "decode", (long long)(4 * T - 3), (long long)(8 * h),
+            (long long)(8 * w), best, (double)dev->peak / 1e9);
     free(rgb);
     free(latent);
     wan_vae_close(&v);

@@ -35,7 +35,7 @@ $(BUILD)/lib/libwan-cuda-plain.so: $(PLAIN_OBJ)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(NVCC) -shared -o $@ $^ -cudart static -Xlinker --no-undefined $(addprefix -Xlinker ,$(call vendor_lib,cublasLt))
-$(BUILD)/gpu/bench_gpu: $(OBJ)/tests/gpu/bench_gpu.o $(OBJ)/tests/gpu/bench_whole.o $(LIB)
+$(BUILD)/gpu/bench_gpu: $(OBJ)/tests/gpu/bench_gpu.o $(OBJ)/tests/gpu/bench_whole.o $(OBJ)/tests/gpu/bench_count.o $(LIB)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
@@ -86,6 +86,7 @@ check-emu-run: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(GPU_GRAPH) $(BUILD)/gpu/
 	@PLUGIN=$(abspath $(BUILD)/gpu/libwan-emu.so) OBJ=$(abspath $(OBJ)) WAN_CHECK_SMALL=1 \
 		NODRIVER=$(abspath $(BUILD)/gpu/nodriver) GRAPH=$(abspath $(GPU_GRAPH)) \
 		CHECKS='$(GPU_CHECK)' tests/gpu/check-gpu.sh
+	@$(BUILD)/gpu/bench_gpu --count >$(BUILD)/gpu/count.log && ! grep 'OUT OF REACH' $(BUILD)/gpu/count.log
 	@$(MAKE) --no-print-directory rehearsal
 rehearsal: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(BUILD)/gpu/bench_gpu # first-run.sh with planted faults
 	@EMU=$(abspath $(BUILD)/gpu/libwan-emu.so) CORE=$(abspath $(BUILD)) OBJ=$(abspath $(OBJ)) PLAN=none \

@@ -16,10 +16,14 @@
 /* Machines of 8, one network adapter for each.  Products and attention of bf16 at what large shapes
  * reach, memory and links at nine tenths of what they are sold as. */
 static const wan_cluster known[] = {
-    { "a100", { 250e12, 180e12, 130e12, 1.8e12 }, { 8, 270e9, 22e9, 5e-6, 15e-6 }, 80e9, 4e9 },
-    { "h100", { 700e12, 600e12, 450e12, 3.0e12 }, { 8, 400e9, 45e9, 5e-6, 15e-6 }, 80e9, 6e9 },
-    { "h200", { 700e12, 600e12, 450e12, 4.3e12 }, { 8, 400e9, 45e9, 5e-6, 15e-6 }, 141e9, 6e9 },
-    { "b200", { 1600e12, 1200e12, 900e12, 7.2e12 }, { 8, 800e9, 45e9, 5e-6, 15e-6 }, 180e9, 8e9 },
+    { "a100", { 250e12, 180e12, 130e12, 1.8e12, 0 }, { 8, 270e9, 22e9, 5e-6, 15e-6 }, 80e9, 4e9 },
+    { "h100", { 700e12, 600e12, 450e12, 3.0e12, 0 }, { 8, 400e9, 45e9, 5e-6, 15e-6 }, 80e9, 6e9 },
+    { "h200", { 700e12, 600e12, 450e12, 4.3e12, 0 }, { 8, 400e9, 45e9, 5e-6, 15e-6 }, 141e9, 6e9 },
+    { "b200",
+      { 1600e12, 1200e12, 900e12, 7.2e12, 0 },
+      { 8, 800e9, 45e9, 5e-6, 15e-6 },
+      180e9,
+      8e9 },
 };
 
 static const struct {
