@@ -32,7 +32,7 @@ $(PRELOAD): %.so: %.o
 tests: $(PRELOAD)
 
 check-curve: tools examples ## the demo's own model, 500 steps in bf16 and fp8 beside fp32
-	@PLAN=none CURVE=demo BIN=$(abspath $(BUILD)/bin) EXAMPLES=$(abspath $(BUILD)/examples) LIMIT=3600 \
+	@PLAN=none CURVE=demo BIN=$(abspath $(BUILD)/bin) EXAMPLES=$(abspath $(BUILD)/examples) LIMIT=36000 \
 		tests/run tests/cmd/bf16-curve.sh
 .PHONY: check-curve
 

@@ -42,6 +42,20 @@ ok "skips the same ones" alike bad2.json bad1.json 5
 ok "which are some ($(grep -c skipped bad2.json))" grep -q skipped bad2.json
 STEPS=2
 
+F="-q --mock model.num_layers=2 model.hidden_size=64 model.num_attention_heads=2 model.ffn_hidden_size=128
+model.text_dim=32 model.text_len=8 model.freq_dim=32 dataset.F_latents=2 dataset.H_latents=4 dataset.W_latents=4
+dataset.context_seq_len=4 dataset.mock_samples=8 dataset.seq_length=16 train.global_batch_size=2 train.train_iters=3
+checkpoint.save="
+ok "three steps in fp8 on the device" wan-train $F --device cuda:0 --precision fp8 --metrics e.json
+ok "on the CPU" wan-train $F --device cpu --precision fp8 --metrics c.json
+ok "in bf16" wan-train $F --device cpu --precision bf16 --metrics b.json
+far() { # the largest relative difference of losses and norms
+    jq -n --slurpfile a "$1" --slurpfile b "$2" '[range(3) as $i | ("loss", "grad_norm") as $k | $a[$i][$k] / $b[$i][$k] - 1 | fabs] | max'
+}
+near=$(far e.json c.json) other=$(far b.json c.json)
+ok "fp8 on the device is fp8 on the CPU ($near), and not bf16 ($other)" \
+    awk -v a="$near" -v b="$other" 'BEGIN { exit !(a < 1e-3 && b > 2e-5) }'
+
 ok "what steps ask of the device" env WAN_CHECK_DEVICE=cuda:0 "$OBJ/tests/gpu/check_quiet"
 
 P="--device cuda:0 --model $TOP/tests/data/ref/pipe --sample_steps 1 --precision fp32 --sizes 32*48 --frame_nums 5
