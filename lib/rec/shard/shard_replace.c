@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
@@ -92,15 +93,28 @@ static int each(const char *dir, int rank, int (*fn)(const char *path, const cha
     return rc < 0 ? -1 : wan_fsync_dir(dir);
 }
 
+/* 1, 0, or -1: what cannot be seen must not decide that shards go. */
+static int is_there(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) == 0)
+        return 1;
+    return errno == ENOENT ? 0 : wan_err_errno("%s", path);
+}
+
 static int settle(const char *dir, int rank, const char *first, const char *second)
 {
-    if (wan_exists(first)) {
+    int is_begun = is_there(first);
+    WAN_TRY(is_begun);
+    if (is_begun) {
         WAN_TRY(each(dir, rank, drop_old));
         if (rename(first, second) < 0)
             return wan_err_errno("%s: cannot rename into place", second);
         WAN_TRY(wan_fsync_dir(dir));
     }
-    if (wan_exists(second)) {
+    int is_emptied = is_there(second);
+    WAN_TRY(is_emptied);
+    if (is_emptied) {
         WAN_TRY(each(dir, rank, take_new));
         WAN_TRY(drop_file(second));
     }
@@ -120,6 +134,18 @@ int wan_shard_replace_commit(const char *dir, int rank)
 {
     char *first = marker(dir, rank, begun);
     int rc = first ? wan_spew(first, "", 0) : -1;
+    if (rc == 0) {
+        rc = wan_shard_replace_settle(dir, rank);
+        if (rc <
+            0) /* an error that does not last; of one that does the marker tells the next run */
+            rc = wan_shard_replace_settle(dir, rank);
+    } else {
+        char *why = strdup(wan_err_text());
+        if ((!first || wan_remove_file(first) == 0) && wan_shard_replace_settle(dir, rank) == 0)
+            wan_err_clear(); /* the old ones stay, no new one does */
+        wan_err("%s", why ? why : "out of memory");
+        free(why);
+    }
     free(first);
-    return rc < 0 ? -1 : wan_shard_replace_settle(dir, rank);
+    return rc;
 }

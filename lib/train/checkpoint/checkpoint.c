@@ -17,16 +17,23 @@
 #include "lib/rec/tensor/safetensors.h"
 #include "lib/model/files/manifest.h"
 
-/* What cannot be seen may be there: who reads it says why it cannot. */
-static int is_file(const char *dir, const char *name)
+/* 1, 0, or -1 with a sentence. */
+static int look_for(const char *dir, const char *name)
 {
     struct stat st;
     char *path = wan_path_join(dir, name);
-    int yes = !path                  ? 0
-              : stat(path, &st) == 0 ? S_ISREG(st.st_mode)
-                                     : errno != ENOENT && errno != ENOTDIR;
+    int rc = !path                                 ? -1
+             : stat(path, &st) == 0                ? S_ISREG(st.st_mode) != 0
+             : errno == ENOENT || errno == ENOTDIR ? 0
+                                                   : wan_err_errno("%s", path);
     free(path);
-    return yes;
+    return rc;
+}
+
+/* What cannot be seen may be there: who reads it says why it cannot. */
+static int is_file(const char *dir, const char *name)
+{
+    return look_for(dir, name) != 0;
 }
 
 /* ---- vectors beside the weights ---- */
@@ -101,7 +108,9 @@ done:
 
 int wan_checkpoint_find(char **path, const char *dir, int64_t step)
 {
-    if (!is_file(dir, "train_state.json"))
+    int is_step = look_for(dir, "train_state.json");
+    WAN_TRY(is_step);
+    if (!is_step)
         return wan_rundir_find(path, dir, step);
     *path = strdup(dir);
     return *path ? 1 : wan_err("out of memory");
