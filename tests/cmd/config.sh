@@ -136,6 +136,9 @@ fails 2 'bad.yaml: line 2: unknown key "train.iters"; the nearest' "an unknown k
 ok "and another" grep -q 'bad.yaml: line 5: unknown key "optimizer.lrr"; the nearest known key is "optimizer.lr"' fails.err
 ok "and a bad value" grep -q 'bad.yaml: line 4: key optimizer.lr: "fast"' fails.err
 ok "and a word of the command line" grep -q '^unknown key "seeed"; the nearest known key is "seed"' fails.err
+printf 'fsdp: {tp_sise: 2, ep_size: 1, cpu_offload: false}\n' >slip.yaml
+fails 2 'unknown key "fsdp.tp_sise"; the nearest known key is "fsdp.tp_size"' "a slip in a section whose other keys are accepted" train slip.yaml
+ok "which these are" sh -c '! grep -Eq "ep_size|cpu_offload" fails.err'
 printf 'optimizer: {betas: [0.8, 0.9], adam_beta1: 0.7}\n' >betas.yaml
 fails 2 'adam_beta1 = 0.7 disagrees with optimizer.betas = 0.8' "a pair and one of it that contradict" train betas.yaml
 printf 'optimizer: {betas: [0.8, 0.9]}\n' >betas.yaml

@@ -28,6 +28,24 @@ static int word_in(const char *list, const char *word)
     return 0;
 }
 
+/* Whether a letter or two are wrong in the name of a key with an effect: no section takes it then. */
+static int is_slip(const char *name)
+{
+    char known[64];
+    for (int i = 0; i < wan_config_n_keys(); i++) {
+        const wan_key *k = wan_config_key(i);
+        const char *p = k->name;
+        while (k->class != WAN_KEY_NOTED && p && *p) {
+            size_t n = strcspn(p, " ");
+            snprintf(known, sizeof known, "%.*s", (int)n, p);
+            if (n < sizeof known && wan_opt_distance(name, known) <= 2)
+                return 1;
+            p = p == k->name ? k->aliases : p + n + (p[n] == ' ');
+        }
+    }
+    return 0;
+}
+
 int wan_config_find(const char *name)
 {
     const int n = wan_config_n_keys();
@@ -40,7 +58,7 @@ int wan_config_find(const char *name)
         const char *row = wan_config_key(i)->name;
         size_t len = strlen(row);
         if (row[len - 1] == '*' && !strncmp(row, name, len - 1))
-            return i;
+            return is_slip(name) ? -1 : i;
     }
     return -1;
 }

@@ -49,6 +49,7 @@ static const wan_key keys[] = {
           "masters and sums of gradients are fp32; model.compute_dtype is the rest"),
     NOTED("comm_overlap.*", "the kernels decide"),
     NOTED("dist.distributed_backend", "the device decides"),
+    ONLY("fsdp.ep_size", "1 none null", "the model has no experts"),
     NOTED("fsdp.dp_size", "the number of ranks says it"),
     NOTED("fsdp.reduce_dtype", "gradients are summed in fp32"),
     NOTED("fsdp.*", "how memory is spent changes nothing that is learned"),
