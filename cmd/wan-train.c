@@ -168,7 +168,8 @@ static int is_yaml(const char *word)
 /* Automodel's overrides, "--section.key value" or "--section.key=value", become key=value words. */
 static char **take_dotted(int *argc, char **argv)
 {
-    static char **out; /* as long as argv */
+    static char **out;          /* as long as argv */
+    wan_log_init(tool.name, 1); /* what follows may already have something to say */
     out = wan_calloc((size_t)*argc + 1, sizeof *out, "words");
     int n = 0;
     if (!out)
