@@ -15,6 +15,7 @@
 #define H 32
 #define W 48
 #define T 5
+#define TIMES 100
 
 static char folder[] = "/tmp/wan-check-save.XXXXXX";
 static uint8_t rgb[T * H * W * 3];
@@ -128,6 +129,31 @@ static void check_container(const char *path, double bound)
     wan_video_free(&v);
 }
 
+/* The same frames are the same bytes, however often a process writes them and whatever it freed before:
+ * x264 for AVX-512 as it comes failed this at 32x32, not at 48x32. */
+static void check_again(void)
+{
+    wan_save_clip c = {
+        .path = "a.mp4", .frames = T, .height = H, .width = 32, .fps = 16, .crf = 18
+    };
+    char *first = NULL, *now = NULL;
+    size_t n = 0, m = 0;
+    int same = 0;
+    for (int i = 0; i < TIMES; i++) {
+        if (save(&c, T) < 0 || wan_slurp(&now, &m, c.path, 1 << 20) < 0)
+            break;
+        same += !first || (m == n && !memcmp(first, now, n));
+        free(first);
+        first = now, n = m, now = NULL;
+        void *dirt = malloc((size_t)(i % 7 + 1) << 14);
+        if (dirt)
+            memset(dirt, 37 * i, (size_t)(i % 7 + 1) << 14);
+        free(dirt);
+    }
+    free(first);
+    ok(same == TIMES, "an mp4 written %d times: %d as the one before", TIMES, same);
+}
+
 static void check_sequence(void)
 {
     wan_save_clip c = { .path = "s_%03d.png", .frames = T, .height = H, .width = W };
@@ -181,6 +207,7 @@ int main(void)
         tap_skip("files", "this build has no FFmpeg");
     else {
         check_files();
+        check_again();
         paint();
         check_container("v.mkv", 4);
         check_container("v.webm", 4);
