@@ -12,6 +12,8 @@
 /* Scores of the deterministic backward of attention are kept for as many heads at a time as fit into this,
  * at least one; cuBLASLt and what it reads a bias from have a block of their own. */
 #define WAN_SPACE_SCORES ((int64_t)3 << 30)
+/* What a graph of cuDNN's asks for beside them: 256 bytes, or 128 for each multiprocessor and 256 (9.19). */
+#define WAN_SPACE_GRAPH ((int64_t)64 << 10)
 #define WAN_SPACE_PRODUCTS ((int64_t)65 << 20)
 #define WAN_SPACE_EIGHT ((int64_t)33 << 20) /* the same of products in eight bits */
 /* What is on its way to the device (device.cu): a few micro-batches. */
@@ -69,7 +71,7 @@ static inline int64_t wan_space_attention(const wan_space *s)
 {
     const int64_t keys = s->longest > s->text_len ? s->longest : s->text_len;
     const int64_t rows = wan_space_rows(s), one = wan_space_bound(keys);
-    int64_t scores = s->heads * rows * one * 2, bytes = 8192;
+    int64_t scores = s->heads * rows * one * 2, bytes = WAN_SPACE_GRAPH + 8192;
     if (!s->bf16)
         return s->heads * s->tokens * 4;
     if (scores > WAN_SPACE_SCORES)
