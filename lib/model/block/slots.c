@@ -64,11 +64,15 @@ static int runs(const wan_slots *s, int l)
     return l + 1 >= s->first && l + 1 < s->end;
 }
 
-/* What block l keeps: slots up to this level. */
+/* What is kept under a mode: slots up to this level. */
+static int level_of(enum wan_recompute mode)
+{
+    return mode == WAN_RECOMPUTE_NONE ? 2 : mode == WAN_RECOMPUTE_SELECTIVE;
+}
+
 static int level(const wan_slots *s, int l)
 {
-    enum wan_recompute mode = wan_capacity_recompute(s->cap, s->first, l);
-    return mode == WAN_RECOMPUTE_NONE ? 2 : mode == WAN_RECOMPUTE_SELECTIVE;
+    return level_of(wan_capacity_recompute(s->cap, s->first, l));
 }
 
 static void lay_kept(const wan_slots *s, wan_slots_arena *keep, void **table)
@@ -86,19 +90,15 @@ static void lay_kept(const wan_slots *s, wan_slots_arena *keep, void **table)
         table[(next < s->layers ? next : s->layers) * s->n + s->stream] = out;
 }
 
-/* One memory for all blocks here that do not keep slot i, where there are any. */
+/* One memory for all blocks that do not keep slot i; also where none runs: ranges of a rank share it. */
 static void lay_passing(const wan_slots *s, wan_slots_arena *work, void **table, int i)
 {
-    void *p = NULL;
-    int taken = 0;
-    for (int l = 0; l < s->layers; l++) {
-        if (!runs(s, l) || s->slot[i].keep <= level(s, l))
-            continue;
-        if (!taken++)
-            p = take_slot(s, work, i);
-        if (table)
+    if (s->slot[i].keep <= level_of(s->cap->recompute))
+        return;
+    void *p = take_slot(s, work, i);
+    for (int l = 0; table && l < s->layers; l++)
+        if (s->slot[i].keep > level(s, l))
             table[l * s->n + i] = p;
-    }
 }
 
 static void lay_trained(const wan_slots *s, wan_slots_arena *keep, wan_slots_arena *work,
