@@ -79,9 +79,7 @@ slow() { [ -n "${FAST-}" ] || mutate "$@"; } # FAST=1, in CI: not those that tak
 
 # ---- the networks
 mutate norms-swapped "net" lib/model/wan/net_forward.c \
-    's/WAN_TRY\(norm_affine\(r\)\);/WAN_TRY(norm_mod(r, C(U2), RL(M2), RL(R2), RL(X1), 3));/;
-     s/WAN_TRY\(norm_mod\(r, C\(U3\), RL\(M3\), RL\(R3\), RL\(X2\), 3\)\);/WAN_TRY(r->op->ln_affine_forward(r->d, C(U3), RL(M3), RL(R3), RL(X2), r->b.lnw.p, r->b.lnb.p, tokens(r), r->a->z.D, r->a->c.eps));/;
-     s/static int norm_affine/__attribute__((unused)) static int norm_affine/'
+    's/(v\.gain = r->b\.lnw\.p;.*?v\.affine = 1;)(\s*\} else \{\s*)(v\.gain = mod.*?v\.shift = mod.*?;)/$3$2$1/s'
 mutate qk-norm-per-head "net" kernels/rmsnorm.c \
     's/wan_row_dot\(v, v, D\);(.*?)\(wan_real\)a->width/wan_row_dot(v, v, D \/ 2);$1(wan_real)(D \/ 2)/s'
 mutate sinusoid-sine-first "net" kernels/embed.c \
@@ -108,7 +106,7 @@ mutate adamw-eps-in-the-root "optim" kernels/adamw.c \
     's/wan_r_sqrt\(v\[j\] \* s->unbias\) \+ s->eps/wan_r_sqrt(v[j] * s->unbias + s->eps)/'
 mutate adamw-unclipped-second-moment "optim" kernels/adamw.c 's/s->c2 \* gj \* gj/s->c2 * g[j] * g[j]/'
 mutate clip-enlarges "optim" kernels/adamw.c 's/c < 1 \? c : 1/c/'
-mutate clip-by-squared-norm "optim" kernels/adamw.c 's/max_norm \/ \(sqrt\(\*sumsq\)/max_norm \/ ((*sumsq)/'
+mutate clip-by-squared-norm "optim" kernels/adamw.c 's/max_norm \/ \(sqrt\(sumsq\[0\]\)/max_norm \/ ((sumsq[0])/'
 mutate decay-on-norms "optim" lib/train/optim.c 's/o->no_decay_1d && !q->decays/0/'
 mutate bf16-copy-stale "optim" lib/train/optim.c 's/o->s->shadow \? o->s->shadow \+ p->at_gemm : NULL/NULL/'
 mutate warm-up-one-ahead "optim" lib/train/schedule.c 's/\(double\)n \/ \(double\)s->warmup/(double)(n + 1) \/ (double)s->warmup/'
@@ -125,7 +123,7 @@ mutate dropout-of-the-batch "flow" lib/model/flow.c 's/(WAN_RNG_DROPOUT, at->ste
 mutate loss-weighted-twice "debug" lib/train/loop.c 's/\.coef = d->weight \* factor/.coef = d->weight * d->weight * factor/'
 mutate mean-over-tokens "debug" lib/train/loop.c 's/WAN_MEAN_TOKEN \?/WAN_MEAN_SAMPLE ?/'
 mutate noise-shared "wan-train" lib/train/loop.c 's/(WAN_RNG_NOISE, step, )\(uint64_t\)\(b->position \+ i\)/${1}0/'
-mutate losses-in-order-of-packs "debug" lib/train/loop.c 's/t->losses\[t->own_index\[k\]\]/t->losses[k]/'
+mutate losses-in-order-of-packs "debug" lib/train/loop.c 's/t->losses\[index\[k\]\]/t->losses[k]/'
 
 # ---- data and resuming
 mutate order-ignores-seed "data" lib/train/data/mix.c 's/wan_rng_stream\(m->o\.seed, WAN_RNG_SHUFFLE, \(uint64_t\)epoch/wan_rng_stream(0, WAN_RNG_SHUFFLE, (uint64_t)epoch/'
