@@ -43,6 +43,13 @@ wan_tile_mul_fn wan_tile_mul_bf16, wan_tile_mul_amx;
 wan_tile_mul_fn *wan_tile_mul_f32(enum wan_cpu_vectors v);
 wan_tile_store_fn wan_tile_store_f32, wan_tile_store_bf16;
 
+/* p += n, and the compiler does not know: it would keep the address of every row, on the stack. */
+#define WAN_TILE_STEP(p, n)                                                                        \
+    do {                                                                                           \
+        (p) += (n);                                                                                \
+        __asm__("" : "+r"(p));                                                                     \
+    } while (0)
+
 static inline int64_t wan_tile_up(int64_t n, int64_t to)
 {
     return (n + to - 1) / to * to;

@@ -16,27 +16,42 @@ INLINE int take(int64_t left, int most)
     return left == 1 || most == 1 ? 1 : left == 2 || left == 4 ? 2 : most;
 }
 
-/* name(): wan_tile_mul_fn on vectors `vec` of `wide` floats, in blocks of at most rows x panels. */
+/* name(): wan_tile_mul_fn on vectors `vec` of `wide` floats, in blocks of at most rows x panels.  Sums start from
+ * 0, and what stands in C is added behind the loop; `next` is prefetched, the panels behind these. */
 #define KERNEL(name, target, vec, wide, most_rows, most_panels)                                    \
-    INLINE target void name##_block(float *C, int64_t ldc, const float *A, int64_t lda,            \
-                                    const float *B, int64_t ldb, int64_t k, int add,               \
-                                    const int rows, const int panels)                              \
+    INLINE target void name##_block(                                                               \
+        float *C, int64_t ldc, const float *A, int64_t lda, const float *B, int64_t ldb,           \
+        int64_t k, int add, const int rows, const int panels, uintptr_t next, uintptr_t step)      \
     {                                                                                              \
         enum { PER = WAN_TILE_N / (wide) };                                                        \
         vec acc[most_rows][(most_panels)*PER], b[(most_panels)*PER];                               \
+        const float *a[2] = { A, A + 4 * lda };                                                    \
         for (int i = 0; i < rows; i++)                                                             \
             for (int p = 0; p < panels * PER; p++)                                                 \
-                acc[i][p] = add ? *(const vec *)(C + i * ldc + p * (wide)) : (vec){ 0 };           \
-        for (int64_t u = 0; u < k; u++) {                                                          \
+                acc[i][p] = (vec){ 0 };                                                            \
+        for (int64_t u = 0; u < k; u++, B += WAN_TILE_N, next += step) {                           \
             for (int p = 0; p < panels * PER; p++)                                                 \
-                b[p] = *(const vec *)(B + p / PER * ldb + u * WAN_TILE_N + p % PER * (wide));      \
+                b[p] = *(const vec *)(B + p / PER * ldb + p % PER * (wide));                       \
+            __builtin_prefetch((const void *)next, 0, 2);                                          \
             for (int i = 0; i < rows; i++)                                                         \
                 for (int p = 0; p < panels * PER; p++)                                             \
-                    acc[i][p] += A[i * lda + u] * b[p];                                            \
+                    acc[i][p] += a[i / 4][i % 4 * lda] * b[p];                                     \
+            WAN_TILE_STEP(a[0], 1);                                                                \
+            if (rows > 4)                                                                          \
+                WAN_TILE_STEP(a[1], 1);                                                            \
         }                                                                                          \
-        for (int i = 0; i < rows; i++)                                                             \
-            for (int p = 0; p < panels * PER; p++)                                                 \
-                *(vec *)(C + i * ldc + p * (wide)) = acc[i][p];                                    \
+        if (add)                                                                                   \
+            for (int i = 0; i < rows; i++) {                                                       \
+                for (int p = 0; p < panels * PER; p++)                                             \
+                    *(vec *)(C + p * (wide)) += acc[i][p];                                         \
+                WAN_TILE_STEP(C, ldc);                                                             \
+            }                                                                                      \
+        else                                                                                       \
+            for (int i = 0; i < rows; i++) {                                                       \
+                for (int p = 0; p < panels * PER; p++)                                             \
+                    *(vec *)(C + p * (wide)) = acc[i][p];                                          \
+                WAN_TILE_STEP(C, ldc);                                                             \
+            }                                                                                      \
     }                                                                                              \
     target static void name(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,      \
                             int64_t ldb, int64_t m, int64_t n, int64_t k, int add)                 \
@@ -45,21 +60,25 @@ INLINE int take(int64_t left, int most)
         for (int64_t left = n / WAN_TILE_N, w; left;                                               \
              left -= w, b += w * ldb, C += w * WAN_TILE_N) {                                       \
             w = take(left, most_panels);                                                           \
+            uintptr_t next = (uintptr_t)(b + w * ldb), step = (uintptr_t)(64 * (most_rows)*w / m); \
             for (int64_t i = 0, r; i < m; i += r) {                                                \
                 r = m - i < (most_rows) ? m - i : (most_rows);                                     \
                 float *c = C + i * ldc;                                                            \
                 const float *x = a + i * lda;                                                      \
+                uintptr_t nx = next + (uintptr_t)(i / (most_rows)*k) * step;                       \
                 if (r == (most_rows) && w == (most_panels))                                        \
-                    name##_block(c, ldc, x, lda, b, ldb, k, add, most_rows, most_panels);          \
+                    name##_block(c, ldc, x, lda, b, ldb, k, add, most_rows, most_panels, nx,       \
+                                 step);                                                            \
                 else if (r == (most_rows) && w == 2)                                               \
                     name##_block(c, ldc, x, lda, b, ldb, k, add, most_rows,                        \
-                                 (most_panels) > 2 ? 2 : 1);                                       \
+                                 (most_panels) > 2 ? 2 : 1, nx, step);                             \
                 else if (r == (most_rows))                                                         \
-                    name##_block(c, ldc, x, lda, b, ldb, k, add, most_rows, 1);                    \
+                    name##_block(c, ldc, x, lda, b, ldb, k, add, most_rows, 1, nx, step);          \
                 else if (r == 4)                                                                   \
-                    name##_block(c, ldc, x, lda, b, ldb, k, add, (most_rows) > 4 ? 4 : 1, 1);      \
+                    name##_block(c, ldc, x, lda, b, ldb, k, add, (most_rows) > 4 ? 4 : 1, 1, nx,   \
+                                 step);                                                            \
                 else                                                                               \
-                    name##_block(c, ldc, x, lda, b, ldb, k, add, 2, 1);                            \
+                    name##_block(c, ldc, x, lda, b, ldb, k, add, 2, 1, nx, step);                  \
             }                                                                                      \
         }                                                                                          \
     }

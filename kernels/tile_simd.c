@@ -241,30 +241,42 @@ void wan_tile_store_f32(void *dst, const float *src, int64_t n)
 
 #define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 
+/* Sums start from 0, and what stands in C is added behind the loop: else the next block would wait for it. */
 INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t lda,
                             const uint16_t *B, int64_t ldb, int64_t k, int add, const int panels,
                             uintptr_t next, uintptr_t step)
 {
     __m512 acc[8][3];
+    const uint16_t *a[2] = { A, A + 4 * lda };
     for (int i = 0; i < 8; i++)
         for (int p = 0; p < panels; p++)
-            acc[i][p] = add ? _mm512_loadu_ps(C + i * ldc + p * 16) : _mm512_setzero_ps();
-    for (int64_t u = 0; u < k; u += 2) {
+            acc[i][p] = _mm512_setzero_ps();
+    for (int64_t u = 0; u < k; u += 2, B += 32, next += 2 * step) {
         __m512bh b[3];
         for (int p = 0; p < panels; p++)
-            b[p] = (__m512bh)_mm512_loadu_si512(B + p * ldb + u * 16);
-        __builtin_prefetch((const void *)(next + (uintptr_t)u * step), 0, 2);
+            b[p] = (__m512bh)_mm512_loadu_si512(B + p * ldb);
+        __builtin_prefetch((const void *)next, 0, 2);
         for (int i = 0; i < 8; i++) {
             int32_t pair;
-            memcpy(&pair, A + i * lda + u, 4);
-            __m512bh a = (__m512bh)_mm512_set1_epi32(pair);
+            memcpy(&pair, a[i / 4] + i % 4 * lda, 4);
             for (int p = 0; p < panels; p++)
-                acc[i][p] = _mm512_dpbf16_ps(acc[i][p], a, b[p]);
+                acc[i][p] = _mm512_dpbf16_ps(acc[i][p], (__m512bh)_mm512_set1_epi32(pair), b[p]);
         }
+        WAN_TILE_STEP(a[0], 2);
+        WAN_TILE_STEP(a[1], 2);
     }
-    for (int i = 0; i < 8; i++)
-        for (int p = 0; p < panels; p++)
-            _mm512_storeu_ps(C + i * ldc + p * 16, acc[i][p]);
+    if (add)
+        for (int i = 0; i < 8; i++) {
+            for (int p = 0; p < panels; p++)
+                _mm512_storeu_ps(C + p * 16, _mm512_add_ps(acc[i][p], _mm512_loadu_ps(C + p * 16)));
+            WAN_TILE_STEP(C, ldc);
+        }
+    else
+        for (int i = 0; i < 8; i++) {
+            for (int p = 0; p < panels; p++)
+                _mm512_storeu_ps(C + p * 16, acc[i][p]);
+            WAN_TILE_STEP(C, ldc);
+        }
 }
 
 BF16 void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,
