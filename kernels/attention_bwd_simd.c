@@ -13,13 +13,14 @@
 #include "kernels/attention_simd.h"
 #include "kernels/math_simd.h"
 #include "kernels/rows.h"
-#include "kernels/tile.h"
+#include "kernels/soft_simd.h"
 
 enum { BQ = 96, BK = 192 };
 
 /* The op's arguments and the sizes that follow from them. */
 typedef struct bwd {
     wan_tile t;
+    wan_soft soft;
     const wan_attn *a;
     wan_buf dq, dk, dv, dout, o, q, k, v;
     const float *lse;
@@ -51,11 +52,15 @@ static size_t lay_out(const bwd *b, task *t, char *base)
     TAKE(t->K, BK * b->hk * e);
     TAKE(t->V, BK * b->hk * e);
     TAKE(t->KT, BK * b->hn * e);
-    TAKE(t->P, BK * BQ * e);
-    TAKE(t->D, BK * BQ * e);
     TAKE(t->Dc, BK * BQ * e);
     TAKE(t->S, BK * BQ * sizeof(float));
     TAKE(t->dP, BK * BQ * sizeof(float));
+    t->P = (char *)t->S;
+    t->D = (char *)t->dP;
+    if (b->t.t == WAN_BF16) {
+        TAKE(t->P, BK * BQ * e);
+        TAKE(t->D, BK * BQ * e);
+    }
     TAKE(t->dK, BK * b->hn * sizeof(float));
     TAKE(t->dV, BK * b->hn * sizeof(float));
     TAKE(t->dQ, b->nq * b->hn * sizeof(float));
@@ -86,34 +91,36 @@ static void load_queries(const bwd *b, const task *t)
     }
 }
 
-/* One key's row: p = exp(scale s + bias - lse), ds = scale p (dp - delta); in place.  bias and lse are
- * in powers of two. */
-static void row_grad(float *restrict s, float *restrict dp, const float *restrict lse,
-                     const float *restrict delta, float scale, float bias, int64_t steps)
-{
-    const float c = scale * WAN_F_LOG2E;
-    for (int64_t j = 0; j < steps * WAN_TILE_K; j++) {
-        float p = wan_f_exp2_soft(s[j] * c + (bias - lse[j]));
-        s[j] = p;
-        dp[j] = scale * p * (dp[j] - delta[j]);
-    }
-}
-
-/* Rows P^T and dS^T of one block; rows of padding keys are zero. */
+/* P^T and dS^T of one block, rows and packed; those of padding keys are zero. */
 static void block_grad(const bwd *b, const task *t, int64_t key, int64_t keys, int64_t kp,
                        int64_t from, int64_t n)
 {
     const wan_attn *a = b->a;
-    int64_t e = b->t.size;
-    for (int64_t r = 0; r < kp; r++) {
-        float *s = t->S + r * BQ, *dp = t->dP + r * BQ;
-        if (r < keys)
-            row_grad(s, dp, t->lse + from, t->delta + from, (float)a->scale,
-                     a->kbias ? a->kbias[t->k0 + key + r] * WAN_F_LOG2E : 0, n / WAN_TILE_K);
-        else
-            memset(s, 0, (size_t)n * sizeof *s), memset(dp, 0, (size_t)n * sizeof *dp);
-        b->t.store(t->P + r * BQ * e, s, n);
-        b->t.store(t->D + r * BQ * e, dp, n);
+    const float *bias = a->kbias ? a->kbias + t->k0 + key : NULL;
+    int64_t e = b->t.size, row = BQ * e;
+    wan_soft_rows r = { .ld = BQ,
+                        .ldb = BK * WAN_TILE_N,
+                        .lse = t->lse + from,
+                        .delta = t->delta + from,
+                        .scale = (float)a->scale,
+                        .c = (float)a->scale * WAN_F_LOG2E };
+    for (int64_t k = 0; k < kp; k += 2) {
+        r.keys = keys - k > 1 ? 2 : 1;
+        for (int i = 0; bias && i < r.keys; i++)
+            r.bias[i] = bias[k + i] * WAN_F_LOG2E;
+        r.s = t->S + k * BQ;
+        r.dp = t->dP + k * BQ;
+        r.p = t->P + k * row;
+        r.ds = t->D + k * row;
+        r.packed = t->Dc + k * WAN_TILE_N * e;
+        if (k < keys) {
+            b->soft.grads(&r, n);
+            continue;
+        }
+        memset(r.p, 0, (size_t)(2 * row));
+        memset(r.ds, 0, (size_t)(2 * row));
+        for (int64_t j = 0; j < n; j += WAN_TILE_N)
+            memset((char *)r.packed + j * BK * e, 0, (size_t)(2 * WAN_TILE_N * e));
     }
 }
 
@@ -128,7 +135,6 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys)
         memset(t->dV, 0, (size_t)(keys * b->hn) * sizeof *t->dV);
     }
     wan_tile_mul_fn *mul = b->t.mul;
-    wan_buf D = wan_buf_of(t->D, b->t.t);
     wan_tile_rows(&b->t, t->K, b->hk, b->k, k, a->ldk, keys, hd, kp);
     wan_tile_rows(&b->t, t->V, b->hk, b->v, v, a->ldv, keys, hd, kp);
     wan_tile_transpose(&b->t, t->KT, BK, b->k, k, a->ldk, keys, hd, b->hn);
@@ -137,7 +143,6 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys)
         mul(t->S, BQ, t->K, b->hk, t->Qr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
         mul(t->dP, BQ, t->V, b->hk, t->Gr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
         block_grad(b, t, key, keys, kp, i, n);
-        wan_tile_pack_cols(&b->t, t->Dc, BK * WAN_TILE_N, D, 0, BQ, kp, n, kp, n);
         mul(t->dV, b->hn, t->P, BQ, t->Gc + i * WAN_TILE_N * e, panel, kp, b->hn, n, i > 0);
         mul(t->dK, b->hn, t->D, BQ, t->Qc + i * WAN_TILE_N * e, panel, kp, b->hn, n, i > 0);
         mul(t->dQ + i, t->np, t->KT, BK, t->Dc, BK * WAN_TILE_N, b->hn, n, kp, key > 0);
@@ -197,6 +202,7 @@ int wan_attention_backward_simd(wan_dev *d, const wan_attn *a, wan_buf dq, wan_b
     if (!wan_attn_fits(a, q, k, v, o) || !wan_attn_fits(a, dq, dk, dv, dout) || dq.t != q.t)
         return wan_attention_backward_c(d, a, dq, dk, dv, dout, o, lse, q, k, v);
     b.t = wan_tile_for(q.t);
+    b.soft = wan_soft_for(q.t);
     b.hk = wan_tile_up(a->hd, WAN_TILE_K);
     b.hn = wan_tile_up(a->hd, WAN_TILE_N);
     b.nq = wan_tile_up(a->pq->max_len, WAN_TILE_K);

@@ -10,12 +10,13 @@
 #include "kernels/attention_simd.h"
 #include "kernels/math_simd.h"
 #include "kernels/rows.h"
-#include "kernels/tile.h"
+#include "kernels/soft_simd.h"
 
-enum { BQ = 96, BK = 384 };
+enum { BQ = 96, BK = 384, GROUP = 8 /* rows of scores that the first cache holds */ };
 
 typedef struct fwd {
     wan_tile t;
+    wan_soft soft;
     const wan_attn *a;
     wan_buf o, q, k, v;
     float *lse;
@@ -42,7 +43,7 @@ static block block_at(const fwd *f, char *w)
     b.top = b.O + BQ * f->hn;
     b.sum = b.top + BQ;
     b.Q = (char *)(b.sum + BQ);
-    b.P = b.Q + BQ * f->hk * f->t.size;
+    b.P = f->t.t == WAN_F32 ? (char *)b.S : b.Q + BQ * f->hk * f->t.size;
     return b;
 }
 
@@ -68,57 +69,48 @@ static void pack_keys(const fwd *f, int i, int64_t from, int64_t h)
 
 /* -infinity behind n scores, up to `end`, and the largest of all; with a bias s becomes scale*s + bias
  * first. */
-static float highest(float *restrict s, const float *restrict bias, float scale, int64_t n,
+static float highest(const fwd *f, float *restrict s, const float *restrict bias, int64_t n,
                      int64_t end)
 {
-    float top = -INFINITY;
+    float scale = (float)f->a->scale;
     for (int64_t j = n; j < end; j++)
         s[j] = -INFINITY;
     for (int64_t j = 0; bias && j < n; j++)
         s[j] = s[j] * scale + bias[j];
-#pragma omp simd reduction(max : top)
-    for (int64_t j = 0; j < end; j++)
-        top = s[j] > top ? s[j] : top;
-    return top;
+    return f->soft.top(s, end);
 }
 
-/* s = 2^(c s - top); returns the sum, made in lanes that are added in pairs. */
-static float exponents(float *restrict s, float c, float top, int64_t end)
+/* Scores of one query become probabilities in b.P; its running top (in powers of two) and sum move on, and
+ * O is brought to the new maximum. */
+static void softmax_row(const fwd *f, const block *b, int64_t i, float c, float top, int64_t end,
+                        int first)
 {
-    float sum[16] = { 0 };
-    for (int64_t j = 0; j < end; j += 16)
-        for (int i = 0; i < 16; i++) {
-            s[j + i] = wan_f_exp2_soft(s[j + i] * c - top);
-            sum[i] += s[j + i];
-        }
-    for (int w = 8; w; w /= 2)
-        for (int i = 0; i < w; i++)
-            sum[i] += sum[i + w];
-    return sum[0];
+    float *o = b->O + i * f->hn;
+    if (!first && top < b->top[i])
+        top = b->top[i];
+    float sum = f->soft.exponents(b->P + i * BK * f->t.size, b->S + i * BK, c, top, end);
+    if (!first) {
+        float shrink = wan_f_exp2_soft(b->top[i] - top);
+        sum += b->sum[i] * shrink;
+        for (int64_t j = 0; shrink != 1 && j < f->hn; j++)
+            o[j] *= shrink;
+    }
+    b->top[i] = top;
+    b->sum[i] = sum;
 }
 
-/* Scores of one block of keys become probabilities in b.P; running top (in powers of two) and sum move
- * on, and O is brought to the new maximum. */
+/* One block of keys; step: from a query's bias to that of the one before. */
 static void softmax_block(const fwd *f, const block *b, const float *bias, int64_t step, int64_t nq,
                           int64_t n, int first)
 {
     int64_t end = wan_tile_up(n, WAN_TILE_K);
-    float scale = (float)f->a->scale, c = (bias ? 1 : scale) * WAN_F_LOG2E;
-    for (int64_t i = 0; i < nq; i++) {
-        float *s = b->S + i * BK, *o = b->O + i * f->hn;
-        float top = highest(s, bias ? bias - i * step : NULL, scale, n, end) * c;
-        if (!first && top < b->top[i])
-            top = b->top[i];
-        float sum = exponents(s, c, top, end);
-        if (!first) {
-            float shrink = wan_f_exp2_soft(b->top[i] - top);
-            sum += b->sum[i] * shrink;
-            for (int64_t j = 0; shrink != 1 && j < f->hn; j++)
-                o[j] *= shrink;
-        }
-        b->top[i] = top;
-        b->sum[i] = sum;
-        f->t.store(b->P + i * BK * f->t.size, s, end);
+    float c = (bias ? 1 : (float)f->a->scale) * WAN_F_LOG2E, top[GROUP];
+    for (int64_t g = 0; g < nq; g += GROUP) {
+        int64_t rows = nq - g < GROUP ? nq - g : GROUP;
+        for (int64_t i = 0; i < rows; i++)
+            top[i] = highest(f, b->S + (g + i) * BK, bias ? bias - (g + i) * step : NULL, n, end);
+        for (int64_t i = 0; i < rows; i++)
+            softmax_row(f, b, g + i, c, top[i] * c, end, first);
     }
 }
 
@@ -182,6 +174,7 @@ static int prepare(wan_dev *d, fwd *f, size_t extra, char **more)
 {
     const wan_attn *a = f->a;
     f->t = wan_tile_for(f->q.t);
+    f->soft = wan_soft_for(f->q.t);
     f->hk = wan_tile_up(a->hd, WAN_TILE_K);
     f->hn = wan_tile_up(a->hd, WAN_TILE_N);
     f->rows = wan_attn_start(a->pk, a->pk->n);

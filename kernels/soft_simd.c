@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * soft_simd.c - rows of scores, for operands in fp32 on any CPU and in bf16 with AVX512-BF16.
+ */
+#include "kernels/soft_simd.h"
+
+#include "kernels/math_simd.h"
+#include "kernels/real.h"
+
+/* ---- fp32 */
+
+static float top_f32(const float *s, int64_t n)
+{
+    float top = -INFINITY;
+#pragma omp simd reduction(max : top)
+    for (int64_t j = 0; j < n; j++)
+        top = s[j] > top ? s[j] : top;
+    return top;
+}
+
+static float exponents_f32(void *p, const float *s, float c, float top, int64_t n)
+{
+    float sum[16] = { 0 }, *o = (float *)p;
+    for (int64_t j = 0; j < n; j += 16)
+        for (int i = 0; i < 16; i++) {
+            o[j + i] = wan_f_exp2_soft(s[j + i] * c - top);
+            sum[i] += o[j + i];
+        }
+    for (int w = 8; w; w /= 2)
+        for (int i = 0; i < w; i++)
+            sum[i] += sum[i + w];
+    return sum[0];
+}
+
+static void grads_f32(const wan_soft_rows *r, int64_t n)
+{
+    for (int k = 0; k < 2; k++) {
+        const float *s = r->s + k * r->ld, *dp = r->dp + k * r->ld;
+        float *p = (float *)r->p + k * r->ld, *ds = (float *)r->ds + k * r->ld;
+        float *packed = (float *)r->packed + k * WAN_TILE_N, live = k < r->keys;
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            float v = wan_f_exp2_soft(s[j] * r->c + (r->bias[k] - r->lse[j])) * live;
+            ds[j] = r->scale * v * (dp[j] - r->delta[j]);
+            p[j] = v;
+        }
+        for (int64_t j = 0; j < n; j += WAN_TILE_N)
+            memcpy(packed + j / WAN_TILE_N * r->ldb, ds + j, WAN_TILE_N * sizeof *ds);
+    }
+}
+
+/* ---- bf16 */
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+#define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+#define INLINE static inline __attribute__((always_inline))
+
+BF16 static float top_bf16(const float *s, int64_t n)
+{
+    __m512 a = _mm512_set1_ps(-INFINITY), b = a;
+    for (int64_t j = 0; j < n; j += 32) {
+        a = _mm512_max_ps(a, _mm512_loadu_ps(s + j));
+        b = _mm512_max_ps(b, _mm512_loadu_ps(s + j + 16));
+    }
+    return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
+}
+
+/* wan_f_exp2_soft */
+INLINE BF16 __m512 exp2_16(__m512 t)
+{
+    const __m512 shift = _mm512_set1_ps(12582912.0f);
+    __m512 c = _mm512_max_ps(_mm512_set1_ps(-125.0f), t), k = _mm512_add_ps(c, shift);
+    __m512 r = _mm512_sub_ps(c, _mm512_sub_ps(k, shift)), p = _mm512_set1_ps(1.534581184e-4f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.339993122e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.618488958e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.550328777e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.402264689e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.931472057e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return (__m512)_mm512_add_epi32((__m512i)p, _mm512_slli_epi32((__m512i)k, 23));
+}
+
+/* 32 neighbours in bf16 */
+INLINE BF16 __m512i narrow(__m512 low, __m512 high)
+{
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+BF16 static float exponents_bf16(void *p, const float *s, float c, float top, int64_t n)
+{
+    __m512 sum = _mm512_setzero_ps(), vc = _mm512_set1_ps(c), vt = _mm512_set1_ps(top);
+    for (int64_t j = 0; j < n; j += 32) {
+        __m512 a = exp2_16(_mm512_fmsub_ps(_mm512_loadu_ps(s + j), vc, vt));
+        __m512 b = exp2_16(_mm512_fmsub_ps(_mm512_loadu_ps(s + j + 16), vc, vt));
+        sum = _mm512_add_ps(_mm512_add_ps(sum, a), b);
+        _mm512_storeu_si512((uint16_t *)p + j, narrow(a, b));
+    }
+    return _mm512_reduce_add_ps(sum);
+}
+
+/* p and ds of 32 queries of one key, in bf16. */
+typedef struct pair {
+    __m512i p, ds;
+} pair;
+
+INLINE BF16 pair grad_32(const wan_soft_rows *r, int k, int64_t j, __mmask16 live)
+{
+    const float *s = r->s + k * r->ld + j, *dp = r->dp + k * r->ld + j;
+    __m512 c = _mm512_set1_ps(r->c), bias = _mm512_set1_ps(r->bias[k]), p[2], ds[2];
+    for (int i = 0; i < 2; i++) {
+        __m512 lse = _mm512_loadu_ps(r->lse + j + 16 * i);
+        __m512 delta = _mm512_loadu_ps(r->delta + j + 16 * i);
+        __m512 t = _mm512_fmadd_ps(_mm512_loadu_ps(s + 16 * i), c, _mm512_sub_ps(bias, lse));
+        p[i] = _mm512_maskz_mov_ps(live, exp2_16(t));
+        ds[i] = _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(r->scale), p[i]),
+                              _mm512_sub_ps(_mm512_loadu_ps(dp + 16 * i), delta));
+    }
+    return (pair){ narrow(p[0], p[1]), narrow(ds[0], ds[1]) };
+}
+
+BF16 static void grads_bf16(const wan_soft_rows *r, int64_t n)
+{
+    _Alignas(64) static const uint16_t order[2][32] = {
+        { 0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+          8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47 },
+        { 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55,
+          24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63 },
+    };
+    uint16_t *P = (uint16_t *)r->p, *D = (uint16_t *)r->ds, *B = (uint16_t *)r->packed;
+    const __m512i low = _mm512_load_si512(order[0]), high = _mm512_load_si512(order[1]);
+    const __mmask16 second = r->keys > 1 ? 0xffff : 0;
+    for (int64_t j = 0; j < n; j += 32) {
+        pair a = grad_32(r, 0, j, 0xffff), b = grad_32(r, 1, j, second);
+        uint16_t *o = B + j / WAN_TILE_N * r->ldb;
+        _mm512_storeu_si512(P + j, a.p);
+        _mm512_storeu_si512(P + r->ld + j, b.p);
+        _mm512_storeu_si512(D + j, a.ds);
+        _mm512_storeu_si512(D + r->ld + j, b.ds);
+        _mm512_storeu_si512(o, _mm512_permutex2var_epi16(a.ds, low, b.ds));
+        _mm512_storeu_si512(o + r->ldb, _mm512_permutex2var_epi16(a.ds, high, b.ds));
+    }
+}
+#endif
+
+wan_soft wan_soft_for(wan_dtype t)
+{
+#ifdef __x86_64__
+    if (wan_tile_for(t).t == WAN_BF16)
+        return (wan_soft){ top_bf16, exponents_bf16, grads_bf16 };
+#else
+    (void)t;
+#endif
+    return (wan_soft){ top_f32, exponents_f32, grads_f32 };
+}
