@@ -74,6 +74,7 @@ struct wan_dev {
     void *aside; /* the same, of ops that are made of ops */
     size_t aside_bytes;
     size_t allocated, peak; /* bytes handed out by wan_dev_alloc */
+    struct wan_ways *ways;  /* the caller's (ways.h); NULL: what a library proposes first */
 };
 
 /* spec as above; flags from wan_dev_flags.  "cuda" on a machine without: -1 and a sentence that

@@ -23,6 +23,8 @@ static const wan_plugin_host plugin_host = {
     .scratch = wan_dev_scratch,
     .aside = wan_dev_aside,
     .warn = wan_warn,
+    .ways_find = wan_ways_find,
+    .ways_note = wan_ways_note,
 };
 
 /* The plugin, opened once per process and never closed (CUDA does not survive dlclose). */

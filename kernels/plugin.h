@@ -12,8 +12,9 @@
 #define WAN_KERNELS_PLUGIN_H
 
 #include "kernels/ops.h"
+#include "kernels/ways.h"
 
-#define WAN_PLUGIN_ABI 8
+#define WAN_PLUGIN_ABI 9
 #define WAN_PLUGIN_SYMBOL "wan_cuda_backend"
 
 typedef struct wan_plugin_host {
@@ -23,6 +24,9 @@ typedef struct wan_plugin_host {
     void *(*scratch)(wan_dev *d, size_t bytes);        /* wan_dev_scratch */
     void *(*aside)(wan_dev *d, size_t bytes);          /* wan_dev_aside */
     void (*warn)(const char *fmt, ...) WAN_PRINTF(1, 2); /* wan_warn: a slower path was taken */
+    /* wan_ways_find, wan_ways_note: of d->ways */
+    const char *(*ways_find)(const wan_ways *w, const char *kind, const char *shape);
+    int (*ways_note)(wan_ways *w, const char *kind, const char *shape, const char *way);
 } wan_plugin_host;
 
 typedef struct wan_plugin {
