@@ -8,6 +8,7 @@
  * columns j, j+32, ... of the head when they are applied; the scores change hands in shared memory.
  */
 #include "kernels/reduce.cuh"
+#include "kernels/attention_grad.cuh"
 #include "kernels/attention_wide.cuh"
 #include "kernels/sdpa.cuh"
 
@@ -379,7 +380,11 @@ extern "C" int wan_attention_backward_cuda(wan_dev *d, const wan_attn *a, wan_bu
 {
     CUDA_TYPES("attention_backward", dq, dk, dv, dout, o, q, k, v);
     WAN_TRY(check("attention_backward", a));
-    int r = for_cudnn(a, q) ? cuda_sdpa_backward(d, a, dq, dk, dv, dout, o, lse, q, k, v) : 1;
+    int r = for_cudnn(a, q) && !(d->flags & WAN_DEV_OWN)
+                ? cuda_sdpa_backward(d, a, dq, dk, dv, dout, o, lse, q, k, v)
+                : 1;
+    if (r > 0)
+        r = cuda_grad_backward(d, a, dq, dk, dv, dout, o, lse, q, k, v);
     if (r <= 0)
         return r;
     attn_args g = args_of(a, o, q, k, v);

@@ -23,8 +23,10 @@ extern "C" {
 
 #ifdef __CUDACC__
 #define CUDA_UNROLL _Pragma("unroll")
+#define CUDA_LOOP _Pragma("unroll 1")
 #else
 #define CUDA_UNROLL
+#define CUDA_LOOP
 #endif
 
 alignas(16) extern __shared__ float cuda_shared[];

@@ -29,6 +29,7 @@ enum wan_dev_flags {
      * a shape, an engine without a fixed order, a GPU that "auto" cannot use */
     WAN_DEV_STRICT = 1,
     WAN_DEV_NONDETERMINISTIC = 2, /* faster kernels whose sums have no fixed order are allowed */
+    WAN_DEV_OWN = 4, /* our kernels where a vendor's library has one too: to compare them */
 };
 
 /* What a backend has for copies beside the work (wan_dev_send and the next). */

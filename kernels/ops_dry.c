@@ -228,7 +228,7 @@ static int dry_attention_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan
                                   wan_buf k, wan_buf v)
 {
     wan_dry *y = wan_device_dry_of(d);
-    double flops = 10 * pairs(a);
+    double flops = (d->flags & WAN_DEV_OWN ? 14 : 10) * pairs(a); /* two passes make scores twice */
     y->attention_back += flops;
     return spend(y, __func__, flops, y->rates.attention_back,
                  rows(a, 4 * size(q), 2 * (size(k) + size(v))));

@@ -77,6 +77,7 @@ static void step(const char *name, const char *size, int layers, enum wan_recomp
                  double bound)
 {
     open_dry();
+    dev->flags |= strstr(name, "two passes") ? WAN_DEV_OWN : 0;
     row(name, bench_count_step(size, layers, how, eight), 1, bound, 0);
 }
 
@@ -103,6 +104,10 @@ int bench_count(void)
         h100.products / 1e12, h100.products8 / 1e12, h100.memory / 1e12);
     step("training, 14B, 4 layers, none", "14B", 4, WAN_RECOMPUTE_NONE, 0, 500);
     step("training, 14B, 4 layers, selective", "14B", 4, WAN_RECOMPUTE_SELECTIVE, 0, 500);
+    step("training, 14B, 4 layers, none, two passes", "14B", 4, WAN_RECOMPUTE_NONE, 0, 470);
+    step("training, 14B, 4 layers, selective, two passes", "14B", 4, WAN_RECOMPUTE_SELECTIVE, 0,
+         470);
+    step("training, 14B, 8 layers, full, two passes", "14B", 8, WAN_RECOMPUTE_FULL, 0, 470);
     step("training, 14B, 4 layers, none, fp8", "14B", 4, WAN_RECOMPUTE_NONE, 1, 600);
     step("training, 1.3B, selective", "1.3B", 30, WAN_RECOMPUTE_SELECTIVE, 0, 480);
     sample("sampling 1.3B, 50 steps of two passes", "1.3B", 50, 60);

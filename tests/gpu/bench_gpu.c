@@ -254,8 +254,14 @@ static void attention(void)
     dev->flags |= WAN_DEV_NONDETERMINISTIC;
     row("  backward, any order", self_b, 0, 2.5 * a);
     dev->flags &= ~WAN_DEV_NONDETERMINISTIC;
+    dev->flags |= WAN_DEV_OWN;
+    row("  backward, two passes", self_b, 0, 2.5 * a);
+    dev->flags &= ~WAN_DEV_OWN;
     row("cross-attention, 129 keys with bias", cross_f, 4 * r, 0);
     row("  backward, deterministic", cross_b, 8 * r, 0);
+    dev->flags |= WAN_DEV_OWN;
+    row("  backward, two passes", cross_b, 8 * r, 0);
+    dev->flags &= ~WAN_DEV_OWN;
 }
 
 /* what: one of these tables, or "ops": all. */
@@ -321,6 +327,8 @@ int main(int argc, char **argv)
     }
     if (getenv("WAN_BENCH_ANY_ORDER"))
         dev->flags |= WAN_DEV_NONDETERMINISTIC;
+    if (getenv("WAN_BENCH_TWO_PASSES"))
+        dev->flags |= WAN_DEV_OWN;
     op = dev->ops;
     must(dev->backend->describe(dev, text, sizeof text));
     fprintf(stderr, "# %s\n", text);

@@ -204,8 +204,10 @@ int bench_step(const char *size, int layers, const char *recompute)
     printf("| %s, %d layers, %lld tokens, recompute %s, %s backward | wan-tools | %.3f | %.0f | "
            "%.1f GB | loss %.4f |\n",
            size, j.c.layers, (long long)tokens, modes[j.cap.recompute],
-           dev->flags & WAN_DEV_NONDETERMINISTIC ? "any-order" : "deterministic", best,
-           flops / best / 1e12, (double)dev->peak / 1e9, loss);
+           dev->flags & WAN_DEV_OWN                ? "two-pass"
+           : dev->flags & WAN_DEV_NONDETERMINISTIC ? "any-order"
+                                                   : "deterministic",
+           best, flops / best / 1e12, (double)dev->peak / 1e9, loss);
     printf("layers %d\n", j.c.layers);
     job_close(&j);
     return 0;

@@ -138,6 +138,7 @@ done
 # ---- 3: the training step, each attention backward
 bench step "$big none" 70 step "$big" 0 none
 on step "$big none, any order" 50 env WAN_BENCH_ANY_ORDER=1 "$BENCH" step "$big" 0 none
+on step "$big none, two passes" 50 env WAN_BENCH_TWO_PASSES=1 "$BENCH" step "$big" 0 none
 bench step "$big selective" 60 step "$big" 0 selective
 # ---- 4: tables
 tiny=$([ "$big" = tiny ] && echo tiny)

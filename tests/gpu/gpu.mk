@@ -55,7 +55,7 @@ sass-tools: # cuobjdump and nvdisasm, for a toolkit that lacks them
 .PHONY: check-sass sass-tools
 
 # ---- without a GPU: the same kernels as CPU code (fibers for threads), and cuDNN's plans for an H100
-EMU_OBJ := $(CUSRC:%.cu=$(OBJ)/emu/%.o) $(OBJ)/emu/emu.o $(if $(CUDNN),$(OBJ)/emu/emu_cudnn.o)
+EMU_OBJ := $(CUSRC:%.cu=$(OBJ)/emu/%.o) $(OBJ)/emu/emu.o $(OBJ)/emu/emu_tensor.o $(if $(CUDNN),$(OBJ)/emu/emu_cudnn.o)
 # a misplaced vector access, or an index behind an array of registers, is a trap
 EMU_FLAGS := -std=c++17 -O2 -g1 -fPIC -U_FORTIFY_SOURCE -Wall -Itests/gpu/emu -I. $(DEFS) \
 	-DWAN_CUDA_ARCH='"emulation"' -fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error \

@@ -106,11 +106,16 @@ int main(void)
         { 2, 1, 384, { 30, 5 }, { 30, 5 }, 768, 0, 1 }, /* the VAE's */
         { 3, 2, 260, { 9, 0, 3 }, { 17, 5, 0 }, 3, 1, 2 },
     };
+    const size_t n = sizeof shapes / sizeof *shapes;
     if (!cmp_open("attention"))
         return tap_done();
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+    for (size_t s = 0; s < n; s++)
         for (int t = 0; t < 2; t++)
             run(&shapes[s], cmp_types[t]);
+    cmp_dev[1]->flags |= WAN_DEV_OWN;
+    for (size_t s = 0; cmp_dev[1]->kind == WAN_DEV_CUDA && s < n; s++)
+        if ((shapes[s].hd == 64 || shapes[s].hd == 128) && shapes[s].pad % 8 == 0)
+            run(&shapes[s], WAN_BF16);
     for (int t = 0; t < 2; t++) {
         t5(1, 5, 2, 64, cmp_types[t]);
         t5(130, 33, 4, 16, cmp_types[t]);
