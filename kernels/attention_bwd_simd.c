@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * attention_bwd_simd.c - attention backward in blocks; one (sample, head) is one task, so the order
- * of every sum is fixed.
+ * attention_bwd_simd.c - attention backward in blocks.
  *
  * Scores are made transposed, S^T = K Q^T, because P^T and dS^T are then rows as the products for
  * dV and dK want them, and dS^T packed is what dQ^T = K^T dS^T wants:
  *   for a block of 192 keys:  for a block of 96 queries:
  *     P^T = exp(scale K Q^T + kbias - lse),  dS^T = scale P^T (V dO^T - delta)
  *     dV += P^T dO,  dK += dS^T Q,  dQ^T += K^T dS^T
+ *
+ * A task is a block of keys of one (sample, head).  Tasks are taken in order, and each follows the one before it
+ * through the blocks of queries, one behind: so dQ is summed in the order of the keys whatever the threads,
+ * and what a task waits for has always been begun.  The first packs the queries, the last stores dQ.
  */
+#include <sched.h>
+
 #include "kernels/attention.h"
 #include "kernels/attention_simd.h"
 #include "kernels/math_simd.h"
@@ -25,70 +30,117 @@ typedef struct bwd {
     wan_buf dq, dk, dv, dout, o, q, k, v;
     const float *lse;
     int64_t hk, hn; /* head size padded as k and as n (and m) of a product */
-    int64_t nq;     /* queries of the longest sample, padded */
+    int64_t nq;     /* queries of the longest sample, in whole blocks */
+    int64_t most;   /* blocks of keys of the longest sample */
+    int64_t slots;  /* heads at work at a time, at most */
+    char *heads;    /* their memory */
+    size_t one;     /* of each */
+    int64_t *left;  /* for each slot the number of the heads that have left it */
 } bwd;
 
-/* Workspace of one task: pointers into one piece of memory. */
-typedef struct task {
+/* What the tasks of one (sample, head) share. */
+typedef struct head {
     int64_t q0, lq, k0, lk, h; /* tokens of the sample */
-    int64_t np;                /* lq padded */
-    char *Qr, *Gr, *Qc, *Gc;   /* q and dout packed: B = Q^T, dO^T [hk, np]; B = Q, dO [np, hn] */
-    char *K, *V, *KT;          /* block of keys: rows [BK, hk] twice, transposed [hn, BK] */
-    char *P, *D, *Dc;          /* P^T and dS^T as rows [BK, BQ]; dS^T packed [BK, BQ] */
-    float *S, *dP;             /* K Q^T and V dO^T [BK, BQ] */
-    float *dK, *dV, *dQ;       /* [BK, hn] twice; dQ^T [hn, np] */
-    float *lse, *delta;        /* [np]; lse in powers of two */
+    int64_t turn;              /* what its first task waits for in `done` */
+    char *Qr, *Gr, *Qc,
+        *Gc;   /* q and dout packed, block by block: B = Q^T, dO^T [hk, BQ]; B = Q, dO [BQ, hn] */
+    float *dQ; /* dQ^T of one block after the other [hn, BQ] */
+    float *lse, *delta; /* [nq]; lse in powers of two */
+    int64_t *done;      /* for each block of queries the `turn` of the next task */
+} head;
+
+/* Workspace of a thread. */
+typedef struct task {
+    const head *of;
+    char *K, *V, *KT;    /* block of keys: rows [BK, hk] twice, transposed [hn, BK] */
+    char *P, *D, *Dc;    /* P^T and dS^T as rows [BK, BQ]; dS^T packed [BK, BQ] */
+    float *S, *dP;       /* K Q^T and V dO^T [BK, BQ] */
+    float *dK, *dV, *dq; /* [BK, hn] twice; a block of dQ [BQ, hn] */
 } task;
 
-/* Hands out the pieces; with base NULL it only counts. */
-static size_t lay_out(const bwd *b, task *t, char *base)
+/* Hands out the pieces; with base NULL they only count. */
+typedef struct room {
+    char *base;
+    size_t at;
+} room;
+
+static void *take(room *r, int64_t n, size_t size)
 {
-    size_t at = 0, e = (size_t)b->t.size;
-#define TAKE(p, n) ((p) = (void *)((uintptr_t)base + at), at += ((size_t)(n) + 63) / 64 * 64)
-    TAKE(t->Qr, b->nq * b->hk * e);
-    TAKE(t->Gr, b->nq * b->hk * e);
-    TAKE(t->Qc, b->nq * b->hn * e);
-    TAKE(t->Gc, b->nq * b->hn * e);
-    TAKE(t->K, BK * b->hk * e);
-    TAKE(t->V, BK * b->hk * e);
-    TAKE(t->KT, BK * b->hn * e);
-    TAKE(t->Dc, BK * BQ * e);
-    TAKE(t->S, BK * BQ * sizeof(float));
-    TAKE(t->dP, BK * BQ * sizeof(float));
-    t->P = (char *)t->S;
-    t->D = (char *)t->dP;
-    if (b->t.t == WAN_BF16) {
-        TAKE(t->P, BK * BQ * e);
-        TAKE(t->D, BK * BQ * e);
-    }
-    TAKE(t->dK, BK * b->hn * sizeof(float));
-    TAKE(t->dV, BK * b->hn * sizeof(float));
-    TAKE(t->dQ, b->nq * b->hn * sizeof(float));
-    TAKE(t->lse, b->nq * sizeof(float));
-    TAKE(t->delta, b->nq * sizeof(float));
-#undef TAKE
-    return (at + 4095) / 4096 * 4096;
+    void *p = r->base ? r->base + r->at : NULL;
+    r->at += ((size_t)n * size + 63) / 64 * 64;
+    return p;
 }
 
-/* Everything of the queries: packed operands, lse, delta = rowsum(dout * o). */
-static void load_queries(const bwd *b, const task *t)
+static size_t pages(const room *r)
+{
+    return (r->at + 4095) / 4096 * 4096;
+}
+
+static size_t lay_out_head(const bwd *b, head *h, char *base)
+{
+    room r = { base, 0 };
+    size_t e = (size_t)b->t.size;
+    h->Qr = take(&r, b->nq * b->hk, e);
+    h->Gr = take(&r, b->nq * b->hk, e);
+    h->Qc = take(&r, b->nq * b->hn, e);
+    h->Gc = take(&r, b->nq * b->hn, e);
+    h->dQ = take(&r, b->nq * b->hn, sizeof(float));
+    h->lse = take(&r, b->nq, sizeof(float));
+    h->delta = take(&r, b->nq, sizeof(float));
+    h->done = take(&r, b->nq / BQ, sizeof(int64_t));
+    return pages(&r);
+}
+
+static size_t lay_out_task(const bwd *b, task *t, char *base)
+{
+    room r = { base, 0 };
+    size_t e = (size_t)b->t.size;
+    t->K = take(&r, BK * b->hk, e);
+    t->V = take(&r, BK * b->hk, e);
+    t->KT = take(&r, BK * b->hn, e);
+    t->Dc = take(&r, BK * BQ, e);
+    t->S = take(&r, BK * BQ, sizeof(float));
+    t->dP = take(&r, BK * BQ, sizeof(float));
+    t->P = b->t.t == WAN_F32 ? (char *)t->S : take(&r, BK * BQ, e);
+    t->D = b->t.t == WAN_F32 ? (char *)t->dP : take(&r, BK * BQ, e);
+    t->dK = take(&r, BK * b->hn, sizeof(float));
+    t->dV = take(&r, BK * b->hn, sizeof(float));
+    t->dq = take(&r, BQ * b->hn, sizeof(float));
+    return pages(&r);
+}
+
+/* Everything of queries [i, i+BQ), of which there are m, n padded: packed operands, lse,
+ * delta = rowsum(dout * o). */
+static void load_queries(const bwd *b, const head *h, int64_t i, int64_t m, int64_t n)
 {
     const wan_attn *a = b->a;
     float g[WAN_TILE_WIDTH], o[WAN_TILE_WIDTH];
-    int64_t hd = a->hd, q = t->q0 * a->ldq + t->h * hd, r = t->q0 * a->ldo + t->h * hd;
-    wan_tile_pack_rows(&b->t, t->Qr, b->q, q, a->ldq, t->lq, hd, t->np, b->hk);
-    wan_tile_pack_rows(&b->t, t->Gr, b->dout, r, a->ldo, t->lq, hd, t->np, b->hk);
-    wan_tile_pack_cols(&b->t, t->Qc, t->np * WAN_TILE_N, b->q, q, a->ldq, t->lq, hd, t->np, b->hn);
-    wan_tile_pack_cols(&b->t, t->Gc, t->np * WAN_TILE_N, b->dout, r, a->ldo, t->lq, hd, t->np,
-                       b->hn);
-    for (int64_t i = 0; i < t->np; i++) {
-        t->lse[i] = t->delta[i] = 0;
-        if (i >= t->lq)
+    int64_t hd = a->hd, e = b->t.size, at = h->q0 + i;
+    int64_t q = at * a->ldq + h->h * hd, r = at * a->ldo + h->h * hd, wide = BQ * WAN_TILE_N;
+    wan_tile_pack_rows(&b->t, h->Qr + i * b->hk * e, b->q, q, a->ldq, m, hd, n, b->hk);
+    wan_tile_pack_rows(&b->t, h->Gr + i * b->hk * e, b->dout, r, a->ldo, m, hd, n, b->hk);
+    wan_tile_pack_cols(&b->t, h->Qc + i * b->hn * e, wide, b->q, q, a->ldq, m, hd, n, b->hn);
+    wan_tile_pack_cols(&b->t, h->Gc + i * b->hn * e, wide, b->dout, r, a->ldo, m, hd, n, b->hn);
+    for (int64_t j = 0; j < n; j++) {
+        h->lse[i + j] = h->delta[i + j] = 0;
+        if (j >= m)
             continue;
-        t->lse[i] = b->lse[t->h * a->pq->S + t->q0 + i] * WAN_F_LOG2E;
-        t->delta[i] = wan_row_dot(wan_row_load(b->dout, r + i * a->ldo, hd, g),
-                                  wan_row_load(b->o, r + i * a->ldo, hd, o), hd);
+        h->lse[i + j] = b->lse[h->h * a->pq->S + at + j] * WAN_F_LOG2E;
+        h->delta[i + j] = wan_row_dot(wan_row_load(b->dout, r + j * a->ldo, hd, g),
+                                      wan_row_load(b->o, r + j * a->ldo, hd, o), hd);
     }
+}
+
+/* m rows of dq from a block of dQ^T. */
+static void store_queries(const bwd *b, const task *t, int64_t i, int64_t m)
+{
+    const wan_attn *a = b->a;
+    const wan_tile f32 = { .t = WAN_F32, .size = sizeof(float) };
+    const wan_buf dQ = wan_buf_of(t->of->dQ + i * b->hn, WAN_F32);
+    wan_tile_transpose(&f32, t->dq, b->hn, dQ, 0, BQ, b->hn, m, m);
+    for (int64_t j = 0; j < m; j++)
+        wan_row_store(b->dq, (t->of->q0 + i + j) * a->ldq + t->of->h * a->hd, a->hd,
+                      t->dq + j * b->hn);
 }
 
 /* P^T and dS^T of one block, rows and packed; those of padding keys are zero. */
@@ -96,12 +148,12 @@ static void block_grad(const bwd *b, const task *t, int64_t key, int64_t keys, i
                        int64_t from, int64_t n)
 {
     const wan_attn *a = b->a;
-    const float *bias = a->kbias ? a->kbias + t->k0 + key : NULL;
+    const float *bias = a->kbias ? a->kbias + t->of->k0 + key : NULL;
     int64_t e = b->t.size, row = BQ * e;
     wan_soft_rows r = { .ld = BQ,
                         .ldb = BK * WAN_TILE_N,
-                        .lse = t->lse + from,
-                        .delta = t->delta + from,
+                        .lse = t->of->lse + from,
+                        .delta = t->of->delta + from,
                         .scale = (float)a->scale,
                         .c = (float)a->scale * WAN_F_LOG2E };
     for (int64_t k = 0; k < kp; k += 2) {
@@ -124,28 +176,60 @@ static void block_grad(const bwd *b, const task *t, int64_t key, int64_t keys, i
     }
 }
 
-/* All queries against keys [key, key+keys). */
-static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys)
+/* Until *p is `value`, which another thread is on its way to. */
+static void await(const int64_t *p, int64_t value)
+{
+    enum { SPINS = 2000 };
+    for (int n = 0; __atomic_load_n(p, __ATOMIC_ACQUIRE) != value; n++)
+        if (n > SPINS) /* it may not even have a core */
+            (void)sched_yield();
+}
+
+/* Queries [i, i+n) against keys [key, key+keys), the first of the sample or not. */
+static void block(const bwd *b, const task *t, int64_t i, int64_t n, int64_t key, int64_t keys)
+{
+    const head *h = t->of;
+    int64_t kp = wan_tile_up(keys, WAN_TILE_K), e = b->t.size, wide = BQ * WAN_TILE_N;
+    float *dQ = h->dQ + i * b->hn;
+    wan_tile_mul_fn *mul = b->t.mul;
+    mul(t->S, BQ, t->K, b->hk, h->Qr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
+    mul(t->dP, BQ, t->V, b->hk, h->Gr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
+    for (int64_t j = 0; key > 0 && j < b->hn * BQ; j += 16)
+        __builtin_prefetch(dQ + j, 1, 2);
+    block_grad(b, t, key, keys, kp, i, n);
+    mul(t->dV, b->hn, t->P, BQ, h->Gc + i * b->hn * e, wide, kp, b->hn, n, i > 0);
+    mul(t->dK, b->hn, t->D, BQ, h->Qc + i * b->hn * e, wide, kp, b->hn, n, i > 0);
+    mul(dQ, BQ, t->KT, BK, t->Dc, BK * WAN_TILE_N, b->hn, n, kp, key > 0);
+}
+
+/* All queries against keys [key, key+keys), block `now` of `all`. */
+static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys, int64_t now,
+                      int64_t all)
 {
     const wan_attn *a = b->a;
-    int64_t hd = a->hd, kp = wan_tile_up(keys, WAN_TILE_K), e = b->t.size;
-    int64_t k = (t->k0 + key) * a->ldk + t->h * hd, v = (t->k0 + key) * a->ldv + t->h * hd;
-    if (t->np == 0) { /* keys that no query sees */
+    const head *h = t->of;
+    int64_t hd = a->hd, kp = wan_tile_up(keys, WAN_TILE_K), turn = h->turn + now;
+    int64_t k = (h->k0 + key) * a->ldk + h->h * hd, v = (h->k0 + key) * a->ldv + h->h * hd;
+    if (h->lq == 0) { /* keys that no query sees */
         memset(t->dK, 0, (size_t)(keys * b->hn) * sizeof *t->dK);
         memset(t->dV, 0, (size_t)(keys * b->hn) * sizeof *t->dV);
     }
-    wan_tile_mul_fn *mul = b->t.mul;
     wan_tile_rows(&b->t, t->K, b->hk, b->k, k, a->ldk, keys, hd, kp);
     wan_tile_rows(&b->t, t->V, b->hk, b->v, v, a->ldv, keys, hd, kp);
     wan_tile_transpose(&b->t, t->KT, BK, b->k, k, a->ldk, keys, hd, b->hn);
-    for (int64_t i = 0; i < t->np; i += BQ) {
-        int64_t n = t->np - i < BQ ? t->np - i : BQ, panel = t->np * WAN_TILE_N;
-        mul(t->S, BQ, t->K, b->hk, t->Qr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
-        mul(t->dP, BQ, t->V, b->hk, t->Gr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
-        block_grad(b, t, key, keys, kp, i, n);
-        mul(t->dV, b->hn, t->P, BQ, t->Gc + i * WAN_TILE_N * e, panel, kp, b->hn, n, i > 0);
-        mul(t->dK, b->hn, t->D, BQ, t->Qc + i * WAN_TILE_N * e, panel, kp, b->hn, n, i > 0);
-        mul(t->dQ + i, t->np, t->KT, BK, t->Dc, BK * WAN_TILE_N, b->hn, n, kp, key > 0);
+    for (int64_t i = 0; i < h->lq; i += BQ) {
+        int64_t m = h->lq - i < BQ ? h->lq - i : BQ, n = wan_tile_up(m, WAN_TILE_K);
+        if (now == 0)
+            load_queries(b, h, i, m, n);
+        else
+            await(&h->done[i / BQ], turn);
+        if (keys)
+            block(b, t, i, n, key, keys);
+        else /* queries that see no key */
+            memset(h->dQ + i * b->hn, 0, (size_t)(BQ * b->hn) * sizeof *h->dQ);
+        if (now == all - 1)
+            store_queries(b, t, i, m);
+        __atomic_store_n(&h->done[i / BQ], turn + 1, __ATOMIC_RELEASE);
     }
     for (int64_t r = 0; r < keys; r++) {
         wan_row_store(b->dk, k + r * a->ldk, hd, t->dK + r * b->hn);
@@ -153,35 +237,112 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys)
     }
 }
 
-static void store_queries(const bwd *b, const task *t)
+/* Blocks of keys of a sample: as many as there must be, of almost the same size, the smaller ones first, so that
+ * none waits for a longer one. */
+static int64_t blocks_of(int64_t keys)
 {
-    const wan_attn *a = b->a;
-    float row[WAN_TILE_WIDTH];
-    for (int64_t i = 0; i < t->lq; i++) {
-        for (int64_t j = 0; j < a->hd; j++)
-            row[j] = t->dQ[j * t->np + i];
-        wan_row_store(b->dq, (t->q0 + i) * a->ldq + t->h * a->hd, a->hd, row);
-    }
+    return keys ? (keys + BK - 1) / BK : 1;
 }
 
-static void head(const bwd *b, int64_t n, char *work)
+static int64_t block_start(int64_t keys, int64_t n, int64_t all)
+{
+    int64_t units = (keys + WAN_TILE_K - 1) / WAN_TILE_K, small = units / all;
+    int64_t smalls = all - units % all, at = n * small + (n > smalls ? n - smalls : 0);
+    return at * WAN_TILE_K < keys ? at * WAN_TILE_K : keys;
+}
+
+/* Block `at` of the keys of one (sample, head): of the heads in their order, in each of the samples in theirs. */
+static void run_block(const bwd *b, int64_t number, int64_t at, char *work)
 {
     const wan_attn *a = b->a;
-    int64_t i = n % a->pq->n;
+    int64_t i = number % a->pq->n, slot = number % b->slots, before = number / b->slots;
+    head h = { .q0 = a->pq->cu_host[i],
+               .lq = a->pq->cu_host[i + 1] - a->pq->cu_host[i],
+               .k0 = a->pk->cu_host[i],
+               .lk = a->pk->cu_host[i + 1] - a->pk->cu_host[i],
+               .h = number / a->pq->n,
+               .turn = number * b->most };
+    task t = { .of = &h };
+    int64_t all = blocks_of(h.lk), key = block_start(h.lk, at, all);
+    lay_out_head(b, &h, b->heads + (size_t)slot * b->one);
+    lay_out_task(b, &t, work);
+    if (at == 0)
+        await(&b->left[slot], before);
+    key_block(b, &t, key, block_start(h.lk, at + 1, all) - key, at, all);
+    if (at == all - 1)
+        __atomic_store_n(&b->left[slot], before + 1, __ATOMIC_RELEASE);
+}
+
+static int64_t blocks_at(const bwd *b, int64_t number)
+{
+    int64_t i = number % b->a->pq->n;
+    return blocks_of(b->a->pk->cu_host[i + 1] - b->a->pk->cu_host[i]);
+}
+
+static void run_head(const bwd *b, int64_t number, char *work)
+{
+    for (int64_t at = 0; at < blocks_at(b, number); at++)
+        run_block(b, number, at, work);
+}
+
+/* Task n where each block is one; a row of heads, one of each sample, has `per`. */
+static void run_task(const bwd *b, int64_t n, int64_t per, char *work)
+{
+    int64_t number = n / per * b->a->pq->n, at = n % per;
+    for (int64_t all; at >= (all = blocks_at(b, number)); number++)
+        at -= all;
+    run_block(b, number, at, work);
+}
+
+/* Memory for so many threads; -1: there is none. */
+static char *prepare(wan_dev *d, bwd *b, int64_t threads, int64_t heads, int64_t least,
+                     size_t *mine)
+{
+    head h;
     task t;
-    lay_out(b, &t, work);
-    t.h = n / a->pq->n;
-    t.q0 = a->pq->cu_host[i];
-    t.lq = a->pq->cu_host[i + 1] - t.q0;
-    t.k0 = a->pk->cu_host[i];
-    t.lk = a->pk->cu_host[i + 1] - t.k0;
-    t.np = wan_tile_up(t.lq, WAN_TILE_K);
-    load_queries(b, &t);
-    if (t.lk == 0) /* queries that see no key */
-        memset(t.dQ, 0, (size_t)(t.np * b->hn) * sizeof *t.dQ);
-    for (int64_t key = 0; key < t.lk; key += BK)
-        key_block(b, &t, key, t.lk - key < BK ? t.lk - key : BK);
-    store_queries(b, &t);
+    b->slots = threads / least + 2;
+    b->slots = b->slots < heads ? b->slots : heads;
+    b->one = lay_out_head(b, &h, NULL);
+    *mine = lay_out_task(b, &t, NULL);
+    size_t left = (size_t)b->slots * sizeof *b->left, work = *mine * (size_t)threads;
+    char *p = (char *)wan_dev_scratch(d, work + b->one * (size_t)b->slots + left);
+    if (!p)
+        return NULL;
+    b->heads = p + work;
+    b->left = (int64_t *)(void *)(b->heads + b->one * (size_t)b->slots);
+    memset(b->left, 0, left);
+    for (int64_t i = 0; i < b->slots; i++) {
+        lay_out_head(b, &h, b->heads + (size_t)i * b->one);
+        memset(h.done, 0, (size_t)(b->nq / BQ) * sizeof *h.done);
+    }
+    return p;
+}
+
+/* Whole heads where these come out even for the threads: what blocks share goes from core to core. */
+static int run(wan_dev *d, bwd *b)
+{
+    const wan_attn *a = b->a;
+    int64_t threads = wan_rows_threads(), heads = (int64_t)a->pq->n * a->H, per = 0, least = 0;
+    for (int64_t i = 0; i < a->pq->n; i++) {
+        int64_t n = blocks_at(b, i);
+        per += n;
+        least = !i || n < least ? n : least;
+        b->most = n > b->most ? n : b->most;
+    }
+    int whole = (heads + threads - 1) / threads * threads * 10 <= heads * 11;
+    size_t mine;
+    char *p = prepare(d, b, threads, heads, whole ? 1 : least, &mine);
+    if (!p)
+        return -1;
+#pragma omp parallel for schedule(monotonic                                                        \
+                                  : dynamic) if (a->pq->S * a->pk->max_len * a->H * a->hd >        \
+                                                 1 << 17)
+    for (int64_t n = 0; n < (whole ? heads : per * a->H); n++)
+        if (whole)
+            run_head(b, n, p + mine * (size_t)wan_rows_thread());
+        else
+            run_task(b, n, per, p + mine * (size_t)wan_rows_thread());
+    return 0;
 }
 
 int wan_attention_backward_simd(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
@@ -198,20 +359,12 @@ int wan_attention_backward_simd(wan_dev *d, const wan_attn *a, wan_buf dq, wan_b
               .k = k,
               .v = v,
               .lse = lse };
-    task probe;
     if (!wan_attn_fits(a, q, k, v, o) || !wan_attn_fits(a, dq, dk, dv, dout) || dq.t != q.t)
         return wan_attention_backward_c(d, a, dq, dk, dv, dout, o, lse, q, k, v);
     b.t = wan_tile_for(q.t);
     b.soft = wan_soft_for(q.t);
     b.hk = wan_tile_up(a->hd, WAN_TILE_K);
     b.hn = wan_tile_up(a->hd, WAN_TILE_N);
-    b.nq = wan_tile_up(a->pq->max_len, WAN_TILE_K);
-    size_t mine = lay_out(&b, &probe, NULL);
-    char *work = (char *)wan_dev_scratch(d, mine * (size_t)wan_rows_threads());
-    if (!work)
-        return -1;
-#pragma omp parallel for schedule(dynamic) if (a->pq->S * a->pk->max_len * a->H * a->hd > 1 << 17)
-    for (int64_t n = 0; n < (int64_t)a->pq->n * a->H; n++)
-        head(&b, n, work + mine * (size_t)wan_rows_thread());
-    return 0;
+    b.nq = wan_tile_up(a->pq->max_len, BQ);
+    return run(d, &b);
 }

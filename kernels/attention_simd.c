@@ -62,8 +62,7 @@ static void pack_keys(const fwd *f, int i, int64_t from, int64_t h)
     int64_t at = h * f->rows + wan_attn_start(a->pk, i);
     wan_tile_pack_rows(&f->t, f->kp + (at + from) * f->hk * e, f->k,
                        (k0 + from) * a->ldk + h * a->hd, a->ldk, n, a->hd, np, f->hk);
-    wan_tile_pack_cols(&f->t, f->vp + (at * f->hn + from * WAN_TILE_N) * e,
-                       wan_tile_up(all, WAN_TILE_K) * WAN_TILE_N, f->v,
+    wan_tile_pack_cols(&f->t, f->vp + (at + from) * f->hn * e, np * WAN_TILE_N, f->v,
                        (k0 + from) * a->ldv + h * a->hd, a->ldv, n, a->hd, np, f->hn);
 }
 
@@ -145,7 +144,7 @@ static void query_block(const fwd *f, int i, int64_t from, int64_t h, char *work
     const wan_attn *a = f->a;
     int64_t q0 = a->pq->cu_host[i] + from, nq = a->pq->cu_host[i + 1] - q0;
     int64_t k0 = a->pk->cu_host[i], nk = a->pk->cu_host[i + 1] - k0;
-    int64_t np = wan_tile_up(nk, WAN_TILE_K), at = h * f->rows + wan_attn_start(a->pk, i);
+    int64_t at = h * f->rows + wan_attn_start(a->pk, i);
     const char *kp = f->kp + at * f->hk * f->t.size, *vp = f->vp + at * f->hn * f->t.size;
     block b = block_at(f, work);
     nq = nq < BQ ? nq : BQ;
@@ -164,8 +163,8 @@ static void query_block(const fwd *f, int i, int64_t from, int64_t h, char *work
         f->t.mul(b.S, BK, b.Q, f->hk, kp + j * f->hk * f->t.size, f->hk * WAN_TILE_N, mq, w, f->hk,
                  0);
         softmax_block(f, &b, bias, f->rel ? 1 : 0, nq, n, j == 0);
-        f->t.mul(b.O, f->hn, b.P, BK, vp + j * WAN_TILE_N * f->t.size, np * WAN_TILE_N, mq, f->hn,
-                 w, j > 0);
+        f->t.mul(b.O, f->hn, b.P, BK, vp + j * f->hn * f->t.size, w * WAN_TILE_N, mq, f->hn, w,
+                 j > 0);
     }
     block_store(f, &b, q0, nq, h);
 }

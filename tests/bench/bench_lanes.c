@@ -4,7 +4,7 @@
 #include "kernels/linear_simd.h"
 #include "tests/bench/bench.h"
 
-enum { QUERIES = 96, KEYS = 384, ELEMENTS = 2048 };
+enum { QUERIES = 96, KEYS = 384, KEYS_BACK = 192, ELEMENTS = 2048 };
 
 static const int threads[] = { 2, 8, 32, 64, 128 };
 enum { COLUMNS = sizeof threads / sizeof *threads };
@@ -58,6 +58,41 @@ static int64_t parts(int64_t n, int64_t each)
     return (n + each - 1) / each;
 }
 
+/* Attention backward: a task is a block of keys, and follows the one before it through the blocks of queries
+ * (attention_bwd_simd.c); whole heads where these come out even. */
+static double follow(int64_t heads, int64_t blocks, int64_t steps, int t)
+{
+    double *passed = calloc((size_t)steps, sizeof *passed), free_at[128] = { 0 }, last = 0;
+    if (!passed)
+        exit(1);
+    for (int64_t n = 0; n < heads * blocks; n++) {
+        int first = 0;
+        for (int k = 1; k < t; k++)
+            first = free_at[k] < free_at[first] ? k : first;
+        double now = free_at[first];
+        for (int64_t s = 0; s < steps; s++) {
+            now = (n % blocks && passed[s] > now ? passed[s] : now) + 1;
+            passed[s] = now;
+        }
+        free_at[first] = now;
+        last = now > last ? now : last;
+    }
+    free(passed);
+    return last * t / (double)(heads * blocks * steps);
+}
+
+static void backward(int64_t heads, int64_t tokens)
+{
+    int64_t blocks = (tokens + KEYS_BACK - 1) / KEYS_BACK;
+    printf("| attention backward, blocks of keys |");
+    for (int i = 0; i < COLUMNS; i++) {
+        int64_t t = threads[i], whole = (heads + t - 1) / t * t * 10 <= heads * 11;
+        int64_t n = whole ? 1 : blocks, steps = (tokens + QUERIES - 1) / QUERIES;
+        printf(" %lld: %.2f |", (long long)(heads * n), follow(heads, n, steps, threads[i]));
+    }
+    printf("\n");
+}
+
 /* A product: columns go fastest, so that the last of each row of tasks is the narrow one. */
 static void product(const char *name, int64_t M, int64_t N, int64_t K)
 {
@@ -93,7 +128,7 @@ int main(void)
         product("weight gradient", D, F, S);
         count("attention forward, blocks of queries", H * parts(S, QUERIES));
         count("attention forward, packing", H * parts(S, KEYS));
-        count("attention backward: heads", H);
+        backward(H, S);
         count("norms, residuals: rows", S);
         count("GELU: chunks", parts(S * F, 512));
         count("AdamW of one feed-forward: chunks", parts(D * F, ELEMENTS));

@@ -120,8 +120,10 @@ static void cut_alike(wan_dtype t)
     wan_buf x = rnd(d, t, M * K, 1), w = rnd(d, t, C * K, 2), y = rnd(d, t, M * C, 3);
     wan_real *dw = (wan_real *)rnd(d, WAN_REAL, C * K, 4).p, *lse = dw;
     wan_attn a = { &p, &p, 2, W / 2, 0.1, W, W, W, W, NULL };
+    wan_buf dq = rnd(d, t, 3 * M * W, 5), dk = wan_buf_at(dq, M * W), dv = wan_buf_at(dk, M * W);
     size_t size = M * C * wan_dtype_size(t), sizes = C * K * sizeof *dw, rows = M * W;
-    char *first = malloc(size + sizes + rows);
+    size_t back = 3 * rows * wan_dtype_size(t);
+    char *first = malloc(size + sizes + rows + back);
     for (int i = 0; i < 4; i++) {
         wan_buf none = WAN_BUF_NONE;
         omp_set_num_threads(threads[i]);
@@ -133,6 +135,9 @@ static void cut_alike(wan_dtype t)
         cmp_must(wan_attention_forward_simd(d, &a, y, lse, x, w, x));
         alike &= !i || !memcmp(first + size + sizes, y.p, rows);
         memcpy(first + size + sizes, y.p, rows);
+        cmp_must(wan_attention_backward_simd(d, &a, dq, dk, dv, w, y, lse, x, w, x));
+        alike &= !i || !memcmp(first + size + sizes + rows, dq.p, back);
+        memcpy(first + size + sizes + rows, dq.p, back);
         ok(alike, "products and attention, %s: %d threads, the same bytes", CMP_NAME(t),
            threads[i]);
     }
