@@ -230,6 +230,9 @@ int wan_linear_forward_simd(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_b
     WAN_TRY(wan_rows_check_weights("linear_forward", w, K));
     if (thin(M))
         return wan_linear_forward_c(d, y, pre, x, w, b, M, N, K, act);
+    if (wan_quant_of(w.t) && x.t == WAN_BF16 && !pre.p && wan_linear_int8())
+        return wan_linear_int8_forward(d, wan_linear_cut_for(M, N, K, wan_rows_threads()), y, x, w,
+                                       b, M, N, K, act);
     job j = { .M = M,
               .N = N,
               .K = K,

@@ -21,6 +21,13 @@ void wan_linear_bias_grad(float *db, wan_buf dy, int64_t M, int64_t N, int accum
 /* y [n] = act(x [n]); y may equal x (act_simd.c) */
 void wan_act_values(float *y, const float *x, int64_t n, enum wan_act act);
 
+/* Weights in blocks by products of bytes: whether they are used (WAN_CPU_INT8=0 in the environment: never), and
+ * y [M, N] = act(x [M, K] w^T [N, K] + b), x bf16, in tasks of that cut. */
+int wan_linear_int8(void);
+int wan_linear_int8_forward(wan_dev *d, wan_linear_cut cut, wan_buf y, wan_buf x, wan_buf w,
+                            const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
+    WAN_MUST_CHECK;
+
 wan_linear_forward_fn wan_linear_forward_simd;
 wan_linear_dgrad_fn wan_linear_dgrad_simd;
 wan_linear_wgrad_fn wan_linear_wgrad_simd;

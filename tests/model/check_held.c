@@ -6,6 +6,7 @@
  */
 #include <unistd.h>
 
+#include "kernels/linear_simd.h"
 #include "lib/base/rng.h"
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/quantize.h"
@@ -74,6 +75,26 @@ static void predict(netrun *m, wan_dev *d, const wan_net_config *c, wan_dtype co
     MUST(netrun_forward(m, &in, NULL, pred));
 }
 
+/* The same in products of bytes, where this CPU has them. */
+static void in_bytes(wan_dev *d, const wan_net_config *c, const char *name, wan_dtype held,
+                     const float *first, double most)
+{
+    static float pred[S * 64];
+    netrun m;
+    if (d->ops->linear_forward == wan_linear_forward_c)
+        return; /* the reference has none */
+    unsetenv("WAN_CPU_INT8");
+    if (wan_linear_int8()) {
+        predict(&m, d, c, held, 1, pred);
+        double e = rel_l2(pred, first, S * 64);
+        ok(e > most / 8 && e < most, "%s: its error in bytes: %.4f (bound %.3f)", name, e, most);
+        netrun_close(&m);
+    } else {
+        tap_skip(name, "in bytes: no AVX512-VNNI, or AMX");
+    }
+    setenv("WAN_CPU_INT8", "0", 1);
+}
+
 static void through(wan_dev *d, const wan_net_config *c, const char *name, double most)
 {
     static float first[S * 64], wide[S * 64], kept[S * 64];
@@ -107,6 +128,7 @@ static void through(wan_dev *d, const wan_net_config *c, const char *name, doubl
     double e = rel_l2(kept, first, S * 64);
     ok(e > most / 8 && e < most, "%s: its error against the weights before: %.4f (bound %.3f)",
        name, e, most);
+    in_bytes(d, c, name, held, first, most);
     wan_store_bytes small, large;
     int64_t total;
     MUST(wan_store_plan(&small, &total, fetched, NULL, held, 0));
@@ -123,6 +145,7 @@ int main(void)
 {
     static const char *const devices[] = { "ref", "cpu" };
     const wan_net_config c = { 2, 128, 2, 512, 16, 16, TEXT, 512, 256, 2, 2, 1e-6 };
+    setenv("WAN_CPU_INT8", "0", 1);
     int fd = mkstemps(file, 5);
     close(fd);
     noise(in_rows, S * 64, 1, 1);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/linear_simd.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
@@ -571,7 +572,8 @@ static int load(sampling *s, wan_dev *d)
         return -1;
     }
     if (wan_quant_of(held))
-        wan_verbose("the matrices stay %s", wan_quant_name(wan_quant_of(held)));
+        wan_verbose("the matrices stay %s, multiplied in %s", wan_quant_name(wan_quant_of(held)),
+                    wan_linear_int8() ? "bytes" : "bf16");
     WAN_TRY(wan_store_new(&s->w, d, &params, slice, held, 0));
     return wan_modelio_load(s->w, p->weights);
 }
