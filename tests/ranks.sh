@@ -22,7 +22,7 @@ trained() {
         T="$T checkpoint.pretrained_checkpoint=$PWD/$1/iter_0000004/transformer"
 }
 error() { "$OBJ/tests/train/check_debug" "$1" "$2"; }
-within() { awk -v e="$1" -v b="$2" 'BEGIN {exit !(e != "" && e + 0 <= b)}'; }
+within() { awk -v e="$1" -v b="$2" 'BEGIN {exit !(e ~ /^[0-9]/ && e + 0 <= b)}'; }
 losses() { # largest relative difference of two metrics files
     paste <(jq .loss "$1") <(jq .loss "$2") | awk -v n="$STEPS" '{d = ($1 - $2) / $2; if (d < 0) d = -d
         if (d > m) m = d} END {printf "%.3g", NR == n ? m : 9}'

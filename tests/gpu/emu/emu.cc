@@ -4,6 +4,7 @@
  */
 #include "cuda_runtime.h"
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
@@ -621,13 +622,19 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
         (a->t == CUDA_R_32F && o->t != CUDA_R_32F) ||
         (d->epilogue == CUBLASLT_EPILOGUE_BIAS && d->bias_type != o->t))
         return CUBLAS_STATUS_INVALID_VALUE;
-    for (uint64_t j = 0; j < n; j++)
+    std::vector<double> left(m * k), sum(m); /* element x of row i: left[x * m + i] */
+    for (uint64_t x = 0; x < k; x++)
+        for (uint64_t i = 0; i < m; i++)
+            left[x * m + i] = (double)element_of(A, a, d->ta, (int64_t)i, (int64_t)x);
+    for (uint64_t j = 0; j < n; j++) {
+        std::fill(sum.begin(), sum.end(), 0);
+        for (uint64_t x = 0; x < k; x++) {
+            const double right = (double)element_of(B, b, d->tb, (int64_t)x, (int64_t)j);
+            for (uint64_t i = 0; i < m; i++)
+                sum[i] += left[x * m + i] * right;
+        }
         for (uint64_t i = 0; i < m; i++) {
-            double sum = 0;
-            for (uint64_t x = 0; x < k; x++)
-                sum += (double)element_of(A, a, d->ta, (int64_t)i, (int64_t)x) *
-                       (double)element_of(B, b, d->tb, (int64_t)x, (int64_t)j);
-            float v = al * (float)sum;
+            float v = al * (float)sum[i];
             if (eight_bits(a->t))
                 v *= *d->a_scale * *d->b_scale;
             if (be != 0)
@@ -640,5 +647,6 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
             else
                 ((uint16_t *)D)[at] = wan_f32_to_bf16(v);
         }
+    }
     return CUBLAS_STATUS_SUCCESS;
 }

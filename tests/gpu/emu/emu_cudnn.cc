@@ -9,6 +9,7 @@
 
 #include "cuda_runtime.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -212,34 +213,60 @@ static void matmul(machine *m, emu_desc *op)
     int64_t K = a.dim[3];
     if (b.dim[2] != K || a.dim[2] != c.dim[2] || b.dim[3] != c.dim[3])
         complain("a product of shapes that do not fit");
+    std::vector<double> sum((size_t)b.dim[3]);
     for (int64_t s = 0; s < c.dim[0] * c.dim[1]; s++) {
         int64_t n[3] = { c.dim[2], c.dim[3], K };
         for (int i = 0; i < 3; i++)
             if (emu_desc *len = link_of(op, names[i]))
                 n[i] = (int64_t)load(m, len).v[(size_t)(s / c.dim[1])];
-        for (int64_t i = 0; i < n[0]; i++)
-            for (int64_t j = 0; j < n[1]; j++) {
-                double sum = 0;
-                for (int64_t k = 0; k < n[2]; k++)
-                    sum += (double)a.v[(s * a.dim[2] + i) * K + k] *
-                           (double)b.v[(s * K + k) * b.dim[3] + j];
-                c.v[(s * c.dim[2] + i) * c.dim[3] + j] = (float)sum;
+        for (int64_t i = 0; i < n[0]; i++) {
+            std::fill(sum.begin(), sum.end(), 0);
+            for (int64_t k = 0; k < n[2]; k++) {
+                const double left = (double)a.v[(s * a.dim[2] + i) * K + k];
+                const float *right = &b.v[(s * K + k) * b.dim[3]];
+                for (int64_t j = 0; j < n[1]; j++)
+                    sum[(size_t)j] += left * (double)right[j];
             }
+            for (int64_t j = 0; j < n[1]; j++)
+                c.v[(s * c.dim[2] + i) * c.dim[3] + j] = (float)sum[(size_t)j];
+        }
     }
     store(m, out, c);
 }
 
-/* The element of x that stands at element k of a value of shape `as`. */
-static float spread(const value &x, const value &as, int64_t k)
+/* x as a value of shape `as`: what it has one of is repeated. */
+static value spread(value x, const value &as)
 {
-    int64_t at = 0, step = 1;
-    for (int i = 3; i >= 0; i--) {
-        int64_t q = k % as.dim[i];
-        k /= as.dim[i];
-        at += (x.dim[i] == 1 ? 0 : q) * step;
-        step *= x.dim[i];
+    int64_t step[4], n = 1;
+    value y = as;
+    for (int i = 3; i >= 0; n *= x.dim[i--])
+        step[i] = x.dim[i] == 1 ? 0 : n;
+    if (n == (int64_t)as.v.size())
+        return x;
+    size_t k = 0;
+    for (int64_t b = 0; b < as.dim[0]; b++)
+        for (int64_t h = 0; h < as.dim[1]; h++)
+            for (int64_t i = 0; i < as.dim[2]; i++)
+                for (int64_t j = 0; j < as.dim[3]; j++)
+                    y.v[k++] = x.v[(size_t)(b * step[0] + h * step[1] + i * step[2] + j * step[3])];
+    return y;
+}
+
+static float point(cudnnPointwiseMode_t mode, float u, float v, float w)
+{
+    switch (mode) {
+    case CUDNN_POINTWISE_ADD: return u + v;
+    case CUDNN_POINTWISE_SUB: return u - v;
+    case CUDNN_POINTWISE_MUL: return u * v;
+    case CUDNN_POINTWISE_DIV: return u / v;
+    case CUDNN_POINTWISE_EXP: return expf(u);
+    case CUDNN_POINTWISE_LOG: return logf(u);
+    case CUDNN_POINTWISE_IDENTITY: return u;
+    case CUDNN_POINTWISE_CMP_LT: return u < v;
+    case CUDNN_POINTWISE_LOGICAL_AND: return u != 0 && v != 0;
+    case CUDNN_POINTWISE_BINARY_SELECT: return w != 0 ? u : v;
+    default: complain("a pointwise mode"); return 0;
     }
-    return x.v[(size_t)at];
 }
 
 static void pointwise(machine *m, emu_desc *op)
@@ -248,30 +275,19 @@ static void pointwise(machine *m, emu_desc *op)
     emu_desc *bd = link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
     emu_desc *td = link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_TDESC);
     emu_desc *out = link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC);
-    const value x = load(m, link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC));
-    const value b = bd ? load(m, bd) : x, t = td ? load(m, td) : x;
+    const cudnnPointwiseMode_t mode = get(how, CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_ADD);
     value y = shaped(out);
-    int64_t axis = get<int64_t>(how, CUDNN_ATTR_POINTWISE_AXIS, -1), inner = 1;
+    const int64_t axis = get<int64_t>(how, CUDNN_ATTR_POINTWISE_AXIS, -1);
+    int64_t inner = 1;
     for (int i = 3; i > axis; i--)
         inner *= y.dim[i];
-    for (int64_t k = 0; k < (int64_t)y.v.size(); k++) {
-        float u = spread(x, y, k), v = spread(b, y, k), w = spread(t, y, k), o = 0;
-        switch (get(how, CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_ADD)) {
-        case CUDNN_POINTWISE_ADD: o = u + v; break;
-        case CUDNN_POINTWISE_SUB: o = u - v; break;
-        case CUDNN_POINTWISE_MUL: o = u * v; break;
-        case CUDNN_POINTWISE_DIV: o = u / v; break;
-        case CUDNN_POINTWISE_EXP: o = expf(u); break;
-        case CUDNN_POINTWISE_LOG: o = logf(u); break;
-        case CUDNN_POINTWISE_IDENTITY: o = u; break;
-        case CUDNN_POINTWISE_CMP_LT: o = u < v; break;
-        case CUDNN_POINTWISE_LOGICAL_AND: o = u != 0 && v != 0; break;
-        case CUDNN_POINTWISE_BINARY_SELECT: o = w != 0 ? u : v; break;
-        case CUDNN_POINTWISE_GEN_INDEX: o = (float)(k / inner % y.dim[axis]); break;
-        default: complain("a pointwise mode");
-        }
-        y.v[(size_t)k] = o;
-    }
+    const value x = spread(load(m, link_of(op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC)), y);
+    const value b = bd ? spread(load(m, bd), y) : value(),
+                t = td ? spread(load(m, td), y) : value();
+    for (size_t k = 0; k < y.v.size(); k++)
+        y.v[k] = mode == CUDNN_POINTWISE_GEN_INDEX
+                     ? (float)((int64_t)k / inner % y.dim[axis])
+                     : point(mode, x.v[k], bd ? b.v[k] : 0, td ? t.v[k] : 0);
     store(m, out, y);
 }
 
@@ -302,17 +318,22 @@ static void reshape(machine *m, emu_desc *op)
     emu_desc *out = link_of(op, CUDNN_ATTR_OPERATION_RESHAPE_YDESC);
     const value x = load(m, in);
     value y = shaped(out);
-    std::map<int64_t, float> at;
+    std::vector<float> at;
+    std::vector<char> there;
     for (int pass = 0; pass < 2; pass++) {
         const value &s = pass ? y : x;
         for (int64_t k = 0; k < (int64_t)s.v.size(); k++) {
             int64_t j = k % s.dim[3], i = k / s.dim[3] % s.dim[2];
             int64_t h = k / (s.dim[3] * s.dim[2]) % s.dim[1];
             int64_t b = k / (s.dim[3] * s.dim[2] * s.dim[1]);
-            int64_t p = b * s.str[0] + h * s.str[1] + i * s.str[2] + j * s.str[3];
+            size_t p = (size_t)(b * s.str[0] + h * s.str[1] + i * s.str[2] + j * s.str[3]);
+            if (!pass && p >= at.size()) {
+                at.resize(p + p / 2 + 1);
+                there.resize(at.size());
+            }
             if (!pass)
-                at[p] = x.v[(size_t)k];
-            else if (at.count(p))
+                at[p] = x.v[(size_t)k], there[p] = 1;
+            else if (p < at.size() && there[p])
                 y.v[(size_t)k] = at[p];
             else
                 complain("a reshape that reaches outside");
