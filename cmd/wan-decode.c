@@ -17,6 +17,7 @@
 #include "lib/media/clip_jobs.h"
 #include "lib/media/clip_record.h"
 #include "lib/media/video.h"
+#include "lib/rec/record/clip_key.h"
 #include "lib/rec/record/record.h"
 
 #define RESIZE_MODES "bilinear|bicubic|nearest|area|lanczos"
@@ -197,6 +198,8 @@ static int stopped;  /* by --damaged stop */
 static int unwanted; /* the clip is passed over by a choice of the user */
 
 static wan_writer *writer;
+static int
+    streamed; /* the frames of the clip at hand are in the output, where its record will be */
 static wan_out *out, *report, *rejects;
 static wan_out *table_out; /* out, in a dry run */
 
@@ -389,7 +392,7 @@ static int put_record(const char *key, const wan_clip *clip, const wan_clip_capt
         if (!rc && *bucket_of(v, part))
             json_object_set_new(r.meta, "bucket", json_string(bucket_of(v, part)));
         if (!rc)
-            rc = wan_writer_put(writer, &r);
+            rc = streamed ? wan_writer_end(writer, &r) : wan_writer_put(writer, &r);
         wan_record_clear(&r);
     }
     count_bucket(bucket_of(v, part), tokens);
@@ -700,8 +703,11 @@ static void set_window(wan_video_options *opt, const wan_clip *clip)
 }
 
 /* What is to be read of a clip. */
-static wan_clip_task task_of(const wan_clip *clip, wan_video_options opt)
+static wan_clip_task task_of(const wan_clip *clip, wan_video_options opt, int captions)
 {
+    int stream = !o.dry_run && !strcmp(o.mode, "video") && !strcmp(o.take, "first") && !o.lengths &&
+                 o.scene_cut <= 0 && (strcmp(o.captions, "each") || captions == 1) &&
+                 wan_writer_late(writer);
     if (wan_pieces_all(&pieces) || o.scene_cut > 0)
         opt.max_frames = 0;
     set_window(&opt, clip);
@@ -710,7 +716,8 @@ static wan_clip_task task_of(const wan_clip *clip, wan_video_options opt)
                             .chosen = strcmp(o.mode, "frames") ? 0 : o.num_frames,
                             .middle = !strcmp(o.take, "middle") && opt.max_frames,
                             .pieces = pieces,
-                            .max_tokens = o.max_tokens };
+                            .max_tokens = o.max_tokens,
+                            .stream = stream };
 }
 
 /* A clip that gives nothing, for the recorded reason. */
@@ -761,7 +768,7 @@ static int begin_clip(wan_clip *clip, const wan_video_options *opt, size_t behin
         clip->why = strdup(wan_err_text());
         return clip->why ? 0 : wan_err("%s: out of memory", clip->path);
     }
-    wan_clip_task task = task_of(clip, *opt);
+    wan_clip_task task = task_of(clip, *opt, captions->n);
     rc = wan_clip_jobs_put(jobs, &task, behind);
     if (rc == 0)
         waiting.n++;
@@ -780,28 +787,108 @@ static void tell_unfiltered(void)
     told |= !!why;
 }
 
+/* Room for the record of a clip that is streamed, about as large as it will be. */
+static int begin_record(const wan_clip *clip, wan_video *like)
+{
+    int64_t n = o.frames && o.frames < like->frames_retimed ? o.frames : like->frames_retimed;
+    wan_clip_part part = { .frames = (n - 1) / 4 * 4 + 1 };
+    wan_record r = WAN_RECORD_INIT;
+    char *key = wan_clip_key_make(o.key_prefix, clip->stem);
+    int rc = key && wan_writer_undo(writer) == 0 ? 0 : -1;
+    if (rc == 0)
+        rc = wan_clip_record(&r, key, &settings, clip, &waiting.v[waiting.first], like, &part);
+    if (rc == 0 && *bucket_of(like, &part))
+        json_object_set_new(r.meta, "bucket", json_string(bucket_of(like, &part)));
+    if (rc == 0)
+        rc = wan_writer_begin(writer, &r);
+    wan_record_clear(&r);
+    free(key);
+    streamed = rc == 0;
+    return rc;
+}
+
+/* Some frames of the oldest clip go to the output: 1, 0 there are no more; -1 that failed.  *bad: the clip is,
+ * and nothing is left of it.  v: as wan_clip_jobs_frames. */
+static int put_some(const wan_clip *clip, wan_video *v, int *bad)
+{
+    wan_clip_frames f;
+    int rc = wan_clip_jobs_frames(jobs, v, &f);
+    *bad = rc < 0;
+    if (rc > 0 && f.first)
+        WAN_TRY(begin_record(clip, &f.like));
+    if (rc > 0)
+        WAN_TRY(wan_writer_data(writer, f.rgb, f.bytes));
+    return rc < 0 ? 0 : rc;
+}
+
+/* The frames of the oldest clip, which has ended: those that wait, or those that have not been put yet.  -1: the
+ * output failed; *bad: as put_some. */
+static int get_frames(const wan_clip *clip, wan_video *v, int *bad)
+{
+    int rc = 1;
+    if (!wan_clip_jobs_streams(jobs)) {
+        *bad = !o.dry_run && wan_clip_jobs_pixels(jobs, v) < 0;
+        return 0;
+    }
+    while (rc > 0)
+        rc = put_some(clip, v, bad);
+    return rc;
+}
+
+/* A clip that gives nothing is taken back, as far as it was put. */
+static int take_back(const wan_clip *clip)
+{
+    WAN_TRY(leave_out(clip));
+    return streamed ? wan_writer_undo(writer) : 0;
+}
+
+static void next_decoded(char *first)
+{
+    free(first);
+    wan_clip_captions_free(&waiting.v[waiting.first]);
+    waiting.first = (waiting.first + 1) % waiting.room;
+    waiting.n--;
+    streamed = 0;
+    wan_clip_jobs_done(jobs);
+}
+
 /* Of the oldest clip that was decoded; -1: the output failed. */
 static int end_decoded(wan_clips *c, const wan_clip *clip)
 {
     wan_video v;
     char *first = NULL;
-    int rc = wan_clip_jobs_take(jobs, &v);
+    int bad = wan_clip_jobs_take(jobs, &v) < 0, rc = 0;
     wan_clip_captions *captions = &waiting.v[waiting.first];
     tell_unfiltered();
-    if (rc < 0 || choose(clip, &v) < 0 || judge(clip, &v) < 0 ||
-        (!o.dry_run && wan_clip_jobs_pixels(jobs, &v) < 0)) {
-        rc = leave_out(clip);
-    } else {
+    if (!bad && choose(clip, &v) == 0 && judge(clip, &v) == 0)
+        rc = get_frames(clip, &v, &bad);
+    else
+        bad = 1;
+    if (rc == 0 && bad)
+        rc = take_back(clip);
+    else if (rc == 0) {
         total.captions_left += strcmp(o.captions, "first") ? 0 : captions->n - 1;
         rc = strcmp(o.mode, "frames") ? put_video(c, clip, captions, &v, &first)
                                       : put_frames(c, clip, captions, &v, &first);
     }
-    free(first);
-    wan_clip_captions_free(captions);
-    waiting.first = (waiting.first + 1) % waiting.room;
-    waiting.n--;
-    wan_clip_jobs_done(jobs);
+    if (rc == 0 && streamed)
+        rc = wan_writer_undo(writer); /* where it gave no record */
+    next_decoded(first);
     return rc;
+}
+
+/* Frames of the oldest clip, while it is decoded: 1 it is bad, and over; -1 the output failed. */
+static int stream_clip(const wan_clip *clip)
+{
+    int bad;
+    WAN_TRY(put_some(clip, NULL, &bad));
+    if (!bad)
+        return 0;
+    unwanted = 0;
+    total.clips++;
+    int rc = take_back(clip);
+    next_decoded(NULL);
+    return rc < 0 ? -1 : 1;
 }
 
 static int end_clip(wan_clips *c, const wan_clip *clip)
@@ -825,6 +912,11 @@ static int decode_all(wan_clips *c, const wan_video_options *opt)
                 break;
         }
         int ready = c->v[ended].why ? 1 : wan_clip_jobs_wait(jobs);
+        if (ready == 2) {
+            WAN_TRY(ready = stream_clip(&c->v[ended]));
+            ended += (size_t)ready;
+            continue;
+        }
         if (ready < 0)
             return -1;
         if (!ready)

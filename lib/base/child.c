@@ -44,6 +44,7 @@ struct wan_child {
     pid_t pid; /* 0: none */
     int line;  /* the read end of a pipe that it holds open as long as it lives */
     int sends; /* its work is done */
+    int speaks;
     int status, hung;
     uint64_t beats; /* as last seen, */
     double seen;    /* at that time */
@@ -52,7 +53,7 @@ struct wan_child {
 /* ---- the child's side */
 
 static note *mine;
-static struct iovec sent[4];
+static struct iovec sent[6];
 static size_t n_sent;
 
 void wan_child_beat(void)
@@ -66,6 +67,19 @@ void wan_child_send(const void *data, size_t n)
     if (n_sent == sizeof sent / sizeof *sent)
         WAN_BUG("more than %zu parts to send", n_sent);
     sent[n_sent++] = (struct iovec){ (void *)(uintptr_t)data, n };
+}
+
+int wan_child_stream(const void *data, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t k = write(LINE, (const char *)data + at, n - at);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return wan_err_errno("pipe to the parent process");
+        at += (size_t)k;
+    }
+    return 0;
 }
 
 /* The pages themselves go into the pipe, nothing is copied on this side; and what was sent is given
@@ -218,7 +232,7 @@ int wan_child_start(wan_child *c, const wan_child_limits *l, const char *path, w
     free(c->path);
     c->path = copy;
     c->limits = *l;
-    c->status = c->hung = c->sends = 0;
+    c->status = c->hung = c->sends = c->speaks = 0;
     memset(c->note, 0, sizeof *c->note);
     c->note->tried = -1;
     if (pipe2(line, O_CLOEXEC) < 0)
@@ -245,6 +259,11 @@ int wan_child_start(wan_child *c, const wan_child_limits *l, const char *path, w
 int wan_child_runs(const wan_child *c)
 {
     return c && c->pid > 0 && !c->sends;
+}
+
+int wan_child_speaks(const wan_child *c)
+{
+    return wan_child_runs(c) && c->speaks;
 }
 
 /* It has ended, or is about to. */
@@ -274,9 +293,12 @@ static void watch(wan_child *c)
 /* Whether it is done, as what poll tells of its pipe says. */
 static int meet(wan_child *c, int events)
 {
-    if (events & POLLIN)
-        c->sends = 1;
-    else if (events)
+    c->speaks = 0;
+    if (events & POLLIN) {
+        c->sends = atomic_load(&c->note->done);
+        c->speaks = !c->sends;
+        c->seen = wan_now();
+    } else if (events)
         reap(c);
     else
         watch(c);
@@ -348,11 +370,14 @@ static int comes(const wan_child *c)
 int wan_child_receive(wan_child *c, void *data, size_t n)
 {
     for (size_t got = 0; got < n;) {
-        ssize_t k = c->pid > 0 && comes(c) ? read(c->line, (char *)data + got, n - got) : 0;
-        if (k < 0 && errno == EINTR)
+        int there = c->pid > 0 && comes(c);
+        ssize_t k = there ? read(c->line, (char *)data + got, n - got) : -1;
+        if (there && k < 0 && errno == EINTR)
             continue;
         if (k <= 0) {
             wan_child_stop(c);
+            if (k == 0 && !atomic_load(&c->note->done))
+                return how(c);
             return wan_err("%s: its decoder sends less than it said", c->path);
         }
         got += (size_t)k;

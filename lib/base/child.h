@@ -47,15 +47,19 @@ int wan_child_start(wan_child *c, const wan_child_limits *l, const char *path, w
 /* In the child: it goes on. */
 void wan_child_beat(void);
 /* In the child: when fn has returned 0 these n bytes go to the parent, from where they are, behind those of
- * a call before; at most four calls. */
+ * a call before; at most six calls. */
 void wan_child_send(const void *data, size_t n);
-/* Waits until one of the n has done its work, at most so many seconds (-1: any); NULL entries and those
- * that are done are passed over.  1 one is done, 0 none (yet). */
+/* In the child, before fn returns: these n bytes go to the parent now; waits until it takes them.  -1. */
+int wan_child_stream(const void *data, size_t n) WAN_MUST_CHECK;
+/* Waits until one of the n has done its work or says something, at most so many seconds (-1: any); NULL
+ * entries and those that are done are passed over.  1 one is done or speaks, 0 none (yet). */
 int wan_child_wait(wan_child *const *c, size_t n, double seconds);
 int wan_child_runs(const wan_child *c);
+/* Whether something of wan_child_stream was there to be received when it was last waited for. */
+int wan_child_speaks(const wan_child *c);
 /* Of one that is done: 0 or -1, and then why: its own sentence, or "PATH: " and how it was stopped. */
 int wan_child_result(wan_child *c) WAN_MUST_CHECK;
-/* Then the next n bytes of what it sends; until then they stay its own. */
+/* Then, or when it speaks, the next n bytes of what it sends; until then they stay its own. */
 int wan_child_receive(wan_child *c, void *data, size_t n) WAN_MUST_CHECK;
 /* Ends it, whatever it does. */
 void wan_child_stop(wan_child *c);

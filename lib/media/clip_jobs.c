@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,14 +14,24 @@
 
 #include "lib/base/file.h"
 
-enum { MOST_JOBS = 256 /* and as many more wait for their turn */, HUGE_PAGE = 2 << 20 };
+enum {
+    MOST_JOBS = 256 /* and as many more wait for their turn */,
+    HUGE_PAGE = 2 << 20,
+    CHUNK = 1 << 20 /* of what is streamed */
+};
 static const int64_t held_most = 1ll << 30; /* bytes of results that wait */
 
 /* In the room that both see; the frames come by the pipe. */
 typedef struct facts {
     wan_video video;
     int wants_filter; /* it failed only because libavfilter is not open */
+    _Atomic int turn; /* of the parent: it is the oldest, and its frames can be taken */
 } facts;
+
+/* In front of frames that are streamed; behind that of frame 0 a wan_video.  first = -1: no more. */
+typedef struct message {
+    int64_t first, bytes;
+} message;
 
 typedef struct job {
     wan_child *child;
@@ -37,6 +48,7 @@ struct wan_clip_jobs {
     int64_t max_bytes;
     uint8_t *pixels, *marks; /* of the oldest */
     size_t pixels_room;
+    int64_t left, came; /* bytes of the message at hand, and of the clip since its frame 0 */
 };
 
 static job *at(const wan_clip_jobs *j, size_t i)
@@ -58,6 +70,7 @@ static int budget(wan_video *v, const wan_clip_task *t, wan_video_options *o)
     only.max_frames = 1;
     only.look = 0;
     only.scene_cut = 0;
+    only.give = NULL;
     WAN_TRY(wan_video_read(v, t->path, &only));
     int64_t n =
         o->max_frames && o->max_frames < v->frames_retimed ? o->max_frames : v->frames_retimed;
@@ -87,6 +100,35 @@ static int read_video(wan_video *v, const wan_clip_task *t, wan_video_options *o
     return wan_video_read(v, t->path, o);
 }
 
+static facts *mine;
+
+/* As wan_video_options.give: from the parent's sign on. */
+static int give(const wan_video *v, const uint8_t *rgb, int64_t first, int64_t n)
+{
+    message m = { first, n * v->height * v->width * 3 };
+    if (!atomic_load(&mine->turn))
+        return 0;
+    WAN_TRY(wan_child_stream(&m, sizeof m));
+    if (!first)
+        WAN_TRY(wan_child_stream(v, sizeof *v));
+    return wan_child_stream(rgb, (size_t)m.bytes) < 0 ? -1 : 1;
+}
+
+/* The frames that give has not taken, of 4k+1. */
+static void send_rest(const wan_video *v)
+{
+    static const message end = { -1, 0 };
+    static message m;
+    m = (message){ v->given, ((v->frames - 1) / 4 * 4 + 1 - v->given) * v->height * v->width * 3 };
+    if (m.bytes > 0) {
+        wan_child_send(&m, sizeof m);
+        if (!m.first)
+            wan_child_send(v, sizeof *v);
+        wan_child_send(v->rgb, (size_t)m.bytes);
+    }
+    wan_child_send(&end, sizeof end);
+}
+
 static int work(void *arg, void *room)
 {
     const wan_clip_task *t = arg;
@@ -94,13 +136,16 @@ static int work(void *arg, void *room)
     wan_video_options o = t->video;
     o.opened = 1;
     o.beat = wan_child_beat;
-    memset(f, 0, sizeof *f);
+    o.give = t->stream ? give : NULL;
+    mine = f;
     wan_video_filter_seal();
     int rc = read_video(&f->video, t, &o);
     f->wants_filter = rc < 0 && wan_video_filter_wanted();
+    if (rc == 0 && t->stream)
+        send_rest(&f->video);
     if (rc == 0 && f->video.mark)
         wan_child_send(f->video.mark, (size_t)f->video.frames);
-    if (rc == 0)
+    if (rc == 0 && !t->stream)
         wan_child_send(f->video.rgb, (size_t)bytes_of(&f->video));
     return rc;
 }
@@ -170,6 +215,23 @@ static int share(const wan_clip_jobs *j, size_t n)
     return (int)(cores < j->cores ? cores : j->cores);
 }
 
+/* The oldest may send its frames. */
+static void give_turn(wan_clip_jobs *j)
+{
+    j->left = j->came = 0;
+    if (j->n && at(j, 0)->task.stream)
+        atomic_store(&((facts *)wan_child_room(at(j, 0)->child))->turn, 1);
+}
+
+static int start(wan_clip_jobs *j, job *b)
+{
+    memset(wan_child_room(b->child), 0, sizeof(facts));
+    WAN_TRY(wan_child_start(b->child, &j->limits, b->task.path, work, &b->task));
+    if (b == at(j, 0))
+        give_turn(j);
+    return 0;
+}
+
 int wan_clip_jobs_put(wan_clip_jobs *j, const wan_clip_task *t, size_t behind)
 {
     job *b = at(j, j->n);
@@ -180,14 +242,15 @@ int wan_clip_jobs_put(wan_clip_jobs *j, const wan_clip_task *t, size_t behind)
     b->ended = 0;
     b->task.video.max_bytes = j->max_bytes;
     b->task.video.cores = share(j, together < j->jobs ? together : j->jobs);
-    if (wan_child_start(b->child, &j->limits, t->path, work, &b->task) < 0) {
+    if (start(j, b) < 0) {
         if (!j->n)
             return -1;
         if (j->jobs > running(j))
             j->jobs = running(j) ? running(j) : 1; /* so many, then */
         return 1;
     }
-    j->n++;
+    if (!j->n++)
+        give_turn(j);
     return 0;
 }
 
@@ -217,7 +280,7 @@ static int believable(const wan_clip_jobs *j, const wan_video *v)
            text_ok(c->primaries, sizeof c->primaries) && text_ok(c->assumed, sizeof c->assumed);
 }
 
-/* Of those that have ended one may have to begin again: 1 the oldest has ended, 0 not, -1. */
+/* Of those that have ended one may have to begin again: as wan_clip_jobs_wait. */
 static int look(wan_clip_jobs *j)
 {
     for (size_t i = 0; i < j->n; i++) {
@@ -231,10 +294,10 @@ static int look(wan_clip_jobs *j)
             b->said.video = (wan_video){ 0 };
         if (rc == 0 || !b->said.wants_filter || wan_video_filter_load() < 0)
             continue;
-        WAN_TRY(wan_child_start(b->child, &j->limits, b->task.path, work, &b->task));
+        WAN_TRY(start(j, b));
         b->ended = 0;
     }
-    return j->n && at(j, 0)->ended;
+    return at(j, 0)->ended ? 1 : wan_child_speaks(at(j, 0)->child) ? 2 : 0;
 }
 
 int wan_clip_jobs_wait(wan_clip_jobs *j)
@@ -252,6 +315,21 @@ int wan_clip_jobs_wait(wan_clip_jobs *j)
     return look(j);
 }
 
+static int impossible(const wan_clip_jobs *j)
+{
+    return wan_err("%s: its decoder says what cannot be", at(j, 0)->task.path);
+}
+
+static int take_marks(wan_clip_jobs *j, wan_video *v)
+{
+    job *b = at(j, 0);
+    if (!b->said.video.mark)
+        return 0;
+    free(j->marks);
+    v->mark = j->marks = wan_malloc((size_t)v->frames, 1, "marks of frames");
+    return v->mark ? wan_child_receive(b->child, v->mark, (size_t)v->frames) : -1;
+}
+
 int wan_clip_jobs_take(wan_clip_jobs *j, wan_video *v)
 {
     job *b = at(j, 0);
@@ -264,12 +342,8 @@ int wan_clip_jobs_take(wan_clip_jobs *j, wan_video *v)
         return -1;
     }
     if (!v->frames)
-        return wan_err("%s: its decoder says what cannot be", b->task.path);
-    if (!b->said.video.mark)
-        return 0;
-    free(j->marks);
-    v->mark = j->marks = wan_malloc((size_t)v->frames, 1, "marks of frames");
-    return v->mark ? wan_child_receive(b->child, v->mark, (size_t)v->frames) : -1;
+        return impossible(j);
+    return b->task.stream ? 0 : take_marks(j, v);
 }
 
 /* Room for the pixels, by huge pages: kept for the next clip. */
@@ -295,11 +369,53 @@ int wan_clip_jobs_pixels(wan_clip_jobs *j, wan_video *v)
     return 0;
 }
 
+/* The head of the next message: 1, 0 no more frames. */
+static int next_message(wan_clip_jobs *j, wan_clip_frames *out)
+{
+    message m;
+    wan_child *c = at(j, 0)->child;
+    WAN_TRY(wan_child_receive(c, &m, sizeof m));
+    if (m.first < 0)
+        return 0;
+    if (m.bytes < 1 || m.bytes > j->max_bytes)
+        return impossible(j);
+    j->left = m.bytes;
+    out->first = !m.first;
+    if (m.first)
+        return 1;
+    WAN_TRY(wan_child_receive(c, &out->like, sizeof out->like));
+    out->like.rgb = out->like.mark = NULL;
+    j->came = 0;
+    return believable(j, &out->like) ? 1 : impossible(j);
+}
+
+int wan_clip_jobs_streams(const wan_clip_jobs *j)
+{
+    return at(j, 0)->task.stream;
+}
+
+int wan_clip_jobs_frames(wan_clip_jobs *j, wan_video *v, wan_clip_frames *out)
+{
+    out->first = 0;
+    int rc = j->left ? 1 : next_message(j, out);
+    if (rc == 0 && v && j->came == ((v->frames - 1) / 4 * 4 + 1) * v->height * v->width * 3)
+        return take_marks(j, v);
+    if (rc <= 0)
+        return rc < 0 ? -1 : impossible(j);
+    WAN_TRY(grow(j, CHUNK));
+    out->bytes = j->left < CHUNK ? (size_t)j->left : CHUNK;
+    out->rgb = j->pixels;
+    j->left -= (int64_t)out->bytes;
+    j->came += (int64_t)out->bytes;
+    return wan_child_receive(at(j, 0)->child, j->pixels, out->bytes) < 0 ? -1 : 1;
+}
+
 void wan_clip_jobs_done(wan_clip_jobs *j)
 {
     wan_child_stop(at(j, 0)->child);
     j->first = (j->first + 1) % j->room;
     j->n--;
+    give_turn(j);
 }
 
 const char *wan_clip_jobs_unfiltered(const wan_clip_jobs *j)

@@ -25,10 +25,27 @@ typedef struct clip {
     wan_video *out;
     int64_t expected; /* output frames the container promises; a hint, 0 none */
     int64_t room;     /* frames allocated */
+    int64_t first;    /* the frame that out->rgb begins with: those before it were given away */
     int fitted;       /* fit was begun */
     wan_video_marks marks;
     int64_t mark_room;
 } clip;
+
+/* Output frames of the clip before max_frames and skip_frames, as the container has it. */
+static int64_t slots(const clip *c)
+{
+    double n = c->opt->fps > 0 ? wan_source_seconds(&c->src) * c->opt->fps
+                               : (double)wan_source_promised(&c->src);
+    return n < 1e9 ? (int64_t)n + 1 : 0; /* + 1: rounding */
+}
+
+/* Those that are kept. */
+static int64_t promised(const clip *c)
+{
+    int64_t most = c->opt->max_frames, n = slots(c);
+    n -= n > c->opt->skip_frames ? c->opt->skip_frames : n;
+    return most && most < n ? most : n;
+}
 
 /* The first call fixes the size of the picture. */
 static int begin(clip *c, const AVFrame *like)
@@ -108,10 +125,65 @@ static uint8_t *new_frame(clip *c, const AVFrame *like)
                 (long long)c->opt->max_bytes, v->height, v->width, (long long)v->frames);
         return NULL;
     }
-    if (v->frames == c->room && grow(c, size) < 0)
+    if (v->frames - c->first == c->room && grow(c, size) < 0)
         return NULL;
     v->frames++;
-    return grow_marks(c) < 0 ? NULL : v->rgb + (size_t)(v->frames - 1) * size;
+    return grow_marks(c) < 0 ? NULL : v->rgb + (size_t)(v->frames - 1 - c->first) * size;
+}
+
+/* What the video will be, when nothing is wrong with it. */
+static wan_video foresee(const clip *c)
+{
+    const AVStream *s = c->src.stream;
+    wan_video v = *c->out;
+    int64_t n = wan_source_promised(&c->src),
+            each = s->avg_frame_rate.num > 0
+                       ? av_rescale_q(1, av_inv_q(s->avg_frame_rate), s->time_base)
+                       : 0;
+    double span = (double)(n - 1) * (double)each * c->src.at.tick;
+    if (n > c->win.taken && n < 1 << 30)
+        v.frames_in = n;
+    else
+        v.frames_in = c->win.taken;
+    v.fps_in = v.frames_in == n && span > 0 ? (double)(n - 1) / span : wan_window_fps(&c->win);
+    v.fps = c->opt->fps > 0 ? c->opt->fps : v.fps_in;
+    if (v.frames_retimed < slots(c))
+        v.frames_retimed = slots(c);
+    v.rgb = v.mark = NULL;
+    return v;
+}
+
+/* Offers the frames that are there.  The last one stays: the next may repeat it. */
+static int give(clip *c)
+{
+    enum { FEW = 8 };
+    wan_video *v = c->out, said;
+    size_t size = (size_t)v->height * (size_t)v->width * 3;
+    if (!c->opt->give || v->frames % 4 != 1)
+        return 0;
+    said = foresee(c);
+    int rc = c->opt->give(&said, v->rgb + (size_t)(v->given - c->first) * size, v->given,
+                          v->frames - v->given);
+    if (rc <= 0)
+        return rc;
+    memmove(v->rgb, v->rgb + (size_t)(v->frames - 1 - c->first) * size, size);
+    v->given = v->frames;
+    c->first = v->frames - 1;
+    if (c->room > FEW) {
+        uint8_t *less = realloc(v->rgb, FEW * size);
+        v->rgb = less ? less : v->rgb;
+        c->room = FEW;
+    }
+    return 0;
+}
+
+/* The frame that stayed goes, too. */
+static void drop_last(clip *c)
+{
+    wan_video *v = c->out;
+    size_t size = (size_t)v->height * (size_t)v->width * 3;
+    if (v->given)
+        memmove(v->rgb, v->rgb + size, (size_t)(v->frames - v->given) * size);
 }
 
 /* The frame that was just made, dst, is looked at. */
@@ -130,7 +202,7 @@ static int keep(clip *c, const AVFrame *f)
     if (!dst || wan_fit_frame(&c->fit, dst, f) < 0)
         return -1;
     look(c, dst);
-    return 0;
+    return give(c);
 }
 
 static int repeat_last(clip *c, const AVFrame *f)
@@ -141,7 +213,7 @@ static int repeat_last(clip *c, const AVFrame *f)
         return -1;
     memcpy(dst, dst - size, size);
     look(c, dst);
-    return 0;
+    return give(c);
 }
 
 /* Frame f fills the output slots [from, to): counts them, keeps those that are wanted. */
@@ -252,10 +324,12 @@ static int read_once(wan_video *out, const char *path, const wan_video_options *
     int rc = pick(&c, arg);
     wan_source_end(&c.src);
     *again = wan_source_by_chance(&c.src);
-    if (rc < 0)
+    if (rc < 0) {
         wan_err_prefix("%s", path);
-    else
+    } else {
         take_facts(&c);
+        drop_last(&c);
+    }
     wan_source_close(&c.src);
     wan_fit_end(&c.fit);
     wan_video_marks_end(&c.marks);
@@ -280,16 +354,6 @@ static int read_clip(wan_video *out, const char *path, const wan_video_options *
 static int is_part(const wan_video_options *o)
 {
     return o->start > 0 || o->end > 0 || o->first_frame || o->end_frame;
-}
-
-/* Output frames of the whole clip, as the container has it. */
-static int64_t promised(const clip *c)
-{
-    double n = c->opt->fps > 0 ? wan_source_seconds(&c->src) * c->opt->fps
-                               : (double)wan_source_promised(&c->src);
-    int64_t most = c->opt->max_frames, slots = n < 1e9 ? (int64_t)n + 1 : 0; /* + 1: rounding */
-    slots -= slots > c->opt->skip_frames ? c->opt->skip_frames : slots;
-    return most && most < slots ? most : slots;
 }
 
 static int pick_all(clip *c, void *arg)

@@ -25,6 +25,8 @@ enum wan_untagged { WAN_UNTAGGED_AUTO, WAN_UNTAGGED_BT601, WAN_UNTAGGED_BT709 };
 enum wan_hdr { WAN_HDR_TONEMAP, WAN_HDR_REFUSE };
 enum wan_interlaced { WAN_INTERLACED_MEND, WAN_INTERLACED_KEEP, WAN_INTERLACED_REFUSE };
 
+struct wan_video;
+
 typedef struct wan_video_options {
     int height, width; /* target in pixels, multiples of 16; 0,0: source size rounded down */
     enum wan_fit fit;
@@ -49,6 +51,10 @@ typedef struct wan_video_options {
     int look;            /* marks black and still frames */
     int opened;          /* the file is open as descriptor 0; its path is for messages only */
     void (*beat)(void);  /* called for every packet and frame; NULL: nothing */
+    /* Gets the frames from `first` on as they come, whenever there are 4k+1 of them: 1 it has taken them, and they
+     * are not kept; 0 it has not yet; -1.  first = 0 once more: the clip is read anew.  v: what the video will be, as far as is known.
+     * NULL: all are kept. */
+    int (*give)(const struct wan_video *v, const uint8_t *rgb, int64_t first, int64_t n);
 } wan_video_options;
 
 /* What the numbers of the first frame were taken for; libav's names, "unknown" where none is stated. */
@@ -66,7 +72,8 @@ enum wan_mark {
 
 typedef struct wan_video {
     uint8_t *mark;  /* [frames] of enum wan_mark, owned as rgb; NULL: none were asked for */
-    uint8_t *rgb;   /* [frames, height, width, 3], owned unless borrowed; wan_video_free */
+    uint8_t *rgb;   /* [frames - given, height, width, 3], owned unless borrowed; wan_video_free */
+    int64_t given;  /* frames that the option `give` has taken */
     int borrowed;   /* rgb is somebody else's */
     int64_t frames; /* kept, before any 4n+1 trim */
     int height, width;

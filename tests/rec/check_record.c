@@ -471,6 +471,87 @@ static void check_build(void)
 }
 
 /* The stream of the hex dump in wan-record(5). */
+/* One clip of 33 frames whose front was foreseen with a caption of `guess` bytes, after one that was taken back, or
+ * by wan_writer_put: guess < 0. */
+static void put_late(wan_writer *w, int guess)
+{
+    static uint8_t px[33 * 16 * 16 * 3];
+    wan_record r = WAN_RECORD_INIT;
+    int64_t shape[4] = { 33, 16, 16, 3 };
+    char text[400];
+    for (size_t i = 0; i < sizeof px; i++)
+        px[i] = (uint8_t)(i * 31 + i / 251);
+    int rc = wan_record_set_key(&r, "late");
+    memset(text, 'x', sizeof text);
+    text[guess < 0 ? 0 : guess] = 0;
+    json_object_set_new(r.meta, "caption", json_string(text));
+    for (int again = 0; rc == 0 && guess >= 0 && again < 2; again++) {
+        shape[0] = 9;
+        if (!rc && !(rc = wan_record_add(&r, "frames", WAN_U8, shape, 4, NULL, 0)))
+            rc = wan_writer_begin(w, &r);
+        for (size_t n = 0; !rc && n < sizeof px; n += 1000)
+            rc = wan_writer_data(w, px + n, sizeof px - n < 1000 ? sizeof px - n : 1000);
+        if (!rc && !again)
+            rc = wan_writer_undo(w);
+        wan_record_drop(&r, "frames");
+    }
+    shape[0] = 33;
+    memset(text, 'y', 200);
+    text[200] = 0;
+    json_object_set_new(r.meta, "caption", json_string(text));
+    if (rc || wan_record_add(&r, "frames", WAN_U8, shape, 4, guess < 0 ? px : NULL, 0) < 0 ||
+        (guess < 0 ? wan_writer_put(w, &r) : wan_writer_end(w, &r)) < 0)
+        WAN_BUG("%s", wan_err_text());
+    wan_record_clear(&r);
+}
+
+/* A stream of a clip, a late one (twice, the last one maybe taken back) and a clip. */
+static bytes make_late(int guess, FILE *f)
+{
+    bytes b = { 0, 0 };
+    wan_writer *w;
+    if (!f || wan_writer_open(&w, f, "late", NULL) < 0)
+        WAN_BUG("%s", wan_err_text());
+    add_clip(w, "clip_1", 1);
+    ok(guess < 0 || wan_writer_late(w), "a file takes late records");
+    put_late(w, guess);
+    add_clip(w, "clip_2", 2);
+    put_late(w, guess);
+    if (wan_writer_finish(&w) < 0)
+        WAN_BUG("%s", wan_err_text());
+    b.n = (size_t)ftello(f);
+    b.p = malloc(b.n + 1);
+    rewind(f);
+    ok(b.p && fread(b.p, 1, b.n + 1, f) == b.n, "the file ends where the stream does");
+    fclose(f);
+    return b;
+}
+
+static void check_late(void)
+{
+    static const int guess[] = { 200, 190, 0, 140, 260, 399 };
+    bytes want = make_late(-1, tmpfile());
+    for (size_t i = 0; i < sizeof guess / sizeof *guess; i++) {
+        bytes got = make_late(guess[i], tmpfile());
+        ok(got.n == want.n && !memcmp(got.p, want.p, want.n),
+           "a late record foreseen with %d bytes for 200", guess[i]);
+        free(got.p);
+    }
+    ok(count(want.p, want.n) == 4, "can be read");
+    free(want.p);
+    wan_writer *w;
+    bytes b;
+    FILE *f = begin(&b);
+    ok(wan_writer_open(&w, f, "mem", NULL) == 0 && !wan_writer_late(w), "memory takes none");
+    wan_record r = WAN_RECORD_INIT;
+    ok(wan_record_set_key(&r, "x") == 0 && wan_writer_end(w, &r) < 0 && wan_writer_undo(w) == 0,
+       "no end without a begin: %s", wan_err_text());
+    wan_record_clear(&r);
+    wan_writer_abandon(&w);
+    fclose(f);
+    free(b.p);
+}
+
 static void check_golden(void)
 {
     bytes b;
@@ -506,6 +587,7 @@ static void check_golden(void)
 
 int main(void)
 {
+    check_late();
     check_golden();
     check_build();
     check_round_trip();

@@ -100,6 +100,16 @@ void wan_reader_close(wan_reader **r);
 int wan_writer_open(wan_writer **out, FILE *f, const char *name, const json_t *header)
     WAN_MUST_CHECK;
 int wan_writer_put(wan_writer *w, const wan_record *rec) WAN_MUST_CHECK;
+/* A record of one tensor, whose data come before its shape and metadata are known: begin, data..., end.  Only
+ * where late says so: in a file that can be read and sought in, or a device that keeps nothing. */
+int wan_writer_late(wan_writer *w);
+/* like: what the record will be, as far as is known: the nearer its front in length, the less is moved. */
+int wan_writer_begin(wan_writer *w, const wan_record *like) WAN_MUST_CHECK;
+int wan_writer_data(wan_writer *w, const void *data, size_t n) WAN_MUST_CHECK;
+/* The bytes are those of wan_writer_put; rec's tensor is looked at but for its data. */
+int wan_writer_end(wan_writer *w, const wan_record *rec) WAN_MUST_CHECK;
+/* As if it had not been begun; nothing where none was. */
+int wan_writer_undo(wan_writer *w) WAN_MUST_CHECK;
 /* Ends the stream and begins the next one behind it. */
 int wan_writer_next_stream(wan_writer *w, const json_t *header) WAN_MUST_CHECK;
 /* Writes the end record and flushes; frees w also on failure.  f stays open. */

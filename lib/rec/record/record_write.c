@@ -2,9 +2,13 @@
  *
  * record_write.c - the writing half of the record stream, wan-record(5).
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
@@ -18,6 +22,12 @@ struct wan_writer {
     uint64_t records;  /* data records written */
     uint64_t payload;  /* tensor bytes written, without padding */
     wan_sha256 digest; /* over all heads so far */
+    struct {
+        off_t at;       /* where it begins; -1: none is open */
+        uint64_t front; /* room left for its front */
+        uint64_t bytes; /* of its tensor so far, and their checksum */
+        uint32_t crc;
+    } late;
 };
 
 static const uint8_t zeros[64];
@@ -148,6 +158,7 @@ int wan_writer_open(wan_writer **out, FILE *f, const char *name, const json_t *h
         return wan_err("out of memory (record writer)");
     }
     w->f = f;
+    w->late.at = -1;
     int rc = put_header(w, header);
     if (rc < 0)
         wan_writer_abandon(&w);
@@ -164,6 +175,139 @@ int wan_writer_put(wan_writer *w, const wan_record *rec)
     w->records++;
     return 0;
 }
+
+/* ---- a record whose front is known last */
+
+/* 1 a device that keeps nothing, 2 a file that can be read back and cut, 0 neither. */
+static int kind(wan_writer *w)
+{
+    struct stat s;
+    int fd = fileno(w->f), flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+    if (flags < 0 || fstat(fd, &s) < 0)
+        return 0;
+    if (S_ISCHR(s.st_mode))
+        return s.st_rdev == makedev(1, 3);
+    return S_ISREG(s.st_mode) && (flags & O_ACCMODE) == O_RDWR && !(flags & O_APPEND) ? 2 : 0;
+}
+
+int wan_writer_late(wan_writer *w)
+{
+    return kind(w) && ftello(w->f) >= 0;
+}
+
+static int lost(const wan_writer *w)
+{
+    return wan_err_errno("%s: record %" PRIu64 ": write failed", w->name, w->records + 1);
+}
+
+int wan_writer_begin(wan_writer *w, const wan_record *like)
+{
+    wan_head h = { .type = WAN_T_DATA };
+    char *text = wan_json_dump(like->meta);
+    uint8_t *front = text ? make_front(&h, like->key, text, like->tensors, like->n_tensors) : NULL;
+    int made = front != NULL;
+    free(text);
+    free(front);
+    if (!made)
+        return wan_err_prefix("%s: record %" PRIu64, w->name, w->records + 1);
+    if ((w->late.at = ftello(w->f)) < 0)
+        return lost(w);
+    w->late.front = wan_head_front(&h);
+    w->late.bytes = w->late.crc = 0;
+    for (uint64_t n = 0; n < WAN_HEAD_BYTES + w->late.front; n += sizeof zeros)
+        WAN_TRY(put(w, zeros, sizeof zeros));
+    return 0;
+}
+
+int wan_writer_data(wan_writer *w, const void *data, size_t n)
+{
+    if (n > WAN_MAX_RECORD - w->late.bytes)
+        return wan_err("%s: record %" PRIu64 ": more than the allowed 2^36 bytes", w->name,
+                       w->records + 1);
+    w->late.crc = wan_crc32c(w->late.crc, data, n);
+    w->late.bytes += n;
+    return put(w, data, n);
+}
+
+/* n bytes from one place of the file to another one, which may overlap. */
+static int move(wan_writer *w, off_t to, off_t from, uint64_t n)
+{
+    enum { CHUNK = 1 << 20 };
+    uint8_t *buf = fflush(w->f) ? NULL : wan_malloc(CHUNK, 1, "record");
+    int fd = fileno(w->f), bad = !buf;
+    for (uint64_t done = 0; !bad && done < n;) {
+        size_t k = n - done < CHUNK ? (size_t)(n - done) : CHUNK;
+        off_t at = (off_t)(to < from ? done : n - done - k);
+        bad =
+            pread(fd, buf, k, from + at) != (ssize_t)k || pwrite(fd, buf, k, to + at) != (ssize_t)k;
+        done += k;
+    }
+    free(buf);
+    return bad ? lost(w) : 0;
+}
+
+/* Tensor data to where the front, now known, ends; the file ends behind them. */
+static int settle(wan_writer *w, uint64_t front, uint64_t payload)
+{
+    off_t from = w->late.at + WAN_HEAD_BYTES + (off_t)w->late.front,
+          to = w->late.at + WAN_HEAD_BYTES + (off_t)front;
+    if (from == to || kind(w) == 1)
+        return 0;
+    WAN_TRY(move(w, to, from, payload));
+    return ftruncate(fileno(w->f), to + (off_t)payload) < 0 ? lost(w) : 0;
+}
+
+/* The head and front of what lies there. */
+static int put_late(wan_writer *w, wan_head *h, const uint8_t *front)
+{
+    size_t front_len = wan_head_front(h);
+    h->front_crc = wan_crc32c(0, front, front_len);
+    h->payload_crc = w->late.crc;
+    WAN_TRY(settle(w, front_len, h->length - WAN_HEAD_BYTES - front_len));
+    if (fseeko(w->f, w->late.at, SEEK_SET) < 0)
+        return lost(w);
+    WAN_TRY(put_head(w, h));
+    WAN_TRY(put(w, front, front_len));
+    if (fseeko(w->f, w->late.at + (off_t)h->length, SEEK_SET) < 0)
+        return lost(w);
+    w->payload += w->late.bytes;
+    w->late.at = -1;
+    w->records++;
+    return 0;
+}
+
+int wan_writer_end(wan_writer *w, const wan_record *rec)
+{
+    wan_head h = { .type = WAN_T_DATA };
+    size_t rest = wan_align(w->late.bytes, 64) - w->late.bytes;
+    if (w->late.at < 0 || rec->n_tensors != 1 || rec->tensors[0].bytes != w->late.bytes)
+        return wan_err("%s: record %" PRIu64 ": %" PRIu64 " bytes came of its tensor", w->name,
+                       w->records + 1, w->late.bytes);
+    char *text = wan_json_dump(rec->meta);
+    uint8_t *front = text ? make_front(&h, rec->key, text, rec->tensors, 1) : NULL;
+    free(text);
+    if (!front)
+        return wan_err_prefix("%s: record %" PRIu64, w->name, w->records + 1);
+    w->late.crc = wan_crc32c(w->late.crc, zeros, rest);
+    int rc = put(w, zeros, rest);
+    if (rc == 0)
+        rc = put_late(w, &h, front);
+    free(front);
+    return rc;
+}
+
+int wan_writer_undo(wan_writer *w)
+{
+    off_t at = w->late.at;
+    if (at < 0)
+        return 0;
+    w->late.at = -1;
+    if (fseeko(w->f, at, SEEK_SET) < 0 || (kind(w) == 2 && ftruncate(fileno(w->f), at) < 0))
+        return lost(w);
+    return 0;
+}
+
+/* ---- the end */
 
 static int put_end(wan_writer *w)
 {
