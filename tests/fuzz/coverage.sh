@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Lines of the parsers that the seeds, changes of them, what earlier fuzzing found (build/fuzz/corpus), and
+# Lines of the parsers that the seeds, changes of them, what earlier fuzzing found (FUZZ_DIR/corpus), and
 # failing allocations reach: llvm-cov's table, the lines that are missed (build/fuzz/missed.txt), and one
 # sentence.  Fails below 90 %.
 set -eu
 cd "$(dirname "$0")/../.."
-out=${BUILD:-build}/fuzz
+out=${BUILD:-build}/fuzz dir=${FUZZ_DIR:-${BUILD:-build}/fuzz}
 parsers="lib/base/yaml.c lib/base/json.c lib/base/opt.c
     lib/rec/record/record_format.c lib/rec/record/record_read.c
     lib/rec/shard/shard_read.c lib/rec/shard/shard_name.c lib/rec/shard/samplemap_read.c lib/rec/shard/measure.c
@@ -24,7 +24,7 @@ rm -rf "$out/profile"; mkdir -p "$out/profile"
 objects=
 for c in "$out"/cover_*; do
     n=${c##*/cover_}
-    ls -d "$out/seeds/$n"/* "$out/corpus/$n"/* >"$out/inputs" 2>/dev/null || :
+    ls -d "$out/seeds/$n"/* "$dir/corpus/$n"/* >"$out/inputs" 2>/dev/null || :
     m=100 k=30; case $n in video) m=3 k=5 ;; dataset | config) m=20 k=10 ;; esac
     LLVM_PROFILE_FILE=$out/profile/$n-%p.raw xargs -d '\n' -n 500 "$c" -m 0 <"$out/inputs" >/dev/null 2>&1
     LLVM_PROFILE_FILE=$out/profile/$n-%p.raw "$c" -m $m -k $k "$out/seeds/$n"/* 2>/dev/null | sed "s/^/$n: /"

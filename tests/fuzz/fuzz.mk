@@ -48,8 +48,8 @@ $(REPLAY): $(OBJ)/replay/%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.
 tests: $(REPLAY)
 
 fuzz-coverage: $(COVER) tools ## lines of the parsers that seeds and corpora reach, by llvm-cov: at least 90 %
-	@PATH=$(abspath $(BUILD)/bin):$$PATH BUILD=$(BUILD) tests/fuzz/coverage.sh
-fuzz-long: fuzz tools ## each fuzz target for FUZZ_SECONDS=1800 (K=name runs some)
-	@PATH=$(abspath $(BUILD)/bin):$$PATH BUILD=$(BUILD) tests/fuzz/run.sh $(or $(FUZZ_SECONDS),1800) $(K)
+	@PATH=$(abspath $(BUILD)/bin):$$PATH BUILD=$(BUILD) FUZZ_DIR=$(FUZZ_DIR) tests/fuzz/coverage.sh
+fuzz-long: fuzz tools ## each fuzz target for FUZZ_SECONDS=1800 of processor time, going on where it was (FUZZ_DIR=folder, K=name)
+	@PATH=$(abspath $(BUILD)/bin):$$PATH BUILD=$(BUILD) FUZZ_DIR=$(FUZZ_DIR) tests/fuzz/run.sh $(or $(FUZZ_SECONDS),1800) $(K)
 .PHONY: fuzz-coverage fuzz-long
 -include $(shell find $(OBJ)/fuzz $(OBJ)/cover -name '*.d' 2>/dev/null)

@@ -7,6 +7,7 @@
  *     at [-n] [-r ROOT] [-t TOP] [-c COUNT] fail KIND NAME K HOW -- COMMAND...
  *                                          its K-th call of a kind that has to do with NAME fails
  *     at [-r ROOT] log FILE -- COMMAND...                      writes down every change, for power.c
+ *     at [-x] [-r ROOT] [-c COUNT] snap DIR -- COMMAND...      copies ROOT before and half-way each change (snap.h)
  *
  * K = 0: never.  COUNT gets the number of changes; of fail a line "KIND NAME CALLS" for each (KIND "all").  NAME is a
  * path below ROOT, or below TOP with TOP/ before it; "-" is everything else: how often a library looks at the
@@ -36,6 +37,8 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "tests/reliability/snap.h"
 
 #define ARMED "/wan-at-main" /* fault.c asks to remove it when main begins */
 
@@ -113,7 +116,7 @@ static const call calls[] = {
 enum { CALLS = sizeof calls / sizeof *calls };
 
 static struct {
-    enum { KILL, FAIL, LOG } mode;
+    enum { KILL, FAIL, LOG, SNAP } mode;
     const char *kind, *name, *root, *top, *count;
     long k, seen;
     int error, halve, armed, plain, at_once;
@@ -400,6 +403,24 @@ static void kill_it(const call *c, const struct seccomp_notif *q)
     }
 }
 
+/* What is there if the process ends before this call, or half-way. */
+static void snap_it(const call *c, const struct seccomp_notif *q, const change *h)
+{
+    char label[64];
+    size_t n = 0;
+    snprintf(label, sizeof label, "%ld", at.seen);
+    int rc = snap_take(label);
+    char *data = is(c, "write") || is(c, "pwrite") ? data_of(q, &n) : NULL;
+    snprintf(label, sizeof label, "%ld-half", at.seen);
+    if (rc == 0 && n > 1)
+        rc = snap_written(label, h->a, data, n / 2, offset_of(q, h));
+    free(data);
+    if (rc < 0) {
+        kill(at.child, SIGKILL);
+        die("a copy of the folder");
+    }
+}
+
 static void log_it(const call *c, const struct seccomp_notif *q, const change *h)
 {
     const __typeof__(q->data.args[0]) *a = q->data.args;
@@ -507,6 +528,8 @@ static void asked(const struct seccomp_notif *q)
     }
     if (counts && at.mode == LOG)
         log_it(c, q, &h);
+    if (counts && at.mode == SNAP)
+        snap_it(c, q, &h);
     go_on(q);
 }
 
@@ -613,6 +636,42 @@ static void how(const char *name)
     }
 }
 
+/* The mode and what belongs to it; the number of words, 0: none of ours. */
+static int understand(char **a)
+{
+    if (!strcmp(a[0], "kill")) {
+        at.k = atol(a[1]);
+        at.halve = a[2] && !strcmp(a[2], "half");
+        return 2 + at.halve;
+    }
+    if (!strcmp(a[0], "fail") && a[2] && a[3] && a[4]) {
+        at.mode = FAIL;
+        at.kind = a[1];
+        at.name = a[2];
+        at.k = atol(a[3]);
+        how(a[4]);
+        at.armed = at.at_once;
+        return 5;
+    }
+    at.mode = !strcmp(a[0], "log") ? LOG : SNAP;
+    if (at.mode == SNAP && strcmp(a[0], "snap"))
+        return 0;
+    if (at.mode == LOG ? !(at.log = fopen(a[1], "w")) : snap_begin(at.root, a[1]) < 0)
+        die(a[1]);
+    return 2;
+}
+
+static void tell(void)
+{
+    FILE *f = at.count ? fopen(at.count, at.mode == FAIL ? "a" : "w") : NULL;
+    if (f && at.mode != FAIL)
+        fprintf(f, "%ld\n", at.seen);
+    for (size_t i = 0; f && i < n_named; i++)
+        fprintf(f, "%s %s %ld\n", named[i].kind, named[i].name, named[i].calls);
+    if ((f && fclose(f)) || (at.log && fclose(at.log)) || (at.mode == SNAP && snap_end() < 0))
+        die("cannot write");
+}
+
 int main(int argc, char **argv)
 {
     static char cwd[4096];
@@ -628,35 +687,12 @@ int main(int argc, char **argv)
     char **a = argv + optind;
     if (!a[0] || !a[1])
         return 125;
-    if (!strcmp(a[0], "kill")) {
-        at.k = atol(a[1]);
-        at.halve = a[2] && !strcmp(a[2], "half");
-        a += 2 + at.halve;
-    } else if (!strcmp(a[0], "fail") && a[2] && a[3] && a[4]) {
-        at.mode = FAIL;
-        at.kind = a[1];
-        at.name = a[2];
-        at.k = atol(a[3]);
-        how(a[4]);
-        at.armed = at.at_once;
-        a += 5;
-    } else if (!strcmp(a[0], "log")) {
-        at.mode = LOG;
-        if (!(at.log = fopen(a[1], "w")))
-            die(a[1]);
-        a += 2;
-    }
+    a += understand(a);
     if (!*a || strcmp(*a, "--") || !a[1])
         return 125;
     signal(SIGINT, SIG_IGN);
     start(a + 1);
     int rc = watch();
-    FILE *f = at.count ? fopen(at.count, at.mode == FAIL ? "a" : "w") : NULL;
-    if (f && at.mode != FAIL)
-        fprintf(f, "%ld\n", at.seen);
-    for (size_t i = 0; f && i < n_named; i++)
-        fprintf(f, "%s %s %ld\n", named[i].kind, named[i].name, named[i].calls);
-    if ((f && fclose(f)) || (at.log && fclose(at.log)))
-        die("cannot write");
+    tell();
     return rc;
 }

@@ -3,13 +3,16 @@
 # every file under a final name is the old one or the new one and loads, and the same command, called
 # again without --force, finishes as if nothing had been.
 #
-# `make check` tries POINTS changes of each tool, FULL=1 all of them; RANDOMLY=N so many of each by chance
-# (SEED=1), with LARGE=1 of larger inputs, for at most LONGEST seconds a tool.  ONLY=REGEX names tools.
+# `make check` tries POINTS changes of each tool.  FULL=1 looks at all of them: the tool runs once, its folder is
+# copied before and half-way each change (at.c, snap), and each state that differs from all others is tried, which
+# is what a kill leaves but for locks and children; some real kills beside them.  RANDOMLY=N kills so many times
+# by chance (SEED=1), for at most LONGEST seconds a tool.  LARGE=1: larger inputs.  ONLY=REGEX names tools.
 . "$TOP/tests/lib.sh"
 . "$TOP/tests/reliability/common"
-POINTS=${POINTS:-3} tried=0 exchange= killed=137
+POINTS=${POINTS:-$([ -n "${FULL-}" ] && echo 9 || echo 3)} tried=0 snapped=0 states=0 exchange= killed=137
 RANDOM=${SEED:-1}
 victim() { "$AT" $exchange -r "$PWD" "$@" -- "${command[@]}"; }
+snapper() { victim "$@"; }
 
 point() { # point K [half]: nothing, or what is wrong
     local rc
@@ -22,10 +25,26 @@ point() { # point K [half]: nothing, or what is wrong
 }
 which() { # which ALL: a line "K" or "K half" for each point
     local i
-    if [ -z "${RANDOMLY-}" ]; then seq "$1" | some | awk '{ print; print $1, "half" }'; return; fi
+    if [ -z "${RANDOMLY-}" ]; then seq "$1" | FULL='' some | awk '{ print; print $1, "half" }'; return; fi
     for ((i = 0; i < RANDOMLY; i++)); do
         echo $(((RANDOM * 32768 + RANDOM) % $1 + 1)) "$( ((RANDOM % 2)) && echo half)"
     done
+}
+# all NAME: every state of one run; what is wrong is added to wrong, and their numbers to snapped and states
+all_states() {
+    local n here=0
+    anew; rm -rf states; mkdir states
+    into snapper snap ../states || { echo "not finished: $(head -c 300 err)" >>wrong; return; }
+    diff -r now good >/dev/null || echo "another result than without being looked at" >>wrong
+    for n in $(cut -d' ' -f2 states/points | awk '!seen[$1]++'); do
+        rm -rf now; mv "states/$n" now
+        judge </dev/null >why
+        [ ! -s why ] || sed "s/^/at $(awk -v n="$n" '$2 == n { printf "%s ", $1 }' states/points | head -c 60): /" why >>wrong
+        here=$((here + 1))
+    done
+    states=$((states + here)) snapped=$((snapped + $(wc -l <states/points)))
+    echo ", and $here states of $(wc -l <states/points) points" >looked
+    rm -rf states
 }
 every() {
     local name=$1 all p began=$SECONDS; shift
@@ -40,8 +59,9 @@ every() {
         point $p </dev/null | sed "s/^/change $p of $all: /" >>wrong
     done < <(which "$all")
     tried=$((tried + $(wc -l <tried)))
+    : >looked; [ -z "${FULL-}" ] || [ -n "${RANDOMLY-}" ] || all_states
     [ ! -s wrong ] || cat wrong >&2
-    ok "$name: $all changes, killed at $(wc -l <tried) points" [ ! -s wrong ]
+    ok "$name: $all changes, killed at $(wc -l <tried) points$(cat looked)" [ ! -s wrong ]
 }
 . "$TOP/tests/reliability/scenarios"
 
@@ -59,6 +79,7 @@ else
     loads() { steps; }
     again() { ranks 9 -- "${command[@]}"; }
     wide="$train dist.use_megatron_fsdp=true"
+    snapper() { "$AT" -r "$PWD" "$@" -- "$BASH" -c "$(declare -f ranks); "'ranks 9 -- "$@"' bash "${command[@]}"; } # of all four
     killed=1 # what the launcher gives, when another rank has noticed first
     for r in 0 ${FULL:+2}; do
         victim() { ranks $r "$AT" -r "$PWD" "$@" -- "${command[@]}"; }
@@ -71,5 +92,5 @@ else
         every "4 ranks, asynchronous, rank $r" $wide train.train_iters=3 checkpoint.save_interval=1 checkpoint.async_save=true checkpoint.keep=2
     done
 fi
-echo "# $tried points"
+echo "# killed at $tried points; $states states of $snapped points"
 done_testing

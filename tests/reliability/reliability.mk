@@ -2,11 +2,13 @@
 # Nothing lost, nothing silent: wan-reliability(7); included by tests/tests.mk.  `make check` runs a part
 # of every program in this folder; with FULL=1 each tries all that it can, and says how many points.
 
-# at: stands between a tool and the kernel; power: what a disk holds after a power cut
-RELIABLE := $(OBJ)/tests/reliability/at $(OBJ)/tests/reliability/power
+# at: stands between a tool and the kernel; power: what a disk holds after a power cut; digest: of a folder
+RELIABLE := $(OBJ)/tests/reliability/at $(OBJ)/tests/reliability/power $(OBJ)/tests/reliability/digest
+$(OBJ)/tests/reliability/at: $(OBJ)/tests/reliability/snap.o $(OBJ)/tests/reliability/tree.o
+$(OBJ)/tests/reliability/digest: $(OBJ)/tests/reliability/tree.o
 $(RELIABLE): %: %.o
 	$(SAY) LINK $@
-	$(Q)$(CC) -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL))
+	$(Q)$(CC) -o $@ $^ $(filter -fsanitize%,$(LDFLAGS_ALL))
 # fault.so: fails a tool's allocations
 FAULT := $(OBJ)/tests/reliability/fault.so
 $(FAULT): tests/reliability/fault.c
