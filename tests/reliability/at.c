@@ -4,7 +4,7 @@
  * everything is seen: the C library's own calls, libarchive's, SQLite's, libav's.
  *
  *     at [-x] [-r ROOT] [-c COUNT] kill K [half] -- COMMAND... ends it before its K-th change below ROOT
- *     at [-n] [-r ROOT] [-t TOP] [-c COUNT] fail KIND NAME K HOW -- COMMAND...
+ *     at [-n] [-p PRELOAD] [-r ROOT] [-t TOP] [-c COUNT] fail KIND NAME K HOW -- COMMAND...
  *                                          its K-th call of a kind that has to do with NAME fails
  *     at [-r ROOT] log FILE -- COMMAND...                      writes down every change, for power.c
  *     at [-x] [-r ROOT] [-c COUNT] snap DIR -- COMMAND...      copies ROOT before and half-way each change (snap.h)
@@ -117,7 +117,7 @@ enum { CALLS = sizeof calls / sizeof *calls };
 
 static struct {
     enum { KILL, FAIL, LOG, SNAP } mode;
-    const char *kind, *name, *root, *top, *count;
+    const char *kind, *name, *root, *top, *count, *preload;
     long k, seen;
     int error, halve, armed, plain, at_once;
     FILE *log;
@@ -591,6 +591,8 @@ static void start(char **command)
             _exit(125);
         syscall(SYS_close_range, fd, fd, 0); /* close is watched, and nobody looks yet */
         syscall(SYS_close_range, 1000, 1000, 0);
+        if (at.preload)
+            setenv("LD_PRELOAD", at.preload, 1);
         execvp(command[0], command);
         _exit(127);
     }
@@ -677,13 +679,16 @@ int main(int argc, char **argv)
     static char cwd[4096];
     int o;
     at.root = getcwd(cwd, sizeof cwd);
-    while ((o = getopt(argc, argv, "+xnr:t:c:")) > 0)
+    while ((o = getopt(argc, argv, "+xnp:r:t:c:")) > 0)
         if (o == 'x')
             at.plain = 1;
         else if (o == 'n')
             at.at_once = 1;
         else
-            *(o == 'r' ? &at.root : o == 't' ? &at.top : &at.count) = optarg;
+            *(o == 'r'   ? &at.root
+              : o == 't' ? &at.top
+              : o == 'p' ? &at.preload
+                         : &at.count) = optarg;
     char **a = argv + optind;
     if (!a[0] || !a[1])
         return 125;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * digest.c - digest DIR...: one line, the same where the folders hold the same.
+ * digest.c - digest PATH...: one line, the same where files and folders hold the same.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -67,12 +67,12 @@ typedef struct sum {
     int times;
 } sum;
 
-static int add_entry(int dir, const char *name, const struct stat *st, void *arg)
+static int add_entry(int dir, const char *name, const struct stat *st, void *arg);
+
+static int add_what(int dir, const char *name, const struct stat *st, sum *s)
 {
-    sum *s = arg;
     char to[4096];
     size_t n = (size_t)st->st_size;
-    s->h = add(s->h, name, strlen(name) + 1);
     s->h = add(s->h, &st->st_mode, sizeof st->st_mode);
     if (S_ISLNK(st->st_mode)) {
         ssize_t len = readlinkat(dir, name, to, sizeof to);
@@ -97,15 +97,18 @@ static int add_entry(int dir, const char *name, const struct stat *st, void *arg
     return 0;
 }
 
-uint64_t tree_digest(const char *dir, int times)
+static int add_entry(int dir, const char *name, const struct stat *st, void *arg)
+{
+    sum *s = arg;
+    s->h = add(s->h, name, strlen(name) + 1);
+    return add_what(dir, name, st, s);
+}
+
+uint64_t tree_digest(const char *path, int times)
 {
     sum s = { 1, times };
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    int rc = each(fd, add_entry, &s);
-    close(fd);
-    return rc < 0 ? 0 : s.h | 1;
+    struct stat st;
+    return lstat(path, &st) < 0 || add_what(AT_FDCWD, path, &st, &s) < 0 ? 0 : s.h | 1;
 }
 
 /* ---- copies */
