@@ -79,7 +79,9 @@ bench-sample: $(BUILD)/bench/make_model tools ## where the time of a picture goe
 	@BUILD=$(abspath $(BUILD)) tests/bench/sample.sh
 bench-sample-peer: $(BUILD)/bench/make_model tools ## a picture from its prompt beside diffusers (PYTHON with it): 15 GB of random weights
 	@BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tests/bench/sample_peer.sh
-.PHONY: bench-vae bench-sample bench-sample-peer
+bench-quant: $(BUILD)/bench/make_model tools ## a pass with quantised weights beside stable-diffusion.cpp (SDCPP=DIR, its source)
+	@BUILD=$(abspath $(BUILD)) SDCPP=$(SDCPP) tests/bench/sdcpp.sh
+.PHONY: bench-vae bench-sample bench-sample-peer bench-quant
 bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
 	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
 # others' programs from PyPI, 12 GB with the CUDA libraries of two torches: tests/supply/venvs.sh

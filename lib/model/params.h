@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "lib/base/err.h"
+#include "lib/base/quant.h"
 
 enum wan_role {
     WAN_ROLE_COLUMN,     /* matrix [N, K] whose outputs N tensor parallel ranks share out */
@@ -43,10 +44,11 @@ typedef struct wan_param {
     int64_t unit; /* elements along it that stay together (a head), >= 1 */
     enum wan_init init;
     double scale;
-    int gemm;   /* a GEMM reads it, in the type it computes in */
-    int eight;  /* ... and in eight bits where that is asked for (linear8.h) */
-    int decays; /* weight decay applies under optimizer.no_decay_1d */
-    int frozen; /* never updated */
+    int gemm;         /* a GEMM reads it, in the type it computes in */
+    wan_quant blocks; /* ... or in these, which stay as a file has them (wan_modelio_held) */
+    int eight;        /* ... and in eight bits where that is asked for (linear8.h) */
+    int decays;       /* weight decay applies under optimizer.no_decay_1d */
+    int frozen;       /* never updated */
 } wan_param;
 
 typedef struct wan_params {

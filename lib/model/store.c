@@ -92,20 +92,35 @@ static void lay(wan_store *s)
     }
 }
 
-/* Every operand is whole blocks, without gaps, and only read. */
-static int check_blocks(const wan_store *s)
+static wan_dtype type_of(const wan_store *s, int i)
 {
-    const int64_t values = (int64_t)wan_quant_values(wan_quant_of(s->held));
+    const wan_quant q = s->params.v[i].blocks;
+    return q ? wan_quant_type(q) : s->compute;
+}
+
+/* Where some operands are blocks, each has its place by itself: whole blocks, and only read. */
+static int lay_packed(wan_store *s)
+{
+    int any = 0;
+    int64_t at = 0;
     for (int i = 0; i < s->params.n; i++) {
         const wan_param *q = &s->params.v[i];
-        int64_t row = q->count / q->shape[0];
-        if (q->gemm && q->part &&
-            (row % values || s->item[i].count % ALIGN || s->item[i].at % values))
+        const int64_t row = q->count / q->shape[0];
+        if (!q->gemm)
+            continue;
+        if (q->blocks && row % (int64_t)wan_quant_values(q->blocks))
             return wan_err("%s: its rows of %lld values are no whole blocks of %s", q->name,
-                           (long long)row, wan_quant_name(wan_quant_of(s->held)));
+                           (long long)row, wan_quant_name(q->blocks));
+        any |= q->blocks != WAN_Q_NONE;
+        s->item[i].byte = at;
+        at += padded((int64_t)wan_quant_span(type_of(s, i), s->item[i].count), ALIGN);
     }
-    if (s->train || s->slice.ranks > 1 || shards_of(&s->slice) > 1)
-        return wan_err("weights in blocks are neither trained nor shared out among ranks");
+    if (any &&
+        (s->train || s->compute != WAN_BF16 || s->slice.ranks > 1 || shards_of(&s->slice) > 1))
+        return wan_err(
+            "weights in blocks are multiplied in bf16, and neither trained nor shared out "
+            "among ranks");
+    s->packed = any ? at : 0;
     return 0;
 }
 
@@ -115,17 +130,16 @@ static int shape(wan_store *s, wan_params *params, const wan_slice *slice, wan_d
     s->params = *params;
     *params = (wan_params){ 0 };
     s->slice = slice ? *slice : (wan_slice){ .ranks = 1, .end = s->params.parts };
-    s->compute = wan_quant_of(compute) ? WAN_BF16 : compute;
-    s->held = compute;
+    s->compute = compute;
     s->train = train;
     s->item = wan_calloc((size_t)s->params.n, sizeof *s->item, "parameter store");
     s->part = wan_calloc((size_t)s->params.parts, sizeof *s->part, "parameter store");
     if (!s->item || !s->part)
         return -1;
-    if (compute != WAN_REAL && compute != WAN_BF16 && !wan_quant_of(compute))
+    if (compute != WAN_REAL && compute != WAN_BF16)
         return wan_err("a model cannot compute in %s", wan_dtype_name(compute));
     lay(s);
-    return wan_quant_of(compute) ? check_blocks(s) : 0;
+    return lay_packed(s);
 }
 
 int wan_store_full(const wan_store *s)
@@ -138,18 +152,9 @@ static int has_shadow(const wan_store *s)
     return s->compute != WAN_REAL && shards_of(&s->slice) == 1;
 }
 
-/* What GEMMs of part k read: blocks are for blocks, whose matrices are nearly all of a model; the embeddings,
- * through which everything comes in, stay bf16. */
-static wan_dtype type_of(const wan_store *s, int k)
-{
-    return k == 0 && wan_quant_of(s->held) ? WAN_BF16 : s->held;
-}
-
 static int64_t shadow_bytes(const wan_store *s)
 {
-    int64_t first = s->part[0].gemm;
-    return (int64_t)(wan_quant_span(type_of(s, 0), first) +
-                     wan_quant_span(s->held, s->gemm - first));
+    return s->packed ? s->packed : s->gemm * (int64_t)wan_dtype_size(s->compute);
 }
 
 static int64_t master_length(const wan_store *s)
@@ -199,13 +204,15 @@ static void *zeroed(wan_dev *d, int64_t n, size_t size, const char *what)
     return p;
 }
 
-/* Element `at` of what GEMMs read, of part k. */
-static wan_buf operand(const wan_store *s, int k, int64_t at)
+/* Element `at` of what GEMMs read, none of it blocks. */
+static wan_buf operand(const wan_store *s, int64_t at)
 {
-    int64_t first = k ? s->part[0].gemm : 0;
-    wan_dtype t = type_of(s, k);
-    size_t bytes = wan_quant_span(type_of(s, 0), first) + wan_quant_span(t, at - first);
-    return wan_buf_of((char *)s->shadow + bytes, t);
+    return wan_buf_of((char *)s->shadow + (size_t)at * wan_dtype_size(s->compute), s->compute);
+}
+
+static wan_buf packed_at(const wan_store *s, int i)
+{
+    return wan_buf_of((char *)s->shadow + s->item[i].byte, type_of(s, i));
 }
 
 /* Every part sees the memory of the store itself, unless that is a shard of it. */
@@ -214,7 +221,7 @@ static void view(wan_store *s)
     int full = wan_store_full(s);
     for (int k = 0; k < s->params.parts && shards_of(&s->slice) == 1; k++) {
         wan_part *p = &s->part[k];
-        p->w = s->shadow ? operand(s, k, p->at_gemm) : WAN_RBUF(s->master + p->at);
+        p->w = s->shadow ? operand(s, p->at_gemm) : WAN_RBUF(s->master + p->at);
         p->r = s->master + (full ? p->at + p->gemm : p->at_rest);
         p->g = s->grad ? s->grad + p->at : NULL;
     }
@@ -282,9 +289,9 @@ void wan_store_free(wan_store **ps)
 
 wan_buf wan_store_w(const wan_store *s, int i)
 {
-    wan_buf w = s->part[s->params.v[i].part].w;
-    w.p = (char *)w.p + wan_quant_span(w.t, s->item[i].at);
-    return w;
+    if (s->packed)
+        return packed_at(s, i);
+    return wan_buf_at(s->part[s->params.v[i].part].w, s->item[i].at);
 }
 
 wan_real *wan_store_r(const wan_store *s, int i)
@@ -399,8 +406,8 @@ static int put(wan_dev *d, void *dst, wan_dtype t, const void *v, wan_dtype vt, 
 /* Where piece p of parameter i lies in what GEMMs read. */
 static wan_buf shadow_at(const wan_store *s, int i, const wan_piece *p)
 {
-    const int k = s->params.v[i].part;
-    return operand(s, k, s->part[k].at_gemm + (p->at - s->part[k].at));
+    const wan_part *k = &s->part[s->params.v[i].part];
+    return s->packed ? packed_at(s, i) : operand(s, k->at_gemm + (p->at - k->at));
 }
 
 /* ... and in full precision. */
@@ -435,7 +442,7 @@ int wan_store_get(const wan_store *s, int i, float *held)
 {
     const wan_piece p = wan_store_piece(s, i);
     if (s->params.v[i].gemm && !wan_store_full(s))
-        return fetch(s->d, held, shadow_at(s, i, &p).p, type_of(s, s->params.v[i].part), p.n);
+        return fetch(s->d, held, shadow_at(s, i, &p).p, type_of(s, i), p.n);
     return fetch(s->d, held, master_at(s, i, &p), WAN_REAL, p.n);
 }
 
@@ -510,7 +517,7 @@ int wan_store_refresh(wan_store *s)
     for (int k = 0; k < s->params.parts; k++) {
         const wan_part *p = &s->part[k];
         if (p->gemm)
-            WAN_TRY(s->d->ops->cast(s->d, operand(s, k, p->at_gemm), WAN_RBUF(s->master + p->at),
+            WAN_TRY(s->d->ops->cast(s->d, operand(s, p->at_gemm), WAN_RBUF(s->master + p->at),
                                     p->gemm));
     }
     return 0;

@@ -57,6 +57,7 @@ typedef struct wan_item {
         len;       /* along its dimension `cut`; the whole extent of dimension 0 where not cut */
     int64_t count; /* elements; 0: nothing, it belongs to another stage */
     int64_t at;    /* in the range of its part as it runs, not of a shard */
+    int64_t byte;  /* of an operand, where some are blocks: in all of them */
 } wan_item;
 
 /* What a shard has of that. */
@@ -74,7 +75,7 @@ typedef struct wan_part {
     int64_t at_rest;           /* where the rest begins in the vector of all rests */
     /* Where the values are while the part runs.  An axis that gathers weights sets these, and NULL while
      * it has not. */
-    wan_buf w;   /* [whole_gemm] in the compute type */
+    wan_buf w;   /* [whole_gemm] in the compute type; not where some are blocks */
     wan_real *r; /* [whole - whole_gemm] */
     wan_real *g; /* [whole] gradients; NULL: none */
 } wan_part;
@@ -88,8 +89,7 @@ typedef struct wan_store {
     int64_t gemm;   /* ... and of its operands alone */
     wan_dev *d;
     wan_dtype compute; /* WAN_REAL or WAN_BF16: what GEMMs compute in */
-    wan_dtype
-        held; /* ... and read: the same, or blocks (quant.h) on the CPU; part 0 is then bf16 */
+    int64_t packed;    /* bytes of all operands, where some are blocks (wan_param.blocks); else 0 */
     int train;
     int eight; /* the parameters so marked are multiplied in eight bits; set behind wan_store_new */
     wan_real *master; /* device [total], or where GEMMs read bf16 and nothing is trained, only the
@@ -111,7 +111,8 @@ typedef struct wan_store_bytes {
  * more where they do not divide.  from (may be NULL): where it begins. */
 int64_t wan_store_share(int64_t *from, const wan_slice *s, int64_t extent, int64_t unit);
 
-/* params is taken over (also on failure) and emptied.  slice NULL: everything.  compute may be blocks: held. */
+/* params is taken over (also on failure) and emptied.  slice NULL: everything.  Operands in blocks: on the CPU, in
+ * bf16, whole and not trained. */
 int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
                   wan_dtype compute, int train) WAN_MUST_CHECK;
 /* The same of a model that is not trained, without memory: whoever sets enter gives parts theirs. */
@@ -140,8 +141,8 @@ wan_piece wan_store_piece(const wan_store *s, int i);
 
 /* What this shard has of tensor i, from host floats [piece n]: masters and their bf16 copy. */
 int wan_store_put(wan_store *s, int i, const float *held) WAN_MUST_CHECK;
-/* The same from the whole tensor, in host memory of type t; what is not held is not read.  A store of
- * blocks takes blocks of their type alone for its operands.  x: device, into
+/* The same from the whole tensor, in host memory of type t; what is not held is not read.  An operand in
+ * blocks is given in those.  x: device, into
  * this vector, laid out as the store's; NULL: into the masters and their copy. */
 int wan_store_take(wan_store *s, int i, wan_real *x, const void *whole, wan_dtype t) WAN_MUST_CHECK;
 /* What this shard has of tensor i, or of its gradient, to host floats [piece n]. */

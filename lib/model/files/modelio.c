@@ -48,7 +48,7 @@ static int load_packed_one(wan_store *s, int i, wan_packed *k, float *whole)
     const wan_gguf_tensor *t = wan_packed_at(k, i);
     if (!wan_store_piece(s, i).n)
         return 0;
-    if (s->params.v[i].gemm && wan_quant_of(wan_store_w(s, i).t)) {
+    if (s->params.v[i].blocks) {
         int rc = wan_store_take(s, i, NULL, t->data, wan_quant_type(t->quant));
         wan_packed_release(k, i);
         return rc;
@@ -63,7 +63,8 @@ static int load_packed(wan_store *s, const char *path)
     int64_t most = 0;
     WAN_TRY(wan_packed_open(&k, path));
     for (int i = 0; i < s->params.n; i++)
-        most = s->params.v[i].count > most ? s->params.v[i].count : most;
+        if (!s->params.v[i].blocks && s->params.v[i].count > most)
+            most = s->params.v[i].count;
     float *whole = wan_malloc((size_t)most, sizeof *whole, "a tensor");
     int rc = whole ? wan_packed_match(k, &s->params) : -1;
     for (int i = 0; i < s->params.n && rc == 0; i++)
@@ -73,32 +74,26 @@ static int load_packed(wan_store *s, const char *path)
     return rc;
 }
 
-/* The type of all matrices of the blocks, where it is one type of blocks; else bf16. */
-static wan_dtype blocks_of(const wan_packed *k, const wan_params *p)
+/* The embeddings, through which everything comes in and of which some are multiplied row by row, are unpacked. */
+static void mark(wan_params *p, const wan_packed *k)
 {
-    wan_quant q = WAN_Q_NONE;
-    for (int i = 0, first = 1; i < p->n; i++) {
-        const wan_gguf_tensor *t = wan_packed_at(k, i);
-        if (!p->v[i].gemm || !p->v[i].part)
-            continue;
-        if (!t->quant || (!first && t->quant != q))
-            return WAN_BF16;
-        q = t->quant;
-        first = 0;
+    for (int i = 0; i < p->n; i++) {
+        wan_param *q = &p->v[i];
+        const wan_quant t = wan_packed_at(k, i)->quant;
+        if (q->gemm && q->part && t && q->count / q->shape[0] % (int64_t)wan_quant_values(t) == 0)
+            q->blocks = t;
     }
-    return q ? wan_quant_type(q) : WAN_BF16;
 }
 
-int wan_modelio_held(wan_dtype *t, const wan_params *p, const char *path)
+int wan_modelio_held(wan_params *p, const char *path)
 {
     wan_packed *k;
-    *t = WAN_BF16;
     if (!wan_gguf_is(path) || wan_is_dir(path) != 0)
         return 0;
     WAN_TRY(wan_packed_open(&k, path));
     int rc = wan_packed_match(k, p);
     if (rc == 0)
-        *t = blocks_of(k, p);
+        mark(p, k);
     wan_packed_close(&k);
     return rc;
 }

@@ -25,9 +25,9 @@ int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, c
 int wan_modelio_list(wan_tensorlist *l, wan_st *st, const char *path) WAN_MUST_CHECK;
 /* Whether a folder or file has every parameter of p, and nothing else: an error says what not. */
 int wan_modelio_check(const wan_params *p, const char *path) WAN_MUST_CHECK;
-/* What the operands of the products are held as where they would else be bf16: blocks, when those of all
- * blocks of the model are of one type in a GGUF file. */
-int wan_modelio_held(wan_dtype *t, const wan_params *p, const char *path) WAN_MUST_CHECK;
+/* Marks the operands of the blocks of the model that a GGUF file has in blocks of few bits: they stay so in memory
+ * (wan_param.blocks). */
+int wan_modelio_held(wan_params *p, const char *path) WAN_MUST_CHECK;
 /* Loads every parameter that s holds from a folder or file (safetensors, GGUF), one tensor at a time. */
 int wan_modelio_load(wan_store *s, const char *path) WAN_MUST_CHECK;
 

@@ -261,14 +261,24 @@ static wan_acts_options acts_options(const wan_pipeline *p)
     return o;
 }
 
-/* What the operands of the products are held as: on a CPU, blocks stay blocks. */
-static int choose_held(wan_dtype *t, const wan_pipeline *p, const wan_dev *d,
-                       const wan_params *params)
+/* What the weights are held as: on a CPU, blocks stay blocks. */
+static int choose_held(const wan_pipeline *p, const wan_dev *d, wan_params *params)
 {
-    *t = p->o.compute;
-    if (d->kind != WAN_DEV_CPU || p->share || p->o.offload || *t != WAN_BF16)
+    if (d->kind != WAN_DEV_CPU || p->share || p->o.offload || p->o.compute != WAN_BF16)
         return 0;
-    return wan_modelio_held(t, params, p->weights);
+    return wan_modelio_held(params, p->weights);
+}
+
+/* Which, and of how many matrices. */
+static void say_held(const wan_params *params)
+{
+    int n[WAN_QUANTS] = { 0 };
+    for (int i = 0; i < params->n; i++)
+        n[params->v[i].blocks]++;
+    for (int q = WAN_Q_NONE + 1; q < WAN_QUANTS; q++)
+        if (n[q])
+            wan_verbose("%d matrices stay %s, multiplied in %s", n[q], wan_quant_name((wan_quant)q),
+                        wan_linear_int8() ? "bytes" : "bf16");
 }
 
 int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights, double *work)
@@ -280,10 +290,9 @@ int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights,
     wan_params params;
     int64_t length;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
-    wan_dtype held;
-    int rc = choose_held(&held, p, d, &params);
+    int rc = choose_held(p, d, &params);
     if (rc == 0)
-        rc = wan_store_plan(&b, &length, &params, o.slice, held, 0);
+        rc = wan_store_plan(&b, &length, &params, o.slice, p->o.compute, 0);
     wan_params_free(&params);
     WAN_TRY(rc);
     WAN_TRY(p->arch.model->acts_plan(&a, p->arch.c, &o));
@@ -559,7 +568,6 @@ static int load(sampling *s, wan_dev *d)
     const wan_pipeline *p = s->p;
     const wan_slice *slice = p->share ? &p->share->slice : NULL;
     wan_params params;
-    wan_dtype held;
     if (p->o.offload) {
         WAN_TRY(wan_offload_new(&s->host, d, &p->arch, slice, p->o.compute));
         s->w = wan_offload_store(s->host);
@@ -567,14 +575,12 @@ static int load(sampling *s, wan_dev *d)
         return wan_offload_start(s->host);
     }
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
-    if (choose_held(&held, p, d, &params) < 0) {
+    if (choose_held(p, d, &params) < 0) {
         wan_params_free(&params);
         return -1;
     }
-    if (wan_quant_of(held))
-        wan_verbose("the matrices stay %s, multiplied in %s", wan_quant_name(wan_quant_of(held)),
-                    wan_linear_int8() ? "bytes" : "bf16");
-    WAN_TRY(wan_store_new(&s->w, d, &params, slice, held, 0));
+    say_held(&params);
+    WAN_TRY(wan_store_new(&s->w, d, &params, slice, p->o.compute, 0));
     return wan_modelio_load(s->w, p->weights);
 }
 
