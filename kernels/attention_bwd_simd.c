@@ -116,7 +116,7 @@ static void load_queries(const bwd *b, const head *h, int64_t i, int64_t m, int6
     const wan_attn *a = b->a;
     float g[WAN_TILE_WIDTH], o[WAN_TILE_WIDTH];
     int64_t hd = a->hd, e = b->t.size, at = h->q0 + i;
-    int64_t q = at * a->ldq + h->h * hd, r = at * a->ldo + h->h * hd, wide = BQ * WAN_TILE_N;
+    int64_t q = at * a->ldq + h->h * hd, r = at * a->ldo + h->h * hd, wide = n * WAN_TILE_N;
     wan_tile_pack_rows(&b->t, h->Qr + i * b->hk * e, b->q, q, a->ldq, m, hd, n, b->hk);
     wan_tile_pack_rows(&b->t, h->Gr + i * b->hk * e, b->dout, r, a->ldo, m, hd, n, b->hk);
     wan_tile_pack_cols(&b->t, h->Qc + i * b->hn * e, wide, b->q, q, a->ldq, m, hd, n, b->hn);
@@ -137,7 +137,7 @@ static void store_queries(const bwd *b, const task *t, int64_t i, int64_t m)
     const wan_attn *a = b->a;
     const wan_tile f32 = { .t = WAN_F32, .size = sizeof(float) };
     const wan_buf dQ = wan_buf_of(t->of->dQ + i * b->hn, WAN_F32);
-    wan_tile_transpose(&f32, t->dq, b->hn, dQ, 0, BQ, b->hn, m, m);
+    wan_tile_transpose(&f32, t->dq, b->hn, dQ, 0, wan_tile_up(m, WAN_TILE_K), b->hn, m, m);
     for (int64_t j = 0; j < m; j++)
         wan_row_store(b->dq, (t->of->q0 + i + j) * a->ldq + t->of->h * a->hd, a->hd,
                       t->dq + j * b->hn);
@@ -189,17 +189,17 @@ static void await(const int64_t *p, int64_t value)
 static void block(const bwd *b, const task *t, int64_t i, int64_t n, int64_t key, int64_t keys)
 {
     const head *h = t->of;
-    int64_t kp = wan_tile_up(keys, WAN_TILE_K), e = b->t.size, wide = BQ * WAN_TILE_N;
+    int64_t kp = wan_tile_up(keys, WAN_TILE_K), e = b->t.size, wide = n * WAN_TILE_N;
     float *dQ = h->dQ + i * b->hn;
     wan_tile_mul_fn *mul = b->t.mul;
     mul(t->S, BQ, t->K, b->hk, h->Qr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
     mul(t->dP, BQ, t->V, b->hk, h->Gr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
-    for (int64_t j = 0; key > 0 && j < b->hn * BQ; j += 16)
+    for (int64_t j = 0; key > 0 && j < b->hn * n; j += 16)
         __builtin_prefetch(dQ + j, 1, 2);
     block_grad(b, t, key, keys, kp, i, n);
     mul(t->dV, b->hn, t->P, BQ, h->Gc + i * b->hn * e, wide, kp, b->hn, n, i > 0);
     mul(t->dK, b->hn, t->D, BQ, h->Qc + i * b->hn * e, wide, kp, b->hn, n, i > 0);
-    mul(dQ, BQ, t->KT, BK, t->Dc, BK * WAN_TILE_N, b->hn, n, kp, key > 0);
+    mul(dQ, n, t->KT, BK, t->Dc, BK * WAN_TILE_N, b->hn, n, kp, key > 0);
 }
 
 /* All queries against keys [key, key+keys), block `now` of `all`. */
@@ -217,19 +217,21 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys, in
     wan_tile_rows(&b->t, t->K, b->hk, b->k, k, a->ldk, keys, hd, kp);
     wan_tile_rows(&b->t, t->V, b->hk, b->v, v, a->ldv, keys, hd, kp);
     wan_tile_transpose(&b->t, t->KT, BK, b->k, k, a->ldk, keys, hd, b->hn);
-    for (int64_t i = 0; i < h->lq; i += BQ) {
-        int64_t m = h->lq - i < BQ ? h->lq - i : BQ, n = wan_tile_up(m, WAN_TILE_K);
+    int64_t parts = wan_attn_parts(h->lq, BQ);
+    for (int64_t part = 0, i = 0, m; part < parts; part++, i += m) {
+        m = wan_attn_part(h->lq, part + 1, parts, WAN_TILE_K) - i;
+        int64_t n = wan_tile_up(m, WAN_TILE_K);
         if (now == 0)
             load_queries(b, h, i, m, n);
         else
-            await(&h->done[i / BQ], turn);
+            await(&h->done[part], turn);
         if (keys)
             block(b, t, i, n, key, keys);
         else /* queries that see no key */
-            memset(h->dQ + i * b->hn, 0, (size_t)(BQ * b->hn) * sizeof *h->dQ);
+            memset(h->dQ + i * b->hn, 0, (size_t)(n * b->hn) * sizeof *h->dQ);
         if (now == all - 1)
             store_queries(b, t, i, m);
-        __atomic_store_n(&h->done[i / BQ], turn + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&h->done[part], turn + 1, __ATOMIC_RELEASE);
     }
     for (int64_t r = 0; r < keys; r++) {
         wan_row_store(b->dk, k + r * a->ldk, hd, t->dK + r * b->hn);
@@ -237,18 +239,10 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys, in
     }
 }
 
-/* Blocks of keys of a sample: as many as there must be, of almost the same size, the smaller ones first, so that
- * none waits for a longer one. */
+/* Blocks of keys of a sample; the smaller ones come first, so that none waits for a longer one. */
 static int64_t blocks_of(int64_t keys)
 {
-    return keys ? (keys + BK - 1) / BK : 1;
-}
-
-static int64_t block_start(int64_t keys, int64_t n, int64_t all)
-{
-    int64_t units = (keys + WAN_TILE_K - 1) / WAN_TILE_K, small = units / all;
-    int64_t smalls = all - units % all, at = n * small + (n > smalls ? n - smalls : 0);
-    return at * WAN_TILE_K < keys ? at * WAN_TILE_K : keys;
+    return keys ? wan_attn_parts(keys, BK) : 1;
 }
 
 /* Block `at` of the keys of one (sample, head): of the heads in their order, in each of the samples in theirs. */
@@ -263,12 +257,12 @@ static void run_block(const bwd *b, int64_t number, int64_t at, char *work)
                .h = number / a->pq->n,
                .turn = number * b->most };
     task t = { .of = &h };
-    int64_t all = blocks_of(h.lk), key = block_start(h.lk, at, all);
+    int64_t all = blocks_of(h.lk), key = wan_attn_part(h.lk, at, all, WAN_TILE_K);
     lay_out_head(b, &h, b->heads + (size_t)slot * b->one);
     lay_out_task(b, &t, work);
     if (at == 0)
         await(&b->left[slot], before);
-    key_block(b, &t, key, block_start(h.lk, at + 1, all) - key, at, all);
+    key_block(b, &t, key, wan_attn_part(h.lk, at + 1, all, WAN_TILE_K) - key, at, all);
     if (at == all - 1)
         __atomic_store_n(&b->left[slot], before + 1, __ATOMIC_RELEASE);
 }
@@ -329,7 +323,7 @@ static int run(wan_dev *d, bwd *b)
         least = !i || n < least ? n : least;
         b->most = n > b->most ? n : b->most;
     }
-    int whole = (heads + threads - 1) / threads * threads * 10 <= heads * 11;
+    int whole = wan_attn_whole(heads, threads);
     size_t mine;
     char *p = prepare(d, b, threads, heads, whole ? 1 : least, &mine);
     if (!p)

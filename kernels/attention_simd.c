@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * attention_simd.c - attention forward in blocks: 96 queries against 384 keys at a time, with the
+ * attention_simd.c - attention forward in blocks: up to 96 queries against 416 keys at a time, with the
  * running maximum and sum of the online softmax, so that scores never leave the cache.
  *
  * Keys and values of every (sample, head) are packed first, in blocks, by all threads; then every block of
@@ -12,7 +12,7 @@
 #include "kernels/rows.h"
 #include "kernels/soft_simd.h"
 
-enum { BQ = 96, BK = 384, GROUP = 8 /* rows of scores that the first cache holds */ };
+enum { BQ = 96, BK = 416, GROUP = 8 /* rows of scores that the first cache holds */ };
 
 typedef struct fwd {
     wan_tile t;
@@ -24,7 +24,9 @@ typedef struct fwd {
     int64_t nrel;
     int64_t hk, hn; /* head size padded as k and as n of a product */
     int64_t rows;   /* padded keys of all samples */
-    char *kp, *vp;  /* packed keys and values: head h at h*rows*hk (hn) elements */
+    char *kp,
+        *vp; /* packed keys and values: head h at h*rows*hk (hn) elements; of whole heads per thread */
+    int whole;
     char *work;
     size_t mine; /* workspace of one thread */
 } fwd;
@@ -33,6 +35,7 @@ typedef struct fwd {
 typedef struct block {
     float *S, *O, *top, *sum;
     char *Q, *P;
+    const char *kp, *vp; /* packed keys and values of the sample */
 } block;
 
 static block block_at(const fwd *f, char *w)
@@ -53,17 +56,25 @@ static size_t block_bytes(const fwd *f)
            (size_t)(BQ * (f->hk + BK)) * (size_t)f->t.size;
 }
 
-/* Keys and values of sample i, head h, from `from` on, at most BK of them. */
-static void pack_keys(const fwd *f, int i, int64_t from, int64_t h)
+/* Where the packed keys of sample i, head h begin, in rows. */
+static int64_t rows_before(const fwd *f, int i, int64_t h)
+{
+    return f->whole ? wan_rows_thread() * f->rows : h * f->rows + wan_attn_start(f->a->pk, i);
+}
+
+/* Part `part` of the keys and values of sample i, head h. */
+static void pack_keys(const fwd *f, int i, int64_t part, int64_t h)
 {
     const wan_attn *a = f->a;
     int64_t k0 = a->pk->cu_host[i], all = a->pk->cu_host[i + 1] - k0, e = f->t.size;
-    int64_t n = all - from < BK ? all - from : BK, np = wan_tile_up(n, WAN_TILE_K);
-    int64_t at = h * f->rows + wan_attn_start(a->pk, i);
-    wan_tile_pack_rows(&f->t, f->kp + (at + from) * f->hk * e, f->k,
-                       (k0 + from) * a->ldk + h * a->hd, a->ldk, n, a->hd, np, f->hk);
-    wan_tile_pack_cols(&f->t, f->vp + (at + from) * f->hn * e, np * WAN_TILE_N, f->v,
-                       (k0 + from) * a->ldv + h * a->hd, a->ldv, n, a->hd, np, f->hn);
+    int64_t parts = wan_attn_parts(all, BK), from = wan_attn_part(all, part, parts, WAN_TILE_K);
+    int64_t n = wan_attn_part(all, part + 1, parts, WAN_TILE_K) - from;
+    int64_t np = wan_tile_up(n, WAN_TILE_K), at = rows_before(f, i, h) + from;
+    k0 += from;
+    wan_tile_pack_rows(&f->t, f->kp + at * f->hk * e, f->k, k0 * a->ldk + h * a->hd, a->ldk, n,
+                       a->hd, np, f->hk);
+    wan_tile_pack_cols(&f->t, f->vp + at * f->hn * e, np * WAN_TILE_N, f->v,
+                       k0 * a->ldv + h * a->hd, a->ldv, n, a->hd, np, f->hn);
 }
 
 /* -infinity behind n scores, up to `end`, and the largest of all; with a bias s becomes scale*s + bias
@@ -138,16 +149,34 @@ static void block_store(const fwd *f, const block *b, int64_t q0, int64_t nq, in
     }
 }
 
-/* Queries [from, from+BQ) of sample i, head h. */
-static void query_block(const fwd *f, int i, int64_t from, int64_t h, char *work)
+/* The queries in b.Q, of which the first is `from` in its sample, against n keys from j on. */
+static void key_part(const fwd *f, const block *b, int i, int64_t h, int64_t from, int64_t nq,
+                     int64_t j, int64_t n)
 {
     const wan_attn *a = f->a;
-    int64_t q0 = a->pq->cu_host[i] + from, nq = a->pq->cu_host[i + 1] - q0;
-    int64_t k0 = a->pk->cu_host[i], nk = a->pk->cu_host[i + 1] - k0;
-    int64_t at = h * f->rows + wan_attn_start(a->pk, i);
-    const char *kp = f->kp + at * f->hk * f->t.size, *vp = f->vp + at * f->hn * f->t.size;
+    int64_t e = f->t.size;
+    int64_t w = wan_tile_up(n, WAN_TILE_K), mq = wan_tile_up(nq, WAN_TILE_N);
+    const float *bias = f->rel     ? f->rel + h * f->nrel + a->pq->max_len - 1 - from + j
+                        : a->kbias ? a->kbias + a->pk->cu_host[i] + j
+                                   : NULL;
+    f->t.mul(b->S, BK, b->Q, f->hk, b->kp + j * f->hk * e, f->hk * WAN_TILE_N, mq, w, f->hk, 0);
+    softmax_block(f, b, bias, f->rel ? 1 : 0, nq, n, j == 0);
+    f->t.mul(b->O, f->hn, b->P, BK, b->vp + j * f->hn * e, w * WAN_TILE_N, mq, f->hn, w, j > 0);
+}
+
+/* Part `part` of the queries of sample i, head h. */
+static void query_block(const fwd *f, int i, int64_t part, int64_t h, char *work)
+{
+    const wan_attn *a = f->a;
+    int64_t q0 = a->pq->cu_host[i], all = a->pq->cu_host[i + 1] - q0;
+    int64_t parts = wan_attn_parts(all, BQ), from = wan_attn_part(all, part, parts, WAN_TILE_N);
+    int64_t nq = wan_attn_part(all, part + 1, parts, WAN_TILE_N) - from;
+    int64_t nk = a->pk->cu_host[i + 1] - a->pk->cu_host[i];
+    int64_t at = rows_before(f, i, h) * f->t.size;
     block b = block_at(f, work);
-    nq = nq < BQ ? nq : BQ;
+    b.kp = f->kp + at * f->hk;
+    b.vp = f->vp + at * f->hn;
+    q0 += from;
     if (nk == 0) {
         nothing_store(f, q0, nq, h, b.O);
         return;
@@ -155,58 +184,72 @@ static void query_block(const fwd *f, int i, int64_t from, int64_t h, char *work
     int64_t mq = wan_tile_up(nq, WAN_TILE_N);
     wan_tile_rows(&f->t, b.Q, f->hk, f->q, q0 * a->ldq + h * a->hd, a->ldq, nq, a->hd, mq);
     memset(b.P + nq * BK * f->t.size, 0, (size_t)((mq - nq) * BK * f->t.size));
-    for (int64_t j = 0; j < nk; j += BK) {
-        int64_t n = nk - j < BK ? nk - j : BK, w = wan_tile_up(n, WAN_TILE_K);
-        const float *bias = f->rel     ? f->rel + h * f->nrel + a->pq->max_len - 1 - from + j
-                            : a->kbias ? a->kbias + k0 + j
-                                       : NULL;
-        f->t.mul(b.S, BK, b.Q, f->hk, kp + j * f->hk * f->t.size, f->hk * WAN_TILE_N, mq, w, f->hk,
-                 0);
-        softmax_block(f, &b, bias, f->rel ? 1 : 0, nq, n, j == 0);
-        f->t.mul(b.O, f->hn, b.P, BK, vp + j * f->hn * f->t.size, w * WAN_TILE_N, mq, f->hn, w,
-                 j > 0);
+    parts = wan_attn_parts(nk, BK);
+    for (int64_t p = 0, j = 0, end; p < parts; p++, j = end) {
+        end = wan_attn_part(nk, p + 1, parts, WAN_TILE_K);
+        key_part(f, &b, i, h, from, nq, j, end - j);
     }
     block_store(f, &b, q0, nq, h);
 }
 
+/* A thread that takes a whole head packs its keys for itself: else packed lines go from core to core.  As long as
+ * heads come out even for the threads. */
 static int prepare(wan_dev *d, fwd *f, size_t extra, char **more)
 {
     const wan_attn *a = f->a;
+    int64_t threads = wan_rows_threads();
+    f->whole = wan_attn_whole((int64_t)a->pq->n * a->H, threads);
     f->t = wan_tile_for(f->q.t);
     f->soft = wan_soft_for(f->q.t);
     f->hk = wan_tile_up(a->hd, WAN_TILE_K);
     f->hn = wan_tile_up(a->hd, WAN_TILE_N);
-    f->rows = wan_attn_start(a->pk, a->pk->n);
+    f->rows = f->whole ? wan_tile_up(a->pk->max_len, WAN_TILE_K) : wan_attn_start(a->pk, a->pk->n);
     f->mine = (block_bytes(f) + 4095) / 4096 * 4096;
-    size_t kb = (size_t)(a->H * f->rows * f->hk * f->t.size);
-    size_t vb = (size_t)(a->H * f->rows * f->hn * f->t.size);
-    char *p = (char *)wan_dev_scratch(d, kb + vb + f->mine * (size_t)wan_rows_threads() + extra);
+    size_t all = (size_t)((f->whole ? threads : a->H) * f->rows * f->t.size);
+    size_t kb = all * (size_t)f->hk, vb = all * (size_t)f->hn;
+    char *p = (char *)wan_dev_scratch(d, kb + vb + f->mine * (size_t)threads + extra);
     if (!p)
         return -1;
     f->kp = p;
     f->vp = p + kb;
     f->work = f->vp + vb;
-    *more = f->work + f->mine * (size_t)wan_rows_threads();
+    *more = f->work + f->mine * (size_t)threads;
     return 0;
+}
+
+/* One (sample, head). */
+static void run_head(const fwd *f, int i, int64_t h)
+{
+    const wan_attn *a = f->a;
+    int64_t keys = a->pk->cu_host[i + 1] - a->pk->cu_host[i];
+    int64_t queries = a->pq->cu_host[i + 1] - a->pq->cu_host[i];
+    for (int64_t p = 0; p < wan_attn_parts(keys, BK); p++)
+        pack_keys(f, i, p, h);
+    for (int64_t p = 0; p < wan_attn_parts(queries, BQ); p++)
+        query_block(f, i, p, h, f->work + f->mine * (size_t)wan_rows_thread());
 }
 
 static void run(const fwd *f)
 {
     const wan_attn *a = f->a;
-    int64_t blocks = wan_attn_blocks(a->pq, BQ), packs = wan_attn_blocks(a->pk, BK);
+    int64_t blocks = wan_attn_all_parts(a->pq, BQ), packs = wan_attn_all_parts(a->pk, BK);
+    int64_t heads = f->whole ? (int64_t)a->pq->n * a->H : 0;
 #pragma omp parallel if (a->pq->S * a->pk->max_len * a->H * a->hd > 1 << 18)
     {
+#pragma omp for schedule(dynamic) nowait
+        for (int64_t t = 0; t < heads; t++)
+            run_head(f, (int)(t % a->pq->n), t / a->pq->n);
 #pragma omp for schedule(dynamic)
-        for (int64_t t = 0; t < packs * a->H; t++) {
-            int64_t from = t % packs;
-            int i = wan_attn_find(a->pk, BK, &from);
-            pack_keys(f, i, from, t / packs);
+        for (int64_t t = 0; t < (f->whole ? 0 : packs * a->H); t++) {
+            int64_t part = t % packs;
+            int i = wan_attn_sample(a->pk, BK, &part);
+            pack_keys(f, i, part, t / packs);
         }
 #pragma omp for schedule(dynamic)
-        for (int64_t t = 0; t < blocks * a->H; t++) {
-            int64_t from = t % blocks;
-            int i = wan_attn_find(a->pq, BQ, &from);
-            query_block(f, i, from, t / blocks, f->work + f->mine * (size_t)wan_rows_thread());
+        for (int64_t t = 0; t < (f->whole ? 0 : blocks * a->H); t++) {
+            int64_t part = t % blocks;
+            int i = wan_attn_sample(a->pq, BQ, &part);
+            query_block(f, i, part, t / blocks, f->work + f->mine * (size_t)wan_rows_thread());
         }
     }
 }

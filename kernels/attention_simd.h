@@ -36,6 +36,46 @@ static inline int wan_attn_find(const wan_pack *p, int64_t size, int64_t *at)
     return i;
 }
 
+/* n tokens fall into as few parts of at most `most` as there must be, all of about one size: a short one at the end
+ * would cost almost as much as a long one. */
+static inline int64_t wan_attn_parts(int64_t n, int64_t most)
+{
+    return (n + most - 1) / most;
+}
+
+static inline int64_t wan_attn_all_parts(const wan_pack *p, int64_t most)
+{
+    int64_t n = 0;
+    for (int i = 0; i < p->n; i++)
+        n += wan_attn_parts(p->cu_host[i + 1] - p->cu_host[i], most);
+    return n;
+}
+
+/* Whether a thread had better take whole heads: they come out even, up to a tenth. */
+static inline int wan_attn_whole(int64_t heads, int64_t threads)
+{
+    return wan_attn_parts(heads, threads) * threads * 10 <= heads * 11;
+}
+
+/* First token of part i of `parts`, a multiple of `unit` that divides the most of them; the smaller ones first. */
+static inline int64_t wan_attn_part(int64_t n, int64_t i, int64_t parts, int64_t unit)
+{
+    int64_t units = (n + unit - 1) / unit, small = parts - units % parts;
+    int64_t at = (i * (units / parts) + (i > small ? i - small : 0)) * unit;
+    return at < n ? at : n;
+}
+
+/* Part *at of all samples, each in parts: returns its sample, *at becomes its number in the sample. */
+static inline int wan_attn_sample(const wan_pack *p, int64_t most, int64_t *at)
+{
+    int i = 0;
+    for (int64_t n;; i++, *at -= n) {
+        n = wan_attn_parts(p->cu_host[i + 1] - p->cu_host[i], most);
+        if (*at < n)
+            return i;
+    }
+}
+
 /* 1 when the blocked kernels take these operands; the reference takes (or refuses) the rest. */
 static inline int wan_attn_fits(const wan_attn *a, wan_buf q, wan_buf k, wan_buf v, wan_buf o)
 {

@@ -4,7 +4,7 @@
 #include "kernels/linear_simd.h"
 #include "tests/bench/bench.h"
 
-enum { QUERIES = 96, KEYS = 384, KEYS_BACK = 192, ELEMENTS = 2048 };
+enum { QUERIES = 96, KEYS = 416, KEYS_BACK = 192, ELEMENTS = 2048 };
 
 static const int threads[] = { 2, 8, 32, 64, 128 };
 enum { COLUMNS = sizeof threads / sizeof *threads };
