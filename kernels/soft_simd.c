@@ -5,7 +5,7 @@
 #include "kernels/soft_simd.h"
 
 #include "kernels/math_simd.h"
-#include "kernels/real.h"
+#include "kernels/wide_simd.h"
 
 /* ---- fp32 */
 
@@ -52,12 +52,8 @@ static void grads_f32(const wan_soft_rows *r, int64_t n)
 /* ---- bf16 */
 
 #ifdef __x86_64__
-#include <immintrin.h>
 
-#define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
-#define INLINE static inline __attribute__((always_inline))
-
-BF16 static float top_bf16(const float *s, int64_t n)
+WAN_WIDE static float top_bf16(const float *s, int64_t n)
 {
     __m512 a = _mm512_set1_ps(-INFINITY), b = a;
     for (int64_t j = 0; j < n; j += 32) {
@@ -67,35 +63,14 @@ BF16 static float top_bf16(const float *s, int64_t n)
     return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
 }
 
-/* wan_f_exp2_soft */
-INLINE BF16 __m512 exp2_16(__m512 t)
-{
-    const __m512 shift = _mm512_set1_ps(12582912.0f);
-    __m512 c = _mm512_max_ps(_mm512_set1_ps(-125.0f), t), k = _mm512_add_ps(c, shift);
-    __m512 r = _mm512_sub_ps(c, _mm512_sub_ps(k, shift)), p = _mm512_set1_ps(1.534581184e-4f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.339993122e-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.618488958e-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.550328777e-2f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.402264689e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.931472057e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    return (__m512)_mm512_add_epi32((__m512i)p, _mm512_slli_epi32((__m512i)k, 23));
-}
-
-/* 32 neighbours in bf16 */
-INLINE BF16 __m512i narrow(__m512 low, __m512 high)
-{
-    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
-}
-
-BF16 static float exponents_bf16(void *p, const float *s, float c, float top, int64_t n)
+WAN_WIDE static float exponents_bf16(void *p, const float *s, float c, float top, int64_t n)
 {
     __m512 sum = _mm512_setzero_ps(), vc = _mm512_set1_ps(c), vt = _mm512_set1_ps(top);
     for (int64_t j = 0; j < n; j += 32) {
-        __m512 a = exp2_16(_mm512_fmsub_ps(_mm512_loadu_ps(s + j), vc, vt));
-        __m512 b = exp2_16(_mm512_fmsub_ps(_mm512_loadu_ps(s + j + 16), vc, vt));
+        __m512 a = wan_wide_exp2(_mm512_fmsub_ps(_mm512_loadu_ps(s + j), vc, vt));
+        __m512 b = wan_wide_exp2(_mm512_fmsub_ps(_mm512_loadu_ps(s + j + 16), vc, vt));
         sum = _mm512_add_ps(_mm512_add_ps(sum, a), b);
-        _mm512_storeu_si512((uint16_t *)p + j, narrow(a, b));
+        _mm512_storeu_si512((uint16_t *)p + j, wan_wide_narrow(a, b));
     }
     return _mm512_reduce_add_ps(sum);
 }
@@ -105,7 +80,7 @@ typedef struct pair {
     __m512i p, ds;
 } pair;
 
-INLINE BF16 pair grad_32(const wan_soft_rows *r, int k, int64_t j, __mmask16 live)
+WAN_WIDE_INLINE pair grad_32(const wan_soft_rows *r, int k, int64_t j, __mmask16 live)
 {
     const float *s = r->s + k * r->ld + j, *dp = r->dp + k * r->ld + j;
     __m512 c = _mm512_set1_ps(r->c), bias = _mm512_set1_ps(r->bias[k]), p[2], ds[2];
@@ -113,14 +88,14 @@ INLINE BF16 pair grad_32(const wan_soft_rows *r, int k, int64_t j, __mmask16 liv
         __m512 lse = _mm512_loadu_ps(r->lse + j + 16 * i);
         __m512 delta = _mm512_loadu_ps(r->delta + j + 16 * i);
         __m512 t = _mm512_fmadd_ps(_mm512_loadu_ps(s + 16 * i), c, _mm512_sub_ps(bias, lse));
-        p[i] = _mm512_maskz_mov_ps(live, exp2_16(t));
+        p[i] = _mm512_maskz_mov_ps(live, wan_wide_exp2(t));
         ds[i] = _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(r->scale), p[i]),
                               _mm512_sub_ps(_mm512_loadu_ps(dp + 16 * i), delta));
     }
-    return (pair){ narrow(p[0], p[1]), narrow(ds[0], ds[1]) };
+    return (pair){ wan_wide_narrow(p[0], p[1]), wan_wide_narrow(ds[0], ds[1]) };
 }
 
-BF16 static void grads_bf16(const wan_soft_rows *r, int64_t n)
+WAN_WIDE static void grads_bf16(const wan_soft_rows *r, int64_t n)
 {
     _Alignas(64) static const uint16_t order[2][32] = {
         { 0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
