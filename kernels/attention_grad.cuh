@@ -67,16 +67,21 @@ static __device__ inline float grad_of_key(const grad_walk &w, int64_t j, int64_
     return j >= n ? -INFINITY : w.bias ? 1.44269504f * w.bias[j] : 0;
 }
 
-/* Rows r0 .. r0+ROWS of n rows at p, by `threads` threads, on their way into a tile; zeros behind the end. */
-template <int HD, int ROWS>
+/* Rows r0 .. r0+ROWS of n rows at p, by THREADS threads, on their way into a tile; zeros behind the end. */
+template <int HD, int ROWS, int THREADS>
 static __device__ inline void grad_load(char *tile, const uint16_t *p, int64_t ld, int64_t r0,
-                                        int64_t n, int thread, int threads)
+                                        int64_t n, int thread)
 {
+    enum { LINE = HD / 8, STEP = THREADS / LINE };
+    static_assert(STEP % 8 == 0, "places are STEP * 128 bytes apart");
+    const int row = thread / LINE, c = thread % LINE;
+    int left = (int)(n - r0 < ROWS ? n - r0 : ROWS) - row;
+    char *to = tile + tile_place<ROWS>(row, c);
+    const uint16_t *from = p + (r0 + row) * ld + c * 8;
     CUDA_UNROLL
-    for (int i = thread; i < ROWS * HD / 8; i += threads) {
-        const int r = i / (HD / 8), c = i % (HD / 8);
-        const bool there = r0 + r < n;
-        cp_async16(tile + tile_place<ROWS>(r, c), p + (there ? r0 + r : 0) * ld + c * 8, there);
+    for (int r = 0; r < ROWS; r += STEP) {
+        cp_async16(to + r * 128, left > 0 ? from : p, left > 0);
+        from += STEP * ld, left -= STEP;
     }
 }
 
@@ -114,6 +119,11 @@ static __device__ inline void grad_store(uint16_t *to, int64_t ld, int64_t first
                  *(const uint4 *)(tile + tile_place<GRAD_OWN>(r, c)));
     }
 }
+
+/* One pass in the form of attention_hopper.cu; whether this device and this build have it. */
+int cuda_grad_hopper(wan_dev *d, const grad_args *g, int hd, int keys, int64_t longest,
+                     int64_t heads);
+int cuda_grad_has_hopper(wan_dev *d);
 
 /* Both passes; 1: not for these operands.  attention_mma.cu chooses the form. */
 int cuda_grad_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,

@@ -133,10 +133,10 @@ static __device__ inline void begin(sums<HD, KEYS> &r, const grad_walk &w, float
 template <int HD, bool KEYS>
 static __device__ inline void fetch(room<HD> *m, const grad_walk &w, int64_t r0, int stage)
 {
-    grad_load<HD, GRAD_TILE>(m->tile[stage][0], w.tile1, w.ldt1, r0, w.walked, threadIdx.x,
-                             THREADS);
-    grad_load<HD, GRAD_TILE>(m->tile[stage][1], w.tile2, w.ldt2, r0, w.walked, threadIdx.x,
-                             THREADS);
+    grad_load<HD, GRAD_TILE, THREADS>(m->tile[stage][0], w.tile1, w.ldt1, r0, w.walked,
+                                      threadIdx.x);
+    grad_load<HD, GRAD_TILE, THREADS>(m->tile[stage][1], w.tile2, w.ldt2, r0, w.walked,
+                                      threadIdx.x);
     if (threadIdx.x < GRAD_TILE)
         grad_load_sides<KEYS>(&m->sides[stage], w, r0, threadIdx.x);
 }
@@ -149,8 +149,8 @@ template <int HD, bool KEYS> static __global__ void __launch_bounds__(THREADS) g
     room<HD> *m = (room<HD> *)cuda_shared;
     const int row = threadIdx.x / 32 * 16;
     sums<HD, KEYS> r;
-    grad_load<HD, GRAD_OWN>(m->own[0], w.one, w.ld1, w.first, w.own, threadIdx.x, THREADS);
-    grad_load<HD, GRAD_OWN>(m->own[1], w.two, w.ld2, w.first, w.own, threadIdx.x, THREADS);
+    grad_load<HD, GRAD_OWN, THREADS>(m->own[0], w.one, w.ld1, w.first, w.own, threadIdx.x);
+    grad_load<HD, GRAD_OWN, THREADS>(m->own[1], w.two, w.ld2, w.first, w.own, threadIdx.x);
     fetch<HD, KEYS>(m, w, 0, 0);
     cp_async_commit();
     begin<HD, KEYS>(r, w, a.scale, row);
@@ -210,11 +210,16 @@ template <int HD>
 static int passes(wan_dev *d, const wan_attn *a, const grad_args *g, wan_buf dout, wan_buf o)
 {
     const int64_t heads = (int64_t)a->pq->n * a->H, rows = a->H * g->Sq;
+    const int64_t keys = a->pk->max_len, queries = a->pq->max_len;
     WAN_TRY(cuda_launch(d, "attention_backward", grad_delta<HD>,
                         dim3((unsigned)cuda_div(rows * (HD / 8), 256)), 256, 0, (float *)g->delta,
                         vbuf_of(dout, a->ldo), vbuf_of(o, a->ldo), a->ldo, g->Sq, a->H));
-    WAN_TRY((pass<HD, true>(d, g, a->pk->max_len, heads)));
-    return pass<HD, false>(d, g, a->pq->max_len, heads);
+    if (cuda_grad_has_hopper(d)) {
+        WAN_TRY(cuda_grad_hopper(d, g, HD, 1, keys, heads));
+        return cuda_grad_hopper(d, g, HD, 0, queries, heads);
+    }
+    WAN_TRY((pass<HD, true>(d, g, keys, heads)));
+    return pass<HD, false>(d, g, queries, heads);
 }
 
 /* bf16 heads of 64 or 128 columns, in rows that start on 16 bytes. */

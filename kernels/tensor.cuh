@@ -79,6 +79,11 @@ static __device__ inline float exp2_fast(float x)
     return y;
 }
 #else
+static inline unsigned shared_at(const void *p)
+{
+    return emu_shared_at(p);
+}
+
 static inline void ldmatrix4(uint32_t r[4], const void *row)
 {
     emu_ldmatrix(r, row, 0);

@@ -31,9 +31,10 @@ FNR == NR { regs[$1, $2] = $3; stack[$1, $2] = $4; next }
         if (r > f[4]) why = r " registers, limit " f[4]
         if (stack[$1, key] > f[8]) why = why "; " stack[$1, key] " bytes of stack, limit " f[8]
         if ($5 > 0 && f[8] == 0) why = why "; " $5 " spills"
-        if ($3 < f[5]) why = why "; loads of " $3 " bits, at least " f[5]
-        if ($4 < f[6]) why = why "; stores of " $4 " bits, at least " f[6]
-        if (f[7] == "yes" && $6 == 0) why = why "; no tensor cores"
+        here = f[7] !~ /^sm_/ || f[7] == $1 # else it is for another chip, and empty on this
+        if (here && $3 < f[5]) why = why "; loads of " $3 " bits, at least " f[5]
+        if (here && $4 < f[6]) why = why "; stores of " $4 " bits, at least " f[6]
+        if (f[7] != "no" && here && $6 == 0) why = why "; no tensor cores"
         b = blocks(r, f[2], f[3], $1)
         print $1, key, r, stack[$1, key], $5, $3, $4, $6, f[2], b, b * f[2] / 32 > table
         if (b < 1) why = why "; no block fits"

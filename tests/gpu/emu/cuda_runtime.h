@@ -23,7 +23,7 @@ extern "C++" { /* cuDNN's headers include this one between the braces of extern 
 #define __device__
 #define __host__
 #define __shared__
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define CUDART_VERSION 13000
 
 struct dim3 {
@@ -95,6 +95,18 @@ void emu_mma_16816(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 void emu_cp_async(void *dst, const void *src, int bytes); /* done as late as it may be */
 void emu_cp_async_commit(void);
 void emu_cp_async_wait(int groups);
+unsigned emu_shared_at(const void *p); /* as __cvta_generic_to_shared */
+
+/* Of kernels/hopper.cuh: d [64 x n] += a b with a by descriptor, or fragments where they are given. */
+void emu_wgmma(float *d, int n, uint64_t a, const uint32_t *fragment, uint64_t b, int b_along_sum,
+               int add);
+void emu_wgmma_commit(void);
+void emu_wgmma_wait(int groups);
+void emu_mbarrier_init(uint64_t *b, int arrivals);
+void emu_mbarrier_arrive(uint64_t *b);
+void emu_mbarrier_wait(uint64_t *b, int parity);
+void emu_barrier(int which, int threads); /* bar.sync */
+void emu_others(void);                    /* lets them go on */
 
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long v)
 {

@@ -27,8 +27,8 @@ extern "C" __attribute__((visibility("default"))) const int64_t *emu_counts(void
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 enum { SHARED = 163 << 10 }; /* of compute capability 8.0, the smallest */
-alignas(16) extern float cuda_shared[];
-alignas(16) float cuda_shared[SHARED / sizeof(float)];
+alignas(1024) extern float cuda_shared[];
+alignas(1024) float cuda_shared[SHARED / sizeof(float)];
 static std::map<const void *, int> shared_leave;
 
 /* ---- planted faults */
@@ -78,7 +78,7 @@ static std::vector<fiber> fibers;
 static ucontext_t creator;
 static jmp_buf scheduler;
 static unsigned running, threads;
-static barrier whole, warps[32];
+static barrier whole, warps[32], named[16];
 static uint64_t slots[32][32];
 static const std::function<void()> *kernel_body;
 
@@ -109,6 +109,21 @@ void emu_warp_barrier(void)
 {
     unsigned w = threadIdx.x / 32, n = threads - w * 32;
     wait_at(&warps[w], n < 32 ? n : 32);
+}
+
+void emu_barrier(int which, int n)
+{
+    wait_at(&named[which], (unsigned)n);
+}
+
+void emu_others(void)
+{
+    yield_to_others();
+}
+
+unsigned emu_shared_at(const void *p)
+{
+    return (unsigned)((const char *)p - (const char *)cuda_shared);
 }
 
 uint64_t *emu_lane_slot(int lane)
@@ -189,6 +204,7 @@ static void run_block(void)
     unsigned left = threads, idle = 0, back = turn++ % 2;
     whole.count = 0;
     memset(warps, 0, sizeof warps);
+    memset(named, 0, sizeof named);
     for (unsigned t = 0; t < threads; t++)
         fibers[t].done = 0;
     while (left) {
@@ -347,7 +363,8 @@ cudaError_t cudaRuntimeGetVersion(int *v)
 
 cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr a, int)
 {
-    static const int value[] = { 9, 0, 4, SHARED };
+    const char *sm = getenv("WAN_EMU_SM"); /* 90 */
+    const int told = sm ? atoi(sm) : 90, value[] = { told / 10, told % 10, 4, SHARED };
     *v = value[a];
     return cudaSuccess;
 }

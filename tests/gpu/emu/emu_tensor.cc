@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * emu_tensor.cc - tensor-core instructions of the emulated device: fragments as the PTX ISA lays them out
- * (mma.m16n8k16, ldmatrix), copies that arrive as late as they may (cp.async).
+ * (mma.m16n8k16, ldmatrix, wgmma with its descriptors), copies and products that are done as late as they may be
+ * (cp.async, wgmma), barriers that count (mbarrier).
  */
 #include "cuda_runtime.h"
 
@@ -12,6 +13,8 @@
 #include <vector>
 
 #include "cuda_bf16.h"
+
+alignas(16) extern float cuda_shared[];
 
 static void refuse(const char *why)
 {
@@ -120,4 +123,116 @@ void emu_cp_async_wait(int left)
             memset(c.dst, 0, 16);
             memcpy(c.dst, c.src, (size_t)c.bytes);
         }
+}
+
+/* ---- wgmma: groups of products of a thread, each for its own part of d */
+
+struct product {
+    float *d;
+    int n, b_along_sum, add;
+    bool in_registers;
+    uint64_t a, b;
+    float left[2][16]; /* rows g and g + 8 of a, where it is in registers */
+};
+struct products {
+    std::vector<product> open;
+    std::deque<std::vector<product>> groups;
+};
+static products pending[1024];
+
+void emu_wgmma(float *d, int n, uint64_t a, const uint32_t *fragment, uint64_t b, int b_along_sum,
+               int add)
+{
+    product p = { d, n, b_along_sum, add, fragment != NULL, a, b, {} };
+    if (fragment) {
+        const uint32_t(*all)[8] = gather(fragment, 4);
+        const int g = (int)threadIdx.x % 32 / 4;
+        for (int q = 0; q < 4; q++)
+            for (int i = 0; i < 4; i++) { /* a0 .. a3 of the lane of columns 2 q */
+                const uint32_t u = all[4 * g + q][i];
+                float *to = &p.left[i % 2][i / 2 * 8 + 2 * q];
+                to[0] = (float)low(u), to[1] = (float)high(u);
+            }
+    }
+    pending[threadIdx.x].open.push_back(p);
+}
+
+void emu_wgmma_commit(void)
+{
+    products *q = &pending[threadIdx.x];
+    q->groups.push_back(q->open);
+    q->open.clear();
+}
+
+/* Element (row, k) of an operand: row along M or N, k along the sum. */
+static float operand(uint64_t desc, int along_sum, int row, int k)
+{
+    const unsigned start = (unsigned)(desc & 0x3fff) << 4, lead = (unsigned)(desc >> 16 & 0x3fff)
+                                                                  << 4;
+    const unsigned stride = (unsigned)(desc >> 32 & 0x3fff) << 4;
+    if (desc >> 62 != 1 || (desc >> 49 & 7))
+        refuse("wgmma: a descriptor that is not of the 128-byte pattern");
+    const unsigned r = (unsigned)row, c = (unsigned)k;
+    unsigned at = start + (along_sum ? r / 64 * lead + c / 8 * stride + c % 8 * 128 + r % 64 * 2
+                                     : r / 8 * stride + r % 8 * 128 + c * 2);
+    at ^= (at >> 7 & 7) << 4;
+    return wan_bf16_to_f32(*(const uint16_t *)((const char *)cuda_shared + at));
+}
+
+static void multiply(const product *p)
+{
+    const int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4 * 2;
+    const int row = (int)threadIdx.x % 128 / 32 * 16 + g;
+    float left[2][16];
+    for (int half = 0; half < 2; half++)
+        for (int k = 0; k < 16; k++)
+            left[half][k] =
+                p->in_registers ? p->left[half][k] : operand(p->a, 0, row + 8 * half, k);
+    for (int j = 0; j < p->n / 8; j++)
+        for (int i = 0; i < 2; i++) {
+            double sum[2] = { 0, 0 };
+            for (int k = 0; k < 16; k++) {
+                const double b = operand(p->b, p->b_along_sum, 8 * j + t + i, k);
+                sum[0] += left[0][k] * b, sum[1] += left[1][k] * b;
+            }
+            for (int half = 0; half < 2; half++) {
+                float *d = &p->d[4 * j + 2 * half + i];
+                *d = (float)((p->add ? (double)*d : 0) + sum[half]);
+            }
+        }
+}
+
+void emu_wgmma_wait(int left)
+{
+    products *q = &pending[threadIdx.x];
+    for (; (int)q->groups.size() > left; q->groups.pop_front())
+        for (const product &p : q->groups.front())
+            multiply(&p);
+}
+
+/* ---- mbarrier */
+
+struct mbarrier {
+    uint16_t expected, left;
+    uint32_t phase;
+};
+
+void emu_mbarrier_init(uint64_t *b, int arrivals)
+{
+    *(mbarrier *)b = { (uint16_t)arrivals, (uint16_t)arrivals, 0 };
+}
+
+void emu_mbarrier_arrive(uint64_t *b)
+{
+    mbarrier *m = (mbarrier *)b;
+    if (--m->left == 0) {
+        m->left = m->expected;
+        m->phase++;
+    }
+}
+
+void emu_mbarrier_wait(uint64_t *b, int parity)
+{
+    while ((int)(((const volatile mbarrier *)b)->phase % 2) == parity)
+        emu_others();
 }
