@@ -6,7 +6,7 @@
 # A point is a kind of call, whose or about which file it is, a number, and how it fails.  `make check` draws
 # POINTS of each tool, of those that are the same on every machine: the tool's own allocations, and calls about
 # files of the test; FULL=1 tries all, of each kind and name at most MOST: how many were left out is said.
-# ONLY=REGEX names tools, KINDS=REGEX kinds of calls, WHOSE=REGEX names.
+# ONLY=REGEX names tools, KINDS=REGEX kinds of calls, WHOSE=REGEX names; PART=I/N tries every N-th, from the I-th.
 . "$TOP/tests/lib.sh"
 . "$TOP/tests/reliability/common"
 POINTS=${POINTS:-9} MOST=${MOST:-1000000} tried=0 left=0 exchange=
@@ -63,7 +63,7 @@ kinds() {
 # All of LIST, or in `make check` one of each of POINTS kinds, memory and a full disk always.  A point is drawn
 # by its own name, so that what else a machine's list holds does not matter.
 each_kind() {
-    if [ -n "${FULL-}" ]; then cat; return; fi
+    if [ -n "${FULL-}" ]; then awk -v part="${PART:-1/1}" 'BEGIN { split(part, p, "/") } NR % p[2] == p[1] % p[2]'; return; fi
     awk '$1 ~ /^(alloc|dlopen)$/ ? $2 == "own" && $3 <= 400 : $2 !~ /^TOP\/build|^-/ || $1 ~ /thread|pipe/' | drawn |
         awk '!seen[$1 $4]++ { print ($1 == "alloc" || $1 $4 == "writeENOSPC" ? 0 : 1), NR, $0 }' |
         sort -k1,1n -k2,2n | head -n "$POINTS" | cut -d' ' -f3-

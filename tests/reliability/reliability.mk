@@ -25,7 +25,7 @@ RELIABILITY += corrupt
 RELIABILITY += limits
 RELIABILITY += leaks
 check-reliability: tools tests examples ## the whole campaign of wan-reliability(7), hours (K=name runs one)
-	@FULL=1 PLAN=none LIMIT=$(or $(LIMIT),14400) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
+	@FULL=1 FIGURES=1 PLAN=none LIMIT=$(or $(LIMIT),14400) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
 		EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) tests/run $(patsubst %,tests/reliability/%.sh,$(or $(K),$(RELIABILITY)))
 .PHONY: check-reliability
 
@@ -42,6 +42,6 @@ $(LIMITS): %.so: %.o
 tests: $(LIMITS)
 
 soak: tools tests ## CLIPS through the whole pipe, STEPS with a checkpoint every 10, RESUMES of killed runs: hours
-	@CLIPS=$(or $(CLIPS),100000) STEPS=$(or $(STEPS),20000) RESUMES=$(or $(RESUMES),200) PLAN=none LIMIT=$(or $(LIMIT),86400) \
+	@CLIPS=$(or $(CLIPS),100000) STEPS=$(or $(STEPS),20000) RESUMES=$(or $(RESUMES),200) FIGURES=1 PLAN=none LIMIT=$(or $(LIMIT),86400) \
 		BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) tests/run tests/reliability/soak.sh
 .PHONY: soak
