@@ -18,7 +18,8 @@ ok "is as it was written" wan-convert -q check run
 ok "sampled" sample
 ok "exported" wan-convert -q export run good
 flip $W
-fails 1 "^wan-convert: $W: differs from manifest.json: the file is damaged or was changed" "a flipped bit: check" wan-convert check run
+last=$(($(stat -c %s $W) - 1)) # ranges of 64 KiB
+fails 1 "^wan-convert: $W: differs from manifest.json in bytes $((last / 65536 * 65536)) to $last: the file is damaged or was changed" "a flipped bit: check" wan-convert check run
 fails 1 "^wan-convert: $W: differs from manifest.json" "... export" wan-convert export run bad
 ok "... makes nothing" test ! -e bad
 fails 1 "^wan-sample: $W: differs from manifest.json" "... sampling the last weights" sample --last_weights
@@ -36,6 +37,13 @@ cp -rL "$M/transformer" plain
 ok "a folder without a manifest gets one" wan-convert -q check plain
 ok "which is there" test -s plain/manifest.json
 ok "and holds" wan-convert -q check plain
+head -c 300000 /dev/zero >plain/more.bin && rm plain/manifest.json
+ok "made again with another file" wan-convert -q check plain
+ok "whose ranges have digests" [ "$(jq -c '.files["more.bin"].ranges | [.bytes, (.crc32c | length)]' plain/manifest.json)" = "[65536,5]" ]
+printf x | dd of=plain/more.bin bs=1 seek=196607 conv=notrunc status=none
+printf x | dd of=plain/more.bin bs=1 seek=200000 conv=notrunc status=none
+fails 1 "^wan-convert: plain/more.bin: differs from manifest.json in bytes 131072 to 196607: " "the first range that differs is named" wan-convert check plain
+rm plain/more.bin plain/manifest.json && wan-convert -q check plain
 echo >>plain/config.json
 fails 1 "^wan-convert: plain/config.json: differs from manifest.json" "until a file is changed" wan-convert check plain
 fails 1 "^wan-convert: nowhere: no such folder" "no folder" wan-convert check nowhere

@@ -130,6 +130,9 @@ printf '{"files":{"../a":{"bytes":3,"sha256":"x"}}}' | to manifest out; printf '
 printf '{"files":{"a":{"bytes":4,"sha256":"%s"}}}' "$sum" | to manifest longer; printf '{"files":[]}' | to manifest list
 printf '{"files":{"a":{"bytes":-1}}}' | to manifest minus; printf '{"files":{"a":{"bytes":3,"sha256":3}}}' | to manifest typed
 
+printf '{"files":{"a":{"bytes":3,"crc32c":"364b3fb8","ranges":{"bytes":65536,"crc32c":["364b3fb7"]}}}}' | to manifest ranges; printf '{"files":{"a":{"bytes":3,"crc32c":"0","ranges":{"bytes":65536,"crc32c":["0"]}}}}' | to manifest range
+printf '{"files":{"a":{"bytes":3,"sha256":"0","ranges":{"bytes":7,"crc32c":3}}}}' | to manifest odd; printf '{"files":{"a":{"bytes":3,"sha256":"0","ranges":{"bytes":65536,"crc32c":3}}}}' | to manifest nolist
+
 printf '[]' | to manifest array; printf S | to manifest saved
 
 # ---- captions and lists

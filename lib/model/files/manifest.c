@@ -18,38 +18,78 @@
 #include "lib/base/json.h"
 #include "lib/base/sha256.h"
 
-enum { PIECE = 1 << 20 };
+enum { PIECE = 1 << 16, RANGES = 1024 };
 
-/* SHA-256 in hex, or CRC32C as eight digits. */
-static int digest(const char *path, int crc32c, char hex[65], int64_t *bytes)
+int64_t wan_manifest_range(int64_t bytes)
 {
-    unsigned char *buf = wan_malloc(PIECE, 1, "file");
-    FILE *f = buf ? fopen(path, "rb") : NULL;
-    wan_sha256 s;
-    uint32_t crc = 0;
-    size_t n;
-    if (!f) {
-        int rc = buf ? wan_err_errno("%s", path) : -1;
-        free(buf);
-        return rc;
+    const int64_t least = bytes / RANGES + (bytes % RANGES > 0);
+    return least <= PIECE ? PIECE : (least + PIECE - 1) / PIECE * PIECE;
+}
+
+/* What is known of a file. */
+typedef struct digest {
+    int crc32c;    /* SHA-256, or that */
+    char hex[65];  /* of all, or as eight digits */
+    int64_t range; /* bytes of those in sum */
+    uint32_t *sum; /* CRC32C of each range, `ranges` of them; NULL: none are asked for */
+    int64_t ranges;
+    int64_t bytes;
+} digest;
+
+static int add_range(digest *d, uint32_t crc)
+{
+    if ((d->ranges & (d->ranges - 1)) == 0) {
+        size_t room = d->ranges ? 2 * (size_t)d->ranges : 1;
+        uint32_t *more = reallocarray(d->sum, room, sizeof *more);
+        if (!more)
+            return wan_err("out of memory (digests)");
+        d->sum = more;
     }
+    d->sum[d->ranges++] = crc;
+    return 0;
+}
+
+/* Reads it all into d, whose range is set. */
+static int read_file(digest *d, FILE *f, const char *path)
+{
+    unsigned char buf[PIECE];
+    wan_sha256 s;
+    uint32_t all = 0, crc = 0;
+    size_t n;
+    int64_t left = d->range;
     wan_sha256_init(&s);
-    *bytes = 0;
-    while ((n = fread(buf, 1, PIECE, f)) > 0) {
-        if (crc32c)
-            crc = wan_crc32c(crc, buf, n);
+    while ((n = fread(buf, 1, sizeof buf, f)) > 0) { /* ranges are of whole pieces */
+        crc = wan_crc32c(crc, buf, n);
+        if (d->crc32c)
+            all = wan_crc32c(all, buf, n);
         else
             wan_sha256_add(&s, buf, n);
-        *bytes += (int64_t)n;
+        d->bytes += (int64_t)n;
+        if ((left -= (int64_t)n) == 0) {
+            WAN_TRY(add_range(d, crc));
+            crc = 0;
+            left = d->range;
+        }
     }
-    int bad = ferror(f);
-    fclose(f);
-    free(buf);
-    if (crc32c)
-        snprintf(hex, 65, "%08x", crc);
+    if (ferror(f))
+        return wan_err("%s: read error", path);
+    if (left < d->range)
+        WAN_TRY(add_range(d, crc));
+    if (d->crc32c)
+        snprintf(d->hex, sizeof d->hex, "%08x", all);
     else
-        wan_sha256_hex(&s, hex);
-    return bad ? wan_err("%s: read error", path) : 0;
+        wan_sha256_hex(&s, d->hex);
+    return 0;
+}
+
+static int digest_file(digest *d, const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return wan_err_errno("%s", path);
+    int rc = read_file(d, f, path);
+    fclose(f);
+    return rc;
 }
 
 /* What is listed so far. */
@@ -59,23 +99,59 @@ typedef struct list {
     int n;
 } list;
 
-static int add_file(const list *l, const char *path, const char *rel)
+/* The CRC32C of all from those of its ranges. */
+static uint32_t whole(const uint32_t *sum, int64_t bytes)
 {
-    char hex[65];
-    int64_t bytes;
-    json_t *one = NULL;
-    for (int i = 0; i < l->n && !one; i++) {
-        const wan_manifest_known *k = &l->known[i];
-        if (strcmp(k->name, rel))
-            continue;
-        snprintf(hex, sizeof hex, "%08x", k->crc32c);
-        one = json_pack("{s:I, s:s}", "bytes", (json_int_t)k->bytes, "crc32c", hex);
+    const int64_t range = wan_manifest_range(bytes);
+    uint32_t crc = wan_crc32c_zeros((uint64_t)bytes);
+    for (int64_t at = 0; at < bytes; at += range) {
+        const int64_t n = bytes - at < range ? bytes - at : range;
+        crc ^= wan_crc32c_range(*sum++, (uint64_t)n, (uint64_t)(bytes - at - n));
     }
-    if (!one) {
-        WAN_TRY(digest(path, 0, hex, &bytes));
-        one = json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "sha256", hex);
+    return crc;
+}
+
+/* {"bytes": ..., "sha256": ...}, with {"ranges": {"bytes": ..., "crc32c": [...]}} where there are several. */
+static json_t *entry_of(const digest *d)
+{
+    char hex[16];
+    json_t *o = json_pack("{s:I, s:s}", "bytes", (json_int_t)d->bytes,
+                          d->crc32c ? "crc32c" : "sha256", d->hex);
+    if (d->ranges < 2)
+        return o;
+    json_t *sums = wan_json_array(), *r = wan_json_object();
+    for (int64_t i = 0; i < d->ranges; i++) {
+        snprintf(hex, sizeof hex, "%08x", d->sum[i]);
+        wan_json_push(&sums, json_string(hex));
     }
-    return json_object_set_new(l->files, rel, one) < 0 ? wan_err("out of memory") : 0;
+    wan_json_put(&r, "bytes", json_integer((json_int_t)d->range));
+    wan_json_put(&r, "crc32c", sums);
+    wan_json_put(&o, "ranges", r);
+    return o;
+}
+
+static int add_file(const list *l, const char *path, const char *rel, int64_t bytes)
+{
+    const wan_manifest_known *k = l->known, *end = k + l->n;
+    digest d = { .range = wan_manifest_range(bytes) };
+    while (k < end && strcmp(k->name, rel))
+        k++;
+    if (k < end) {
+        d.crc32c = 1;
+        d.bytes = k->bytes;
+        d.range = wan_manifest_range(k->bytes);
+        snprintf(d.hex, sizeof d.hex, "%08x", whole(k->crc32c, k->bytes));
+        for (int64_t at = 0; at < k->bytes; at += d.range)
+            if (add_range(&d, k->crc32c[at / d.range]) < 0) {
+                free(d.sum);
+                return -1;
+            }
+    }
+    int rc = k < end ? 0 : digest_file(&d, path);
+    if (rc == 0 && json_object_set_new(l->files, rel, entry_of(&d)) < 0)
+        rc = wan_err("out of memory");
+    free(d.sum);
+    return rc;
 }
 
 /* Adds every regular file below dir under its path relative to the top. */
@@ -103,7 +179,7 @@ static int walk(const list *l, const char *dir, const char *rel)
         else if (S_ISDIR(st.st_mode))
             rc = walk(l, path, name);
         else if (S_ISREG(st.st_mode) && strcmp(name, "manifest.json"))
-            rc = add_file(l, path, name);
+            rc = add_file(l, path, name, st.st_size);
         free(path);
     }
     closedir(d);
@@ -124,28 +200,67 @@ int wan_manifest_save(const char *dir, const wan_manifest_known *known, int n)
     return rc;
 }
 
-static int check_file(const char *dir, const char *rel, const json_t *entry)
+/* " in bytes A to B" of the first range that differs; "" where the manifest has none. */
+static int where(char *out, size_t n, const digest *d, const json_t *ranges, const char *rel)
 {
-    char hex[65];
-    int64_t bytes = 0, want = 0;
+    const json_t *sums = json_object_get(ranges, "crc32c");
+    char hex[16];
+    *out = 0;
+    if (!ranges)
+        return 0;
+    if (!json_is_array(sums))
+        return wan_err("manifest.json: ranges of %s: no list of digests", rel);
+    for (int64_t i = 0; i < d->ranges; i++) {
+        const char *want = json_string_value(json_array_get(sums, (size_t)i));
+        snprintf(hex, sizeof hex, "%08x", d->sum[i]);
+        if (want && !strcmp(want, hex))
+            continue;
+        const int64_t end = (i + 1) * d->range;
+        snprintf(out, n, " in bytes %" PRId64 " to %" PRId64, i * d->range,
+                 (end < d->bytes ? end : d->bytes) - 1);
+        return 0;
+    }
+    return 0;
+}
+
+/* Whether the file at path is what its entry says. */
+static int compare(digest *d, const char *path, const char *rel, const json_t *entry)
+{
+    const json_t *ranges = json_object_get(entry, "ranges");
     const char *sha = "", *crc = "";
-    char *path;
-    if (*rel == '/' || strstr(rel, ".."))
-        return wan_err("%s/manifest.json: \"%s\" leads out of the folder", dir, rel);
+    char place[64];
+    int64_t want = 0;
     WAN_TRY(wan_json_int(entry, "bytes", -1, 0, INT64_C(1) << 53, &want, rel));
     WAN_TRY(wan_json_str(entry, "sha256", "", &sha, rel));
     WAN_TRY(wan_json_str(entry, "crc32c", "", &crc, rel));
-    if (!(path = wan_path_join(dir, rel)))
-        return -1;
-    int rc = digest(path, *crc != 0, hex, &bytes);
-    if (rc < 0)
-        wan_err_suffix(" (named in manifest.json)");
-    if (rc == 0 && bytes != want)
-        rc = wan_err("%s: differs from manifest.json: it has %" PRId64 " bytes and not %" PRId64
-                     ", the file is damaged or was changed",
-                     path, bytes, want);
-    else if (rc == 0 && strcmp(hex, *crc ? crc : sha))
-        rc = wan_err("%s: differs from manifest.json: the file is damaged or was changed", path);
+    d->range = wan_manifest_range(want);
+    if (ranges)
+        WAN_TRY(wan_json_int(ranges, "bytes", -1, PIECE, INT64_C(1) << 53, &d->range, rel));
+    if (d->range % PIECE)
+        return wan_err("manifest.json: ranges of %s: %" PRId64 " bytes are not a multiple of %d",
+                       rel, d->range, PIECE);
+    d->crc32c = *crc != 0;
+    if (digest_file(d, path) < 0)
+        return wan_err_suffix(" (named in manifest.json)");
+    if (d->bytes != want)
+        return wan_err("%s: differs from manifest.json: it has %" PRId64 " bytes and not %" PRId64
+                       ", the file is damaged or was changed",
+                       path, d->bytes, want);
+    if (!strcmp(d->hex, *crc ? crc : sha))
+        return 0;
+    WAN_TRY(where(place, sizeof place, d, ranges, rel));
+    return wan_err("%s: differs from manifest.json%s: the file is damaged or was changed", path,
+                   place);
+}
+
+static int check_file(const char *dir, const char *rel, const json_t *entry)
+{
+    digest d = { 0 };
+    if (*rel == '/' || strstr(rel, ".."))
+        return wan_err("%s/manifest.json: \"%s\" leads out of the folder", dir, rel);
+    char *path = wan_path_join(dir, rel);
+    int rc = path ? compare(&d, path, rel, entry) : -1;
+    free(d.sum);
     free(path);
     return rc;
 }

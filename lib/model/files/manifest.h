@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * manifest.h - manifest.json: size and digest of every file below a folder: SHA-256, or CRC32C of files
- * that several have written, whose sums add up (crc32c.h).
+ * that several have written, whose sums add up (crc32c.h).  Larger files have the CRC32C of each range, too, so
+ * that a change can be named.
  */
 #ifndef WAN_MODEL_MANIFEST_H
 #define WAN_MODEL_MANIFEST_H
@@ -14,8 +15,11 @@
 typedef struct wan_manifest_known {
     const char *name; /* below the folder */
     int64_t bytes;
-    uint32_t crc32c;
+    const uint32_t *crc32c; /* of each range of wan_manifest_range(bytes) bytes */
 } wan_manifest_known;
+
+/* Bytes of a range in a file of so many: 64 KiB, or more where there would be more than 1024 of them. */
+int64_t wan_manifest_range(int64_t bytes);
 
 /* Writes DIR/manifest.json over all regular files below DIR; the n known ones are not read. */
 int wan_manifest_save(const char *dir, const wan_manifest_known *known, int n) WAN_MUST_CHECK;

@@ -28,7 +28,8 @@ struct wan_checkpoint_job {
     wan_spread *spread;
     wan_weight *weight; /* of the model's folder, in the order in which they lie in its files */
     int weights, weight_files;
-    uint32_t *sum; /* [ranks][files] */
+    uint32_t *sum; /* [ranks][ranges] */
+    int ranges;    /* of all files that have a digest */
     pthread_t thread;
     int behind; /* the thread is there */
     int done;   /* atomic: this rank has written, or failed */
@@ -139,7 +140,9 @@ static int add_all(wan_checkpoint_job *j, const wan_store *s, const wan_checkpoi
         WAN_TRY(add_vector(j, s, v->name, v->x));
     if (j->c->v.ckpt_dtype == WAN_BF16)
         WAN_TRY(add_vector(j, s, "master", s->master));
-    size_t n = (size_t)j->r->mesh.group[WAN_WORLD]->size * (size_t)wan_spread_files(j->spread);
+    if ((j->ranges = wan_spread_sized(j->spread)) < 0)
+        return -1;
+    size_t n = (size_t)j->r->mesh.group[WAN_WORLD]->size * (size_t)j->ranges;
     j->sum = wan_calloc(n, sizeof *j->sum, "digests");
     return j->sum ? 0 : -1;
 }
@@ -189,7 +192,7 @@ static int save_manifest(const wan_checkpoint_job *j)
     for (int k = 0; k < n; k++)
         known[k] =
             (wan_manifest_known){ wan_spread_name(j->spread, k), wan_spread_bytes(j->spread, k),
-                                  wan_spread_digest(j->spread, k, j->sum, ranks) };
+                                  wan_spread_digests(j->spread, k, j->sum, ranks) };
     int rc = wan_manifest_save(j->tmp, known, n);
     free(known);
     return rc;
@@ -316,14 +319,14 @@ int wan_checkpoint_end(wan_checkpoint_job **pj)
 {
     wan_checkpoint_job *j = *pj;
     wan_group *world = j->r->mesh.group[WAN_WORLD];
-    const int files = wan_spread_files(j->spread);
+    const size_t own = (size_t)world->rank * (size_t)j->ranges;
     join(j);
     int rc = j->rc < 0 ? wan_err("%s", j->why ? j->why : "out of memory") : 0;
-    wan_spread_sums(j->spread, j->sum + (size_t)world->rank * (size_t)files);
+    wan_spread_sums(j->spread, j->sum + own);
     rc = agree(j->r, rc);
     if (rc == 0)
-        rc = wan_group_all_gather(world, NULL, j->sum, j->sum + (size_t)world->rank * (size_t)files,
-                                  (size_t)files * sizeof *j->sum, WAN_U8);
+        rc = wan_group_all_gather(world, NULL, j->sum, j->sum + own,
+                                  (size_t)j->ranges * sizeof *j->sum, WAN_U8);
     if (rc == 0)
         rc = agree(j->r, is_root(j) ? publish(j) : 0);
     if (rc < 0)

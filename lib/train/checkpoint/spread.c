@@ -13,6 +13,7 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/model/files/manifest.h"
 #include "lib/rec/tensor/st_layout.h"
 
 enum {
@@ -24,8 +25,10 @@ typedef struct file {
     wan_st_layout *layout;
     char *head;
     size_t n_head;
-    uint64_t size; /* of the whole file */
-    uint32_t sum;  /* what this rank has added to its CRC32C */
+    uint64_t size;  /* of the whole file */
+    uint64_t range; /* bytes of each range that has a digest */
+    uint32_t *sum;  /* [ranges]: what this rank has added to their CRC32C */
+    int first, ranges;
 } file;
 
 typedef struct entry {
@@ -40,7 +43,7 @@ struct wan_spread {
     const wan_store *s;
     int first, tp; /* of the copy that is written; tensor parallel rank */
     file *file;
-    int files;
+    int files, ranges; /* of all files */
     entry *entry;
     int entries, room;
     float *copy;               /* of all pieces, one behind the other; NULL: none */
@@ -77,6 +80,7 @@ void wan_spread_free(wan_spread **ps)
     for (int k = 0; k < s->files; k++) {
         wan_st_layout_free(&s->file[k].layout);
         free(s->file[k].head);
+        free(s->file[k].sum);
     }
     free(s->file);
     free(s->entry);
@@ -97,7 +101,7 @@ int wan_spread_file(wan_spread *s, const char *name)
         return wan_err("out of memory (files of a checkpoint)");
     s->file = more;
     file *f = &s->file[s->files];
-    *f = (file){ .sum = 0 };
+    *f = (file){ .sum = NULL };
     snprintf(f->name, sizeof f->name, "%s", name);
     WAN_TRY(wan_st_layout_new(&f->layout));
     s->files++;
@@ -146,19 +150,39 @@ static wan_piece own(const wan_spread *s, const entry *e)
     return wan_store_piece(s->s, e->i);
 }
 
-/* Headers are made once: all tensors are known. */
-static int make_heads(wan_spread *s)
+int wan_spread_sized(wan_spread *s)
 {
     for (int k = 0; k < s->files; k++) {
         file *f = &s->file[k];
-        if (!f->head && wan_st_layout_head(f->layout, &f->head, &f->n_head) < 0)
+        if (wan_st_layout_head(f->layout, &f->head, &f->n_head) < 0)
             return wan_err_prefix("%s", f->name);
         f->size = f->n_head + wan_st_layout_bytes(f->layout);
+        f->range = (uint64_t)wan_manifest_range((int64_t)f->size);
+        f->first = s->ranges;
+        f->ranges = (int)((f->size + f->range - 1) / f->range);
+        s->ranges += f->ranges;
+        if (!(f->sum = wan_calloc((size_t)f->ranges, sizeof *f->sum, "digests")))
+            return -1;
     }
-    return 0;
+    return s->ranges;
 }
 
 /* ---- writing */
+
+/* What n bytes at `at` add to the digests of the ranges that they lie in. */
+static void add_sum(file *f, const void *data, size_t n, uint64_t at)
+{
+    const unsigned char *x = data;
+    while (n) {
+        const uint64_t k = at / f->range, left = (k + 1) * f->range - at;
+        const uint64_t end = (k + 1) * f->range < f->size ? (k + 1) * f->range : f->size;
+        const size_t m = n < left ? n : (size_t)left;
+        f->sum[k] ^= wan_crc32c_range(wan_crc32c(0, x, m), m, end - at - m);
+        x += m;
+        n -= m;
+        at += m;
+    }
+}
 
 static int write_at(int fd, const unsigned char *x, size_t n, uint64_t at)
 {
@@ -214,14 +238,12 @@ static int create(file *f, const char *path)
         wan_err_prefix("%s", path);
     if (close(fd) < 0 && rc == 0)
         rc = wan_err_errno("%s", path);
-    uint32_t crc = wan_crc32c(0, f->head, f->n_head);
-    f->sum = wan_crc32c_range(crc, f->n_head, f->size - f->n_head);
+    add_sum(f, f->head, f->n_head, 0);
     return rc;
 }
 
 int wan_spread_create(wan_spread *s, const char *dir)
 {
-    WAN_TRY(make_heads(s));
     for (int k = 0; k < s->files; k++) {
         char *path = wan_path_join(dir, s->file[k].name);
         int rc = path ? create(&s->file[k], path) : -1;
@@ -246,10 +268,9 @@ static int put_run(wan_spread *s, const entry *e, int fd, const float *copy, con
         WAN_TRY(wan_convert(s->out, e->type, copy ? copy + i : s->held, WAN_F32, m));
         WAN_TRY(write_at(fd, s->out, bytes, place));
         WAN_TRY(read_at(fd, s->back, bytes, place));
-        uint32_t crc = wan_crc32c(0, s->out, bytes);
-        if (wan_crc32c(0, s->back, bytes) != crc)
+        if (memcmp(s->back, s->out, bytes))
             return wan_err("was written badly: other bytes are read back");
-        f->sum ^= wan_crc32c_range(crc, bytes, f->size - place - bytes);
+        add_sum(f, s->out, bytes, place);
     }
     return 0;
 }
@@ -292,7 +313,7 @@ static int write_file(wan_spread *s, const char *path, int first, int end)
 
 int wan_spread_write(wan_spread *s, const char *dir)
 {
-    int rc = make_heads(s);
+    int rc = 0;
     for (int k = 0, first = 0; k < s->files && rc == 0; k++) {
         int end = first;
         while (end < s->entries && s->entry[end].file == k)
@@ -355,13 +376,18 @@ int wan_spread_copy(wan_spread *s)
 void wan_spread_sums(const wan_spread *s, uint32_t *sum)
 {
     for (int k = 0; k < s->files; k++)
-        sum[k] = s->file[k].sum;
+        memcpy(sum + s->file[k].first, s->file[k].sum, (size_t)s->file[k].ranges * sizeof *sum);
 }
 
-uint32_t wan_spread_digest(const wan_spread *s, int k, const uint32_t *sum, int n)
+const uint32_t *wan_spread_digests(const wan_spread *s, int k, uint32_t *sum, int n)
 {
-    uint32_t crc = wan_crc32c_zeros(s->file[k].size);
-    for (int r = 0; r < n; r++)
-        crc ^= sum[r * s->files + k];
-    return crc;
+    const file *f = &s->file[k];
+    uint32_t *out = sum + f->first;
+    for (int i = 0; i < f->ranges; i++) {
+        const uint64_t at = (uint64_t)i * f->range, left = f->size - at;
+        out[i] ^= wan_crc32c_zeros(left < f->range ? left : f->range);
+        for (int r = 1; r < n; r++)
+            out[i] ^= out[(size_t)r * (size_t)s->ranges + (size_t)i];
+    }
+    return out;
 }
