@@ -24,7 +24,7 @@ for p in "$TOP"/man/*.[57]; do
 done
 figures() { # the table of figures in wan-reliability(7) is that of RESULTS.md
     sed -n '/BEGIN FIGURES/,/END FIGURES/s/^\.It //p' "$TOP/man/wan-reliability.7" | grep -v '^Em promise' | sed 's/ Ta /|/g' >page
-    awk '/^## Figures/ { on = 1; next } /^## / { on = 0 } on && /^\| / && !/^\| promise/' "$TOP/tests/reliability/RESULTS.md" | sed 's/^| //; s/ |$//; s/ | /|/g; s/`//g' >live
+    awk '/^## Figures/ { on = 1; next } /^## / { on = 0 } on && /^\| / && !/^\| promise/' "$TOP"/tests/reliability/RESULTS.md | sed 's/^| //; s/ |$//; s/ | /|/g; s/`//g' >live
     [ "$(wc -l <page)" -ge 10 ] && diff page live >&2
 }
 ok "wan-reliability(7) has the figures of RESULTS.md" figures
