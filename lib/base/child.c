@@ -69,10 +69,15 @@ void wan_child_send(const void *data, size_t n)
     sent[n_sent++] = (struct iovec){ (void *)(uintptr_t)data, n };
 }
 
+/* No more than what the pipe holds has not been read. */
 int wan_child_stream(const void *data, size_t n)
 {
+    enum { SMALL = 4096 };
     for (size_t at = 0; at < n;) {
-        ssize_t k = write(LINE, (const char *)data + at, n - at);
+        struct iovec v = { (char *)(uintptr_t)data + at, n - at };
+        ssize_t k = n < SMALL ? -1 : vmsplice(LINE, &v, 1, 0);
+        if (k < 0 && (n < SMALL || errno != EINTR))
+            k = write(LINE, v.iov_base, v.iov_len);
         if (k < 0 && errno == EINTR)
             continue;
         if (k <= 0)
@@ -250,7 +255,8 @@ int wan_child_start(wan_child *c, const wan_child_limits *l, const char *path, w
         return wan_err_errno("cannot start a child process");
     }
     c->line = line[0];
-    (void)fcntl(c->line, F_SETPIPE_SZ, 1 << 20); /* fewer turns; as it is where that is forbidden */
+    (void)fcntl(c->line, F_SETPIPE_SZ,
+                WAN_CHILD_BEHIND); /* fewer turns; as it is where that is forbidden */
     c->beats = 0;
     c->seen = wan_now();
     return 0;

@@ -49,7 +49,9 @@ void wan_child_beat(void);
 /* In the child: when fn has returned 0 these n bytes go to the parent, from where they are, behind those of
  * a call before; at most six calls. */
 void wan_child_send(const void *data, size_t n);
-/* In the child, before fn returns: these n bytes go to the parent now; waits until it takes them.  -1. */
+/* In the child, before fn returns: these n bytes go to the parent now; waits until it takes them.  Large ones are not
+ * copied: they stay as they are until WAN_CHILD_BEHIND bytes more have been streamed.  -1. */
+#define WAN_CHILD_BEHIND (1 << 20)
 int wan_child_stream(const void *data, size_t n) WAN_MUST_CHECK;
 /* Waits until one of the n has done its work or says something, at most so many seconds (-1: any); NULL
  * entries and those that are done are passed over.  1 one is done or speaks, 0 none (yet). */

@@ -114,16 +114,15 @@ static int give(const wan_video *v, const uint8_t *rgb, int64_t first, int64_t n
     return wan_child_stream(rgb, (size_t)m.bytes) < 0 ? -1 : 1;
 }
 
-/* The frames that give has not taken, of 4k+1. */
+/* All frames, of 4k+1, where give has not taken them. */
 static void send_rest(const wan_video *v)
 {
     static const message end = { -1, 0 };
     static message m;
-    m = (message){ v->given, ((v->frames - 1) / 4 * 4 + 1 - v->given) * v->height * v->width * 3 };
-    if (m.bytes > 0) {
+    m = (message){ 0, ((v->frames - 1) / 4 * 4 + 1) * v->height * v->width * 3 };
+    if (!v->given) {
         wan_child_send(&m, sizeof m);
-        if (!m.first)
-            wan_child_send(v, sizeof *v);
+        wan_child_send(v, sizeof *v);
         wan_child_send(v->rgb, (size_t)m.bytes);
     }
     wan_child_send(&end, sizeof end);
@@ -137,6 +136,7 @@ static int work(void *arg, void *room)
     o.opened = 1;
     o.beat = wan_child_beat;
     o.give = t->stream ? give : NULL;
+    o.behind = WAN_CHILD_BEHIND;
     mine = f;
     wan_video_filter_seal();
     int rc = read_video(&f->video, t, &o);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "lib/media/video_internal.h"
 
@@ -153,37 +154,47 @@ static wan_video foresee(const clip *c)
     return v;
 }
 
-/* Offers the frames that are there.  The last one stays: the next may repeat it. */
+/* Frames there is room for while they are given away: the last one, four, and others that stay. */
+static int64_t few(const clip *c, size_t size)
+{
+    return 5 + 4 * ((c->opt->behind + 4 * (int64_t)size - 1) / (4 * (int64_t)size));
+}
+
+/* Begins anew in the first place, with the last frame, which the next may repeat.  What lies behind the places that
+ * are used from now on goes back. */
+static void wrap(clip *c, size_t size, int64_t room)
+{
+    wan_video *v = c->out;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)(v->rgb + (size_t)room * size) + page - 1) / page * page,
+              to = (uintptr_t)(v->rgb + (size_t)c->room * size) / page * page;
+    memmove(v->rgb, v->rgb + (size_t)(v->frames - 1 - c->first) * size, size);
+    c->first = v->frames - 1;
+    if (to >
+        from) /* not by realloc: pages that are on their way must not be used for anything else */
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    c->room = room;
+}
+
+/* Offers the frames that are there. */
 static int give(clip *c)
 {
-    enum { FEW = 8 };
     wan_video *v = c->out, said;
     size_t size = (size_t)v->height * (size_t)v->width * 3;
     if (!c->opt->give || v->frames % 4 != 1)
         return 0;
+    int64_t room = few(c, size);
+    while (!v->given && c->room < room)
+        WAN_TRY(grow(c, size));
     said = foresee(c);
     int rc = c->opt->give(&said, v->rgb + (size_t)(v->given - c->first) * size, v->given,
                           v->frames - v->given);
     if (rc <= 0)
         return rc;
-    memmove(v->rgb, v->rgb + (size_t)(v->frames - 1 - c->first) * size, size);
     v->given = v->frames;
-    c->first = v->frames - 1;
-    if (c->room > FEW) {
-        uint8_t *less = realloc(v->rgb, FEW * size);
-        v->rgb = less ? less : v->rgb;
-        c->room = FEW;
-    }
+    if (v->frames - c->first + 4 > room)
+        wrap(c, size, room);
     return 0;
-}
-
-/* The frame that stayed goes, too. */
-static void drop_last(clip *c)
-{
-    wan_video *v = c->out;
-    size_t size = (size_t)v->height * (size_t)v->width * 3;
-    if (v->given)
-        memmove(v->rgb, v->rgb + size, (size_t)(v->frames - v->given) * size);
 }
 
 /* The frame that was just made, dst, is looked at. */
@@ -324,12 +335,10 @@ static int read_once(wan_video *out, const char *path, const wan_video_options *
     int rc = pick(&c, arg);
     wan_source_end(&c.src);
     *again = wan_source_by_chance(&c.src);
-    if (rc < 0) {
+    if (rc < 0)
         wan_err_prefix("%s", path);
-    } else {
+    else
         take_facts(&c);
-        drop_last(&c);
-    }
     wan_source_close(&c.src);
     wan_fit_end(&c.fit);
     wan_video_marks_end(&c.marks);

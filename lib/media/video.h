@@ -51,10 +51,11 @@ typedef struct wan_video_options {
     int look;            /* marks black and still frames */
     int opened;          /* the file is open as descriptor 0; its path is for messages only */
     void (*beat)(void);  /* called for every packet and frame; NULL: nothing */
-    /* Gets the frames from `first` on as they come, whenever there are 4k+1 of them: 1 it has taken them, and they
-     * are not kept; 0 it has not yet; -1.  first = 0 once more: the clip is read anew.  v: what the video will be, as far as is known.
-     * NULL: all are kept. */
+    /* Gets the frames from `first` on as they come, whenever there are 4k+1 of them: 1 it has taken them, and those
+     * to come, and they are not kept; 0 it takes none yet; -1.  first = 0 once more: the clip is read anew.  v: what the
+     * video will be, as far as is known.  NULL: all are kept. */
     int (*give)(const struct wan_video *v, const uint8_t *rgb, int64_t first, int64_t n);
+    int64_t behind; /* bytes given to `give` stay as they are until so many more are */
 } wan_video_options;
 
 /* What the numbers of the first frame were taken for; libav's names, "unknown" where none is stated. */
@@ -72,8 +73,8 @@ enum wan_mark {
 
 typedef struct wan_video {
     uint8_t *mark;  /* [frames] of enum wan_mark, owned as rgb; NULL: none were asked for */
-    uint8_t *rgb;   /* [frames - given, height, width, 3], owned unless borrowed; wan_video_free */
-    int64_t given;  /* frames that the option `give` has taken */
+    uint8_t *rgb;   /* [frames, height, width, 3], owned unless borrowed; wan_video_free */
+    int64_t given;  /* frames that the option `give` has taken, all of 4k+1; then rgb holds none */
     int borrowed;   /* rgb is somebody else's */
     int64_t frames; /* kept, before any 4n+1 trim */
     int height, width;
