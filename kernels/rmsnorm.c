@@ -122,19 +122,17 @@ int wan_rms_sumsq_c(wan_dev *d, const wan_rms *a, wan_real *sum, wan_buf x)
 
 /* ---- backward */
 
-/* sum_j dn w x in 16 fixed lanes */
+/* sum_j dn w x */
 static wan_real row_dot(const wan_real *dn, const wan_real *w, const wan_real *x, int64_t D)
 {
-    wan_real s[16] = { 0 }, m = 0;
+    wan_real s[WAN_ROW_LANES] = { 0 };
     int64_t i = 0;
-    for (; i + 16 <= D; i += 16)
-        for (int j = 0; j < 16; j++)
+    for (; i + WAN_ROW_LANES <= D; i += WAN_ROW_LANES)
+        for (int j = 0; j < WAN_ROW_LANES; j++)
             s[j] += dn[i + j] * w[i + j] * x[i + j];
     for (int j = 0; i < D; i++, j++)
         s[j] += dn[i] * w[i] * x[i];
-    for (int j = 0; j < 16; j++)
-        m += s[j];
-    return m;
+    return wan_row_lanes(s);
 }
 
 /* What the pass over the rows shares. */

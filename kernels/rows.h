@@ -80,6 +80,9 @@ static inline wan_real *wan_rows_mine(wan_real *scratch, int64_t per_thread)
     return scratch + wan_rows_stride(per_thread) * wan_rows_thread();
 }
 
+/* o [n] <- row [n] as wan_f32_to_bf16 rounds (rows_simd.c). */
+void wan_rows_narrow(uint16_t *o, const float *row, int64_t n);
+
 /* n elements of b from `off`; tmp [n] is used only for bf16. */
 static inline const wan_real *wan_row_load(wan_buf b, int64_t off, int64_t n, wan_real *tmp)
 {
@@ -102,8 +105,12 @@ static inline void wan_row_close(wan_buf b, int64_t off, int64_t n, const wan_re
     if (b.t == WAN_REAL)
         return;
     uint16_t *o = (uint16_t *)b.p + off;
+#ifdef WAN_REAL_F64
     for (int64_t i = 0; i < n; i++)
         o[i] = wan_f32_to_bf16((float)row[i]);
+#else
+    wan_rows_narrow(o, row, n);
+#endif
 }
 
 static inline void wan_row_store(wan_buf b, int64_t off, int64_t n, const wan_real *row)
@@ -114,35 +121,40 @@ static inline void wan_row_store(wan_buf b, int64_t off, int64_t n, const wan_re
         wan_row_close(b, off, n, row);
 }
 
-/* sum_i a[i] b[i] in 16 fixed lanes: vectorises, and the order never changes. */
-static inline wan_real wan_row_dot(const wan_real *a, const wan_real *b, int64_t n)
+/* Lanes of a sum, in a fixed order: vectorises, and more of them than one addition takes cycles. */
+enum { WAN_ROW_LANES = 64 };
+
+static inline wan_real wan_row_lanes(wan_real s[WAN_ROW_LANES])
 {
-    wan_real s[16] = { 0 };
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++)
-            s[j] += a[i + j] * b[i + j];
-    for (int j = 0; i < n; i++, j++)
-        s[j] += a[i] * b[i];
-    for (int w = 8; w; w /= 2)
+    for (int w = WAN_ROW_LANES / 2; w; w /= 2)
         for (int j = 0; j < w; j++)
             s[j] += s[j + w];
     return s[0];
 }
 
+/* sum_i a[i] b[i] */
+static inline wan_real wan_row_dot(const wan_real *a, const wan_real *b, int64_t n)
+{
+    wan_real s[WAN_ROW_LANES] = { 0 };
+    int64_t i = 0;
+    for (; i + WAN_ROW_LANES <= n; i += WAN_ROW_LANES)
+        for (int j = 0; j < WAN_ROW_LANES; j++)
+            s[j] += a[i + j] * b[i + j];
+    for (int j = 0; i < n; i++, j++)
+        s[j] += a[i] * b[i];
+    return wan_row_lanes(s);
+}
+
 static inline wan_real wan_row_sum(const wan_real *a, int64_t n)
 {
-    wan_real s[16] = { 0 };
+    wan_real s[WAN_ROW_LANES] = { 0 };
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++)
+    for (; i + WAN_ROW_LANES <= n; i += WAN_ROW_LANES)
+        for (int j = 0; j < WAN_ROW_LANES; j++)
             s[j] += a[i + j];
     for (int j = 0; i < n; i++, j++)
         s[j] += a[i];
-    for (int w = 8; w; w /= 2)
-        for (int j = 0; j < w; j++)
-            s[j] += s[j + w];
-    return s[0];
+    return wan_row_lanes(s);
 }
 
 /* y += a x */

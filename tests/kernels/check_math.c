@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * math_simd.h against libm in double, over floats of all sizes and both ends. */
 #include "kernels/math_simd.h"
+#include "kernels/rows.h"
 #include "tests/tap.h"
 
 static const double bound_ulp = 2;
@@ -13,8 +14,28 @@ static double ulps(float got, double want)
     return fabs((double)got - want) / ldexp(1, e - 24);
 }
 
+/* Rows rounded to bf16 are wan_f32_to_bf16's, bit for bit: subnormals, ties, infinities and NaN, too. */
+static void rounding(void)
+{
+    enum { N = 4099 };
+    float f[N];
+    uint16_t h[N];
+    long wrong = 0;
+    for (uint64_t u = 0; u < 1ull << 32;) {
+        for (int i = 0; i < N; i++, u += 1021)
+            f[i] = wan_f_of_bits((int32_t)(uint32_t)u);
+        for (int i = 0; i < N; i += 7) /* half way */
+            f[i] = wan_f_of_bits((wan_f_bits(f[i]) & (int32_t)0xffff0000) | 0x8000);
+        wan_rows_narrow(h, f, N);
+        for (int i = 0; i < N; i++)
+            wrong += h[i] != wan_f32_to_bf16(f[i]);
+    }
+    ok(wrong == 0, "rows in bf16: %ld are rounded otherwise", wrong);
+}
+
 int main(void)
 {
+    rounding();
     double worst = 0, at = 0, worst2 = 0;
     for (uint32_t u = 0; u < 0x7f800000u; u += 1009) /* every 1009th float of either sign */
         for (int sign = 0; sign < 2; sign++) {
