@@ -20,17 +20,28 @@ static void die_by_signal(int sig)
     raise(sig);
 }
 
+/* One sentence, in the tool's name, and 1. */
+static void say(const char *why)
+{
+    const char *name = program_invocation_short_name;
+    wan_out_remove_all();
+    if (write(STDERR_FILENO, name, strlen(name)) < 0 || write(STDERR_FILENO, why, strlen(why)) < 0)
+        _exit(1);
+    _exit(1);
+}
+
 /* libav, for one, calls abort where it gets no memory: that ends like any other error. */
 static void say_abort(int sig)
 {
-    static const char why[] = ": a library gave up: out of memory, or a fault of its own\n";
-    const char *name = program_invocation_short_name;
     (void)sig;
-    wan_out_remove_all();
-    if (write(STDERR_FILENO, name, strlen(name)) < 0 ||
-        write(STDERR_FILENO, why, sizeof why - 1) < 0)
-        _exit(1);
-    _exit(1);
+    say(": a library gave up: out of memory, or a fault of its own\n");
+}
+
+/* Pages of a mapped file that are not there any more. */
+static void say_bus(int sig)
+{
+    (void)sig;
+    say(": a file that is being read has become shorter, or its disk has failed\n");
 }
 
 static void ask_stop(int sig)
@@ -54,6 +65,7 @@ void wan_signals_filter(void)
     on_signal(SIGTERM, die_by_signal);
     on_signal(SIGHUP, die_by_signal);
     on_signal(SIGABRT, say_abort);
+    on_signal(SIGBUS, say_bus);
 }
 
 void wan_signals_trainer(void)
@@ -63,6 +75,7 @@ void wan_signals_trainer(void)
     on_signal(SIGTERM, ask_stop);
     on_signal(SIGUSR1, ask_stop);
     on_signal(SIGABRT, say_abort);
+    on_signal(SIGBUS, say_bus);
 }
 
 int wan_signals_stop(void)

@@ -46,6 +46,7 @@ typedef struct wan_param {
     double scale;
     int gemm;         /* a GEMM reads it, in the type it computes in */
     wan_quant blocks; /* ... or in these, which stay as a file has them (wan_modelio_held) */
+    int mapped;       /* ... from the file itself */
     int eight;        /* ... and in eight bits where that is asked for (linear8.h) */
     int decays;       /* weight decay applies under optimizer.no_decay_1d */
     int frozen;       /* never updated */

@@ -98,11 +98,9 @@ static wan_dtype type_of(const wan_store *s, int i)
     return q ? wan_quant_type(q) : s->compute;
 }
 
-/* Where some operands are blocks, each has its place by itself: whole blocks, and only read. */
-static int lay_packed(wan_store *s)
+/* Where some operands are blocks or in a file, each has its own place: whole blocks, and only read. */
+static int lay_apart(wan_store *s)
 {
-    int any = 0;
-    int64_t at = 0;
     for (int i = 0; i < s->params.n; i++) {
         const wan_param *q = &s->params.v[i];
         const int64_t row = q->count / q->shape[0];
@@ -111,16 +109,15 @@ static int lay_packed(wan_store *s)
         if (q->blocks && row % (int64_t)wan_quant_values(q->blocks))
             return wan_err("%s: its rows of %lld values are no whole blocks of %s", q->name,
                            (long long)row, wan_quant_name(q->blocks));
-        any |= q->blocks != WAN_Q_NONE;
-        s->item[i].byte = at;
-        at += padded((int64_t)wan_quant_span(type_of(s, i), s->item[i].count), ALIGN);
+        s->apart |= q->blocks || q->mapped;
+        s->item[i].byte = s->own;
+        *(q->mapped ? &s->mapped : &s->own) +=
+            padded((int64_t)wan_quant_span(type_of(s, i), s->item[i].count), ALIGN);
     }
-    if (any &&
+    if (s->apart &&
         (s->train || s->compute != WAN_BF16 || s->slice.ranks > 1 || shards_of(&s->slice) > 1))
-        return wan_err(
-            "weights in blocks are multiplied in bf16, and neither trained nor shared out "
-            "among ranks");
-    s->packed = any ? at : 0;
+        return wan_err("weights in blocks, or in a file, are multiplied in bf16, and neither "
+                       "trained nor shared out among ranks");
     return 0;
 }
 
@@ -139,7 +136,7 @@ static int shape(wan_store *s, wan_params *params, const wan_slice *slice, wan_d
     if (compute != WAN_REAL && compute != WAN_BF16)
         return wan_err("a model cannot compute in %s", wan_dtype_name(compute));
     lay(s);
-    return lay_packed(s);
+    return lay_apart(s);
 }
 
 int wan_store_full(const wan_store *s)
@@ -154,7 +151,7 @@ static int has_shadow(const wan_store *s)
 
 static int64_t shadow_bytes(const wan_store *s)
 {
-    return s->packed ? s->packed : s->gemm * (int64_t)wan_dtype_size(s->compute);
+    return s->apart ? s->own : s->gemm * (int64_t)wan_dtype_size(s->compute);
 }
 
 static int64_t master_length(const wan_store *s)
@@ -180,7 +177,7 @@ int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *param
     *out = (wan_store_bytes){ 0 };
     out->weights = master_length(&s) * (int64_t)sizeof(wan_real);
     if (has_shadow(&s))
-        out->weights += shadow_bytes(&s);
+        out->weights += shadow_bytes(&s) + s.mapped;
     out->grads = train ? s.total * (int64_t)sizeof(wan_real) : 0;
     for (int k = 0; k < s.params.parts && s.part; k++)
         add_part(out, &s.part[k]);
@@ -210,8 +207,10 @@ static wan_buf operand(const wan_store *s, int64_t at)
     return wan_buf_of((char *)s->shadow + (size_t)at * wan_dtype_size(s->compute), s->compute);
 }
 
-static wan_buf packed_at(const wan_store *s, int i)
+static wan_buf apart_at(const wan_store *s, int i)
 {
+    if (s->params.v[i].mapped)
+        return wan_buf_of((void *)(uintptr_t)s->item[i].mapped, type_of(s, i));
     return wan_buf_of((char *)s->shadow + s->item[i].byte, type_of(s, i));
 }
 
@@ -278,6 +277,8 @@ void wan_store_free(wan_store **ps)
     wan_dev_free(s->d, s->master);
     wan_dev_free(s->d, s->shadow);
     wan_dev_free(s->d, s->grad);
+    if (s->close)
+        s->close(s->file);
     free(s->item);
     free(s->part);
     wan_params_free(&s->params);
@@ -285,12 +286,25 @@ void wan_store_free(wan_store **ps)
     *ps = NULL;
 }
 
+void wan_store_map(wan_store *s, int i, const void *data)
+{
+    if (!s->params.v[i].mapped)
+        WAN_BUG("%s has memory of its own", s->params.v[i].name);
+    s->item[i].mapped = data;
+}
+
+void wan_store_keep(wan_store *s, void *file, void (*close)(void *file))
+{
+    s->file = file;
+    s->close = close;
+}
+
 /* ---- where a parameter is */
 
 wan_buf wan_store_w(const wan_store *s, int i)
 {
-    if (s->packed)
-        return packed_at(s, i);
+    if (s->apart)
+        return apart_at(s, i);
     return wan_buf_at(s->part[s->params.v[i].part].w, s->item[i].at);
 }
 
@@ -407,7 +421,7 @@ static int put(wan_dev *d, void *dst, wan_dtype t, const void *v, wan_dtype vt, 
 static wan_buf shadow_at(const wan_store *s, int i, const wan_piece *p)
 {
     const wan_part *k = &s->part[s->params.v[i].part];
-    return s->packed ? packed_at(s, i) : operand(s, k->at_gemm + (p->at - k->at));
+    return s->apart ? apart_at(s, i) : operand(s, k->at_gemm + (p->at - k->at));
 }
 
 /* ... and in full precision. */
@@ -466,6 +480,8 @@ static int put_some(wan_store *s, int i, wan_real *x, int64_t from, const void *
         WAN_TRY(put(s->d, master_at(s, i, &p) + from, WAN_REAL, v, t, n));
     if (!gemm || !s->shadow)
         return 0;
+    if (s->params.v[i].mapped)
+        WAN_BUG("%s is read from its file", s->params.v[i].name);
     const wan_buf w = shadow_at(s, i, &p);
     return put(s->d, (char *)w.p + wan_quant_span(w.t, from), w.t, v, t, n);
 }

@@ -57,7 +57,8 @@ typedef struct wan_item {
         len;       /* along its dimension `cut`; the whole extent of dimension 0 where not cut */
     int64_t count; /* elements; 0: nothing, it belongs to another stage */
     int64_t at;    /* in the range of its part as it runs, not of a shard */
-    int64_t byte;  /* of an operand, where some are blocks: in all of them */
+    int64_t byte;  /* of an operand, where each has its own place: in all of them */
+    const void *mapped; /* the operand in a file's mapping; NULL: it is in the store's memory */
 } wan_item;
 
 /* What a shard has of that. */
@@ -75,7 +76,7 @@ typedef struct wan_part {
     int64_t at_rest;           /* where the rest begins in the vector of all rests */
     /* Where the values are while the part runs.  An axis that gathers weights sets these, and NULL while
      * it has not. */
-    wan_buf w;   /* [whole_gemm] in the compute type; not where some are blocks */
+    wan_buf w;   /* [whole_gemm] in the compute type; not where each operand has its own place */
     wan_real *r; /* [whole - whole_gemm] */
     wan_real *g; /* [whole] gradients; NULL: none */
 } wan_part;
@@ -89,7 +90,10 @@ typedef struct wan_store {
     int64_t gemm;   /* ... and of its operands alone */
     wan_dev *d;
     wan_dtype compute; /* WAN_REAL or WAN_BF16: what GEMMs compute in */
-    int64_t packed;    /* bytes of all operands, where some are blocks (wan_param.blocks); else 0 */
+    int apart; /* some operands are blocks or in a file (wan_param): each has its own place */
+    int64_t own, mapped; /* bytes of operands then: in memory, in the file */
+    void *file;          /* that keeps it mapped, and what closes it */
+    void (*close)(void *file);
     int train;
     int eight; /* the parameters so marked are multiplied in eight bits; set behind wan_store_new */
     wan_real *master; /* device [total], or where GEMMs read bf16 and nothing is trained, only the
@@ -111,8 +115,8 @@ typedef struct wan_store_bytes {
  * more where they do not divide.  from (may be NULL): where it begins. */
 int64_t wan_store_share(int64_t *from, const wan_slice *s, int64_t extent, int64_t unit);
 
-/* params is taken over (also on failure) and emptied.  slice NULL: everything.  Operands in blocks: on the CPU, in
- * bf16, whole and not trained. */
+/* params is taken over (also on failure) and emptied.  slice NULL: everything.  Operands in blocks, or
+ * mapped: on the CPU, in bf16, whole and not trained. */
 int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
                   wan_dtype compute, int train) WAN_MUST_CHECK;
 /* The same of a model that is not trained, without memory: whoever sets enter gives parts theirs. */
@@ -127,6 +131,11 @@ void wan_store_free(wan_store **s); /* NULL-safe */
 /* Bytes of device memory and length of the flat vector; nothing is allocated. */
 int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *params,
                    const wan_slice *slice, wan_dtype compute, int train) WAN_MUST_CHECK;
+
+/* Operand i, which is mapped, is read at data, in the type it is held in; file keeps it there until the store
+ * closes it (NULL: already so). */
+void wan_store_map(wan_store *s, int i, const void *data);
+void wan_store_keep(wan_store *s, void *file, void (*close)(void *file));
 
 /* Whether master holds every parameter: trained, or compute == WAN_REAL. */
 int wan_store_full(const wan_store *s);

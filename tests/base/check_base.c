@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * check_base.c - checksums, conversions, random numbers, number parsing, files.
+ * check_base.c - checksums, conversions, random numbers, number parsing, files, a file that shrinks.
  */
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/base/crc32c.h"
@@ -12,6 +14,7 @@
 #include "lib/base/opt.h"
 #include "lib/base/rng.h"
 #include "lib/base/sha256.h"
+#include "lib/base/signals.h"
 #include "tests/tap.h"
 
 static void check_sums(void)
@@ -185,6 +188,33 @@ static void check_files(void)
     free(sub);
 }
 
+/* A page of a mapped file that is cut meanwhile: one sentence, and 1. */
+static void check_shrunk(void)
+{
+    char path[] = "/tmp/wan-base.XXXXXX", said[256] = "";
+    int to[2], fd = mkstemp(path), status = -1;
+    if (fd < 0 || ftruncate(fd, 1 << 16) < 0 || pipe(to) < 0)
+        abort();
+    volatile char *map = mmap(NULL, 1 << 16, PROT_READ, MAP_SHARED, fd, 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(to[1], STDERR_FILENO);
+        wan_signals_filter();
+        if (ftruncate(fd, 0) == 0)
+            (void)map[1 << 15];
+        _exit(0);
+    }
+    close(to[1]);
+    waitpid(child, &status, 0);
+    ssize_t n = read(to[0], said, sizeof said - 1);
+    ok(n > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1 && strstr(said, "has become shorter"),
+       "a mapped file that is cut: %s", strtok(said, "\n"));
+    close(to[0]);
+    close(fd);
+    unlink(path);
+}
+
 int main(void)
 {
     check_sums();
@@ -193,5 +223,6 @@ int main(void)
     check_streams();
     check_numbers();
     check_files();
+    check_shrunk();
     return tap_done();
 }

@@ -11,6 +11,7 @@
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/quantize.h"
 #include "lib/rec/tensor/gguf.h"
+#include "lib/rec/tensor/safetensors.h"
 #include "tests/must.h"
 #include "tests/tap.h"
 #include "tests/netrun.h"
@@ -205,6 +206,41 @@ static void write_mixed(const netrun *m, int held[WAN_QUANTS])
     wan_gguf_abandon(&w);
 }
 
+/* A safetensors file of bf16: its matrices are read where they are. */
+static void plain(wan_dev *d, const wan_net_config *c, const netrun *m, const float *first)
+{
+    static float pred[S * 64];
+    const wan_params *p = &m->s->params;
+    char before[sizeof file];
+    int operands = 0, mapped = 0;
+    netrun n;
+    wan_st_writer *w;
+    memcpy(before, file, sizeof file);
+    memcpy(file + strlen(file) - 5, ".st", 4);
+    MUST(wan_st_create(&w, file));
+    for (int i = 0; i < p->n; i++)
+        MUST(wan_st_declare(w, p->v[i].name, p->v[i].gemm ? WAN_BF16 : WAN_F32, p->v[i].shape,
+                            p->v[i].rank));
+    for (int i = 0; i < p->n; i++) {
+        float *v = value(&p->v[i], i);
+        MUST(wan_st_put(w, p->v[i].name, v, WAN_F32));
+        free(v);
+    }
+    MUST(wan_st_finish(&w));
+    predict(&n, d, c, KEPT, pred);
+    for (int i = 0; i < p->n; i++) {
+        operands += p->v[i].gemm;
+        mapped += n.s->item[i].mapped != NULL;
+    }
+    ok(operands && mapped == operands && n.s->own == 0, "bf16: all %d matrices stay in the file",
+       mapped);
+    ok(same_values(m->s, n.s), "bf16: every value is that of the file");
+    ok_err(rel_l2(pred, first, S * 64), 2e-3, "bf16: the prediction is that of the weights");
+    netrun_close(&n);
+    unlink(file);
+    memcpy(file, before, sizeof file);
+}
+
 static void device(wan_dev *d, const wan_net_config *c)
 {
     static float first[S * 64];
@@ -218,6 +254,7 @@ static void device(wan_dev *d, const wan_net_config *c)
     write_mixed(&before, mixed);
     through(d, c, "mixed", mixed, first, 0.15);
     ok(mixed[WAN_Q8_0] > 4 && mixed[WAN_Q4_K] > 4, "mixed: both types are there");
+    plain(d, c, &before, first);
     netrun_close(&before);
 }
 

@@ -7,7 +7,7 @@
 /* Parameter j begins where parameter i ends, and is of its type. */
 static int follows(const wan_store *s, int i, int j)
 {
-    if (s->packed && s->params.v[i].gemm) {
+    if (s->apart && s->params.v[i].gemm) {
         const wan_buf a = wan_store_w(s, i), b = wan_store_w(s, j);
         return a.t == b.t && (char *)a.p + wan_quant_span(a.t, s->item[i].count) == (char *)b.p;
     }

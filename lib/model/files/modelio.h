@@ -25,10 +25,12 @@ int wan_modelio_match(wan_st_tensor **tensor, const wan_params *p, wan_st *st, c
 int wan_modelio_list(wan_tensorlist *l, wan_st *st, const char *path) WAN_MUST_CHECK;
 /* Whether a folder or file has every parameter of p, and nothing else: an error says what not. */
 int wan_modelio_check(const wan_params *p, const char *path) WAN_MUST_CHECK;
-/* Marks the operands of the blocks of the model that a GGUF file has in blocks of few bits: they stay so in memory
- * (wan_param.blocks). */
+/* Marks the operands that a store in bf16 can read as a file has them: bf16 ones, and in a GGUF file those of the
+ * blocks of the model that are blocks of few bits (wan_param.mapped, .blocks).  Nothing where they must be
+ * converted. */
 int wan_modelio_held(wan_params *p, const char *path) WAN_MUST_CHECK;
-/* Loads every parameter that s holds from a folder or file (safetensors, GGUF), one tensor at a time. */
+/* Loads every parameter that s holds from a folder or file (safetensors, GGUF), one tensor at a time; those that are
+ * mapped stay in the file, which the store keeps open, and are read ahead. */
 int wan_modelio_load(wan_store *s, const char *path) WAN_MUST_CHECK;
 
 /* What s has of tensor i, from tensor t of a file, as wan_store_take. */

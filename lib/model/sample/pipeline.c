@@ -23,6 +23,7 @@
 #include "lib/model/sample/rowcache.h"
 #include "lib/model/text/text.h"
 #include "lib/model/vae/vae.h"
+#include "lib/rec/tensor/gguf.h"
 
 /* ---- sizes as a command line gives them */
 
@@ -290,7 +291,8 @@ int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights,
     wan_params params;
     int64_t length;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
-    int rc = choose_held(p, d, &params);
+    int rc = wan_gguf_is(p->weights) ? choose_held(p, d, &params)
+                                     : 0; /* a folder may lack weights yet */
     if (rc == 0)
         rc = wan_store_plan(&b, &length, &params, o.slice, p->o.compute, 0);
     wan_params_free(&params);
