@@ -15,12 +15,6 @@ case $(ldd "$(command -v wan-record)") in *libasan*) skip "faults" "AddressSanit
 # Libraries that do not survive it where malloc gives them nothing, so that nothing can be asked of the tool.
 frail='^(libdnnl|libgomp)'
 
-# refuse KIND NAME K HOW: runs COMMAND with that call failing; what it printed and made stays in out, err, now/
-refuse() {
-    anew
-    if [ "$4" = - ]; then into env FAULT="$1" FAULT_BY="$2" FAULT_AT="$3" LD_PRELOAD="$shim" "${command[@]}"
-    else into "$AT" -p "$shim" -r "$root" -t "$TOP" fail "$1" "$2" "$3" "$4" -- "${command[@]}"; fi
-}
 # wan-decode goes on with the next clip where it can, and names what it left out: its stream is whole.
 fewer() { [[ "${command[*]}" == wan-decode* ]] && [ "$1" = ./f.wan ] && wan-record check "now/$1" >/dev/null 2>&1; }
 # Files that are neither those from before nor those of the good end.  libarchive ends the program itself where
@@ -69,7 +63,7 @@ each_kind() {
         sort -k1,1n -k2,2n | head -n "$POINTS" | cut -d' ' -f3-
 }
 every() {
-    local name=$1 all kind who k h rc same; shift
+    local name=$1 all kind k h at p rc; shift
     [[ $name =~ ${ONLY:-.} ]] || return
     command=("$@")
     anew; rm -rf good; : >wrong; : >left.out; : >tried; : >frail.out
@@ -77,16 +71,16 @@ every() {
     mv now good; mv out good.out
     kinds >list
     all=$(wc -l <list)
-    local -A known=()
-    while read -r kind who k h; do
-        refuse "$kind" "$who" "$k" "$h" </dev/null
-        rc=$? same="$rc $("${AT%/at}/digest" now out err)" # what `right` looks at
-        [ "$h" != EINTR ] || same="$same $kind"
-        [ -n "${known["$same"]-}" ] || { right $rc "$kind" "$h" >why 2>&1; known["$same"]=$(cat why; echo .); }
-        printf '%s' "${known["$same"]%.}" >why
-        [ ! -s why ] || echo "$kind $who $k $h: $(tr '\n' ' ' <why | head -c 400)" >>wrong
-        echo x >>tried
-    done < <(each_kind <list)
+    rm -rf trials now
+    each_kind <list | "${AT%/at}/trials" "$AT" "$shim" "$root" "$TOP" -- "${command[@]}" || echo "trials does not end" >>wrong
+    while read -r at rc kind h; do # each result once
+        rm -rf now; mv "trials/$at"/* .
+        right "$rc" "$kind" "$h" </dev/null >why 2>&1
+        [ ! -s why ] || awk -v n="$at" '$5 == n' trials/points | head -n 5 | while read -r p; do
+            echo "$p: $(tr '\n' ' ' <why | head -c 400)"
+        done >>wrong
+    done <trials/results
+    cp trials/points tried
     k=$(wc -l <tried) tried=$((tried + k)) h=$(awk '{ s += $1 } END { print s + 0 }' left.out)
     left=$((left + h + all - k))
     [ ! -s wrong ] || cat wrong >&2

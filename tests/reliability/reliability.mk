@@ -2,10 +2,11 @@
 # Nothing lost, nothing silent: wan-reliability(7); included by tests/tests.mk.  `make check` runs a part
 # of every program in this folder; with FULL=1 each tries all that it can, and says how many points.
 
-# at: stands between a tool and the kernel; power: what a disk holds after a power cut; digest: of a folder
-RELIABLE := $(OBJ)/tests/reliability/at $(OBJ)/tests/reliability/power $(OBJ)/tests/reliability/digest
+# at: stands between a tool and the kernel; trials: again and again; power: what a disk holds after a power
+# cut; digest: of a folder
+RELIABLE := $(patsubst %,$(OBJ)/tests/reliability/%,at trials power digest)
 $(OBJ)/tests/reliability/at: $(OBJ)/tests/reliability/snap.o $(OBJ)/tests/reliability/tree.o
-$(OBJ)/tests/reliability/digest: $(OBJ)/tests/reliability/tree.o
+$(OBJ)/tests/reliability/digest $(OBJ)/tests/reliability/trials: $(OBJ)/tests/reliability/tree.o
 $(RELIABLE): %: %.o
 	$(SAY) LINK $@
 	$(Q)$(CC) -o $@ $^ $(filter -fsanitize%,$(LDFLAGS_ALL))
