@@ -11,8 +11,9 @@
  *     ... ops ...
  *     y->products, y->now
  *
- * An op takes the longer of its FLOPs at the rate of its class and its bytes, each operand once, at the
- * rate of the memory.
+ * An op takes the longer of its FLOPs at the rate of its class and its bytes, each operand once and what is a
+ * pass of its own in the CUDA kernels, at the rate of the memory.  tests/gpu/check_bytes.c holds that against the
+ * loads and stores of those kernels.
  */
 #ifndef WAN_KERNELS_DEVICE_DRY_H
 #define WAN_KERNELS_DEVICE_DRY_H

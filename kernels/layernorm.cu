@@ -119,6 +119,18 @@ static int backward(wan_dev *d, float *dx, float *dgain, float *dshift, int64_t 
                     float one, int64_t stride, const wan_pack *pack, int64_t S, int64_t D)
 {
     CUDA_TYPES("ln_backward", dy);
+    seam a;
+    memset(&a, 0, sizeof a);
+    a.out = vbuf_f32(x, D), a.du = vbuf_of(dy, D), a.dx = vbuf_f32(dx, D);
+    a.gain = vbuf_f32(gain, stride);
+    a.one = one;
+    a.mean = (float *)mean, a.rstd = (float *)rstd;
+    a.seg = pack ? pack->seg : NULL;
+    a.stride = stride, a.D = D, a.S = S;
+    const wan_resnorm_grad to = { NULL, dgain, dshift, dstride };
+    int r = cuda_seam_backward(d, "ln_backward", &a, &to, 0, pack);
+    if (r <= 0)
+        return r;
     float *out[2] = { dgain, dshift };
     gain_shift f = { vbuf_of(dy, D), vbuf_f32(x, D), mean, rstd, D };
     WAN_TRY(columns_sum(d, "ln_backward", f, out, dstride, pack, S, D, 1));

@@ -4,6 +4,7 @@
  */
 #include "kernels/device_dry.h"
 #include "kernels/ops.h"
+#include "kernels/space.h"
 
 /* an op's parameters are its type's, though sizes are all that is looked at */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -83,12 +84,24 @@ static double rows(const wan_attn *a, double q, double k)
     return (q * (double)a->pq->S + k * (double)a->pk->S) * a->H * (double)a->hd;
 }
 
+/* `sums` column sums of chunks of rows, written and added up. */
+static double partial(double sums, int64_t S, int64_t D)
+{
+    return 2 * sums * REAL * (double)S / WAN_SPACE_SEAM * (double)D;
+}
+
+/* An activation is a pass of its own over what the product has written. */
+static double act_again(wan_buf y, wan_buf pre, enum wan_act act, double n)
+{
+    return pre.p ? size(pre) * n : act == WAN_ACT_NONE ? 0 : 2 * size(y) * n;
+}
+
 static int dry_linear_forward(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
                               const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
 {
     return product(d, 2.0 * M * N * K,
                    size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + size(x) * M * K +
-                       size(w) * N * K);
+                       size(w) * N * K + act_again(y, pre, act, (double)M * N));
 }
 
 static int dry_linear_dgrad(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t M, int64_t N,
@@ -102,7 +115,8 @@ static int dry_linear_wgrad(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, 
                             int64_t M, int64_t N, int64_t K, int accumulate)
 {
     return product(d, 2.0 * M * N * K,
-                   (1.0 + !!accumulate) * REAL * N * K + size(dy) * M * N + size(x) * M * K);
+                   (1.0 + !!accumulate) * REAL * N * K + (1.0 + !!db) * size(dy) * M * N +
+                       size(x) * M * K); /* the gradient of the bias is a pass of its own */
 }
 
 static int dry_round8(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_eight to)
@@ -117,13 +131,14 @@ static int dry_linear8_forward(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wa
 {
     WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K + (2 * size(w) + 1.0) * N * K));
     return product8(d, 2.0 * M * N * K,
-                    size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + 1.0 * (M + N) * K);
+                    size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + 1.0 * (M + N) * K +
+                        act_again(y, pre, act, (double)M * N));
 }
 
 static int dry_linear8_backward(wan_dev *d, wan_buf dx, wan_real *dw, wan_real *db, wan_buf dy,
                                 wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K, int add)
 {
-    WAN_TRY(pass(d, (2 * size(dy) + !!dx.p + !!dw) * M * N));
+    WAN_TRY(pass(d, ((2.0 + !!db) * size(dy) + !!dx.p + !!dw) * M * N));
     if (dw) {
         WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K));
         WAN_TRY(product8(d, 2.0 * M * N * K, 2 * REAL * N * K + 1.0 * M * (N + K)));
@@ -162,7 +177,7 @@ static int dry_ln_mod_backward(wan_dev *d, wan_real *dx, wan_real *dscale, wan_r
                                const wan_real *rstd, const wan_real *scale, int64_t stride,
                                const wan_pack *pack, int64_t D)
 {
-    return pass(d, (size(dy) + 3 * REAL) * pack->S * D);
+    return pass(d, (size(dy) + 3 * REAL) * pack->S * D + partial(2, pack->S, D));
 }
 
 static int dry_ln_affine_forward(wan_dev *d, wan_buf y, wan_real *mean, wan_real *rstd,
@@ -176,7 +191,7 @@ static int dry_ln_affine_backward(wan_dev *d, wan_real *dx, wan_real *dw, wan_re
                                   const wan_real *x, const wan_real *mean, const wan_real *rstd,
                                   const wan_real *w, int64_t S, int64_t D)
 {
-    return pass(d, (size(dy) + 3 * REAL) * S * D);
+    return pass(d, (size(dy) + 3 * REAL) * S * D + partial(2, S, D));
 }
 
 static int dry_rmsnorm_forward(wan_dev *d, const wan_rms *a, wan_buf y, wan_real *rstd, wan_buf x,
@@ -188,7 +203,7 @@ static int dry_rmsnorm_forward(wan_dev *d, const wan_rms *a, wan_buf y, wan_real
 static int dry_rmsnorm_backward(wan_dev *d, const wan_rms *a, wan_buf dx, wan_real *dw, wan_buf dy,
                                 wan_buf x, const wan_real *rstd, const wan_real *w)
 {
-    return pass(d, (size(dx) + size(dy) + size(x)) * a->S * a->D);
+    return pass(d, (size(dx) + size(dy) + size(x)) * a->S * a->D + partial(1, a->S, a->D));
 }
 
 static int dry_rms_sumsq(wan_dev *d, const wan_rms *a, wan_real *sum, wan_buf x)
@@ -205,7 +220,7 @@ static int dry_rms_apply(wan_dev *d, const wan_rms *a, wan_buf y, wan_real *rstd
 static int dry_rms_dot(wan_dev *d, const wan_rms *a, wan_real *dot, wan_real *dw, wan_buf dy,
                        wan_buf x, const wan_real *rstd, const wan_real *w)
 {
-    return pass(d, (size(dy) + size(x)) * a->S * a->D);
+    return pass(d, (size(dy) + size(x)) * a->S * a->D + partial(1, a->S, a->D));
 }
 
 static int dry_rms_dx(wan_dev *d, const wan_rms *a, wan_buf dx, const wan_real *dot, wan_buf dy,
@@ -214,13 +229,20 @@ static int dry_rms_dx(wan_dev *d, const wan_rms *a, wan_buf dx, const wan_real *
     return pass(d, (size(dx) + size(dy) + size(x)) * a->S * a->D);
 }
 
+/* Numbers of each row and head, laid out as cuDNN and as the model have them. */
+static double statistics(const wan_attn *a, double n)
+{
+    return n * REAL * (double)a->pq->S * a->H;
+}
+
 static int dry_attention_forward(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf q,
                                  wan_buf k, wan_buf v)
 {
     wan_dry *y = wan_device_dry_of(d);
     double flops = 4 * pairs(a);
     y->attention += flops;
-    return spend(y, __func__, flops, y->rates.attention, rows(a, 2 * size(q), size(k) + size(v)));
+    return spend(y, __func__, flops, y->rates.attention,
+                 rows(a, 2 * size(q), size(k) + size(v)) + statistics(a, 3));
 }
 
 static int dry_attention_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
@@ -231,7 +253,7 @@ static int dry_attention_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan
     double flops = (d->flags & WAN_DEV_OWN ? 14 : 10) * pairs(a); /* two passes make scores twice */
     y->attention_back += flops;
     return spend(y, __func__, flops, y->rates.attention_back,
-                 rows(a, 4 * size(q), 2 * (size(k) + size(v))));
+                 rows(a, 4 * size(q), 2 * (size(k) + size(v))) + statistics(a, 5));
 }
 
 static int dry_attention_merge(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf o2,
@@ -243,7 +265,11 @@ static int dry_attention_merge(wan_dev *d, const wan_attn *a, wan_buf o, wan_rea
 static int dry_attention_t5(wan_dev *d, const wan_attn *a, wan_buf o, wan_buf q, wan_buf k,
                             wan_buf v, const wan_real *table)
 {
-    return pass(d, rows(a, 2 * size(q), size(k) + size(v)));
+    double again = 0; /* keys are read for every 16 queries */
+    for (int i = 0; i < a->pq->n; i++)
+        again += (double)((a->pq->cu_host[i + 1] - a->pq->cu_host[i] + 15) / 16) *
+                 (double)(a->pk->cu_host[i + 1] - a->pk->cu_host[i]);
+    return pass(d, rows(a, 2 * size(q), 0) + (size(k) + size(v)) * again * a->H * a->hd);
 }
 
 static int dry_residual_forward(wan_dev *d, wan_real *out, const wan_real *x, wan_buf y,
@@ -257,7 +283,9 @@ static int dry_residual_backward(wan_dev *d, wan_buf dy, wan_real *dgate, int64_
                                  const wan_real *dout, wan_buf y, const wan_real *gate,
                                  int64_t stride, const wan_pack *pack, int64_t D)
 {
-    return pass(d, (size(dy) + size(y) + REAL) * pack->S * D);
+    if (!gate)
+        return pass(d, (size(dy) + REAL) * pack->S * D);
+    return pass(d, (size(dy) + size(y) + REAL) * pack->S * D + partial(1, pack->S, D));
 }
 
 static int dry_resnorm_forward(wan_dev *d, const wan_resnorm *a, wan_real *out, wan_buf u,
@@ -270,7 +298,8 @@ static int dry_resnorm_backward(wan_dev *d, const wan_resnorm *a, const wan_resn
                                 wan_real *dx, wan_buf dy, wan_buf du, const wan_real *out,
                                 const wan_real *mean, const wan_real *rstd, wan_buf y)
 {
-    return pass(d, (size(dy) + size(du) + (a->gate ? size(y) : 0) + 3 * REAL) * a->pack->S * a->D);
+    return pass(d, (size(dy) + size(du) + (a->gate ? size(y) : 0) + 3 * REAL) * a->pack->S * a->D +
+                       partial(a->gate ? 3 : 2, a->pack->S, a->D));
 }
 
 static int dry_sinusoid(wan_dev *d, wan_real *y, const wan_real *t, int64_t n, int64_t dim)
@@ -288,7 +317,7 @@ static int dry_modulation_forward(wan_dev *d, wan_real *out, const wan_real *tab
 static int dry_modulation_backward(wan_dev *d, wan_real *dtable, wan_real *de, const wan_real *dout,
                                    int64_t n, int64_t R, int64_t D, int64_t e_rows)
 {
-    return pass(d, REAL * (n * R + 2 * R + 2 * n * e_rows) * D);
+    return pass(d, REAL * (2 * n * R + 2 * R + 2 * n * e_rows) * D); /* a pass for each sum */
 }
 
 static int dry_gather_add(wan_dev *d, wan_real *y, const wan_real *table, const int32_t *id,
@@ -312,14 +341,14 @@ static int dry_unpatchify(wan_dev *d, wan_real *latent, wan_buf rows, int64_t C,
 static int dry_noise_patch(wan_dev *d, const wan_noise *a, wan_buf rows, wan_real *target,
                            const wan_real *x0, const wan_real *eps, const wan_rng *stream)
 {
-    return pass(d, (size(rows) + 3 * REAL) * a->C * a->T * a->h * a->w);
+    return pass(d, (size(rows) + (eps ? 3 : 2) * REAL) * a->C * a->T * a->h * a->w);
 }
 
 static int dry_mse_loss(wan_dev *d, wan_real *loss, wan_buf dpred, const wan_real *pred,
                         const wan_real *target, const wan_real *coef, const wan_pack *pack,
                         int64_t F)
 {
-    return pass(d, (size(dpred) + 2 * REAL) * pack->S * F);
+    return pass(d, (size(dpred) + 2 * REAL) * pack->S * F + 16.0 * pack->S); /* a token's sum */
 }
 
 static int dry_cast(wan_dev *d, wan_buf y, wan_buf x, int64_t n)
@@ -382,7 +411,7 @@ static int dry_conv_forward(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x,
     const double Wo = (double)((c->W + c->left + c->right - c->kw) / c->sw + 1);
     const double in = (double)(c->T * c->H * c->W * c->Ci) / (up * up), out = To * Ho * Wo * c->Co;
     double taps = To * c->kt; /* but not those on padding in front */
-    for (int64_t t = 0; t * c->st < c->past; t++)
+    for (int64_t t = 0; t < wan_conv_frames(c) && t * c->st < c->past; t++)
         taps -= (double)(c->past - t * c->st);
     return product(d, 2 * taps * c->kh * c->kw * Ho * Wo * (double)(c->Ci * c->Co),
                    size(x) * in + (1.0 + !!add) * size(y) * out +

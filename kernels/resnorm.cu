@@ -78,7 +78,8 @@ static __device__ inline void seam_row(const seam &a, int64_t s, int64_t c, cons
             o[j] *= gate[j];
         }
     }
-    st8(a.dy, at, n, o); /* this thread alone reads these columns of what it may lie over */
+    if (a.dy.p)
+        st8(a.dy, at, n, o); /* this thread alone reads these columns of what it may lie over */
 }
 
 /* part [3][chunks][D] */
@@ -112,6 +113,29 @@ int cuda_seam_forward(wan_dev *d, const char *op, const seam *a, int64_t S)
         return 1;
     return cuda_launch(d, op, seam_forward, dim3((unsigned)S), row_threads(a->D),
                        32 * sizeof(float), *a);
+}
+
+int cuda_seam_backward(wan_dev *d, const char *op, const seam *a, const wan_resnorm_grad *g,
+                       int affine, const wan_pack *pack)
+{
+    const int64_t S = pack ? pack->S : a->S;
+    segments each = { pack ? pack->cu : NULL, pack ? pack->n : 1, S, WAN_SPACE_SEAM };
+    int64_t chunks = column_chunks(pack, S, WAN_SPACE_SEAM);
+    if (a->D > SEAM_MOST)
+        return 1;
+    float *part = (float *)cuda_scratch(d, (size_t)wan_space_columns(3, chunks, a->D));
+    if (!part)
+        return -1;
+    WAN_TRY(cuda_launch(d, op, seam_backward, dim3((unsigned)chunks), row_threads(a->D),
+                        64 * sizeof(float), *a, part, each));
+    /* an affine norm's gradients are sums over all samples */
+    segments all = { NULL, 1, chunks * WAN_SPACE_SEAM, WAN_SPACE_SEAM };
+    const segments norm = affine ? all : each;
+    WAN_TRY(columns_add(d, op, g->gain, g->stride, part, norm, a->D, 1));
+    WAN_TRY(columns_add(d, op, g->shift, g->stride, part + chunks * a->D, norm, a->D, 1));
+    return a->gate.p
+               ? columns_add(d, op, g->gate, g->stride, part + 2 * chunks * a->D, each, a->D, 1)
+               : 0;
 }
 
 static seam seam_of(const wan_resnorm *a, float *mean, float *rstd)
@@ -173,21 +197,5 @@ extern "C" int wan_resnorm_backward_cuda(wan_dev *d, const wan_resnorm *a,
     seam s = seam_of(a, (float *)mean, (float *)rstd);
     s.out = vbuf_f32(out, a->D), s.du = vbuf_of(du, a->D);
     s.dx = vbuf_f32(dx, a->D), s.dy = vbuf_of(dy, a->D), s.y = vbuf_of(y, a->D);
-    const wan_pack *pack = a->pack;
-    segments each = { pack->cu, pack->n, pack->S, WAN_SPACE_SEAM };
-    int64_t chunks = column_chunks(pack, pack->S, WAN_SPACE_SEAM);
-    float *part = (float *)cuda_scratch(d, (size_t)wan_space_columns(3, chunks, a->D));
-    if (!part)
-        return -1;
-    WAN_TRY(cuda_launch(d, "resnorm_backward", seam_backward, dim3((unsigned)chunks),
-                        row_threads(a->D), 64 * sizeof(float), s, part, each));
-    /* an affine norm's gradients are sums over all samples */
-    segments all = { NULL, 1, chunks * WAN_SPACE_SEAM, WAN_SPACE_SEAM };
-    const segments norm = a->affine ? all : each;
-    WAN_TRY(columns_add(d, "resnorm_backward", g->gain, g->stride, part, norm, a->D, 1));
-    WAN_TRY(columns_add(d, "resnorm_backward", g->shift, g->stride, part + chunks * a->D, norm,
-                        a->D, 1));
-    return a->gate ? columns_add(d, "resnorm_backward", g->gate, g->stride,
-                                 part + 2 * chunks * a->D, each, a->D, 1)
-                   : 0;
+    return cuda_seam_backward(d, "resnorm_backward", &s, g, a->affine, a->pack);
 }

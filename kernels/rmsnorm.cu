@@ -168,6 +168,42 @@ struct gain_sum {
     }
 };
 
+/* All at once, for rows that stay in registers: a block for some rows, whose shares of dw it adds up.  dot: where
+ * the sums go that rms_dx takes; NULL: they are used here, for dx.  part [chunks][D] */
+static __global__ void __launch_bounds__(ROW_THREADS)
+    backward_rows(rms_args a, vbuf dx, float *dot, vbuf dy, vbuf x, const float *rstd, vbuf w,
+                  float *part, int64_t S)
+{
+    int64_t s0 = (int64_t)blockIdx.x * WAN_SPACE_SEAM, s1 = s0 + WAN_SPACE_SEAM;
+    int64_t c = threadIdx.x * 8, n = a.D - c;
+    float h[8], v[8], g[8], t[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
+    ld8(g, w, c, n);
+    for (int64_t s = s0; s < s1 && s < S; s++) {
+        float r = rstd[s], sum = 0;
+        ld8(v, x, s * a.ldx + c, n);
+        ld8(h, dy, s * a.ldy + c, n);
+        if (a.pos)
+            rotate8(h, a, turn_of(a, s), c, -1);
+        for (int j = 0; j < 8; j++) {
+            t[j] += h[j] * v[j] * r;
+            h[j] *= g[j];
+            sum += h[j] * v[j];
+        }
+        block_sum<1>(&sum, cuda_shared);
+        if (dot) {
+            if (threadIdx.x == 0)
+                dot[s] = sum;
+            continue;
+        }
+        float m = sum * (r * r / a.width);
+        for (int j = 0; j < 8; j++)
+            h[j] = r * (h[j] - v[j] * m);
+        st8(dx, s * a.lddx + c, n, h); /* this thread alone reads these columns of dy */
+    }
+    vbuf p = { part, 0, a.D % 8 == 0 };
+    st8(p, blockIdx.x * a.D + c, n, t);
+}
+
 /* ---- launchers */
 
 static int check(const char *op, const wan_rms *a, int whole)
@@ -236,11 +272,31 @@ static int gains(wan_dev *d, const char *op, const wan_rms *a, float *dw, wan_bu
     return columns_sum(d, op, f, &dw, 0, NULL, a->S, a->D, 1);
 }
 
+/* dx (dot NULL) or the sums for it, and dw; 1: more columns than a block has threads for. */
+static int at_once(wan_dev *d, const char *op, const wan_rms *a, wan_buf dx, float *dot, float *dw,
+                   wan_buf dy, wan_buf x, const float *rstd, const float *w)
+{
+    segments g = { NULL, 1, a->S, WAN_SPACE_SEAM };
+    int64_t chunks = column_chunks(NULL, a->S, WAN_SPACE_SEAM);
+    if (a->D > 8 * ROW_THREADS)
+        return 1;
+    float *part = (float *)cuda_scratch(d, (size_t)wan_space_columns(1, chunks, a->D));
+    if (!part)
+        return -1;
+    WAN_TRY(cuda_launch(d, op, backward_rows, dim3((unsigned)chunks), row_threads(a->D),
+                        32 * sizeof(float), args_of(a), vbuf_of(dx, a->lddx), dot,
+                        vbuf_of(dy, a->ldy), vbuf_of(x, a->ldx), rstd, vbuf_f32(w, 0), part, a->S));
+    return columns_add(d, op, dw, 0, part, g, a->D, 1);
+}
+
 extern "C" int wan_rmsnorm_backward_cuda(wan_dev *d, const wan_rms *a, wan_buf dx, float *dw,
                                          wan_buf dy, wan_buf x, const float *rstd, const float *w)
 {
     CUDA_TYPES("rmsnorm_backward", dx, dy, x);
     WAN_TRY(check("rmsnorm_backward", a, 1));
+    int r = at_once(d, "rmsnorm_backward", a, dx, NULL, dw, dy, x, rstd, w);
+    if (r <= 0)
+        return r;
     /* dw first: dx may be written over dy */
     WAN_TRY(gains(d, "rmsnorm_backward", a, dw, dy, x, rstd));
     return launch(d, "rmsnorm_backward", a, backward_row, vbuf_of(dx, a->lddx), nullptr,
@@ -252,6 +308,9 @@ extern "C" int wan_rms_dot_cuda(wan_dev *d, const wan_rms *a, float *dot, float 
 {
     CUDA_TYPES("rms_dot", dy, x);
     WAN_TRY(check("rms_dot", a, 0));
+    int r = at_once(d, "rms_dot", a, dy, dot, dw, dy, x, rstd, w);
+    if (r <= 0)
+        return r;
     WAN_TRY(gains(d, "rms_dot", a, dw, dy, x, rstd));
     return launch(d, "rms_dot", a, dot_row, dot, vbuf_of(dy, a->ldy), vbuf_of(x, a->ldx),
                   vbuf_f32(w, 0));

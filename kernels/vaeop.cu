@@ -11,28 +11,46 @@ static __device__ inline int64_t thread_index(void)
     return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
-/* One warp per position, eight warps a block. */
+static __device__ inline void scale8(float v[8], float r, const float g[8], int silu)
+{
+    for (int j = 0; j < 8; j++) {
+        float z = v[j] * r * g[j];
+        v[j] = silu ? z / (1 + expf(-z)) : z;
+    }
+}
+
+/* One warp per position, eight warps a block; a lane keeps 16 channels, and what is beyond 512 is read twice. */
 static __global__ void norm_row(vbuf y, vbuf x, vbuf gamma, int64_t P, int64_t C, int silu)
 {
     int lane = threadIdx.x % 32;
     int64_t p = (int64_t)blockIdx.x * 8 + threadIdx.x / 32, row = p * C;
     if (p >= P)
         return;
-    float v[8], g[8], sum = 0;
-    for (int64_t c = lane * 8; c < C; c += 256) {
-        ld8(v, x, row + c, C - c);
+    float v[2][8], w[8], g[8], sum = 0;
+    CUDA_UNROLL
+    for (int k = 0; k < 2; k++) {
+        ld8(v[k], x, row + lane * 8 + k * 256, C - lane * 8 - k * 256);
         for (int j = 0; j < 8; j++)
-            sum += v[j] * v[j];
+            sum += v[k][j] * v[k][j];
+    }
+    for (int64_t c = lane * 8 + 512; c < C; c += 256) {
+        ld8(w, x, row + c, C - c);
+        for (int j = 0; j < 8; j++)
+            sum += w[j] * w[j];
     }
     float len = sqrtf(warp_sum(sum)), r = sqrtf((float)C) / (len > 1e-12f ? len : 1e-12f);
-    for (int64_t c = lane * 8; c < C; c += 256) {
-        ld8(v, x, row + c, C - c);
+    CUDA_UNROLL
+    for (int k = 0; k < 2; k++) {
+        int64_t c = lane * 8 + k * 256;
         ld8(g, gamma, c, C - c);
-        for (int j = 0; j < 8; j++) {
-            float z = v[j] * r * g[j];
-            v[j] = silu ? z / (1 + expf(-z)) : z;
-        }
-        st8(y, row + c, C - c, v);
+        scale8(v[k], r, g, silu);
+        st8(y, row + c, C - c, v[k]);
+    }
+    for (int64_t c = lane * 8 + 512; c < C; c += 256) {
+        ld8(w, x, row + c, C - c);
+        ld8(g, gamma, c, C - c);
+        scale8(w, r, g, silu);
+        st8(y, row + c, C - c, w);
     }
 }
 

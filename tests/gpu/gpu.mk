@@ -4,7 +4,7 @@
 
 GPU_CHECK := act adamw attention attention_parts conv embed layernorm linear linear8 mse noise pick plans qkv residual resnorm rmsnorm vaeop vector
 GPU_PROG := $(GPU_CHECK:%=$(OBJ)/tests/kernels/check_%) $(OBJ)/tests/gpu/check_device \
-	$(OBJ)/tests/gpu/check_strict
+	$(OBJ)/tests/gpu/check_strict $(OBJ)/tests/gpu/check_bytes
 GPU_GRAPH := $(if $(and $(PLUGIN),$(CUDNN)),$(BUILD)/gpu/check_sdpa_graph)
 # the plugin for a machine on which cuDNN is missing
 GPU_PLAIN := $(if $(GPU_GRAPH),$(BUILD)/lib/libwan-cuda-plain.so)
@@ -72,6 +72,16 @@ $(BUILD)/gpu/libwan-emu.so: $(EMU_OBJ)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -shared -o $@ $^ -Wl,--no-undefined
+# the same kernels, which tell of every load and store (emu_trace.cc)
+TRACE_OBJ := $(EMU_OBJ:$(OBJ)/emu/kernels/%=$(OBJ)/trace/kernels/%) $(OBJ)/emu/emu_trace.o
+$(OBJ)/trace/%.o: %.cu
+	$(SAY) TRACE $<
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -x c++ $(filter-out -fsanitize%,$(EMU_FLAGS)) -fsanitize=thread -MMD -MP -c -o $@ $<
+$(BUILD)/gpu/libwan-emu-trace.so: $(TRACE_OBJ)
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -shared -o $@ $^ -Wl,--no-undefined
 # a libcuda that answers every call with success, so that cuDNN gets as far as loading its kernels
 $(BUILD)/gpu/nodriver/libcuda.so.1: tests/gpu/nodriver.c
 	$(SAY) LINK $@
@@ -81,9 +91,10 @@ $(BUILD)/gpu/nodriver/libcuda.so.1: tests/gpu/nodriver.c
 	$(Q)$(CC) -w -shared -fPIC -o $@ $< $@.c -ldl
 check-emu: ## the CUDA kernels on an emulated device, and cuDNN's plans for an H100: no GPU needed
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core check-emu-run -j2
-check-emu-run: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(GPU_GRAPH) $(BUILD)/gpu/bench_gpu \
+check-emu-run: $(BUILD)/gpu/libwan-emu.so $(BUILD)/gpu/libwan-emu-trace.so $(GPU_PROG) $(GPU_GRAPH) $(BUILD)/gpu/bench_gpu \
 		$(if $(GPU_GRAPH),$(BUILD)/gpu/nodriver/libcuda.so.1)
 	@PLUGIN=$(abspath $(BUILD)/gpu/libwan-emu.so) OBJ=$(abspath $(OBJ)) WAN_CHECK_SMALL=1 \
+		TRACE=$(abspath $(BUILD)/gpu/libwan-emu-trace.so) \
 		NODRIVER=$(abspath $(BUILD)/gpu/nodriver) GRAPH=$(abspath $(GPU_GRAPH)) \
 		CHECKS='$(GPU_CHECK)' tests/gpu/check-gpu.sh
 	@$(BUILD)/gpu/bench_gpu --count >$(BUILD)/gpu/count.log && ! grep 'OUT OF REACH' $(BUILD)/gpu/count.log
@@ -96,4 +107,4 @@ check-emu-ranks: tools tests examples ## several ranks on one emulated device; t
 	@EMU=$(abspath $(BUILD)/core/gpu/libwan-emu.so) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
 		EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) PLAN=none tests/run tests/gpu/emu_ranks.sh tests/gpu/emu_chain.sh
 .PHONY: first-run first-run-run rehearsal gpu-programs gpu-programs-run check-gpu-run bench-gpu-run check-emu check-emu-run check-emu-ranks
--include $(EMU_OBJ:.o=.d)
+-include $(EMU_OBJ:.o=.d) $(TRACE_OBJ:.o=.d)

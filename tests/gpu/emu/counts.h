@@ -5,6 +5,8 @@
 #ifndef WAN_EMU_COUNTS_H
 #define WAN_EMU_COUNTS_H
 
+#include <stdint.h>
+
 enum emu_count {
     EMU_ALLOCS,    /* of device or pinned memory; frees too */
     EMU_WAITS,     /* the host waits for a stream, or for an event that was recorded */
@@ -16,5 +18,14 @@ enum emu_count {
 };
 
 typedef const int64_t *emu_counts_fn(void);
+
+/* What ops move, of a plugin whose kernels say so (emu_trace.cc); with the others the names are not there. */
+typedef struct emu_moved {
+    double read,
+        written; /* bytes of device memory, each as often as it is asked for; what is asked for more than
+                           * eight times, a vector that all rows share, once */
+    double flops; /* of products */
+} emu_moved;
+typedef void emu_trace_fn(int on, emu_moved *so_far);
 
 #endif

@@ -207,6 +207,13 @@ template <typename T> static inline cudaError_t cudaMallocHost(T **p, size_t byt
  * memory: hardly any; driver: an old one; cudnn: none. */
 int emu_fault(const char *kind);
 
+/* What is handed out: the block that p is in and its size; NULL: none. */
+char *emu_block_of(const void *p, size_t *bytes);
+
+/* For emu_trace.cc, where it is there: so many bytes at p are read or written; so many FLOPs are done. */
+__attribute__((weak)) void emu_touch(const void *p, size_t bytes, int write);
+__attribute__((weak)) void emu_spend(double flops);
+
 /* What has been asked of the stream is done now. */
 void emu_in_order(cudaStream_t s);
 

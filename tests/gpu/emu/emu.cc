@@ -394,6 +394,15 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 static std::map<void *, size_t> blocks;
 static size_t in_use;
 
+char *emu_block_of(const void *p, size_t *bytes)
+{
+    std::map<void *, size_t>::iterator it = blocks.upper_bound((void *)p);
+    if (it == blocks.begin() || (const char *)p >= (char *)(--it)->first + it->second)
+        return NULL;
+    *bytes = it->second;
+    return (char *)it->first;
+}
+
 static size_t device_bytes(void)
 {
     const char *told = getenv("WAN_EMU_MEMORY");
@@ -462,6 +471,10 @@ cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKin
         return cudaSuccess;
     }
     emu_in_order(st);
+    if (emu_touch) {
+        emu_touch(s, n, 0);
+        emu_touch(d, n, 1);
+    }
     memcpy(d, s, n);
     return cudaSuccess;
 }
@@ -469,6 +482,8 @@ cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKin
 cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 {
     emu_in_order(s);
+    if (emu_touch)
+        emu_touch(p, n, 1);
     memset(p, v, n);
     return cudaSuccess;
 }
@@ -623,6 +638,27 @@ static float element_of(const void *p, cublasLtMatrixLayout_t l, cublasOperation
     return element(p, l->t, op == CUBLAS_OP_T ? col + row * l->ld : row + col * l->ld);
 }
 
+/* Operands once, column by column; the bias is small. */
+static void matrix_moves(const void *p, cublasLtMatrixLayout_t l, int write)
+{
+    const size_t one = l->t == CUDA_R_32F ? 4 : eight_bits(l->t) ? 1 : 2;
+    for (uint64_t j = 0; j < l->cols; j++)
+        emu_touch((const char *)p + j * (size_t)l->ld * one, l->rows * one, write);
+}
+
+static void matmul_moves(cublasLtMatmulDesc_t d, const void *A, cublasLtMatrixLayout_t a,
+                         const void *B, cublasLtMatrixLayout_t b, int add, const void *C,
+                         cublasLtMatrixLayout_t c, void *D, cublasLtMatrixLayout_t o)
+{
+    const uint64_t k = d->ta == CUBLAS_OP_T ? a->rows : a->cols;
+    matrix_moves(A, a, 0);
+    matrix_moves(B, b, 0);
+    if (add)
+        matrix_moves(C, c, 0);
+    matrix_moves(D, o, 1);
+    emu_spend(2.0 * (double)o->rows * (double)o->cols * (double)k);
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
                               const void *A, cublasLtMatrixLayout_t a, const void *B,
                               cublasLtMatrixLayout_t b, const void *beta, const void *C,
@@ -630,6 +666,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                               const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t stream)
 {
     emu_in_order(stream);
+    if (emu_spend)
+        matmul_moves(d, A, a, B, b, *(const float *)beta != 0, C, c, D, o);
     uint64_t m = d->ta == CUBLAS_OP_T ? a->cols : a->rows;
     uint64_t k = d->ta == CUBLAS_OP_T ? a->rows : a->cols;
     uint64_t n = d->tb == CUBLAS_OP_T ? b->rows : b->cols;

@@ -151,6 +151,11 @@ static int64_t place(machine *m, emu_desc *t, const value &x, int64_t k)
     return off[b] + inner < off[b + 1] ? off[b] + inner : -1;
 }
 
+static int size_in_memory(cudnnDataType_t t)
+{
+    return t == CUDNN_DATA_BFLOAT16 ? 2 : 4;
+}
+
 static float round_to(cudnnDataType_t t, float f)
 {
     return t == CUDNN_DATA_BFLOAT16 ? wan_bf16_to_f32(wan_f32_to_bf16(f)) : f;
@@ -172,6 +177,8 @@ static const value &load(machine *m, emu_desc *t)
         int64_t at = place(m, t, x, k);
         if (at < 0)
             continue;
+        if (emu_touch)
+            emu_touch(p + at * size_in_memory(type), (size_t)size_in_memory(type), 0);
         x.v[k] = type == CUDNN_DATA_BFLOAT16 ? wan_bf16_to_f32(((uint16_t *)p)[at])
                  : type == CUDNN_DATA_INT32  ? (float)((int32_t *)p)[at]
                                              : ((float *)p)[at];
@@ -190,6 +197,8 @@ static void store(machine *m, emu_desc *t, value x)
             complain("a result without memory");
         for (int64_t k = 0; k < (int64_t)x.v.size(); k++) {
             int64_t at = place(m, t, x, k);
+            if (at >= 0 && emu_touch)
+                emu_touch(p + at * size_in_memory(type), (size_t)size_in_memory(type), 1);
             if (at >= 0 && type == CUDNN_DATA_BFLOAT16)
                 ((uint16_t *)p)[at] = wan_f32_to_bf16(x.v[k]);
             else if (at >= 0)
@@ -219,6 +228,8 @@ static void matmul(machine *m, emu_desc *op)
         for (int i = 0; i < 3; i++)
             if (emu_desc *len = link_of(op, names[i]))
                 n[i] = (int64_t)load(m, len).v[(size_t)(s / c.dim[1])];
+        if (emu_spend)
+            emu_spend(2.0 * (double)n[0] * (double)n[1] * (double)n[2]);
         for (int64_t i = 0; i < n[0]; i++) {
             std::fill(sum.begin(), sum.end(), 0);
             for (int64_t k = 0; k < n[2]; k++) {
@@ -370,6 +381,19 @@ static double tap_sum(const taps *c, int64_t o, const int64_t at[3])
     return sum;
 }
 
+/* x and w once; taps on padding are multiplied, too. */
+static void convolution_moves(const taps *c, double results)
+{
+    double taps = (double)(c->dim[1][1] * c->dim[1][2] * c->dim[1][3] * c->dim[1][4]);
+    for (int k = 0; k < 2; k++) {
+        size_t bytes = 2;
+        for (int i = 0; i < 5; i++)
+            bytes *= (size_t)c->dim[k][i];
+        emu_touch(k ? c->w : c->x, bytes, 0);
+    }
+    emu_spend(2 * taps * results);
+}
+
 static void convolution(machine *m, emu_desc *op)
 {
     emu_desc *t[3] = { link_of(op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X),
@@ -393,6 +417,8 @@ static void convolution(machine *m, emu_desc *op)
     c.x = (const uint16_t *)m->memory[id_of(t[0])];
     c.w = (const uint16_t *)m->memory[id_of(t[1])];
     value y = shaped(t[2]);
+    if (emu_spend)
+        convolution_moves(&c, (double)y.v.size());
     for (size_t k = 0; k < y.v.size(); k++) {
         int64_t j = (int64_t)k % y.dim[3], row = (int64_t)k / y.dim[3] % y.dim[2];
         const int64_t at[3] = { row / c.dim[2][3], row % c.dim[2][3], j };

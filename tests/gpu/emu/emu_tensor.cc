@@ -86,6 +86,8 @@ void emu_mma_16816(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
         }
         d[i] = (float)((double)d[i] + sum);
     }
+    if (emu_spend)
+        emu_spend(2.0 * 16 * 8 * 16 / 32); /* this thread's part */
 }
 
 /* ---- cp.async: groups of a thread on their way */
@@ -122,6 +124,8 @@ void emu_cp_async_wait(int left)
         for (const copy &c : q->groups.front()) {
             memset(c.dst, 0, 16);
             memcpy(c.dst, c.src, (size_t)c.bytes);
+            if (emu_touch)
+                emu_touch(c.src, (size_t)c.bytes, 0);
         }
 }
 
