@@ -57,7 +57,7 @@ kinds() {
 # All of LIST, or in `make check` one of each of POINTS kinds, memory and a full disk always.  A point is drawn
 # by its own name, so that what else a machine's list holds does not matter.
 each_kind() {
-    if [ -n "${FULL-}" ]; then awk -v part="${PART:-1/1}" 'BEGIN { split(part, p, "/") } NR % p[2] == p[1] % p[2]'; return; fi
+    if [ -n "${FULL-}" ]; then part; return; fi
     awk '$1 ~ /^(alloc|dlopen)$/ ? $2 == "own" && $3 <= 400 : $2 !~ /^TOP\/build|^-/ || $1 ~ /thread|pipe/' | drawn |
         awk '!seen[$1 $4]++ { print ($1 == "alloc" || $1 $4 == "writeENOSPC" ? 0 : 1), NR, $0 }' |
         sort -k1,1n -k2,2n | head -n "$POINTS" | cut -d' ' -f3-

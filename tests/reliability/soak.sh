@@ -7,6 +7,9 @@ obj=${OBJ:-$(ls -dt "$TOP"/build/obj/*/ | head -1)}
 samples=${CLIPS:-40} steps=${STEPS:-200} resumes=${RESUMES:-4} seed=${SEED:-1}
 export OMP_NUM_THREADS=1 ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0
 M=$TOP/examples/tiny
+if [ -w /dev/shm ]; then # thousands of files are synced
+    work=$(mktemp -d /dev/shm/wan-reliability.XXXXXX); trap 'rm -rf "$work"' EXIT; cd "$work" || exit 1
+fi
 is() { [ "$1" = "$2" ] || { echo "got: $1; wanted: $2" >&2; false; }; }
 
 # ---- what a process holds, twice a second, until it ends
