@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* In ascending order of what they need. */
 static const char *const names[] = { "portable", "bf16", "amx" };
@@ -41,10 +42,32 @@ static enum wan_cpu_vectors widest(void)
                                                                            : WAN_CPU_PLAIN;
 }
 
+/* The most that oneDNN, which does the smaller products, is allowed by its environment: below, it has no products
+ * in bf16, or ones that take a hundred times as long. */
+static enum wan_cpu_isa allowed(void)
+{
+    static const char *const none[] = { "SSE41",       "AVX",
+                                        "AVX2",        "AVX2_VNNI",
+                                        "AVX512_MIC",  "AVX512_MIC_4OPS",
+                                        "AVX512_CORE", "AVX512_CORE_VNNI" };
+    const char *max = getenv("ONEDNN_MAX_CPU_ISA");
+    max = max ? max : getenv("DNNL_MAX_CPU_ISA");
+    for (size_t i = 0; max && i < sizeof none / sizeof *none; i++)
+        if (strcasecmp(max, none[i]) == 0)
+            return WAN_CPU_PORTABLE;
+    return max && (strcasecmp(max, "AVX512_CORE_BF16") == 0 ||
+                   strcasecmp(max, "AVX512_CORE_FP16") == 0)
+               ? WAN_CPU_BF16
+               : WAN_CPU_AMX;
+}
+
 /* The best that could run. */
 static enum wan_cpu_isa most(void)
 {
-    return !bf16_usable() ? WAN_CPU_PORTABLE : amx_usable() ? WAN_CPU_AMX : WAN_CPU_BF16;
+    enum wan_cpu_isa top = allowed();
+    if (top == WAN_CPU_PORTABLE || !bf16_usable())
+        return WAN_CPU_PORTABLE;
+    return top == WAN_CPU_AMX && amx_usable() ? WAN_CPU_AMX : WAN_CPU_BF16;
 }
 
 /* Whether AVX512-BF16 beats fp32 multiply-adds, by family and model: AMD does twice as many products

@@ -87,6 +87,8 @@ ok "--plan names parameters, tokens and memory" grep -Eq 'total +[0-9.]+' plan.t
 ok "and how fast this device multiplies" grep -Eq '^products +[1-9][0-9]* GFLOP/s in fp32, [1-9][0-9]* in bf16' plan.txt
 ok "each way of it by name" bash -c "WAN_CPU_ISA=portable wan-train -q --mock --device cpu --plan model.num_layers=1 model.hidden_size=64 \
     model.num_attention_heads=2 | grep -q '^device .* threads, .*, bf16 widened to fp32'"
+ok "and none that oneDNN is forbidden" env -u WAN_CPU_ISA ONEDNN_MAX_CPU_ISA=avx512_core bash -c "wan-train -q --mock --device cpu --plan \
+    model.num_layers=1 model.hidden_size=64 model.num_attention_heads=2 | grep -q '^device .* threads, .*, bf16 widened to fp32'"
 fails 1 'needs .* MiB' "--plan refuses what does not fit" train --plan --memory 1M
 fails 1 'needs .* MiB' "so does a run" train --memory 1M
 fails 2 'nearest known key is "optimizer.lr"' "an unknown key" train optimizer.lrr=1
