@@ -3,6 +3,7 @@
  * wan-index - makes a folder of shards a dataset, or checks that it is one.
  */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -160,6 +161,8 @@ static void report(const wan_index_report *rep)
 int main(int argc, char **argv)
 {
     wan_index_report rep;
+    mallopt(M_TRIM_THRESHOLD, 64 << 20); /* a million times the same memory: it is kept */
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
     int argi = wan_opt_parse(&tool, argc, argv);
     wan_signals_filter();
     if (argc - argi != 1) {

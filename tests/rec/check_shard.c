@@ -750,6 +750,42 @@ static void digests(void)
     free(tar);
 }
 
+/* Whether a json member is ours, beside what a whole parser says; and no byte behind its end is looked at. */
+static void own(void)
+{
+    static const char *const text[] = {
+        "{}",
+        "",
+        "{\"wan\":{}}",
+        " {\n \"a\": [1, {\"wan\": 2}],\t\"wan\" : {\"x\": \"}\"}} ",
+        "{\"a\":{\"wan\":{}}}",
+        "[\"wan\",{\"wan\":{}}]",
+        "{\"a\":\"wan\",\"b\":{}}",
+        "{\"wan\":\"{\"}",
+        "{\"a\":\"\\\"wan\\\":{\",\"c\":\"\\\\\",\"wan\":{}}",
+        "{\"a\":\"\\\"wan\\\":{\"}",
+        "{\"wan\":[{}]}",
+        "{\"wan\":{},\"wan\":1}",
+        "{\"wan\":1,\"wan\":{}}",
+        "{\"want\":{},\"xwan\":{}}",
+        "{\"wan\":{}",
+        "{\"wan\"",
+        "{\"wan\":",
+        "{\"wan",
+        "{\"caption\":\"\\\\\\\"\",\"wan\":{\"id\":\"\\u0022\"}}",
+    };
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        size_t n = strlen(text[i]);
+        char *copy = malloc(n ? n : 1);
+        memcpy(copy, text[i], n);
+        json_t *root = json_loadb(copy, n, 0, NULL);
+        ok(wan_samplemap_own(copy, n) == json_is_object(json_object_get(root, "wan")),
+           "ours: text %zu", i);
+        json_decref(root);
+        free(copy);
+    }
+}
+
 int main(void)
 {
     if (!mkdtemp(dir))
@@ -763,6 +799,7 @@ int main(void)
     members();
     large();
     refusals();
+    own();
     dataset();
     sizes();
     digests();
