@@ -281,10 +281,10 @@ $(BUILD)/examples/%: $(OBJ)/examples/tiny/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
 examples: $(EXAMPLES)
-demo: deps ## clips to trained model to sampled mp4, all on this machine (CLIPS=dir: your own; MODEL=dit)
+demo: deps ## clips to trained model to sampled mp4, all on this machine (CLIPS=dir: your own; MODEL=dit; SEED=N)
 	@$(MAKE) --no-print-directory tools examples -j2
 	@PATH=$(abspath $(BUILD)/bin):$(abspath $(BUILD)/examples):$$PATH CLIPS='$(CLIPS)' \
-		SHORT='$(DEMO_SHORT)' MODEL='$(MODEL)' examples/tiny/demo.sh $(BUILD)/demo
+		SHORT='$(DEMO_SHORT)' MODEL='$(MODEL)' SEED='$(SEED)' examples/tiny/demo.sh $(BUILD)/demo
 
 convergence: ## pictures, then video, with a noise level for each sample or each pack (SEEDS, STEPS, CLIPS)
 	@$(MAKE) --no-print-directory tools examples -j2

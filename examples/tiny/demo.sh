@@ -5,11 +5,12 @@
 #
 #     demo.sh WORKDIR        CLIPS=dir: your own folder of mp4+json instead of the drawn clips
 #                            MODEL=dit: the DiT with EDM instead of the WAN transformer
+#                            SEED=N: of the training (1234)
 #                            SHORT=1: fewer steps (the path is whole, the result is not judged)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=${1:?usage: demo.sh WORKDIR}
-clips=${CLIPS:-} short=${SHORT:-} model=${MODEL:-wan}
+clips=${CLIPS:-} short=${SHORT:-} model=${MODEL:-wan} seed=${SEED:-1234}
 case $model in
 wan) stages=(stage1 stage2) mode=(--training-mode pretrain) pass=7
      how=(--sample_steps 20 --sample_shift 3 --sample_guide_scale 2.5) ;;
@@ -52,11 +53,11 @@ done
 iters() { [ -z "$short" ] || echo "train.train_iters=$1 logger.log_interval=50"; }
 say "stage 1: text to image"
 wan-train --precision bf16 --config-file "$here/${stages[0]}.yaml" "${mode[@]}" --metrics "$work/stage1.jsonl" \
-    dataset.path="$work/ds1" checkpoint.save="$work/ck1" $(iters 150)
+    dataset.path="$work/ds1" checkpoint.save="$work/ck1" rng.seed="$seed" $(iters 150)
 say "stage 2: text to video"
 wan-train --precision bf16 --config-file "$here/${stages[1]}.yaml" "${mode[@]}" --metrics "$work/stage2.jsonl" \
     dataset.path="$work/ds2" checkpoint.save="$work/ck2" \
-    checkpoint.pretrained_checkpoint="$work/ck1" $(iters 250)
+    checkpoint.pretrained_checkpoint="$work/ck1" rng.seed="$seed" $(iters 250)
 
 say "sampling"
 mapfile -t captions <"$prompts"
