@@ -1,14 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * conv.cu - convolution on CUDA: by cuDNN, and where that has no engine (fp32, channels in odd numbers, enlarged)
- * the taps of a run of output positions are laid out as rows, which go through the matrix product of
- * linear.cu.
+ * conv.cu - convolution on CUDA: by cuDNN, over frames that are enlarged first where they are to be; and where that
+ * has no engine (fp32, channels in odd numbers) the taps of a run of output positions are laid out as rows, which
+ * go through the matrix product of linear.cu.
  */
 #include "kernels/conv_cudnn.cuh"
 #include "kernels/gemm.cuh"
 #include "kernels/vec.cuh"
 
 enum : int64_t { ROWS_BYTES = (int64_t)256 << 20 }; /* most memory for laid-out rows */
+#ifdef __CUDACC__
+enum : int64_t { WIDE_BYTES = (int64_t)256 << 20 }; /* for enlarged frames */
+#else
+enum : int64_t { WIDE_BYTES = 128 << 10 }; /* little, so that small checks see parts of a clip */
+#endif
+
+/* y [rows, 2, W, 2, per] <- x [rows, W, per], units of 16 bytes: each pixel 2 x 2 */
+static __global__ void enlarge_all(uint4 *y, const uint4 *x, int64_t W, int64_t per, int64_t n)
+{
+    const int64_t step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t k = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; k < n; k += step) {
+        const int64_t c = k % per, j = k / per % W, row = k / (per * W);
+        uint4 *to = y + (row * 2 * W + j) * 2 * per + c;
+        const uint4 u = x[k];
+        st16(to, u), st16(to + per, u);
+        st16(to + 2 * W * per, u), st16(to + 2 * W * per + per, u);
+    }
+}
 
 /* rows [p1 - p0, taps, Ci] of output positions p0 .. p1; one block per position, zero outside x */
 static __global__ void lay_out(vbuf rows, vbuf x, wan_conv c, int64_t Ho, int64_t Wo, int64_t p0)
@@ -51,19 +69,22 @@ static int part(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf rows, wan_buf 
     return cuda_gemm_run(d, "conv_forward", &g, tmp);
 }
 
-extern "C" int wan_conv_forward_cuda(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
-                                     const float *b, int add)
+struct sizes {
+    int64_t To, Ho, Wo;
+};
+
+static sizes sizes_of(const wan_conv *c)
 {
-    CUDA_TYPES("conv_forward", y, x, w);
-    int64_t To = wan_conv_frames(c), Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
-    int64_t Wo = (c->W + c->left + c->right - c->kw) / c->sw + 1, P = To * Ho * Wo;
-    int64_t K = (int64_t)c->kt * c->kh * c->kw * c->Ci;
-    if (c->T + c->past < c->kt || Ho < 1 || Wo < 1)
-        return wan_cuda_host->err("conv_forward: input %lld x %lld x %lld is smaller than the taps",
-                                  (long long)c->T, (long long)c->H, (long long)c->W);
-    int r = plain(c) || c->up ? 1 : cuda_conv_dnn(d, c, y, x, w, b, add);
-    if (r <= 0)
-        return r;
+    const sizes s = { wan_conv_frames(c), (c->H + c->top + c->bottom - c->kh) / c->sh + 1,
+                      (c->W + c->left + c->right - c->kw) / c->sw + 1 };
+    return s;
+}
+
+static int by_rows(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w, const float *b,
+                   int add)
+{
+    const sizes s = sizes_of(c);
+    const int64_t P = s.To * s.Ho * s.Wo, K = (int64_t)c->kt * c->kh * c->kw * c->Ci;
     wan_dtype t = x.t == WAN_BF16 && w.t == WAN_BF16 ? WAN_BF16 : WAN_F32;
     int64_t size = t == WAN_BF16 ? 2 : 4, most = ROWS_BYTES / (K * size);
     int64_t step = most < 1 ? 1 : most < P ? most : P;
@@ -73,7 +94,57 @@ extern "C" int wan_conv_forward_cuda(wan_dev *d, const wan_conv *c, wan_buf y, w
     if (!space)
         return -1;
     for (int64_t p = 0; p < P; p += step)
-        WAN_TRY(part(d, c, y, wan_buf_of(space, t), x, w, b, add, Ho, Wo, p,
+        WAN_TRY(part(d, c, y, wan_buf_of(space, t), x, w, b, add, s.Ho, s.Wo, p,
                      P - p < step ? P - p : step, space + bytes));
     return 0;
+}
+
+static wan_buf past(wan_buf b, int64_t elements)
+{
+    return wan_buf_of((char *)b.p + elements * (b.t == WAN_BF16 ? 2 : 4), b.t);
+}
+
+/* Enlarged frames, through cuDNN: all at once, or some at a time where each stands alone; those for which it has no
+ * engine by rows. */
+static int enlarged(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w, const float *b,
+                    int add)
+{
+    const sizes s = sizes_of(c);
+    const int64_t frame = c->H * c->W * c->Ci, fit = WIDE_BYTES / (2 * frame);
+    const int alone = c->kt == 1 && c->st == 1 && !c->past;
+    const int64_t step = fit >= c->T ? c->T : fit < 1 ? 1 : fit;
+    if (x.t != WAN_BF16 || c->Ci % 8 || (uintptr_t)x.p % 16 || (step < c->T && !alone))
+        return by_rows(d, c, y, x, w, b, add);
+    void *wide = wan_cuda_host->aside(d, (size_t)(2 * step * frame));
+    if (!wide)
+        return -1;
+    for (int64_t t = 0, n; t < c->T; t += n) {
+        n = c->T - t < step ? c->T - t : step;
+        const int64_t units = n * frame / 32;
+        const wan_buf from = past(x, t * frame / 4), to = past(y, t * s.Ho * s.Wo * c->Co);
+        wan_conv some = *c;
+        some.T = n, some.up = 0;
+        WAN_TRY(cuda_launch(d, "conv_forward", enlarge_all, dim3(cuda_blocks(d, units, 256)), 256,
+                            0, (uint4 *)wide, (const uint4 *)from.p, c->W / 2, c->Ci / 8, units));
+        int r = cuda_conv_dnn(d, &some, to, wan_buf_of(wide, WAN_BF16), w, b, add);
+        some.up = 1;
+        if (r > 0)
+            r = by_rows(d, &some, to, from, w, b, add);
+        WAN_TRY(r);
+    }
+    return 0;
+}
+
+extern "C" int wan_conv_forward_cuda(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
+                                     const float *b, int add)
+{
+    CUDA_TYPES("conv_forward", y, x, w);
+    const sizes s = sizes_of(c);
+    if (c->T + c->past < c->kt || s.Ho < 1 || s.Wo < 1)
+        return wan_cuda_host->err("conv_forward: input %lld x %lld x %lld is smaller than the taps",
+                                  (long long)c->T, (long long)c->H, (long long)c->W);
+    if (c->up)
+        return enlarged(d, c, y, x, w, b, add);
+    const int r = plain(c) ? 1 : cuda_conv_dnn(d, c, y, x, w, b, add);
+    return r <= 0 ? r : by_rows(d, c, y, x, w, b, add);
 }

@@ -54,7 +54,7 @@ static void give_hist(vae_net *n, vae_conv *v)
 /* Whole pictures: sides of every stage, and the frames it takes at once. */
 static void set_stages(vae_net *n, int64_t H, int64_t W, int64_t chunk)
 {
-    int64_t piece = n->d->kind == WAN_DEV_CUDA ? PIECE_CUDA : PIECE_CPU, limit = chunk;
+    int64_t piece = n->d->kind != WAN_DEV_CPU ? PIECE_CUDA : PIECE_CPU, limit = chunk;
     for (int i = 0; i < n->n_stages; i++) {
         vae_stage *s = &n->stages[i];
         s->H = H, s->W = W, s->row0 = 0;
