@@ -84,7 +84,40 @@ INLINE int take(int64_t left, int most)
     }
 
 typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
-KERNEL(mul_plain, , v4, 4, 2, 1)
+
+/* 2 rows by a panel, four units of k at a time: without a multiply-add each product is two instructions and a copy,
+ * so that a load and a shuffle for every value of A would be too many. */
+INLINE void plain_block(float *C, int64_t ldc, const float *A, int64_t lda, const float *B,
+                        int64_t k, int add)
+{
+    enum { ROWS = 2, PER = WAN_TILE_N / 4 };
+    v4 acc[ROWS][PER] = { { { 0 } } };
+    for (int64_t u = 0; u < k; u += 4) {
+        v4 a[ROWS];
+        for (int i = 0; i < ROWS; i++)
+            a[i] = *(const v4 *)(A + i * lda + u);
+        for (int s = 0; s < 4; s++, B += WAN_TILE_N)
+            for (int i = 0; i < ROWS; i++) {
+                v4 x = { a[i][s], a[i][s], a[i][s], a[i][s] };
+                for (int p = 0; p < PER; p++)
+                    acc[i][p] += *(const v4 *)(B + 4 * p) * x;
+            }
+    }
+    for (int i = 0; i < ROWS; i++)
+        for (int p = 0; p < PER; p++) {
+            v4 *c = (v4 *)(C + i * ldc + 4 * p), zero = { 0 };
+            *c = acc[i][p] + (add ? *c : zero);
+        }
+}
+
+static void mul_plain(float *C, int64_t ldc, const void *A, int64_t lda, const void *B, int64_t ldb,
+                      int64_t m, int64_t n, int64_t k, int add)
+{
+    const float *a = (const float *)A, *b = (const float *)B;
+    for (int64_t p = 0; p < n / WAN_TILE_N; p++)
+        for (int64_t i = 0; i < m; i += 2)
+            plain_block(C + i * ldc + p * WAN_TILE_N, ldc, a + i * lda, lda, b + p * ldb, k, add);
+}
 
 #ifdef __x86_64__
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
