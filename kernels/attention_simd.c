@@ -12,7 +12,12 @@
 #include "kernels/rows.h"
 #include "kernels/soft_simd.h"
 
-enum { BQ = 96, BK = 416, GROUP = 8 /* rows of scores that the first cache holds */ };
+enum {
+    BQ = 96,
+    BK = 416,
+    PIECES = 4 /* of a block of keys, when all threads pack */,
+    GROUP = 8 /* rows of scores that the first cache holds */
+};
 
 typedef struct fwd {
     wan_tile t;
@@ -62,19 +67,21 @@ static int64_t rows_before(const fwd *f, int i, int64_t h)
     return f->whole ? wan_rows_thread() * f->rows : h * f->rows + wan_attn_start(f->a->pk, i);
 }
 
-/* Part `part` of the keys and values of sample i, head h. */
-static void pack_keys(const fwd *f, int i, int64_t part, int64_t h)
+/* Piece `piece` of `of` of part `part` of the keys and values of sample i, head h. */
+static void pack_keys(const fwd *f, int i, int64_t part, int64_t h, int64_t piece, int64_t of)
 {
     const wan_attn *a = f->a;
     int64_t k0 = a->pk->cu_host[i], all = a->pk->cu_host[i + 1] - k0, e = f->t.size;
     int64_t parts = wan_attn_parts(all, BK), from = wan_attn_part(all, part, parts, WAN_TILE_K);
     int64_t n = wan_attn_part(all, part + 1, parts, WAN_TILE_K) - from;
-    int64_t np = wan_tile_up(n, WAN_TILE_K), at = rows_before(f, i, h) + from;
-    k0 += from;
-    wan_tile_pack_rows(&f->t, f->kp + at * f->hk * e, f->k, k0 * a->ldk + h * a->hd, a->ldk, n,
-                       a->hd, np, f->hk);
-    wan_tile_pack_cols(&f->t, f->vp + at * f->hn * e, np * WAN_TILE_N, f->v,
-                       k0 * a->ldv + h * a->hd, a->ldv, n, a->hd, np, f->hn);
+    int64_t p0 = wan_attn_part(n, piece, of, WAN_TILE_K);
+    int64_t m = wan_attn_part(n, piece + 1, of, WAN_TILE_K) - p0, mp = wan_tile_up(m, WAN_TILE_K);
+    int64_t at = rows_before(f, i, h) + from, wide = wan_tile_up(n, WAN_TILE_K) * WAN_TILE_N;
+    k0 += from + p0;
+    wan_tile_pack_rows(&f->t, f->kp + (at + p0) * f->hk * e, f->k, k0 * a->ldk + h * a->hd, a->ldk,
+                       m, a->hd, mp, f->hk);
+    wan_tile_pack_cols(&f->t, f->vp + (at * f->hn + p0 * WAN_TILE_N) * e, wide, f->v,
+                       k0 * a->ldv + h * a->hd, a->ldv, m, a->hd, mp, f->hn);
 }
 
 /* -infinity behind n scores, up to `end`, and the largest of all; with a bias s becomes scale*s + bias
@@ -224,7 +231,7 @@ static void run_head(const fwd *f, int i, int64_t h)
     int64_t keys = a->pk->cu_host[i + 1] - a->pk->cu_host[i];
     int64_t queries = a->pq->cu_host[i + 1] - a->pq->cu_host[i];
     for (int64_t p = 0; p < wan_attn_parts(keys, BK); p++)
-        pack_keys(f, i, p, h);
+        pack_keys(f, i, p, h, 0, 1);
     for (int64_t p = 0; p < wan_attn_parts(queries, BQ); p++)
         query_block(f, i, p, h, f->work + f->mine * (size_t)wan_rows_thread());
 }
@@ -240,10 +247,10 @@ static void run(const fwd *f)
         for (int64_t t = 0; t < heads; t++)
             run_head(f, (int)(t % a->pq->n), t / a->pq->n);
 #pragma omp for schedule(dynamic)
-        for (int64_t t = 0; t < (f->whole ? 0 : packs * a->H); t++) {
-            int64_t part = t % packs;
+        for (int64_t t = 0; t < (f->whole ? 0 : packs * a->H * PIECES); t++) {
+            int64_t part = t / PIECES % packs;
             int i = wan_attn_sample(a->pk, BK, &part);
-            pack_keys(f, i, part, t / packs);
+            pack_keys(f, i, part, t / PIECES / packs, t % PIECES, PIECES);
         }
 #pragma omp for schedule(dynamic)
         for (int64_t t = 0; t < (f->whole ? 0 : blocks * a->H); t++) {

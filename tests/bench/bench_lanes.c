@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Into how many pieces the work of each parallel region falls at 1.3B's shapes, and what of it is lost when
  * so many threads take them as they become free: counted, nothing runs. */
+#include "kernels/attention_simd.h"
 #include "kernels/linear_simd.h"
 #include "tests/bench/bench.h"
 
-enum { QUERIES = 96, KEYS = 416, KEYS_BACK = 192, ELEMENTS = 2048 };
+enum { QUERIES = 96, KEYS = 416, PIECES = 4, KEYS_BACK = 192, ELEMENTS = 2048 };
 
 static const int threads[] = { 2, 8, 32, 64, 128 };
 enum { COLUMNS = sizeof threads / sizeof *threads };
@@ -81,12 +82,21 @@ static double follow(int64_t heads, int64_t blocks, int64_t steps, int t)
     return last * t / (double)(heads * blocks * steps);
 }
 
+/* Whole heads, in which nothing else is a task, or n pieces of each. */
+static void forward(const char *name, int64_t heads, int64_t n)
+{
+    work w[COLUMNS];
+    for (int i = 0; i < COLUMNS; i++)
+        w[i] = even(wan_attn_whole(heads, threads[i]) ? heads : heads * n, threads[i]);
+    print(name, w);
+}
+
 static void backward(int64_t heads, int64_t tokens)
 {
     int64_t blocks = (tokens + KEYS_BACK - 1) / KEYS_BACK;
     printf("| attention backward, blocks of keys |");
     for (int i = 0; i < COLUMNS; i++) {
-        int64_t t = threads[i], whole = (heads + t - 1) / t * t * 10 <= heads * 11;
+        int64_t whole = wan_attn_whole(heads, threads[i]);
         int64_t n = whole ? 1 : blocks, steps = (tokens + QUERIES - 1) / QUERIES;
         printf(" %lld: %.2f |", (long long)(heads * n), follow(heads, n, steps, threads[i]));
     }
@@ -126,8 +136,8 @@ int main(void)
         product("weight gradient", D, D, S);
         product("weight gradient", F, D, S);
         product("weight gradient", D, F, S);
-        count("attention forward, blocks of queries", H * parts(S, QUERIES));
-        count("attention forward, packing", H * parts(S, KEYS));
+        forward("attention forward, blocks of queries", H, parts(S, QUERIES));
+        forward("... its packing", H, parts(S, KEYS) * PIECES);
         backward(H, S);
         count("norms, residuals: rows", S);
         count("GELU: chunks", parts(S * F, 512));
