@@ -19,38 +19,67 @@ static __device__ inline void scale8(float v[8], float r, const float g[8], int 
     }
 }
 
-/* One warp per position, eight warps a block; a lane keeps 16 channels, and what is beyond 512 is read twice. */
+static __device__ inline float norm_scale(float sum, int64_t C)
+{
+    const float len = sqrtf(sum);
+    return sqrtf((float)C) / (len > 1e-12f ? len : 1e-12f);
+}
+
+static __device__ inline void norm_eight(float v[8], const float g[8], float r, int silu)
+{
+    CUDA_UNROLL
+    for (int j = 0; j < 8; j++) {
+        const float z = v[j] * r * g[j];
+        v[j] = silu ? z / (1 + expf(-z)) : z;
+    }
+}
+
+/* LANES threads for a position of up to 8 LANES KEEP channels, which they keep: read once. */
+template <int LANES, int KEEP>
+static __global__ void norm_kept(vbuf y, vbuf x, vbuf gamma, int64_t P, int64_t C, int silu)
+{
+    const int lane = threadIdx.x % LANES;
+    const int64_t p = (int64_t)blockIdx.x * (blockDim.x / LANES) + threadIdx.x / LANES;
+    float v[KEEP][8], g[8], sum = 0;
+    CUDA_UNROLL
+    for (int k = 0; k < KEEP; k++) {
+        const int64_t c = (k * LANES + lane) * 8;
+        ld8(v[k], x, p * C + c, p < P ? C - c : 0);
+        CUDA_UNROLL
+        for (int j = 0; j < 8; j++)
+            sum += v[k][j] * v[k][j];
+    }
+    for (int i = LANES / 2; i; i /= 2)
+        sum += __shfl_xor_sync(0xffffffffu, sum, i);
+    const float r = norm_scale(sum, C);
+    CUDA_UNROLL
+    for (int k = 0; k < KEEP; k++) {
+        const int64_t c = (k * LANES + lane) * 8, n = p < P ? C - c : 0;
+        ld8(g, gamma, c, n);
+        norm_eight(v[k], g, r, silu);
+        st8(y, p * C + c, n, v[k]);
+    }
+}
+
+/* Any number of channels: one warp per position, which reads it twice. */
 static __global__ void norm_row(vbuf y, vbuf x, vbuf gamma, int64_t P, int64_t C, int silu)
 {
     int lane = threadIdx.x % 32;
     int64_t p = (int64_t)blockIdx.x * 8 + threadIdx.x / 32, row = p * C;
     if (p >= P)
         return;
-    float v[2][8], w[8], g[8], sum = 0;
-    CUDA_UNROLL
-    for (int k = 0; k < 2; k++) {
-        ld8(v[k], x, row + lane * 8 + k * 256, C - lane * 8 - k * 256);
+    float v[8], g[8], sum = 0;
+    for (int64_t c = lane * 8; c < C; c += 256) {
+        ld8(v, x, row + c, C - c);
         for (int j = 0; j < 8; j++)
-            sum += v[k][j] * v[k][j];
+            sum += v[j] * v[j];
     }
-    for (int64_t c = lane * 8 + 512; c < C; c += 256) {
-        ld8(w, x, row + c, C - c);
-        for (int j = 0; j < 8; j++)
-            sum += w[j] * w[j];
-    }
-    float len = sqrtf(warp_sum(sum)), r = sqrtf((float)C) / (len > 1e-12f ? len : 1e-12f);
-    CUDA_UNROLL
-    for (int k = 0; k < 2; k++) {
-        int64_t c = lane * 8 + k * 256;
+    const float r = norm_scale(warp_sum(sum), C);
+    for (int64_t c = lane * 8; c < C; c += 256) {
+        ld8(v, x, row + c, C - c);
         ld8(g, gamma, c, C - c);
-        scale8(v[k], r, g, silu);
-        st8(y, row + c, C - c, v[k]);
-    }
-    for (int64_t c = lane * 8 + 512; c < C; c += 256) {
-        ld8(w, x, row + c, C - c);
-        ld8(g, gamma, c, C - c);
-        scale8(w, r, g, silu);
-        st8(y, row + c, C - c, w);
+        norm_eight(v, g, r, silu);
+        st8(y, row + c, C - c, v);
     }
 }
 
@@ -135,8 +164,12 @@ extern "C" int wan_vae_norm_cuda(wan_dev *d, wan_buf y, wan_buf x, const float *
     CUDA_TYPES("vae_norm", y, x);
     if (act != WAN_ACT_NONE && act != WAN_ACT_SILU)
         return wan_cuda_host->err("vae_norm: activation %d", (int)act);
-    return cuda_launch(d, "vae_norm", norm_row, dim3((unsigned)cuda_div(P, 8)), 256, 0,
-                       vbuf_of(y, C), vbuf_of(x, C), vbuf_f32(gamma, 0), P, C,
+    void (*const kernel)(vbuf, vbuf, vbuf, int64_t, int64_t, int) = C <= 128   ? norm_kept<16, 1>
+                                                                    : C <= 256 ? norm_kept<32, 1>
+                                                                    : C <= 512 ? norm_kept<32, 2>
+                                                                               : norm_row;
+    return cuda_launch(d, "vae_norm", kernel, dim3((unsigned)cuda_div(P, C <= 128 ? 16 : 8)), 256,
+                       0, vbuf_of(y, C), vbuf_of(x, C), vbuf_f32(gamma, 0), P, C,
                        (int)(act == WAN_ACT_SILU));
 }
 

@@ -131,7 +131,7 @@ static void run_rgb(wan_dtype t)
 
 int main(void)
 {
-    static const int64_t C[] = { 1, 3, 6, 16, 33, 96, 384 };
+    static const int64_t C[] = { 1, 3, 6, 16, 33, 96, 192, 384, 520 };
     if (!cmp_open("vaeop"))
         return tap_done();
     for (size_t k = 0; k < sizeof C / sizeof *C; k++)
