@@ -34,6 +34,7 @@ typedef struct job {
     char *packed; /* of B */
     char *work;   /* per thread: block of A, tile of C */
     size_t mine;
+    int64_t *next; /* of each range of columns the block of rows that is to be done next */
     /* epilogue */
     wan_buf out, pre;
     const float *bias;
@@ -182,6 +183,19 @@ wan_linear_cut wan_linear_cut_for(int64_t M, int64_t N, int64_t K, int threads)
     };
 }
 
+/* All tasks, by threads that begin with the columns that they packed: on many CPUs what another core wrote is far
+ * away.  mb, cb: blocks of rows, ranges of columns. */
+static void run_tasks(const job *j, int64_t mb, int64_t cb, int64_t wide)
+{
+    int64_t own = wan_rows_thread() * cb / wan_rows_threads();
+    for (int64_t k = 0, m; k < cb; k++) {
+        int64_t c = (own + k) % cb * wide;
+        while ((m = __atomic_fetch_add(&j->next[c / wide], 1, __ATOMIC_RELAXED)) < mb)
+            task(j, m * j->rows, c, least(c + wide, j->N),
+                 j->work + j->mine * (size_t)wan_rows_thread());
+    }
+}
+
 static int run(wan_dev *d, job *j)
 {
     const wan_quant q = wan_quant_of(j->B.b.t);
@@ -194,25 +208,25 @@ static int run(wan_dev *d, job *j)
         cut.depth = wan_tile_up(cut.depth, (int64_t)wan_quant_values(q));
     j->deep = cut.depth;
     j->rows = cut.rows;
-    size_t pack = (size_t)(j->np * j->kp * j->t.size);
+    int64_t kb = parts_of(j->K, cut.depth), nb = parts_of(j->N, cut.pack), wide = cut.columns;
+    int64_t mb = parts_of(j->M, cut.rows), cb = parts_of(j->N, wide);
+    size_t pack = (size_t)(j->np * j->kp * j->t.size), work = (size_t)wan_rows_threads();
     j->mine = ROWS * ((size_t)(j->kp * j->t.size) + COLS * sizeof(float)) + 4096;
-    char *p = (char *)wan_dev_scratch(d, pack + j->mine * (size_t)wan_rows_threads());
+    work *= j->mine;
+    char *p = (char *)wan_dev_scratch(d, pack + work + (size_t)cb * sizeof *j->next);
     if (!p)
         return -1;
     j->packed = p;
     j->work = p + pack;
-    int64_t kb = parts_of(j->K, cut.depth), nb = parts_of(j->N, cut.pack), wide = cut.columns;
-    int64_t mb = parts_of(j->M, cut.rows), cb = parts_of(j->N, wide);
+    j->next = (int64_t *)(void *)(p + pack + work);
+    memset(j->next, 0, (size_t)cb * sizeof *j->next);
 #pragma omp parallel if (j->M * j->N * j->K > 1 << 16)
     {
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(static)
         for (int64_t b = 0; b < kb * nb; b++)
             pack_block(j, b % kb * j->deep, b / kb * cut.pack,
                        least(j->N - b / kb * cut.pack, cut.pack));
-#pragma omp for schedule(dynamic)
-        for (int64_t b = 0; b < mb * cb; b++)
-            task(j, b / cb * j->rows, b % cb * wide, least((b % cb + 1) * wide, j->N),
-                 j->work + j->mine * (size_t)wan_rows_thread());
+        run_tasks(j, mb, cb, wide);
     }
     return 0;
 }
