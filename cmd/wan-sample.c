@@ -38,8 +38,8 @@ static struct {
     wan_strlist prompts, sizes, frames, seeds;
     int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
     double shift, scale, sigma_min, sigma_max, rho;
-    int last, trusted, use_official_negative, t5_cpu, from_host, cfg_parallel, sequence_parallel,
-        strict, force, plan, go_on;
+    int graphs, last, trusted, use_official_negative, t5_cpu, from_host, cfg_parallel,
+        sequence_parallel, strict, force, plan, go_on;
 } o = { .task = "t2v-14B",
         .save_file = "DefaultExp",
         .solver = "auto",
@@ -145,6 +145,10 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("offload", 0, &o.from_host,
                  "weights of the transformer stay in host memory and come to the device block by "
                  "block, the next while one computes: for a device that they do not fit"),
+    WAN_OPT_FLAG(
+        "graphs", 0, &o.graphs,
+        "CUDA: record the passes of the second step, and let the host start each of those that "
+        "follow by one call; the same bytes; not with --offload or several ranks"),
     WAN_OPT_STR("cache", 0, "DIR", &o.cache,
                 "keep the text rows of prompts here, and take those that are there: the text "
                 "encoder then reads nothing"),
@@ -480,6 +484,7 @@ static wan_pipeline_options pipeline_options(void)
         .passes = strcmp(o.passes, "together") == 0 ? WAN_PASSES_TOGETHER
                   : strcmp(o.passes, "apart") == 0  ? WAN_PASSES_APART
                                                     : WAN_PASSES_AUTO,
+        .graphs = o.graphs,
         .offload = o.from_host,
         .comm = comm,
         .ranks = share_options(),
@@ -774,6 +779,18 @@ static int leave_out(void)
     return 0;
 }
 
+static int check_graphs(const wan_dev *d)
+{
+    if (!o.graphs)
+        return 0;
+    if (o.from_host || comm->size > 1)
+        return wan_err("--graphs: passes cannot be recorded with %s",
+                       o.from_host ? "--offload, whose weights come and go" : "several ranks");
+    if (!wan_dev_records(d))
+        wan_warn("--graphs: nothing is recorded on this device");
+    return 0;
+}
+
 static int run(void)
 {
     wan_pipeline_options options = pipeline_options();
@@ -787,6 +804,8 @@ static int run(void)
         rc = check_outputs();
     if (rc == 0)
         rc = wan_place_device(&d, comm, o.device, o.strict ? WAN_DEV_STRICT : 0);
+    if (rc == 0)
+        rc = check_graphs(d);
     if (rc == 0)
         rc = o.plan ? plan(p, d) : make_all(p, d);
     wan_pipeline_close(&p);

@@ -183,6 +183,36 @@ int wan_dev_pin(wan_dev *d, void *host, size_t bytes, int on)
     return d->backend->bus && bytes ? d->backend->bus->pin(d, host, bytes, on) : 0;
 }
 
+int wan_dev_records(const wan_dev *d)
+{
+    return d->backend->recorder != NULL;
+}
+
+int wan_dev_record(wan_dev *d)
+{
+    if (!wan_dev_records(d))
+        return wan_err("%s: work is not kept on this device", d->backend->name);
+    return d->backend->recorder->record(d);
+}
+
+int wan_dev_recorded(wan_dev *d, wan_tape **t)
+{
+    *t = NULL;
+    return d->backend->recorder->recorded(d, t);
+}
+
+int wan_dev_replay(wan_dev *d, wan_tape *t)
+{
+    return d->backend->recorder->replay(d, t);
+}
+
+void wan_dev_unrecord(wan_dev *d, wan_tape **t)
+{
+    if (*t)
+        d->backend->recorder->drop(d, *t);
+    *t = NULL;
+}
+
 void *wan_dev_scratch(wan_dev *d, size_t bytes)
 {
     return room(d, &d->scratch, &d->scratch_bytes, bytes, "kernel workspace");

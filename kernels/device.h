@@ -40,6 +40,15 @@ typedef struct wan_bus {
     int (*pin)(wan_dev *d, void *host, size_t bytes, int on);
 } wan_bus;
 
+/* What a backend has for work that is kept and done again (wan_dev_record and the next). */
+typedef struct wan_tape wan_tape;
+typedef struct wan_recorder {
+    int (*record)(wan_dev *d);
+    int (*recorded)(wan_dev *d, wan_tape **t);
+    int (*replay)(wan_dev *d, wan_tape *t);
+    void (*drop)(wan_dev *d, wan_tape *t);
+} wan_recorder;
+
 /* What a backend provides; filled by the CPU code or the plugin. */
 typedef struct wan_backend {
     const char *name; /* "cpu", "cuda" */
@@ -59,7 +68,8 @@ typedef struct wan_backend {
     /* NULL where ops are done when they return (see wan_dev_fetch) */
     int (*fetch)(wan_dev *d, size_t at, const void *src, size_t bytes);
     const void *(*fetched)(wan_dev *d);
-    const struct wan_bus *bus; /* NULL: nothing runs beside the work */
+    const struct wan_bus *bus;           /* NULL: nothing runs beside the work */
+    const struct wan_recorder *recorder; /* NULL: nothing can be kept */
 } wan_backend;
 
 struct wan_dev {
@@ -113,6 +123,15 @@ enum wan_meet {
 int wan_dev_meet(wan_dev *d, enum wan_meet what) WAN_MUST_CHECK;
 /* Pins host memory, which copies need to run beside the work, or lets it go (on 0). */
 int wan_dev_pin(wan_dev *d, void *host, size_t bytes, int on) WAN_MUST_CHECK;
+/* Ops, copies and clears that are asked for between record and recorded are not done but kept, and done by every
+ * replay, in order: the same ops on the same memory, with the numbers that they were given, for what one call
+ * costs the host.  Nothing else may be asked for meanwhile: no memory, no copy from or to the host, no wait (-1; the
+ * tape is lost, and recorded says so).  Work space must have grown before. */
+int wan_dev_records(const wan_dev *d); /* whether the device can */
+int wan_dev_record(wan_dev *d) WAN_MUST_CHECK;
+int wan_dev_recorded(wan_dev *d, wan_tape **t) WAN_MUST_CHECK; /* *t NULL on failure */
+int wan_dev_replay(wan_dev *d, wan_tape *t) WAN_MUST_CHECK;
+void wan_dev_unrecord(wan_dev *d, wan_tape **t); /* NULL-safe; sets *t NULL; not while it may run */
 /* Workspace for one op call: valid until the next op.  Grows on first use only. */
 void *wan_dev_scratch(wan_dev *d, size_t bytes);
 /* The same for an op that calls others, which may take the scratch. */

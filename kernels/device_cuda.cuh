@@ -10,5 +10,6 @@
 extern const wan_backend wan_device_cuda;
 extern const wan_bus cuda_bus; /* bus.cu */
 void cuda_bus_close(wan_cuda *c);
+extern const wan_recorder cuda_tape; /* tape.cu */
 
 #endif

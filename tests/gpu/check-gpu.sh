@@ -67,6 +67,7 @@ fi
 for c in $CHECKS; do
     tap "$c" 200 "$OBJ/tests/kernels/check_$c"
 done
+tap record 60 "$OBJ/tests/gpu/check_record"
 tap device 300 "$OBJ/tests/gpu/check_device"
 [ -z "${NODRIVER-}" ] || tap 'attention, sm_80' 200 env WAN_EMU_SM=80 "$OBJ/tests/kernels/check_attention"
 [ -z "${NODRIVER-}" ] || tap strict 30 "$OBJ/tests/gpu/check_strict"

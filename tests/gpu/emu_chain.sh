@@ -84,6 +84,13 @@ near "  latents" vg.st vc.st 1e-3
 alike "  frames" vg.wan vc.wan
 ok "with the weights in host memory" sample vo --device cuda:0 --checkpoint_dir g --offload
 same "  the same frames, byte for byte" vo.wan vg.wan
+ok "with recorded passes" sample vr --device cuda:0 --checkpoint_dir g --graphs --passes apart
+same "  the same frames, byte for byte" vr.wan vg.wan
+ok "a pack of both passes" sample vt --device cuda:0 --checkpoint_dir g --precision bf16 --passes together
+ok "  recorded" sample vu --device cuda:0 --checkpoint_dir g --precision bf16 --passes together --graphs
+same "  the same frames, byte for byte" vu.wan vt.wan
+fails 1 'graphs: passes cannot be recorded with --offload' "not with weights in host memory" \
+    sample vf --device cuda:0 --checkpoint_dir g --graphs --offload
 
 # ---- two ranks
 if [ "${MPI:-0}" = 1 ] && command -v mpirun >/dev/null; then

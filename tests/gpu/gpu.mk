@@ -4,7 +4,7 @@
 
 GPU_CHECK := act adamw attention attention_parts conv embed layernorm linear linear8 mse noise pick plans qkv residual resnorm rmsnorm vaeop vector
 GPU_PROG := $(GPU_CHECK:%=$(OBJ)/tests/kernels/check_%) $(OBJ)/tests/gpu/check_device \
-	$(OBJ)/tests/gpu/check_strict $(OBJ)/tests/gpu/check_bytes
+	$(OBJ)/tests/gpu/check_strict $(OBJ)/tests/gpu/check_bytes $(OBJ)/tests/gpu/check_record
 GPU_GRAPH := $(if $(and $(PLUGIN),$(CUDNN)),$(BUILD)/gpu/check_sdpa_graph)
 # the plugin for a machine on which cuDNN is missing
 GPU_PLAIN := $(if $(GPU_GRAPH),$(BUILD)/lib/libwan-cuda-plain.so)
@@ -18,7 +18,7 @@ first-run: ## the first minutes on a GPU: what teaches most comes first, all end
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core first-run-run
 first-run-run: gpu-programs-run
 	@PLUGIN=$(abspath $(PLUGIN)) PLAIN=$(abspath $(GPU_PLAIN)) OBJ=$(abspath $(OBJ)) GRAPH=$(abspath $(GPU_GRAPH)) \
-		BENCH=$(abspath $(BUILD)/gpu/bench_gpu) CUDA_HOME=$(CUDA_HOME) PYTHON=$(PYTHON) CHECKS='$(GPU_CHECK) device' \
+		BENCH=$(abspath $(BUILD)/gpu/bench_gpu) CUDA_HOME=$(CUDA_HOME) PYTHON=$(PYTHON) CHECKS='$(GPU_CHECK) device record' \
 		tests/gpu/first-run.sh $(FIRST)
 check-gpu: ## every CUDA kernel and a small training run on the GPU against the reference
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core check-gpu-run

@@ -10,6 +10,12 @@
 
 #include "lib/base/file.h"
 
+/* A pass that is made again and again on the same memory. */
+typedef struct pass {
+    int made;       /* so often */
+    wan_tape *tape; /* of the second one; NULL: none yet */
+} pass;
+
 /* Device buffers of one run; n elements each, of rows and pred for each pass that is made at once. */
 typedef struct run {
     wan_store *w;
@@ -25,6 +31,7 @@ typedef struct run {
     wan_real *clean;  /* NULL: not wanted */
     float *shown;     /* host [n]: the same */
     wan_sampler *s;
+    pass pass[2]; /* under either prompt, or one of both */
 } run;
 
 static wan_real *take(run *r, int answers)
@@ -77,6 +84,8 @@ static int run_open(run *r, const wan_arch *arch, const wan_generate_options *o,
 static void run_close(run *r)
 {
     wan_dev *d = r->d;
+    for (int i = 0; i < 2; i++)
+        wan_dev_unrecord(d, &r->pass[i].tape);
     wan_sampler_free(&r->s);
     wan_dev_free(d, r->x);
     wan_dev_free(d, r->rows);
@@ -86,10 +95,36 @@ static void run_close(run *r)
     free(r->shown);
 }
 
+/* The model on what has been filled in, and its n answers as latents, one after the other from v. */
+static int ask_model(run *r, wan_real *v, int n)
+{
+    const int64_t *l = r->latent;
+    WAN_TRY(wan_model_forward(r->a, r->w, 0, r->z.parts, NULL));
+    if (r->o->share)
+        WAN_TRY(wan_share_rows(r->o->share, r->pred, r->tokens, r->z.out_width));
+    for (int i = 0; i < n; i++)
+        WAN_TRY(r->d->ops->unpatchify(r->d, v + i * r->n, WAN_RBUF(r->pred + i * r->n), l[0], l[1],
+                                      l[2], l[3], r->z.out_order));
+    return 0;
+}
+
+/* The same from a tape, once work space has grown to what the first pass takes. */
+static int again(run *r, pass *p, wan_real *v, int n)
+{
+    if (!r->o->graphs || !p->made++)
+        return ask_model(r, v, n);
+    if (!p->tape) {
+        WAN_TRY(wan_dev_record(r->d));
+        const int rc = ask_model(r, v, n);
+        if (wan_dev_recorded(r->d, &p->tape) < 0 || rc < 0)
+            return -1;
+    }
+    return wan_dev_replay(r->d, p->tape);
+}
+
 /* v = the answer at r->rows and time t under one prompt. */
 static int under(run *r, wan_real *v, wan_real t, const wan_context *ctx)
 {
-    const int64_t *l = r->latent;
     const int part = r->held < r->tokens;
     wan_micro in = { .n = 1,
                      .grid = (const int64_t(*)[3])r->grid,
@@ -99,17 +134,12 @@ static int under(run *r, wan_real *v, wan_real t, const wan_context *ctx)
                      .t = &t };
     WAN_TRY(wan_model_fill(r->a, &in, ctx));
     r->a->pred = r->pred + r->first * r->z.out_width;
-    WAN_TRY(wan_model_forward(r->a, r->w, 0, r->z.parts, NULL));
-    if (r->o->share)
-        WAN_TRY(wan_share_rows(r->o->share, r->pred, r->tokens, r->z.out_width));
-    return r->d->ops->unpatchify(r->d, v, WAN_RBUF(r->pred), l[0], l[1], l[2], l[3],
-                                 r->z.out_order);
+    return again(r, &r->pass[v == r->vu], v, 1);
 }
 
 /* r->v and r->vu = the answers at r->rows and time t under both prompts of ctx, from one pack. */
 static int under_both(run *r, wan_real t, const wan_context *ctx)
 {
-    const int64_t *l = r->latent;
     const wan_real twice[2] = { t, t };
     wan_micro in = {
         .n = 2, .grid = (const int64_t(*)[3])r->grid, .rows = WAN_RBUF(r->rows), .t = twice
@@ -117,11 +147,7 @@ static int under_both(run *r, wan_real t, const wan_context *ctx)
     WAN_TRY(wan_dev_copy(r->d, r->rows + r->n, r->rows, (size_t)r->n * sizeof *r->rows));
     WAN_TRY(wan_model_fill(r->a, &in, ctx));
     r->a->pred = r->pred;
-    WAN_TRY(wan_model_forward(r->a, r->w, 0, r->z.parts, NULL));
-    for (int i = 0; i < 2; i++)
-        WAN_TRY(r->d->ops->unpatchify(r->d, i ? r->vu : r->v, WAN_RBUF(r->pred + i * r->n), l[0],
-                                      l[1], l[2], l[3], r->z.out_order));
-    return 0;
+    return again(r, &r->pass[0], r->v, 2);
 }
 
 /* The answers under either prompt, on this rank or brought from another. */

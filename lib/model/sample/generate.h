@@ -24,6 +24,9 @@ typedef struct wan_generate_options {
     int want_latent, want_clean; /* what on_step gets */
     int together;                /* both passes of guidance are one pack */
     wan_share *share;            /* of several ranks; NULL: alone */
+    /* the second pass under a prompt is recorded on the device, and done again by one call for each pass that
+     * follows (wan_dev_record): the same bytes.  Not with share, nor with weights that come and go */
+    int graphs;
 } wan_generate_options;
 
 /* latent: host [channels, T, h, w], noise in, result out.  a has room for its tokens.  With

@@ -510,6 +510,7 @@ static int generate_one(sampling *s, const wan_context *uncond)
                                .want_latent = s->watch && s->watch->want_latent,
                                .want_clean = s->watch && s->watch->want_clean,
                                .together = wan_pipeline_together(s->p),
+                               .graphs = o->graphs && wan_dev_records(s->w->d),
                                .share = s->p->share };
     const float *const rows[2] = { v->text, s->p->negative };
     const int64_t len[2] = { v->rows, s->p->negative_rows };

@@ -59,6 +59,7 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
     wan_dtype compute;           /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
     wan_dtype vae_compute;       /* and in the VAE */
     enum wan_passes passes;      /* how the two of guidance are made on one rank */
+    int graphs; /* passes are recorded where the device can (generate.h); not with offload or ranks */
     int offload;    /* weights stay in host memory and come block by block (offload.h) */
     wan_comm *comm; /* several ranks work together, by `share`; NULL: this process alone */
     wan_share_options ranks;

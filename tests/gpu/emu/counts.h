@@ -13,7 +13,8 @@ enum emu_count {
     EMU_TO_DEVICE, /* copies from host memory, on whatever stream */
     EMU_IN_LINE,   /* of them, those in the stream of the kernels */
     EMU_TO_HOST,
-    EMU_LAUNCHES,
+    EMU_LAUNCHES, /* those of graphs too */
+    EMU_GRAPHS,   /* times that one was run */
     EMU_COUNTS
 };
 

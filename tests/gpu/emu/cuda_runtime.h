@@ -130,11 +130,14 @@ typedef enum {
     cudaErrorInsufficientDriver = 35,
     cudaErrorInvalidDeviceFunction = 98,
     cudaErrorNoDevice = 100,
-    cudaErrorNoKernelImageForDevice = 209
+    cudaErrorNoKernelImageForDevice = 209,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901
 } cudaError_t;
 typedef struct emu_stream *cudaStream_t;
 typedef struct emu_event *cudaEvent_t;
-typedef struct emu_graph *cudaGraph_t;
+typedef struct emu_graph *cudaGraph_t, *cudaGraphExec_t;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum cudaDeviceAttr {
@@ -177,6 +180,12 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s);
+cudaError_t cudaGraphDestroy(cudaGraph_t g);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e);
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 cudaError_t cudaMalloc(void **p, size_t bytes);
 cudaError_t cudaFree(void *p);
@@ -217,6 +226,9 @@ __attribute__((weak)) void emu_spend(double flops);
 /* What has been asked of the stream is done now. */
 void emu_in_order(cudaStream_t s);
 
+/* Whether the stream is being captured: then `what` is kept in the graph, and not done. */
+bool emu_kept(cudaStream_t s, const std::function<void()> &what);
+
 /* Runs body once per thread of every block of the kernel at f; aborts with a sentence where a GPU
  * would refuse the launch. */
 cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
@@ -227,7 +239,8 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (
                                              A &&...args)
 {
     static_assert(sizeof(std::tuple<P...>) <= 4096, "parameters of a kernel");
-    return emu_launch(c, (const void *)kernel, [&]() { kernel(args...); });
+    const std::tuple<P...> copy(args...); /* as the launch has them: a graph is run later */
+    return emu_launch(c, (const void *)kernel, [kernel, copy]() { std::apply(kernel, copy); });
 }
 
 } /* extern "C++" */

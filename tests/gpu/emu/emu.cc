@@ -177,6 +177,30 @@ struct emu_stream {
     size_t done; /* in front of `left` */
 };
 
+/* What was asked of a stream while it was captured, with the numbers of that call. */
+struct emu_graph {
+    std::vector<std::function<void()>> nodes;
+};
+
+static cudaStream_t capturing; /* one at a time */
+static emu_graph *captured;
+static int broken; /* something was asked for that no graph can hold */
+
+/* Of calls that a capture does not outlive: memory, waits, copies that involve the host. */
+static bool in_capture(void)
+{
+    broken |= captured != NULL;
+    return captured != NULL;
+}
+
+bool emu_kept(cudaStream_t s, const std::function<void()> &what)
+{
+    if (!captured || s != capturing)
+        return false;
+    captured->nodes.push_back(what);
+    return true;
+}
+
 struct emu_event {
     int recorded; /* and not waited for since by the host */
     emu_stream *s;
@@ -254,6 +278,9 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
 {
     static const int hang = emu_fault("hang"), wrong = emu_fault("wrong");
     launch_check(c, f);
+    const cudaLaunchConfig_t same = *c;
+    if (emu_kept(c->stream, [same, f, body]() { emu_launch(&same, f, body); }))
+        return cudaSuccess;
     counts[EMU_LAUNCHES]++;
     if (c->stream)
         c->stream->kernels = 1;
@@ -280,7 +307,10 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
 
 const char *cudaGetErrorString(cudaError_t e)
 {
-    return e == cudaErrorMemoryAllocation ? "out of memory" : "emulated error";
+    return e == cudaErrorMemoryAllocation           ? "out of memory"
+           : e == cudaErrorStreamCaptureUnsupported ? "not while a stream is captured"
+           : e == cudaErrorStreamCaptureInvalidated ? "the capture failed before"
+                                                    : "emulated error";
 }
 const char *cudaGetErrorName(cudaError_t)
 {
@@ -302,6 +332,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
     finish(s, SIZE_MAX);
     counts[EMU_WAITS]++;
     return cudaSuccess;
@@ -313,16 +345,22 @@ cudaError_t cudaEventDestroy(cudaEvent_t e)
 }
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
     *e = { 1, s, s->done + s->left.size() };
     return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t e, unsigned)
 {
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
     finish(e->s, e->upto);
     return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
     counts[EMU_WAITS] += e->recorded;
     e->recorded = 0;
     finish(e->s, e->upto);
@@ -413,6 +451,8 @@ static size_t device_bytes(void)
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
     *p = NULL;
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
     counts[EMU_ALLOCS]++;
     if (in_use + bytes > device_bytes() || posix_memalign(p, 256, bytes) != 0)
         return cudaErrorMemoryAllocation;
@@ -423,6 +463,8 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 
 cudaError_t cudaFree(void *p)
 {
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
     counts[EMU_ALLOCS]++;
     in_use -= p ? blocks[p] : 0;
     blocks.erase(p);
@@ -432,6 +474,8 @@ cudaError_t cudaFree(void *p)
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
     counts[EMU_ALLOCS]++;
     return posix_memalign(p, 256, bytes) ? cudaErrorMemoryAllocation : cudaSuccess;
 }
@@ -448,6 +492,8 @@ cudaError_t cudaHostUnregister(void *p)
 
 cudaError_t cudaFreeHost(void *p)
 {
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
     counts[EMU_ALLOCS]++;
     free(p);
     return cudaSuccess;
@@ -463,6 +509,10 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind k,
                             cudaStream_t st)
 {
+    if (k != cudaMemcpyDeviceToDevice && in_capture())
+        return cudaErrorStreamCaptureUnsupported;
+    if (emu_kept(st, [=]() { cudaMemcpyAsync(d, s, n, k, st); }))
+        return cudaSuccess;
     counts[EMU_TO_DEVICE] += k == cudaMemcpyHostToDevice;
     counts[EMU_IN_LINE] += k == cudaMemcpyHostToDevice && st && st->kernels;
     counts[EMU_TO_HOST] += k == cudaMemcpyDeviceToHost;
@@ -481,10 +531,67 @@ cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKin
 
 cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 {
+    if (emu_kept(s, [=]() { cudaMemsetAsync(p, v, n, s); }))
+        return cudaSuccess;
     emu_in_order(s);
     if (emu_touch)
         emu_touch(p, n, 1);
     memset(p, v, n);
+    return cudaSuccess;
+}
+
+/* ---- graphs */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode)
+{
+    if (captured)
+        return cudaErrorStreamCaptureUnsupported;
+    capturing = s;
+    captured = new emu_graph();
+    broken = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
+{
+    if (!captured || s != capturing)
+        return cudaErrorInvalidValue;
+    *g = captured;
+    captured = NULL;
+    if (!broken)
+        return cudaSuccess;
+    delete *g;
+    *g = NULL;
+    return cudaErrorStreamCaptureInvalidated;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned long long)
+{
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
+    *e = new emu_graph(*g);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t)
+{
+    if (in_capture())
+        return cudaErrorStreamCaptureUnsupported;
+    counts[EMU_GRAPHS]++;
+    for (const std::function<void()> &node : e->nodes)
+        node();
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t g)
+{
+    delete g;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e)
+{
+    delete e;
     return cudaSuccess;
 }
 
@@ -659,12 +766,33 @@ static void matmul_moves(cublasLtMatmulDesc_t d, const void *A, cublasLtMatrixLa
     emu_spend(2.0 * (double)o->rows * (double)o->cols * (double)k);
 }
 
+/* Descriptions, factors and pointers of this call. */
+static cublasStatus_t keep_product(cublasLtMatmulDesc_t d, const void *alpha, const void *A,
+                                   cublasLtMatrixLayout_t a, const void *B,
+                                   cublasLtMatrixLayout_t b, const void *beta, const void *C,
+                                   cublasLtMatrixLayout_t c, void *D, cublasLtMatrixLayout_t o,
+                                   cudaStream_t stream)
+{
+    const emu_matmul how = *d;
+    const emu_layout a0 = *a, b0 = *b, c0 = *c, o0 = *o;
+    const float al = *(const float *)alpha, be = *(const float *)beta;
+    emu_kept(stream, [=]() {
+        emu_matmul m = how;
+        emu_layout l[4] = { a0, b0, c0, o0 };
+        cublasLtMatmul(NULL, &m, &al, A, &l[0], B, &l[1], &be, C, &l[2], D, &l[3], NULL, NULL, 0,
+                       stream);
+    });
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
                               const void *A, cublasLtMatrixLayout_t a, const void *B,
                               cublasLtMatrixLayout_t b, const void *beta, const void *C,
                               cublasLtMatrixLayout_t c, void *D, cublasLtMatrixLayout_t o,
                               const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t stream)
 {
+    if (captured && stream == capturing)
+        return keep_product(d, alpha, A, a, B, b, beta, C, c, D, o, stream);
     emu_in_order(stream);
     if (emu_spend)
         matmul_moves(d, A, a, B, b, *(const float *)beta != 0, C, c, D, o);

@@ -508,21 +508,30 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
     return CUDNN_STATUS_SUCCESS;
 }
 
+/* Every tensor of a graph. */
+static std::set<emu_desc *> tensors(emu_desc *graph)
+{
+    std::set<emu_desc *> all;
+    int n = count_of(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, sizeof(void *));
+    for (int i = 0; i < n; i++)
+        for (auto &a : link_of(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, i)->attr) {
+            emu_desc *t = a.second.size() == sizeof(void *) ? *(emu_desc **)a.second.data() : NULL;
+            if (alive.count(t) && t->type == CUDNN_BACKEND_TENSOR_DESCRIPTOR)
+                all.insert(t);
+        }
+    return all;
+}
+
 /* As cuDNN 9.19 on an H100: the backward of attention that has no memory for sums of dq in any order keeps the
  * scores of all its heads, rows and keys rounded up to 128, in bf16; nothing else wants any. */
 static int64_t workspace(emu_desc *graph)
 {
     emu_desc *dq = NULL, *sums = NULL, *k = NULL;
-    int n = count_of(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, sizeof(void *));
-    for (int i = 0; i < n; i++)
-        for (auto &a : link_of(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, i)->attr) {
-            emu_desc *t = a.second.size() == sizeof(void *) ? *(emu_desc **)a.second.data() : NULL;
-            if (!alive.count(t) || t->type != CUDNN_BACKEND_TENSOR_DESCRIPTOR)
-                continue;
-            dq = id_of(t) == SDPA_DQ ? t : dq;
-            sums = id_of(t) == SDPA_DQ_SUM ? t : sums;
-            k = id_of(t) == SDPA_K ? t : k;
-        }
+    for (emu_desc *t : tensors(graph)) {
+        dq = id_of(t) == SDPA_DQ ? t : dq;
+        sums = id_of(t) == SDPA_DQ_SUM ? t : sums;
+        k = id_of(t) == SDPA_K ? t : k;
+    }
     if (!dq || sums || !k)
         return 0;
     return extent(dq, 1) * wan_space_scores(extent(dq, 0), extent(dq, 2), extent(k, 3));
@@ -553,12 +562,21 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t plan,
                                   cudnnBackendDescriptor_t pack)
 {
     machine m;
-    emu_in_order(stream);
     int n = count_of(of(pack), CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, sizeof(int64_t));
     for (int i = 0; i < n; i++)
         m.memory[get<int64_t>(of(pack), CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, 0, i)] =
             get<void *>(of(pack), CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, NULL, i);
-    evaluate(&m, link_of(link_of(of(plan), CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG),
-                         CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
+    emu_desc *graph = link_of(link_of(of(plan), CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG),
+                              CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+    for (emu_desc *t : tensors(graph)) /* numbers of the host are those of this call */
+        if (get<bool>(t, CUDNN_ATTR_TENSOR_IS_BY_VALUE, false))
+            load(&m, t);
+    if (emu_kept(stream, [m, graph]() {
+            machine again = m;
+            evaluate(&again, graph);
+        }))
+        return CUDNN_STATUS_SUCCESS;
+    emu_in_order(stream);
+    evaluate(&m, graph);
     return CUDNN_STATUS_SUCCESS;
 }

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check_record.c - work that is recorded and done again (wan_dev_record) on the device under test: nothing is done
+ * while it is recorded, each replay does it once more on what lies in memory then, and what no recording can hold
+ * is refused with a sentence, after which the device works as before.
+ */
+#include "kernels/ops.h"
+#include "tests/tap.h"
+
+#include <dlfcn.h>
+
+enum { N = 300, K = 40 };
+
+static wan_dev *d;
+static float *x, *y, host[N];
+static wan_buf a, w, z;
+
+static void must(int rc)
+{
+    if (rc < 0) {
+        printf("Bail out! %s\n", wan_err_text());
+        exit(1);
+    }
+}
+
+static float first(const float *p)
+{
+    must(wan_dev_read(d, host, p, sizeof host));
+    return host[0];
+}
+
+/* y = y + 2 x, then x = y; and a product of bf16 rows. */
+static int work(void)
+{
+    WAN_TRY(d->ops->axpy(d, WAN_RBUF(y), 2, WAN_RBUF(x), N));
+    WAN_TRY(wan_dev_copy(d, x, y, N * sizeof *x));
+    return d->ops->linear_forward(d, z, wan_buf_of(NULL, WAN_F32), a, w, NULL, K, K, K,
+                                  WAN_ACT_NONE);
+}
+
+static void replays(void)
+{
+    wan_tape *t;
+    must(d->ops->fill(d, WAN_RBUF(x), 1, N));
+    must(d->ops->fill(d, WAN_RBUF(y), 0, N));
+    must(work()); /* x = y = 2: plans are made, work space grows */
+    must(wan_dev_record(d));
+    int rc = work();
+    must(wan_dev_recorded(d, &t));
+    ok(rc == 0 && t && first(y) == 2, "what is recorded is not done");
+    must(wan_dev_replay(d, t));
+    must(wan_dev_replay(d, t));
+    ok(first(y) == 18 && first(x) == 18, "each replay does it again");
+    must(d->ops->fill(d, WAN_RBUF(x), -9, N));
+    must(d->ops->fill(d, a, 1, K * K));
+    must(d->ops->fill(d, w, 0.5, K * K));
+    must(wan_dev_replay(d, t));
+    ok(first(x) == 0, "on what lies in memory by then");
+    ok(first(z.p) == K / 2, "products, too");
+    wan_dev_unrecord(d, &t);
+    ok(!t, "and is forgotten");
+}
+
+static int allocates(void)
+{
+    void *p = wan_dev_alloc(d, 64, "memory");
+    wan_dev_free(d, p);
+    return p ? 0 : -1;
+}
+
+static int waits(void)
+{
+    return wan_dev_sync(d);
+}
+
+static int reads(void)
+{
+    return wan_dev_read(d, host, x, sizeof host);
+}
+
+static int writes(void)
+{
+    return wan_dev_write(d, x, host, sizeof host);
+}
+
+static int grows(void)
+{
+    return wan_dev_scratch(d, d->scratch_bytes + 1000) ? 0 : -1;
+}
+
+static void refusals(void)
+{
+    static const struct {
+        const char *name;
+        int (*fn)(void);
+    } row[] = { { "memory", allocates },
+                { "a wait", waits },
+                { "a copy to the host", reads },
+                { "a copy from the host", writes },
+                { "work space that grows", grows } };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        wan_tape *t;
+        must(wan_dev_record(d));
+        int in = row[i].fn(), end = wan_dev_recorded(d, &t);
+        ok(in < 0 && end < 0 && !t, "%s is refused: %s", row[i].name, wan_err_text());
+        must(d->ops->fill(d, WAN_RBUF(y), (double)i + 1, N));
+        ok(first(y) == (float)i + 1, "  and the device works on");
+    }
+}
+
+int main(void)
+{
+    const char *device = getenv("WAN_CHECK_DEVICE");
+    if (wan_dev_open(&d, device && *device ? device : "cpu", 0) < 0) {
+        tap_skip("recorded work", wan_err_text());
+        return tap_done();
+    }
+    if (!wan_dev_records(d)) {
+        wan_dev_close(&d);
+        tap_skip("recorded work", "this device keeps none");
+        return tap_done();
+    }
+    x = wan_dev_alloc(d, sizeof host, "x");
+    y = wan_dev_alloc(d, sizeof host, "y");
+    a = wan_buf_of(wan_dev_alloc(d, K * K * 2, "a"), WAN_BF16);
+    w = wan_buf_of(wan_dev_alloc(d, K * K * 2, "w"), WAN_BF16);
+    z = wan_buf_of(wan_dev_alloc(d, K * K * 4, "z"), WAN_F32);
+    must(x && y && a.p && w.p && z.p ? 0 : -1);
+    must(wan_dev_zero(d, a.p, K * K * 2));
+    must(wan_dev_zero(d, w.p, K * K * 2));
+    replays();
+    const char *path = getenv("WAN_CUDA_PLUGIN");
+    void *so = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+    if (so && dlsym(so, "emu_counts"))
+        refusals(); /* a GPU refuses some of them only where it has to */
+    wan_dev_close(&d);
+    return tap_done();
+}
