@@ -33,4 +33,26 @@ every() {
     ok "$name: nothing lost, also when $(wc -l <list) calls fail" [ ! -s wrong ]
 }
 . "$TOP/tests/reliability/scenarios"
+
+# what Open MPI itself loses is in mpi.supp
+ranks() {
+    into env ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=1:fast_unwind_on_malloc=0 \
+        LSAN_OPTIONS="suppressions=$TOP/tests/reliability/mpi.supp:print_suppressions=0" \
+        KEEP="$(ldd "$(command -v wan-train)" | awk '/libasan/ { print $3 }'):$OBJ/tests/reliability/keep.so" \
+        timeout 300 mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 sh -c 'LD_PRELOAD=$KEEP exec "$@"' sh "$@"
+}
+if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
+    skip "two ranks" "a build without MPI"
+elif [[ "two ranks" =~ ${ONLY:-.} ]]; then
+    rm -rf before/*; anew
+    ranks $train dist.use_megatron_fsdp=true train.train_iters=2 checkpoint.save_interval=1 checkpoint.async_save=true; rc=$?
+    said >wrong
+    [ ! -s wrong ] || head -c 5000 wrong >&2
+    ok "two ranks: nothing lost but by Open MPI" [ "$rc$(cat wrong)" = 0 ]
+    anew; mkdir now/run; : >now/run/iter_0000001 # a file where a folder must be
+    ranks $train dist.use_megatron_fsdp=true train.train_iters=2 checkpoint.save_interval=1; rc=$?
+    said >wrong
+    [ ! -s wrong ] || head -c 5000 wrong >&2
+    ok "... also when a checkpoint fails" [ "$rc$(cat wrong)" = 1 ]
+fi
 done_testing

@@ -28,6 +28,7 @@ static int is(const char *variable, const char *in)
 static void command(const char *variable)
 {
     const char *v = getenv(variable);
+    unsetenv("LD_PRELOAD"); /* of the trainer alone: AddressSanitizer ends dd */
     if (v && *v && system(v))
         fprintf(stderr, "limits: %s failed: %s\n", variable, v);
 }

@@ -36,7 +36,8 @@ $(CORRUPT): %: %.o $(LIB)
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
 tests: $(CORRUPT)
 
-LIMITS := $(OBJ)/tests/reliability/limits.so
+# what is done to a trainer's disk; libraries that stay
+LIMITS := $(OBJ)/tests/reliability/limits.so $(OBJ)/tests/reliability/keep.so
 $(LIMITS): %.so: %.o
 	$(SAY) LINK $@
 	$(Q)$(CC) -shared -o $@ $< $(filter -fsanitize%,$(LDFLAGS_ALL)) -ldl
