@@ -2,7 +2,7 @@
  *
  * linear_simd.c - dense layer on packed tiles: in builds without oneDNN, and where it is faster.
  *
- * C = A B: B is packed once by all threads, in chunks of COLS columns and in these in blocks along the
+ * C = A B: B is packed once by all threads, in chunks of at most COLS columns and in these in blocks along the
  * summed dimension, so that it lies in the order in which it is read; a task is up to 192 rows of A times
  * some chunks, with C in a tile of 192 x 192 that the epilogue (bias, activation, accumulation, rounding)
  * finds in the cache.
@@ -30,6 +30,7 @@ typedef struct job {
     wan_tile t;
     int64_t M, N, K, np, kp; /* np, kp: N and K padded */
     int64_t rows, deep;      /* of a task, of a block of K; the last may be smaller */
+    int64_t chunk;           /* columns that are packed together */
     side A, B;
     char *packed; /* of B */
     char *work;   /* per thread: block of A, tile of C */
@@ -50,7 +51,7 @@ static int64_t least(int64_t a, int64_t b)
 /* Where depth k0.. of the columns of chunk c0.. stands in the packed B. */
 static char *packed(const job *j, int64_t k0, int64_t c0)
 {
-    int64_t np = wan_tile_up(least(j->N - c0, COLS), WAN_TILE_N);
+    int64_t np = wan_tile_up(least(j->N - c0, j->chunk), WAN_TILE_N);
     return j->packed + (c0 * j->kp + k0 * np) * j->t.size;
 }
 
@@ -82,7 +83,7 @@ static void unpack_block(const job *j, char *dst, int64_t at, int64_t n, int64_t
 static void pack_block(const job *j, int64_t k0, int64_t c0, int64_t n)
 {
     int64_t k = least(j->K - k0, j->deep), kp = wan_tile_up(k, WAN_TILE_K);
-    int64_t np = wan_tile_up(n, WAN_TILE_N), chunk = c0 / COLS * COLS;
+    int64_t np = wan_tile_up(n, WAN_TILE_N), chunk = c0 / j->chunk * j->chunk;
     char *dst = packed(j, k0, chunk) + (c0 - chunk) * kp * j->t.size;
     if (wan_quant_of(j->B.b.t))
         unpack_block(j, dst, c0 * j->K + k0, n, k, np, kp);
@@ -149,8 +150,8 @@ static void task(const job *j, int64_t m0, int64_t n0, int64_t n1, char *work)
         A = (char *)wan_buf_at(j->A.b, m0 * j->K).p;
     else
         load_rows(j, A, m0, m, mp);
-    for (int64_t c = n0; c < n1; c += COLS) {
-        int64_t n = least(n1 - c, COLS), np = wan_tile_up(n, WAN_TILE_N);
+    for (int64_t c = n0; c < n1; c += j->chunk) {
+        int64_t n = least(n1 - c, j->chunk), np = wan_tile_up(n, WAN_TILE_N);
         for (int64_t k0 = 0, k1; k0 < j->K; k0 = k1) {
             k1 = least(k0 + j->deep, j->K);
             int64_t kp = wan_tile_up(k1 - k0, WAN_TILE_K);
@@ -175,11 +176,14 @@ wan_linear_cut wan_linear_cut_for(int64_t M, int64_t N, int64_t K, int threads)
     while (most > FEWEST && parts_of(M, most) * chunks < want)
         most /= 2;
     int64_t mb = parts_of(M, most), cb = least(parts_of(want, mb), chunks);
+    int64_t chunk = wan_tile_up(parts_of(N, chunks), WAN_TILE_N); /* all of one size */
+    int few = parts_of(K, DEPTH) * chunks < 4 * threads && chunk / 4 % WAN_TILE_N == 0;
     return (wan_linear_cut){
         .rows = wan_tile_up(parts_of(M, mb), WAN_TILE_N),
-        .columns = parts_of(chunks, cb) * COLS,
+        .columns = parts_of(chunks, cb) * chunk,
         .depth = wan_tile_up(parts_of(K, parts_of(K, DEPTH)), WAN_TILE_K),
-        .pack = parts_of(K, DEPTH) * chunks < 4 * threads ? COLS / 4 : COLS,
+        .chunk = chunk,
+        .pack = few ? chunk / 4 : chunk,
     };
 }
 
@@ -208,6 +212,7 @@ static int run(wan_dev *d, job *j)
         cut.depth = wan_tile_up(cut.depth, (int64_t)wan_quant_values(q));
     j->deep = cut.depth;
     j->rows = cut.rows;
+    j->chunk = cut.chunk;
     int64_t kb = parts_of(j->K, cut.depth), nb = parts_of(j->N, cut.pack), wide = cut.columns;
     int64_t mb = parts_of(j->M, cut.rows), cb = parts_of(j->N, wide);
     size_t pack = (size_t)(j->np * j->kp * j->t.size), work = (size_t)wan_rows_threads();

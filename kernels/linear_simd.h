@@ -8,10 +8,10 @@
 #include "kernels/linear.h"
 
 /* How a product C [M, N] = A B over K is cut for so many threads: tasks of rows x columns of C (fewer at the
- * edges), B packed in pieces of depth x pack columns.  No sum depends on it but by `depth`, which does not depend
+ * edges), B in chunks of columns, packed in pieces of depth x pack columns.  No sum depends on it but by `depth`, which does not depend
  * on the threads. */
 typedef struct wan_linear_cut {
-    int64_t rows, columns, depth, pack;
+    int64_t rows, columns, depth, chunk, pack;
 } wan_linear_cut;
 wan_linear_cut wan_linear_cut_for(int64_t M, int64_t N, int64_t K, int threads);
 
