@@ -37,7 +37,7 @@ static int create(wan_index_db *d, const char *path)
                         NULL) != SQLITE_OK)
         return db_err(d);
     WAN_TRY(run(d, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA page_size=4096;"
-                   "PRAGMA cache_size=-65536; BEGIN;"
+                   "PRAGMA cache_size=-8192; BEGIN;"
                    "CREATE TABLE samples (tar_file_id INTEGER NOT NULL, sample_key TEXT NOT NULL "
                    "UNIQUE, sample_index INTEGER NOT NULL, byte_offset INTEGER, "
                    "byte_size INTEGER);"
