@@ -21,14 +21,17 @@ ok "a folder becomes a dataset" build PARTS=3 || cat build.log >&2
 ok "that is whole, and has the six good clips" sh -c 'wan-index --check ds 2>&1 | grep -q "6 samples, all well"'
 ok "in as many parts as were asked for" is "$(ls -d ds/0* | wc -l) $(cat ds/parts)" "3 3"
 ok "the summary says what is there" grep -q 'ds/report.html: 6 samples .* of 6 clips, .* 2 files or pieces gave nothing' build.log
-made >before
+kept() { find ds/cache -name '*.wan' | wc -l; }
+first=$(kept); made >before
 ok "again: nothing is to be done" build; made >after
 same "no part was made again" before after
 ok "a caption is changed" sh -c 'echo "another text" >"clips/a b/clip0.txt"'
 build; made >after; ok "its part alone is made again" is "$(comm -13 before after | wc -l)" 1
+ok "of it only that caption is encoded" is "$(grep -ho '[0-9]* latents and captions found, [0-9]* made' ds/*/log | grep -v ' 0 found' | awk '$6 == 1' | wc -l) $(kept)" "1 $((first + 1))"
 ok "with the new caption" sh -c 'wan-shard -x ds | wan-record ls --no-digest - | jq -r .meta.caption | grep -q "another text"'
 made >before; cp "clips/c/clip1.mp4" clips/c/new.mp4; echo new >clips/c/new.txt
-build; made >after; ok "one more clip: its part alone" is "$(comm -13 before after | wc -l) $(wan-index --check ds 2>&1 | grep -o '[0-9]* samples')" "1 7 samples"
+build CACHE=; made >after; ok "one more clip: its part alone" is "$(comm -13 before after | wc -l) $(wan-index --check ds 2>&1 | grep -o '[0-9]* samples')" "1 7 samples"
+ok "without a cache nothing is kept" is "$(kept)" $((first + 1))
 rm clips/c/new.mp4; build; ok "a clip that went is gone" is "$(wan-index --check ds 2>&1 | grep -o '[0-9]* samples')" "6 samples"
 build DECODE="--height 32 --width 32 --max-black 0.5"; ok "another option: all of them" is "$(wan-shard -x ds | wan-record ls --no-digest - | jq -r .meta.height | sort -u)" 32
 made >before; build PARTS=2 DECODE="--height 32 --width 32 --max-black 0.5"
