@@ -374,17 +374,25 @@ extern "C" int wan_attention_merge_cuda(wan_dev *d, const wan_attn *a, wan_buf o
                        vbuf_of(o2, a->ldo), lse2);
 }
 
+/* cuDNN or the two passes, the other where the first declines; 1: neither. */
+static int on_tensor_cores(wan_dev *d, const grad_call *c)
+{
+    int own, r;
+    WAN_TRY(own = cuda_grad_first(d, c));
+    r = own ? cuda_grad_backward(d, c) : cuda_grad_by_cudnn(d, c);
+    if (r > 0)
+        r = own ? cuda_grad_by_cudnn(d, c) : cuda_grad_backward(d, c);
+    return r;
+}
+
 extern "C" int wan_attention_backward_cuda(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk,
                                            wan_buf dv, wan_buf dout, wan_buf o, const float *lse,
                                            wan_buf q, wan_buf k, wan_buf v)
 {
     CUDA_TYPES("attention_backward", dq, dk, dv, dout, o, q, k, v);
     WAN_TRY(check("attention_backward", a));
-    int r = for_cudnn(a, q) && !(d->flags & WAN_DEV_OWN)
-                ? cuda_sdpa_backward(d, a, dq, dk, dv, dout, o, lse, q, k, v)
-                : 1;
-    if (r > 0)
-        r = cuda_grad_backward(d, a, dq, dk, dv, dout, o, lse, q, k, v);
+    const grad_call c = { a, dq, dk, dv, dout, o, lse, q, k, v };
+    const int r = for_cudnn(a, q) ? on_tensor_cores(d, &c) : 1;
     if (r <= 0)
         return r;
     attn_args g = args_of(a, o, q, k, v);

@@ -491,6 +491,11 @@ static int fits(const wan_attn *a, const wan_buf *b, int n)
            (a->pq->max_len > 1 || a->pk->max_len > 1) && !hollow(a);
 }
 
+size_t cuda_sdpa_version(void)
+{
+    return cudnnGetVersion();
+}
+
 int cuda_sdpa_forward(wan_dev *d, const wan_attn *a, wan_buf o, float *lse, wan_buf q, wan_buf k,
                       wan_buf v)
 {

@@ -25,4 +25,9 @@ int cuda_sdpa_backward(wan_dev *d, const wan_attn *, wan_buf, wan_buf, wan_buf, 
     return decline(d);
 }
 
+size_t cuda_sdpa_version(void)
+{
+    return 0;
+}
+
 void cuda_sdpa_close(wan_dev *) {}

@@ -125,8 +125,19 @@ int cuda_grad_hopper(wan_dev *d, const grad_args *g, int hd, int keys, int64_t l
                      int64_t heads);
 int cuda_grad_has_hopper(wan_dev *d);
 
+/* The operands of attention_backward. */
+struct grad_call {
+    const wan_attn *a;
+    wan_buf dq, dk, dv, dout, o;
+    const float *lse;
+    wan_buf q, k, v;
+};
+
 /* Both passes; 1: not for these operands.  attention_mma.cu chooses the form. */
-int cuda_grad_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
-                       wan_buf dout, wan_buf o, const float *lse, wan_buf q, wan_buf k, wan_buf v);
+int cuda_grad_backward(wan_dev *d, const grad_call *c);
+/* The same by cuDNN (sdpa.cuh). */
+int cuda_grad_by_cudnn(wan_dev *d, const grad_call *c);
+/* attention_ways.cu: 1 where the two passes come before cuDNN; may measure both, which write the gradients. */
+int cuda_grad_first(wan_dev *d, const grad_call *c);
 
 #endif

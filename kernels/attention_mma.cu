@@ -233,18 +233,18 @@ static int fits(wan_dev *d, const wan_attn *a, const wan_buf *b, int n)
            a->ldo % 8 == 0 && cuda_of(d)->shared >= need && (int64_t)a->pq->n * a->H <= 65535;
 }
 
-int cuda_grad_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
-                       wan_buf dout, wan_buf o, const float *lse, wan_buf q, wan_buf k, wan_buf v)
+int cuda_grad_backward(wan_dev *d, const grad_call *c)
 {
-    const wan_buf all[] = { dq, dk, dv, dout, o, q, k, v };
+    const wan_attn *a = c->a;
+    const wan_buf all[] = { c->dq, c->dk, c->dv, c->dout, c->o, c->q, c->k, c->v };
     grad_args g;
     if (!fits(d, a, all, 8))
         return 1;
     memset(&g, 0, sizeof g);
-    g.q = (const uint16_t *)q.p, g.k = (const uint16_t *)k.p, g.v = (const uint16_t *)v.p;
-    g.dout = (const uint16_t *)dout.p;
-    g.dq = (uint16_t *)dq.p, g.dk = (uint16_t *)dk.p, g.dv = (uint16_t *)dv.p;
-    g.lse = lse, g.kbias = a->kbias;
+    g.q = (const uint16_t *)c->q.p, g.k = (const uint16_t *)c->k.p, g.v = (const uint16_t *)c->v.p;
+    g.dout = (const uint16_t *)c->dout.p;
+    g.dq = (uint16_t *)c->dq.p, g.dk = (uint16_t *)c->dk.p, g.dv = (uint16_t *)c->dv.p;
+    g.lse = c->lse, g.kbias = a->kbias;
     g.cuq = a->pq->cu, g.cuk = a->pk->cu;
     g.Sq = a->pq->S, g.H = a->H, g.scale = (float)a->scale;
     g.ldq = a->ldq, g.ldk = a->ldk, g.ldv = a->ldv, g.ldo = a->ldo;
@@ -252,5 +252,5 @@ int cuda_grad_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wa
     if (!delta)
         return -1;
     g.delta = delta;
-    return a->hd == 64 ? passes<64>(d, a, &g, dout, o) : passes<128>(d, a, &g, dout, o);
+    return a->hd == 64 ? passes<64>(d, a, &g, c->dout, c->o) : passes<128>(d, a, &g, c->dout, c->o);
 }

@@ -14,6 +14,7 @@ int cuda_sdpa_forward(wan_dev *d, const wan_attn *a, wan_buf o, float *lse, wan_
                       wan_buf v);
 int cuda_sdpa_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
                        wan_buf dout, wan_buf o, const float *lse, wan_buf q, wan_buf k, wan_buf v);
+size_t cuda_sdpa_version(void); /* of cuDNN; 0: built without */
 void cuda_sdpa_close(wan_dev *d);
 
 #endif

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Attention: provider against reference; self, cross, packs, strides, key bias, T5. */
+#include <dlfcn.h>
+
+#include "kernels/ways.h"
+#include "tests/gpu/emu/counts.h"
 #include "tests/kernels/compare.h"
 
 /* fp32: a score of 50 carries 3e-6 into its exponential; bf16: probabilities and score gradients
@@ -89,6 +93,69 @@ static void t5(int64_t n0, int64_t n1, int H, int64_t hd, wan_dtype t)
     cmp_reset();
 }
 
+/* Kernels of ours that the emulated device has run; 0: it is a real one. */
+static int64_t launches(void)
+{
+    const char *path = getenv("WAN_CUDA_PLUGIN");
+    void *so = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+    void *fn = so ? dlsym(so, "emu_counts") : NULL;
+    return fn ? ((emu_counts_fn *)fn)()[EMU_LAUNCHES] : 0;
+}
+
+/* A backward as it is chosen: how many kernels of ours ran. */
+static int64_t chosen(wan_ways *w, int flags)
+{
+    static const shape s = { 2, 2, 64, { 48, 65 }, { 48, 65 }, 0, 0, 1 };
+    wan_dev *d = cmp_dev[1];
+    cmp_pack(s.lq, s.n, 0);
+    const wan_pack *p = cmp_pack(s.lq, s.n, 1);
+    const int64_t W = s.H * s.hd;
+    const wan_attn a = { p, p, s.H, s.hd, 0.125, W, W, W, W, NULL };
+    wan_buf x[8];
+    float *lse = vec_p(vec_new(WAN_REAL, (size_t)(p->S * s.H), 5, 1), 1);
+    for (int i = 0; i < 8; i++)
+        x[i] = vec_new(WAN_BF16, (size_t)(p->S * W), 0, 1)->b[1];
+    d->ways = w, d->flags = flags;
+    const int64_t before = launches();
+    cmp_must(
+        d->ops->attention_backward(d, &a, x[0], x[1], x[2], x[3], x[4], lse, x[5], x[6], x[7]));
+    d->ways = NULL, d->flags = 0;
+    cmp_reset();
+    return launches() - before;
+}
+
+/* What is measured is noted, with both times; what is noted is done. */
+static void choice(void)
+{
+    wan_ways *w;
+    char *text, *line, *end;
+    size_t bytes;
+    cmp_must(wan_ways_new(&w));
+    const int64_t own = chosen(NULL, WAN_DEV_OWN), first = chosen(w, 0);
+    w->trying = 1;
+    chosen(w, 0);
+    w->trying = 0;
+    cmp_must(wan_ways_text(w, &text, &bytes));
+    line = strstr(text, "attention-backward sm_");
+    if (line)
+        line[strcspn(line, "\n")] = 0;
+    if (own == first) {
+        tap_skip("a choice of backwards", own ? "no cuDNN here" : "kernels are not counted here");
+    } else if (ok(w->n == 1 && line && strstr(line, "two-passes ") && strstr(line, " ms, cudnn "),
+                  "the choice is noted with its times: %s", line ? line : text)) {
+        end = strrchr(line, '\t');
+        *end = 0;
+        char *shape_ = strchr(line, '\t');
+        *shape_++ = 0;
+        cmp_must(wan_ways_note(w, line, shape_, "two-passes"));
+        ok(chosen(w, 0) == own, "noted two-passes: they are taken");
+        cmp_must(wan_ways_note(w, line, shape_, "cudnn"));
+        ok(chosen(w, 0) == first, "noted cudnn: it is taken, as without a note");
+    }
+    free(text);
+    wan_ways_free(&w);
+}
+
 int main(void)
 {
     static const shape shapes[] = {
@@ -116,6 +183,9 @@ int main(void)
     for (size_t s = 0; cmp_dev[1]->kind == WAN_DEV_CUDA && s < n; s++)
         if ((shapes[s].hd == 64 || shapes[s].hd == 128) && shapes[s].pad % 8 == 0)
             run(&shapes[s], WAN_BF16);
+    cmp_dev[1]->flags = 0;
+    if (cmp_dev[1]->kind == WAN_DEV_CUDA)
+        choice();
     for (int t = 0; t < 2; t++) {
         t5(1, 5, 2, 64, cmp_types[t]);
         t5(130, 33, 4, 16, cmp_types[t]);
