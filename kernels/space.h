@@ -31,6 +31,7 @@ typedef struct wan_space {
     int64_t elements;       /* of the longest vector that is summed */
     int64_t widened;        /* elements of bf16 operands beside fp32 ones */
     int bf16, any_order;    /* operands of attention; sums of its backward */
+    int forward;            /* there is no backward */
 } wan_space;
 
 static inline int64_t wan_space_up(int64_t n, int64_t to)
@@ -80,6 +81,8 @@ static inline int64_t wan_space_attention(const wan_space *s)
         scores = one * one * 2;
     bytes += 24 * (s->samples + 1) + s->samples * wan_space_bound(s->text_len) * 4;
     bytes += 2 * rows * s->heads * 4; /* statistics and row sums of the backward */
+    if (s->forward)
+        return bytes;
     return bytes + (s->any_order ? rows * s->heads * s->head_dim * 4 : scores);
 }
 
@@ -101,8 +104,8 @@ static inline int64_t wan_space_most(const wan_space *s)
                               s->tokens * 8,
                               (s->elements / WAN_SPACE_ELEMENTS + 1) * 8,
                               s->widened * 4 + 1024 };
-    int64_t most = 0;
-    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+    int64_t most = needs[0];
+    for (size_t i = s->forward ? 4 : 0; i < sizeof needs / sizeof *needs; i++)
         most = needs[i] > most ? needs[i] : most;
     return most;
 }

@@ -81,10 +81,10 @@ static void step(const char *name, const char *size, int layers, enum wan_recomp
     row(name, bench_count_step(size, layers, how, eight), 1, bound, 0);
 }
 
-static void sample(const char *name, const char *size, double times, double bound)
+static void sample(const char *name, const char *size, double times, int eight, double bound)
 {
     open_dry();
-    bench_count_sample(size);
+    bench_count_sample(size, eight);
     row(name, 0, times, 0, bound);
 }
 
@@ -110,8 +110,12 @@ int bench_count(void)
     step("training, 14B, 8 layers, full, two passes", "14B", 8, WAN_RECOMPUTE_FULL, 0, 470);
     step("training, 14B, 4 layers, none, fp8", "14B", 4, WAN_RECOMPUTE_NONE, 1, 600);
     step("training, 1.3B, selective", "1.3B", 30, WAN_RECOMPUTE_SELECTIVE, 0, 480);
-    sample("sampling 1.3B, 50 steps of two passes", "1.3B", 50, 60);
-    sample("sampling 14B, a step of two passes", "14B", 1, 5);
+    step("a pack of 32 pictures of 240x416, 1.3B, selective", "pictures", 30,
+         WAN_RECOMPUTE_SELECTIVE, 0, 350);
+    sample("sampling 1.3B, 50 steps of two passes", "1.3B", 50, 0, 60);
+    sample("the same in fp8", "1.3B", 50, 1, 60);
+    sample("sampling 14B, a step of two passes", "14B", 1, 0, 5);
+    sample("the same in fp8", "14B", 1, 1, 5);
     vae("VAE decode, 81x480x832, bf16", 0, 0.8);
     vae("VAE encode, 81x480x832, bf16", 1, 0.5);
     return 0;

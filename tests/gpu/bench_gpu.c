@@ -4,7 +4,7 @@
  * 37,440 tokens, training and sampling steps and the VAE, as markdown tables.
  *
  *     bench_gpu ceilings|rows|products|attention|ops [tiny]      ops: all of these
- *     bench_gpu step 1.3B|14B|tiny [layers [none|selective|full]]      layers 0: as many as fit
+ *     bench_gpu step 1.3B|14B|pictures|tiny [layers [none|selective|full [fp8]]]  layers 0: as many as fit
  *     bench_gpu sample 1.3B|14B|tiny [steps]
  *     bench_gpu decode|encode [tiny]
  *     bench_gpu nothing                                  exit 3 and a sentence: there is no device
@@ -281,7 +281,7 @@ static void ops(const char *what)
 static int usage(void)
 {
     fprintf(stderr, "usage: bench_gpu ceilings|rows|products|attention|ops [tiny]\n"
-                    "       bench_gpu step SIZE [layers [none|selective|full]]\n"
+                    "       bench_gpu step SIZE [layers [none|selective|full [fp8]]]\n"
                     "       bench_gpu --count: floors, without a GPU\n"
                     "       bench_gpu sample SIZE [steps] | decode [tiny] | encode [tiny]\n"
                     "SIZE: 1.3B, 14B or tiny\n");
@@ -305,7 +305,8 @@ static int run(int argc, char **argv)
         if (!strcmp(what, tables[i]))
             return ops(what), 0;
     if (!strcmp(what, "step") && *size)
-        return bench_step(size, atoi(word(argc, argv, 3)), word(argc, argv, 4));
+        return bench_step(size, atoi(word(argc, argv, 3)), word(argc, argv, 4),
+                          !strcmp(word(argc, argv, 5), "fp8"));
     if (!strcmp(what, "sample") && *size)
         return bench_sample(size, atoi(word(argc, argv, 3)));
     if (!strcmp(what, "decode") || !strcmp(what, "encode"))

@@ -11,8 +11,8 @@
 extern wan_dev *dev;
 void must(int rc); /* ends the program with the recorded sentence where rc < 0 */
 
-/* layers 0: as many as fit; recompute: none, selective or full ("") */
-int bench_step(const char *size, int layers, const char *recompute);
+/* layers 0: as many as fit; recompute: none, selective or full (""); eight: products in fp8 */
+int bench_step(const char *size, int layers, const char *recompute, int eight);
 int bench_sample(const char *size, int steps); /* steps 0: 4 */
 int bench_vae(int encode, int small);
 
@@ -22,6 +22,6 @@ int bench_count(void);
 void bench_count_begin(void);
 /* One step each, counted; the model's FLOPs.  recompute: enum wan_recompute; eight: products in fp8. */
 double bench_count_step(const char *size, int layers, int recompute, int eight);
-double bench_count_sample(const char *size);
+double bench_count_sample(const char *size, int eight);
 
 #endif

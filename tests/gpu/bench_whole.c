@@ -14,18 +14,26 @@
 #include "lib/train/step.h"
 #include "tests/gpu/bench_gpu.h"
 
-enum { SHIFT = 3 };
+enum { SHIFT = 3, MOST = 32 /* samples of a pack */ };
 
 static const wan_flow flow = { .shift = SHIFT };
 
 static const struct size {
     const char *name;
     int heads, ffn, layers;
-    int64_t grid[3], video[3]; /* of a training step; of a video that is sampled */
+    int64_t grid[3], video[3]; /* of a sample of a training step; of a video that is sampled */
+    int samples;               /* of a training step; 0: 1 */
 } sizes[] = {
-    { "1.3B", 12, 8960, 30, { 21, 30, 52 }, { 21, 30, 52 } },
-    { "14B", 40, 13824, 40, { 24, 30, 52 }, { 21, 30, 52 } },
-    { "tiny", 1, 64, 1, { 1, 2, 4 }, { 1, 2, 4 } },
+    { "1.3B", 12, 8960, 30, { 21, 30, 52 }, { 21, 30, 52 }, 1 },
+    { "14B", 40, 13824, 40, { 24, 30, 52 }, { 21, 30, 52 }, 1 },
+    { "pictures",
+      12,
+      8960,
+      30,
+      { 1, 15, 26 },
+      { 1, 15, 26 },
+      MOST }, /* a pack of 240x416, of 1.3B */
+    { "tiny", 1, 64, 1, { 1, 2, 4 }, { 1, 2, 4 }, 1 },
 };
 
 static const struct size *size_of(const char *name)
@@ -33,7 +41,7 @@ static const struct size *size_of(const char *name)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (!strcmp(name, sizes[i].name))
             return &sizes[i];
-    fprintf(stderr, "bench_gpu: size %s; one of 1.3B, 14B, tiny\n", name);
+    fprintf(stderr, "bench_gpu: size %s; one of 1.3B, 14B, pictures, tiny\n", name);
     exit(2);
 }
 
@@ -70,7 +78,7 @@ static float *normal(int64_t n, uint64_t from)
 
 static const char *const modes[] = { "none", "selective", "full" };
 
-/* A model, its optimizer and one sample that fills it. */
+/* A model, its optimizer and the samples of a step, all of the same numbers. */
 typedef struct job {
     const struct size *size;
     wan_capacity cap;
@@ -78,15 +86,15 @@ typedef struct job {
     wan_store *m;
     wan_step *s;
     wan_optim *o;
-    wan_step_sample v;
+    wan_step_sample v[MOST];
     float *x0, *text;
 } job;
 
 /* Device memory that it takes, as the plan counts it. */
-static int64_t need(const wan_arch *arch, const wan_capacity *cap)
+static int64_t need(const wan_arch *arch, const wan_capacity *cap, int64_t codes)
 {
     const wan_acts_options o = { .compute = WAN_BF16, .train = 1, .cap = *cap };
-    const wan_step_options step = { .cap = *cap, .batch = 1 };
+    const wan_step_options step = { .cap = *cap, .batch = (int)cap->samples };
     wan_store_bytes w;
     wan_acts_bytes a;
     wan_params p;
@@ -97,7 +105,7 @@ static int64_t need(const wan_arch *arch, const wan_capacity *cap)
     wan_params_free(&p);
     /* attention's workspace and cuDNN and cuBLASLt themselves: at most 5 GB */
     return w.weights + w.grads + a.kept + a.work + wan_optim_bytes(total) +
-           wan_step_bytes(arch, WAN_BF16, &step) + ((int64_t)5 << 30);
+           wan_step_bytes(arch, WAN_BF16, &step) + codes + ((int64_t)5 << 30);
 }
 
 /* Its zeros would make all gradients zero, and zeros draw less power. */
@@ -113,9 +121,12 @@ static void fill_head(wan_store *m)
 }
 
 /* Of the layers of the model as many as fit. */
-static int fitting(const job *j)
+static int fitting(const job *j, int eight)
 {
     wan_net_config c = j->c;
+    /* operands in eight bits of the widest product, q, k and v at once or the ffn's */
+    const int64_t D = (int64_t)c.heads * c.head_dim, widest = 3 * D > c.ffn ? 3 * D : c.ffn;
+    const int64_t codes = eight ? (int64_t)wan_linear8_bytes(j->cap.tokens, widest, D) : 0;
     wan_arch arch;
     size_t has, total;
     must(dev->backend->memory(dev, &has, &total));
@@ -123,35 +134,38 @@ static int fitting(const job *j)
         return j->size->layers;
     for (c.layers = j->size->layers; c.layers > 1; c.layers--) {
         wan_model_arch(&arch, &wan_net_model, &c);
-        if (need(&arch, &j->cap) <= (int64_t)has)
+        if (need(&arch, &j->cap, codes) <= (int64_t)has)
             break;
     }
     return c.layers;
 }
 
-static void job_open(job *j, int layers)
+static void job_open(job *j, int layers, int eight)
 {
     const int64_t *g = j->size->grid, tokens = g[0] * g[1] * g[2], rows = text_of(j->size) - 1;
+    const int n = j->size->samples;
     wan_arch arch;
-    j->cap.tokens = tokens, j->cap.samples = 1, j->cap.text_rows = rows + 1;
+    j->cap.tokens = n * tokens, j->cap.samples = n, j->cap.text_rows = n * (rows + 1);
     j->c = config_of(j->size, layers);
-    j->c.layers = layers ? layers : fitting(j);
+    j->c.layers = layers ? layers : fitting(j, eight);
     wan_model_arch(&arch, &wan_net_model, &j->c);
     must(wan_model_store(&j->m, dev, &arch, NULL, WAN_BF16, 1));
     if (dev->kind != WAN_DEV_DRY)
         must(wan_store_init(j->m, 1));
-    must(wan_step_new(&j->s, dev, &arch, j->m, &j->cap, 1));
+    j->m->eight = eight;
+    must(wan_step_new(&j->s, dev, &arch, j->m, &j->cap, n));
     must(wan_optim_new(&j->o, j->m, 0.9, 0.95, 1e-8, 1));
     fill_head(j->m);
     j->x0 = normal(64 * tokens, 0);
     j->text = normal(rows * j->c.text_dim, 0);
-    j->v = (wan_step_sample){ .latent = { 16, g[0], 2 * g[1], 2 * g[2] },
-                              .x0 = j->x0,
-                              .text = j->text,
-                              .text_rows = rows,
-                              .draw = wan_flow_objective.at_sigma(&flow, 0.6f),
-                              .coef = 1,
-                              .stream = wan_rng_stream(2, WAN_RNG_NOISE, 0, 0) };
+    for (int i = 0; i < n; i++)
+        j->v[i] = (wan_step_sample){ .latent = { 16, g[0], 2 * g[1], 2 * g[2] },
+                                     .x0 = j->x0,
+                                     .text = j->text,
+                                     .text_rows = rows,
+                                     .draw = wan_flow_objective.at_sigma(&flow, 0.6f),
+                                     .coef = 1.0 / n,
+                                     .stream = wan_rng_stream(2, WAN_RNG_NOISE, 0, (uint64_t)i) };
 }
 
 static void job_close(job *j)
@@ -167,47 +181,53 @@ static void step_once(job *j)
 {
     double norm;
     must(wan_store_zero_grad(j->m));
-    must(wan_step_run(j->s, &j->v, 1, 0, 1, NULL));
+    must(wan_step_run(j->s, j->v, j->size->samples, 0, 1, NULL));
     must(wan_optim_norm(j->o, &norm));
     must(wan_optim_step(j->o, 1e-5, 0.01, 1));
+}
+
+/* The model's FLOPs of a step. */
+static double step_flops(const job *j)
+{
+    int64_t tokens[MOST];
+    for (int i = 0; i < j->size->samples; i++)
+        tokens[i] = j->cap.tokens / j->size->samples;
+    return 3 * wan_net_flops(&j->c, j->size->samples, tokens);
 }
 
 double bench_count_step(const char *size, int layers, int recompute, int eight)
 {
     job j = { .size = size_of(size), .cap.recompute = (enum wan_recompute)recompute };
-    job_open(&j, layers);
-    j.m->eight = eight;
-    int64_t tokens = j.cap.tokens;
+    job_open(&j, layers, eight);
     bench_count_begin();
     step_once(&j);
     job_close(&j);
-    return 3 * wan_net_flops(&j.c, 1, &tokens);
+    return step_flops(&j);
 }
 
-int bench_step(const char *size, int layers, const char *recompute)
+int bench_step(const char *size, int layers, const char *recompute, int eight)
 {
     job j = { .size = size_of(size), .cap.recompute = WAN_RECOMPUTE_FULL };
     for (int i = 0; i < 3; i++)
         if (!strcmp(recompute, modes[i]))
             j.cap.recompute = i;
-    job_open(&j, layers);
-    int64_t tokens = j.cap.tokens;
-    double best = 1e30, flops = 3 * wan_net_flops(&j.c, 1, &tokens);
-    float loss = 0;
+    job_open(&j, layers, eight);
+    double best = 1e30, flops = step_flops(&j);
+    float loss[MOST] = { 0 };
     for (int i = 0; i < (is_small(j.size) ? 2 : 4); i++) {
         double t = wan_now();
         step_once(&j);
-        must(wan_step_losses(j.s, &loss, 1));
+        must(wan_step_losses(j.s, loss, j.size->samples));
         t = wan_now() - t;
         best = i && t < best ? t : best;
     }
-    printf("| %s, %d layers, %lld tokens, recompute %s, %s backward | wan-tools | %.3f | %.0f | "
+    printf("| %s%s, %d layers, %lld tokens, recompute %s, %s backward | wan-tools | %.3f | %.0f | "
            "%.1f GB | loss %.4f |\n",
-           size, j.c.layers, (long long)tokens, modes[j.cap.recompute],
+           size, eight ? " fp8" : "", j.c.layers, (long long)j.cap.tokens, modes[j.cap.recompute],
            dev->flags & WAN_DEV_OWN                ? "two-pass"
            : dev->flags & WAN_DEV_NONDETERMINISTIC ? "any-order"
                                                    : "deterministic",
-           best, flops / best / 1e12, (double)dev->peak / 1e9, loss);
+           best, flops / best / 1e12, (double)dev->peak / 1e9, loss[0]);
     printf("layers %d\n", j.c.layers);
     job_close(&j);
     return 0;
@@ -234,7 +254,7 @@ static void *take(size_t bytes)
     return p;
 }
 
-static void sampling_open(sampling *s, const struct size *size)
+static void sampling_open(sampling *s, const struct size *size, int eight)
 {
     const wan_net_config c = config_of(size, size->layers);
     const int64_t len[2] = { text_of(size) / 2, 1 };
@@ -246,6 +266,7 @@ static void sampling_open(sampling *s, const struct size *size)
     wan_model_sizes(&z, &arch);
     const wan_acts_options o = { .compute = WAN_BF16, .cap = { s->tokens, 1, text_of(size), 0 } };
     must(wan_model_store(&s->m, dev, &arch, NULL, WAN_BF16, 0));
+    s->m->eight = eight;
     if (dev->kind != WAN_DEV_DRY)
         must(wan_store_init(s->m, 1));
     must(wan_model_acts(&s->a, dev, &arch, &o, NULL));
@@ -288,7 +309,7 @@ int bench_sample(const char *name, int steps)
     const struct size *size = size_of(name);
     sampling s = { .m = NULL };
     steps = steps > 0 ? steps : 4;
-    sampling_open(&s, size);
+    sampling_open(&s, size, 0);
     sampling_step(&s); /* plans are made and kernels compiled */
     double t = wan_now();
     for (int i = 0; i < steps; i++)
@@ -308,12 +329,12 @@ int bench_sample(const char *name, int steps)
     return 0;
 }
 
-double bench_count_sample(const char *name)
+double bench_count_sample(const char *name, int eight)
 {
     const struct size *size = size_of(name);
     const wan_net_config c = config_of(size, size->layers);
     sampling s = { .m = NULL };
-    sampling_open(&s, size);
+    sampling_open(&s, size, eight);
     bench_count_begin();
     sampling_step(&s);
     return 2 * wan_net_flops(&c, 1, &s.tokens);

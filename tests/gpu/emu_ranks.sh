@@ -71,7 +71,7 @@ large() { # large BYTES args...: on a device of so many bytes
         --sample_steps 2 --precision fp32 --sizes 16*16 --frame_nums 1 --base_seed 1 --prompts cat --force "${@:2}"
 }
 ok "its picture" large 1000000000 --latents-out l1.st --save_file 1.png
-fails 1 'out of cuda memory' "150 MB are too little for 49 of weights beside the libraries' work space" \
+fails 1 'the device has .* free .*--offload leaves the weights' "150 MB are too little for 49 of weights beside the libraries' work space" \
     large 150000000 --save_file 2.png
 ok "they suffice with the weights in host memory" large 150000000 --offload --latents-out l2.st --save_file 2.png
 same "the same latents, byte for byte" l2.st l1.st

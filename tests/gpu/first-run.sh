@@ -140,6 +140,7 @@ bench step "$big none" 70 step "$big" 0 none
 on step "$big none, any order" 50 env WAN_BENCH_ANY_ORDER=1 "$BENCH" step "$big" 0 none
 on step "$big none, two passes" 50 env WAN_BENCH_TWO_PASSES=1 "$BENCH" step "$big" 0 none
 bench step "$big selective" 60 step "$big" 0 selective
+[ "$big" = tiny ] || bench step "pictures selective" 40 step pictures 0 selective
 # ---- 4: tables
 tiny=$([ "$big" = tiny ] && echo tiny)
 bench tables attention 40 attention $tiny
@@ -150,7 +151,7 @@ bench vae decode 30 decode $tiny
 bench vae encode 30 encode $tiny
 bench sample "$small" 40 sample "$small" 4
 # ---- 7
-absent fp8 step 'this build has no fp8'
+bench fp8 "$big none" 60 step "$big" 0 none fp8
 # ---- 8: PyTorch on the same shapes
 layers=$(sed -n 's/^layers //p' "$out/step-${big}_none.out" 2>/dev/null | tail -1)
 if [ "$big" != tiny ] && timeout 30 "$python" -c 'import torch; torch.cuda.init()' 2>/dev/null; then

@@ -97,7 +97,7 @@ void wan_cost_print(const wan_cost *c, FILE *f)
     fprintf(f, "work         %d calls of %d pass%s%s a video: %.4g TFLOP in all\n", c->calls,
             c->passes, c->passes == 1 ? "" : "es", c->together ? " together" : "",
             c->flops * 1e-12);
-    fprintf(f, "transformer  %.3f GiB: %.3f weights, %.3f activations\n", need / GiB,
+    fprintf(f, "transformer  %.3f GiB: %.3f weights, %.3f activations and work space\n", need / GiB,
             c->weights / GiB, c->work / GiB);
     fprintf(f, "VAE          %.3f GiB of frames beside its weights\n", c->vae / GiB);
     fprintf(f, "latents      %.3f GiB of host memory\n", c->latents / GiB);

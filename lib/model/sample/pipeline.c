@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "kernels/linear_simd.h"
+#include "kernels/space.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
@@ -282,6 +283,23 @@ static void say_held(const wan_params *params)
                         wan_linear_int8() ? "bytes" : "bf16");
 }
 
+/* Of ops and libraries on a GPU, beside what opening the device has taken. */
+static int64_t kernel_bytes(const wan_pipeline *p, const wan_dev *d, const wan_acts_options *o)
+{
+    if (d->kind != WAN_DEV_CUDA)
+        return 0;
+    const wan_space s = { .tokens = o->cap.tokens,
+                          .longest = most_tokens(p),
+                          .samples = o->cap.samples,
+                          .text_len = p->z.text_len,
+                          .heads = p->z.width / p->z.head_dim,
+                          .head_dim = p->z.head_dim,
+                          .width = p->z.width,
+                          .bf16 = o->compute == WAN_BF16,
+                          .forward = 1 };
+    return wan_space_most(&s) + WAN_SPACE_PRODUCTS;
+}
+
 int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights, double *work)
 {
     wan_capacity cap = capacity(p);
@@ -299,7 +317,7 @@ int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights,
     WAN_TRY(rc);
     WAN_TRY(p->arch.model->acts_plan(&a, p->arch.c, &o));
     *weights = (double)(p->o.offload ? wan_offload_bytes(&b, p->o.compute) : b.weights);
-    *work = (double)a.kept + (double)a.work;
+    *work = (double)a.kept + (double)a.work + (double)kernel_bytes(p, d, &o);
     if (p->share)
         *work += (double)wan_share_bytes(p->share, &cap, p->o.compute);
     return 0;
@@ -327,8 +345,8 @@ static int check_size(const wan_pipeline *p, wan_dev *d)
     WAN_TRY(d->backend->memory(d, &free_bytes, &total));
     if (weights + work > (double)free_bytes)
         return wan_err("a video of %" PRId64
-                       " tokens takes %.1f GiB in the transformer, the device "
-                       "has %.1f free of %.1f%s",
+                       " tokens takes %.2f GiB in the transformer, the device "
+                       "has %.2f free of %.2f%s",
                        most_tokens(p), (weights + work) / 0x1p30, (double)free_bytes / 0x1p30,
                        (double)total / 0x1p30,
                        p->o.offload ? "" : "; --offload leaves the weights in host memory");

@@ -93,8 +93,9 @@ int64_t wan_pipeline_count(const wan_pipeline *p, int i); /* elements of the lat
 /* Whether the two passes of guidance are one pack. */
 int wan_pipeline_together(const wan_pipeline *p);
 
-/* Bytes that a rank's weights and activations of the transformer take for the largest video; and what
- * frames take in the VAE's decoder, beside its weights.  On a CPU (d) quantised weights stay as they are. */
+/* Bytes that a rank's weights and activations of the transformer, with the kernels' work space, take for the
+ * largest video; and what frames take in the VAE's decoder, beside its weights.  On a CPU (d) quantised weights
+ * stay as they are. */
 int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights, double *work)
     WAN_MUST_CHECK;
 int wan_pipeline_vae_bytes(const wan_pipeline *p, wan_dev *d, double *bytes) WAN_MUST_CHECK;

@@ -237,6 +237,8 @@ static int load_tensor(wan_umt5 *e, wan_buf to, const char *name, const int64_t 
     int rc;
     if (e->d->kind == WAN_DEV_CPU) {
         rc = wan_bulk_convert(to.p, to.t, t->data, t->dtype, t->count);
+    } else if (t->dtype == to.t) { /* from the file to the device's ring: the host copies it once */
+        rc = wan_dev_write(e->d, to.p, t->data, (size_t)t->count * wan_dtype_size(to.t));
     } else {
         rc = wan_bulk_convert(e->stage, to.t, t->data, t->dtype, t->count);
         if (rc == 0)
