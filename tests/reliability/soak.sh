@@ -78,7 +78,7 @@ command="wan-train -q $T --metrics /dev/null checkpoint.save_interval=3 train.tr
 $command checkpoint.save=straight
 "$obj/tests/reliability/at" -c count kill 0 -- $command checkpoint.save=counted # shellcheck disable=SC2086
 all() {
-    local i k n bad=0 ends=0 t
+    local i k n bad=0 ends=0 t job
     n=$(cat count) RANDOM=$seed
     for i in $(seq "$resumes"); do
         rm -rf run
@@ -87,12 +87,16 @@ all() {
             if ((i % 2)); then
                 "$obj/tests/reliability/at" kill $k $([ $((k % 3)) != 0 ] || echo half) -- $command checkpoint.save=run 2>/dev/null
             else
-                timeout -s KILL "0.$(printf %03d $((RANDOM % 400 + 50)))" $command checkpoint.save=run 2>/dev/null
-            fi
+                $command checkpoint.save=run 2>/dev/null &
+                job=$!
+                sleep "0.$(printf %03d $((RANDOM % 400 + 50)))"
+                kill -KILL $job
+                wait $job # not timeout, which ends before what it has killed
+            fi 2>/dev/null
             [ $? = 0 ] || ends=$((ends + 1))
         done
-        $command checkpoint.save=run 2>err || { echo "$i: does not go on: $(cat err)" >&2; bad=1; continue; }
-        diff -r straight run >&2 || { echo "$i: other bytes (change $k)" >&2; bad=1; }
+        $command checkpoint.save=run 2>err || { echo "# $i: does not go on: $(cat err)"; bad=1; continue; }
+        diff -r straight run >err || { echo "# $i: other bytes (change $k): $(head -n 1 err)"; bad=1; }
     done
     echo "# $resumes runs, ended $ends times in all, then as one that was not"
     return $bad
