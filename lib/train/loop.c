@@ -572,7 +572,19 @@ static int save(wan_train *t, int behind)
     return timed(t, WAN_TIME_SAVE, begin, write_checkpoint(t, behind));
 }
 
-/* Every rank has read what it goes on from: rank 0 may clear up after a killed run. */
+/* Steps of the run: train.train_iters, or as many as train.epochs leaves samples for. */
+static int64_t last_step(const wan_train *t)
+{
+    const wan_train_config *v = &t->c->v;
+    int64_t total, left;
+    if (v->epochs == 0 || __builtin_mul_overflow(v->epochs, t->st.samples, &total))
+        return v->train_iters; /* more than can be counted is no limit */
+    left = total > t->st.position ? (total - t->st.position - 1) / v->global_batch + 1 : 0;
+    return v->train_iters - t->st.step < left ? v->train_iters : t->st.step + left;
+}
+
+/* Every rank has read what it goes on from: rank 0 may clear up after a killed run.  Where no further step
+ * will do so, the last save may have been cut off before it removed the oldest. */
 static int sweep(wan_train *t)
 {
     int rc = 0;
@@ -585,18 +597,9 @@ static int sweep(wan_train *t)
     }
     if (rc == 0 && t->comm->rank == 0)
         rc = wan_rundir_sweep(t->c->v.save);
+    if (rc == 0 && t->comm->rank == 0 && t->saved == t->st.step && t->st.step >= last_step(t))
+        rc = wan_rundir_prune(t->c->v.save, t->st.step, t->c->v.keep);
     return wan_train_settle(t, rc);
-}
-
-/* Steps of the run: train.train_iters, or as many as train.epochs leaves samples for. */
-static int64_t last_step(const wan_train *t)
-{
-    const wan_train_config *v = &t->c->v;
-    int64_t total, left;
-    if (v->epochs == 0 || __builtin_mul_overflow(v->epochs, t->st.samples, &total))
-        return v->train_iters; /* more than can be counted is no limit */
-    left = total > t->st.position ? (total - t->st.position - 1) / v->global_batch + 1 : 0;
-    return v->train_iters - t->st.step < left ? v->train_iters : t->st.step + left;
 }
 
 static int due(int64_t step, int64_t interval)
