@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * conv.cu - convolution on CUDA: by cuDNN, over frames that are enlarged first where they are to be; and where that
- * has no engine (fp32, channels in odd numbers) the taps of a run of output positions are laid out as rows, which
- * go through the matrix product of linear.cu.
+ * has no engine by a kernel of ours (conv_own.cu).  Of fp32 and of channels in odd numbers the taps of a run of
+ * output positions are laid out as rows, which go through the matrix product of linear.cu.
  */
 #include "kernels/conv_cudnn.cuh"
+#include "kernels/conv_own.cuh"
 #include "kernels/gemm.cuh"
 #include "kernels/vec.cuh"
 
@@ -99,6 +100,13 @@ static int by_rows(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf 
     return 0;
 }
 
+static int by_ourselves(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
+                        const float *b, int add)
+{
+    const int r = plain(c) ? 1 : cuda_conv_own(d, c, y, x, w, b, add);
+    return r <= 0 ? r : by_rows(d, c, y, x, w, b, add);
+}
+
 static wan_buf past(wan_buf b, int64_t elements)
 {
     return wan_buf_of((char *)b.p + elements * (b.t == WAN_BF16 ? 2 : 4), b.t);
@@ -114,7 +122,7 @@ static int enlarged(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf
     const int alone = c->kt == 1 && c->st == 1 && !c->past;
     const int64_t step = fit >= c->T ? c->T : fit < 1 ? 1 : fit;
     if (x.t != WAN_BF16 || c->Ci % 8 || (uintptr_t)x.p % 16 || (step < c->T && !alone))
-        return by_rows(d, c, y, x, w, b, add);
+        return by_ourselves(d, c, y, x, w, b, add);
     void *wide = wan_cuda_host->aside(d, (size_t)(2 * step * frame));
     if (!wide)
         return -1;
@@ -129,7 +137,7 @@ static int enlarged(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf
         int r = cuda_conv_dnn(d, &some, to, wan_buf_of(wide, WAN_BF16), w, b, add);
         some.up = 1;
         if (r > 0)
-            r = by_rows(d, &some, to, from, w, b, add);
+            r = by_ourselves(d, &some, to, from, w, b, add);
         WAN_TRY(r);
     }
     return 0;
@@ -143,8 +151,10 @@ extern "C" int wan_conv_forward_cuda(wan_dev *d, const wan_conv *c, wan_buf y, w
     if (c->T + c->past < c->kt || s.Ho < 1 || s.Wo < 1)
         return wan_cuda_host->err("conv_forward: input %lld x %lld x %lld is smaller than the taps",
                                   (long long)c->T, (long long)c->H, (long long)c->W);
+    if (d->flags & WAN_DEV_OWN)
+        return by_ourselves(d, c, y, x, w, b, add);
     if (c->up)
         return enlarged(d, c, y, x, w, b, add);
     const int r = plain(c) ? 1 : cuda_conv_dnn(d, c, y, x, w, b, add);
-    return r <= 0 ? r : by_rows(d, c, y, x, w, b, add);
+    return r <= 0 ? r : by_ourselves(d, c, y, x, w, b, add);
 }
