@@ -245,6 +245,8 @@ typedef struct sampling {
     wan_real *rows, *pred, *v;
     int64_t n, tokens, grid[1][3];
     int parts;
+    int graphs; /* passes are recorded from the second step on */
+    wan_tape *tape[2];
 } sampling;
 
 static void *take(size_t bytes)
@@ -283,46 +285,72 @@ static void sampling_open(sampling *s, const struct size *size, int eight)
     wan_dev_free(dev, text.p);
 }
 
+/* The model on what has been filled in; the answer of pass i. */
+static int one_pass(sampling *s, int i)
+{
+    const int64_t *g = s->grid[0];
+    WAN_TRY(wan_model_forward(s->a, s->m, 0, s->parts, NULL));
+    return dev->ops->unpatchify(dev, s->v + i * s->n, WAN_RBUF(s->pred), 16, g[0], 2 * g[1],
+                                2 * g[2], WAN_PATCH_HWC);
+}
+
+static void recorded_pass(sampling *s, int i)
+{
+    if (!s->tape[i]) {
+        must(wan_dev_record(dev));
+        int rc = one_pass(s, i);
+        must(wan_dev_recorded(dev, &s->tape[i]));
+        must(rc);
+    }
+    must(wan_dev_replay(dev, s->tape[i]));
+}
+
 /* A step of a solver: two passes, guidance, and the next sample. */
 static void sampling_step(sampling *s)
 {
     const double c[2] = { 5, -4 };
     const wan_real t = 500, *both[2] = { s->v, s->v + s->n };
-    const int64_t *g = s->grid[0];
     for (int i = 0; i < 2; i++) {
         wan_micro in = {
             .n = 1, .grid = (const int64_t(*)[3])s->grid, .rows = WAN_RBUF(s->rows), .t = &t
         };
         must(wan_model_fill(s->a, &in, s->ctx[i]));
         s->a->pred = s->pred;
-        must(wan_model_forward(s->a, s->m, 0, s->parts, NULL));
-        must(dev->ops->unpatchify(dev, s->v + i * s->n, WAN_RBUF(s->pred), 16, g[0], 2 * g[1],
-                                  2 * g[2], WAN_PATCH_HWC));
+        if (s->graphs)
+            recorded_pass(s, i);
+        else
+            must(one_pass(s, i));
     }
     must(dev->ops->lincomb(dev, s->v, 2, c, both, s->n));
     must(dev->ops->axpy(dev, WAN_RBUF(s->rows), 0.02, WAN_RBUF(s->v), s->n));
     must(wan_dev_sync(dev));
 }
 
-int bench_sample(const char *name, int steps)
+int bench_sample(const char *name, int steps, int graphs)
 {
     const struct size *size = size_of(name);
     sampling s = { .m = NULL };
     steps = steps > 0 ? steps : 4;
     sampling_open(&s, size, 0);
     sampling_step(&s); /* plans are made and kernels compiled */
+    s.graphs = graphs;
+    if (graphs)
+        sampling_step(&s);
     double t = wan_now();
     for (int i = 0; i < steps; i++)
         sampling_step(&s);
     t = (wan_now() - t) / steps;
     const wan_net_config c = config_of(size, size->layers);
     double flops = 2 * wan_net_flops(&c, 1, &s.tokens);
-    printf("| sampling %s, %lld tokens, one step with guidance | wan-tools | %.3f | %.0f | %.1f GB "
-           "| %d steps: %.1f s, text and VAE not in it |\n",
-           name, (long long)s.tokens, t, flops / t / 1e12, (double)dev->peak / 1e9, STEPS,
-           STEPS * t);
-    for (int i = 0; i < 2; i++)
+    printf(
+        "| sampling %s, %lld tokens, one step with guidance%s | wan-tools | %.3f | %.0f | %.1f GB "
+        "| %d steps: %.1f s, text and VAE not in it |\n",
+        name, (long long)s.tokens, graphs ? ", recorded" : "", t, flops / t / 1e12,
+        (double)dev->peak / 1e9, STEPS, STEPS * t);
+    for (int i = 0; i < 2; i++) {
+        wan_dev_unrecord(dev, &s.tape[i]);
         wan_model_context_free(&wan_net_model, &s.ctx[i]);
+    }
     wan_model_acts_free(&s.a);
     wan_store_free(&s.m);
     wan_dev_free(dev, s.rows), wan_dev_free(dev, s.pred), wan_dev_free(dev, s.v);

@@ -150,6 +150,7 @@ bench tables rows 30 rows $tiny
 bench vae decode 30 decode $tiny
 bench vae encode 30 encode $tiny
 bench sample "$small" 40 sample "$small" 4
+bench sample "$small recorded" 40 sample "$small" 4 graphs
 # ---- 7
 bench fp8 "$big none" 60 step "$big" 0 none fp8
 # ---- 8: PyTorch on the same shapes
