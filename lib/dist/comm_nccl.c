@@ -11,12 +11,16 @@
  */
 #include <cuda_runtime_api.h>
 #include <nccl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/file.h"
 #include "lib/dist/comm_nccl.h"
 #include "lib/dist/transport.h"
+#include "lib/dist/watch.h"
 
 /* What a call leaves until the device has passed it. */
 typedef struct passing {
@@ -35,7 +39,13 @@ typedef struct nccl_group {
     int next;
     wan_call *pair[PAIRS]; /* sends and receives not begun */
     int pairs;
+    struct nccl_group *next_open; /* of those that have a comm */
+    _Atomic int aborted;
 } nccl_group;
+
+/* Groups with a communicator, which the watching thread asks for errors. */
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+static nccl_group *open_groups;
 
 static int cuda_ok(cudaError_t e, const char *what)
 {
@@ -47,8 +57,14 @@ static int cuda_ok(cudaError_t e, const char *what)
 
 static int nccl_ok(const nccl_group *s, ncclResult_t r, const char *what)
 {
-    if (r == ncclSuccess)
+    char why[WAN_WATCH_TEXT];
+    wan_watch *w = s->boot.comm->watch;
+    if (r == ncclSuccess && !s->aborted)
         return 0;
+    if (w && wan_watch_lost(w, why)) { /* the reason is known, and the communicator gone */
+        wan_watch_noticed(w);
+        return wan_err("%s", why);
+    }
     return wan_err("nccl: %s in group %s: %s (%s)", what, s->boot.name, ncclGetErrorString(r),
                    ncclGetLastError(s->comm));
 }
@@ -155,6 +171,8 @@ static ncclResult_t launch(nccl_group *s, const wan_call *c)
 /* Launches calls together. */
 static int launch_all(nccl_group *s, wan_call *const *c, int n)
 {
+    if (s->aborted)
+        return nccl_ok(s, ncclRemoteError, wan_group_kind_name(c[0]->kind));
     WAN_TRY(nccl_ok(s, ncclGroupStart(), "begin"));
     ncclResult_t rc = ncclSuccess;
     for (int i = 0; i < n && rc == ncclSuccess; i++)
@@ -209,6 +227,53 @@ static int end(nccl_group *s, wan_call *c)
     return cuda_ok(cudaEventRecord(p->end, s->stream), "event");
 }
 
+/* ---- errors that come between calls */
+
+/* wan_watch_tend_fn: an error of a communicator is one of the run; where a rank is lost calls that wait for it are
+ * ended, on the device too. */
+static int tend(void *arg, int lost, char why[WAN_WATCH_TEXT])
+{
+    int failed = 0;
+    (void)arg;
+    pthread_mutex_lock(&open_lock);
+    for (nccl_group *s = open_groups; s; s = s->next_open) {
+        ncclResult_t e = ncclSuccess;
+        if (!lost && !failed && ncclCommGetAsyncError(s->comm, &e) == ncclSuccess &&
+            e != ncclSuccess && e != ncclInProgress) {
+            snprintf(why, WAN_WATCH_TEXT, "nccl: group %s: %s (%s)", s->boot.name,
+                     ncclGetErrorString(e), ncclGetLastError(s->comm));
+            failed = 1;
+        }
+        if (lost && !s->aborted) {
+            s->aborted = 1;
+            ncclCommAbort(s->comm);
+        }
+    }
+    pthread_mutex_unlock(&open_lock);
+    return failed;
+}
+
+static void add_open(nccl_group *s)
+{
+    pthread_mutex_lock(&open_lock);
+    s->next_open = open_groups;
+    open_groups = s;
+    pthread_mutex_unlock(&open_lock);
+    if (s->boot.comm->watch)
+        wan_watch_tend(s->boot.comm->watch, tend, NULL);
+}
+
+static void remove_open(nccl_group *s)
+{
+    pthread_mutex_lock(&open_lock);
+    for (nccl_group **p = &open_groups; *p; p = &(*p)->next_open)
+        if (*p == s) {
+            *p = s->next_open;
+            break;
+        }
+    pthread_mutex_unlock(&open_lock);
+}
+
 /* ---- groups */
 
 static int open_device(nccl_group *s, const wan_where *w)
@@ -226,7 +291,9 @@ static int open_device(nccl_group *s, const wan_where *w)
     if (s->boot.rank == 0)
         WAN_TRY(nccl_ok(s, ncclGetUniqueId(&id), "id"));
     WAN_TRY(wan_group_broadcast(&s->boot, NULL, &id, sizeof id, WAN_U8, 0));
-    return nccl_ok(s, ncclCommInitRank(&s->comm, s->boot.size, id, s->boot.rank), "start");
+    WAN_TRY(nccl_ok(s, ncclCommInitRank(&s->comm, s->boot.size, id, s->boot.rank), "start"));
+    add_open(s);
+    return 0;
 }
 
 static int nccl_prepare(wan_group *g, const wan_where *w)
@@ -253,7 +320,8 @@ static int nccl_join(wan_group *g)
 static void nccl_leave(wan_group *g)
 {
     nccl_group *s = g->impl;
-    if (s->comm)
+    remove_open(s);
+    if (s->comm && !s->aborted)
         ncclCommDestroy(s->comm);
     for (int i = 0; i < PASSING && s->stream; i++) {
         passing *p = &s->pass[i];

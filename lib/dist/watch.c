@@ -142,6 +142,30 @@ static void call_on_lost(wan_watch *w)
         fn(why, end);
 }
 
+/* ---- what else is looked after */
+
+void wan_watch_tend(wan_watch *w, wan_watch_tend_fn *fn, void *arg)
+{
+    pthread_mutex_lock(&w->lock);
+    w->tend = fn;
+    w->tend_arg = arg;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void look_after(wan_watch *w)
+{
+    char why[WAN_WATCH_TEXT] = "";
+    pthread_mutex_lock(&w->lock);
+    wan_watch_tend_fn *fn = w->tend;
+    void *arg = w->tend_arg;
+    const int lost = w->lost;
+    if (lost)
+        w->tend = NULL;
+    pthread_mutex_unlock(&w->lock);
+    if (fn && fn(arg, lost, why))
+        set_lost(w, why, w->rank);
+}
+
 /* ---- questions */
 
 /* "on HOST; ..." of any rank, where this is rank 0 */
@@ -334,6 +358,7 @@ static void *watch(void *arg)
         }
         if (now >= next) {
             beat(w);
+            look_after(w);
             next = now + w->interval;
         }
         call_on_lost(w);

@@ -59,6 +59,11 @@ void wan_watch_doom(wan_watch *w, const char *why);
 /* When the caller has not failed by itself, because it computes or stands still in a library: the thread
  * calls fn to print after a moment, and to end the process after `grace` seconds. */
 void wan_watch_on_lost(wan_watch *w, wan_watch_lost_fn *fn, double grace);
+/* What the thread looks after besides, several times in `dead` seconds: fn returns 1 and a sentence where this
+ * rank has failed, as with wan_watch_doom; lost: a rank is lost, and it is called a last time, to end calls that
+ * else never would. */
+typedef int wan_watch_tend_fn(void *arg, int lost, char why[WAN_WATCH_TEXT]);
+void wan_watch_tend(wan_watch *w, wan_watch_tend_fn *fn, void *arg);
 /* "on HOST; its last call ..." of a rank, as rank 0 knows it; waits at most 2 s for the answer. */
 void wan_watch_ask(wan_watch *w, int rank, char text[WAN_WATCH_TEXT]);
 

@@ -69,6 +69,8 @@ struct wan_watch {
     double lost_at, grace;
     char why[WAN_WATCH_TEXT];
     wan_watch_lost_fn *on_lost;
+    wan_watch_tend_fn *tend;
+    void *tend_arg;
     int ask, told; /* rank + 1 asked for, or 0; answered */
     char answer[WAN_WATCH_TEXT];
 };

@@ -82,6 +82,15 @@ $(BUILD)/gpu/libwan-emu-trace.so: $(TRACE_OBJ)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -shared -o $@ $^ -Wl,--no-undefined
+# the NCCL transport over the emulated device, and an NCCL of processes of one machine
+$(OBJ)/emu/comm_nccl.o: lib/dist/comm_nccl.c $(wildcard lib/dist/*.h tests/gpu/emu/*.h)
+	$(SAY) EMU $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC $(WARN) -Itests/gpu/emu -c -o $@ $<
+$(BUILD)/gpu/libwan-nccl-emu.so: $(OBJ)/emu/comm_nccl.o $(OBJ)/emu/emu_nccl.o $(BUILD)/gpu/libwan-emu.so
+	$(SAY) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -shared -o $@ $(filter %.o,$^) $(abspath $(BUILD)/gpu/libwan-emu.so) -lpthread -lrt
 # a libcuda that answers every call with success, so that cuDNN gets as far as loading its kernels
 $(BUILD)/gpu/nodriver/libcuda.so.1: tests/gpu/nodriver.c
 	$(SAY) LINK $@
@@ -103,8 +112,9 @@ rehearsal: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(BUILD)/gpu/bench_gpu # first
 	@EMU=$(abspath $(BUILD)/gpu/libwan-emu.so) CORE=$(abspath $(BUILD)) OBJ=$(abspath $(OBJ)) PLAN=none \
 		tests/run tests/gpu/rehearsal.sh
 check-emu-ranks: tools tests examples ## several ranks on one emulated device; the whole path on it beside the CPU
-	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core $(BUILD)/core/gpu/libwan-emu.so
-	@EMU=$(abspath $(BUILD)/core/gpu/libwan-emu.so) BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) \
-		EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) PLAN=none tests/run tests/gpu/emu_ranks.sh tests/gpu/emu_chain.sh
+	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core $(BUILD)/core/gpu/libwan-nccl-emu.so
+	@EMU=$(abspath $(BUILD)/core/gpu/libwan-emu.so) EMU_NCCL=$(abspath $(BUILD)/core/gpu/libwan-nccl-emu.so) \
+		BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) PLAN=none \
+		tests/run tests/gpu/emu_ranks.sh tests/gpu/emu_chain.sh
 .PHONY: first-run first-run-run rehearsal gpu-programs gpu-programs-run check-gpu-run bench-gpu-run check-emu check-emu-run check-emu-ranks
 -include $(EMU_OBJ:.o=.d) $(TRACE_OBJ:.o=.d)
