@@ -36,15 +36,14 @@ extern const wan_plugin_host *wan_cuda_host;
 
 /* What d->impl points to.  cuBLASLt and cuDNN are opened by the first op that needs them. */
 struct wan_cuda {
-    int sm;                       /* compute capability, 90 for 9.0 */
-    int processors;               /* multiprocessors */
-    size_t shared;                /* largest dynamic shared memory of a block */
-    struct wan_cuda_bus *bus;     /* bus.cu */
-    struct wan_cuda_lt *lt;       /* linear.cu */
-    struct wan_cuda_eight *eight; /* linear8.cu */
-    struct wan_cuda_sdpa *sdpa;   /* attention_cudnn.cu */
-    struct wan_cuda_conv *conv;   /* conv_cudnn.cu */
-    void *staging[2];             /* pinned, device.cu */
+    int sm;                     /* compute capability, 90 for 9.0 */
+    int processors;             /* multiprocessors */
+    size_t shared;              /* largest dynamic shared memory of a block */
+    struct wan_cuda_bus *bus;   /* bus.cu */
+    struct wan_cuda_lt *lt;     /* lt.cu */
+    struct wan_cuda_sdpa *sdpa; /* attention_cudnn.cu */
+    struct wan_cuda_conv *conv; /* conv_cudnn.cu */
+    void *staging[2];           /* pinned, device.cu */
     cudaEvent_t staged[2];
     struct wan_cuda_ring *ring; /* device.cu: what is on its way to the device */
 };

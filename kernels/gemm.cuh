@@ -22,7 +22,5 @@ struct cuda_gemm {
 size_t cuda_gemm_need(const cuda_gemm *g);
 /* tmp: cuda_gemm_need bytes, 256-byte aligned. */
 int cuda_gemm_run(wan_dev *d, const char *op, const cuda_gemm *g, void *tmp);
-/* Called when the device closes. */
-void cuda_gemm_close(wan_dev *d);
 
 #endif

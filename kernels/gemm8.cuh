@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * gemm8.cuh - what linear8.cu shares with linear.cu and device.cu.
+ * gemm8.cuh - what linear8.cu shares with linear.cu.
  */
 #ifndef WAN_KERNELS_GEMM8_CUH
 #define WAN_KERNELS_GEMM8_CUH
 
 #include "kernels/cuda_util.cuh"
 
-/* Called when the device closes. */
-void cuda_gemm8_close(wan_dev *d);
 /* db [N] += the columns of dy [M, N] (linear.cu). */
 int cuda_bias_grad(wan_dev *d, const char *op, float *db, wan_buf dy, int64_t M, int64_t N);
 

@@ -8,23 +8,16 @@
  * zeros to 16 codes.  Elsewhere (older chips, shapes without an algorithm) operands are rounded into
  * bf16 and linear.cu multiplies: the same function.
  */
-#include <cublasLt.h>
-
 #include "kernels/gemm8.cuh"
-#include "kernels/plans.h"
+#include "kernels/lt.cuh"
 #include "kernels/reduce.cuh"
-#include "kernels/space.h"
 
 extern "C" {
 #include "kernels/linear8_wide.h"
 }
 
-enum { MAX_PLANS = 256, TILE = 64, TILE_ROW = 80 /* bytes: 16 more than codes */ };
-enum : size_t {
-    BIAS_BYTES = (size_t)1 << 20,
-    WORK_BYTES = WAN_SPACE_EIGHT - BIAS_BYTES,
-    HEAD_BYTES = 256
-};
+enum { TILE = 64, TILE_ROW = 80 /* bytes: 16 more than codes */ };
+enum : size_t { HEAD_BYTES = 256 };
 
 /* ---- rounding (linear8.h) */
 
@@ -187,142 +180,6 @@ extern "C" int wan_round8_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum
                        vbuf_of(y, 0), vbuf_of(x, 0), most, (int)(to == WAN_E5M2), n);
 }
 
-/* ---- plans */
-
-/* d [n, m] = a [m, k] b [n, k]^T, all row-major, rows of a and b k codes apart */
-struct eight_shape {
-    int64_t m, n, k;
-    int e5m2, out_bf16, bias, accumulate, align;
-};
-
-struct eight_plan {
-    cublasLtMatmulDesc_t op;
-    cublasLtMatrixLayout_t a, b, d;
-    cublasLtMatmulAlgo_t algo;
-    int found, said; /* said: that there is none */
-};
-
-struct wan_cuda_eight {
-    cublasLtHandle_t handle;
-    void *work, *bias; /* of cudaMalloc: kept for the life of the device */
-    wan_plans plans;   /* eight_shape -> eight_plan */
-};
-
-static int lt_check(cublasStatus_t s, const char *what)
-{
-    if (s == CUBLAS_STATUS_SUCCESS)
-        return 0;
-    return wan_cuda_host->err("cuBLASLt: %s: %s", what, cublasLtGetStatusString(s));
-}
-#define LT_TRY(call) WAN_TRY(lt_check((call), #call))
-
-static void plan_free(void *value)
-{
-    eight_plan *p = (eight_plan *)value;
-    cublasLtMatrixLayoutDestroy(p->a);
-    cublasLtMatrixLayoutDestroy(p->b);
-    cublasLtMatrixLayoutDestroy(p->d);
-    cublasLtMatmulDescDestroy(p->op);
-}
-
-static wan_cuda_eight *eight_open(wan_dev *d)
-{
-    static const wan_plans none =
-        WAN_PLANS(sizeof(eight_shape), sizeof(eight_plan), MAX_PLANS, plan_free);
-    wan_cuda *c = cuda_of(d);
-    if (c->eight)
-        return c->eight;
-    wan_cuda_eight *e = new wan_cuda_eight();
-    if (lt_check(cublasLtCreate(&e->handle), "cublasLtCreate") < 0) {
-        delete e;
-        return NULL;
-    }
-    if (cuda_check(cudaMalloc(&e->work, WORK_BYTES + BIAS_BYTES), "cuBLASLt workspace") < 0) {
-        cublasLtDestroy(e->handle);
-        delete e;
-        return NULL;
-    }
-    e->bias = (char *)e->work + WORK_BYTES;
-    e->plans = none;
-    return c->eight = e;
-}
-
-void cuda_gemm8_close(wan_dev *d)
-{
-    wan_cuda_eight *e = cuda_of(d)->eight;
-    if (!e)
-        return;
-    wan_plans_clear(&e->plans);
-    cublasLtDestroy(e->handle);
-    cudaFree(e->work);
-    delete e;
-    cuda_of(d)->eight = NULL;
-}
-
-static int plan_attributes(eight_plan *p, const eight_shape *s)
-{
-    const cublasOperation_t t = CUBLAS_OP_T, n = CUBLAS_OP_N;
-    const cublasLtEpilogue_t e = CUBLASLT_EPILOGUE_BIAS;
-    const cudaDataType_t out = CUDA_R_16BF;
-    const void *like = (const void *)(uintptr_t)256; /* the search looks at how it is aligned */
-    LT_TRY(cublasLtMatmulDescCreate(&p->op, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSA, &t, sizeof t));
-    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSB, &n, sizeof n));
-    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &like,
-                                          sizeof like));
-    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &like,
-                                          sizeof like));
-    if (!s->bias)
-        return 0;
-    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_EPILOGUE, &e, sizeof e));
-    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &out,
-                                          sizeof out));
-    return lt_check(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &like,
-                                                   sizeof like),
-                    "bias");
-}
-
-static int plan_describe(eight_plan *p, const eight_shape *s)
-{
-    const cudaDataType_t b = s->e5m2 ? CUDA_R_8F_E5M2 : CUDA_R_8F_E4M3;
-    const cudaDataType_t d = s->out_bf16 ? CUDA_R_16BF : CUDA_R_32F;
-    WAN_TRY(plan_attributes(p, s));
-    LT_TRY(cublasLtMatrixLayoutCreate(&p->a, CUDA_R_8F_E4M3, (uint64_t)s->k, (uint64_t)s->m, s->k));
-    LT_TRY(cublasLtMatrixLayoutCreate(&p->b, b, (uint64_t)s->k, (uint64_t)s->n, s->k));
-    return lt_check(cublasLtMatrixLayoutCreate(&p->d, d, (uint64_t)s->m, (uint64_t)s->n, s->m),
-                    "cublasLtMatrixLayoutCreate");
-}
-
-/* found = whether cuBLASLt has an algorithm for it */
-static int plan_search(wan_cuda_eight *lt, eight_plan *p, const eight_shape *s)
-{
-    cublasLtMatmulPreference_t pref;
-    cublasLtMatmulHeuristicResult_t r;
-    const size_t work = WORK_BYTES;
-    const uint32_t align = (uint32_t)s->align;
-    const uint32_t sums = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-    int n = 0;
-    LT_TRY(cublasLtMatmulPreferenceCreate(&pref));
-    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &work,
-                                         sizeof work);
-    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums,
-                                         sizeof sums);
-    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align,
-                                         sizeof align);
-    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align,
-                                         sizeof align);
-    memset(&r, 0, sizeof r);
-    cublasStatus_t st =
-        cublasLtMatmulAlgoGetHeuristic(lt->handle, p->op, p->a, p->b, p->d, p->d, pref, 1, &r, &n);
-    cublasLtMatmulPreferenceDestroy(pref);
-    if (st != CUBLAS_STATUS_SUCCESS && st != CUBLAS_STATUS_NOT_SUPPORTED &&
-        st != CUBLAS_STATUS_INVALID_VALUE)
-        return lt_check(st, "cublasLtMatmulAlgoGetHeuristic");
-    p->found = st == CUBLAS_STATUS_SUCCESS && n > 0 && r.state == CUBLAS_STATUS_SUCCESS;
-    p->algo = r.algo;
-    return 0;
-}
-
 /* ---- products */
 
 /* A product: d = (d +) a b^T (+ bias).  Scales are device memory. */
@@ -335,34 +192,20 @@ struct product8 {
     int e5m2, accumulate; /* b */
 };
 
-static int alignment(const void *p)
-{
-    uintptr_t u = (uintptr_t)p | 256;
-    return (int)(u & (~u + 1));
-}
-
 /* The plan of a product, NULL: failed (error recorded). */
-static eight_plan *plan_for(wan_dev *d, const char *op, const product8 *g)
+static lt_plan *plan_for(wan_dev *d, const char *op, const product8 *g)
 {
-    eight_shape s;
-    wan_cuda_eight *lt = eight_open(d);
-    if (!lt)
-        return NULL;
-    memset(&s, 0, sizeof s); /* compared by bytes */
-    s.m = g->m, s.n = g->n, s.k = g->k;
-    s.e5m2 = g->e5m2, s.out_bf16 = g->d.t == WAN_BF16;
+    lt_shape s;
+    memset(&s, 0, sizeof s);
+    s.m = g->m, s.n = g->n, s.k = s.lda = s.ldb = g->k;
+    s.ta = 1;
+    s.type = g->e5m2 ? LT_E5M2 : LT_E4M3;
+    s.out_bf16 = g->d.t == WAN_BF16;
     s.bias = g->bias != NULL, s.accumulate = g->accumulate;
-    s.align = alignment(g->d.p);
-    eight_plan *p = (eight_plan *)wan_plans_find(&lt->plans, &s);
-    if (!p) {
-        p = (eight_plan *)wan_plans_add(&lt->plans, &s);
-        if (!p)
-            return wan_cuda_host->err("cuBLASLt: out of memory for plans"), (eight_plan *)NULL;
-        if (plan_describe(p, &s) < 0 || plan_search(lt, p, &s) < 0) {
-            wan_plans_remove(&lt->plans, &s);
-            return NULL;
-        }
-    }
+    s.align = cuda_lt_alignment((uintptr_t)g->d.p);
+    lt_plan *p = cuda_lt_plan(d, &s);
+    if (!p)
+        return NULL;
     if (!p->found && !p->said && g->m % 16 == 0 && g->n % 16 == 0) {
         if (cuda_slower(d,
                         "%s: cuBLASLt has no fp8 algorithm for %lld x %lld x %lld; rounded "
@@ -374,26 +217,10 @@ static eight_plan *plan_for(wan_dev *d, const char *op, const product8 *g)
     return p;
 }
 
-static int multiply(wan_dev *d, const char *op, const product8 *g, const eight_plan *p)
+static int multiply(wan_dev *d, const char *op, const product8 *g, lt_plan *p)
 {
-    wan_cuda_eight *lt = cuda_of(d)->eight;
-    const float one = 1, beta = g->accumulate ? 1 : 0;
-    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &g->a_back,
-                                          sizeof g->a_back));
-    LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &g->b_back,
-                                          sizeof g->b_back));
-    if (g->bias) { /* the epilogue's has the type of the result */
-        if ((size_t)g->m * 2 > BIAS_BYTES)
-            return wan_cuda_host->err("%s: %lld outputs", op, (long long)g->m);
-        WAN_TRY(wan_cast_cuda(d, wan_buf_of(lt->bias, WAN_BF16),
-                              wan_buf_of((void *)g->bias, WAN_F32), g->m));
-        LT_TRY(cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &lt->bias,
-                                              sizeof lt->bias));
-    }
-    return lt_check(cublasLtMatmul(lt->handle, p->op, &one, g->a, p->a, g->b, p->b, &beta, g->d.p,
-                                   p->d, g->d.p, p->d, &p->algo, lt->work, WORK_BYTES,
-                                   cuda_stream(d)),
-                    op);
+    const lt_call c = { g->a, g->b, g->d.p, g->bias, g->a_back, g->b_back };
+    return cuda_lt_run(d, op, p, &c);
 }
 
 /* ---- what lies aside: numbers of three tensors, then their codes */
@@ -456,7 +283,7 @@ extern "C" int wan_linear8_forward_cuda(wan_dev *d, wan_buf y, wan_buf pre, wan_
     /* as linear.cu: z goes to the output that loses least */
     int to_pre = pre.p && (pre.t == WAN_F32 || y.t == WAN_BF16);
     product8 g = { NULL, NULL, NULL, NULL, to_pre ? pre : y, b, N, M, padded(K), 0, 0 };
-    eight_plan *p = NULL;
+    lt_plan *p = NULL;
     if (cuda_of(d)->sm >= 89 && (!b || g.d.t == WAN_BF16) && !(p = plan_for(d, op, &g)))
         return -1;
     if (!p || !p->found)
@@ -477,9 +304,8 @@ extern "C" int wan_linear8_forward_cuda(wan_dev *d, wan_buf y, wan_buf pre, wan_
 }
 
 /* Both products of the backward pass; plans are found. */
-static int backward(wan_dev *d, product8 *gx, const eight_plan *px, product8 *gw,
-                    const eight_plan *pw, wan_buf dy, wan_buf x, wan_buf w, int64_t M, int64_t N,
-                    int64_t K)
+static int backward(wan_dev *d, product8 *gx, lt_plan *px, product8 *gw, lt_plan *pw, wan_buf dy,
+                    wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K)
 {
     static const char op[] = "linear8_backward";
     size_t need = HEAD_BYTES + (px ? bytes_of(M, N) + bytes_of(K, N) : 0) +
@@ -511,7 +337,7 @@ extern "C" int wan_linear8_backward_cuda(wan_dev *d, wan_buf dx, float *dw, floa
         WAN_TRY(cuda_bias_grad(d, op, db, dy, M, N));
     product8 gx = { NULL, NULL, NULL, NULL, dx, NULL, K, M, padded(N), 1, add != 0 };
     product8 gw = { NULL, NULL, NULL, NULL, wan_buf_of(dw, WAN_F32), NULL, K, N, padded(M), 1, 1 };
-    eight_plan *px = NULL, *pw = NULL;
+    lt_plan *px = NULL, *pw = NULL;
     if (cuda_of(d)->sm >= 89 &&
         ((dx.p && !(px = plan_for(d, op, &gx))) || (dw && !(pw = plan_for(d, op, &gw)))))
         return -1;

@@ -15,7 +15,6 @@
 /* What a graph of cuDNN's asks for beside them: 256 bytes, or 128 for each multiprocessor and 256 (9.19). */
 #define WAN_SPACE_GRAPH ((int64_t)64 << 10)
 #define WAN_SPACE_PRODUCTS ((int64_t)65 << 20)
-#define WAN_SPACE_EIGHT ((int64_t)33 << 20) /* the same of products in eight bits */
 /* What is on its way to the device (device.cu): a few micro-batches. */
 #define WAN_SPACE_RING (32 << 20)
 /* Tokens (of a residual and its norm), and elements, that one block sums; others then add up the sums of blocks. */

@@ -9,7 +9,7 @@
  *     dev->ways = w;                                     // ops look there for shapes that are new to them
  *     w->trying = 1;                                     // ... and measure those that it does not have
  *     ... a step ...
- *     w->trying = 0;
+ *     w->trying = 0, w->tried++;                         // others may be there now
  *     WAN_TRY(wan_ways_write(w, "RUN/ways.txt"));
  *
  * The file, lines ascending by kind and shape, columns divided by tabs:
@@ -32,6 +32,7 @@ enum { WAN_WAYS_MOST = 4096, WAN_WAYS_WORD = 192 };
 
 typedef struct wan_ways {
     int trying; /* shapes that are not here are measured, and noted */
+    int tried;  /* what was chosen before this changed is chosen again */
     int n;
     struct wan_way *v; /* [n], ascending */
     int room;

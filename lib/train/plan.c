@@ -199,11 +199,9 @@ void wan_plan_average(wan_plan *p)
 
 void wan_plan_eight(wan_plan *p)
 {
-    const int64_t more = p->aside + (p->libraries ? WAN_SPACE_EIGHT : 0);
     p->eight = 1;
-    p->libraries += p->libraries ? WAN_SPACE_EIGHT : 0;
-    p->rows += more;
-    p->total += more;
+    p->rows += p->aside;
+    p->total += p->aside;
 }
 
 void wan_plan_videos(wan_plan *p, int64_t bytes)

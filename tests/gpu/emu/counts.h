@@ -15,6 +15,7 @@ enum emu_count {
     EMU_TO_HOST,
     EMU_LAUNCHES, /* those of graphs too */
     EMU_GRAPHS,   /* times that one was run */
+    EMU_SEARCHES, /* for algorithms of a product */
     EMU_COUNTS
 };
 

@@ -168,14 +168,17 @@ static void fiber_resume(unsigned t)
         _longjmp(fibers[t].at, 1);
 }
 
-/* ---- streams: all is done at once, but for copies from host memory: these as late as a GPU may do them, so
- * that a wait that is missing shows. */
+/* ---- streams: all is done at once, but for copies from host memory, and to it in streams without kernels: these
+ * as late as a GPU may do them, so that a wait that is missing shows. */
 
 struct emu_stream {
     int kernels; /* it has run some */
     std::deque<std::function<void()>> left;
     size_t done; /* in front of `left` */
 };
+
+/* Milliseconds of all products so far: two each, one with the algorithm of WAN_EMU_FASTEST. */
+static double device_ms;
 
 /* What was asked of a stream while it was captured, with the numbers of that call. */
 struct emu_graph {
@@ -205,6 +208,7 @@ struct emu_event {
     int recorded; /* and not waited for since by the host */
     emu_stream *s;
     size_t upto;
+    double ms;
 };
 
 static void finish(emu_stream *s, size_t upto)
@@ -347,7 +351,7 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
     if (in_capture())
         return cudaErrorStreamCaptureUnsupported;
-    *e = { 1, s, s->done + s->left.size() };
+    *e = { 1, s, s->done + s->left.size(), device_ms };
     return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t e, unsigned)
@@ -355,6 +359,11 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t e, unsigned)
     if (in_capture())
         return cudaErrorStreamCaptureUnsupported;
     finish(e->s, e->upto);
+    return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    *ms = (float)(to->ms - from->ms);
     return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
@@ -426,6 +435,11 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 {
     *e = new emu_event();
     return cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+    return cudaEventCreateWithFlags(e, 0);
 }
 
 /* What is handed out, and how much the device has. */
@@ -516,7 +530,7 @@ cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKin
     counts[EMU_TO_DEVICE] += k == cudaMemcpyHostToDevice;
     counts[EMU_IN_LINE] += k == cudaMemcpyHostToDevice && st && st->kernels;
     counts[EMU_TO_HOST] += k == cudaMemcpyDeviceToHost;
-    if (st && k == cudaMemcpyHostToDevice) {
+    if (st && (k == cudaMemcpyHostToDevice || (k == cudaMemcpyDeviceToHost && !st->kernels))) {
         st->left.push_back([=]() { memcpy(d, s, n); });
         return cudaSuccess;
     }
@@ -615,6 +629,10 @@ struct emu_layout {
 enum { MOST_LAYOUTS = 3200 };
 static int layouts;
 
+size_t cublasLtGetVersion(void)
+{
+    return 130100;
+}
 const char *cublasLtGetStatusString(cublasStatus_t)
 {
     return "emulated status";
@@ -703,20 +721,48 @@ static bool eight_bits(cudaDataType_t t)
 
 /* As a strict cuBLASLt would: bf16 only where columns start on 16 bytes, eight bits too, and those only
  * along the sum, and never e5m2 with e5m2. */
+static bool supported(cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                      cublasLtMatrixLayout_t o)
+{
+    if (!eight_bits(a->t))
+        return a->t == CUDA_R_32F || (a->ld % 8 == 0 && b->ld % 8 == 0);
+    return d->ta == CUBLAS_OP_T && d->tb == CUBLAS_OP_N && a->ld % 16 == 0 && b->ld % 16 == 0 &&
+           o->ld * (o->t == CUDA_R_32F ? 4 : 2) % 16 == 0 && eight_bits(b->t) &&
+           !(a->t == CUDA_R_8F_E5M2 && b->t == CUDA_R_8F_E5M2) &&
+           (d->epilogue != CUBLASLT_EPILOGUE_BIAS || d->bias_type == CUDA_R_16BF);
+}
+
+/* Algorithms: k in one sum, or in 2, 3, 4 that are rounded to fp32 and added at the end. */
+enum { ALGORITHMS = 4 };
+static const uint64_t algorithm_mark = 0xa190;
+
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t o,
-                                              cublasLtMatmulPreference_t, int,
+                                              cublasLtMatmulPreference_t, int want,
                                               cublasLtMatmulHeuristicResult_t *r, int *got)
 {
-    *got = a->t == CUDA_R_32F || (a->ld % 8 == 0 && b->ld % 8 == 0);
-    if (eight_bits(a->t))
-        *got = d->ta == CUBLAS_OP_T && d->tb == CUBLAS_OP_N && a->ld % 16 == 0 && b->ld % 16 == 0 &&
-               o->ld * (o->t == CUDA_R_32F ? 4 : 2) % 16 == 0 && eight_bits(b->t) &&
-               !(a->t == CUDA_R_8F_E5M2 && b->t == CUDA_R_8F_E5M2) &&
-               (d->epilogue != CUBLASLT_EPILOGUE_BIAS || d->bias_type == CUDA_R_16BF);
-    r->state = CUBLAS_STATUS_SUCCESS;
+    counts[EMU_SEARCHES]++;
+    *got = supported(d, a, b, o) ? want < ALGORITHMS ? want : ALGORITHMS : 0;
+    for (int i = 0; i < *got; i++) {
+        memset(&r[i], 0, sizeof r[i]);
+        r[i].algo.data[0] = algorithm_mark + (uint64_t)i;
+        r[i].state = CUBLAS_STATUS_SUCCESS;
+    }
     return *got ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t d,
+                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t, cublasLtMatrixLayout_t o,
+                                       const cublasLtMatmulAlgo_t *algo,
+                                       cublasLtMatmulHeuristicResult_t *r)
+{
+    memset(r, 0, sizeof *r);
+    r->algo = *algo;
+    return supported(d, a, b, o) && algo->data[0] - algorithm_mark < ALGORITHMS
+               ? CUBLAS_STATUS_SUCCESS
+               : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 /* The number of a code with so many bits of mantissa. */
@@ -771,31 +817,66 @@ static cublasStatus_t keep_product(cublasLtMatmulDesc_t d, const void *alpha, co
                                    cublasLtMatrixLayout_t a, const void *B,
                                    cublasLtMatrixLayout_t b, const void *beta, const void *C,
                                    cublasLtMatrixLayout_t c, void *D, cublasLtMatrixLayout_t o,
-                                   cudaStream_t stream)
+                                   const cublasLtMatmulAlgo_t *algo, cudaStream_t stream)
 {
     const emu_matmul how = *d;
+    const cublasLtMatmulAlgo_t way = *algo;
     const emu_layout a0 = *a, b0 = *b, c0 = *c, o0 = *o;
     const float al = *(const float *)alpha, be = *(const float *)beta;
     emu_kept(stream, [=]() {
         emu_matmul m = how;
         emu_layout l[4] = { a0, b0, c0, o0 };
-        cublasLtMatmul(NULL, &m, &al, A, &l[0], B, &l[1], &be, C, &l[2], D, &l[3], NULL, NULL, 0,
+        cublasLtMatmul(NULL, &m, &al, A, &l[0], B, &l[1], &be, C, &l[2], D, &l[3], &way, NULL, 0,
                        stream);
     });
     return CUBLAS_STATUS_SUCCESS;
+}
+
+/* Element x of row i of op(A): [x * m + i]. */
+static std::vector<double> left_of(cublasLtMatmulDesc_t d, const void *A, cublasLtMatrixLayout_t a,
+                                   uint64_t m, uint64_t k)
+{
+    std::vector<double> left(m * k);
+    for (uint64_t x = 0; x < k; x++)
+        for (uint64_t i = 0; i < m; i++)
+            left[x * m + i] = (double)element_of(A, a, d->ta, (int64_t)i, (int64_t)x);
+    return left;
+}
+
+/* Column j of the product, each element in so many sums. */
+static void column_of(std::vector<float> &all, const std::vector<double> &left,
+                      cublasLtMatmulDesc_t d, const void *B, cublasLtMatrixLayout_t b, uint64_t j,
+                      uint64_t k, uint64_t sums)
+{
+    const uint64_t m = all.size();
+    std::vector<double> sum(m);
+    std::fill(all.begin(), all.end(), 0);
+    for (uint64_t part = 0; part < sums; part++) {
+        std::fill(sum.begin(), sum.end(), 0);
+        for (uint64_t x = part; x < k; x += sums) {
+            const double right = (double)element_of(B, b, d->tb, (int64_t)x, (int64_t)j);
+            for (uint64_t i = 0; i < m; i++)
+                sum[i] += left[x * m + i] * right;
+        }
+        for (uint64_t i = 0; i < m; i++)
+            all[i] += (float)sum[i];
+    }
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
                               const void *A, cublasLtMatrixLayout_t a, const void *B,
                               cublasLtMatrixLayout_t b, const void *beta, const void *C,
                               cublasLtMatrixLayout_t c, void *D, cublasLtMatrixLayout_t o,
-                              const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t stream)
+                              const cublasLtMatmulAlgo_t *algo, void *, size_t, cudaStream_t stream)
 {
     if (captured && stream == capturing)
-        return keep_product(d, alpha, A, a, B, b, beta, C, c, D, o, stream);
+        return keep_product(d, alpha, A, a, B, b, beta, C, c, D, o, algo, stream);
+    static const char *const told = getenv("WAN_EMU_FASTEST");
+    const uint64_t label = algo->data[0] - algorithm_mark, sums = label + 1;
     emu_in_order(stream);
     if (emu_spend)
         matmul_moves(d, A, a, B, b, *(const float *)beta != 0, C, c, D, o);
+    device_ms += label == (told ? (uint64_t)atoi(told) : 0) ? 1 : 2;
     uint64_t m = d->ta == CUBLAS_OP_T ? a->cols : a->rows;
     uint64_t k = d->ta == CUBLAS_OP_T ? a->rows : a->cols;
     uint64_t n = d->tb == CUBLAS_OP_T ? b->rows : b->cols;
@@ -803,21 +884,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
     if (k != (d->tb == CUBLAS_OP_T ? b->cols : b->rows) || m != o->rows || n != o->cols ||
         (a->t != b->t && !(eight_bits(a->t) && eight_bits(b->t))) ||
         (a->t == CUDA_R_32F && o->t != CUDA_R_32F) ||
-        (d->epilogue == CUBLASLT_EPILOGUE_BIAS && d->bias_type != o->t))
+        (d->epilogue == CUBLASLT_EPILOGUE_BIAS && d->bias_type != o->t) || label >= ALGORITHMS)
         return CUBLAS_STATUS_INVALID_VALUE;
-    std::vector<double> left(m * k), sum(m); /* element x of row i: left[x * m + i] */
-    for (uint64_t x = 0; x < k; x++)
-        for (uint64_t i = 0; i < m; i++)
-            left[x * m + i] = (double)element_of(A, a, d->ta, (int64_t)i, (int64_t)x);
+    const std::vector<double> left = left_of(d, A, a, m, k);
+    std::vector<float> all(m);
     for (uint64_t j = 0; j < n; j++) {
-        std::fill(sum.begin(), sum.end(), 0);
-        for (uint64_t x = 0; x < k; x++) {
-            const double right = (double)element_of(B, b, d->tb, (int64_t)x, (int64_t)j);
-            for (uint64_t i = 0; i < m; i++)
-                sum[i] += left[x * m + i] * right;
-        }
+        column_of(all, left, d, B, b, j, k, sums);
         for (uint64_t i = 0; i < m; i++) {
-            float v = al * (float)sum[i];
+            float v = al * all[i];
             if (eight_bits(a->t))
                 v *= *d->a_scale * *d->b_scale;
             if (be != 0)
