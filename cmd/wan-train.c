@@ -25,7 +25,7 @@ static struct {
     const char *config, *mode, *device, *precision, *metrics, *transport, *dataset;
     int mock, plan, dry_run, strict, fast, keys, keys_mdoc, print_config, debug;
     int64_t memory, ranks;
-    int search;
+    int search, offload;
 } o = { .device = "auto", .metrics = "-", .transport = "auto" };
 
 static const wan_opt table[] = {
@@ -61,6 +61,9 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("fast", 0, &o.fast, "allow kernels whose sums have no fixed order"),
     WAN_OPT_ENUM("precision", 0, "fp32|bf16|fp8", &o.precision,
                  "type of GEMM and attention operands: the key model.compute_dtype"),
+    WAN_OPT_FLAG("offload", 0, &o.offload,
+                 "optimizer states and kept activations wait in host memory: the keys "
+                 "optimizer.optimizer_cpu_offload and model.cpu_offloading"),
     WAN_OPT_SIZE("memory", 0, "BYTES", &o.memory, 0, 9e15,
                  "memory that a rank may take (0: what the device has)"),
     WAN_OPT_ENUM("transport", 0, "auto|self|mpi|nccl", &o.transport,
@@ -212,7 +215,10 @@ static void configure(wan_config *c, int argc, char **argv, int from)
             wan_die_usage();
     if (set_word(c, "dataset.mock", o.mock ? "true" : NULL) < 0 ||
         set_word(c, "dataset.path", o.dataset) < 0 ||
-        set_word(c, "model.compute_dtype", o.precision) < 0 || wan_config_finish(c, o.mode) < 0)
+        set_word(c, "model.compute_dtype", o.precision) < 0 ||
+        set_word(c, "optimizer.optimizer_cpu_offload", o.offload ? "true" : NULL) < 0 ||
+        set_word(c, "model.cpu_offloading", o.offload ? "true" : NULL) < 0 ||
+        wan_config_finish(c, o.mode) < 0)
         wan_die_usage();
 }
 

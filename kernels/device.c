@@ -16,8 +16,10 @@ typedef struct host_dev {
         void *p;
         size_t bytes;
         const char *what;
+        int far; /* in host memory */
     } * blocks;
     size_t n, cap;
+    int fars; /* of them, so many */
 } host_dev;
 
 wan_dev *wan_dev_new(int flags)
@@ -34,13 +36,24 @@ void wan_dev_drop(wan_dev *d)
     free(d);
 }
 
+static void give_back(host_dev *h, const struct block *b)
+{
+    wan_dev *d = &h->pub;
+    if (!b->far || !d->backend->bus) {
+        d->backend->free(d, b->p);
+        return;
+    }
+    if (wan_dev_meet(d, WAN_HOST_AFTER_COPIES) == 0 && wan_dev_pin(d, b->p, b->bytes, 0) == 0)
+        free(b->p); /* else the device may still read it */
+}
+
 void wan_dev_close(wan_dev **d)
 {
     if (!d || !*d)
         return;
     host_dev *h = (host_dev *)*d;
     for (size_t i = 0; i < h->n; i++)
-        h->pub.backend->free(&h->pub, h->blocks[i].p);
+        give_back(h, &h->blocks[i]);
     h->pub.backend->close(&h->pub);
     free(h->blocks);
     free(h);
@@ -50,7 +63,7 @@ void wan_dev_close(wan_dev **d)
 /* ---- memory */
 
 /* Remembers a block; -1: out of host memory. */
-static int block_add(host_dev *h, void *p, size_t bytes, const char *what)
+static int block_add(host_dev *h, void *p, size_t bytes, const char *what, int far)
 {
     if (h->n == h->cap) {
         size_t cap = h->cap ? 2 * h->cap : 64;
@@ -60,8 +73,9 @@ static int block_add(host_dev *h, void *p, size_t bytes, const char *what)
         h->blocks = b;
         h->cap = cap;
     }
-    h->blocks[h->n++] = (struct block){ p, bytes, what };
-    h->pub.allocated += bytes;
+    h->blocks[h->n++] = (struct block){ p, bytes, what, far };
+    h->fars += far;
+    *(far ? &h->pub.far : &h->pub.allocated) += bytes;
     if (h->pub.allocated > h->pub.peak)
         h->pub.peak = h->pub.allocated;
     return 0;
@@ -70,7 +84,7 @@ static int block_add(host_dev *h, void *p, size_t bytes, const char *what)
 void *wan_dev_alloc(wan_dev *d, size_t bytes, const char *what)
 {
     void *p = d->backend->alloc(d, bytes);
-    if (p && block_add((host_dev *)d, p, bytes, what) == 0)
+    if (p && block_add((host_dev *)d, p, bytes, what, 0) == 0)
         return p;
     if (p)
         d->backend->free(d, p);
@@ -81,6 +95,52 @@ void *wan_dev_alloc(wan_dev *d, size_t bytes, const char *what)
     return NULL;
 }
 
+static void *far_memory(wan_dev *d, size_t bytes)
+{
+    void *p = NULL;
+    if (!d->backend->bus)
+        return d->backend->alloc(d, bytes);
+    if (posix_memalign(&p, 4096, bytes ? bytes : 1))
+        return NULL;
+    if (wan_dev_pin(d, p, bytes, 1) == 0)
+        return p;
+    free(p);
+    return NULL;
+}
+
+void *wan_dev_alloc_far(wan_dev *d, size_t bytes, const char *what)
+{
+    const struct block b = { far_memory(d, bytes), bytes, what, 1 };
+    if (b.p && block_add((host_dev *)d, b.p, bytes, what, 1) == 0)
+        return b.p;
+    if (b.p)
+        give_back((host_dev *)d, &b);
+    wan_err("%s: out of host memory: %.1f MB wanted, %.1f MB in use", what, (double)bytes / 1e6,
+            (double)d->far / 1e6);
+    return NULL;
+}
+
+int wan_dev_is_far(const wan_dev *d, const void *p)
+{
+    const host_dev *h = (const host_dev *)d;
+    for (size_t i = 0; h->fars && i < h->n; i++) {
+        const struct block *b = &h->blocks[i];
+        if (b->far && (const char *)p >= (const char *)b->p &&
+            (const char *)p < (const char *)b->p + b->bytes)
+            return 1;
+    }
+    return 0;
+}
+
+/* Whether p is host memory of the device's that the host itself reads or writes now. */
+static int at_hand(wan_dev *d, const void *p, int *rc)
+{
+    if (!d->backend->bus || !wan_dev_is_far(d, p))
+        return 0;
+    *rc = wan_dev_meet(d, WAN_HOST_AFTER_COPIES);
+    return 1;
+}
+
 void wan_dev_free(wan_dev *d, void *p)
 {
     host_dev *h = (host_dev *)d;
@@ -88,9 +148,11 @@ void wan_dev_free(wan_dev *d, void *p)
         return;
     for (size_t i = h->n; i-- > 0;) /* the newest first: most frees undo a recent alloc */
         if (h->blocks[i].p == p) {
-            d->allocated -= h->blocks[i].bytes;
+            const struct block b = h->blocks[i];
+            *(b.far ? &d->far : &d->allocated) -= b.bytes;
+            h->fars -= b.far;
             h->blocks[i] = h->blocks[--h->n];
-            d->backend->free(d, p);
+            give_back(h, &b);
             return;
         }
     WAN_BUG("wan_dev_free: not a block of this device");
@@ -100,27 +162,48 @@ void wan_dev_each(wan_dev *d, void (*fn)(void *arg, const char *what, size_t byt
 {
     const host_dev *h = (const host_dev *)d;
     for (size_t i = 0; i < h->n; i++)
-        fn(arg, h->blocks[i].what, h->blocks[i].bytes);
+        if (!h->blocks[i].far)
+            fn(arg, h->blocks[i].what, h->blocks[i].bytes);
 }
 
 int wan_dev_write(wan_dev *d, void *dst, const void *host, size_t bytes)
 {
-    return d->backend->write(d, dst, host, bytes);
+    int rc = 0;
+    if (!at_hand(d, dst, &rc))
+        return d->backend->write(d, dst, host, bytes);
+    if (rc == 0)
+        memcpy(dst, host, bytes);
+    return rc;
 }
 
 int wan_dev_read(wan_dev *d, void *host, const void *src, size_t bytes)
 {
-    return d->backend->read(d, host, src, bytes);
+    int rc = 0;
+    if (!at_hand(d, src, &rc))
+        return d->backend->read(d, host, src, bytes);
+    if (rc == 0)
+        memcpy(host, src, bytes);
+    return rc;
 }
 
 int wan_dev_copy(wan_dev *d, void *dst, const void *src, size_t bytes)
 {
+    int rc = 0;
+    if (at_hand(d, src, &rc))
+        return rc < 0 ? -1 : wan_dev_write(d, dst, src, bytes);
+    if (at_hand(d, dst, &rc))
+        return rc < 0 ? -1 : d->backend->read(d, dst, src, bytes);
     return d->backend->copy(d, dst, src, bytes);
 }
 
 int wan_dev_zero(wan_dev *d, void *p, size_t bytes)
 {
-    return d->backend->zero(d, p, bytes);
+    int rc = 0;
+    if (!at_hand(d, p, &rc))
+        return d->backend->zero(d, p, bytes);
+    if (rc == 0)
+        memset(p, 0, bytes);
+    return rc;
 }
 
 int wan_dev_sync(wan_dev *d)

@@ -85,6 +85,7 @@ struct wan_dev {
     void *aside; /* the same, of ops that are made of ops */
     size_t aside_bytes;
     size_t allocated, peak; /* bytes handed out by wan_dev_alloc */
+    size_t far;             /* ... and by wan_dev_alloc_far */
     struct wan_ways *ways;  /* the caller's (ways.h); NULL: what a library proposes first */
 };
 
@@ -96,7 +97,11 @@ void wan_dev_close(wan_dev **d); /* NULL-safe; sets *d NULL */
 /* 256-byte aligned (64 on the CPU), contents undefined; what names the buffer in the error. */
 void *wan_dev_alloc(wan_dev *d, size_t bytes, const char *what);
 void wan_dev_free(wan_dev *d, void *p); /* NULL-safe */
-/* Calls fn for every buffer that is handed out. */
+/* The same in host memory, pinned where it can be: ops cannot reach it, but the functions below take it as
+ * device memory, wan_dev_send and wan_dev_bring as host memory, which copies of the others wait for. */
+void *wan_dev_alloc_far(wan_dev *d, size_t bytes, const char *what);
+int wan_dev_is_far(const wan_dev *d, const void *p);
+/* Calls fn for every buffer that is handed out, but those in host memory. */
 void wan_dev_each(wan_dev *d, void (*fn)(void *arg, const char *what, size_t bytes), void *arg);
 int wan_dev_write(wan_dev *d, void *dst, const void *host, size_t bytes) WAN_MUST_CHECK;
 int wan_dev_read(wan_dev *d, void *host, const void *src, size_t bytes) WAN_MUST_CHECK;
@@ -110,15 +115,16 @@ int wan_dev_fetch(wan_dev *d, size_t at, const void *src, size_t bytes) WAN_MUST
 const void *wan_dev_fetched(wan_dev *d);
 /* Whether the device has them: its ops return before they have run. */
 int wan_dev_fetches(const wan_dev *d);
-/* Copies beside the work, between device memory and host memory that does not change meanwhile, in the order
- * in which they are asked for; wan_dev_meet orders them and the work.  Where nothing runs beside anything,
+/* Copies beside the work, between device memory and host memory that does not change meanwhile: sends in the
+ * order in which they are asked for, and what is brought in its own; wan_dev_meet orders them and the work.  Where nothing runs beside anything,
  * all is done when the call returns. */
 int wan_dev_send(wan_dev *d, void *dst, const void *host, size_t bytes) WAN_MUST_CHECK;
 int wan_dev_bring(wan_dev *d, void *host, const void *src, size_t bytes) WAN_MUST_CHECK;
 enum wan_meet {
     WAN_COPIES_AFTER_WORK, /* copies from here on begin when the work asked for so far is done */
     WAN_WORK_AFTER_COPIES, /* the other way round */
-    WAN_HOST_AFTER_COPIES  /* this call returns when they are done */
+    WAN_HOST_AFTER_COPIES, /* this call returns when they are done */
+    WAN_SENDS_AFTER_BRINGS /* sends from here on begin when all that was asked for is brought */
 };
 int wan_dev_meet(wan_dev *d, enum wan_meet what) WAN_MUST_CHECK;
 /* Pins host memory, which copies need to run beside the work, or lets it go (on 0). */

@@ -12,6 +12,7 @@
 #define WAN_MODEL_ACTS_H
 
 #include "kernels/ops.h"
+#include "lib/model/stash.h"
 #include "lib/model/store.h"
 
 struct wan_model;
@@ -25,12 +26,19 @@ typedef struct wan_capacity {
     int64_t text_rows;            /* sum over samples of true rows + 1 */
     enum wan_recompute recompute; /* training only */
     int64_t recompute_blocks; /* in the first so many blocks of a range of parts alone; 0: in all */
+    int64_t away; /* what the first so many blocks of a range keep waits in host memory (stash.h) */
 } wan_capacity;
+
+/* Place of block l among those that run where parts [first, ..) do. */
+static inline int64_t wan_capacity_place(int first, int l)
+{
+    return l + 1 - (first > 1 ? first : 1);
+}
 
 /* How block l is recomputed where parts [first, ..) run. */
 static inline enum wan_recompute wan_capacity_recompute(const wan_capacity *c, int first, int l)
 {
-    const int64_t at = l + 1 - (first > 1 ? first : 1);
+    const int64_t at = wan_capacity_place(first, l);
     return c->recompute_blocks && at >= c->recompute_blocks ? WAN_RECOMPUTE_NONE : c->recompute;
 }
 
@@ -75,6 +83,7 @@ typedef struct wan_acts_options {
 /* Bytes: kept is needed once for every acts alive, work once for all that run one after the other. */
 typedef struct wan_acts_bytes {
     int64_t kept, work;
+    int64_t away; /* host memory, for every acts alive */
 } wan_acts_bytes;
 
 /* The head of every model's acts. */
@@ -91,6 +100,7 @@ typedef struct wan_acts {
     const wan_pack *seen; /* &held, unless an axis sets another after fill */
     wan_real *pred;       /* device [S, out_width], caller's: the head writes it */
     wan_buf dpred;        /* device [S, out_width], caller's: gradient of the loss */
+    wan_stash *stash;     /* of what blocks keep; NULL: it stays */
     int filled, done;     /* fill has been here; parts of the forward that have run since */
 } wan_acts;
 

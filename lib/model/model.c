@@ -147,6 +147,7 @@ int wan_model_forward(wan_acts *a, wan_store *s, int first, int end, const wan_h
     for (int k = first; k < end; k++) {
         WAN_TRY(wan_store_enter(s, k));
         WAN_TRY(call(h->before, h->arg, k));
+        WAN_TRY(wan_stash_forward(a->stash, k));
         WAN_TRY(a->model->forward(a, s, k));
         WAN_TRY(call(h->after, h->arg, k));
         a->done++;
@@ -171,6 +172,7 @@ int wan_model_back_parts(wan_acts *a, wan_store *s, int first, int end, const wa
         return wan_err("a backward without the forward of the same micro-batch");
     for (int k = end - 1; k >= first; k--) {
         WAN_TRY(call(h->back_before, h->arg, k));
+        WAN_TRY(wan_stash_backward(a->stash, k));
         WAN_TRY(a->model->backward(a, s, k));
         WAN_TRY(call(h->back_after, h->arg, k));
     }

@@ -149,6 +149,12 @@ static int has_shadow(const wan_store *s)
     return s->compute != WAN_REAL && shards_of(&s->slice) == 1;
 }
 
+/* Whether the masters lie in host memory. */
+static int far_masters(const wan_store *s)
+{
+    return s->train == WAN_TRAIN_FAR && has_shadow(s);
+}
+
 static int64_t shadow_bytes(const wan_store *s)
 {
     return s->apart ? s->own : s->gemm * (int64_t)wan_dtype_size(s->compute);
@@ -175,7 +181,11 @@ int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *param
     wan_params copy = *params;
     int rc = shape(&s, &copy, slice, compute, train);
     *out = (wan_store_bytes){ 0 };
-    out->weights = master_length(&s) * (int64_t)sizeof(wan_real);
+    *(far_masters(&s) ? &out->far : &out->weights) = master_length(&s) * (int64_t)sizeof(wan_real);
+    if (far_masters(&s))
+        out->weights = (s.total - s.gemm) * (int64_t)sizeof(wan_real);
+    if (train == WAN_TRAIN_FAR)
+        out->weights += wan_rooms_bytes();
     if (has_shadow(&s))
         out->weights += shadow_bytes(&s) + s.mapped;
     out->grads = train ? s.total * (int64_t)sizeof(wan_real) : 0;
@@ -190,10 +200,10 @@ int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *param
 /* ---- memory */
 
 /* Device memory of n elements, zeroed: the gaps between tensors must be zero and stay so. */
-static void *zeroed(wan_dev *d, int64_t n, size_t size, const char *what)
+static void *zeroed(wan_dev *d, int64_t n, size_t size, int far, const char *what)
 {
     size_t bytes = (size_t)(n ? n : 1) * size; /* a stage may hold nothing of a class */
-    void *p = wan_dev_alloc(d, bytes, what);
+    void *p = far ? wan_dev_alloc_far(d, bytes, what) : wan_dev_alloc(d, bytes, what);
     if (p && wan_dev_zero(d, p, bytes) < 0) {
         wan_dev_free(d, p);
         return NULL;
@@ -221,9 +231,27 @@ static void view(wan_store *s)
     for (int k = 0; k < s->params.parts && shards_of(&s->slice) == 1; k++) {
         wan_part *p = &s->part[k];
         p->w = s->shadow ? operand(s, p->at_gemm) : WAN_RBUF(s->master + p->at);
-        p->r = s->master + (full ? p->at + p->gemm : p->at_rest);
+        p->r = s->rest ? s->rest + p->at_rest : s->master + (full ? p->at + p->gemm : p->at_rest);
         p->g = s->grad ? s->grad + p->at : NULL;
     }
+}
+
+static int take_memory(wan_store *s)
+{
+    wan_dev *d = s->d;
+    const int far = far_masters(s);
+    if (s->train == WAN_TRAIN_FAR)
+        WAN_TRY(wan_rooms_new(&s->rooms, d));
+    s->master = zeroed(d, master_length(s), sizeof(wan_real), far, "weights");
+    if (s->master && far)
+        s->rest = zeroed(d, s->total - s->gemm, sizeof(wan_real), 0, "weights");
+    if (has_shadow(s))
+        s->shadow = zeroed(d, shadow_bytes(s), 1, 0, "operands");
+    if (s->train)
+        s->grad = zeroed(d, s->total, sizeof(wan_real), 0, "gradients");
+    return s->master && (!far || s->rest) && (!has_shadow(s) || s->shadow) && (!s->train || s->grad)
+               ? 0
+               : -1;
 }
 
 int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
@@ -239,13 +267,7 @@ int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_sli
     WAN_GOTO(shape(s, params, slice, compute, train), fail);
     if (!wan_store_full(s) && shards_of(&s->slice) > 1)
         WAN_BUG("shards of weights that are not trained");
-    s->master = zeroed(d, master_length(s), sizeof(wan_real), "weights");
-    if (!s->master)
-        goto fail;
-    if (has_shadow(s) && !(s->shadow = zeroed(d, shadow_bytes(s), 1, "operands")))
-        goto fail;
-    if (train && !(s->grad = zeroed(d, s->total, sizeof(wan_real), "gradients")))
-        goto fail;
+    WAN_GOTO(take_memory(s), fail);
     view(s);
     *out = s;
     return 0;
@@ -275,8 +297,10 @@ void wan_store_free(wan_store **ps)
     if (!s)
         return;
     wan_dev_free(s->d, s->master);
+    wan_dev_free(s->d, s->rest);
     wan_dev_free(s->d, s->shadow);
     wan_dev_free(s->d, s->grad);
+    wan_rooms_free(&s->rooms);
     if (s->close)
         s->close(s->file);
     free(s->item);
@@ -432,6 +456,13 @@ static wan_real *master_at(const wan_store *s, int i, const wan_piece *p)
            (wan_store_full(s) ? p->at : part->at_rest + (p->at - part->at - part->gemm));
 }
 
+/* ... and beside masters in host memory. */
+static wan_real *rest_at(const wan_store *s, int i, const wan_piece *p)
+{
+    const wan_part *part = &s->part[s->params.v[i].part];
+    return s->rest + part->at_rest + (p->at - part->at - part->gemm);
+}
+
 /* count elements of type t on the device to host floats. */
 static int fetch(wan_dev *d, float *host, const void *dev, wan_dtype t, int64_t count)
 {
@@ -478,6 +509,8 @@ static int put_some(wan_store *s, int i, wan_real *x, int64_t from, const void *
         return put(s->d, x + p.at + from, WAN_REAL, v, t, n);
     if (!gemm || wan_store_full(s))
         WAN_TRY(put(s->d, master_at(s, i, &p) + from, WAN_REAL, v, t, n));
+    if (!gemm && s->rest)
+        WAN_TRY(put(s->d, rest_at(s, i, &p) + from, WAN_REAL, v, t, n));
     if (!gemm || !s->shadow)
         return 0;
     if (s->params.v[i].mapped)
@@ -526,15 +559,37 @@ int wan_store_init(wan_store *s, uint64_t seed)
     return rc;
 }
 
+typedef struct refreshed {
+    wan_store *s;
+    wan_buf w; /* of the part */
+} refreshed;
+
+static int refresh_some(void *arg, wan_real *const x[], int64_t at, int64_t n)
+{
+    const refreshed *r = arg;
+    return r->s->d->ops->cast(r->s->d, wan_buf_at(r->w, at), WAN_RBUF(x[0]), n);
+}
+
+int wan_store_changed(wan_store *s, const wan_part *p, int64_t at, const wan_real *x, int64_t n)
+{
+    if (!s->rest)
+        return 0;
+    return wan_dev_copy(s->d, s->rest + p->at_rest + (at - p->at - p->gemm), x,
+                        (size_t)n * sizeof *x);
+}
+
 int wan_store_refresh(wan_store *s)
 {
     if (!s->shadow || !wan_store_full(s))
         return 0;
     for (int k = 0; k < s->params.parts; k++) {
         const wan_part *p = &s->part[k];
-        if (p->gemm)
-            WAN_TRY(s->d->ops->cast(s->d, operand(s, p->at_gemm), WAN_RBUF(s->master + p->at),
-                                    p->gemm));
+        refreshed r = { s, operand(s, p->at_gemm) };
+        const wan_rooms_vector v = { s->master + p->at, 0 };
+        WAN_TRY(wan_rooms_pass(s->rooms, &v, 1, p->gemm, refresh_some, &r));
+        if (s->rest)
+            WAN_TRY(wan_dev_copy(s->d, s->rest + p->at_rest, s->master + p->at + p->gemm,
+                                 (size_t)(p->size - p->gemm) * sizeof(wan_real)));
     }
     return 0;
 }

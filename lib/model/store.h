@@ -25,6 +25,7 @@
 
 #include "kernels/ops.h"
 #include "lib/model/params.h"
+#include "lib/model/rooms.h"
 
 enum { WAN_SLICE_GAPS = 15 };
 
@@ -94,10 +95,14 @@ typedef struct wan_store {
     int64_t own, mapped; /* bytes of operands then: in memory, in the file */
     void *file;          /* that keeps it mapped, and what closes it */
     void (*close)(void *file);
-    int train;
+    int train; /* enum wan_training */
     int eight; /* the parameters so marked are multiplied in eight bits; set behind wan_store_new */
     wan_real *master; /* device [total], or where GEMMs read bf16 and nothing is trained, only the
                            rests [total - gemm] */
+    /* WAN_TRAIN_FAR: what vectors in host memory pass through, and, where the masters are among them, the
+     * rests [total - gemm] on the device; else NULL. */
+    wan_rooms *rooms;
+    wan_real *rest;
     uint16_t *shadow; /* device [gemm] bf16, or blocks; NULL: compute == WAN_REAL, or a shard */
     wan_real *grad;   /* device [total]; NULL: not trained */
     /* Makes the weights of a part be there before it runs (offload.h); NULL: they always are. */
@@ -105,8 +110,12 @@ typedef struct wan_store {
     void *enter_arg;
 } wan_store;
 
+/* WAN_TRAIN_FAR: moments, and masters where GEMMs read a copy of them, lie in host memory (rooms.h). */
+enum wan_training { WAN_TRAIN_NOT, WAN_TRAIN, WAN_TRAIN_FAR };
+
 typedef struct wan_store_bytes {
     int64_t weights, grads;
+    int64_t far; /* in host memory */
     /* elements of the parts as they run, operands and rest: of all, and of the largest of either */
     int64_t whole_gemm, whole_rest, most_gemm, most_rest;
 } wan_store_bytes;
@@ -118,7 +127,7 @@ int64_t wan_store_share(int64_t *from, const wan_slice *s, int64_t extent, int64
 /* params is taken over (also on failure) and emptied.  slice NULL: everything.  Operands in blocks, or
  * mapped: on the CPU, in bf16, whole and not trained. */
 int wan_store_new(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
-                  wan_dtype compute, int train) WAN_MUST_CHECK;
+                  wan_dtype compute, int train) WAN_MUST_CHECK; /* train: enum wan_training */
 /* The same of a model that is not trained, without memory: whoever sets enter gives parts theirs. */
 int wan_store_bare(wan_store **out, wan_dev *d, wan_params *params, const wan_slice *slice,
                    wan_dtype compute) WAN_MUST_CHECK;
@@ -171,5 +180,9 @@ wan_item wan_store_item(const wan_store *s, int i, int rank);
 int wan_store_init(wan_store *s, uint64_t seed) WAN_MUST_CHECK;
 int wan_store_refresh(wan_store *s) WAN_MUST_CHECK; /* the shadow, after master changed */
 int wan_store_zero_grad(wan_store *s) WAN_MUST_CHECK;
+/* Elements [at, at + n) of the masters in host memory have changed: of them, what is not for GEMMs, x, is the
+ * same on the device.  They are of the rest of one part. */
+int wan_store_changed(wan_store *s, const wan_part *p, int64_t at, const wan_real *x, int64_t n)
+    WAN_MUST_CHECK;
 
 #endif

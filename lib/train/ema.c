@@ -17,7 +17,9 @@ int wan_ema_new(wan_ema **out, wan_store *s, double decay)
     *out = NULL;
     if (!e)
         return -1;
-    *e = (wan_ema){ .s = s, .decay = decay, .x = wan_dev_alloc(s->d, bytes, "average of weights") };
+    *e = (wan_ema){ .s = s, .decay = decay };
+    e->x = s->rooms ? wan_dev_alloc_far(s->d, bytes, "average of weights")
+                    : wan_dev_alloc(s->d, bytes, "average of weights");
     if (e->x && wan_dev_copy(s->d, e->x, s->master, bytes) == 0) {
         *out = e;
         return 0;
@@ -36,12 +38,26 @@ void wan_ema_free(wan_ema **pe)
     *pe = NULL;
 }
 
+typedef struct mixture {
+    wan_dev *d;
+    const double *c;
+} mixture;
+
+static int mix(void *arg, wan_real *const x[], int64_t at, int64_t n)
+{
+    const mixture *m = arg;
+    const wan_real *const in[2] = { x[0], x[1] };
+    (void)at;
+    return m->d->ops->lincomb(m->d, x[0], 2, m->c, in, n);
+}
+
 int wan_ema_update(wan_ema *e, int64_t n)
 {
     double start = (1 + (double)n) / (10 + (double)n), b = start < e->decay ? start : e->decay;
     const double c[2] = { b, 1 - b };
-    const wan_real *const x[2] = { e->x, e->s->master };
-    return e->s->d->ops->lincomb(e->s->d, e->x, 2, c, x, e->s->total);
+    const wan_rooms_vector v[] = { { e->x, 1 }, { e->s->master, 0 } };
+    mixture m = { e->s->d, c };
+    return wan_rooms_pass(e->s->rooms, v, 2, e->s->total, mix, &m);
 }
 
 int wan_ema_swap(wan_ema *e)

@@ -11,6 +11,7 @@
 #include "lib/base/signals.h"
 #include "lib/model/files/rundir.h"
 #include "lib/train/samples.h"
+#include "lib/train/tune.h"
 
 /* All samples of a pack take the draw of its first, but for the caption. */
 static void draw_per_pack(wan_train *t, const wan_batch *b)
@@ -266,13 +267,12 @@ static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
     r->imbalance = wan_deal_imbalance(&b->deal, b->tokens, t->ranks.mesh.dp, t->z.quad, NULL);
 }
 
-/* What the step's calls have cost, in the calls that have ended. */
-static int count_traffic(wan_train *t, const wan_traffic *before, wan_report *r)
+/* What the step's calls have cost, in the calls that have ended; this rank's part of the mean. */
+static void count_traffic(wan_train *t, const wan_traffic *before, wan_report *r)
 {
     wan_traffic_read(&r->traffic, t->comm);
     wan_traffic_since(&r->traffic, before);
     r->waited = wan_traffic_seconds(&r->traffic) / t->comm->size;
-    return wan_comm_sum_f64(t->comm, &r->waited, 1);
 }
 
 /* Of an update that was made: what goes with it. */
@@ -329,13 +329,13 @@ static int compute(wan_train *t, const wan_batch *b, int *stop)
     return 0;
 }
 
-static int finish_report(wan_train *t, const wan_traffic *before, wan_report *r)
+static void finish_report(wan_train *t, const wan_traffic *before, wan_report *r)
 {
     r->memory = (int64_t)t->dev->peak;
     r->workspace = (int64_t)(t->dev->scratch_bytes + t->dev->aside_bytes);
     memcpy(r->spent, t->spent, sizeof r->spent);
     memset(t->spent, 0, sizeof t->spent);
-    return count_traffic(t, before, r);
+    count_traffic(t, before, r);
 }
 
 static void count_step(wan_train *t, const wan_batch *b, wan_report *r)
@@ -355,8 +355,19 @@ static void count_step(wan_train *t, const wan_batch *b, wan_report *r)
 /* After a step without an update the reason is looked for: not behind the gradient's back. */
 static int runs_ahead(const wan_train *t)
 {
-    return wan_dev_fetches(t->dev) && t->comm->size == 1 && !t->dump && t->row == 0 &&
-           16 + t->c->v.global_batch * (int64_t)sizeof(float) <= WAN_DEV_SLOT;
+    return wan_dev_fetches(t->dev) && (t->comm->size == 1 || t->late.sums) && !t->dump &&
+           t->row == 0 && 16 + (t->c->v.global_batch + 3) * (int64_t)sizeof(float) <= WAN_DEV_SLOT;
+}
+
+/* What the ranks know of the step before, as it was fetched. */
+static void read_sums(wan_train *t, const float *sums, wan_report *r)
+{
+    const float *told = sums + r->samples;
+    for (int64_t i = 0; i < r->samples; i++)
+        t->losses[i] = sums[i];
+    t->late.stop = told[0] > 0;
+    t->written = told[1] == (float)t->comm->size;
+    r->waited = told[2];
 }
 
 /* What has become of the step that was started last. */
@@ -371,8 +382,12 @@ static int look(wan_train *t)
     if (!p)
         return -1;
     double sumsq[2], now = wan_now();
+    const float *losses = (const float *)(const void *)(p + sizeof sumsq);
     memcpy(sumsq, p, sizeof sumsq);
-    place_losses(t, (const float *)(const void *)(p + sizeof sumsq), l->index, l->own, r->samples);
+    if (l->sums)
+        read_sums(t, losses, r);
+    else
+        place_losses(t, losses, l->index, l->own, r->samples);
     count_losses(r, l->draw, l->factors, t->losses);
     r->grad_norm = sqrt(sumsq[0]);
     r->seconds = now - (t->looked > 0 ? t->looked : now - r->seconds);
@@ -390,10 +405,58 @@ static void keep(wan_train *t, const wan_report *r, int64_t own)
     wan_draw *draw = l->draw;
     double *factors = l->factors;
     int64_t *index = l->index;
-    *l = (wan_train_late){ 1, *r, t->draw, t->factors, t->own_index, own };
+    *l = (wan_train_late){ 1, *r, t->draw, t->factors, t->own_index, own, l->sums, l->stop };
     t->draw = draw;
     t->factors = factors;
     t->own_index = index;
+}
+
+/* This rank's losses in their places, and what else it has to say, to all ranks: on the device. */
+static int tell(wan_train *t, const wan_batch *b, int64_t own, const wan_report *r)
+{
+    wan_dev *d = t->dev;
+    float *sums = t->late.sums;
+    const float told[3] = { (float)wan_signals_stop(),
+                            (float)(t->job && wan_checkpoint_written(t->job)), (float)r->waited };
+    WAN_TRY(wan_dev_zero(d, sums, (size_t)b->n * sizeof *sums));
+    for (int64_t k = 0; k < own && wan_ranks_counts(&t->ranks); k++)
+        WAN_TRY(wan_dev_copy(d, sums + t->own_index[k], t->step->loss + k, sizeof *sums));
+    WAN_TRY(wan_dev_write(d, sums + b->n, told, sizeof told));
+    return wan_group_all_reduce(wan_group_world(t->comm), t->ranks.where, sums, (size_t)b->n + 3,
+                                WAN_F32, WAN_SUM);
+}
+
+/* Gradients of this rank's micro-batches, summed over ranks, and the losses; the number of the latter here. */
+static int64_t start_micros(wan_train *t, const wan_batch *b)
+{
+    wan_train_draw(t, t->feed, b, (uint64_t)t->st.step, 0);
+    WAN_TRY(wan_store_zero_grad(t->store));
+    int64_t own = run_micros(t, t->data, t->feed, b, (uint64_t)t->st.step, 1);
+    WAN_TRY(own);
+    if (t->fsdp)
+        WAN_TRY(wan_fsdp_finish(t->fsdp));
+    WAN_TRY(wan_dp_finish(t->dp));
+    return own;
+}
+
+/* The update, which is refused on the device where norm or losses are not finite; they are fetched. */
+static int start_update(wan_train *t, const wan_report *r, int64_t own)
+{
+    wan_dev *d = t->dev;
+    double *sumsq = t->optim->sumsq;
+    const float *sums = t->late.sums;
+    if (sums) {
+        WAN_TRY(wan_ranks_norm_begin(&t->ranks, t->store, sumsq));
+        WAN_TRY(d->ops->sumsq(d, sumsq + 1, WAN_RBUF((void *)(uintptr_t)sums), r->samples, 0));
+    } else {
+        WAN_TRY(wan_optim_norm_begin(t->optim, t->step->loss, own));
+    }
+    WAN_TRY(wan_optim_step(t->optim, r->lr, t->c->v.weight_decay, t->c->v.clip_grad));
+    if (t->fsdp)
+        WAN_TRY(wan_fsdp_changed(t->fsdp));
+    WAN_TRY(wan_dev_fetch(d, 0, sumsq, 16));
+    return wan_dev_fetch(d, 16, sums ? sums : t->step->loss,
+                         (size_t)(sums ? r->samples + 3 : own) * sizeof(float));
 }
 
 /* Looks at the step before and reports it, when this one's work is on its way. */
@@ -403,26 +466,24 @@ static int start_step(wan_train *t, wan_report_fn *report, void *arg, int *stop)
     const wan_batch *b;
     wan_traffic before;
     wan_report r = { .lr = wan_schedule_lr(&t->schedule, t->st.step) };
-    int was = t->late.open;
+    const int was = t->late.open, alone = !t->late.sums;
+    t->written = alone ? t->job && wan_checkpoint_written(t->job) : 0;
     wan_traffic_read(&before, t->comm);
     WAN_TRY(timed(t, WAN_TIME_DATA, begin, wan_data_batch(t->data, &b)));
-    wan_train_draw(t, t->feed, b, (uint64_t)t->st.step, 0);
-    WAN_TRY(wan_store_zero_grad(t->store));
-    int64_t own = run_micros(t, t->data, t->feed, b, (uint64_t)t->st.step, 1);
+    int64_t own = start_micros(t, b);
     WAN_TRY(own);
     fill_report(t, b, &r);
+    count_traffic(t, &before, &r);
     WAN_TRY(look(t));
     if (was)
         WAN_TRY(report(arg, &t->late.r));
-    WAN_TRY(wan_optim_norm_begin(t->optim, t->step->loss, own));
-    WAN_TRY(wan_optim_step(t->optim, r.lr, t->c->v.weight_decay, t->c->v.clip_grad));
-    WAN_TRY(wan_dev_fetch(t->dev, 0, t->optim->sumsq, 16));
-    WAN_TRY(wan_dev_fetch(t->dev, 16, t->step->loss, (size_t)own * sizeof(float)));
+    if (!alone)
+        WAN_TRY(tell(t, b, own, &r));
+    WAN_TRY(start_update(t, &r, own));
     count_step(t, b, &r);
-    *stop = wan_signals_stop();
-    t->written = t->job && wan_checkpoint_written(t->job);
+    *stop = alone ? wan_signals_stop() : t->late.stop;
     r.seconds = wan_now() - begin;
-    WAN_TRY(finish_report(t, &before, &r));
+    finish_report(t, &before, &r);
     keep(t, &r, own);
     return 0;
 }
@@ -449,7 +510,8 @@ static int one_step(wan_train *t, wan_report *r, int *stop)
     WAN_TRY(wan_dev_sync(t->dev));
     r->seconds = wan_now() - begin;
     t->looked = wan_now();
-    return finish_report(t, &before, r);
+    finish_report(t, &before, r);
+    return wan_comm_sum_f64(t->comm, &r->waited, 1);
 }
 
 /* Losses of a batch of the val split, at fixed noise levels. */
@@ -499,22 +561,6 @@ static int make_samples(wan_train *t)
     WAN_TRY(swap_ema(t));
     WAN_TRY(wan_samples_make(t));
     return swap_ema(t);
-}
-
-int wan_train_settle(wan_train *t, int rc)
-{
-    double failed = rc < 0;
-    char *why = rc < 0 ? strdup(wan_err_text()) : NULL;
-    rc = wan_comm_sum_f64(t->comm, &failed, 1);
-    if (rc == 0 && failed > 0)
-        rc = wan_err("%s", why ? why : "rank 0 has failed: see what it says");
-    free(why);
-    return rc;
-}
-
-int wan_train_saves(const wan_train *t)
-{
-    return *t->c->v.save && t->c->v.ckpt_enabled;
 }
 
 /* Waits for the checkpoint that is being written, if one is. */
@@ -636,6 +682,21 @@ static int pauses(const wan_train *t, int64_t end)
            (v->save_every_epoch && ended_epoch(t)) || due(step, v->exit_interval);
 }
 
+/* The first step without its update, in which shapes are measured. */
+static int tune(wan_train *t)
+{
+    int stop;
+    const wan_batch *b;
+    if (!wan_tune_begin(t))
+        return 0;
+    WAN_TRY(wan_data_start(t->data, t->st.position, 1));
+    WAN_TRY(wan_data_batch(t->data, &b));
+    WAN_TRY(compute(t, b, &stop));
+    wan_data_stop(t->data);
+    memset(t->spent, 0, sizeof t->spent); /* of training alone */
+    return wan_tune_end(t);
+}
+
 /* A step to its end, its report in t->late; or one that is only started. */
 static int step(wan_train *t, wan_report_fn *report, void *arg, int *stop)
 {
@@ -655,18 +716,22 @@ static int run(wan_train *t, wan_report_fn *report, void *arg)
     if (t->st.step >= end && t->comm->rank == 0)
         wan_info("step %lld of %lld: nothing left to do", (long long)t->st.step, (long long)end);
     WAN_TRY(sweep(t));
-    if (t->st.step < end)
+    if (t->st.step < end) {
+        WAN_TRY(tune(t));
         WAN_TRY(wan_data_start(t->data, t->st.position, end - t->st.step));
+    }
     while (t->st.step < end) {
         wan_report *r = &t->late.r;
         int stop = 0;
         WAN_TRY(step(t, report, arg, &stop));
         r->steps = end;
+        stop = stop || t->late.stop;
         if (t->written)
             WAN_TRY(go_on(t, finish_save(t)));
         if (!stop && !pauses(t, end))
             continue;
         WAN_TRY(look(t));
+        stop = stop || t->late.stop;
         if (t->val && (due(t->st.step, v->eval_interval) || t->st.step == end)) {
             waiting(t, "validating");
             WAN_TRY(wan_train_validate(t, &r->val_loss));

@@ -9,6 +9,18 @@
 
 #include "lib/base/file.h"
 
+/* One of the moments, in host memory where the store's masters may be. */
+static wan_real *moments(wan_store *s, const char *what)
+{
+    size_t n = (size_t)s->total * sizeof(wan_real);
+    wan_real *x = s->rooms ? wan_dev_alloc_far(s->d, n, what) : wan_dev_alloc(s->d, n, what);
+    if (x && wan_dev_zero(s->d, x, n) < 0) {
+        wan_dev_free(s->d, x);
+        return NULL;
+    }
+    return x;
+}
+
 int64_t wan_optim_bytes(int64_t n)
 {
     return 2 * n * (int64_t)sizeof(wan_real);
@@ -17,7 +29,6 @@ int64_t wan_optim_bytes(int64_t n)
 int wan_optim_new(wan_optim **out, wan_store *s, double beta1, double beta2, double eps,
                   int no_decay_1d)
 {
-    size_t n = (size_t)s->total * sizeof(wan_real);
     wan_optim *o = wan_calloc(1, sizeof *o, "optimizer");
     *out = NULL;
     if (!o)
@@ -27,12 +38,11 @@ int wan_optim_new(wan_optim **out, wan_store *s, double beta1, double beta2, dou
     o->beta2 = beta2;
     o->eps = eps;
     o->no_decay_1d = no_decay_1d;
-    o->exp_avg = wan_dev_alloc(s->d, n, "first moments");
-    o->exp_avg_sq = wan_dev_alloc(s->d, n, "second moments");
+    o->exp_avg = moments(s, "first moments");
+    o->exp_avg_sq = moments(s, "second moments");
     o->sumsq = wan_dev_alloc(s->d, 2 * sizeof *o->sumsq, "gradient norm");
     o->coef = wan_dev_alloc(s->d, sizeof *o->coef, "clip factor");
-    if (!o->exp_avg || !o->exp_avg_sq || !o->sumsq || !o->coef ||
-        wan_dev_zero(s->d, o->exp_avg, n) < 0 || wan_dev_zero(s->d, o->exp_avg_sq, n) < 0) {
+    if (!o->exp_avg || !o->exp_avg_sq || !o->sumsq || !o->coef) {
         wan_optim_free(&o);
         return -1;
     }
@@ -71,15 +81,35 @@ int wan_optim_norm(wan_optim *o, double *norm)
     return 0;
 }
 
-/* Elements [from, to) of the flat vector; shadow: their bf16 copies, or NULL. */
-static int update(wan_optim *o, const wan_adamw *a, int64_t from, int64_t to, uint16_t *shadow,
-                  const wan_real *coef)
+/* Some elements of a class of a part. */
+typedef struct piece {
+    wan_optim *o;
+    const wan_adamw *a;
+    const wan_part *part;
+    int64_t from;
+    uint16_t *shadow; /* their bf16 copies; NULL: none */
+    int rest;         /* not for GEMMs */
+} piece;
+
+static int update_some(void *arg, wan_real *const x[], int64_t at, int64_t n)
 {
-    wan_dev *d = o->s->d;
-    if (to <= from)
-        return 0;
-    return d->ops->adamw_step(d, a, o->s->master + from, o->exp_avg + from, o->exp_avg_sq + from,
-                              o->s->grad + from, wan_buf_of(shadow, WAN_BF16), coef, to - from);
+    const piece *p = arg;
+    wan_store *s = p->o->s;
+    wan_dev *d = s->d;
+    WAN_TRY(d->ops->adamw_step(d, p->a, x[0], x[1], x[2], s->grad + p->from + at,
+                               wan_buf_of(p->shadow ? p->shadow + at : NULL, WAN_BF16), p->o->coef,
+                               n));
+    return p->rest ? wan_store_changed(s, p->part, p->from + at, x[0], n) : 0;
+}
+
+/* Elements [p->from, to) of the flat vector. */
+static int update(piece *p, int64_t to)
+{
+    const wan_optim *o = p->o;
+    const wan_rooms_vector v[] = { { o->s->master + p->from, 1 },
+                                   { o->exp_avg + p->from, 1 },
+                                   { o->exp_avg_sq + p->from, 1 } };
+    return to <= p->from ? 0 : wan_rooms_pass(o->s->rooms, v, 3, to - p->from, update_some, p);
 }
 
 /* How a parameter is updated; runs of equal ones go in one call. */
@@ -100,7 +130,7 @@ static int64_t begins(const wan_store *s, const wan_part *p, int i, int64_t n)
 /* One class of the parameters of a part (what GEMMs read, or the rest), which lies in the vector in
  * the order of the table, from `from` to `to`. */
 static int update_class(wan_optim *o, const wan_adamw *a, const wan_part *p, int gemm, int64_t from,
-                        int64_t to, uint16_t *shadow, const wan_real *coef)
+                        int64_t to, uint16_t *shadow)
 {
     const wan_store *s = o->s;
     wan_adamw plain = *a;
@@ -115,21 +145,22 @@ static int update_class(wan_optim *o, const wan_adamw *a, const wan_part *p, int
         enum how how = last ? FROZEN : how_of(o, &s->params.v[i]);
         if (how == run && !last)
             continue;
+        piece some = { o, run == DECAYED ? a : &plain, p, begin, NULL, !gemm };
+        some.shadow = shadow ? shadow + (begin - from) : NULL;
         if (run != FROZEN)
-            WAN_TRY(update(o, run == DECAYED ? a : &plain, begin, at,
-                           shadow ? shadow + (begin - from) : NULL, coef));
+            WAN_TRY(update(&some, at));
         begin = at;
         run = how;
     }
     return 0;
 }
 
-static int update_part(wan_optim *o, const wan_adamw *a, const wan_part *p, const wan_real *coef)
+static int update_part(wan_optim *o, const wan_adamw *a, const wan_part *p)
 {
     uint16_t *shadow = o->s->shadow ? o->s->shadow + p->at_gemm : NULL;
     int64_t middle = p->at + p->gemm;
-    WAN_TRY(update_class(o, a, p, 1, p->at, middle, shadow, coef));
-    return update_class(o, a, p, 0, middle, p->at + p->size, NULL, coef);
+    WAN_TRY(update_class(o, a, p, 1, p->at, middle, shadow));
+    return update_class(o, a, p, 0, middle, p->at + p->size, NULL);
 }
 
 int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm)
@@ -143,7 +174,7 @@ int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm
                     .step = o->step + 1 };
     WAN_TRY(s->d->ops->clip_coef(s->d, o->coef, o->sumsq, max_norm));
     for (int k = 0; k < s->params.parts; k++)
-        WAN_TRY(update_part(o, &a, &s->part[k], o->coef));
+        WAN_TRY(update_part(o, &a, &s->part[k]));
     o->step++;
     return 0;
 }

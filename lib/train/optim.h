@@ -16,7 +16,7 @@
 
 typedef struct wan_optim {
     wan_store *s;
-    wan_real *exp_avg, *exp_avg_sq; /* device [store->total] */
+    wan_real *exp_avg, *exp_avg_sq; /* device [store->total], or in host memory (WAN_TRAIN_FAR) */
     double *sumsq;                  /* device [2]: as clip_coef reads it (adamw.h) */
     wan_real *coef;                 /* device [1] */
     int64_t step;                   /* updates made */

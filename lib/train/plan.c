@@ -84,8 +84,8 @@ static int64_t aside(const wan_params *p, int64_t tokens)
 }
 
 /* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
-static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute, int64_t tokens,
-                         int64_t *largest)
+static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
+                         enum wan_training training, int64_t tokens, int64_t *largest)
 {
     const wan_slice *slice = &ranks->slice;
     wan_params params;
@@ -97,7 +97,7 @@ static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
     for (int i = 0; i < params.n; i++)
         if (params.v[i].gemm && params.v[i].count > *largest)
             *largest = params.v[i].count;
-    int rc = wan_store_plan(&p->store, &total, &params, slice, compute, 1);
+    int rc = wan_store_plan(&p->store, &total, &params, slice, compute, training);
     wan_fsdp_bytes(&p->store, compute, ranks->sharding);
     p->optimizer = wan_optim_bytes(total);
     p->vectors = 2;
@@ -119,8 +119,9 @@ static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_opti
         own.slice = &slice;
         WAN_TRY(p->arch.model->acts_plan(&bytes, p->arch.c, &own));
         p->acts.kept += r->seats * bytes.kept;
+        p->acts.away += r->seats * bytes.away;
         p->acts.work = bytes.work;
-        own.cap.recompute_blocks = 0;
+        own.cap.recompute_blocks = own.cap.away = 0;
         for (int k = 0; k < 3; k++) {
             own.cap.recompute = (enum wan_recompute)k;
             WAN_TRY(p->arch.model->acts_plan(&bytes, p->arch.c, &own));
@@ -143,8 +144,8 @@ static int64_t most_micros(const wan_deal *d, int ranks)
 }
 
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
-                  const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
-                  int64_t position)
+                  const wan_capacity *cap, enum wan_training training, wan_data *data,
+                  const wan_feed *feed, int64_t batch, int64_t position)
 {
     int shares = ranks->mesh.size[WAN_CP];
     const wan_acts_options o = {
@@ -161,7 +162,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     wan_mesh_text(&ranks->mesh, p->layout);
     p->batch = batch;
     p->samples = wan_feed_count(feed);
-    WAN_TRY(measure_store(p, ranks, compute, o.cap.tokens, &largest));
+    WAN_TRY(measure_store(p, ranks, compute, training, o.cap.tokens, &largest));
     WAN_TRY(measure_acts(p, ranks, &o));
     const wan_step_options step = { .cap = *cap,
                                     .batch = batch,
@@ -172,8 +173,10 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     p->space = space_of(p, ranks, compute, largest);
     p->rows = wan_step_bytes(arch, compute, &step) + wan_ranks_bytes(ranks, arch, compute, cap) +
               p->kernels + SMALL;
-    p->total =
-        p->store.weights + p->store.grads + p->acts.kept + p->acts.work + p->optimizer + p->rows;
+    p->away = training == WAN_TRAIN_FAR;
+    p->far = p->store.far + p->acts.away + (p->away ? p->optimizer : 0);
+    p->total = p->store.weights + p->store.grads + p->acts.kept + p->acts.work + p->rows +
+               (p->away ? 0 : p->optimizer);
     for (int64_t i = 0; i < p->samples; i++) {
         int64_t t = wan_data_tokens(data, wan_feed_info(feed, i));
         if (t > p->longest)
@@ -192,7 +195,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
 
 void wan_plan_average(wan_plan *p)
 {
-    p->total += p->optimizer / p->vectors;
+    *(p->away ? &p->far : &p->total) += p->optimizer / p->vectors;
     p->optimizer += p->optimizer / p->vectors;
     p->vectors++;
 }
@@ -218,6 +221,11 @@ void wan_plan_saves(wan_plan *p, int behind)
 
 void wan_plan_print_saving(const wan_plan *p, FILE *f)
 {
+    if (p->far)
+        fprintf(
+            f,
+            "  offloaded    %12.1f   host memory: weights %.1f, optimizer %.1f, activations %.1f\n",
+            MIB(p->far), MIB(p->store.far), MIB(p->away ? p->optimizer : 0), MIB(p->acts.away));
     if (p->saving)
         fprintf(f, "  checkpoint   %12.1f   host memory more, while one is written or read\n",
                 MIB(p->saving));
@@ -249,7 +257,7 @@ void wan_plan_print(const wan_plan *p, FILE *f)
     fprintf(f, "memory of a rank, MiB:\n");
     fprintf(f, "  weights      %12.1f\n", MIB(p->store.weights));
     fprintf(f, "  gradients    %12.1f\n", MIB(p->store.grads));
-    fprintf(f, "  optimizer    %12.1f\n", MIB(p->optimizer));
+    fprintf(f, "  optimizer    %12.1f\n", MIB(p->away ? 0 : p->optimizer));
     fprintf(f, "  activations  %12.1f\n", MIB(p->acts.kept));
     fprintf(f, "  workspace    %12.1f\n", MIB(p->acts.work + p->rows));
     fprintf(f, "  total        %12.1f\n", MIB(p->total));
@@ -263,8 +271,9 @@ int wan_plan_fits(const wan_plan *p, int64_t bytes, int share, const char *where
 {
     if (p->total * share <= bytes)
         return 0;
-    return wan_err("the run needs %.1f MiB of %s%s, which has %.1f MiB: try "
-                   "model.recompute_granularity=full, a smaller dataset.seq_length, or a smaller "
-                   "model",
-                   MIB(p->total * share), where, share > 1 ? " for its ranks" : "", MIB(bytes));
+    return wan_err(
+        "the run needs %.1f MiB of %s%s, which has %.1f MiB: try "
+        "model.recompute_granularity=full, --offload on a GPU, a smaller dataset.seq_length, or a smaller "
+        "model",
+        MIB(p->total * share), where, share > 1 ? " for its ranks" : "", MIB(bytes));
 }

@@ -24,13 +24,15 @@ typedef struct wan_plan {
         rows; /* moments; latents, noise and text of a micro-batch, scratch of the ops */
     int64_t
         kernels; /* of rows: what kernels take inside an op, of a CPU or as wan_plan_cuda says */
-    int64_t libraries;      /* of rows: what cuBLASLt and copies have beside that */
-    int64_t aside;          /* ... and operands in eight bits (wan_plan_eight) */
-    int eight;              /* they are part of rows */
-    wan_space space;        /* what kernels on a GPU depend on */
-    int64_t total;          /* on the device */
-    int64_t saving;         /* host memory while a checkpoint is written or read; 0: none is */
-    int64_t snapshot;       /* ... and of one that is written behind the steps */
+    int64_t libraries; /* of rows: what cuBLASLt and copies have beside that */
+    int64_t aside;     /* ... and operands in eight bits (wan_plan_eight) */
+    int eight;         /* they are part of rows */
+    wan_space space;   /* what kernels on a GPU depend on */
+    int64_t total;     /* on the device */
+    int64_t far;       /* in host memory, which belongs to it (WAN_TRAIN_FAR, wan_capacity.away) */
+    int away;          /* the moments are there */
+    int64_t saving;    /* host memory while a checkpoint is written or read; 0: none is */
+    int64_t snapshot;  /* ... and of one that is written behind the steps */
     int64_t samples, batch; /* in the dataset, per step */
     int64_t tokens, micros; /* of the first step, all ranks */
     int64_t longest;        /* tokens of the longest sample */
@@ -44,8 +46,8 @@ typedef struct wan_plan {
 } wan_plan;
 
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
-                  const wan_capacity *cap, wan_data *data, const wan_feed *feed, int64_t batch,
-                  int64_t position) WAN_MUST_CHECK;
+                  const wan_capacity *cap, enum wan_training training, wan_data *data,
+                  const wan_feed *feed, int64_t batch, int64_t position) WAN_MUST_CHECK;
 /* The kernels are those of a GPU (kernels/space.h); any_order: the backward of attention that is not
  * deterministic.  The memory that the CUDA libraries' own code takes is not in it. */
 void wan_plan_cuda(wan_plan *p, int any_order);

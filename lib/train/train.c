@@ -19,6 +19,7 @@
 #include "lib/train/data/blend.h"
 #include "lib/train/parallel/place.h"
 #include "lib/train/samples.h"
+#include "lib/train/tune.h"
 
 /* ---- before the device ---- */
 
@@ -147,6 +148,11 @@ static int open_val(wan_train *t, const char *path, const wan_data_options *o)
     return wan_data_new(&t->val, t->val_feed, &own);
 }
 
+static enum wan_training training(const wan_train *t)
+{
+    return t->c->v.offload_optim ? WAN_TRAIN_FAR : WAN_TRAIN;
+}
+
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -159,6 +165,9 @@ static wan_capacity capacity(const wan_train *t)
     wan_data_capacity(t->data, &cap);
     cap.recompute = t->c->v.recompute;
     cap.recompute_blocks = t->c->v.recompute_method ? t->c->v.recompute_layers : 0;
+    cap.away = !t->c->v.offload_acts    ? 0
+               : t->c->v.offload_layers ? t->c->v.offload_layers
+                                        : INT64_MAX;
     wan_samples_capacity(t, &cap);
     if (!t->val)
         return cap;
@@ -257,8 +266,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
     WAN_GOTO(wan_config_length(c, t->st.samples, t->st.step, t->st.position), fail);
     t->schedule = wan_schedule_of(&c->v);
     wan_capacity cap = capacity(t);
-    WAN_GOTO(wan_plan_make(&t->plan, &t->arch, &t->ranks, o->compute, &cap, t->data, t->feed,
-                           c->v.global_batch, t->st.position),
+    WAN_GOTO(wan_plan_make(&t->plan, &t->arch, &t->ranks, o->compute, &cap, training(t), t->data,
+                           t->feed, c->v.global_batch, t->st.position),
              fail);
     if (strncmp(o->device, "cuda", 4) == 0)
         wan_plan_cuda(&t->plan, o->device_flags & WAN_DEV_NONDETERMINISTIC);
@@ -302,8 +311,13 @@ int wan_train_fits(const wan_train *t)
     int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     if (t->opt.memory)
         return wan_plan_fits(&t->plan, t->opt.memory, 1, "the memory allowed");
-    if (strncmp(t->opt.device, "cuda", 4)) /* a GPU's memory is not known before it is taken */
-        return wan_plan_fits(&t->plan, bytes - t->plan.snapshot * t->local_ranks, t->local_ranks,
+    const int cuda = strncmp(t->opt.device, "cuda", 4) == 0;
+    const int64_t all = t->plan.far + t->plan.snapshot;
+    if (cuda && all * t->local_ranks > bytes)
+        return wan_err("the run needs %.1f MiB of host memory, this machine has %.1f MiB",
+                       (double)(all * t->local_ranks) / (1 << 20), (double)bytes / (1 << 20));
+    if (!cuda) /* a GPU's memory is not known before it is taken */
+        return wan_plan_fits(&t->plan, bytes - all * t->local_ranks, t->local_ranks,
                              "this machine's memory");
     return 0;
 }
@@ -318,7 +332,8 @@ static int check_memory(wan_train *t)
     WAN_TRY(t->dev->backend->memory(t->dev, &available, &total));
     if (t->dev->kind ==
         WAN_DEV_CPU) /* ranks of one machine share it; the page cache can make room */
-        return wan_plan_fits(&t->plan, (int64_t)total - t->plan.snapshot * t->local_ranks,
+        return wan_plan_fits(&t->plan,
+                             (int64_t)total - (t->plan.far + t->plan.snapshot) * t->local_ranks,
                              t->local_ranks, "this machine's memory");
     return wan_plan_fits(&t->plan, (int64_t)available, 1, "the device's memory");
 }
@@ -385,6 +400,13 @@ typedef struct origin {
     char data[sizeof((wan_train_state *)0)->digest];
 } origin;
 
+/* Adds squares to those in front of them. */
+static int square(void *arg, wan_real *const x[], int64_t at, int64_t n)
+{
+    wan_train *t = arg;
+    return t->dev->ops->sumsq(t->dev, t->optim->sumsq, WAN_RBUF(x[0]), n, at > 0);
+}
+
 /* A file that differs on one machine must not go unnoticed. */
 static int same_origin(wan_train *t)
 {
@@ -393,9 +415,9 @@ static int same_origin(wan_train *t)
     memset(&mine, 0, sizeof mine);
     mine.step = t->st.step;
     memcpy(mine.data, t->st.digest, sizeof mine.data);
+    const wan_rooms_vector v = { t->store->master, 0 };
     if (rc == 0)
-        rc = t->dev->ops->sumsq(t->dev, t->optim->sumsq, WAN_RBUF(t->store->master),
-                                t->store->total, 0);
+        rc = wan_rooms_pass(t->store->rooms, &v, 1, t->store->total, square, t);
     if (rc == 0)
         rc = wan_dev_read(t->dev, &mine.weights, t->optim->sumsq, sizeof mine.weights);
     if (rc == 0)
@@ -441,6 +463,10 @@ static int alloc_step(wan_train *t)
     t->samples = wan_calloc((size_t)t->plan.cap.samples, sizeof *t->samples, "samples");
     t->micro = wan_calloc(n, sizeof *t->micro, "micro-batches");
     const int late = t->factors && t->late.draw && t->late.factors && t->late.index;
+    /* ranks that share out tokens have parts of losses, which are added in double precision */
+    if (t->comm->size > 1 && t->ranks.mesh.size[WAN_CP] == 1 && wan_dev_fetches(t->dev) &&
+        !(t->late.sums = wan_dev_alloc(t->dev, (n + 3) * sizeof(float), "losses")))
+        return -1;
     return late && t->draw && t->losses && t->own && t->own_index && t->samples && t->micro ? 0
                                                                                             : -1;
 }
@@ -556,6 +582,7 @@ int wan_train_start(wan_train *t)
     WAN_TRY(try_save(t));
     WAN_TRY(wan_place_device(&t->dev, t->comm, t->opt.device, t->opt.device_flags));
     note_products(t);
+    WAN_TRY(wan_tune_open(t));
     WAN_TRY(count_device(t));
     WAN_TRY(check_memory(t));
     WAN_TRY(reserve(t));
@@ -566,7 +593,8 @@ int wan_train_start(wan_train *t)
     }
     WAN_TRY(wan_samples_start(t));
     WAN_TRY(wan_ranks_device(&t->ranks, t->dev, &t->arch, t->opt.compute, &t->plan.cap));
-    WAN_TRY(wan_model_store(&t->store, t->dev, &t->arch, &t->ranks.slice, t->opt.compute, 1));
+    WAN_TRY(
+        wan_model_store(&t->store, t->dev, &t->arch, &t->ranks.slice, t->opt.compute, training(t)));
     t->store->eight = t->plan.eight;
     WAN_TRY(wan_optim_new(&t->optim, t->store, v->beta1, v->beta2, v->adam_eps, v->no_decay_1d));
     WAN_TRY(open_step(t));
@@ -598,11 +626,14 @@ void wan_train_close(wan_train **pt)
     wan_fsdp_free(&t->fsdp);
     wan_dp_free(&t->dp);
     wan_step_free(&t->step);
+    if (t->late.sums)
+        wan_dev_free(t->dev, t->late.sums);
     wan_ema_free(&t->ema);
     wan_optim_free(&t->optim);
     wan_store_free(&t->store);
     wan_ranks_close(&t->ranks);
     wan_dev_close(&t->dev);
+    wan_tune_close(t);
     free(t->draw);
     free(t->losses);
     free(t->factors);

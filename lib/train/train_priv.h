@@ -31,6 +31,10 @@ typedef struct wan_train_late {
     wan_draw *draw; /* [batch] */
     double *factors;
     int64_t *index, own; /* as wan_train.own_index; how many */
+    /* Several ranks: device [batch + 3], summed over them: losses of the batch, how many were asked to stop, how
+     * many have written their part of the checkpoint, mean seconds that they waited.  NULL: not so. */
+    float *sums;
+    int stop; /* some were */
 } wan_train_late;
 
 struct wan_train {
@@ -82,6 +86,7 @@ struct wan_train {
     double spent[WAN_TIMES];       /* since the last report */
     struct wan_debug_dump *dump;   /* NULL: none */
     struct wan_samples *videos;    /* NULL: none are made */
+    struct wan_ways *ways;         /* tune.h */
 };
 
 /* Draws of the batch, whose samples are those of f, as training step `step`; eval: at the fixed noise

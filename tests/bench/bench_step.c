@@ -62,7 +62,7 @@ static void run(const job *j, wan_dtype t, const bench_peaks *peak)
 {
     const int64_t *l = j->latent;
     int64_t tokens = l[1] * (l[2] / 2) * (l[3] / 2), rows = j->c.text_len;
-    wan_capacity cap = { tokens, 1, rows + 1, WAN_RECOMPUTE_NONE, 0 };
+    wan_capacity cap = { .tokens = tokens, .samples = 1, .text_rows = rows + 1 };
     wan_dev *d;
     wan_arch arch;
     wan_store *m;

@@ -2,7 +2,8 @@
  *
  * check_quiet.c - what a training run asks of its device step by step, over packs of ever new shapes: after the
  * first step nothing is allocated; on the emulated device (tests/gpu/emu/counts.h) waits and copies are
- * counted.  And that ops ask for no more work space than kernels/space.h says.
+ * counted.  And that ops ask for no more work space than kernels/space.h says.  Under mpirun with
+ * WAN_CHECK_TRANSPORT=nccl: the same of ranks that talk on the device.
  */
 #include <dlfcn.h>
 
@@ -14,7 +15,8 @@
 
 enum { STEPS = 6 };
 
-static const char *device;
+static const char *device, *transport;
+static wan_comm *comm;
 
 /* The device's counts; NULL: it is a real one. */
 static const int64_t *counts(void)
@@ -112,12 +114,10 @@ static void waits(const seen *s)
 static void run(const char *recompute, wan_dtype compute)
 {
     wan_config *c = config(recompute);
-    wan_comm *comm;
     seen s = { .n = 0 };
     const wan_train_options o = { .device = device, .compute = compute, .mock = 1 };
     const char *type = wan_dtype_name(compute);
     int quiet = 1, other = 0;
-    must(wan_comm_open(&comm, "self", 1, 1));
     must(wan_train_open(&s.t, c, comm, &o));
     must(wan_train_start(s.t));
     const size_t before = s.t->dev->allocated;
@@ -130,12 +130,14 @@ static void run(const char *recompute, wan_dtype compute)
     }
     ok(quiet && other > 1, "  nothing is allocated after the first, in steps of other shapes (%d)",
        other);
-    if (counts())
+    if (counts()) {
         waits(&s);
+        ok(s.at[STEPS - 1][EMU_SEARCHES] == s.at[0][EMU_SEARCHES],
+           "  no algorithm is looked for: numbers of tokens are rounded up");
+    }
     ok(s.scratch[0] == (size_t)s.t->plan.kernels, "  the work space is the plan's, %zu bytes",
        s.scratch[0]);
     wan_train_close(&s.t);
-    wan_comm_close(&comm);
     wan_config_free(&c);
 }
 
@@ -193,6 +195,8 @@ int main(void)
     wan_dev *d;
     device = getenv("WAN_CHECK_DEVICE");
     device = device && *device ? device : "cpu";
+    transport = getenv("WAN_CHECK_TRANSPORT");
+    transport = transport && *transport ? transport : "self";
     wan_log_init("check_quiet", 0);
     if (wan_dev_open(&d, device, 0) < 0) {
         tap_skip("steps on a device", wan_err_text());
@@ -200,9 +204,12 @@ int main(void)
     }
     int gpu = d->kind == WAN_DEV_CUDA;
     wan_dev_close(&d);
+    must(wan_comm_open(&comm, transport, 30, 600));
     run("none", WAN_F32);
     run("selective", WAN_BF16);
-    for (int any = 0; any < 2 && gpu; any++) {
+    wan_comm_close(&comm);
+    const int one_rank = !strcmp(transport, "self");
+    for (int any = 0; any < 2 && gpu && one_rank; any++) {
         attention(one, one, 1, any);
         attention(even, even, 3, any);
         attention(odd, odd, 3, any);

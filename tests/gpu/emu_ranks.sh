@@ -58,9 +58,67 @@ ok "fp8 on the device is fp8 on the CPU ($near), and not bf16 ($other)" \
 
 ok "what steps ask of the device" env WAN_CHECK_DEVICE=cuda:0 "$OBJ/tests/gpu/check_quiet"
 
+ranks() { timeout 300 mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$@"; }
+# ways of products: measured where asked for, kept, and read by whoever goes on (WAN_EMU_FASTEST: emu.cc)
+A="-q --mock --precision bf16 $T train.train_iters=4 checkpoint.save_interval=2"
+A=${A/ checkpoint.save=/}
+files() { (cd "$1" && find "iter_$2" -name '*.safetensors' | sort | xargs sha256sum); }
+again() { "$@"; [ $? = 75 ]; }
+autotune() { env WAN_EMU_FASTEST="$1" wan-train $A "${@:2}"; }
+ok "a run that measures its products" autotune 2 checkpoint.save=w1 train.autotune=true
+ok "keeps $(wc -l <w1/ways.txt) lines, those of products all of one way" test "$(grep ^cublasLt w1/ways.txt | cut -f 3 | sort -u | wc -l)" = 1
+mkdir w2 && cp w1/ways.txt w2 # attention is measured by a real clock
+ok "two steps of the same" again autotune 2 checkpoint.save=w2 train.autotune=true train.exit_interval=2
+ok "go on where another way would be faster" autotune 1 checkpoint.save=w2 train.autotune=true
+same "the same file" w1/ways.txt w2/ways.txt
+ok "and the checkpoint of a run without a stop" cmp <(files w1 0000004) <(files w2 0000004)
+mkdir w3 && cp w1/ways.txt w3
+ok "a repeated run that is given the file" autotune 0 checkpoint.save=w3
+ok "ends with the same bytes" cmp <(files w1 0000004) <(files w3 0000004)
+ok "without the file" autotune 2 checkpoint.save=w4
+ok "its sums are in another order" test "$(files w1 0000004 | sort)" != "$(files w4 0000004 | sort)"
+ok "two ranks" ranks 2 wan-train $A checkpoint.save=w5 train.autotune=true
+ok "have the ways of both ($(wc -l <w5/ways.txt) lines)" test "$(wc -l <w5/ways.txt)" -gt 5
+printf 'no ways\n' >w3/ways.txt
+fails 1 'ways.txt: does not begin' "a file that is none" autotune 0 checkpoint.save=w3
+
+# over NCCL, in whose place an emulation is (WAN_EMU_NCCL_FAIL: tests/gpu/emu/emu_nccl.cc)
+export WAN_NCCL_PLUGIN=$EMU_NCCL
+plain=$T
+T="$T --transport nccl"
+like_one nccl-dp2 2
+like_one nccl-fsdp2 2 dist.use_megatron_fsdp=true
+like_one nccl-pp2 2 $pp=2
+ok "what steps of two ranks ask of the device: as much as those of one" env WAN_CHECK_DEVICE=cuda:0 WAN_CHECK_TRANSPORT=nccl \
+    timeout 300 mpirun --allow-run-as-root --oversubscribe --bind-to none -n 1 "$OBJ/tests/gpu/check_quiet" : \
+    -n 1 sh -c '"$OBJ/tests/gpu/check_quiet" >quiet.2'
+nccl_ahead() { # N ranks that run ahead tell what the same ranks tell that read every step
+    timeout 300 mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$1" wan-train -q --mock --precision fp32 $T \
+        train.train_iters=5 "${@:2}"
+}
+ok "two ranks, step by step" nccl_ahead 2 --metrics w.json debug.dump=w.st
+ok "two ranks that run ahead" nccl_ahead 2 --metrics h.json
+ok "tell the same" alike h.json w.json 5
+ok "four, by tensor and pipeline, step by step" nccl_ahead 4 $tp=2 $pp=2 --metrics w.json debug.dump=w.st
+ok "that run ahead" nccl_ahead 4 $tp=2 $pp=2 --metrics h.json
+ok "tell the same" alike h.json w.json 5
+ok "steps that are not finite" nccl_ahead 2 --metrics w.json debug.dump=w.st $huge
+ok "the same, ahead" nccl_ahead 2 --metrics h.json $huge
+ok "skips the same ones" alike h.json w.json 5
+broken() { # broken SECONDS: two ranks, of which the second loses a link, end within so long
+    local begin=$SECONDS rc
+    timeout 100 mpirun --allow-run-as-root --oversubscribe --bind-to none -n 1 wan-train -q --mock --precision fp32 $T \
+        train.train_iters=50 : -n 1 -x WAN_EMU_NCCL_FAIL=40 wan-train -q --mock --precision fp32 $T train.train_iters=50 >broken.log 2>&1
+    rc=$?
+    cat broken.log >&2
+    [ $rc -ne 0 ] && [ $rc -ne 124 ] && [ $((SECONDS - begin)) -le "$1" ]
+}
+ok "a lost link between two ranks ends the run within 60 s" broken 60
+ok "with a sentence ($(grep -om1 'nccl: group.*' broken.log))" grep -q 'nccl: group .*network error' broken.log
+T=$plain
+
 P="--device cuda:0 --model $TOP/tests/data/ref/pipe --sample_steps 1 --precision fp32 --sizes 32*48 --frame_nums 5
 --base_seed 1 --prompts cat"
-ranks() { timeout 300 mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$@"; }
 ok "a video on one rank" wan-sample $P --latents-out s1.st --save_file 1.mp4
 ok "a larger model" wan-train -q --mock --device cpu --precision fp32 model.num_layers=20 model.hidden_size=192 \
     model.num_attention_heads=2 model.ffn_hidden_size=768 model.text_dim=40 model.text_len=16 dataset.F_latents=1 \
@@ -75,6 +133,16 @@ fails 1 'the device has .* free .*--offload leaves the weights' "150 MB are too 
     large 150000000 --save_file 2.png
 ok "they suffice with the weights in host memory" large 150000000 --offload --latents-out l2.st --save_file 2.png
 same "the same latents, byte for byte" l2.st l1.st
+O="-q --mock --precision bf16 model.num_layers=8 model.hidden_size=256 model.num_attention_heads=4 model.ffn_hidden_size=2048
+model.text_dim=32 model.text_len=8 model.freq_dim=32 dataset.F_latents=1 dataset.H_latents=4 dataset.W_latents=4
+dataset.context_seq_len=4 dataset.mock_samples=4 train.global_batch_size=2 train.train_iters=2 scheduler.lr_warmup_iters=1"
+ok "a training run of $(wan-train $O --plan --device cuda 2>/dev/null | awk '$1 == "total" { print $2 }') MiB" \
+    wan-train $O --device cuda:0 checkpoint.save=near --metrics o1.json
+fails 1 'device.s memory|out of cuda memory' "is too large for 290 MB" env WAN_EMU_MEMORY=290000000 wan-train $O --device cuda:0 checkpoint.save=no
+ok "with --offload it is not" env WAN_EMU_MEMORY=290000000 wan-train $O --device cuda:0 --offload checkpoint.save=far --metrics o2.json
+ok "and has the same losses" cmp <(told o1.json) <(told o2.json)
+ok "and checkpoints, byte for byte" cmp <(files near 0000002) <(files far 0000002)
+
 like() { # like N args...: the latents of one rank
     ok "a video on $*" ranks "$1" wan-sample $P --latents-out s2.st --save_file 2.mp4 "${@:2}"
     e=$(WAN_CUDA_PLUGIN='' "$OBJ/tests/train/check_debug" s2.st s1.st latents)

@@ -127,7 +127,7 @@ static void free_data(data *d)
 static netrun make_model(enum wan_recompute mode)
 {
     netrun m;
-    wan_capacity cap = { 40, N, N * TEXT_LEN, mode, 0 };
+    wan_capacity cap = { .tokens = 40, .samples = N, .text_rows = N * TEXT_LEN, .recompute = mode };
     MUST(netrun_open_model(&m, dev, subject.model, subject.config, WAN_REAL, 1, &cap));
     randomise(m.s);
     return m;
@@ -287,7 +287,7 @@ static void check_context(void)
 {
     data d = make_data(0, N, 0);
     netrun a = make_model(WAN_RECOMPUTE_NONE), m;
-    wan_capacity cap = { 40, N, N * TEXT_LEN, WAN_RECOMPUTE_NONE, 0 };
+    wan_capacity cap = { .tokens = 40, .samples = N, .text_rows = N * TEXT_LEN };
     double *pred = malloc((size_t)d.S * 4 * (size_t)subject.out_ch * 8);
     wan_context *c;
     loss(&a, &d);

@@ -69,7 +69,10 @@ static void open_rank(struct rank *me, int rank, const wan_arch *arch, const wan
     const wan_slice slice = { .rank = rank, .ranks = RANKS, .end = config.layers + 2 };
     const wan_acts_options o = { .compute = WAN_REAL,
                                  .train = 1,
-                                 .cap = { 40, N, N * TEXT_LEN, WAN_RECOMPUTE_SELECTIVE },
+                                 .cap = { .tokens = 40,
+                                          .samples = N,
+                                          .text_rows = N * TEXT_LEN,
+                                          .recompute = WAN_RECOMPUTE_SELECTIVE },
                                  .slice = &slice };
     me->rank = rank;
     MUST(wan_dev_open(&me->d, "ref", 0));

@@ -381,7 +381,7 @@ static void check_init(wan_dev *d)
 {
     const wan_net_config c = { 2, 32, 1, 96, 16, 16, 40, 512, 64, 2, 2, 1e-6 };
     netrun m, again;
-    const wan_capacity cap = { 1, 1, 1, WAN_RECOMPUTE_NONE, 0 };
+    const wan_capacity cap = { .tokens = 1, .samples = 1, .text_rows = 1 };
     MUST(netrun_open(&m, d, &c, WAN_F32, 1, &cap));
     MUST(netrun_open(&again, d, &c, WAN_F32, 1, &cap));
     MUST(wan_store_init(m.s, 7));

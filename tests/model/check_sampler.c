@@ -165,7 +165,7 @@ static void *open_in(const char *dir, const char *name, wan_st **st)
 static void open_model(guided *g, const char *dir, const char *device, int64_t tokens)
 {
     wan_arch arch;
-    const wan_capacity cap = { tokens, 1, 1, WAN_RECOMPUTE_NONE, 0 };
+    const wan_capacity cap = { .tokens = tokens, .samples = 1, .text_rows = 1 };
     char path[640];
     snprintf(path, sizeof path, "%s/transformer", dir);
     MUST(wan_dev_open(&g->d, device, 0));

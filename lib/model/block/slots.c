@@ -75,15 +75,42 @@ static int level(const wan_slots *s, int l)
     return level_of(wan_capacity_recompute(s->cap, s->first, l));
 }
 
+/* What block l keeps. */
+static void lay_block(const wan_slots *s, wan_slots_arena *a, void **table, int l)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->slot[i].keep <= level(s, l)) {
+            void *p = take_slot(s, a, i);
+            if (table)
+                table[l * s->n + i] = p;
+        }
+}
+
+wan_stash_plan wan_slots_stash(const wan_slots *s)
+{
+    wan_stash_plan p = { .first = s->first > 1 ? s->first : 1 };
+    for (int l = 0; l < s->layers && s->train; l++) {
+        wan_slots_arena one = { 0 };
+        if (!runs(s, l) || wan_capacity_place(s->first, l) >= s->cap->away)
+            continue;
+        lay_block(s, &one, NULL, l);
+        p.bytes = one.used > p.bytes ? one.used : p.bytes;
+        p.blocks++;
+    }
+    return p.blocks > WAN_STASH_ROOMS ? p : (wan_stash_plan){ 0 };
+}
+
 static void lay_kept(const wan_slots *s, wan_slots_arena *keep, void **table)
 {
-    for (int l = 0; l < s->layers; l++)
-        for (int i = 0; i < s->n && runs(s, l); i++)
-            if (s->slot[i].keep <= level(s, l)) {
-                void *p = take_slot(s, keep, i);
-                if (table)
-                    table[l * s->n + i] = p;
-            }
+    const wan_stash_plan away = wan_slots_stash(s);
+    wan_slots_arena rooms = *keep;
+    keep->used += away.blocks ? WAN_STASH_ROOMS * away.bytes : 0;
+    for (int l = 0; l < s->layers; l++) {
+        const int k = l + 1 - away.first;
+        wan_slots_arena room = { rooms.base, rooms.used + k % WAN_STASH_ROOMS * away.bytes };
+        if (runs(s, l))
+            lay_block(s, k < away.blocks ? &room : keep, table, l);
+    }
     int next = s->end - 1; /* what the last block hands on: to the head, or to the next stage */
     void *out = take_slot(s, keep, s->stream);
     if (table)

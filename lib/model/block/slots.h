@@ -38,6 +38,8 @@ typedef struct wan_slots_arena {
     int64_t used;
 } wan_slots_arena;
 
+/* Which blocks keep their slots in rooms, which are the first bytes of keep (stash.h); blocks 0: none do. */
+wan_stash_plan wan_slots_stash(const wan_slots *s);
 void *wan_slots_take(wan_slots_arena *a, int64_t rows, int64_t width, wan_dtype t);
 /* One operand outside the blocks: rows, width and type in three letters. */
 wan_buf wan_slots_once(const wan_slots *s, wan_slots_arena *a, const char *letters);

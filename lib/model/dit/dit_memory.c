@@ -88,7 +88,8 @@ int wan_dit_acts_plan(wan_acts_bytes *out, const void *c, const wan_acts_options
     *out = (wan_acts_bytes){ 0 };
     WAN_TRY(shape(&a, NULL, c, o));
     lay(&a, &keep, &work);
-    *out = (wan_acts_bytes){ keep.used, work.used };
+    const wan_stash_plan away = wan_slots_stash(&a.slots);
+    *out = (wan_acts_bytes){ keep.used, work.used, wan_stash_bytes(&away) };
     return 0;
 }
 
@@ -130,6 +131,9 @@ static int build(wan_dit_acts *a, const wan_acts_options *o, wan_dit_acts *share
     keep = (wan_slots_arena){ a->mem, 0 };
     work = (wan_slots_arena){ a->work, 0 };
     lay(a, &keep, &work);
+    const wan_stash_plan away = wan_slots_stash(&a->slots);
+    if (away.blocks)
+        WAN_TRY(wan_stash_new(&a->base.stash, d, a->mem, &away));
     return wan_dit_constants(a);
 }
 
@@ -154,6 +158,7 @@ void wan_dit_acts_free(wan_acts **pa)
 {
     wan_dit_acts *a = wan_dit_of(*pa);
     wan_dev *d = a->base.d;
+    wan_stash_free(&a->base.stash);
     wan_dev_free(d, a->mem);
     if (!a->shared)
         wan_dev_free(d, a->work);

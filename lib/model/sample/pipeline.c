@@ -249,7 +249,7 @@ int wan_pipeline_together(const wan_pipeline *p)
 static wan_capacity capacity(const wan_pipeline *p)
 {
     const int n = 1 + wan_pipeline_together(p);
-    return (wan_capacity){ n * most_tokens(p), n, 1, WAN_RECOMPUTE_NONE, 0 };
+    return (wan_capacity){ .tokens = n * most_tokens(p), .samples = n, .text_rows = 1 };
 }
 
 /* This rank's part of the largest video and of the transformer. */

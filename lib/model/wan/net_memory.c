@@ -94,7 +94,8 @@ int wan_net_acts_plan(wan_acts_bytes *out, const void *c, const wan_acts_options
     *out = (wan_acts_bytes){ 0 };
     WAN_TRY(shape(&a, NULL, c, o));
     lay(&a, &keep, &work);
-    *out = (wan_acts_bytes){ keep.used, work.used };
+    const wan_stash_plan away = wan_slots_stash(&a.slots);
+    *out = (wan_acts_bytes){ keep.used, work.used, wan_stash_bytes(&away) };
     return 0;
 }
 
@@ -138,6 +139,9 @@ static int build(wan_net_acts *a, const wan_acts_options *o, wan_net_acts *share
     keep = (wan_slots_arena){ a->mem, 0 };
     work = (wan_slots_arena){ a->work, 0 };
     lay(a, &keep, &work);
+    const wan_stash_plan away = wan_slots_stash(&a->slots);
+    if (away.blocks)
+        WAN_TRY(wan_stash_new(&a->base.stash, d, a->mem, &away));
     return wan_net_rope_make(a);
 }
 
@@ -162,6 +166,7 @@ void wan_net_acts_free(wan_acts **pa)
 {
     wan_net_acts *a = wan_net_of(*pa);
     wan_dev *d = a->base.d;
+    wan_stash_free(&a->base.stash);
     wan_dev_free(d, a->mem);
     if (!a->shared)
         wan_dev_free(d, a->work);

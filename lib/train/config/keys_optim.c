@@ -41,6 +41,10 @@ static const wan_key keys[] = {
         "optimizer.ema_decay", "ema.decay train.ema_decay", ema_decay, "0", 0, 0.99999999,
         "keeps an average of the weights with this decay, 0.9999 for long runs: validated, saved as "
         "optimizer/ema.safetensors, sampled by wan-sample (0: none)"),
+    BOOL(
+        "optimizer.optimizer_cpu_offload", 0, offload_optim, "false",
+        "moments, average and fp32 weights that have a bf16 copy lie in host memory and pass through "
+        "the device, which makes the update; --offload sets it"),
     ENUM("scheduler.lr_decay_style", "lr_scheduler.lr_decay_style", lr_style, "cosine", styles,
          "course of the learning rate"),
     INT("scheduler.lr_warmup_iters", "lr_scheduler.lr_warmup_steps", warmup_iters, "-1", -1, MANY,
@@ -65,6 +69,12 @@ static const wan_key keys[] = {
     ONLY("optimizer.amsgrad", "false", "the optimizer is AdamW"),
     ONLY("optim.optimizer.amsgrad", "false", "the optimizer is AdamW"),
     ONLY("optimizer.maximize", "false", "the loss is made smaller"),
+    ONLY("optimizer.optimizer_offload_fraction", "1 1.0",
+         "optimizer_cpu_offload takes all of them to the host"),
+    NOTED("optimizer.overlap_cpu_optimizer_d2h_h2d", "copies run beside the update"),
+    NOTED("optimizer.use_torch_optimizer_for_cpu_offload", "the device makes the update"),
+    NOTED("optimizer.pin_cpu_grads", "gradients stay on the device"),
+    NOTED("optimizer.pin_cpu_params", "host memory is pinned"),
     NOTED("optimizer.foreach", "the update is one pass over all parameters"),
     NOTED("optimizer.fused", "the update is one pass over all parameters"),
     NOTED("optim.optimizer.foreach", "the update is one pass over all parameters"),

@@ -79,6 +79,11 @@ static const wan_key keys[] = {
     INT("rng.seed", "seed", seed, "1234", 0, 9e15, "seed of everything random"),
     PLACE("debug.batch", 0, debug_batch, "",
           "safetensors file with the batches to train on instead of the dataset"),
+    BOOL(
+        "train.autotune", 0, autotune, "false",
+        "on a GPU, in front of the first step: up to eight ways to compute each product are measured, "
+        "and the fastest is kept in ways.txt of checkpoint.save, which every run there reads; false: "
+        "without that file, what the library proposes first"),
     PLACE("debug.dump", 0, debug_dump, "",
           "safetensors file for prediction, loss and gradients of the first step"),
 

@@ -101,37 +101,39 @@ int wan_ranks_counts(const wan_ranks *r)
     return m->at[WAN_TP] == 0 && m->at[WAN_PP] == m->size[WAN_PP] - 1;
 }
 
-/* Squares of what this rank alone holds, and of what its tensor parallel group holds together. */
-static int own_sums(wan_store *s, double *sumsq, double host[2])
+/* Squares of what this rank holds; what its tensor parallel group holds together is the first one's. */
+static int own_sums(const wan_ranks *r, wan_store *s, double *sumsq)
 {
     wan_dev *d = s->d;
     for (int i = 0; i < s->params.n; i++) {
         const wan_piece p = wan_store_piece(s, i);
-        if (p.n)
-            WAN_TRY(
-                d->ops->sumsq(d, &sumsq[s->params.v[i].cut < 0], WAN_RBUF(s->grad + p.at), p.n, 1));
+        if (p.n && (s->params.v[i].cut >= 0 || r->mesh.at[WAN_TP] == 0))
+            WAN_TRY(d->ops->sumsq(d, sumsq, WAN_RBUF(s->grad + p.at), p.n, 1));
     }
-    return wan_dev_read(d, host, sumsq, 2 * sizeof *host);
+    return 0;
+}
+
+int wan_ranks_norm_begin(wan_ranks *r, wan_store *s, double *sumsq)
+{
+    const wan_mesh *m = &r->mesh;
+    WAN_TRY(wan_dev_zero(s->d, sumsq, 2 * sizeof *sumsq));
+    if (m->group[WAN_PP_TP]->size == 1) {
+        WAN_TRY(s->d->ops->sumsq(s->d, sumsq, WAN_RBUF(s->grad), s->total, 0));
+    } else {
+        WAN_TRY(own_sums(r, s, sumsq));
+        WAN_TRY(wan_group_all_reduce(m->group[WAN_PP_TP], r->where, sumsq, 1, WAN_F64, WAN_SUM));
+    }
+    if (r->sharding == WAN_SHARD_NONE)
+        return 0;
+    return wan_group_all_reduce(m->group[WAN_FSDP], r->where, sumsq, 1, WAN_F64, WAN_SUM);
 }
 
 int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm)
 {
-    const wan_mesh *m = &r->mesh;
-    double host[2] = { 0, 0 };
-    WAN_TRY(wan_dev_zero(s->d, sumsq, 2 * sizeof *sumsq));
-    if (m->group[WAN_PP_TP]->size == 1) {
-        WAN_TRY(s->d->ops->sumsq(s->d, sumsq, WAN_RBUF(s->grad), s->total, 0));
-        WAN_TRY(wan_dev_read(s->d, host, sumsq, sizeof *host));
-    } else {
-        WAN_TRY(own_sums(s, sumsq, host));
-        host[0] += m->at[WAN_TP] == 0 ? host[1] : 0;
-        WAN_TRY(wan_group_all_reduce(m->group[WAN_PP_TP], NULL, host, 1, WAN_F64, WAN_SUM));
-    }
-    if (r->sharding != WAN_SHARD_NONE)
-        WAN_TRY(wan_group_all_reduce(m->group[WAN_FSDP], NULL, host, 1, WAN_F64, WAN_SUM));
-    host[1] = 0;
-    WAN_TRY(wan_dev_write(s->d, sumsq, host, sizeof host));
-    *norm = sqrt(host[0]);
+    double sum;
+    WAN_TRY(wan_ranks_norm_begin(r, s, sumsq));
+    WAN_TRY(wan_dev_read(s->d, &sum, sumsq, sizeof sum));
+    *norm = sqrt(sum);
     return 0;
 }
 

@@ -53,6 +53,8 @@ wan_wing wan_ranks_wing(wan_ranks *r);
 int wan_ranks_counts(const wan_ranks *r);
 /* The norm of the gradient, the same on all ranks; sumsq: device, f64 [2]. */
 int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm) WAN_MUST_CHECK;
+/* Its square into sumsq[0], and 0 into the other; where ranks talk on the device nobody waits. */
+int wan_ranks_norm_begin(wan_ranks *r, wan_store *s, double *sumsq) WAN_MUST_CHECK;
 /* The name of the first parameter of all that the ranks found (its number, params.n: none), or NULL. */
 int wan_ranks_bad(wan_ranks *r, const wan_store *s, int found, const char **name) WAN_MUST_CHECK;
 /* Tensor i of the flat vector x (laid out as the store's): what every rank holds of it, put together

@@ -100,7 +100,7 @@ static void print_memory(const wan_prediction *p, const wan_cluster *m, FILE *f)
     fprintf(f, "  %s: %.2f GiB, less %.2f for libraries (kernels of a CPU: %lld bytes)\n",
             p->fits ? "fits" : "does not fit", m->memory / (1 << 30), m->workspace / (1 << 30),
             (long long)r->plan.kernels);
-    if (r->plan.saving)
+    if (r->plan.saving || r->plan.far)
         fprintf(f, "host memory of a rank, MiB:\n");
     wan_plan_print_saving(&r->plan, f);
 }
