@@ -19,6 +19,10 @@ struct wan_model;
 
 enum wan_recompute { WAN_RECOMPUTE_NONE, WAN_RECOMPUTE_SELECTIVE, WAN_RECOMPUTE_FULL };
 
+/* What WAN_RECOMPUTE_SELECTIVE does again: LayerNorms and the stream between branches, norms of queries and keys,
+ * the activation of the feed-forward. */
+enum wan_redo { WAN_REDO_NORMS = 1, WAN_REDO_QK = 2, WAN_REDO_ACT = 4, WAN_REDO_ALL = 7 };
+
 /* The largest micro-batch that will come. */
 typedef struct wan_capacity {
     int64_t tokens;               /* S, held */
@@ -26,6 +30,7 @@ typedef struct wan_capacity {
     int64_t text_rows;            /* sum over samples of true rows + 1 */
     enum wan_recompute recompute; /* training only */
     int64_t recompute_blocks; /* in the first so many blocks of a range of parts alone; 0: in all */
+    int spared;               /* enum wan_redo: of that, what is kept all the same */
     int64_t away; /* what the first so many blocks of a range keep waits in host memory (stash.h) */
 } wan_capacity;
 

@@ -105,6 +105,21 @@ static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
     return rc;
 }
 
+/* What it takes to keep one of the things that selective does again. */
+static int measure_modules(wan_plan *p, const wan_acts_options *o, int seats)
+{
+    wan_acts_options own = *o;
+    wan_acts_bytes less, more;
+    own.cap.recompute = WAN_RECOMPUTE_SELECTIVE;
+    WAN_TRY(p->arch.model->acts_plan(&less, p->arch.c, &own));
+    for (int k = 0; k < 3; k++) {
+        own.cap.spared = 1 << k;
+        WAN_TRY(p->arch.model->acts_plan(&more, p->arch.c, &own));
+        p->modules[k] += seats * (more.kept - less.kept);
+    }
+    return 0;
+}
+
 /* What every micro-batch that is alive at once keeps, in each range of parts; work space once. */
 static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_options *o)
 {
@@ -121,12 +136,13 @@ static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_opti
         p->acts.kept += r->seats * bytes.kept;
         p->acts.away += r->seats * bytes.away;
         p->acts.work = bytes.work;
-        own.cap.recompute_blocks = own.cap.away = 0;
+        own.cap.recompute_blocks = own.cap.away = own.cap.spared = 0;
         for (int k = 0; k < 3; k++) {
             own.cap.recompute = (enum wan_recompute)k;
             WAN_TRY(p->arch.model->acts_plan(&bytes, p->arch.c, &own));
             p->modes[k] += r->seats * bytes.kept;
         }
+        WAN_TRY(measure_modules(p, &own, r->seats));
     }
     return 0;
 }
@@ -264,6 +280,10 @@ void wan_plan_print(const wan_plan *p, FILE *f)
     fprintf(f, "activations with recompute in all blocks: none %.1f, selective %.1f, full %.1f\n",
             MIB(p->modes[WAN_RECOMPUTE_NONE]), MIB(p->modes[WAN_RECOMPUTE_SELECTIVE]),
             MIB(p->modes[WAN_RECOMPUTE_FULL]));
+    fprintf(
+        f,
+        "what selective does again, if it were kept: layernorm %.1f, qk_norm %.1f, mlp_act %.1f\n",
+        MIB(p->modules[0]), MIB(p->modules[1]), MIB(p->modules[2]));
     wan_plan_print_saving(p, f);
 }
 

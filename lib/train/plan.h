@@ -19,6 +19,7 @@ typedef struct wan_plan {
     wan_store_bytes store; /* weights, gradients */
     wan_acts_bytes acts;   /* kept for the backward; work space */
     int64_t modes[3];      /* what is kept under each enum wan_recompute, in all blocks */
+    int64_t modules[3];    /* of what selective does again, each bit of enum wan_redo */
     int vectors;           /* of the optimizer: moments, an average */
     int64_t optimizer,
         rows; /* moments; latents, noise and text of a micro-batch, scratch of the ops */

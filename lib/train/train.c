@@ -16,6 +16,7 @@
 #include "lib/model/files/rundir.h"
 #include "lib/rec/tensor/safetensors.h"
 #include "lib/train/config/geometry.h"
+#include "lib/train/config/modules.h"
 #include "lib/train/data/blend.h"
 #include "lib/train/parallel/place.h"
 #include "lib/train/samples.h"
@@ -163,6 +164,8 @@ static wan_capacity capacity(const wan_train *t)
 {
     wan_capacity cap, val;
     wan_data_capacity(t->data, &cap);
+    if (wan_modules_spared(&cap.spared, t->c->v.recompute_modules) < 0)
+        WAN_BUG("modules that were checked");
     cap.recompute = t->c->v.recompute;
     cap.recompute_blocks = t->c->v.recompute_method ? t->c->v.recompute_layers : 0;
     cap.away = !t->c->v.offload_acts    ? 0

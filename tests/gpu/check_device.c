@@ -93,7 +93,9 @@ static run run_open(const char *device, const wan_net_config *c, wan_dtype compu
                     enum wan_recompute recompute)
 {
     run r = { NULL, NULL, NULL };
-    wan_capacity cap = { b->tokens, SAMPLES, b->rows, recompute, 0 };
+    wan_capacity cap = {
+        .tokens = b->tokens, .samples = SAMPLES, .text_rows = b->rows, .recompute = recompute
+    };
     must(wan_dev_open(&r.d, device, 0));
     wan_arch arch;
     wan_model_arch(&arch, &wan_net_model, c);

@@ -113,7 +113,9 @@ typedef struct stepped {
 static stepped run(const refcase *k, wan_dev *d, wan_dtype compute, enum wan_recompute mode)
 {
     stepped s = { .d = d };
-    const wan_capacity cap = { k->tokens, k->n, k->rows, mode, 0 };
+    const wan_capacity cap = {
+        .tokens = k->tokens, .samples = k->n, .text_rows = k->rows, .recompute = mode
+    };
     MUST(wan_model_store(&s.store, d, &k->arch, NULL, compute, 1));
     MUST(wan_modelio_load(s.store, in_case(k, "transformer")));
     MUST(wan_step_new(&s.step, d, &k->arch, s.store, &cap, k->n));

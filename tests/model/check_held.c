@@ -58,7 +58,7 @@ enum source { VALUES, UNPACKED, KEPT };
 /* A model with the values themselves, or those of the file, and its prediction. */
 static void predict(netrun *m, wan_dev *d, const wan_net_config *c, enum source from, float *pred)
 {
-    wan_capacity cap = { S, 1, ROWS + 1, 0, 0 };
+    wan_capacity cap = { .tokens = S, .samples = 1, .text_rows = ROWS + 1 };
     MUST(netrun_open(m, d, c, WAN_BF16, 0, &cap));
     wan_store_free(&m->s);
     wan_params params;

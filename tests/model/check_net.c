@@ -137,7 +137,11 @@ static netrun load_model(const refcase *k, wan_dev *d, const char *sub, wan_dtyp
 {
     netrun m;
     wan_net_config c = load_config(k, sub);
-    wan_capacity cap = { k->S, k->n, k->R + k->n, mode, blocks };
+    wan_capacity cap = { .tokens = k->S,
+                         .samples = k->n,
+                         .text_rows = k->R + k->n,
+                         .recompute = mode,
+                         .recompute_blocks = blocks };
     ok(memcmp(&c, &k->c, sizeof c) == 0, "%s: %s/config.json says the same sizes", k->dir, sub);
     MUST(netrun_open(&m, d, &c, compute, 1, &cap));
     MUST(wan_modelio_load(m.s, in_case(k, sub)));

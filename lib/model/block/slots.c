@@ -64,22 +64,27 @@ static int runs(const wan_slots *s, int l)
     return l + 1 >= s->first && l + 1 < s->end;
 }
 
-/* What is kept under a mode: slots up to this level. */
-static int level_of(enum wan_recompute mode)
+/* Whether slot i is kept in a block under this mode. */
+static int kept(const wan_slots *s, enum wan_recompute mode, int i)
 {
-    return mode == WAN_RECOMPUTE_NONE ? 2 : mode == WAN_RECOMPUTE_SELECTIVE;
+    static const int redo[] = { 0, 0, WAN_REDO_NORMS, 0, WAN_REDO_QK, WAN_REDO_ACT };
+    const int keep = s->slot[i].keep;
+    if (keep < 2)
+        return keep == 0 || mode != WAN_RECOMPUTE_FULL;
+    return redo[keep] && (mode == WAN_RECOMPUTE_NONE ||
+                          (mode == WAN_RECOMPUTE_SELECTIVE && s->cap->spared & redo[keep]));
 }
 
-static int level(const wan_slots *s, int l)
+static int kept_here(const wan_slots *s, int l, int i)
 {
-    return level_of(wan_capacity_recompute(s->cap, s->first, l));
+    return kept(s, wan_capacity_recompute(s->cap, s->first, l), i);
 }
 
 /* What block l keeps. */
 static void lay_block(const wan_slots *s, wan_slots_arena *a, void **table, int l)
 {
     for (int i = 0; i < s->n; i++)
-        if (s->slot[i].keep <= level(s, l)) {
+        if (kept_here(s, l, i)) {
             void *p = take_slot(s, a, i);
             if (table)
                 table[l * s->n + i] = p;
@@ -120,11 +125,11 @@ static void lay_kept(const wan_slots *s, wan_slots_arena *keep, void **table)
 /* One memory for all blocks that do not keep slot i; also where none runs: ranges of a rank share it. */
 static void lay_passing(const wan_slots *s, wan_slots_arena *work, void **table, int i)
 {
-    if (s->slot[i].keep <= level_of(s->cap->recompute))
+    if (kept(s, s->cap->recompute, i))
         return;
     void *p = take_slot(s, work, i);
     for (int l = 0; table && l < s->layers; l++)
-        if (s->slot[i].keep > level(s, l))
+        if (!kept_here(s, l, i))
             table[l * s->n + i] = p;
 }
 

@@ -13,8 +13,8 @@
 
 /* Rows and width are letters, whose extents the model knows.
  *   type   r WAN_REAL, c the compute type, i int32
- *   keep   0: one per block in every recompute mode; 1: unless `full`; 2: only with `none`;
- *          3: never (a temporary)
+ *   keep   0: one per block in every recompute mode; 1: unless `full`; 2, 4, 5: only with `none`, or where
+ *          WAN_REDO_NORMS, _QK, _ACT are spared; 3: never (a temporary)
  *   alias  when the model is not trained all blocks share one set, and this slot is that one */
 typedef struct wan_slot {
     char rows, width, type;

@@ -214,14 +214,21 @@ int wan_dit_block_forward(const wan_dit_run *r, wan_real *x_out)
 int wan_dit_block_redo(const wan_dit_run *r)
 {
     const wan_dit_block *b = &r->b;
-    int64_t S = tokens(r);
-    WAN_TRY(norm_input(r));
-    WAN_TRY(norm_heads(r, C(Q), RL(RQ), C(Q0), &b->nq, S));
-    WAN_TRY(norm_heads(r, C(K), RL(RK), C(K0), &b->nk, S));
-    WAN_TRY(self_to_cross(r));
-    WAN_TRY(norm_heads(r, C(CQ), RL(RCQ), C(CQ0), &b->cnq, S));
-    WAN_TRY(norm_heads(r, C(CK), RL(RCK), C(CK0), &b->cnk, r->a->txt.pack.S));
-    WAN_TRY(cross_to_hidden(r));
+    const int64_t S = tokens(r);
+    const int spared = r->a->base.cap.spared;
+    if (!(spared & WAN_REDO_NORMS)) {
+        WAN_TRY(norm_input(r));
+        WAN_TRY(self_to_cross(r));
+        WAN_TRY(cross_to_hidden(r));
+    }
+    if (!(spared & WAN_REDO_QK)) {
+        WAN_TRY(norm_heads(r, C(Q), RL(RQ), C(Q0), &b->nq, S));
+        WAN_TRY(norm_heads(r, C(K), RL(RK), C(K0), &b->nk, S));
+        WAN_TRY(norm_heads(r, C(CQ), RL(RCQ), C(CQ0), &b->cnq, S));
+        WAN_TRY(norm_heads(r, C(CK), RL(RCK), C(CK0), &b->cnk, r->a->txt.pack.S));
+    }
+    if (spared & WAN_REDO_ACT)
+        return 0;
     return r->op->act_forward(r->d, C(HID), C(Z), S * r->a->z.F, WAN_ACT_GELU_ERF);
 }
 

@@ -264,20 +264,32 @@ int wan_net_block_forward(const wan_net_run *r, wan_real *x_out)
     return x_out ? output(r, x_out) : 0;
 }
 
-int wan_net_block_redo(const wan_net_run *r)
+/* Queries and keys, of both attentions. */
+static int norms_again(const wan_net_run *r)
 {
     wan_net_acts *a = r->a;
     const wan_net_block *b = &r->b;
     const wan_rms qk = wan_net_rms_qk(r), cq = wan_net_rms(a, tokens(r)),
                   ck = wan_net_rms(a, a->txt.pack.S);
-    WAN_TRY(norm_input(r));
     WAN_TRY(norm_again(r, &qk, C(Q), RL(RQ), wan_net_heads(r, C(QKV), WAN_HEADS_Q), &b->nq));
     WAN_TRY(norm_again(r, &qk, C(K), RL(RK), wan_net_heads(r, C(QKV), WAN_HEADS_K), &b->nk));
-    WAN_TRY(self_to_cross(r));
     WAN_TRY(norm_again(r, &cq, C(CQ), RL(RCQ), C(CQ0), &b->cnq));
-    WAN_TRY(norm_again(r, &ck, C(CK), RL(RCK), C(CK0), &b->cnk));
-    WAN_TRY(cross_to_hidden(r));
-    return r->op->act_forward(r->d, C(HID), C(Z), tokens(r) * a->z.F, WAN_ACT_GELU_TANH);
+    return norm_again(r, &ck, C(CK), RL(RCK), C(CK0), &b->cnk);
+}
+
+int wan_net_block_redo(const wan_net_run *r)
+{
+    const int spared = r->a->base.cap.spared;
+    if (!(spared & WAN_REDO_NORMS)) {
+        WAN_TRY(norm_input(r));
+        WAN_TRY(self_to_cross(r));
+        WAN_TRY(cross_to_hidden(r));
+    }
+    if (!(spared & WAN_REDO_QK))
+        WAN_TRY(norms_again(r));
+    if (spared & WAN_REDO_ACT)
+        return 0;
+    return r->op->act_forward(r->d, C(HID), C(Z), tokens(r) * r->a->z.F, WAN_ACT_GELU_TANH);
 }
 
 /* ---- the head */

@@ -51,14 +51,14 @@ typedef struct wan_net_head {
     X(U1, S, D, c, 2, U1) X(U2, S, D, c, 2, U1) X(U3, S, D, c, 2, U1) /* LayerNorm outputs */      \
     X(QKV, S, W, c, 1, QKV) /* projections (heads.h) */                                              \
     X(RQ, S, 1, r, 1, RQ) X(RK, S, 1, r, 1, RK) /* RMSNorm statistics */                           \
-    X(Q, S, A, c, 2, Q) X(K, S, A, c, 2, K)     /* normalised and rotated */                       \
+    X(Q, S, A, c, 4, Q) X(K, S, A, c, 4, K)     /* normalised and rotated */                       \
     X(O, S, A, c, 1, U1) X(LSE, S, H, r, 1, LSE)                                                   \
     X(Y1, O, D, c, 1, QKV)                                                                          \
-    X(CQ0, S, A, c, 1, QKV) X(RCQ, S, 1, r, 1, RQ) X(CQ, S, A, c, 2, Q)                             \
-    X(CK0, R, A, c, 1, CK0) X(RCK, R, 1, r, 1, RCK) X(CK, R, A, c, 2, CK) X(CV, R, A, c, 1, CV)    \
+    X(CQ0, S, A, c, 1, QKV) X(RCQ, S, 1, r, 1, RQ) X(CQ, S, A, c, 4, Q)                             \
+    X(CK0, R, A, c, 1, CK0) X(RCK, R, 1, r, 1, RCK) X(CK, R, A, c, 4, CK) X(CV, R, A, c, 1, CV)    \
     X(CO, S, A, c, 1, U1) X(CLSE, S, H, r, 1, LSE)                                                 \
     X(YC, O, D, c, 1, QKV)                                                                          \
-    X(Z, S, F, c, 1, HID) X(HID, S, F, c, 2, HID) /* before and after GELU */                      \
+    X(Z, S, F, c, 1, HID) X(HID, S, F, c, 5, HID) /* before and after GELU */                      \
     X(Y2, O, D, c, 1, QKV)
 /* clang-format on */
 

@@ -49,6 +49,7 @@ typedef struct wan_train_config {
     int compute; /* of GEMM and attention operands: wan_config_compute, wan_config_eight */
     enum wan_recompute recompute;
     int64_t recompute_method, recompute_layers;
+    const char *recompute_modules;
     int offload_optim, offload_acts, autotune;
     int64_t offload_layers;
     int64_t tp, pp, vpp, cp, dp_shard, dp_replicate;

@@ -11,6 +11,7 @@
 
 #include "lib/base/file.h"
 #include "lib/train/config/config_priv.h"
+#include "lib/train/config/modules.h"
 
 static int given(const wan_config *c, const char *key)
 {
@@ -274,6 +275,10 @@ static int check_together(const wan_train_config *v)
     if (v->recompute_method && !v->recompute_layers)
         return wan_err("model.recompute_method=block: of how many blocks "
                        "(model.recompute_num_layers)?");
+    int spared;
+    WAN_TRY(wan_modules_spared(&spared, v->recompute_modules));
+    if (spared && v->recompute != WAN_RECOMPUTE_SELECTIVE)
+        return wan_err("model.recompute_modules is for model.recompute_granularity=selective");
     if (v->sigma_min >= v->sigma_max)
         return wan_err("flow.sigma_min %g is not below flow.sigma_max %g", v->sigma_min,
                        v->sigma_max);

@@ -80,6 +80,10 @@ static const wan_key keys[] = {
           "activations recomputed in the backward pass: none; selective: what is elementwise; full: "
           "all but the input of a block"),
       .words = recomputes, .larger = 1 },
+    { ROW("model.recompute_modules", 0, WAN_KEY_STR, recompute_modules, "",
+          "what selective does again, a list: layernorm, qk_norm, mlp_act (empty: all); the rest is "
+          "kept, and --plan says what each of them takes"),
+      .list = 1 },
     ENUM(
         "model.recompute_method", 0, recompute_method, "uniform", methods,
         "uniform: so in every block, whose input is kept; block: in the first recompute_num_layers "
