@@ -40,6 +40,10 @@ ok "and holds" wan-convert -q check plain
 head -c 300000 /dev/zero >plain/more.bin && rm plain/manifest.json
 ok "made again with another file" wan-convert -q check plain
 ok "whose ranges have digests" [ "$(jq -c '.files["more.bin"].ranges | [.bytes, (.crc32c | length)]' plain/manifest.json)" = "[65536,5]" ]
+cp plain/manifest.json was.json && jq -c '.files["more.bin"].ranges.crc32c[3] = "00000000"' was.json >plain/manifest.json
+fails 1 "^wan-convert: plain/more.bin: is as its digest in manifest.json says, and not as that in bytes 196608 to 262143: manifest.json is damaged" \
+    "a digest that is damaged" wan-convert check plain
+mv was.json plain/manifest.json
 printf x | dd of=plain/more.bin bs=1 seek=196607 conv=notrunc status=none
 printf x | dd of=plain/more.bin bs=1 seek=200000 conv=notrunc status=none
 fails 1 "^wan-convert: plain/more.bin: differs from manifest.json in bytes 131072 to 196607: " "the first range that differs is named" wan-convert check plain

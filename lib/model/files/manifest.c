@@ -246,11 +246,14 @@ static int compare(digest *d, const char *path, const char *rel, const json_t *e
         return wan_err("%s: differs from manifest.json: it has %" PRId64 " bytes and not %" PRId64
                        ", the file is damaged or was changed",
                        path, d->bytes, want);
-    if (!strcmp(d->hex, *crc ? crc : sha))
-        return 0;
     WAN_TRY(where(place, sizeof place, d, ranges, rel));
-    return wan_err("%s: differs from manifest.json%s: the file is damaged or was changed", path,
-                   place);
+    if (strcmp(d->hex, *crc ? crc : sha))
+        return wan_err("%s: differs from manifest.json%s: the file is damaged or was changed", path,
+                       place);
+    return *place ? wan_err("%s: is as its digest in manifest.json says, and not as that%s: "
+                            "manifest.json is damaged",
+                            path, place)
+                  : 0;
 }
 
 static int check_file(const char *dir, const char *rel, const json_t *entry)
