@@ -11,14 +11,6 @@ static __device__ inline int64_t thread_index(void)
     return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
-static __device__ inline void scale8(float v[8], float r, const float g[8], int silu)
-{
-    for (int j = 0; j < 8; j++) {
-        float z = v[j] * r * g[j];
-        v[j] = silu ? z / (1 + expf(-z)) : z;
-    }
-}
-
 static __device__ inline float norm_scale(float sum, int64_t C)
 {
     const float len = sqrtf(sum);
