@@ -29,6 +29,14 @@ for p in $(ffmpeg -v quiet -pix_fmts | awk '/^I/ && $2 != "=" && $0 !~ /bayer|yu
     tried=$((tried + 1)); [ -s ours ] && [ "$(apart)" -le 1 ] || wrong+="$p "
     rm -f ours theirs
 done
+for p in $(ffmpeg -v quiet -pix_fmts | awk '/^I/ && $2 ~ /bayer/ { print $2 }'); do # one value for each pixel of a camera
+    case $p in *16le) g=gray16le ;; *16be) g=gray16be ;; *) g=gray ;; esac
+    ff -f lavfi -i $draw -pix_fmt $g -f rawvideo raw.bin
+    ff -f rawvideo -pix_fmt "$p" -s 64x48 -r 24 -i raw.bin -c copy raw.nut 2>/dev/null || continue
+    ours raw.nut 2>err && theirs raw.nut scale=64:48:$sws
+    tried=$((tried + 1)); [ -s ours ] && [ "$(apart)" -le 1 ] || wrong+="$p "
+    rm -f ours theirs
+done
 ok "$tried pixel formats" is "$wrong" ""
 ok "most of libav's were tried" test $tried -gt 150
 
