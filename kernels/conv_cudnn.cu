@@ -42,7 +42,7 @@ static wan_cuda_conv *conv_open(wan_dev *d)
         s = cudnnSetStream(h, cuda_stream(d));
     if (s != CUDNN_STATUS_SUCCESS) {
         h = NULL;
-        if (cuda_slower(d, "conv: cuDNN does not start: %s; taps are laid out as rows",
+        if (cuda_slower(d, "conv: cuDNN does not start: %s; our own kernel is used",
                         cudnnGetErrorString(s)) < 0)
             return NULL;
     }
@@ -77,7 +77,7 @@ static int plan_make(wan_dev *d, wan_cuda_conv *s, kept *k, const conv_key *key)
     k->p->found = 0;
     return cuda_slower(d,
                        "conv: cuDNN has no engine for %lld -> %lld channels, %dx%dx%d taps (%s); "
-                       "taps are laid out as rows",
+                       "our own kernel is used",
                        (long long)c->Ci, (long long)c->Co, c->kt, c->kh, c->kw, k->p->why);
 }
 
