@@ -98,6 +98,35 @@ static __device__ inline void grad_load_sides(grad_sides *s, const grad_walk &w,
         s->delta[i] = r0 + i < w.walked ? w.delta[r0 + i] : 0;
 }
 
+/* What a thread keeps: columns of rows g and g + 8 of its 16 (tensor.cuh). */
+template <int HD, bool KEYS> struct grad_sums {
+    float one[HD / 8][4], two[KEYS ? HD / 8 : 1][4];
+    float add[2], delta[2];
+    float scale; /* of scores, for powers of two */
+};
+
+/* row: the first of the 16. */
+template <int HD, bool KEYS>
+static __device__ inline void grad_begin(grad_sums<HD, KEYS> &r, const grad_walk &w, float scale,
+                                         int row)
+{
+    CUDA_UNROLL
+    for (int c = 0; c < HD / 8; c++)
+        CUDA_UNROLL
+    for (int i = 0; i < 4; i++) {
+        r.one[c][i] = 0;
+        if (KEYS)
+            r.two[c][i] = 0;
+    }
+    CUDA_UNROLL
+    for (int half = 0; half < 2; half++) {
+        const int64_t i = w.first + row + threadIdx.x % 32 / 4 + 8 * half;
+        r.add[half] = KEYS ? grad_of_key(w, i, w.own) : grad_of_query(w, i, w.own);
+        r.delta[half] = !KEYS && i < w.own ? w.delta[i] : 0;
+    }
+    r.scale = 1.44269504f * scale;
+}
+
 /* 16 rows of a warp, HD columns as fragments d, through their place in the tile of own rows and out. */
 template <int HD>
 static __device__ inline void grad_store(uint16_t *to, int64_t ld, int64_t first, int64_t n,

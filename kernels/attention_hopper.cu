@@ -27,12 +27,6 @@ template <int HD> struct hall {
     uint64_t full[STAGES], empty[STAGES];
 };
 
-/* What a thread of an owner keeps. */
-template <int HD, bool KEYS> struct owner {
-    float one[HD / 8][4], two[KEYS ? HD / 8 : 1][4];
-    float add[2], delta[2], scale;
-};
-
 /* ---- fetching */
 
 template <int HD, bool KEYS> static __device__ inline void produce(hall<HD> *m, const grad_walk &w)
@@ -91,7 +85,7 @@ static __device__ inline void apply(float (*sum)[4], const uint32_t (*x)[4], con
 
 /* s becomes p; x: p as operands */
 template <int HD, bool KEYS>
-static __device__ inline void powers(uint32_t (*x)[4], float (*s)[4], const owner<HD, KEYS> &r,
+static __device__ inline void powers(uint32_t (*x)[4], float (*s)[4], const grad_sums<HD, KEYS> &r,
                                      const grad_sides *sides)
 {
     const int t = threadIdx.x % 4 * 2;
@@ -110,7 +104,7 @@ static __device__ inline void powers(uint32_t (*x)[4], float (*s)[4], const owne
 /* x = p (g - delta) as operands */
 template <int HD, bool KEYS>
 static __device__ inline void slopes(uint32_t (*x)[4], const float (*p)[4], const float (*g)[4],
-                                     const owner<HD, KEYS> &r, const grad_sides *sides)
+                                     const grad_sums<HD, KEYS> &r, const grad_sides *sides)
 {
     const int t = threadIdx.x % 4 * 2;
     CUDA_UNROLL
@@ -128,7 +122,7 @@ static __device__ inline void slopes(uint32_t (*x)[4], const float (*p)[4], cons
 
 /* One tile: its scores are made while the sums of the one before are still at work. */
 template <int HD, bool KEYS>
-static __device__ inline void consume(owner<HD, KEYS> &r, hall<HD> *m, int rows, int stage,
+static __device__ inline void consume(grad_sums<HD, KEYS> &r, hall<HD> *m, int rows, int stage,
                                       int parity, uint64_t *before)
 {
     const char *own = (const char *)m->own + rows * 128;
@@ -158,33 +152,13 @@ static __device__ inline void consume(owner<HD, KEYS> &r, hall<HD> *m, int rows,
 }
 
 template <int HD, bool KEYS>
-static __device__ inline void begin(owner<HD, KEYS> &r, const grad_walk &w, float scale, int row)
-{
-    CUDA_UNROLL
-    for (int c = 0; c < HD / 8; c++)
-        CUDA_UNROLL
-    for (int i = 0; i < 4; i++) {
-        r.one[c][i] = 0;
-        if (KEYS)
-            r.two[c][i] = 0;
-    }
-    CUDA_UNROLL
-    for (int half = 0; half < 2; half++) {
-        const int64_t i = w.first + row + threadIdx.x % 32 / 4 + 8 * half;
-        r.add[half] = KEYS ? grad_of_key(w, i, w.own) : grad_of_query(w, i, w.own);
-        r.delta[half] = !KEYS && i < w.own ? w.delta[i] : 0;
-    }
-    r.scale = 1.44269504f * scale;
-}
-
-template <int HD, bool KEYS>
 static __device__ inline void own(hall<HD> *m, const grad_walk &w, float scale)
 {
     const int group = threadIdx.x / GROUP - 1, rows = group * GROUP_ROWS;
     const int row = rows + threadIdx.x % GROUP / 32 * 16;
     const int tiles = (int)((w.walked + GRAD_TILE - 1) / GRAD_TILE);
-    owner<HD, KEYS> r;
-    begin<HD, KEYS>(r, w, scale, row);
+    grad_sums<HD, KEYS> r;
+    grad_begin<HD, KEYS>(r, w, scale, row);
     int stage = 0, parity = 0;
     uint64_t *before = NULL;
     for (int i = 0; i < tiles; i++) {

@@ -17,13 +17,6 @@ template <int HD> struct room {
     grad_sides sides[2];
 };
 
-/* What a warp keeps in registers. */
-template <int HD, bool KEYS> struct sums {
-    float one[HD / 8][4], two[KEYS ? HD / 8 : 1][4];
-    float add[2], delta[2]; /* of rows g and g + 8 */
-    float scale;            /* of scores, for powers of two */
-};
-
 /* s [16 x PART] = own rows . walked rows, all HD columns */
 template <int HD>
 static __device__ inline void scores(float (*s)[4], const char *own, const char *tile, int row,
@@ -70,7 +63,7 @@ static __device__ inline void apply(float (*sum)[4], const uint32_t (*x)[4], con
 /* p and w of 16 x PART scores, as left operands of the next products */
 template <int HD, bool KEYS>
 static __device__ inline void weights(uint32_t (*p)[4], uint32_t (*w)[4], const float (*s)[4],
-                                      const float (*g)[4], const sums<HD, KEYS> &r,
+                                      const float (*g)[4], const grad_sums<HD, KEYS> &r,
                                       const grad_sides *sides, int walked)
 {
     const int t = threadIdx.x % 4 * 2;
@@ -97,7 +90,7 @@ static __device__ inline void weights(uint32_t (*p)[4], uint32_t (*w)[4], const 
 
 /* PART walked rows of a tile that is there */
 template <int HD, bool KEYS>
-static __device__ inline void step(sums<HD, KEYS> &r, const room<HD> *m, int stage, int row,
+static __device__ inline void step(grad_sums<HD, KEYS> &r, const room<HD> *m, int stage, int row,
                                    int walked)
 {
     float s[PART / 8][4], g[PART / 8][4];
@@ -108,26 +101,6 @@ static __device__ inline void step(sums<HD, KEYS> &r, const room<HD> *m, int sta
     if (KEYS)
         apply<HD>(r.two, p, m->tile[stage][1], walked);
     apply<HD>(r.one, w, m->tile[stage][0], walked);
-}
-
-template <int HD, bool KEYS>
-static __device__ inline void begin(sums<HD, KEYS> &r, const grad_walk &w, float scale, int row)
-{
-    CUDA_UNROLL
-    for (int c = 0; c < HD / 8; c++)
-        CUDA_UNROLL
-    for (int i = 0; i < 4; i++) {
-        r.one[c][i] = 0;
-        if (KEYS)
-            r.two[c][i] = 0;
-    }
-    CUDA_UNROLL
-    for (int half = 0; half < 2; half++) {
-        const int64_t i = w.first + row + threadIdx.x % 32 / 4 + 8 * half;
-        r.add[half] = KEYS ? grad_of_key(w, i, w.own) : grad_of_query(w, i, w.own);
-        r.delta[half] = !KEYS && i < w.own ? w.delta[i] : 0;
-    }
-    r.scale = 1.44269504f * scale;
 }
 
 template <int HD, bool KEYS>
@@ -148,12 +121,12 @@ template <int HD, bool KEYS> static __global__ void __launch_bounds__(THREADS) g
         return;
     room<HD> *m = (room<HD> *)cuda_shared;
     const int row = threadIdx.x / 32 * 16;
-    sums<HD, KEYS> r;
+    grad_sums<HD, KEYS> r;
     grad_load<HD, GRAD_OWN, THREADS>(m->own[0], w.one, w.ld1, w.first, w.own, threadIdx.x);
     grad_load<HD, GRAD_OWN, THREADS>(m->own[1], w.two, w.ld2, w.first, w.own, threadIdx.x);
     fetch<HD, KEYS>(m, w, 0, 0);
     cp_async_commit();
-    begin<HD, KEYS>(r, w, a.scale, row);
+    grad_begin<HD, KEYS>(r, w, a.scale, row);
     int stage = 0;
     for (int64_t r0 = 0; r0 < w.walked; r0 += GRAD_TILE, stage ^= 1) {
         cp_async_wait<0>();
