@@ -63,13 +63,19 @@ json_t *wan_json_parse(const char *text, size_t n, const char *what)
     return j;
 }
 
+size_t wan_json_mark(const char *text, size_t n)
+{
+    return n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+}
+
 json_t *wan_json_load(const char *path)
 {
     char *text;
     size_t n;
     if (wan_slurp(&text, &n, path, JSON_FILE_MAX) < 0)
         return NULL;
-    json_t *j = wan_json_parse(text, n, path);
+    size_t mark = wan_json_mark(text, n);
+    json_t *j = wan_json_parse(text + mark, n - mark, path);
     free(text);
     return j;
 }

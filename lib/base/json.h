@@ -23,7 +23,9 @@
 
 /* Parses n bytes; what names the source in the error.  Caller json_decref()s. */
 json_t *wan_json_parse(const char *text, size_t n, const char *what);
-json_t *wan_json_load(const char *path); /* file up to 64 MiB */
+json_t *wan_json_load(const char *path); /* file up to 64 MiB, a byte order mark before it or not */
+size_t wan_json_mark(const char *text,
+                     size_t n); /* bytes of the mark that editors of Windows write first */
 /* Compact, sorted keys; caller frees.  NULL: it is NULL, something was lost, or no memory. */
 char *wan_json_dump(const json_t *j);
 /* With jansson's flags; the terminator may be written over, to end with a newline. */

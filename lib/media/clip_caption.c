@@ -130,9 +130,11 @@ static int from_file(wan_clip_captions *out, const char *side, int kind, fields 
     if (access(side, F_OK) < 0 && errno == ENOENT)
         return 0;
     WAN_TRY(wan_slurp(&text, &n, side, MAX_SIDECAR));
-    int rc = kind == 0   ? from_json(out, text, n, f, side)
-             : kind == 1 ? from_lines(out, text, n, f, side)
-                         : from_text(out, text, n, side);
+    size_t mark = wan_json_mark(text, n);
+    const char *from = text + mark;
+    int rc = kind == 0   ? from_json(out, from, n - mark, f, side)
+             : kind == 1 ? from_lines(out, from, n - mark, f, side)
+                         : from_text(out, from, n - mark, side);
     free(text);
     return rc;
 }

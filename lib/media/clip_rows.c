@@ -140,9 +140,9 @@ static json_t *field(rows *r, char between, int *last, const char **why)
         n--;
     *last = r->at == r->end || *r->at == '\n';
     r->at += r->at < r->end;
-    json_t *s = text ? json_stringn(text, n) : NULL;
+    json_t *s = text && !memchr(text, 0, n) ? json_stringn(text, n) : NULL;
     if (!s)
-        *why = "not UTF-8";
+        *why = text && memchr(text, 0, n) ? "a NUL in it" : "not UTF-8";
     free(text);
     return s;
 }
@@ -158,12 +158,23 @@ static json_t *fields(rows *r, char between, const char **why)
         }
         if (!*why)
             *why = "too many fields";
-        const char *stop = memchr(r->at, '\n', (size_t)(r->end - r->at));
-        r->at = stop ? stop + 1 : r->end;
+        const char *stop = last ? NULL : memchr(r->at, '\n', (size_t)(r->end - r->at));
+        r->at = stop ? stop + 1 : last ? r->at : r->end;
         json_decref(list);
         return NULL;
     }
     return list;
+}
+
+static int all_differ(const json_t *names, const char **why)
+{
+    json_t *seen = json_object();
+    for (size_t i = 0; i < json_array_size(names); i++)
+        json_object_set_new(seen, json_string_value(json_array_get(names, i)), json_true());
+    int good = json_object_size(seen) == json_array_size(names);
+    json_decref(seen);
+    *why = "two columns have the same name";
+    return good;
 }
 
 static json_t *named(const json_t *names, const json_t *values)
@@ -180,8 +191,10 @@ static int each_record(rows *r, char between)
     const char *why = NULL;
     int64_t begin = r->line = 1;
     json_t *names = fields(r, between, &why);
-    if (!names)
+    if (!names || !all_differ(names, &why)) {
+        json_decref(names);
         return wan_err("%s: line 1: %s", r->path, why);
+    }
     int rc = 0;
     while (r->at < r->end && rc == 0) {
         begin = ++r->line;
@@ -210,11 +223,11 @@ int wan_clip_rows_each(const char *path, wan_clip_rows_fn *fn, void *arg)
     char *text;
     size_t n;
     WAN_TRY(wan_slurp(&text, &n, path, MAX_FILE));
-    int mark = n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+    size_t mark = wan_json_mark(text, n);
     rows r = { path, fn, arg, text + mark, text + n, 1 };
     int rc;
     if (!strcasecmp(ext, "json"))
-        rc = each_in_json(&r, n - (size_t)mark);
+        rc = each_in_json(&r, n - mark);
     else if (!strcasecmp(ext, "jsonl"))
         rc = each_line(&r);
     else if (!strcasecmp(ext, "csv") || !strcasecmp(ext, "tsv"))

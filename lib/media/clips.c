@@ -91,6 +91,7 @@ typedef struct listing {
     const char *file, *folder;
     size_t root; /* bytes of a path that are the operand's */
     int own;     /* the list of the folder itself: its files are not met again */
+    int any;     /* there was a row */
 } listing;
 
 /* The path that a row names. */
@@ -148,6 +149,7 @@ static int add_row(listing *l, json_t *row)
 static int meet_row(void *arg, json_t *row, int64_t line)
 {
     listing *l = arg;
+    l->any = 1;
     if (row && add_row(l, row) == 0)
         return 0;
     if (row)
@@ -157,7 +159,7 @@ static int meet_row(void *arg, json_t *row, int64_t line)
 
 int wan_clips_rows(wan_clips *c, const char *file, const char *folder, size_t root)
 {
-    listing l = { c, file, folder, root, 1 };
+    listing l = { c, file, folder, root, 1, 0 };
     if (!c->listed && !(c->listed = json_object()))
         return wan_err("out of memory (list of clips)");
     return wan_clip_rows_each(file, meet_row, &l) < 0 ? wan_clips_reject(c, file, 0) : 0;
@@ -170,9 +172,11 @@ int wan_clips_list(wan_clips *c, const char *file)
     if (slash && !folder)
         return wan_err("out of memory (list of clips)");
     size_t n = folder ? strlen(folder) : 0;
-    listing l = { c, file, folder, n + (n && folder[n - 1] != '/'), 0 };
+    listing l = { c, file, folder, n + (n && folder[n - 1] != '/'), 0, 0 };
     int rc = wan_clip_rows_each(file, meet_row, &l);
     free(folder);
+    if (rc == 0 && !l.any)
+        return wan_err("%s: no rows in it (of CSV and TSV the first line names the columns)", file);
     return rc;
 }
 

@@ -87,7 +87,7 @@ static int is_list(const char *path)
     if (strcmp(wan_clips_extension(path), ".json"))
         return 1;
     json_t *j = wan_json_load(path), *rows = wan_clip_rows_in(j);
-    int list = rows != NULL;
+    int list = !j || rows; /* one that cannot be read is named */
     json_decref(rows);
     json_decref(j);
     return list;

@@ -62,21 +62,28 @@ static void area_taps(taps *t, double a, double scale, int src)
         t->w[k] = (float)((fmin(b, t->first + k + 1) - fmax(a, t->first + k)) / (b - a));
 }
 
+/* The part of target i behind the seam at the end of source floor_at; 0: there is no seam.  In single
+ * precision, as OpenCV has it: else a seam on the edge of a pixel is at the one or at the other. */
+static double behind_seam(int i, int floor_at, double grow)
+{
+    float f = (float)(i + 1 - (floor_at + 1) * grow);
+    return f <= 0 ? 0 : (double)(f - floorf(f));
+}
+
 static void make_taps(taps *t, enum wan_taps kind, int i, int dst, int src)
 {
-    double scale = (double)src / dst, at = (i + 0.5) * scale - 0.5, w[FIXED] = { 1 }, sum = 0;
+    double scale = (double)src / dst, at = (i + 0.5) * scale - 0.5, w[FIXED] = { 1 }, sum = 0,
+           grow = (double)dst / src; /* 1 / grow is rounded as OpenCV's */
     int floor_at = (int)floor(at), half = kind == WAN_TAPS_LANCZOS ? 4 : 2;
     double f = at - floor_at;
     if (kind == WAN_TAPS_AREA) {
         area_taps(t, i * scale, scale, src);
     } else if (kind == WAN_TAPS_NEAREST) {
-        put_taps(t, (int)floor(i * (1 / ((double)dst / src))), 1, w, src); /* rounded as there */
+        put_taps(t, (int)floor(i * (1 / grow)), 1, w, src);
     } else if (kind == WAN_TAPS_LINEAR || kind == WAN_TAPS_AREA_GROW) {
-        if (kind ==
-            WAN_TAPS_AREA_GROW) { /* the part of target i behind the seam, if there is one */
-            floor_at = (int)floor(i * scale);
-            f = i + 1 - (floor_at + 1) / scale;
-            f = f <= 0 ? 0 : f - floor(f);
+        if (kind == WAN_TAPS_AREA_GROW) {
+            floor_at = (int)floor(i * (1 / grow));
+            f = behind_seam(i, floor_at, grow);
         }
         w[0] = 1 - f;
         w[1] = f;

@@ -66,7 +66,8 @@ int wan_video_scale_begin(wan_video_scale *s, const wan_video_options *opt, cons
                           const wan_colour *c, int oh, int ow)
 {
     int ih = in->height, iw = in->width;
-    int flags = method(opt->resize) | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT;
+    enum wan_resize how = opt->aliased ? WAN_RESIZE_BILINEAR : opt->resize; /* of colours, there */
+    int flags = method(how) | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT;
     wan_video_scale_end(s);
     if (opt->aliased)
         WAN_TRY(open_taps(s, opt->resize, ih, iw, oh, ow));

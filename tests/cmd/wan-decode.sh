@@ -47,6 +47,10 @@ ok "sizes: inside, not cropped" is "$(wan-decode -q --height 48 --width 96 clips
     wan-record ls | jq -c '.tensors[0].shape')" "[9,48,48,3]"
 ok "sizes: source" is "$(wan-decode -q clips/c1.mp4 | wan-record ls | jq -c '.tensors[0].shape[1]')" \
     "$(wan-decode -q clips/c1.mp4 | wan-record ls | jq -c '.meta.source_height')"
+pixels() { wan-decode -q "$@" clips/c1.mp4 | wan-record ls | jq -r '.tensors[0].sha256'; }
+for m in bicubic nearest area lanczos; do
+    ok "--no-antialias: $m changes no colours" is "$(pixels --no-antialias --resize-mode $m)" "$(pixels)"
+done
 
 # ---- usage
 fails 2 'multiples of 16' "a height of 30" wan-decode --height 30 --width 32 clips

@@ -32,6 +32,12 @@ ok "a record for each" is "$(got '.key + " " + .meta.caption + " " + (.meta.capt
 ok "of the same frames" is "$(wan-record ls out.wan | jq -r '.tensors[0].sha256' | sort -u | wc -l)" 1
 run --captions each --caption-field many --mode frames --num-frames 2 pick
 ok "and of each frame" is "$(got .key)" "a_01 a_-c2_01 a_-c3_01 a_02 a_-c2_02 a_-c3_02 "
+mark='\xef\xbb\xbf' # as editors of Windows write it
+clip mark/a.mp4; printf "$mark"'a text\r\n' >mark/a.txt
+clip mark/b.mp4; printf "$mark"'{"caption": "of json"}\r\n' >mark/b.json
+clip mark/c.mp4; printf "$mark"'{"caption": "of lines"}\r\n' >mark/c.jsonl
+clip mark/d.mp4; printf "$mark"'[{"file_name": "d.mp4", "caption": "of a list"}]' >mark/meta.json
+run mark; ok "a byte order mark is no part of any caption" is "$(got .meta.caption '|')" "of a list|a text|of json|of lines|"
 clip bad/a.mp4; echo '{"caption": ["x", 7]}' >bad/a.json
 clip bad/b.mp4; printf 'text \377' >bad/b.txt
 clip bad/c.mp4; printf '{"text": "x"}\n{"text": }\n' >bad/c.jsonl
@@ -61,6 +67,8 @@ echo '{"x.mp4": ["one", "two"], "y.mp4": "why"}' >dpipe/captions.json
 run --captions each dpipe
 ok "captions.json of diffusion-pipe, by the names of files" is "$(got '.key + "=" + .meta.caption' '|')" \
     "x=one|x_-c2=two|y=why|z=of its own|"
+clip broken/x.mp4; echo '[{"file_name": "x.mp4", "caption": "x"},]' >broken/meta.json
+run broken; ok "a list that cannot be read is named" grep -q 'broken/meta.json: invalid JSON at line 1' log
 clip single/captions.mp4; echo '{"caption": "a.b"}' >single/captions.json
 run single
 ok "that of a clip with this name is none" is "$(got '.key + "=" + .meta.caption' '|')" "captions=a.b|"
@@ -90,7 +98,16 @@ ok "JSON Lines, paths from anywhere" is "$(got '(.key | sub(".*/meta/"; "meta/")
 ok "a line that is no object" grep -q 'm.jsonl: line 4: not an object' log
 echo x >m.xml
 fails 1 'm.xml: a list is named' "another kind of list" wan-decode --manifest m.xml
-fails 1 'none.csv: .*No such file' "a list that is not there" wan-decode --manifest none.csv
+fails 1 'gone.csv: .*No such file' "a list that is not there" wan-decode --manifest gone.csv
+printf 'path,caption\nmeta/x.mp4,caf\xe9\nmeta/x.mp4,a\0b\nmeta/y.mp4,z\n' >q.csv; run --manifest q.csv
+ok "a field that is not UTF-8, or has a NUL, costs its own row" is \
+    "$(grep -c 'q.csv: line 2: not UTF-8' log) $(grep -c 'q.csv: line 3: a NUL' log) $(got .meta.caption)" "1 1 z "
+printf 'path,caption,caption\nmeta/x.mp4,a,b\n' >q.csv
+fails 1 'q.csv: line 1: two columns have the same name' "a column twice" wan-decode --manifest q.csv
+for e in csv tsv jsonl json; do
+    printf '%s' "$([ $e = json ] && echo '[]' || [ $e = jsonl ] || printf 'meta/x.mp4,no line of names')" >none.$e
+    fails 1 "none.$e: no rows in it" "a list without rows: $e" wan-decode -o x.wan --manifest none.$e
+done
 printf 'path,caption\n"meta/x.mp4,never ends\n' >q.csv; run --manifest q.csv
 ok "a quote that does not end" grep -q 'q.csv: line 2: a quote that does not end' log
 printf 'path,caption\n"meta/x.mp4"x,y\nmeta/y.mp4,z\n' >q.csv; run --manifest q.csv
