@@ -91,6 +91,12 @@ int wan_model_store(wan_store **out, wan_dev *d, const wan_arch *arch, const wan
     return wan_store_new(out, d, &p, slice, compute, train);
 }
 
+int wan_model_acts_plan(wan_acts_bytes *out, const wan_arch *arch, const wan_acts_options *o)
+{
+    memset(out, 0, sizeof *out);
+    return arch->model->acts_plan(out, arch->c, o);
+}
+
 int wan_model_acts(wan_acts **out, wan_dev *d, const wan_arch *arch, const wan_acts_options *o,
                    wan_acts *share)
 {

@@ -98,7 +98,8 @@ typedef struct wan_model {
                          int64_t tokens); /* ... of a part, of one sample */
 
     /* share: acts whose work memory is used, so that only what is kept is allocated; NULL: own */
-    int (*acts_plan)(wan_acts_bytes *out, const void *c, const wan_acts_options *o);
+    int (*acts_plan)(wan_acts_bytes *out, const void *c,
+                     const wan_acts_options *o); /* out: zeros */
     int (*acts_new)(wan_acts **out, wan_dev *d, const void *c, const wan_acts_options *o,
                     wan_acts *share);
     void (*acts_free)(wan_acts **a);
@@ -146,6 +147,9 @@ int64_t wan_model_grid(int64_t grid[3], const wan_sizes *z, const int64_t latent
 
 int wan_model_store(wan_store **out, wan_dev *d, const wan_arch *arch, const wan_slice *slice,
                     wan_dtype compute, int train) WAN_MUST_CHECK;
+/* What wan_model_acts will take. */
+int wan_model_acts_plan(wan_acts_bytes *out, const wan_arch *arch, const wan_acts_options *o)
+    WAN_MUST_CHECK;
 int wan_model_acts(wan_acts **out, wan_dev *d, const wan_arch *arch, const wan_acts_options *o,
                    wan_acts *share) WAN_MUST_CHECK;
 void wan_model_acts_free(wan_acts **a); /* NULL-safe */

@@ -111,10 +111,10 @@ static int measure_modules(wan_plan *p, const wan_acts_options *o, int seats)
     wan_acts_options own = *o;
     wan_acts_bytes less, more;
     own.cap.recompute = WAN_RECOMPUTE_SELECTIVE;
-    WAN_TRY(p->arch.model->acts_plan(&less, p->arch.c, &own));
+    WAN_TRY(wan_model_acts_plan(&less, &p->arch, &own));
     for (int k = 0; k < 3; k++) {
         own.cap.spared = 1 << k;
-        WAN_TRY(p->arch.model->acts_plan(&more, p->arch.c, &own));
+        WAN_TRY(wan_model_acts_plan(&more, &p->arch, &own));
         p->modules[k] += seats * (more.kept - less.kept);
     }
     return 0;
@@ -132,14 +132,14 @@ static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_opti
         slice.end = r->end;
         slice.gaps = 0;
         own.slice = &slice;
-        WAN_TRY(p->arch.model->acts_plan(&bytes, p->arch.c, &own));
+        WAN_TRY(wan_model_acts_plan(&bytes, &p->arch, &own));
         p->acts.kept += r->seats * bytes.kept;
         p->acts.away += r->seats * bytes.away;
         p->acts.work = bytes.work;
         own.cap.recompute_blocks = own.cap.away = own.cap.spared = 0;
         for (int k = 0; k < 3; k++) {
             own.cap.recompute = (enum wan_recompute)k;
-            WAN_TRY(p->arch.model->acts_plan(&bytes, p->arch.c, &own));
+            WAN_TRY(wan_model_acts_plan(&bytes, &p->arch, &own));
             p->modes[k] += r->seats * bytes.kept;
         }
         WAN_TRY(measure_modules(p, &own, r->seats));

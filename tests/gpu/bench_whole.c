@@ -101,7 +101,7 @@ static int64_t need(const wan_arch *arch, const wan_capacity *cap, int64_t codes
     int64_t total;
     must(arch->model->params(&p, arch->c));
     must(wan_store_plan(&w, &total, &p, NULL, WAN_BF16, 1));
-    must(arch->model->acts_plan(&a, arch->c, &o));
+    must(wan_model_acts_plan(&a, arch, &o));
     wan_params_free(&p);
     /* attention's workspace and cuDNN and cuBLASLt themselves: at most 5 GB */
     return w.weights + w.grads + a.kept + a.work + wan_optim_bytes(total) +

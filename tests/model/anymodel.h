@@ -366,7 +366,7 @@ static void check_calls(void)
     int64_t length;
     size_t before = dev->allocated;
     MUST(wan_store_plan(&weights, &length, &m.s->params, NULL, WAN_REAL, 1));
-    MUST(m.arch.model->acts_plan(&acts, m.arch.c, &o));
+    MUST(wan_model_acts_plan(&acts, &m.arch, &o));
     ok(length == m.s->total, "planned length of the flat vector");
     netrun_close(&m);
     int64_t planned = weights.weights + weights.grads + acts.kept + acts.work;

@@ -105,7 +105,7 @@ static void training(void)
     double begin = mean(1, 6), end = mean(STEPS - 5, STEPS + 1);
     ok(end < 0.7 * begin, "the loss falls from %.3f to %.3f", begin, end);
     ok(train("half", STEPS / 2) == WAN_EXIT_DONE && train("half", STEPS) == WAN_EXIT_DONE,
-       "half of them, and the rest");
+       "half of them, and the rest: %s", wan_err_text());
     ok(same("whole", "half", STEPS, "transformer/diffusion_pytorch_model.safetensors"),
        "are the same weights");
     ok(same("whole", "half", STEPS, "optimizer/exp_avg_sq.safetensors"), "and the same moments");

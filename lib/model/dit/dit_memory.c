@@ -85,7 +85,6 @@ int wan_dit_acts_plan(wan_acts_bytes *out, const void *c, const wan_acts_options
 {
     wan_dit_acts a;
     wan_slots_arena keep = { 0 }, work = { 0 };
-    *out = (wan_acts_bytes){ 0 };
     WAN_TRY(shape(&a, NULL, c, o));
     lay(&a, &keep, &work);
     const wan_stash_plan away = wan_slots_stash(&a.slots);

@@ -315,7 +315,7 @@ int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights,
         rc = wan_store_plan(&b, &length, &params, o.slice, p->o.compute, 0);
     wan_params_free(&params);
     WAN_TRY(rc);
-    WAN_TRY(p->arch.model->acts_plan(&a, p->arch.c, &o));
+    WAN_TRY(wan_model_acts_plan(&a, &p->arch, &o));
     *weights = (double)(p->o.offload ? wan_offload_bytes(&b, p->o.compute) : b.weights);
     *work = (double)a.kept + (double)a.work + (double)kernel_bytes(p, d, &o);
     if (p->share)
