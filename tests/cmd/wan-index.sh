@@ -131,4 +131,39 @@ fails 2 'goes with --stat' "--picture alone" wan-index --picture x.svg ds
 fails 1 'No space' "--stat to a full device" sh -c 'wan-index --stat ds >/dev/full'
 fails 2 'not both' "--stat and --check" wan-index --stat --check ds
 fails 1 'wan-index first' "--check without index" wan-index --check plain
+
+# its memory: SQLite's, and one shard.  DFM's first sample under 60,000 and 100,000 keys, 1,000 a shard: SQLite's
+# pages are full by then, and 200 bytes kept of each would be 8 MB more.  (A program is at least as large as python3 was, which is less than either.)
+if ! command -v python3 >/dev/null; then skip "many samples" "no python3"; skip "memory does not grow with the samples" "no python3"
+elif grep -q __asan_init "$(command -v wan-index)"; then for k in "many samples" "memory does not grow with the samples"; do skip "$k" "AddressSanitizer keeps what is freed"; done
+else
+    cat >many.pl <<'END'
+    my ($from, $dir, $shards) = @ARGV; my ($tar, $at, $key, @m) = ("", 0);
+    { local $/; open F, $from or die; binmode F; $tar = <F> }
+    while (length(my $name = unpack "Z100", substr $tar, $at, 512)) {
+        my $all = 512 + ((oct(unpack "x124 Z12", substr $tar, $at, 512) + 511) & ~511);
+        if (substr($tar, $at + 156, 1) =~ /[xg]/) { $at += $all; next } # a pax header
+        my ($k, $part) = $name =~ /^(.*?)\.(.*)/; $key //= $k; last if $k ne $key;
+        push @m, [$part, substr($tar, $at, 512), substr $tar, $at + 512, $all - 512]; $at += $all;
+    }
+    mkdir $dir;
+    for my $s (0 .. $shards - 1) {
+        open O, ">", sprintf("%s/s%03d.tar", $dir, $s) or die; binmode O;
+        for my $i (0 .. 999) { for (@m) {
+            my $h = $_->[1]; substr $h, 0, 100, pack "a100", sprintf "%03d_%06d.%s", $s, $i, $_->[0];
+            substr $h, 148, 8, " " x 8; substr $h, 148, 8, sprintf "%06o\0 ", unpack "%32C*", $h;
+            print O $h, $_->[2];
+        } }
+        print O "\0" x 1024; close O or die;
+    }
+END
+    held() { python3 -c 'import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' wan-index -q "$1"; }
+    for k in 60 100; do
+        perl many.pl "$dfm"/*.tar many $k; held many >held$k; grep -c ': 1000' many/.nv-meta/.info.yaml >>counts; rm -r many
+    done
+    ok "60 and 100 shards of 1,000" test "$(tr '\n' ' ' <counts)" = "60 100 "
+    echo "# $(cat held60) KB for 60,000, $(cat held100) for 100,000"
+    ok "memory does not grow with the samples" test $(($(cat held100) - $(cat held60))) -lt 4000
+fi
 done_testing
