@@ -39,6 +39,16 @@ ok "fewer parts: the old ones are gone" is "$(ls -d ds/0* | wc -l) $(wan-index -
 fails 2 '' "more bad clips than MAX_BAD are a failure" make -s -f "$TOP/examples/dataset/Makefile" CLIPS=clips MODEL="$TOP/examples/tiny" OUT=ds2 DECODE="--height 64 --width 64" MAX_BAD=0 PARTS=1
 ok "of which the dataset does not come to be" test ! -e ds2/.nv-meta/.info.json
 build
+mv clips "my clips"; cp -r ds ds3; echo "a third text" >"my clips/a b/clip0.txt"
+build CLIPS="my clips" OUT=ds3 PARTS=2
+ok "a folder with a blank in its name: what changed in it is seen" sh -c 'wan-shard -x ds3 | wan-record ls --no-digest - | jq -r .meta.caption | grep -q "a third text"'
+echo "a fourth text" >"my clips/a b/clip0.txt"; build CLIPS="my clips" OUT=ds3 PARTS=2
+ok "again" sh -c 'wan-shard -x ds3 | wan-record ls --no-digest - | jq -r .meta.caption | grep -q "a fourth text"'
+refused() { ! build "$@" && grep -q "$1" build.log && grep -q '^.*\*\*\*' build.log; }
+ok "a folder that is not there is named, and nothing is made anew" refused CLIPS=clips OUT=ds3
+ok "nor is a blank in OUT taken" refused OUT="my ds" CLIPS="my clips"
+ok "the dataset is as it was" sh -c 'wan-index --check ds3 2>&1 | grep -q "6 samples, all well"'
+mv "my clips" clips
 
 # ---- the page
 page=ds/report.html
