@@ -20,25 +20,46 @@ apart() { # the largest difference of two files of bytes
 near() { ok "$1" is "$(apart | sed 's/^1$/0/')" 0; }
 facts() { jq -c ".colour | [.matrix, .range, .transfer, .assumed, .tone_mapped]" said; }
 
-# ---- every pixel format that can be put into a file of raw video
+# ---- every pixel format that swscale reads and a file can give to a decoder of libav.  Raw video has some by its
+# tag; others come from the codecs that have them.  What arrived is what the record says, or it does not count.
 draw="testsrc2=s=64x48:r=24:d=0.04"
-tried=0 wrong=
-for p in $(ffmpeg -v quiet -pix_fmts | awk '/^I/ && $2 != "=" && $0 !~ /bayer|yuvj411p/ { print $2 }'); do
-    ff -f lavfi -i $draw -pix_fmt "$p" -c:v rawvideo raw.nut 2>/dev/null || continue
-    ours raw.nut 2>err && theirs raw.nut scale=64:48:$sws
-    tried=$((tried + 1)); [ -s ours ] && [ "$(apart)" -le 1 ] || wrong+="$p "
-    rm -f ours theirs
+tried=0 wrong= left=
+carry() { # carry FORMAT: files of it, one after the other, as codecs.*
+    ff -f lavfi -i $draw -pix_fmt "$1" -c:v rawvideo codecs.nut
+    case $1 in
+    ya16be) ff -f lavfi -i $draw -pix_fmt "$1" -frames:v 1 -update 1 codecs.png ;;
+    ya16le) ff -f lavfi -i $draw -pix_fmt "$1" -c:v tiff codecs.mov ;;
+    *f32le) ff -f lavfi -i $draw -pix_fmt "$1" -c:v exr codecs.mov ;;
+    yuv440p1*) ff -f lavfi -i $draw -pix_fmt "$1" -c:v libvpx-vp9 -lossless 1 -strict -1 codecs.mkv ;;
+    # a JPEG has as many blocks in a unit of 4:2:0 as in one of 4:1:1: the same data, of another shape
+    yuvj411p) ff -f lavfi -i testsrc2=s=64x64:d=0.04 -pix_fmt yuvj420p -frames:v 1 -update 1 j.jpg &&
+        perl -0777 -pe 's/(\xff\xc0\0\x11\x08)\0\x40\0\x40\x03\x01\x22/$1\0\x20\0\x80\x03\x01\x41/' j.jpg >codecs.jpg ;;
+    yuvj*) ff -f lavfi -i $draw -pix_fmt "$1" -frames:v 1 -update 1 codecs.jpg ;;
+    *bayer*)
+        case $1 in *16le) g=gray16le ;; *16be) g=gray16be ;; *) g=gray ;; esac
+        ff -f lavfi -i $draw -pix_fmt $g -f rawvideo raw.bin # one value for each pixel of a camera
+        ff -f rawvideo -pix_fmt "$1" -s 64x48 -r 24 -i raw.bin -c copy codecs.nut ;;
+    esac
+}
+for p in $(ffmpeg -v quiet -pix_fmts | awk '/^I/ && $2 != "=" { print $2 }'); do
+    rm -f codecs.*; carry "$p" 2>/dev/null
+    came=
+    for f in codecs.*; do
+        [ -s "$f" ] || continue
+        rm -f ours theirs said
+        ours "$f" 2>err || { grep -q "($p, " err && wrong+="$p "; continue; }
+        case $p in yuvj*) came_as="yuv${p#yuvj} full" ;; *) came_as="$p $(jq -r .colour.range said)" ;; esac
+        [ "$(jq -r '.colour | .pixels + " " + .range' said)" = "$came_as" ] || continue
+        s=$(jq -r '"\(.width):\(.height)"' said)
+        case $p in grayf32*) s+=:in_range=full ;; esac # as all grey; swscale takes this one alone for limited
+        theirs "$f" scale=$s:$sws
+        came=1; [ -s ours ] && [ "$(apart)" -le 1 ] || wrong+="$p($f) "
+    done
+    if [ $came ]; then tried=$((tried + 1)); else left+="$p "; fi
 done
-for p in $(ffmpeg -v quiet -pix_fmts | awk '/^I/ && $2 ~ /bayer/ { print $2 }'); do # one value for each pixel of a camera
-    case $p in *16le) g=gray16le ;; *16be) g=gray16be ;; *) g=gray ;; esac
-    ff -f lavfi -i $draw -pix_fmt $g -f rawvideo raw.bin
-    ff -f rawvideo -pix_fmt "$p" -s 64x48 -r 24 -i raw.bin -c copy raw.nut 2>/dev/null || continue
-    ours raw.nut 2>err && theirs raw.nut scale=64:48:$sws
-    tried=$((tried + 1)); [ -s ours ] && [ "$(apart)" -le 1 ] || wrong+="$p "
-    rm -f ours theirs
-done
+echo "# in no file that is read: $left"
 ok "$tried pixel formats" is "$wrong" ""
-ok "most of libav's were tried" test $tried -gt 150
+ok "most of libav's were tried" test $tried -gt 140
 
 # ---- matrix and range, stated
 for m in bt709 smpte170m fcc smpte240m bt2020nc; do for r in tv pc; do
