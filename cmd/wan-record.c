@@ -404,7 +404,9 @@ static int do_from_safetensors(char **path, int n)
 static int from_meta_file(copying *c, const char *path, const char *name)
 {
     wan_record rec = WAN_RECORD_INIT;
-    char *stem = strndup(name, strlen(name) - (ends_with(name, ".meta") ? 5 : 0));
+    char *stem = strndup(name, strlen(name) - (ends_with(name, ".meta") ? 5
+                                               : ends_with(name, ".pt") ? 3
+                                                                        : 0));
     char *key = stem ? wan_clip_key_make(NULL, stem) : NULL;
     int rc = key ? 0 : wan_err("out of memory (key)");
     if (rc == 0 && !(o.key && fnmatch(o.key, key, 0))) {
@@ -431,7 +433,7 @@ static int from_meta(copying *c, const char *operand)
     if (rc > 0)
         rc = wan_metafile_list(&names, &n, operand);
     if (rc == 0 && !n)
-        rc = wan_err("%s: no .meta files", operand);
+        rc = wan_err("%s: no .meta or .pt files", operand);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         char *path = wan_path_join(operand, names[i]);
         rc = path ? from_meta_file(c, path, names[i]) : -1;

@@ -47,6 +47,14 @@ for form in torch pickle; do
     wan-record ls c.wan | jq -cS '[.meta.caption, (.tensors | sort_by(.name)[] | [.name, .shape, .sha256])]' | sort >there
     same "to-meta --form $form, and back" there back
 done
+mkdir -p pt/16x16 pt/16x32 # as Automodel's buckets: a folder for each size
+for f in m.torch/*.meta; do d=16x16; case $f in *pic*) d=16x32 ;; esac; f=${f##*/}; cp "m.torch/$f" "pt/$d/${f%.meta}.pt"; done
+wan-record from-meta -q pt >pt.wan
+wan-record ls pt.wan | jq -cS '[.meta.caption, (.tensors[] | [.name, .shape, .sha256])]' | sort >back
+same "Automodel's buckets of .pt files" back there
+ok "of which the folder is in the key" is "$(wan-record ls --no-digest pt.wan | jq -r .key | cut -d/ -f1 | sort | uniq -c | tr -s ' \n' ' ')" " 5 16x16 1 16x32 "
+ok "one key of them" is "$(wan-record from-meta -q -k '16x32/*' pt | wan-record ls --no-digest - | jq -s length)" 1
+fails 1 'pt: holds .meta or .pt files of Automodel; convert them' "not taken for shards" wan-index pt
 ok "one file for each key, none in folders" is "$(ls m.torch | head -2 | tail -1)" "cache_1_-2E-000x16x16x9_-2F-000001.meta"
 fails 1 'record 2 .*: 7 rows of text, more than the 6 that all files have' "a text that is longer" wan-record to-meta --text-rows 6 -o x c.wan
 cat c.wan c.wan >twice.wan

@@ -117,10 +117,10 @@ ok "with their values" is "$(wan-record to-safetensors -k clip_1 -o - meta.wan |
     c200c100c000be00bc00b800000038003c003e0040004100
 ok "a shard of them" sh -c "wan-shard -q -o metas meta.wan && wan-index -q --split-ratio 1,0,0 metas && wan-index -q --check metas"
 fails 1 'no tensor video_latents' "a pickle of something else" wan-record from-meta -o x.wan "$TOP/tests/data/torch/p4.pickle"
-fails 1 'no .meta files' "a folder without" wan-record from-meta -o x.wan metas
+fails 1 'no .meta or .pt files' "a folder without" wan-record from-meta -o x.wan metas
 fails 2 'needs files' "no operand" wan-record from-meta
 for at in 1 100 600; do head -c $at "$am/clip_1.meta" >cut.meta; fails 1 'cut.meta' "cut at $at" wan-record from-meta -o x.wan cut.meta; done
-fails 1 'holds .meta files.*from-meta' "wan-index says how to convert them" wan-index "$am"
+fails 1 'holds .meta or .pt files.*from-meta' "wan-index says how to convert them" wan-index "$am"
 
 # ---- sheet
 ok "sheet" wan-record sheet --columns 3 --tile 32 -o sheet.png real.wan

@@ -156,7 +156,7 @@ int wan_metafile_write(const char *path, const wan_record *r, int64_t rows, int 
 
 int wan_metafile_list(char ***names, size_t *n, const char *dir)
 {
-    static const char *const ends[] = { ".meta", NULL };
+    static const char *const ends[] = { ".meta", ".pt", NULL };
     return wan_shard_list_as(names, n, dir, ends);
 }
 
@@ -168,7 +168,7 @@ int wan_metafile_hint(const char *dir, const char *otherwise)
     wan_shard_list_free(names, n);
     if (rc == 0 && n)
         return wan_err(
-            "%s: holds .meta files of Automodel; convert them: wan-record from-meta %s | "
+            "%s: holds .meta or .pt files of Automodel; convert them: wan-record from-meta %s | "
             "wan-shard -o SHARDS && wan-index SHARDS",
             dir, dir);
     return wan_err("%s: %s", dir, otherwise);

@@ -18,7 +18,7 @@ int wan_metafile_read(wan_record *r, const char *path, const char *key) WAN_MUST
 int wan_metafile_write(const char *path, const wan_record *r, int64_t rows, int pickled)
     WAN_MUST_CHECK;
 
-/* Paths below dir that end in .meta, relative, sorted; released with wan_shard_list_free. */
+/* Paths below dir that end in .meta or .pt (the same, torch files), relative, sorted; released with wan_shard_list_free. */
 int wan_metafile_list(char ***names, size_t *n, const char *dir) WAN_MUST_CHECK;
 
 /* Where a dataset was looked for in dir and not found: when .meta files are there, records the
