@@ -72,7 +72,8 @@ printf '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentati
 printf 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n' >lists/sdp.mp4
 for f in lists/*.mp4; do echo x >${f%.mp4}.txt; done
 wan-decode -q --allow-bad 4 -o out.wan lists 2>log
-ok "playlists: each is named, the video is there" is "$(wan-record ls --no-digest out.wan | jq -r .key)$(grep -c 'not a video' log)" a4
+# by chance of what the path is, libav takes one for a format that it may open, and finds no pictures in it
+ok "playlists: each is named, the video is there" is "$(wan-record ls --no-digest out.wan | jq -r .key)$(grep -cE 'lists/(hls|concat|dash|sdp).mp4: (not a video|no usable streams).*left out' log)" a4
 
 # ---- the same bytes for any number of files at once, and threads in them; and with no filter
 mkdir many; for i in 1 2 3 4 5 6 7; do ffmpeg -nostdin -y -v error -f lavfi -i "testsrc2=s=$((64 + 16 * i))x48:r=16:d=$((1 + i % 3))" \
