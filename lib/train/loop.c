@@ -630,7 +630,7 @@ static int64_t last_step(const wan_train *t)
 }
 
 /* Every rank has read what it goes on from: rank 0 may clear up after a killed run.  Where no further step
- * will do so, the last save may have been cut off before it removed the oldest. */
+ * will do so, the last save may have been cut off before its pointer, or before it removed the oldest. */
 static int sweep(wan_train *t)
 {
     int rc = 0;
@@ -644,7 +644,7 @@ static int sweep(wan_train *t)
     if (rc == 0 && t->comm->rank == 0)
         rc = wan_rundir_sweep(t->c->v.save);
     if (rc == 0 && t->comm->rank == 0 && t->saved == t->st.step && t->st.step >= last_step(t))
-        rc = wan_rundir_prune(t->c->v.save, t->st.step, t->c->v.keep);
+        rc = wan_rundir_end(t->c->v.save, t->st.step, t->c->v.keep);
     return wan_train_settle(t, rc);
 }
 

@@ -172,6 +172,7 @@ ok "to the next" [ -d many/iter_12345679/transformer ]
 ok "keep leaves the newest two" train train.train_iters=5 checkpoint.save=kept checkpoint.save_interval=1 checkpoint.keep=2
 ok "iter 4 and 5" [ "$(ls kept | tr '\n' ' ')" = "iter_0000004 iter_0000005 latest_checkpointed_iteration.txt " ]
 cp -r kept/iter_0000004 kept/iter_0000003 # a run that was killed before it removed its oldest step
+rm kept/latest_checkpointed_iteration.txt # or before its pointer
 ok "where nothing is left to do" train train.train_iters=5 checkpoint.save=kept checkpoint.save_interval=1 checkpoint.keep=2
 ok "... the newest two, too" [ "$(ls kept | tr '\n' ' ')" = "iter_0000004 iter_0000005 latest_checkpointed_iteration.txt " ]
 ok "bf16 weights keep fp32 masters" train train.train_iters=3 checkpoint.save=small checkpoint.dtype=bf16

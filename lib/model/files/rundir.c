@@ -332,6 +332,16 @@ int wan_rundir_prune(const char *run, int64_t step, int64_t keep)
     return rc;
 }
 
+int wan_rundir_end(const char *run, int64_t step, int64_t keep)
+{
+    int64_t named;
+    int pointer = read_pointer(&named, run);
+    WAN_TRY(pointer);
+    if (!pointer)
+        WAN_TRY(wan_rundir_point(run, step));
+    return wan_rundir_prune(run, step, keep);
+}
+
 /* ---- beforehand ---- */
 
 int wan_rundir_hold(int *hold, const char *run)

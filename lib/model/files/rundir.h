@@ -47,6 +47,8 @@ int wan_rundir_replace(const char *run, int64_t step) WAN_MUST_CHECK;
 int wan_rundir_point(const char *run, int64_t step) WAN_MUST_CHECK;
 /* Removes the steps below `step` but the keep - 1 highest of them; keep 0: none. */
 int wan_rundir_prune(const char *run, int64_t step, int64_t keep) WAN_MUST_CHECK;
+/* The same at the end of a run, and its pointer, where a kill left none. */
+int wan_rundir_end(const char *run, int64_t step, int64_t keep) WAN_MUST_CHECK;
 /* Clears up after a killed run: puts a step back that was aside, removes what was unfinished. */
 int wan_rundir_sweep(const char *run) WAN_MUST_CHECK;
 /* Takes the run for this process, so that no other trains or imports into it: *hold is to be closed, -1
