@@ -142,6 +142,19 @@ static void slopes(float *restrict s, const float *restrict x, int64_t n, enum w
             s[j] = wan_act_slope(x[j], act);
 }
 
+void wan_act_times_slope(float *g, wan_buf x, int64_t n, enum wan_act act)
+{
+    float tx[CHUNK], s[CHUNK];
+    const wan_buf b = wan_buf_of(g, WAN_F32);
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t at = i + (wide(act) ? wide_slopes(b, b, x, i, chunk(n, i)) : 0);
+        int64_t m = i + chunk(n, i) - at;
+        slopes(s, wan_row_load(x, at, m, tx), m, act);
+        for (int64_t j = 0; j < m; j++)
+            g[at + j] *= s[j];
+    }
+}
+
 int wan_act_forward_simd(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_act act)
 {
     (void)d;

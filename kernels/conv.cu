@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * conv.cu - convolution on CUDA: by cuDNN, over frames that are enlarged first where they are to be; and where that
- * has no engine by a kernel of ours (conv_own.cu).  Of fp32 and of channels in odd numbers the taps of a run of
- * output positions are laid out as rows, which go through the matrix product of linear.cu.
+ * conv.cu - convolution on CUDA: bf16 by cuDNN, over frames that are enlarged first where they are to be; and where
+ * that has no engine, and fp32, by a kernel of ours (conv_own.cu).  Of operands of different types the taps of a run of
+ * output positions are laid out as rows, which go through the matrix product of linear.cu; so do, as they lie, the
+ * channels of a convolution of one tap.
  */
 #include "kernels/conv_cudnn.cuh"
 #include "kernels/conv_own.cuh"
@@ -112,8 +113,8 @@ static wan_buf past(wan_buf b, int64_t elements)
     return wan_buf_of((char *)b.p + elements * (b.t == WAN_BF16 ? 2 : 4), b.t);
 }
 
-/* Enlarged frames, through cuDNN: all at once, or some at a time where each stands alone; those for which it has no
- * engine by rows. */
+/* Enlarged frames, through cuDNN: all at once, or some at a time where each stands alone.  Our own kernel takes
+ * them as they are. */
 static int enlarged(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w, const float *b,
                     int add)
 {
@@ -123,6 +124,11 @@ static int enlarged(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf
     const int64_t step = fit >= c->T ? c->T : fit < 1 ? 1 : fit;
     if (x.t != WAN_BF16 || c->Ci % 8 || (uintptr_t)x.p % 16 || (step < c->T && !alone))
         return by_ourselves(d, c, y, x, w, b, add);
+    wan_conv some = *c;
+    some.T = step, some.up = 0;
+    const int has = cuda_conv_dnn_has(d, &some, y, x, w, b, add);
+    if (has <= 0)
+        return has < 0 ? -1 : by_ourselves(d, c, y, x, w, b, add);
     void *wide = wan_cuda_host->aside(d, (size_t)(2 * step * frame));
     if (!wide)
         return -1;
@@ -130,7 +136,6 @@ static int enlarged(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf
         n = c->T - t < step ? c->T - t : step;
         const int64_t units = n * frame / 32;
         const wan_buf from = past(x, t * frame / 4), to = past(y, t * s.Ho * s.Wo * c->Co);
-        wan_conv some = *c;
         some.T = n, some.up = 0;
         WAN_TRY(cuda_launch(d, "conv_forward", enlarge_all, dim3(cuda_blocks(d, units, 256)), 256,
                             0, (uint4 *)wide, (const uint4 *)from.p, c->W / 2, c->Ci / 8, units));

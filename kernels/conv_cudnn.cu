@@ -161,27 +161,47 @@ static int fits(const wan_conv *c, wan_buf y, wan_buf x, wan_buf w)
     return x.t == WAN_BF16 && w.t == WAN_BF16 && c->Ci % 8 == 0 && at % 16 == 0;
 }
 
-int cuda_conv_dnn(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w, const float *b,
-                  int add)
+/* The plan of a shape; NULL and 0: cuDNN has none. */
+static int plan_of(wan_dev *d, const conv_plan **p, const wan_conv *c, wan_buf y, wan_buf x,
+                   wan_buf w, const float *b, int add)
 {
     conv_key key;
+    *p = NULL;
     if (!fits(c, y, x, w))
-        return 1;
+        return 0;
     wan_cuda_conv *s = conv_open(d);
     if (!s)
         return -1;
     if (!s->handle)
-        return 1;
+        return 0;
     memset(&key, 0, sizeof key); /* compared by bytes */
     key.c.Ci = c->Ci, key.c.Co = c->Co, key.c.kt = c->kt, key.c.kh = c->kh, key.c.kw = c->kw;
     key.c.st = c->st, key.c.sh = c->sh, key.c.sw = c->sw;
     key.c.top = c->top, key.c.bottom = c->bottom, key.c.left = c->left, key.c.right = c->right;
     key.c.T = c->T, key.c.H = c->H, key.c.W = c->W, key.c.past = c->past;
     key.y_bf16 = y.t == WAN_BF16, key.bias = b != NULL, key.add = add != 0;
-    const conv_plan *p = plan_get(d, s, &key);
-    if (!p)
+    *p = plan_get(d, s, &key);
+    if (!*p)
         return -1;
-    if (!p->found)
+    if (!(*p)->found)
+        *p = NULL;
+    return 0;
+}
+
+int cuda_conv_dnn_has(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
+                      const float *b, int add)
+{
+    const conv_plan *p;
+    WAN_TRY(plan_of(d, &p, c, y, x, w, b, add));
+    return p != NULL;
+}
+
+int cuda_conv_dnn(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w, const float *b,
+                  int add)
+{
+    const conv_plan *p;
+    WAN_TRY(plan_of(d, &p, c, y, x, w, b, add));
+    if (!p)
         return 1;
     void *at[CONV_RESIDUAL + 1] = { NULL, x.p, w.p, (void *)b, y.p, add ? y.p : NULL };
     return execute(d, p, at);

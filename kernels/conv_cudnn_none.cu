@@ -9,4 +9,9 @@ int cuda_conv_dnn(wan_dev *, const wan_conv *, wan_buf, wan_buf, wan_buf, const 
     return 1;
 }
 
+int cuda_conv_dnn_has(wan_dev *, const wan_conv *, wan_buf, wan_buf, wan_buf, const float *, int)
+{
+    return 0;
+}
+
 void cuda_conv_close(wan_dev *) {}

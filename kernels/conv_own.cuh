@@ -7,7 +7,7 @@
 
 #include "kernels/cuda_util.cuh"
 
-/* As wan_conv_forward; 1: not for these operands (fp32, or channels that are no multiple of 8). */
+/* As wan_conv_forward; 1: not for these operands (x and w of different types). */
 int cuda_conv_own(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w, const float *b,
                   int add);
 

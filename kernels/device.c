@@ -280,7 +280,8 @@ int wan_dev_record(wan_dev *d)
 
 int wan_dev_recorded(wan_dev *d, wan_tape **t)
 {
-    *t = NULL;
+    if (t)
+        *t = NULL;
     return d->backend->recorder->recorded(d, t);
 }
 

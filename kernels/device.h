@@ -135,7 +135,8 @@ int wan_dev_pin(wan_dev *d, void *host, size_t bytes, int on) WAN_MUST_CHECK;
  * tape is lost, and recorded says so).  Work space must have grown before. */
 int wan_dev_records(const wan_dev *d); /* whether the device can */
 int wan_dev_record(wan_dev *d) WAN_MUST_CHECK;
-int wan_dev_recorded(wan_dev *d, wan_tape **t) WAN_MUST_CHECK; /* *t NULL on failure */
+/* *t NULL on failure; t NULL: an op has failed, whose sentence stays (-1). */
+int wan_dev_recorded(wan_dev *d, wan_tape **t) WAN_MUST_CHECK;
 int wan_dev_replay(wan_dev *d, wan_tape *t) WAN_MUST_CHECK;
 void wan_dev_unrecord(wan_dev *d, wan_tape **t); /* NULL-safe; sets *t NULL; not while it may run */
 /* Workspace for one op call: valid until the next op.  Grows on first use only. */

@@ -80,10 +80,29 @@ int wan_linear_forward_c(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf 
     return 0;
 }
 
-int wan_linear_dgrad_c(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t M, int64_t N,
-                       int64_t K, int accumulate)
+/* Where rows of a gradient go: over what is there, onto it, or times act'(z). */
+typedef struct into {
+    wan_buf dx, z;
+    enum wan_act act;
+    int accumulate;
+} into;
+
+static void put(const into *o, wan_real *row, int64_t at, int64_t K)
 {
-    WAN_ROWS_CHECK("linear_dgrad", dx, dy, w);
+    wan_real tmp[WAN_ROWS_CHUNK];
+    for (int64_t k = 0; k < K; k += WAN_ROWS_CHUNK) {
+        int64_t c = K - k < WAN_ROWS_CHUNK ? K - k : WAN_ROWS_CHUNK;
+        if (o->accumulate)
+            wan_row_axpy(row + k, 1, wan_row_load(o->dx, at + k, c, tmp), c);
+        const wan_real *z = o->z.p ? wan_row_load(o->z, at + k, c, tmp) : NULL;
+        for (int64_t j = 0; z && j < c; j++)
+            row[k + j] *= wan_act_slope(z[j], o->act);
+    }
+    wan_row_store(o->dx, at, K, row);
+}
+
+static int dgrad(wan_dev *d, const into *o, wan_buf dy, wan_buf w, int64_t M, int64_t N, int64_t K)
+{
     int64_t mine = wan_rows_stride(K);
     wan_real *space = widen_space(d, dy, M * N, w, N * K, ROWS * mine * wan_rows_threads());
     if (!space)
@@ -99,16 +118,26 @@ int wan_linear_dgrad_c(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t M,
         for (int64_t n = 0; n < N; n++)
             for (int64_t m = m0; m < m1; m++)
                 wan_row_axpy(z + (m - m0) * mine, G[m * N + n], W + n * K, K);
-        for (int64_t m = m0; m < m1; m++) {
-            wan_real *row = z + (m - m0) * mine, old[WAN_ROWS_CHUNK];
-            for (int64_t k = 0; accumulate && k < K; k += WAN_ROWS_CHUNK) {
-                int64_t c = K - k < WAN_ROWS_CHUNK ? K - k : WAN_ROWS_CHUNK;
-                wan_row_axpy(row + k, 1, wan_row_load(dx, m * K + k, c, old), c);
-            }
-            wan_row_store(dx, m * K, K, row);
-        }
+        for (int64_t m = m0; m < m1; m++)
+            put(o, z + (m - m0) * mine, m * K, K);
     }
     return 0;
+}
+
+int wan_linear_dgrad_c(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t M, int64_t N,
+                       int64_t K, int accumulate)
+{
+    WAN_ROWS_CHECK("linear_dgrad", dx, dy, w);
+    const into o = { .dx = dx, .accumulate = accumulate };
+    return dgrad(d, &o, dy, w, M, N, K);
+}
+
+int wan_linear_dgrad_act_c(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, wan_buf z, int64_t M,
+                           int64_t N, int64_t K, enum wan_act act)
+{
+    WAN_ROWS_CHECK("linear_dgrad_act", dx, dy, w, z);
+    const into o = { .dx = dx, .z = z, .act = act };
+    return dgrad(d, &o, dy, w, M, N, K);
 }
 
 int wan_linear_wgrad_c(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wan_buf x, int64_t M,

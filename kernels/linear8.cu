@@ -190,6 +190,8 @@ struct product8 {
     const float *bias; /* with a result in bf16 alone */
     int64_t m, n, k;
     int e5m2, accumulate; /* b */
+    enum lt_then then;
+    void *aux;
 };
 
 /* The plan of a product, NULL: failed (error recorded). */
@@ -202,11 +204,12 @@ static lt_plan *plan_for(wan_dev *d, const char *op, const product8 *g)
     s.type = g->e5m2 ? LT_E5M2 : LT_E4M3;
     s.out_bf16 = g->d.t == WAN_BF16;
     s.bias = g->bias != NULL, s.accumulate = g->accumulate;
-    s.align = cuda_lt_alignment((uintptr_t)g->d.p);
+    s.then = g->then;
+    s.align = cuda_lt_alignment((uintptr_t)g->d.p | (uintptr_t)g->aux);
     lt_plan *p = cuda_lt_plan(d, &s);
     if (!p)
         return NULL;
-    if (!p->found && !p->said && g->m % 16 == 0 && g->n % 16 == 0) {
+    if (!p->found && !p->said && g->then == LT_AS_IT_IS && g->m % 16 == 0 && g->n % 16 == 0) {
         if (cuda_slower(d,
                         "%s: cuBLASLt has no fp8 algorithm for %lld x %lld x %lld; rounded "
                         "operands are multiplied in bf16",
@@ -219,7 +222,7 @@ static lt_plan *plan_for(wan_dev *d, const char *op, const product8 *g)
 
 static int multiply(wan_dev *d, const char *op, const product8 *g, lt_plan *p)
 {
-    const lt_call c = { g->a, g->b, g->d.p, g->bias, g->a_back, g->b_back };
+    const lt_call c = { g->a, g->b, g->d.p, g->bias, g->a_back, g->b_back, g->aux };
     return cuda_lt_run(d, op, p, &c);
 }
 
@@ -274,6 +277,26 @@ static int forward_wide(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w
     return p ? wan_linear8_wide_forward(d, p, y, pre, x, w, b, M, N, K, act) : -1;
 }
 
+/* What is to be multiplied, with GELU where cuBLASLt can; *p NULL: nothing in eight bits. */
+static int forward_plan(wan_dev *d, const char *op, product8 *g, lt_plan **p, wan_buf y,
+                        wan_buf pre, enum wan_act act)
+{
+    const wan_buf z = g->d;
+    *p = NULL;
+    if (cuda_of(d)->sm < 89 || (g->bias && z.t != WAN_BF16))
+        return 0;
+    if (act == WAN_ACT_GELU_TANH && y.t == WAN_BF16 && (!pre.p || pre.t == WAN_BF16) &&
+        g->m % 8 == 0) {
+        g->d = y, g->then = pre.p ? LT_GELU_KEPT : LT_GELU, g->aux = pre.p;
+        if (!(*p = plan_for(d, op, g)))
+            return -1;
+        if ((*p)->found)
+            return 0;
+        g->d = z, g->then = LT_AS_IT_IS, g->aux = NULL;
+    }
+    return (*p = plan_for(d, op, g)) ? 0 : -1;
+}
+
 extern "C" int wan_linear8_forward_cuda(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
                                         const float *b, int64_t M, int64_t N, int64_t K,
                                         enum wan_act act)
@@ -282,10 +305,10 @@ extern "C" int wan_linear8_forward_cuda(wan_dev *d, wan_buf y, wan_buf pre, wan_
     CUDA_TYPES(op, y, pre.p ? pre : y, x, w);
     /* as linear.cu: z goes to the output that loses least */
     int to_pre = pre.p && (pre.t == WAN_F32 || y.t == WAN_BF16);
-    product8 g = { NULL, NULL, NULL, NULL, to_pre ? pre : y, b, N, M, padded(K), 0, 0 };
-    lt_plan *p = NULL;
-    if (cuda_of(d)->sm >= 89 && (!b || g.d.t == WAN_BF16) && !(p = plan_for(d, op, &g)))
-        return -1;
+    const wan_buf to = to_pre ? pre : y;
+    product8 g = { NULL, NULL, NULL, NULL, to, b, N, M, padded(K), 0, 0, LT_AS_IT_IS, NULL };
+    lt_plan *p;
+    WAN_TRY(forward_plan(d, op, &g, &p, y, pre, act));
     if (!p || !p->found)
         return forward_wide(d, y, pre, x, w, b, M, N, K, act);
     codes cx, cw;
@@ -296,6 +319,8 @@ extern "C" int wan_linear8_forward_cuda(wan_dev *d, wan_buf y, wan_buf pre, wan_
     WAN_TRY(encode(d, op, &cw, head, &at, 1, w, N, K, WAN_E4M3, 1, 0));
     g.a = cw.plain, g.a_back = cw.back, g.b = cx.plain, g.b_back = cx.back;
     WAN_TRY(multiply(d, op, &g, p));
+    if (g.then != LT_AS_IT_IS)
+        return 0;
     if (to_pre)
         return wan_act_forward_cuda(d, y, pre, M * N, act);
     if (pre.p)
@@ -335,8 +360,10 @@ extern "C" int wan_linear8_backward_cuda(wan_dev *d, wan_buf dx, float *dw, floa
     CUDA_TYPES(op, dx.p ? dx : dy, dy, x, w);
     if (db)
         WAN_TRY(cuda_bias_grad(d, op, db, dy, M, N));
-    product8 gx = { NULL, NULL, NULL, NULL, dx, NULL, K, M, padded(N), 1, add != 0 };
-    product8 gw = { NULL, NULL, NULL, NULL, wan_buf_of(dw, WAN_F32), NULL, K, N, padded(M), 1, 1 };
+    const wan_buf to = wan_buf_of(dw, WAN_F32);
+    product8 gx = { NULL, NULL,      NULL, NULL,     dx,          NULL, K,
+                    M,    padded(N), 1,    add != 0, LT_AS_IT_IS, NULL };
+    product8 gw = { NULL, NULL, NULL, NULL, to, NULL, K, N, padded(M), 1, 1, LT_AS_IT_IS, NULL };
     lt_plan *px = NULL, *pw = NULL;
     if (cuda_of(d)->sm >= 89 &&
         ((dx.p && !(px = plan_for(d, op, &gx))) || (dw && !(pw = plan_for(d, op, &gw)))))

@@ -328,6 +328,16 @@ int wan_linear_dgrad_dnnl(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t
     return locked(d, &s, dy, w, dx, NULL);
 }
 
+int wan_linear_dgrad_act_dnnl(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, wan_buf z, int64_t M,
+                              int64_t N, int64_t K, enum wan_act act)
+{
+    WAN_ROWS_CHECK("linear_dgrad_act", dx, dy, w, z);
+    if (better_without(M, N, K) || better_widened(dy, w, M) || odd_on_amx(dy, w, N))
+        return wan_linear_dgrad_act_simd(d, dx, dy, w, z, M, N, K, act);
+    WAN_TRY(wan_linear_dgrad_dnnl(d, dx, dy, w, M, N, K, 0));
+    return d->ops->act_backward(d, dx, dx, z, M * K, act);
+}
+
 int wan_linear_wgrad_dnnl(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wan_buf x, int64_t M,
                           int64_t N, int64_t K, int accumulate)
 {

@@ -37,7 +37,8 @@ typedef struct job {
     size_t mine;
     int64_t *next; /* of each range of columns the block of rows that is to be done next */
     /* epilogue */
-    wan_buf out, pre;
+    wan_buf out, pre,
+        slope; /* slope: what act was applied to; the result is multiplied by act' there */
     const float *bias;
     enum wan_act act;
     int add;
@@ -134,7 +135,9 @@ static void finish_row(const job *j, float *row, int64_t m, int64_t n0, int64_t 
         wan_row_axpy(row, 1, wan_row_load(j->out, at, n, tmp), n);
     if (j->pre.p)
         wan_row_store(j->pre, at, n, row);
-    if (j->act != WAN_ACT_NONE)
+    if (j->slope.p)
+        wan_act_times_slope(row, wan_buf_at(j->slope, at), n, j->act);
+    else if (j->act != WAN_ACT_NONE)
         wan_act_values(row, row, n, j->act);
     wan_row_store(j->out, at, n, row);
 }
@@ -271,6 +274,18 @@ int wan_linear_dgrad_simd(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t
     if (thin(M))
         return wan_linear_dgrad_c(d, dx, dy, w, M, N, K, accumulate);
     job j = { .M = M, .N = K, .K = N, .A = { dy, 0 }, .B = { w, 0 }, .out = dx, .add = accumulate };
+    return run(d, &j);
+}
+
+int wan_linear_dgrad_act_simd(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, wan_buf z, int64_t M,
+                              int64_t N, int64_t K, enum wan_act act)
+{
+    WAN_ROWS_CHECK("linear_dgrad_act", dx, dy, w, z);
+    if (thin(M))
+        return wan_linear_dgrad_act_c(d, dx, dy, w, z, M, N, K, act);
+    job j = {
+        .M = M, .N = K, .K = N, .A = { dy, 0 }, .B = { w, 0 }, .out = dx, .slope = z, .act = act
+    };
     return run(d, &j);
 }
 

@@ -20,6 +20,8 @@ void wan_linear_bias_grad(float *db, wan_buf dy, int64_t M, int64_t N, int accum
 
 /* y [n] = act(x [n]); y may equal x (act_simd.c) */
 void wan_act_values(float *y, const float *x, int64_t n, enum wan_act act);
+/* g [n] *= act'(x [n]) */
+void wan_act_times_slope(float *g, wan_buf x, int64_t n, enum wan_act act);
 
 /* Weights in blocks by products of bytes: whether they are used (WAN_CPU_INT8=0 in the environment: never), and
  * y [M, N] = act(x [M, K] w^T [N, K] + b), x bf16, in tasks of that cut. */
@@ -30,6 +32,7 @@ int wan_linear_int8_forward(wan_dev *d, wan_linear_cut cut, wan_buf y, wan_buf x
 
 wan_linear_forward_fn wan_linear_forward_simd;
 wan_linear_dgrad_fn wan_linear_dgrad_simd;
+wan_linear_dgrad_act_fn wan_linear_dgrad_act_simd;
 wan_linear_wgrad_fn wan_linear_wgrad_simd;
 
 #endif

@@ -93,13 +93,39 @@ static int eight_bits(const lt_shape *s)
     return s->type == LT_E4M3 || s->type == LT_E5M2;
 }
 
+static cublasLtEpilogue_t epilogue_of(const lt_shape *s)
+{
+    switch (s->then) {
+    case LT_GELU: return s->bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+    case LT_GELU_KEPT:
+        return s->bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+    case LT_DGELU: return CUBLASLT_EPILOGUE_DGELU;
+    case LT_SUM_B: return CUBLASLT_EPILOGUE_BGRADB;
+    default: return s->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    }
+}
+
+/* The search only looks at how addresses are aligned. */
+static int describe_epilogue(lt_plan *p, const lt_shape *s, const void *like)
+{
+    const cublasLtEpilogue_t e = epilogue_of(s);
+    const cudaDataType_t out = s->out_bf16 ? CUDA_R_16BF : CUDA_R_32F;
+    SET(p, CUBLASLT_MATMUL_DESC_EPILOGUE, e);
+    if (s->bias || s->then == LT_SUM_B) {
+        SET(p, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, out);
+        SET(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, like);
+    }
+    if (s->then == LT_GELU_KEPT || s->then == LT_DGELU) {
+        SET(p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, s->m);
+        SET(p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, like);
+    }
+    return 0;
+}
+
 static int describe_op(lt_plan *p, const lt_shape *s)
 {
     const cublasOperation_t ta = s->ta ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t tb = s->tb ? CUBLAS_OP_T : CUBLAS_OP_N;
-    const cublasLtEpilogue_t e = CUBLASLT_EPILOGUE_BIAS;
-    const cudaDataType_t out = s->out_bf16 ? CUDA_R_16BF : CUDA_R_32F;
-    /* the search only looks at how addresses are aligned */
     const void *like = (const void *)(uintptr_t)(eight_bits(s) ? 256 : s->align);
     LT_TRY(cublasLtMatmulDescCreate(&p->op, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     SET(p, CUBLASLT_MATMUL_DESC_TRANSA, ta);
@@ -108,12 +134,7 @@ static int describe_op(lt_plan *p, const lt_shape *s)
         SET(p, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, like);
         SET(p, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, like);
     }
-    if (!s->bias)
-        return 0;
-    SET(p, CUBLASLT_MATMUL_DESC_EPILOGUE, e);
-    SET(p, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, out);
-    SET(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, like);
-    return 0;
+    return describe_epilogue(p, s, like);
 }
 
 static int describe(lt_plan *p, const lt_shape *s)
@@ -223,10 +244,11 @@ static const lt_proposals *proposals_of(wan_cuda_lt *lt, const lt_shape *b)
 static void say_shape(char s[WAN_WAYS_WORD], const lt_shape *b)
 {
     static const char *const type[] = { "f32", "bf16", "e4m3", "e5m2" };
-    snprintf(s, WAN_WAYS_WORD, "%s %lld x %lld x %lld %c%c %lld %lld%s%s%s align %d", type[b->type],
-             (long long)b->m, (long long)b->n, (long long)b->k, b->ta ? 't' : 'n',
+    static const char *const then[] = { "", " gelu", " gelu kept", " dgelu", " sum b" };
+    snprintf(s, WAN_WAYS_WORD, "%s %lld x %lld x %lld %c%c %lld %lld%s%s%s%s align %d",
+             type[b->type], (long long)b->m, (long long)b->n, (long long)b->k, b->ta ? 't' : 'n',
              b->tb ? 't' : 'n', (long long)b->lda, (long long)b->ldb, b->out_bf16 ? " to bf16" : "",
-             b->bias ? " bias" : "", b->accumulate ? " add" : "", b->align);
+             b->bias ? " bias" : "", then[b->then], b->accumulate ? " add" : "", b->align);
 }
 
 static void say_algo(char s[WAN_WAYS_WORD], const cublasLtMatmulAlgo_t *algo)
@@ -391,6 +413,10 @@ int cuda_lt_run(wan_dev *d, const char *op, lt_plan *p, const lt_call *c)
     }
     if (c->bias)
         WAN_TRY(set_bias(d, op, p, c->bias));
+    if (p->shape.then == LT_SUM_B)
+        SET(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, c->aux);
+    else if (c->aux)
+        SET(p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, c->aux);
     if (d->ways && d->ways->trying && !p->settled && p->found > 1)
         WAN_TRY(settle(d, op, p, c));
     return multiply(d, op, p, c, 0);

@@ -5,6 +5,8 @@
  *
  *   column-major  d [m, n] = (accumulate ? d : 0) + op(a) op(b) + bias [m]
  *   op(a) is [m, k]: a stored so (ta 0) or as [k, m] (ta 1), columns lda apart; op(b) is [k, n] likewise.
+ *   d may pass through GELU, or through its derivative, on the way to memory, and sums of op(b) along k may be
+ *   had beside it (lt_then).
  *
  * An algorithm is asked for with n and k rounded up (space.h), and taken for every product of that bound which it
  * can do: packs bring ever new numbers of tokens, and the order of sums must not depend on which came first.
@@ -21,10 +23,22 @@
 /* Operands: both so, but LT_E5M2: a in e4m3, b in e5m2. */
 enum lt_type { LT_F32, LT_BF16, LT_E4M3, LT_E5M2 };
 
+/* What else happens where d is written.  cuBLASLt's GELU is the tanh form of act.h: its documentation does not say,
+ * but XLA writes that form, and no other, as this epilogue (gemm_rewriter.cc); check_linear asks the device.  aux is
+ * [m, n] of d's type, columns m apart. */
+enum lt_then {
+    LT_AS_IT_IS,
+    LT_GELU,
+    LT_GELU_KEPT, /* aux: what GELU was applied to */
+    LT_DGELU,     /* d times GELU' of aux */
+    LT_SUM_B      /* aux [n]: sums of op(b) along k, in d's type */
+};
+
 /* Everything the choice of an algorithm depends on; compared by bytes. */
 struct lt_shape {
     int64_t m, n, k, lda, ldb;
-    int ta, tb, type, out_bf16, bias, accumulate, align; /* of addresses; in eight bits, of d's */
+    int ta, tb, type, out_bf16, bias, then, accumulate,
+        align; /* of addresses; in eight bits, of d's */
 };
 
 enum { LT_MOST = 8 }; /* proposals that are measured */
@@ -43,6 +57,7 @@ struct lt_call {
     void *d;
     const float *bias;            /* [m], or NULL */
     const float *a_back, *b_back; /* what undoes the scales of eight bits, device */
+    void *aux;                    /* of lt_then */
 };
 
 /* The plan of a shape, the device's, until the next is asked for; NULL: failed (error recorded). */

@@ -29,7 +29,7 @@
 
 /* clang-format off */
 #define WAN_OPS(X)                                                                                 \
-    X(linear_forward) X(linear_dgrad) X(linear_wgrad)                                              \
+    X(linear_forward) X(linear_dgrad) X(linear_dgrad_act) X(linear_wgrad)                          \
     X(round8) X(linear8_forward) X(linear8_backward)                                               \
     X(act_forward) X(act_backward) X(act_gated)                                                    \
     X(ln_mod_forward) X(ln_mod_backward) X(ln_affine_forward) X(ln_affine_backward)                \

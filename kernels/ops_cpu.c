@@ -9,6 +9,7 @@ static void fill_linear(wan_ops *o)
 {
     o->linear_forward = wan_linear_forward_c;
     o->linear_dgrad = wan_linear_dgrad_c;
+    o->linear_dgrad_act = wan_linear_dgrad_act_c;
     o->linear_wgrad = wan_linear_wgrad_c;
     o->round8 = wan_round8_c;
     o->linear8_forward = wan_linear8_forward_c;

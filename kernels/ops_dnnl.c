@@ -9,5 +9,6 @@ void wan_ops_fill_dnnl(wan_ops *o)
     wan_ops_fill_dnnl_vae(o);
     o->linear_forward = wan_linear_forward_dnnl;
     o->linear_dgrad = wan_linear_dgrad_dnnl;
+    o->linear_dgrad_act = wan_linear_dgrad_act_dnnl;
     o->linear_wgrad = wan_linear_wgrad_dnnl;
 }

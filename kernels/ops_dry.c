@@ -90,7 +90,19 @@ static double partial(double sums, int64_t S, int64_t D)
     return 2 * sums * REAL * (double)S / WAN_SPACE_SEAM * (double)D;
 }
 
-/* An activation is a pass of its own over what the product has written. */
+/* Whether cuBLASLt takes GELU, its derivative, or a bias gradient along with the product. */
+static int along(wan_buf y, wan_buf pre, enum wan_act act, int64_t row)
+{
+    return act == WAN_ACT_GELU_TANH && y.t == WAN_BF16 && (!pre.p || pre.t == WAN_BF16) &&
+           row % 8 == 0;
+}
+
+static int bf16(wan_buf a, wan_buf b)
+{
+    return a.t == WAN_BF16 && b.t == WAN_BF16;
+}
+
+/* Else an activation is a pass of its own over what the product has written. */
 static double act_again(wan_buf y, wan_buf pre, enum wan_act act, double n)
 {
     return pre.p ? size(pre) * n : act == WAN_ACT_NONE ? 0 : 2 * size(y) * n;
@@ -99,9 +111,10 @@ static double act_again(wan_buf y, wan_buf pre, enum wan_act act, double n)
 static int dry_linear_forward(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
                               const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
 {
-    return product(d, 2.0 * M * N * K,
-                   size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + size(x) * M * K +
-                       size(w) * N * K + act_again(y, pre, act, (double)M * N));
+    return product(
+        d, 2.0 * M * N * K,
+        size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + size(x) * M * K + size(w) * N * K +
+            (bf16(x, w) && along(y, pre, act, N) ? 0 : act_again(y, pre, act, (double)M * N)));
 }
 
 static int dry_linear_dgrad(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t M, int64_t N,
@@ -111,12 +124,22 @@ static int dry_linear_dgrad(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64
                    (1.0 + !!accumulate) * size(dx) * M * K + size(dy) * M * N + size(w) * N * K);
 }
 
+static int dry_linear_dgrad_act(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, wan_buf z, int64_t M,
+                                int64_t N, int64_t K, enum wan_act act)
+{
+    const int again = !bf16(dy, w) || !along(dx, z, act, K);
+    return product(d, 2.0 * M * N * K,
+                   ((1.0 + 2 * again) * size(dx) + size(z)) * M * K + size(dy) * M * N +
+                       size(w) * N * K);
+}
+
 static int dry_linear_wgrad(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wan_buf x,
                             int64_t M, int64_t N, int64_t K, int accumulate)
 {
     return product(d, 2.0 * M * N * K,
-                   (1.0 + !!accumulate) * REAL * N * K + (1.0 + !!db) * size(dy) * M * N +
-                       size(x) * M * K); /* the gradient of the bias is a pass of its own */
+                   (1.0 + !!accumulate) * REAL * N * K +
+                       (db && !(bf16(dy, x) && K % 8 == 0) ? 2 : 1) * size(dy) * M * N +
+                       size(x) * M * K);
 }
 
 static int dry_round8(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_eight to)
@@ -132,7 +155,7 @@ static int dry_linear8_forward(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wa
     WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K + (2 * size(w) + 1.0) * N * K));
     return product8(d, 2.0 * M * N * K,
                     size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + 1.0 * (M + N) * K +
-                        act_again(y, pre, act, (double)M * N));
+                        (along(y, pre, act, N) ? 0 : act_again(y, pre, act, (double)M * N)));
 }
 
 static int dry_linear8_backward(wan_dev *d, wan_buf dx, wan_real *dw, wan_real *db, wan_buf dy,
@@ -245,15 +268,41 @@ static int dry_attention_forward(wan_dev *d, const wan_attn *a, wan_buf o, wan_r
                  rows(a, 2 * size(q), size(k) + size(v)) + statistics(a, 3));
 }
 
+/* What is asked for more than eight times is counted once: it stays in a cache. */
+static double asked(int64_t times)
+{
+    return times > 8 ? 1 : (double)times;
+}
+
+/* Bytes of the two passes (attention_grad.cuh): a block of 128 rows of one side walks over all rows of the other;
+ * in front of them dout and o are multiplied. */
+static double two_passes(const wan_attn *a, wan_buf q, wan_buf k)
+{
+    const double row = (double)(a->H * a->hd);
+    double sum = 0;
+    for (int i = 0; i < a->pq->n; i++) {
+        const int64_t nq = a->pq->cu_host[i + 1] - a->pq->cu_host[i];
+        const int64_t nk = a->pk->cu_host[i + 1] - a->pk->cu_host[i];
+        const int64_t qb = (nq + 127) / 128, kb = (nk + 127) / 128;
+        const double once_q = asked(kb + 1) + asked(kb + 2) + 2; /* q; dout; o, dq */
+        sum +=
+            row * (size(q) * (double)nq * once_q + size(k) * (double)nk * (2 * asked(qb + 1) + 2));
+        sum += REAL * (double)(nq * a->H) * (2 * asked(kb + 1) + 1); /* lse, delta */
+    }
+    return sum;
+}
+
 static int dry_attention_backward(wan_dev *d, const wan_attn *a, wan_buf dq, wan_buf dk, wan_buf dv,
                                   wan_buf dout, wan_buf o, const wan_real *lse, wan_buf q,
                                   wan_buf k, wan_buf v)
 {
     wan_dry *y = wan_device_dry_of(d);
-    double flops = (d->flags & WAN_DEV_OWN ? 14 : 10) * pairs(a); /* two passes make scores twice */
+    const int own = d->flags & WAN_DEV_OWN;
+    double flops = (own ? 14 : 10) * pairs(a); /* two passes make scores twice */
     y->attention_back += flops;
     return spend(y, __func__, flops, y->rates.attention_back,
-                 rows(a, 4 * size(q), 2 * (size(k) + size(v))) + statistics(a, 5));
+                 own ? two_passes(a, q, k)
+                     : rows(a, 4 * size(q), 2 * (size(k) + size(v))) + statistics(a, 5));
 }
 
 static int dry_attention_merge(wan_dev *d, const wan_attn *a, wan_buf o, wan_real *lse, wan_buf o2,

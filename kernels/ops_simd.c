@@ -11,6 +11,7 @@ void wan_ops_fill_simd(wan_ops *o)
     wan_ops_fill_simd_vae(o);
     o->linear_forward = wan_linear_forward_simd;
     o->linear_dgrad = wan_linear_dgrad_simd;
+    o->linear_dgrad_act = wan_linear_dgrad_act_simd;
     o->linear_wgrad = wan_linear_wgrad_simd;
     o->act_forward = wan_act_forward_simd;
     o->act_backward = wan_act_backward_simd;

@@ -192,10 +192,9 @@ extern "C" int wan_resnorm_backward_cuda(wan_dev *d, const wan_resnorm *a,
                                          const float *rstd, wan_buf y)
 {
     CUDA_TYPES("resnorm_backward", dy, du, a->gate ? y : dy);
-    if (a->D > SEAM_MOST)
-        return backward_in_turn(d, a, g, dx, dy, du, out, mean, rstd, y);
     seam s = seam_of(a, (float *)mean, (float *)rstd);
     s.out = vbuf_f32(out, a->D), s.du = vbuf_of(du, a->D);
     s.dx = vbuf_f32(dx, a->D), s.dy = vbuf_of(dy, a->D), s.y = vbuf_of(y, a->D);
-    return cuda_seam_backward(d, "resnorm_backward", &s, g, a->affine, a->pack);
+    int r = cuda_seam_backward(d, "resnorm_backward", &s, g, a->affine, a->pack);
+    return r <= 0 ? r : backward_in_turn(d, a, g, dx, dy, du, out, mean, rstd, y);
 }

@@ -21,6 +21,12 @@ static int recorded(wan_dev *d, wan_tape **t)
 {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
+    if (!t) {
+        if (cudaStreamEndCapture(cuda_stream(d), &graph) == cudaSuccess)
+            cudaGraphDestroy(graph);
+        cudaGetLastError();
+        return -1;
+    }
     WAN_TRY(cuda_check(cudaStreamEndCapture(cuda_stream(d), &graph),
                        "something was asked for that cannot be recorded"));
     cudaError_t e = cudaGraphInstantiate(&exec, graph, 0);

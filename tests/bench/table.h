@@ -92,6 +92,8 @@ TABLE_PRODUCT(linear_forward, (wan_dev *d, wan_buf y_, wan_buf pre, wan_buf x, w
     int64_t M, int64_t N, int64_t K, enum wan_act act), y_, pre, x, w, b, M, N, K, act)
 TABLE_PRODUCT(linear_dgrad, (wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, int64_t M, int64_t N, int64_t K,
     int add), dx, dy, w, M, N, K, add)
+TABLE_PRODUCT(linear_dgrad_act, (wan_dev *d, wan_buf dx, wan_buf dy, wan_buf w, wan_buf z, int64_t M, int64_t N,
+    int64_t K, enum wan_act act), dx, dy, w, z, M, N, K, act)
 TABLE_PRODUCT(linear_wgrad, (wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wan_buf x, int64_t M,
     int64_t N, int64_t K, int add), dw, db, dy, x, M, N, K, add)
 TABLE_OP(act_forward, (wan_dev *d, wan_buf y_, wan_buf x, int64_t n, enum wan_act act), y_, x, n, act)
@@ -142,7 +144,8 @@ TABLE_OP(sumsq, (wan_dev *d, double *out, wan_buf x, int64_t n, int add), out, x
 TABLE_OP(adamw_step, (wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, wan_real *v,
     const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n), a, p, m, v, g, shadow, coef, n)
 #define TABLE_OPS(X)                                                                               \
-    X(linear_forward) X(linear_dgrad) X(linear_wgrad) X(act_forward) X(act_backward)               \
+    X(linear_forward) X(linear_dgrad) X(linear_dgrad_act) X(linear_wgrad)                          \
+    X(act_forward) X(act_backward)                                                                 \
     X(ln_mod_forward) X(ln_mod_backward) X(ln_affine_forward) X(ln_affine_backward)                \
     X(rmsnorm_forward) X(rmsnorm_backward) X(attention_forward) X(attention_backward)              \
     X(residual_forward) X(residual_backward) X(resnorm_forward) X(resnorm_backward)                \

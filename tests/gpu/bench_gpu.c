@@ -68,7 +68,7 @@ static wan_buf fill(wan_dtype t, int64_t n, double sd)
 /* ---- ops: each bench has its operands in these */
 static struct bench {
     wan_buf x, x2, h, big, big2, w1, w2, q, k, v, o, dout, dq, dk, dv;
-    wan_real *res, *dres, *mod, *dmod, *mean, *rstd, *weight, *lse, *clse, *bias, *wgrad;
+    wan_real *res, *dres, *mod, *dmod, *mean, *rstd, *weight, *lse, *clse, *bias, *wgrad, *ffn;
     wan_real *p, *m, *g;
     double *sum;
     wan_pack pack, text;
@@ -98,6 +98,9 @@ OP(lin_d, linear_dgrad(dev, B.h, B.x, B.w1, S, D, D, 0))
 OP(lin_w, linear_wgrad(dev, B.wgrad, B.weight, B.h, B.x, S, D, D, 1))
 OP(up_f, linear_forward(dev, B.big, none, B.x, B.w2, NULL, S, FFN, D, WAN_ACT_NONE))
 OP(up_d, linear_dgrad(dev, B.h, B.big, B.w2, S, FFN, D, 0))
+OP(up_g, linear_forward(dev, B.big2, B.big, B.x, B.w2, B.ffn, S, FFN, D, WAN_ACT_GELU_TANH))
+OP(down_d, linear_dgrad_act(dev, B.big2, B.x, B.w2, B.big, S, D, FFN, WAN_ACT_GELU_TANH))
+OP(up_b, linear_wgrad(dev, B.wgrad, B.ffn, B.big, B.x, S, FFN, D, 1))
 OP(up_w, linear_wgrad(dev, B.wgrad, NULL, B.big, B.x, S, FFN, D, 1))
 OP(self_f, attention_forward(dev, &B.self, B.o, B.lse, B.q, B.k, B.v))
 OP(self_b, attention_backward(dev, &B.self, B.dq, B.dk, B.dv, B.dout, B.o, B.lse, B.q, B.k, B.v))
@@ -190,6 +193,7 @@ static void ops_setup(void)
     B.mean = fill(WAN_F32, S, 1).p, B.rstd = fill(WAN_F32, S, 1).p;
     B.weight = fill(WAN_F32, D, 1).p;
     B.lse = fill(WAN_F32, S * H, 1).p, B.clse = fill(WAN_F32, S * H, 1).p;
+    B.ffn = fill(WAN_F32, FFN, 1).p;
     B.bias = fill(WAN_F32, TEXT, 1).p, B.wgrad = fill(WAN_F32, D * FFN, 1).p;
     rotation();
     B.adam = ADAM;
@@ -244,6 +248,9 @@ static void products(void)
     row("linear 5120 -> 13824", up_f, 0, up);
     row("  gradient of x", up_d, 0, up);
     row("  gradient of w, accumulated", up_w, 0, up);
+    row("  and of b", up_b, 0, up);
+    row("  with bias and GELU, of what is kept", up_g, 0, up);
+    row("  gradient of x through GELU, down", down_d, 0, up);
 }
 
 static void attention(void)

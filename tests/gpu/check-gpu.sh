@@ -72,6 +72,8 @@ tap device 300 "$OBJ/tests/gpu/check_device"
 [ -z "${NODRIVER-}" ] || tap 'attention, sm_80' 200 env WAN_EMU_SM=80 "$OBJ/tests/kernels/check_attention"
 [ -z "${NODRIVER-}" ] || tap strict 30 "$OBJ/tests/gpu/check_strict"
 [ -z "${NODRIVER-}" ] || tap bytes 60 env WAN_CUDA_PLUGIN="$TRACE" "$OBJ/tests/gpu/check_bytes"
+[ -z "${NODRIVER-}" ] || tap 'bytes without cuDNN' 60 env WAN_CUDA_PLUGIN="$TRACE" \
+    WAN_EMU_FAULT=cudnn:check_bytes "$OBJ/tests/gpu/check_bytes"
 if [ -z "${NODRIVER-}" ]; then
     if [ "$skip" -gt 0 ]; then
         echo 'compute-sanitizer: SKIPPED, no GPU'

@@ -108,6 +108,21 @@ static void refusals(void)
     }
 }
 
+/* What an op says that fails meanwhile is what is said. */
+static void fails(void)
+{
+    const wan_buf bytes = wan_buf_of(x, WAN_U8);
+    char said[256];
+    must(wan_dev_record(d));
+    const int in = d->ops->act_forward(d, bytes, bytes, N, WAN_ACT_SILU);
+    snprintf(said, sizeof said, "%s", wan_err_text());
+    const int end = wan_dev_recorded(d, NULL);
+    ok(in < 0 && end < 0 && !strcmp(said, wan_err_text()) && strstr(said, "act_forward"),
+       "an op that fails: %s", wan_err_text());
+    must(d->ops->fill(d, WAN_RBUF(y), 7, N));
+    ok(first(y) == 7, "  and the device works on");
+}
+
 int main(void)
 {
     const char *device = getenv("WAN_CHECK_DEVICE");
@@ -129,6 +144,7 @@ int main(void)
     must(wan_dev_zero(d, a.p, K * K * 2));
     must(wan_dev_zero(d, w.p, K * K * 2));
     replays();
+    fails();
     const char *path = getenv("WAN_CUDA_PLUGIN");
     void *so = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
     if (so && dlsym(so, "emu_counts"))

@@ -5,7 +5,8 @@
 typedef struct ctx {
     wan_dev *d;
     int64_t M, N, K;
-    wan_real *x, *w, *b, *y, *dy;
+    enum wan_act act; /* what x is of z, where it is asked for the gradient of z */
+    wan_real *x, *w, *b, *y, *dy, *z;
 } ctx;
 
 static double loss(void *arg)
@@ -17,17 +18,38 @@ static double loss(void *arg)
     return fd_dot(c->y, c->dy, c->M * c->N);
 }
 
+/* Of layers x = act(z), y = x w^T. */
+static double loss_act(void *arg)
+{
+    ctx *c = (ctx *)arg;
+    fd_must(c->d->ops->act_forward(c->d, WAN_RBUF(c->x), WAN_RBUF(c->z), c->M * c->K, c->act));
+    return loss(c);
+}
+
+static void run_act(ctx *c, wan_real *dz)
+{
+    static const enum wan_act acts[] = { WAN_ACT_GELU_TANH, WAN_ACT_GELU_ERF, WAN_ACT_SILU };
+    for (int i = 0; i < 3; i++) {
+        c->act = acts[i];
+        fd_must(c->d->ops->linear_dgrad_act(c->d, WAN_RBUF(dz), WAN_RBUF(c->dy), WAN_RBUF(c->w),
+                                            WAN_RBUF(c->z), c->M, c->N, c->K, c->act));
+        fd_ok("linear dx times act'", loss_act, c, c->z, dz, c->M * c->K);
+    }
+}
+
 static void run(wan_dev *d, int64_t M, int64_t N, int64_t K)
 {
     ctx c = { d,
               M,
               N,
               K,
+              WAN_ACT_NONE,
               fd_rand(M * K, 0, 1),
               fd_rand(N * K, 0, 1),
               fd_rand(N, 0, 1),
               fd_rand(M * N, 0, 1),
-              fd_rand(M * N, 0, 1) };
+              fd_rand(M * N, 0, 1),
+              fd_rand(M * K, 0, 1) };
     wan_real *dx = fd_rand(M * K, 0, 1), *dw = fd_rand(N * K, 0, 1), *db = fd_rand(N, 0, 1);
     wan_real *dx2 = (wan_real *)fd_keep(malloc((size_t)(M * K) * sizeof *dx2));
     const wan_ops *o = d->ops;
@@ -49,6 +71,7 @@ static void run(wan_dev *d, int64_t M, int64_t N, int64_t K)
         db[i] /= 2;
     fd_ok("linear dw accumulated twice", loss, &c, c.w, dw, N * K);
     fd_ok("linear db accumulated twice", loss, &c, c.b, db, N);
+    run_act(&c, dx);
 }
 
 int main(void)

@@ -57,3 +57,16 @@ int wan_dense_backward(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, w
     WAN_TRY(wan_dense_wgrad(d, w, dy, x, M));
     return wan_dense_dgrad(d, w, dx, dy, M, add);
 }
+
+int wan_dense_backward_act(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, wan_buf x,
+                           wan_buf z, int64_t M, enum wan_act act)
+{
+    if (!M)
+        return 0;
+    if (w->eight) {
+        WAN_TRY(wan_dense_backward(d, w, dx, dy, x, M, 0));
+        return d->ops->act_backward(d, dx, dx, z, M * w->K, act);
+    }
+    WAN_TRY(wan_dense_wgrad(d, w, dy, x, M));
+    return d->ops->linear_dgrad_act(d, dx, dy, w->w, z, M, w->N, w->K, act);
+}

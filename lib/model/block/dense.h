@@ -40,5 +40,8 @@ int wan_dense_dgrad(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, int6
 /* Both. */
 int wan_dense_backward(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, wan_buf x, int64_t M,
                        int add) WAN_MUST_CHECK;
+/* Both, of a layer that reads act(z): dx [M, K] is the gradient of z [M, K]. */
+int wan_dense_backward_act(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, wan_buf x,
+                           wan_buf z, int64_t M, enum wan_act act) WAN_MUST_CHECK;
 
 #endif

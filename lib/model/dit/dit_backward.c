@@ -90,8 +90,8 @@ static int back_feed_forward(const wan_dit_run *r)
     const wan_dit_block *b = &r->b;
     int64_t S = tokens(r);
     WAN_TRY(back_output(r));
-    WAN_TRY(wan_dense_backward(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
-    WAN_TRY(r->op->act_backward(r->d, a->dhid, a->dhid, C(Z), S * a->z.F, WAN_ACT_GELU_ERF));
+    WAN_TRY(
+        wan_dense_backward_act(r->d, &b->f2, a->dhid, a->dy, C(HID), C(Z), S, WAN_ACT_GELU_ERF));
     WAN_TRY(wan_dense_backward(r->d, &b->f1, a->du, a->dhid, C(U3), S, 0));
     return back_seam(r, WAN_DIT_CROSS, WAN_DIT_MLP, RL(X2), RL(M3), RL(R3), C(YC));
 }
@@ -194,8 +194,7 @@ static int back_fps(wan_dit_acts *a, const wan_dit_embed *w)
     WAN_TRY(d->ops->fill(d, a->df, 0, Q));
     for (int64_t i = 0; i < n; i++)
         WAN_TRY(d->ops->axpy(d, a->df, 1, wan_buf_at(a->dsc, i * D), Q));
-    WAN_TRY(wan_dense_backward(d, &w->fps2, a->f, a->df, a->fh, 1, 0));
-    WAN_TRY(d->ops->act_backward(d, a->f, a->f, a->fz, Q, WAN_ACT_SILU));
+    WAN_TRY(wan_dense_backward_act(d, &w->fps2, a->f, a->df, a->fh, a->fz, 1, WAN_ACT_SILU));
     return wan_dense_wgrad(d, &w->fps1, a->f, a->femb, 1);
 }
 
@@ -207,8 +206,7 @@ static int back_embed(wan_dit_acts *a, const wan_store *s)
     wan_dit_bind_embed(&w, s);
     WAN_TRY(d->ops->act_backward(d, a->dsc, a->dsc, a->cond, n * D, WAN_ACT_SILU));
     WAN_TRY(back_fps(a, &w));
-    WAN_TRY(wan_dense_backward(d, &w.time2, a->dth, a->dsc, a->th, n, 0));
-    WAN_TRY(d->ops->act_backward(d, a->dth, a->dth, a->tz, n * D, WAN_ACT_SILU));
+    WAN_TRY(wan_dense_backward_act(d, &w.time2, a->dth, a->dsc, a->th, a->tz, n, WAN_ACT_SILU));
     WAN_TRY(wan_dense_wgrad(d, &w.time1, a->dth, a->emb, n));
     WAN_TRY(wan_seq_gather(&a->base, a->dx, a->tok.pack.S, D));
     return wan_dense_wgrad(d, &w.patch, a->dx, a->x_rows, a->tok.pack.S);

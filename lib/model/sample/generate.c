@@ -116,8 +116,7 @@ static int again(run *r, pass *p, wan_real *v, int n)
     if (!p->tape) {
         WAN_TRY(wan_dev_record(r->d));
         const int rc = ask_model(r, v, n);
-        if (wan_dev_recorded(r->d, &p->tape) < 0 || rc < 0)
-            return -1;
+        WAN_TRY(wan_dev_recorded(r->d, rc < 0 ? NULL : &p->tape));
     }
     return wan_dev_replay(r->d, p->tape);
 }

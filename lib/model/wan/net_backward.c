@@ -93,8 +93,8 @@ static int back_feed_forward(const wan_net_run *r)
     const wan_net_block *b = &r->b;
     int64_t S = tokens(r);
     WAN_TRY(back_output(r));
-    WAN_TRY(wan_dense_backward(r->d, &b->f2, a->dhid, a->dy, C(HID), S, 0));
-    WAN_TRY(r->op->act_backward(r->d, a->dhid, a->dhid, C(Z), S * a->z.F, WAN_ACT_GELU_TANH));
+    WAN_TRY(
+        wan_dense_backward_act(r->d, &b->f2, a->dhid, a->dy, C(HID), C(Z), S, WAN_ACT_GELU_TANH));
     WAN_TRY(wan_dense_backward(r->d, &b->f1, a->da, a->dhid, C(U3), S, 0));
     wan_real *dmod = a->dmod.p;
     int64_t D = a->z.D;
@@ -219,8 +219,7 @@ static int back_time(wan_net_acts *a, const wan_net_embed *w)
     WAN_TRY(wan_dense_backward(d, &w->proj, a->des, a->de0, a->es, n, 0));
     WAN_TRY(op->act_backward(d, a->des, a->des, a->e, n * D, WAN_ACT_SILU));
     WAN_TRY(op->axpy(d, a->de, 1, a->des, n * D));
-    WAN_TRY(wan_dense_backward(d, &w->time2, a->des, a->de, a->th, n, 0));
-    WAN_TRY(op->act_backward(d, a->des, a->des, a->tz, n * D, WAN_ACT_SILU));
+    WAN_TRY(wan_dense_backward_act(d, &w->time2, a->des, a->de, a->th, a->tz, n, WAN_ACT_SILU));
     return wan_dense_wgrad(d, &w->time1, a->des, a->emb, n);
 }
 
@@ -230,8 +229,8 @@ static int back_text(wan_net_acts *a, const wan_net_embed *w)
     int64_t R = a->txt.pack.S, D = a->z.D;
     WAN_TRY(wan_shared_sum(&a->base, a->dctx, R * D)); /* of all blocks at once */
     WAN_TRY(d->ops->cast(d, a->dctxc, a->dctx, R * D));
-    WAN_TRY(wan_dense_backward(d, &w->text2, a->dck, a->dctxc, a->ch, R, 0));
-    WAN_TRY(d->ops->act_backward(d, a->dck, a->dck, a->cz, R * D, WAN_ACT_GELU_TANH));
+    WAN_TRY(
+        wan_dense_backward_act(d, &w->text2, a->dck, a->dctxc, a->ch, a->cz, R, WAN_ACT_GELU_TANH));
     return wan_dense_wgrad(d, &w->text1, a->dck, a->tx, R);
 }
 

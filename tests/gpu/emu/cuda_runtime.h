@@ -10,6 +10,8 @@
 #ifndef WAN_EMU_CUDA_RUNTIME_H
 #define WAN_EMU_CUDA_RUNTIME_H
 
+#include "cuda_runtime_api.h"
+
 extern "C++" { /* cuDNN's headers include this one between the braces of extern "C" */
 
 #include <cmath>
@@ -122,24 +124,9 @@ static inline unsigned atomicMax(unsigned *p, unsigned v)
     return old;
 }
 
-/* ---- the host side */
-typedef enum {
-    cudaSuccess = 0,
-    cudaErrorInvalidValue = 1,
-    cudaErrorMemoryAllocation = 2,
-    cudaErrorInsufficientDriver = 35,
-    cudaErrorInvalidDeviceFunction = 98,
-    cudaErrorNoDevice = 100,
-    cudaErrorNoKernelImageForDevice = 209,
-    cudaErrorStreamCaptureUnsupported = 900,
-    cudaErrorStreamCaptureInvalidated = 901
-} cudaError_t;
-typedef struct emu_stream *cudaStream_t;
-typedef struct emu_event *cudaEvent_t;
-typedef struct emu_graph *cudaGraph_t, *cudaGraphExec_t;
+/* ---- the host side, of which cuda_runtime_api.h has what C calls */
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
-enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum cudaDeviceAttr {
     cudaDevAttrComputeCapabilityMajor,
     cudaDevAttrComputeCapabilityMinor,
@@ -164,21 +151,6 @@ struct cudaLaunchConfig_t {
     cudaStream_t stream;
 };
 
-extern "C" { /* what comm_nccl.c calls (cuda_runtime_api.h) */
-const char *cudaGetErrorString(cudaError_t e);
-cudaError_t cudaGetLastError(void);
-cudaError_t cudaGetDeviceCount(int *n);
-cudaError_t cudaSetDevice(int i);
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
-cudaError_t cudaStreamDestroy(cudaStream_t s);
-cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
-cudaError_t cudaEventCreate(cudaEvent_t *e);
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
-cudaError_t cudaEventDestroy(cudaEvent_t e);
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
-cudaError_t cudaEventSynchronize(cudaEvent_t e);
-cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to);
-}
 const char *cudaGetErrorName(cudaError_t e);
 cudaError_t cudaDriverGetVersion(int *v);
 cudaError_t cudaRuntimeGetVersion(int *v);

@@ -1,17 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cuda_runtime_api.h (emulation) - what cuDNN's header asks for; and what C sees of the runtime.
+ * cuda_runtime_api.h (emulation) - what C calls of the runtime (lib/dist/comm_nccl.c), and cuDNN's headers name.
  */
 #ifndef WAN_EMU_CUDA_RUNTIME_API_H
 #define WAN_EMU_CUDA_RUNTIME_API_H
 
+#include <stddef.h>
+
 #ifdef __cplusplus
-#include "cuda_runtime.h"
-#else
-typedef int cudaError_t;
-enum { cudaSuccess = 0, cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
+extern "C" {
+#endif
+
+typedef enum {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorInvalidDeviceFunction = 98,
+    cudaErrorNoDevice = 100,
+    cudaErrorNoKernelImageForDevice = 209,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901
+} cudaError_t;
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 typedef struct emu_stream *cudaStream_t;
 typedef struct emu_event *cudaEvent_t;
+typedef struct emu_graph *cudaGraph_t, *cudaGraphExec_t;
 const char *cudaGetErrorString(cudaError_t e);
 cudaError_t cudaGetLastError(void);
 cudaError_t cudaGetDeviceCount(int *n);
@@ -25,6 +39,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to);
-#endif
 
+#ifdef __cplusplus
+}
+#endif
 #endif

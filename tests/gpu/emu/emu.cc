@@ -617,6 +617,8 @@ struct emu_matmul {
     const void *bias;
     cudaDataType_t bias_type;
     const float *a_scale, *b_scale; /* of eight bits */
+    void *aux;
+    int64_t aux_ld;
 };
 
 struct emu_layout {
@@ -682,13 +684,12 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
                                               cublasLtMatmulDescAttributes_t a, const void *v,
                                               size_t bytes)
 {
-    void *to[] = {
-        &d->ta, &d->tb, &d->epilogue, &d->bias, &d->bias_type, &d->a_scale, &d->b_scale
-    };
-    const bool pointer = a == CUBLASLT_MATMUL_DESC_BIAS_POINTER ||
-                         a == CUBLASLT_MATMUL_DESC_A_SCALE_POINTER ||
-                         a == CUBLASLT_MATMUL_DESC_B_SCALE_POINTER;
-    size_t size = pointer ? sizeof(void *) : sizeof(int);
+    void *to[] = { &d->ta,      &d->tb,      &d->epilogue, &d->bias,  &d->bias_type,
+                   &d->a_scale, &d->b_scale, &d->aux,      &d->aux_ld };
+    const bool word = a == CUBLASLT_MATMUL_DESC_TRANSA || a == CUBLASLT_MATMUL_DESC_TRANSB ||
+                      a == CUBLASLT_MATMUL_DESC_EPILOGUE ||
+                      a == CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE;
+    size_t size = word ? sizeof(int) : sizeof(void *);
     if (bytes != size)
         return CUBLAS_STATUS_INVALID_VALUE;
     memcpy(to[a], v, bytes);
@@ -719,17 +720,35 @@ static bool eight_bits(cudaDataType_t t)
     return t == CUDA_R_8F_E4M3 || t == CUDA_R_8F_E5M2;
 }
 
+/* Epilogues beside the bias: of products of bf16 and of eight bits, a GELU written in bf16, with rows of aux that
+ * are read eight at a time; sums of B beside bf16 alone.  WAN_EMU_FAULT=plain:who has none of them. */
+static bool epilogue_supported(cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t a,
+                               cublasLtMatrixLayout_t o)
+{
+    static const int plain = emu_fault("plain");
+    const int e = d->epilogue, gelu = e & (CUBLASLT_EPILOGUE_GELU | 64);
+    if (!gelu && e != CUBLASLT_EPILOGUE_BGRADB)
+        return true;
+    if (plain || a->t == CUDA_R_32F || (e == CUBLASLT_EPILOGUE_BGRADB && d->bias_type != o->t))
+        return false;
+    if ((e & 128) && (d->aux_ld % 8 || d->aux_ld < (int64_t)o->rows || (uintptr_t)d->aux % 16))
+        return false;
+    return gelu ? o->t == CUDA_R_16BF : !eight_bits(a->t);
+}
+
 /* As a strict cuBLASLt would: bf16 only where columns start on 16 bytes, eight bits too, and those only
  * along the sum, and never e5m2 with e5m2. */
 static bool supported(cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                       cublasLtMatrixLayout_t o)
 {
+    if (!epilogue_supported(d, a, o))
+        return false;
     if (!eight_bits(a->t))
         return a->t == CUDA_R_32F || (a->ld % 8 == 0 && b->ld % 8 == 0);
     return d->ta == CUBLAS_OP_T && d->tb == CUBLAS_OP_N && a->ld % 16 == 0 && b->ld % 16 == 0 &&
            o->ld * (o->t == CUDA_R_32F ? 4 : 2) % 16 == 0 && eight_bits(b->t) &&
            !(a->t == CUDA_R_8F_E5M2 && b->t == CUDA_R_8F_E5M2) &&
-           (d->epilogue != CUBLASLT_EPILOGUE_BIAS || d->bias_type == CUDA_R_16BF);
+           (!(d->epilogue & CUBLASLT_EPILOGUE_BIAS) || d->bias_type == CUDA_R_16BF);
 }
 
 /* Algorithms: k in one sum, or in 2, 3, 4 that are rounded to fp32 and added at the end. */
@@ -808,6 +827,11 @@ static void matmul_moves(cublasLtMatmulDesc_t d, const void *A, cublasLtMatrixLa
     matrix_moves(B, b, 0);
     if (add)
         matrix_moves(C, c, 0);
+    if (d->epilogue & 128) {
+        emu_layout aux = *o;
+        aux.ld = d->aux_ld;
+        matrix_moves(d->aux, &aux, (d->epilogue & CUBLASLT_EPILOGUE_GELU) != 0);
+    }
     matrix_moves(D, o, 1);
     emu_spend(2.0 * (double)o->rows * (double)o->cols * (double)k);
 }
@@ -863,6 +887,53 @@ static void column_of(std::vector<float> &all, const std::vector<double> &left,
     }
 }
 
+static void put(void *p, cudaDataType_t t, int64_t at, float v)
+{
+    if (t == CUDA_R_32F)
+        ((float *)p)[at] = v;
+    else
+        ((uint16_t *)p)[at] = wan_f32_to_bf16(v);
+}
+
+/* GELU, its tanh form, and its derivative. */
+static float gelu(float x)
+{
+    const double z = (double)x;
+    return (float)(0.5 * z * (1 + std::tanh(std::sqrt(2 / M_PI) * (z + 0.044715 * z * z * z))));
+}
+
+static float gelu_slope(float x)
+{
+    const double z = (double)x, c = std::sqrt(2 / M_PI),
+                 t = std::tanh(c * (z + 0.044715 * z * z * z));
+    return (float)(0.5 * (1 + t) + 0.5 * z * (1 - t * t) * c * (1 + 3 * 0.044715 * z * z));
+}
+
+/* What becomes of v, element (i, j) of the product, on its way to memory. */
+static float epilogue(cublasLtMatmulDesc_t d, cudaDataType_t t, uint64_t i, uint64_t j, float v)
+{
+    const int64_t at = (int64_t)i + (int64_t)j * d->aux_ld;
+    if (d->epilogue & CUBLASLT_EPILOGUE_BIAS)
+        v += element(d->bias, d->bias_type, (int64_t)i);
+    if (d->epilogue == CUBLASLT_EPILOGUE_DGELU)
+        return v * gelu_slope(element(d->aux, t, at));
+    if (!(d->epilogue & CUBLASLT_EPILOGUE_GELU))
+        return v;
+    if (d->epilogue & 128)
+        put(d->aux, t, at, v);
+    return gelu(v);
+}
+
+/* The sum of column j of op(B). */
+static void sum_b(cublasLtMatmulDesc_t d, const void *B, cublasLtMatrixLayout_t b, uint64_t j,
+                  uint64_t k)
+{
+    double sum = 0;
+    for (uint64_t x = 0; x < k; x++)
+        sum += (double)element_of(B, b, d->tb, (int64_t)x, (int64_t)j);
+    put((void *)(uintptr_t)d->bias, d->bias_type, (int64_t)j, (float)sum);
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
                               const void *A, cublasLtMatrixLayout_t a, const void *B,
                               cublasLtMatrixLayout_t b, const void *beta, const void *C,
@@ -884,7 +955,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
     if (k != (d->tb == CUBLAS_OP_T ? b->cols : b->rows) || m != o->rows || n != o->cols ||
         (a->t != b->t && !(eight_bits(a->t) && eight_bits(b->t))) ||
         (a->t == CUDA_R_32F && o->t != CUDA_R_32F) ||
-        (d->epilogue == CUBLASLT_EPILOGUE_BIAS && d->bias_type != o->t) || label >= ALGORITHMS)
+        ((d->epilogue & CUBLASLT_EPILOGUE_BIAS) && d->bias_type != o->t) || label >= ALGORITHMS ||
+        !epilogue_supported(d, a, o))
         return CUBLAS_STATUS_INVALID_VALUE;
     const std::vector<double> left = left_of(d, A, a, m, k);
     std::vector<float> all(m);
@@ -896,14 +968,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                 v *= *d->a_scale * *d->b_scale;
             if (be != 0)
                 v += be * element(C, c->t, (int64_t)i + (int64_t)j * c->ld);
-            if (d->epilogue == CUBLASLT_EPILOGUE_BIAS)
-                v += element(d->bias, d->bias_type, (int64_t)i);
-            int64_t at = (int64_t)i + (int64_t)j * o->ld;
-            if (o->t == CUDA_R_32F)
-                ((float *)D)[at] = v;
-            else
-                ((uint16_t *)D)[at] = wan_f32_to_bf16(v);
+            put(D, o->t, (int64_t)i + (int64_t)j * o->ld, epilogue(d, o->t, i, j, v));
         }
+        if (d->epilogue == CUBLASLT_EPILOGUE_BGRADB)
+            sum_b(d, B, b, j, k);
     }
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -159,6 +159,8 @@ void emu_wgmma(float *d, int n, uint64_t a, const uint32_t *fragment, uint64_t b
             }
     }
     pending[threadIdx.x].open.push_back(p);
+    if (emu_spend)
+        emu_spend(2.0 * 64 * n * 16 / 128); /* this thread's part */
 }
 
 void emu_wgmma_commit(void)

@@ -19,10 +19,7 @@ typedef struct ncclUniqueId {
 } ncclUniqueId;
 typedef enum {
     ncclSuccess = 0,
-    ncclUnhandledCudaError = 1,
     ncclSystemError = 2,
-    ncclInternalError = 3,
-    ncclInvalidArgument = 4,
     ncclInvalidUsage = 5,
     ncclRemoteError = 6,
     ncclInProgress = 7
