@@ -6,12 +6,10 @@
  * (1 + tanh u)/2 = sigmoid(2u): one exponential, and no cancellation for negative z.
  */
 #include "kernels/act.h"
-#include "kernels/act_math.h"
+#include "kernels/act_wide_simd.h"
 #include "kernels/cpu.h"
 #include "kernels/linear_simd.h"
-#include "kernels/math_simd.h"
 #include "kernels/rows.h"
-#include "kernels/wide_simd.h"
 
 enum { CHUNK = 512 }; /* elements between conversions: stays in the first-level cache */
 
@@ -20,13 +18,9 @@ static int64_t chunk(int64_t n, int64_t i)
     return n - i < CHUNK ? n - i : CHUNK;
 }
 
-/* Beyond FAR gelu is 0 or z, to the last bit; there z would overflow in its cube, or undo a gate that is
- * not quite 0. */
-#define FAR 10.5f
-
 static inline float gelu_low(float z)
 {
-    return z < -FAR ? 0 : z;
+    return z < -WAN_ACT_FAR ? 0 : z;
 }
 
 static inline float gelu_gate(float z)
@@ -44,43 +38,13 @@ static int wide(enum wan_act act)
     return act == WAN_ACT_GELU_TANH && wan_cpu_isa() >= WAN_CPU_BF16;
 }
 
-WAN_WIDE_INLINE __m512 all(float v)
-{
-    return _mm512_set1_ps(v);
-}
-
-WAN_WIDE_INLINE __m512 wide_gate(__m512 z)
-{
-    const float k = -2 * WAN_F_LOG2E * WAN_ACT_K;
-    __m512 t = _mm512_mul_ps(z, _mm512_fmadd_ps(_mm512_mul_ps(z, z), all(k * WAN_ACT_A), all(k)));
-    return wan_wide_inverse(_mm512_add_ps(all(1), wan_wide_exp2(_mm512_min_ps(all(126), t))));
-}
-
-WAN_WIDE_INLINE __m512 wide_low(__m512 z)
-{
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(z, all(-FAR), _CMP_NLT_UQ), z);
-}
-
-WAN_WIDE_INLINE __m512 wide_value(__m512 x)
-{
-    return _mm512_mul_ps(wide_low(x), wide_gate(x));
-}
-
-WAN_WIDE_INLINE __m512 wide_slope(__m512 x)
-{
-    __m512 g = wide_gate(x), z = _mm512_min_ps(all(FAR), wide_low(x));
-    __m512 a =
-        _mm512_fmadd_ps(_mm512_mul_ps(z, z), all(6 * WAN_ACT_K * WAN_ACT_A), all(2 * WAN_ACT_K));
-    return _mm512_fmadd_ps(_mm512_mul_ps(z, a), _mm512_fnmadd_ps(g, g, g), g);
-}
-
 /* How many of the n elements from i on are done; the rest is less than 32. */
 WAN_WIDE static int64_t wide_values(wan_buf y, wan_buf x, int64_t i, int64_t n)
 {
     int64_t j = 0;
     for (; j + 32 <= n; j += 32)
-        wan_wide_store(y, i + j, wide_value(wan_wide_load(x, i + j)),
-                       wide_value(wan_wide_load(x, i + j + 16)));
+        wan_wide_store(y, i + j, wan_act_wide_value(wan_wide_load(x, i + j)),
+                       wan_act_wide_value(wan_wide_load(x, i + j + 16)));
     return j;
 }
 
@@ -90,7 +54,7 @@ WAN_WIDE static int64_t wide_slopes(wan_buf dx, wan_buf dy, wan_buf x, int64_t i
     for (; j + 32 <= n; j += 32) {
         __m512 d[2];
         for (int k = 0; k < 2; k++)
-            d[k] = _mm512_mul_ps(wide_slope(wan_wide_load(x, i + j + 16 * k)),
+            d[k] = _mm512_mul_ps(wan_act_wide_slope(wan_wide_load(x, i + j + 16 * k)),
                                  wan_wide_load(dy, i + j + 16 * k));
         wan_wide_store(dx, i + j, d[0], d[1]);
     }
@@ -129,7 +93,7 @@ static void slopes(float *restrict s, const float *restrict x, int64_t n, enum w
 {
     if (act == WAN_ACT_GELU_TANH)
         for (int64_t j = 0; j < n; j++) {
-            float g = gelu_gate(x[j]), h = gelu_low(x[j]), z = h > FAR ? FAR : h;
+            float g = gelu_gate(x[j]), h = gelu_low(x[j]), z = h > WAN_ACT_FAR ? WAN_ACT_FAR : h;
             s[j] = g + z * g * (1 - g) * (2 * WAN_ACT_K) * (1 + 3 * WAN_ACT_A * z * z);
         }
     else if (act == WAN_ACT_SILU)

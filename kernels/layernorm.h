@@ -35,9 +35,11 @@ typedef int wan_ln_affine_backward_fn(wan_dev *d, wan_real *dx, wan_real *dw, wa
                                       const wan_real *rstd, const wan_real *w, int64_t S, int64_t D)
     WAN_MUST_CHECK;
 
-wan_ln_mod_forward_fn wan_ln_mod_forward_c, wan_ln_mod_forward_cuda;
-wan_ln_mod_backward_fn wan_ln_mod_backward_c, wan_ln_mod_backward_cuda;
-wan_ln_affine_forward_fn wan_ln_affine_forward_c, wan_ln_affine_forward_cuda;
-wan_ln_affine_backward_fn wan_ln_affine_backward_c, wan_ln_affine_backward_cuda;
+wan_ln_mod_forward_fn wan_ln_mod_forward_c, wan_ln_mod_forward_simd, wan_ln_mod_forward_cuda;
+wan_ln_mod_backward_fn wan_ln_mod_backward_c, wan_ln_mod_backward_simd, wan_ln_mod_backward_cuda;
+wan_ln_affine_forward_fn wan_ln_affine_forward_c, wan_ln_affine_forward_simd,
+    wan_ln_affine_forward_cuda;
+wan_ln_affine_backward_fn wan_ln_affine_backward_c, wan_ln_affine_backward_simd,
+    wan_ln_affine_backward_cuda;
 
 #endif

@@ -9,6 +9,7 @@
  */
 #include "kernels/linear_simd.h"
 
+#include "kernels/act_wide_simd.h"
 #include "kernels/rows.h"
 #include "kernels/tile.h"
 
@@ -41,7 +42,7 @@ typedef struct job {
         slope; /* slope: what act was applied to; the result is multiplied by act' there */
     const float *bias;
     enum wan_act act;
-    int add;
+    int add, wide; /* wide: 32 columns at a time */
 } job;
 
 static int64_t least(int64_t a, int64_t b)
@@ -125,10 +126,40 @@ static void expect_rows(const job *j, int64_t m0, int64_t m1, int64_t c, int64_t
             __builtin_prefetch((char *)j->out.p + (size_t)(m * j->N + c) * e + i, 1, 2);
 }
 
+#ifdef __x86_64__
+/* finish_row for whole 32 columns, each of them once; returns how many. */
+WAN_WIDE static int64_t finish_wide(const job *j, const float *row, int64_t at, int64_t n0,
+                                    int64_t n)
+{
+    const int gelu = j->act == WAN_ACT_GELU_TANH;
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m512 v[2];
+        for (int k = 0; k < 2; k++) {
+            v[k] = _mm512_loadu_ps(row + i + 16 * k);
+            if (j->bias)
+                v[k] = _mm512_add_ps(v[k], _mm512_loadu_ps(j->bias + n0 + i + 16 * k));
+            if (j->add)
+                v[k] = _mm512_add_ps(v[k], wan_wide_load(j->out, at + i + 16 * k));
+        }
+        if (j->pre.p)
+            wan_wide_store(j->pre, at + i, v[0], v[1]);
+        wan_wide_store(j->out, at + i, gelu ? wan_act_wide_value(v[0]) : v[0],
+                       gelu ? wan_act_wide_value(v[1]) : v[1]);
+    }
+    return i;
+}
+#else
+#define finish_wide(j, row, at, n0, n) 0
+#endif
+
 static void finish_row(const job *j, float *row, int64_t m, int64_t n0, int64_t n)
 {
     float tmp[COLS];
-    int64_t at = m * j->N + n0;
+    int64_t at = m * j->N + n0, done = j->wide ? finish_wide(j, row, at, n0, n) : 0;
+    if (done == n)
+        return;
+    row += done, at += done, n0 += done, n -= done;
     for (int64_t i = 0; j->bias && i < n; i++)
         row[i] += j->bias[n0 + i];
     if (j->add)
@@ -208,6 +239,8 @@ static int run(wan_dev *d, job *j)
     const wan_quant q = wan_quant_of(j->B.b.t);
     int half = j->A.b.t == WAN_BF16 && (q || j->B.b.t == WAN_BF16);
     j->t = wan_tile_for(half ? WAN_BF16 : WAN_F32);
+    j->wide =
+        wan_cpu_isa() >= WAN_CPU_BF16 && (j->act == WAN_ACT_NONE || j->act == WAN_ACT_GELU_TANH);
     j->np = wan_tile_up(j->N, WAN_TILE_N);
     j->kp = wan_tile_up(j->K, WAN_TILE_K);
     wan_linear_cut cut = wan_linear_cut_for(j->M, j->N, j->K, wan_rows_threads());

@@ -22,7 +22,9 @@ typedef int wan_residual_backward_fn(wan_dev *d, wan_buf dy, wan_real *dgate, in
                                      int64_t stride, const wan_pack *pack, int64_t D)
     WAN_MUST_CHECK;
 
-wan_residual_forward_fn wan_residual_forward_c, wan_residual_forward_cuda;
-wan_residual_backward_fn wan_residual_backward_c, wan_residual_backward_cuda;
+wan_residual_forward_fn wan_residual_forward_c, wan_residual_forward_simd,
+    wan_residual_forward_cuda;
+wan_residual_backward_fn wan_residual_backward_c, wan_residual_backward_simd,
+    wan_residual_backward_cuda;
 
 #endif

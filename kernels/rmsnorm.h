@@ -55,11 +55,12 @@ typedef int wan_rms_dot_fn(wan_dev *d, const wan_rms *a, wan_real *dot, wan_real
 typedef int wan_rms_dx_fn(wan_dev *d, const wan_rms *a, wan_buf dx, const wan_real *dot, wan_buf dy,
                           wan_buf x, const wan_real *rstd, const wan_real *w) WAN_MUST_CHECK;
 
-wan_rmsnorm_forward_fn wan_rmsnorm_forward_c, wan_rmsnorm_forward_cuda;
-wan_rmsnorm_backward_fn wan_rmsnorm_backward_c, wan_rmsnorm_backward_cuda;
-wan_rms_sumsq_fn wan_rms_sumsq_c, wan_rms_sumsq_cuda;
-wan_rms_apply_fn wan_rms_apply_c, wan_rms_apply_cuda;
-wan_rms_dot_fn wan_rms_dot_c, wan_rms_dot_cuda;
-wan_rms_dx_fn wan_rms_dx_c, wan_rms_dx_cuda;
+wan_rmsnorm_forward_fn wan_rmsnorm_forward_c, wan_rmsnorm_forward_simd, wan_rmsnorm_forward_cuda;
+wan_rmsnorm_backward_fn wan_rmsnorm_backward_c, wan_rmsnorm_backward_simd,
+    wan_rmsnorm_backward_cuda;
+wan_rms_sumsq_fn wan_rms_sumsq_c, wan_rms_sumsq_simd, wan_rms_sumsq_cuda;
+wan_rms_apply_fn wan_rms_apply_c, wan_rms_apply_simd, wan_rms_apply_cuda;
+wan_rms_dot_fn wan_rms_dot_c, wan_rms_dot_simd, wan_rms_dot_cuda;
+wan_rms_dx_fn wan_rms_dx_c, wan_rms_dx_simd, wan_rms_dx_cuda;
 
 #endif

@@ -76,19 +76,21 @@ int wan_lincomb_c(wan_dev *d, wan_real *y, int k, const double *c, const wan_rea
     return 0;
 }
 
-/* sum x^2 of one chunk in eight lanes of double */
+/* sum x^2 of one chunk in lanes of double, more than one multiply-add takes cycles */
 static double chunk_sumsq(const wan_real *x, int64_t n)
 {
-    double s[8] = { 0 }, sum = 0;
+    enum { LANES = 64 };
+    double s[LANES] = { 0 };
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int j = 0; j < 8; j++)
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
             s[j] += (double)x[i + j] * (double)x[i + j];
     for (int j = 0; i < n; i++, j++)
         s[j] += (double)x[i] * (double)x[i];
-    for (int j = 0; j < 8; j++)
-        sum += s[j];
-    return sum;
+    for (int w = LANES / 2; w; w /= 2)
+        for (int j = 0; j < w; j++)
+            s[j] += s[j + w];
+    return s[0];
 }
 
 int wan_sumsq_c(wan_dev *d, double *out, wan_buf x, int64_t n, int accumulate)

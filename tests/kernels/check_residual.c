@@ -28,7 +28,7 @@ static void run(const int64_t *len, int n, int64_t D, wan_dtype t, int gated)
 
 int main(void)
 {
-    static const int64_t width[] = { 1, 3, 63, 65, 257, 1536 };
+    static const int64_t width[] = { 1, 3, 63, 64, 65, 257, 1536 };
     if (!cmp_open("residual"))
         return tap_done();
     for (int t = 0; t < 4; t++)

@@ -45,7 +45,7 @@ static void run(const int64_t *len, int n, int64_t D, wan_dtype t, int how)
 
 int main(void)
 {
-    static const int64_t width[] = { 3, 65, 257, 1536 };
+    static const int64_t width[] = { 3, 64, 65, 257, 1536 };
     if (!cmp_open("resnorm"))
         return tap_done();
     for (int how = 0; how < 4; how++)

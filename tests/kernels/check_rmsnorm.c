@@ -205,6 +205,8 @@ int main(void)
         run((shape){ 63, 36, 12, 5, y });
         run((shape){ 65, 256, 64, 8, y });
         run((shape){ 33, 1536, 128, 1536, y });
+        run((shape){ 67, 192, 96, 0, y });
+        run((shape){ 1, 64, 0, 0, y });
         run((shape){ 400, 260, 20, 0, y });
         halves((shape){ 65, 260, 20, 0, y });
         halves((shape){ 33, 1536, 128, 0, y });

@@ -81,11 +81,13 @@ slow() { [ -n "${FAST-}" ] || mutate "$@"; } # FAST=1, in CI: not those that tak
 mutate norms-swapped "net" lib/model/wan/net_forward.c \
     's/(v\.gain = r->b\.lnw\.p;.*?v\.affine = 1;)(\s*\} else \{\s*)(v\.gain = mod.*?v\.shift = mod.*?;)/$3$2$1/s'
 mutate qk-norm-per-head "net" kernels/rmsnorm.c \
-    's/wan_row_dot\(v, v, D\);(.*?)\(wan_real\)a->width/wan_row_dot(v, v, D \/ 2);$1(wan_real)(D \/ 2)/s'
+    's/wan_row_dot\(v, v, D\);(.*?)\(wan_real\)a->width/wan_row_dot(v, v, D \/ 2);$1(wan_real)(D \/ 2)/s' kernels/rmsnorm_simd.c \
+    's/(sum_squares\(x, s \* a->ldx, D\);.*?)\(float\)a->width/$1(float)(D \/ 2)/s'
 mutate sinusoid-sine-first "net" kernels/embed.c \
     's/(y\[i \* dim \+ j\] = \(wan_real\))cos/${1}sin/; s/(y\[i \* dim \+ h \+ j\] = \(wan_real\))sin/${1}cos/'
 mutate gelu-erf-for-tanh "net" lib/model/wan/net_forward.c 's/(r->b.f1.*)WAN_ACT_GELU_TANH/${1}WAN_ACT_GELU_ERF/'
-mutate gate-plus-one "net" kernels/residual.c 's/xs\[j\] \+ a\[j\] \* g\[j\]/xs[j] + a[j] * (1 + g[j])/'
+mutate gate-plus-one "net" kernels/residual.c 's/xs\[j\] \+ a\[j\] \* g\[j\]/xs[j] + a[j] * (1 + g[j])/' kernels/seamrow_simd.c \
+    's/x\[j\] \+ y\[j\] \* gate\[j\]/x[j] + y[j] * (1 + gate[j])/; s/(fmadd_ps\(y, )(_mm512_loadu_ps\(g \+ i\))/$1_mm512_add_ps(wan_wide_all(1), $2)/'
 mutate uint8-rounded "sampler vae" kernels/vaeop.c 's/\(v \+ 1\) \/ 2 \* 255\)/(v + 1) \/ 2 * 255 + WAN_C(0.5))/'
 mutate vae-first-frame-in-time-conv "vae" lib/model/vae/vae_stream.c \
     's/    if \(first\)\n        WAN_TRY\(leave_up\(n, i, 0, 1\)\);/    if (first) {\n        WAN_TRY(n->d->ops->cast(n->d, wan_buf_at(tail, frame), WAN_RBUF(s->x), frame));\n        past = 2 - (s->n_tail = 1);\n        WAN_TRY(leave_up(n, i, 0, 1));\n    }/'
