@@ -49,6 +49,9 @@ fails 1 'shard-rank00-000002.tar' "a compressed shard" wan-index cut
 gzip -c plain/shard-rank00-000000.tar >cut/more.tgz; rm cut/shard-rank00-000002.tar
 fails 1 'more.tgz.*compressed' "a compressed shard under its own name is not passed over" wan-index cut
 ok "unless it is left out" wan-index --exclude 'tgz$' cut
+cp -r plain odd; touch odd/a-000000.tar.tmp odd/x.TAR odd/y.tar.zst odd/z.TGZ odd/tar.txt; mkdir odd/sub; touch odd/sub/m.tar.1; mkfifo odd/p.tar
+ok "files named like shards are counted and named" sh -c 'wan-index odd 2>err && grep -q "^wan-index: odd: only files that end in .tar are shards; 6 others are passed over: a-000000.tar.tmp, p.tar, sub/m.tar.1, x.TAR, y.tar.zst, \.\.\.$" err'
+ok "by --check and wan-shard -x too" sh -c 'wan-index -q --check odd 2>err && grep -q "6 others are passed" err && wan-shard -q -x odd 2>err >/dev/null && grep -q "6 others are passed" err'
 cp -r ds old; printf 'energon_version: 6.0.1\nshard_counts:\n  gone.tar: 7\n' >old/.nv-meta/.info.yaml
 ok "the .info.yaml of an older Energon is brought up to date" sh -c 'wan-index -q --split-ratio 4,1,1 old && rm old/.nv-meta/.info.json old/.nv-meta/wan-index.json && wan-index --check old'
 ok "and is made always, for Energon 6" grep -qx "  shard-rank00-000003.tar: 1" ds/.nv-meta/.info.yaml
@@ -110,6 +113,61 @@ broken 'idx' "no index" 'rm shard-rank00-000001.tar.idx'
 broken 'No such file' "no shard" 'rm shard-rank00-000001.tar'
 broken 'anchors' "an anchor in split.yaml" 'sed -i "s/  train:/  \&a train:/" .nv-meta/split.yaml'
 broken 'is F32' "mixed element types" 'cd ..; rm -rf m; wan-shard -q -x ds | wan-shard -q --shard_maxcount 1 --latent-dtype f32 -o m; cp m/shard-rank00-000002.tar b/; wan-index -q b'
+# --verify, the same by another name: every member parses, every number is finite, shapes and the json agree
+mkst() { # mkst KEY META NAME:SHAPE:VALUE...: a safetensors file of F32, all numbers of a tensor the same
+    perl -e 'my ($key, $meta, @t) = @ARGV; my ($end, $data, @h) = (0, "");
+        for (@t) {
+            my ($n, $s, $v) = split /:/; my $c = 1; $c *= $_ for split /,/, $s;
+            my $at = $end; $end += 4 * $c; $data .= pack("f<", $v) x $c;
+            push @h, "\"$n\":{\"dtype\":\"F32\",\"shape\":[$s],\"data_offsets\":[$at,$end]}";
+        }
+        $meta =~ s/(["\\])/\\$1/g;
+        my $h = "{\"__metadata__\":{\"wan_key\":\"$key\",\"wan_meta\":\"$meta\"}," . join(",", @h) . "}";
+        print pack("Q<", length $h) . $h . $data' -- "$@"
+}
+verified() { # verified REGEX NAME META TENSOR...: what is wrong with the second sample, where it is
+    mkst a '{}' latent:16,1,2,4:1 text:3,8:1 >a.safetensors; mkst b "$3" "${@:4}" >b.safetensors
+    rm -rf v; wan-record from-safetensors a.safetensors b.safetensors | wan-shard -q -o v && wan-index -q --split-ratio 1,0,0 v
+    if [ -n "$1" ]; then fails 1 "shard-rank00-000000.tar: sample b: $1" "--verify: $2" wan-index --verify v; else ok "--verify: $2" wan-index --verify v; fi
+}
+well=latent:16,1,2,4:0 two='{"caption_list":[{"field":"","text":"x"},{"field":"","text":"y"}]}'
+verified '' "a good one" "$two" $well text:3,8:0 text_2:512,8:0
+verified 'mask: holds a value that is not finite' "NaN in another tensor" '{}' $well text:3,8:0 mask:4:nan
+verified 'text_2: holds a value that is not finite' "infinity in another caption" "$two" $well text:3,8:0 text_2:3,8:inf
+verified 'text_2: has 513 rows, more than 512' "a caption that is cut" "$two" $well text:3,8:0 text_2:513,8:0
+verified 'text_2: has rows of 7, the first text of 8' "a caption of another width" "$two" $well text:3,8:0 text_2:3,7:0
+verified 'text_2 is missing: the json has 2 captions' "a caption that was not encoded" "$two" $well text:3,8:0
+verified "text: has rows of 4, the first sample's has of 8" "another width of text" '{}' $well text:3,4:0
+verified "latent: has 8 channels, the first sample's has 16" "other channels" '{}' latent:8,1,2,4:0 text:3,8:0
+verified 'json: processed_height does not fit a latent of 1x2x4' "a size that the json has otherwise" '{"processed_height":32}' $well text:3,8:0
+verified 'json: processed_frames does not fit a latent of 1x2x4' "frames that the json has otherwise" '{"processed_frames":5}' $well text:3,8:0
+verified '' "frames that the VAE did not take" '{"processed_frames":4}' $well text:3,8:0
+# numbers in DFM's samples, without digests, are changed where they lie
+cat >poke.pl <<'END'
+    my ($file, $half) = @ARGV; local $/; open F, "<", $file or die; binmode F; $_ = <F>; close F;
+    if ($file =~ /pth$/) { # checksums of the archive's directory to 0: none was made
+        s/(PK\x01\x02.{12}).{4}/$1\0\0\0\0/gs; my $at;
+        while (/PK\x03\x04.{22}(..)(..)/gs) { my ($n, $e) = (unpack("v", $1), unpack "v", $2); $at = pos() + $n + $e if substr($_, pos(), $n) =~ m{data/0$} }
+        substr($_, $at, 2) = pack "v", hex $half;
+    } else { s/\x00\xbc\x00\xb8/pack("v", hex $half) . "\x00\xb8"/se or die } # -1, -0.5: where its numbers begin
+    open F, ">", $file or die; binmode F; print F $_; close F or die;
+END
+poked() { # poked REGEX NAME COMMAND: in a folder with the members of DFM's shard
+    rm -rf x v; mkdir x v; tar xf "$dfm"/*.tar -C x; chmod u+w x/*
+    (cd x && eval "$3" && tar cf ../v/s.tar --format=ustar --sort=name ./* --transform 's#^\./##') && wan-index -q --split-ratio 1,0,0 v
+    fails 1 "s.tar: sample 00000[0-5]: $1" "--verify of DFM's shard: $2" wan-index --verify v
+}
+poked 'latent: holds a value that is not finite' "NaN in a latent" 'perl ../poke.pl 000002.pth 7e00'
+poked 'latent: holds a value that is not finite' "infinity" 'perl ../poke.pl 000004.pth fc00'
+poked 'latent: holds 2048, larger than 1000' "a large number" 'perl ../poke.pl 000003.pth 6800'
+poked 'text: holds a value that is not finite' "NaN in a text" 'perl ../poke.pl 000002.pickle 7e00'
+poked 'json: processed_width does not fit a latent of 2x2x4' "a shape that the json has otherwise" 'sed -i "s/_width\": 32/_width\": 48/" 000003.json'
+poked 'json' "a json that does not parse" 'sed -i "s/caption/cap\"tion/" 000001.json'
+poked 'pth' "a latent cut short" 'truncate -s -200 000001.pth'
+poked '4 parts where json, pth and pickle' "a part that nobody reads" 'cp 000001.pth 000001.other'
+rm -rf x v; mkdir x v; tar xf ds/shard-rank00-000003.tar -C x; chmod u+w x/*
+sed -i 's/\[6,8\]/[7,8]/; s/\[5,8\]/[6,8]/' x/*.json; (cd x && tar cf ../v/s.tar --format=ustar --sort=name *); wan-index -q --split-ratio 1,0,0 v
+fails 1 's.tar: sample 000003: pickle: type or shape differs from the json member' "--verify: more rows in the json than in the text" wan-index --verify v
 # --stat against values worked out by hand: latents of DFM's shard are ((k/2 - 3) / 64 + i) of clip i, as F16
 wan-index --stat ds >stat.tsv
 of() { awk -F'\t' -v p="$1" -v w="$2" -v o="$3" '$1 == p && $2 == w && $3 == o { print $4 " " $5 }' stat.tsv; }

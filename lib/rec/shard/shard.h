@@ -95,7 +95,9 @@ int wan_shard_split(const char *name, size_t *key_len, const char **part) WAN_MU
 const wan_shard_part *wan_shard_find(const wan_shard_sample *s, const char *name);
 
 /* Paths below dir that end in .tar, relative, sorted bytewise; caller frees both levels.  Compressed
- * ones are listed too, so that they are refused where they are read and not passed over. */
+ * ones are listed too, so that they are refused where they are read and not passed over; other names
+ * like those of shards are counted and named in the log.  Where wan-shard --force was stopped, NAME.tar.new
+ * is listed for NAME.tar (shard_replace.h). */
 int wan_shard_list(char ***names, size_t *n, const char *dir) WAN_MUST_CHECK;
 /* The same for names with one of these endings; NULL closes the list. */
 int wan_shard_list_as(char ***names, size_t *n, const char *dir, const char *const *ends)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/rec/shard/shard.h"
 #include "lib/rec/shard/shard_replace.h"
 
@@ -60,25 +61,30 @@ const wan_shard_part *wan_shard_find(const wan_shard_sample *s, const char *name
     return NULL;
 }
 
-struct list {
-    char **name;
+struct names {
+    char **v;
     size_t n, cap;
+};
+
+struct list {
+    struct names found, passed; /* passed: named like shards, and none */
     const char *const *ends;
 };
 
-static int list_add(struct list *l, char *name)
+/* Takes name. */
+static int add(struct names *l, char *name)
 {
     if (l->n == l->cap) {
         size_t cap = l->cap ? 2 * l->cap : 64;
-        char **more = realloc(l->name, cap * sizeof *more);
+        char **more = realloc(l->v, cap * sizeof *more);
         if (!more) {
             free(name);
             return wan_err("out of memory (shard names)");
         }
-        l->name = more;
+        l->v = more;
         l->cap = cap;
     }
-    l->name[l->n++] = name;
+    l->v[l->n++] = name;
     return 0;
 }
 
@@ -97,15 +103,21 @@ static int ends_as(const char *name, const char *const *ends)
     return *ends != NULL;
 }
 
+/* "x.TAR", "x.tar.tmp", "x.tar.gz": what a person may take for a shard. */
+static int like_shard(const char *name)
+{
+    const char *p = strcasestr(name, ".tar");
+    return (p && (!p[4] || p[4] == '.') && !ends_with(name, ".tar.idx")) ||
+           (strlen(name) > 4 && !strcasecmp(name + strlen(name) - 4, ".tgz"));
+}
+
 /* One directory entry; hidden ones (.nv-meta) are not looked into. */
-static int visit(struct list *l, const char *root, const char *sub, const char *name, int depth)
+static int visit(struct list *l, const wan_shard_marks *marks, const char *root, const char *sub,
+                 const char *name, int depth)
 {
     struct stat st;
-    if (wan_shard_replace_marks(name))
-        return wan_err(
-            "%s/%s%s%s: wan-shard --force was stopped while it replaced shards; run it again", root,
-            sub ? sub : "", sub ? "/" : "", name);
-    if (*name == '.')
+    int stands = wan_shard_replace_stands(marks, name);
+    if (*name == '.' || stands < 0)
         return 0;
     char *rel = wan_path_join(sub, name), *path = rel ? wan_path_join(root, rel) : NULL;
     int rc = path ? 0 : -1;
@@ -114,8 +126,11 @@ static int visit(struct list *l, const char *root, const char *sub, const char *
     if (rc == 0 && S_ISDIR(st.st_mode)) {
         rc = depth < MAX_DEPTH ? walk(l, root, rel, depth + 1)
                                : wan_err("%s: folders nested deeper than %d", path, MAX_DEPTH);
-    } else if (rc == 0 && S_ISREG(st.st_mode) && ends_as(name, l->ends)) {
-        rc = list_add(l, rel);
+    } else if (rc == 0 && S_ISREG(st.st_mode) && ends_as(stands ? "new.tar" : name, l->ends)) {
+        rc = add(&l->found, rel);
+        rel = NULL;
+    } else if (rc == 0 && like_shard(name)) {
+        rc = add(&l->passed, rel);
         rel = NULL;
     }
     free(rel);
@@ -128,9 +143,12 @@ static int walk(struct list *l, const char *root, const char *sub, int depth)
     char *path = sub ? wan_path_join(root, sub) : strdup(root);
     DIR *d = path ? opendir(path) : NULL;
     const char *name;
+    wan_shard_marks marks;
     int rc = d ? 1 : wan_err_errno("%s", path ? path : root);
+    if (rc > 0 && wan_shard_replace_look(&marks, path) < 0)
+        rc = -1;
     while (rc > 0 && (rc = wan_dir_next(d, path, &name)) > 0)
-        if (visit(l, root, sub, name, depth) < 0)
+        if (visit(l, &marks, root, sub, name, depth) < 0)
             rc = -1;
     if (d)
         closedir(d);
@@ -143,25 +161,59 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static void sort(struct names *l)
+{
+    if (l->n)
+        qsort(l->v, l->n, sizeof *l->v, by_text);
+}
+
+static int list(struct names *passed, char ***names, size_t *n, const char *dir,
+                const char *const *ends)
+{
+    struct list l = { .ends = ends };
+    int rc = walk(&l, dir, NULL, 0);
+    if (rc < 0 || !passed)
+        wan_shard_list_free(l.passed.v, l.passed.n);
+    if (rc < 0) {
+        wan_shard_list_free(l.found.v, l.found.n);
+        return -1;
+    }
+    sort(&l.found);
+    *names = l.found.v;
+    *n = l.found.n;
+    if (passed)
+        *passed = l.passed;
+    return 0;
+}
+
+/* How many there are, and the names of the first. */
+static void tell_passed(struct names *l, const char *dir)
+{
+    enum { NAMED = 5 };
+    char text[1200] = "";
+    sort(l);
+    for (size_t i = 0; i < l->n && i < NAMED; i++) {
+        size_t at = strlen(text);
+        snprintf(text + at, sizeof text - at, "%s%s", i ? ", " : "", l->v[i]);
+    }
+    if (l->n)
+        wan_warn("%s: only files that end in .tar are shards; %zu other%s passed over: %s%s", dir,
+                 l->n, l->n == 1 ? " is" : "s are", text, l->n > NAMED ? ", ..." : "");
+}
+
 int wan_shard_list(char ***names, size_t *n, const char *dir)
 {
     static const char *const ends[] = { ".tar", ".tgz", ".tar.gz", NULL };
-    return wan_shard_list_as(names, n, dir, ends);
+    struct names passed;
+    WAN_TRY(list(&passed, names, n, dir, ends));
+    tell_passed(&passed, dir);
+    wan_shard_list_free(passed.v, passed.n);
+    return 0;
 }
 
 int wan_shard_list_as(char ***names, size_t *n, const char *dir, const char *const *ends)
 {
-    struct list l = { NULL, 0, 0, ends };
-    int rc = walk(&l, dir, NULL, 0);
-    if (rc < 0) {
-        wan_shard_list_free(l.name, l.n);
-        return -1;
-    }
-    if (l.n)
-        qsort(l.name, l.n, sizeof *l.name, by_text);
-    *names = l.name;
-    *n = l.n;
-    return 0;
+    return list(NULL, names, n, dir, ends);
 }
 
 void wan_shard_list_free(char **names, size_t n)

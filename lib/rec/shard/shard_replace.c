@@ -25,12 +25,6 @@ int64_t wan_shard_replace_number(int rank, const char *name, const char **end)
     return strncmp(rest, ".tar", 4) ? -1 : v;
 }
 
-int wan_shard_replace_marks(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return !strncmp(name, ".shard-rank", 11) && (!strcmp(dot, begun) || !strcmp(dot, emptied));
-}
-
 static char *marker(const char *dir, int rank, const char *what)
 {
     char name[40];
@@ -148,4 +142,68 @@ int wan_shard_replace_commit(const char *dir, int rank)
     }
     free(first);
     return rc;
+}
+
+int wan_shard_replace_lock(wan_out **lock, const char *dir, int rank)
+{
+    char *path = marker(dir, rank, "");
+    int rc = path ? wan_out_open(lock, path) : -1;
+    free(path);
+    return rc;
+}
+
+/* Of "shard-rankNN-..." or ".shard-rankNN...", -1 of any other name. */
+static int rank_of(const char *name)
+{
+    static const char prefix[] = "shard-rank";
+    name += *name == '.';
+    const char *p = name + sizeof prefix - 1;
+    return !strncmp(name, prefix, sizeof prefix - 1) && p[0] >= '0' && p[0] <= '9' && p[1] >= '0' &&
+                   p[1] <= '9'
+               ? 10 * (p[0] - '0') + p[1] - '0'
+               : -1;
+}
+
+int wan_shard_replace_end(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    int rank = rank_of(name), there = is_there(path);
+    if (rank < 0 || there <= 0)
+        return there < 0 ? -1 : 0;
+    char *dir = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+    wan_out *lock = NULL;
+    int rc = dir ? wan_shard_replace_lock(&lock, dir, rank) : wan_err("out of memory (path)");
+    if (rc == 0)
+        rc = wan_shard_replace_settle(dir, rank);
+    wan_out_discard(&lock);
+    free(dir);
+    return rc;
+}
+
+int wan_shard_replace_look(wan_shard_marks *m, const char *dir)
+{
+    DIR *d = opendir(dir);
+    const char *name;
+    int rc = d ? 1 : wan_err_errno("%s", dir);
+    *m = (wan_shard_marks){ { 0 } };
+    while (rc > 0 && (rc = wan_dir_next(d, dir, &name)) > 0) {
+        int rank = *name == '.' ? rank_of(name) : -1;
+        const char *rest = rank < 0 ? "" : name + strlen(".shard-rankNN");
+        if (!strcmp(rest, begun))
+            m->stage[rank] = 1;
+        else if (!strcmp(rest, emptied))
+            m->stage[rank] = 2;
+    }
+    if (d)
+        closedir(d);
+    return rc;
+}
+
+int wan_shard_replace_stands(const wan_shard_marks *m, const char *name)
+{
+    const char *end;
+    int rank = *name == '.' ? -1 : rank_of(name);
+    if (rank < 0 || !m->stage[rank] || wan_shard_replace_number(rank, name, &end) < 0)
+        return 0;
+    return !strcmp(end, ".tar.new") ? 1 : !strcmp(end, ".tar") && m->stage[rank] == 1 ? -1 : 0;
 }

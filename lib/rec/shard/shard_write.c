@@ -202,17 +202,6 @@ static int close_shard(wan_shard_writer *w)
     return 0;
 }
 
-/* Keeps out another writer with our names, which would mix its shards with ours. */
-static int lock(wan_shard_writer *w)
-{
-    char name[32];
-    snprintf(name, sizeof name, ".shard-rank%02d", w->opt.rank);
-    char *path = wan_path_join(w->dir, name);
-    int rc = path ? wan_out_open(&w->lock, path) : -1;
-    free(path);
-    return rc;
-}
-
 int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt)
 {
     *out = NULL;
@@ -222,7 +211,8 @@ int wan_shard_writer_open(wan_shard_writer **out, const wan_shard_options *opt)
         return -1;
     w->opt = *opt;
     w->dir = strdup(opt->dir);
-    int rc = w->dir ? lock(w) : wan_err("out of memory (shards)");
+    int rc = w->dir ? wan_shard_replace_lock(&w->lock, w->dir, opt->rank)
+                    : wan_err("out of memory (shards)");
     if (rc == 0)
         rc = wan_shard_replace_settle(w->dir, opt->rank);
     if (rc == 0)
