@@ -34,7 +34,9 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("shuffle-tars", 0, &o.shuffle, "shuffle the shards (seed 42) before dividing"),
     WAN_OPT_GROUP("Checking"),
     WAN_OPT_FLAG("check", 'c', &o.check,
-                 "write nothing; compare index, shards, parts, payload and digests"),
+                 "write nothing; compare index, shards, parts, payload and digests; every member "
+                 "parses, every number is finite, shapes agree"),
+    WAN_OPT_ALSO("verify"),
     WAN_OPT_FLAG("stat", 0, &o.stat,
                  "write nothing; print sizes, lengths, text rows, and mean and deviation of each "
                  "channel for each part, as TSV"),
@@ -90,6 +92,8 @@ static int check(const char *dir)
     if (bad < 0)
         wan_die();
     wan_progress(1, "%" PRIu64 " shards", rep.shards);
+    if (rep.ignored)
+        wan_warn("%" PRIu64 " members are no files of a sample and are passed over", rep.ignored);
     if (bad)
         wan_warn("%s: %" PRId64 " problem%s", dir, bad, plural((uint64_t)bad));
     else

@@ -14,7 +14,6 @@
 #include "lib/base/signals.h"
 #include "lib/media/sheet.h"
 #include "lib/rec/tensor/record_st.h"
-#include "lib/rec/record/clip_key.h"
 #include "lib/rec/record/inspect.h"
 #include "lib/rec/shard/cachefile.h"
 #include "lib/rec/shard/keyset.h"
@@ -404,10 +403,7 @@ static int do_from_safetensors(char **path, int n)
 static int from_meta_file(copying *c, const char *path, const char *name)
 {
     wan_record rec = WAN_RECORD_INIT;
-    char *stem = strndup(name, strlen(name) - (ends_with(name, ".meta") ? 5
-                                               : ends_with(name, ".pt") ? 3
-                                                                        : 0));
-    char *key = stem ? wan_clip_key_make(NULL, stem) : NULL;
+    char *key = wan_metafile_key(name);
     int rc = key ? 0 : wan_err("out of memory (key)");
     if (rc == 0 && !(o.key && fnmatch(o.key, key, 0))) {
         rc = wan_metafile_read(&rec, path, key);
@@ -415,12 +411,11 @@ static int from_meta_file(copying *c, const char *path, const char *name)
             rc = wan_writer_put(c->w, &rec);
     }
     wan_record_clear(&rec);
-    free(stem);
     free(key);
     return rc;
 }
 
-/* A file, or all those below a folder: keys are their paths there. */
+/* A file, or all those below a folder: keys are of their paths there. */
 static int from_meta(copying *c, const char *operand)
 {
     char **names = NULL;
@@ -473,21 +468,14 @@ static int do_from_cache(char **path, int n)
 static int to_meta(input *in, wan_record *rec, void *arg)
 {
     saving *s = arg;
-    char *flat = wan_malloc(5 * strlen(rec->key) + 8, 1, "file name"), *to = flat;
-    int fresh = flat ? wan_keyset_add(&s->keys, rec->key) : -1;
-    for (const char *k = rec->key; flat && *k; k++)
-        to += sprintf(to, *k == '/' ? "_-2F-" : "%c", *k);
-    char *path = NULL;
-    if (flat) {
-        strcpy(to, ".meta");
-        path = wan_path_join(o.output, flat);
-    }
+    char *name = wan_metafile_name(rec->key), *path = name ? wan_path_join(o.output, name) : NULL;
+    int fresh = path ? wan_keyset_add(&s->keys, rec->key) : -1;
     int rc = !path || fresh < 0 ? -1
              : !fresh           ? wan_err("a key used before: its file would be replaced")
                       : wan_metafile_write(path, rec, o.text_rows, !strcmp(o.form, "pickle"));
     if (rc < 0)
         wan_err_prefix("%s: record %" PRIu64 " (%s)", in->name, wan_reader_count(in->r), rec->key);
-    free(flat);
+    free(name);
     free(path);
     s->written++;
     return rc < 0 ? -1 : 1;

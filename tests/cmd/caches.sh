@@ -43,19 +43,27 @@ fails 2 'needs folders' "no operand" wan-record from-cache
 # ---- .meta files
 for form in torch pickle; do
     wan-record to-meta -q --form $form --text-rows 9 -o m.$form c.wan
-    wan-record from-meta -q m.$form | wan-record ls - | jq -cS '[.meta.caption, (.tensors[] | [.name, .shape, .sha256])]' | sort >back
-    wan-record ls c.wan | jq -cS '[.meta.caption, (.tensors | sort_by(.name)[] | [.name, .shape, .sha256])]' | sort >there
-    same "to-meta --form $form, and back" there back
+    wan-record from-meta -q m.$form | wan-record ls - | jq -cS '[.key, .meta.caption, (.tensors[] | [.name, .shape, .sha256])]' | sort >back
+    wan-record ls c.wan | jq -cS '[.key, .meta.caption, (.tensors | sort_by(.name)[] | [.name, .shape, .sha256])]' | sort >there
+    same "to-meta --form $form, and back: the same records under the same keys" there back
 done
+wild="a/b a_-2F-b a_-_-2F--b a_-5F--2F-b _- - __x__ __x__/a x/__x__ a_-h00 v1_-2E-5/c_-20-d $(printf 'k%.0s' $(seq 245))"
+wan-record to-safetensors -q -k "*pic*" -o pic.safetensors c.wan
+for key in $wild; do wan-record from-safetensors -q -k "$key" pic.safetensors; done >wild.wan
+wan-record to-meta -q -o wild wild.wan
+ok "keys of any form are one file each, and come back" is "$(wan-record from-meta -q wild | wan-record ls --no-digest - | jq -r .key | sort | tr '\n' ' ')" "$(printf '%s\n' $wild | sort | tr '\n' ' ')"
+mkdir -p paths/__x__ 'paths/b c'; for p in v1.5 a_-zz 100%2 '100%' __x__/n 'b c/d'; do cp m.torch/*pic*.meta "paths/$p.meta"; done
+ok "names that are no keys are written as paths" is "$(wan-record from-meta -q paths | wan-record ls --no-digest - | jq -r .key | sort | tr '\n' ' ')" "$(printf '%s\n' v1_-2E-5 a_-zz 100_-25-2 100_-25- _-5F-_x__/n b_-20-c/d | sort | tr '\n' ' ')"
 mkdir -p pt/16x16 pt/16x32 # as Automodel's buckets: a folder for each size
 for f in m.torch/*.meta; do d=16x16; case $f in *pic*) d=16x32 ;; esac; f=${f##*/}; cp "m.torch/$f" "pt/$d/${f%.meta}.pt"; done
 wan-record from-meta -q pt >pt.wan
 wan-record ls pt.wan | jq -cS '[.meta.caption, (.tensors[] | [.name, .shape, .sha256])]' | sort >back
-same "Automodel's buckets of .pt files" back there
+sed -E 's/^\["[^"]*",/[/' there | sort >there.nokey
+same "Automodel's buckets of .pt files" back there.nokey
 ok "of which the folder is in the key" is "$(wan-record ls --no-digest pt.wan | jq -r .key | cut -d/ -f1 | sort | uniq -c | tr -s ' \n' ' ')" " 5 16x16 1 16x32 "
 ok "one key of them" is "$(wan-record from-meta -q -k '16x32/*' pt | wan-record ls --no-digest - | jq -s length)" 1
 fails 1 'pt: holds .meta or .pt files of Automodel; convert them' "not taken for shards" wan-index pt
-ok "one file for each key, none in folders" is "$(ls m.torch | head -2 | tail -1)" "cache_1_-2E-000x16x16x9_-2F-000001.meta"
+ok "one file for each key, none in folders" is "$(ls m.torch | head -2 | tail -1)" "cache_1_-2E-000x16x16x9%2F000001.meta"
 fails 1 'record 2 .*: 7 rows of text, more than the 6 that all files have' "a text that is longer" wan-record to-meta --text-rows 6 -o x c.wan
 cat c.wan c.wan >twice.wan
 fails 1 'used before' "a key twice" wan-record to-meta -o y twice.wan

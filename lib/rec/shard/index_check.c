@@ -11,7 +11,7 @@
 #include "lib/rec/shard/dataset_in.h"
 #include "lib/rec/shard/index_in.h"
 #include "lib/rec/shard/info.h"
-#include "lib/rec/shard/samplemap.h"
+#include "lib/rec/shard/sample_check.h"
 
 struct check {
     const char *dir;
@@ -23,7 +23,7 @@ struct check {
     wan_sizes *sizes; /* samples.bin, or NULL */
     struct wan_index_scan scan;
     int64_t bad;
-    int latent, text; /* element types of the first sample, -1 before it */
+    wan_sample_like like;
 };
 
 static void WAN_PRINTF(2, 3) tell(struct check *c, const char *fmt, ...)
@@ -105,43 +105,6 @@ static void check_sizes(struct check *c, const char *name, const struct wan_inde
     }
 }
 
-/* One tensor as a training run would take it. */
-static int check_values(const wan_record *r, const char *name, float limit, int *dtype)
-{
-    const wan_tensor *t = wan_record_find(r, name);
-    int64_t n;
-    if (!t)
-        return wan_err("no tensor %s", name);
-    int is_latent = !strcmp(name, "latent");
-    if (t->rank != (is_latent ? 4 : 2) || !t->bytes)
-        return wan_err("%s: has %d dimensions", name, t->rank);
-    if (is_latent && (t->shape[2] % 2 || t->shape[3] % 2))
-        return wan_err("latent: odd height or width");
-    WAN_TRY(wan_shape_count(&n, t->shape, t->rank));
-    float *x = wan_malloc((size_t)n, sizeof *x, name);
-    int rc = x ? wan_convert(x, WAN_F32, t->data, t->dtype, (size_t)n) : -1;
-    if (rc == 0)
-        rc = wan_samplemap_finite(x, n, limit, name);
-    free(x);
-    if (rc == 0 && *dtype >= 0 && *dtype != (int)t->dtype)
-        rc = wan_err("%s: is %s, the first sample's is %s", name, wan_dtype_name(t->dtype),
-                     wan_dtype_name((wan_dtype)*dtype));
-    if (rc == 0)
-        *dtype = (int)t->dtype;
-    return rc;
-}
-
-static int check_sample(struct check *c, const wan_shard_sample *s, const char *name)
-{
-    wan_record r = WAN_RECORD_INIT;
-    WAN_TRY(wan_samplemap_unpack(&r, NULL, s, name));
-    int rc = check_values(&r, "latent", WAN_SAMPLE_LATENT_MAX, &c->latent);
-    if (rc == 0)
-        rc = check_values(&r, "text", 0, &c->text);
-    wan_record_clear(&r);
-    return rc < 0 ? wan_err_prefix("%s: sample %s", name, s->key) : 0;
-}
-
 static void check_payload(struct check *c, const char *name, const char *path)
 {
     wan_shard_reader *r;
@@ -153,7 +116,7 @@ static void check_payload(struct check *c, const char *name, const char *path)
     }
     while ((rc = wan_shard_reader_next(r, &s)) == 1) {
         c->rep->samples++;
-        if (check_sample(c, &s, name) < 0)
+        if (wan_sample_check(&c->like, &s, name) < 0)
             tell(c, "%s", wan_err_text());
     }
     if (rc < 0)
@@ -248,9 +211,7 @@ static int check_meta(struct check *c)
 int64_t wan_index_check(wan_index_report *rep, const char *dir, void (*problem)(const char *),
                         void (*progress)(size_t, size_t))
 {
-    struct check c = {
-        .dir = dir, .problem = problem, .progress = progress, .rep = rep, .latent = -1, .text = -1
-    };
+    struct check c = { .dir = dir, .problem = problem, .progress = progress, .rep = rep };
     json_t *counts;
     memset(rep, 0, sizeof *rep);
     wan_sha256_init(&c.scan.digest);

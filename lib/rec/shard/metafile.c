@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/rec/record/clip_key.h"
+#include "lib/rec/record/record_format.h"
 #include "lib/rec/shard/measure.h"
 #include "lib/rec/shard/shard.h"
 #include "lib/rec/tensor/torch_values.h"
@@ -152,6 +154,44 @@ int wan_metafile_write(const char *path, const wan_record *r, int64_t rows, int 
         return wan_err("%lld rows of text, more than the %lld that all files have",
                        (long long)text->shape[0], (long long)rows);
     return put(path, r, latent, text, rows, pickled);
+}
+
+/* Replaces each `from` by `to`, malloc'ed with room for `end` behind it. */
+static char *replaced(const char *text, const char *from, const char *to, const char *end)
+{
+    size_t n = strlen(from);
+    char *out = wan_malloc(strlen(to) * strlen(text) + strlen(end) + 1, 1, "file name"), *p = out;
+    while (out && *text) {
+        int found = !strncmp(text, from, n);
+        p += sprintf(p, found ? "%s" : "%.1s", found ? to : text);
+        text += found ? n : 1;
+    }
+    if (out)
+        strcpy(p, end);
+    return out;
+}
+
+char *wan_metafile_name(const char *key)
+{
+    return replaced(key, "/", "%2F", ".meta");
+}
+
+char *wan_metafile_key(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    char *stem = dot && (!strcmp(dot, ".meta") || !strcmp(dot, ".pt"))
+                     ? strndup(name, (size_t)(dot - name))
+                     : strdup(name);
+    char *key = stem ? replaced(stem, "%2F", "/", "") : NULL;
+    int own = key && wan_key_check(key, strlen(key)) == 0 &&
+              !(!strncmp(stem, "__", 2) && strchr(stem, '/')); /* tar shards skip it */
+    if (key && !own) {
+        wan_err_clear();
+        free(key);
+        key = wan_clip_key_make(NULL, stem);
+    }
+    free(stem);
+    return key;
 }
 
 int wan_metafile_list(char ***names, size_t *n, const char *dir)

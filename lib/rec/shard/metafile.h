@@ -18,6 +18,12 @@ int wan_metafile_read(wan_record *r, const char *path, const char *key) WAN_MUST
 int wan_metafile_write(const char *path, const wan_record *r, int64_t rows, int pickled)
     WAN_MUST_CHECK;
 
+/* The file of a record in a folder of such files, ".meta" included, and the key of a path below it: both malloc'ed,
+ * NULL with an error.  A key's '/' is "%2F" in the name, so that one is told from the other; a name that no key has is
+ * written as a clip's path would be (clip_key.h). */
+char *wan_metafile_name(const char *key);
+char *wan_metafile_key(const char *name);
+
 /* Paths below dir that end in .meta or .pt (the same, torch files), relative, sorted; released with wan_shard_list_free. */
 int wan_metafile_list(char ***names, size_t *n, const char *dir) WAN_MUST_CHECK;
 
