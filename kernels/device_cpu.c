@@ -56,8 +56,9 @@ static int cpu_copy(wan_dev *d, void *dst, const void *src, size_t bytes)
 
 static int cpu_zero(wan_dev *d, void *p, size_t bytes)
 {
-    const size_t parts = bytes < 16 * HUGE_PAGE ? 1 : (size_t)wan_rows_threads();
-    const size_t piece = (bytes / parts + HUGE_PAGE) / HUGE_PAGE * HUGE_PAGE;
+    const size_t parts = bytes < 2 * HUGE_PAGE ? 1 : (size_t)wan_rows_threads();
+    const size_t unit = bytes < 16 * HUGE_PAGE ? 4096 : HUGE_PAGE;
+    const size_t piece = (bytes / parts + unit) / unit * unit;
     (void)d;
     /* memory touched for the first time is cleared by the kernel, at a tenth of its speed: all threads wait for
      * that; in large pieces, which memset writes past the caches */

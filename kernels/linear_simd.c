@@ -144,8 +144,12 @@ WAN_WIDE static int64_t finish_wide(const job *j, const float *row, int64_t at, 
         }
         if (j->pre.p)
             wan_wide_store(j->pre, at + i, v[0], v[1]);
-        wan_wide_store(j->out, at + i, gelu ? wan_act_wide_value(v[0]) : v[0],
-                       gelu ? wan_act_wide_value(v[1]) : v[1]);
+        for (int k = 0; gelu && k < 2; k++)
+            v[k] = j->slope.p
+                       ? _mm512_mul_ps(v[k],
+                                       wan_act_wide_slope(wan_wide_load(j->slope, at + i + 16 * k)))
+                       : wan_act_wide_value(v[k]);
+        wan_wide_store(j->out, at + i, v[0], v[1]);
     }
     return i;
 }
