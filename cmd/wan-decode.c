@@ -187,6 +187,7 @@ static const wan_tool tool = { "wan-decode", "decode video files and captions to
 static struct {
     size_t clips, bad, strange, pictures, passed, records, refused;
     int64_t kept, trimmed, capped, scrap, damaged, captions_left, words, tokens;
+    size_t empty; /* records of an empty caption */
 } total;
 
 static wan_clip_settings settings;
@@ -263,6 +264,20 @@ static void set_settings(void)
     };
 }
 
+/* Each output is a file of its own. */
+static int check_outputs(void)
+{
+    const char *const name[] = { o.dry_run || o.inputs ? "the table" : "the records", "--report",
+                                 "--rejects" },
+                      *const to[] = { o.output, o.report, o.rejects };
+    for (int i = 1; i < 3; i++)
+        for (int k = 0; k < i; k++)
+            if (to[i] && to[k] && !strcmp(to[i], to[k]))
+                return wan_err("%s and %s cannot both go to %s", name[i], name[k],
+                               strcmp(to[i], "-") ? to[i] : "standard output");
+    return 0;
+}
+
 static int video_options(wan_video_options *v)
 {
     double fps = 0;
@@ -273,9 +288,7 @@ static int video_options(wan_video_options *v)
     if (o.height % 16 || o.width % 16)
         return wan_err("--height %" PRId64 " --width %" PRId64 ": both must be multiples of 16",
                        o.height, o.width);
-    if (o.report && !strcmp(o.report, o.output))
-        return wan_err("--report and the records cannot both go to %s",
-                       strcmp(o.output, "-") ? o.output : "standard output");
+    WAN_TRY(check_outputs());
     WAN_TRY(check_pieces());
     if (o.end > 0 && o.end <= o.start)
         return wan_err("--end %g is not behind --start %g", o.end, o.start);
@@ -378,6 +391,18 @@ static int put_row(const char *key, const wan_clip *clip, const wan_video *v,
     return ferror(t) ? wan_err_errno("%s: write failed", wan_out_name(table_out)) : 0;
 }
 
+static int64_t words_in(const char *text)
+{
+    int64_t n = 0;
+    for (;;) {
+        text += strspn(text, " \t\r\n\v\f");
+        if (!*text)
+            return n;
+        n++;
+        text += strcspn(text, " \t\r\n\v\f");
+    }
+}
+
 /* Writes one part of v as a record.  -1 is a failure of the output, never of the clip. */
 static int put_record(const char *key, const wan_clip *clip, const wan_clip_captions *captions,
                       const wan_video *v, const wan_clip_part *part)
@@ -397,6 +422,7 @@ static int put_record(const char *key, const wan_clip *clip, const wan_clip_capt
     }
     count_bucket(bucket_of(v, part), tokens);
     total.records += !rc;
+    total.empty += !words_in(captions->v[part->caption]);
     total.tokens += tokens;
     return rc;
 }
@@ -441,18 +467,6 @@ static int report_clip(const wan_clip *clip, json_t *entry)
                           wan_json_text(wan_err_text()));
     json_object_set_new(entry, "file", wan_json_text(clip->path));
     return wan_json_line(wan_out_file(report), wan_out_name(report), entry);
-}
-
-static int64_t words_in(const char *text)
-{
-    int64_t n = 0;
-    for (;;) {
-        text += strspn(text, " \t\r\n\v\f");
-        if (!*text)
-            return n;
-        n++;
-        text += strcspn(text, " \t\r\n\v\f");
-    }
 }
 
 static json_t *report_entry(const char *key, const wan_clip_captions *captions, const wan_video *v,
@@ -959,6 +973,8 @@ static void summary(void)
         wan_info("%zu pieces passed over as black or still (-v names them)", total.refused);
     if (total.scrap)
         wan_info("%" PRId64 " frames are in scenes that are too short", total.scrap);
+    if (total.empty)
+        wan_info("%zu records have an empty caption", total.empty);
     if (total.words)
         wan_info("%" PRId64 " captions passed over for their number of words", total.words);
     const char *name;

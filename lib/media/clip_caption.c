@@ -122,12 +122,18 @@ static char *beside(const char *path, const char *kind)
     return side;
 }
 
+/* What cannot be told is there: opening it says why.  A name that is too long is nobody's. */
+static int is_there(const char *side)
+{
+    return access(side, F_OK) == 0 || (errno != ENOENT && errno != ENAMETOOLONG);
+}
+
 /* 1 captions, 0 none there, -1. */
 static int from_file(wan_clip_captions *out, const char *side, int kind, fields f)
 {
     char *text;
     size_t n;
-    if (access(side, F_OK) < 0 && errno == ENOENT)
+    if (!is_there(side))
         return 0;
     WAN_TRY(wan_slurp(&text, &n, side, MAX_SIDECAR));
     size_t mark = wan_json_mark(text, n);
@@ -144,7 +150,7 @@ static int from_files(wan_clip_captions *out, const wan_clip *clip, fields f)
     int any = 0, rc = 0;
     for (int k = 0; k < 3 && rc == 0; k++) {
         char *side = beside(clip->path, kinds[k]);
-        any |= side && wan_exists(side);
+        any |= side && is_there(side);
         rc = side ? from_file(out, side, k, f) : -1;
         free(side);
     }
@@ -177,12 +183,12 @@ void wan_clip_captions_free(wan_clip_captions *c)
     *c = (wan_clip_captions){ 0 };
 }
 
-int wan_clip_captions_beside(const char *path, int json_only)
+int wan_clip_captions_beside(const char *path)
 {
     int found = 0;
-    for (int k = 0; k < (json_only ? 2 : 3) && !found; k++) {
+    for (int k = 0; k < 3 && !found; k++) {
         char *side = beside(path, kinds[k]);
-        found = side && wan_exists(side);
+        found = side && is_there(side);
         free(side);
     }
     return found;

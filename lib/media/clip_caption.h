@@ -23,7 +23,7 @@ typedef struct wan_clip_captions {
 int wan_clip_captions_read(wan_clip_captions *out, const wan_clip *clip, const char *field, int all)
     WAN_MUST_CHECK;
 void wan_clip_captions_free(wan_clip_captions *c);
-/* Whether there is a file of captions beside path.  json_only: a .txt does not count. */
-int wan_clip_captions_beside(const char *path, int json_only);
+/* Whether there is a file of captions beside path. */
+int wan_clip_captions_beside(const char *path);
 
 #endif

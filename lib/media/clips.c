@@ -5,6 +5,7 @@
 #include "lib/media/clips.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -32,11 +33,11 @@ static int among(const char *name, const char *const *list, size_t n)
 
 int wan_clips_is_video(const char *name)
 {
-    static const char *const known[] = { ".mp4",  ".m4v", ".mov",  ".mkv", ".webm", ".avi", ".3g2",
-                                         ".3gp",  ".asf", ".f4v",  ".flv", ".gif",  ".ivf", ".m2v",
-                                         ".m2ts", ".mj2", ".mpg",  ".mts", ".mpeg", ".mxf", ".nut",
-                                         ".ogm",  ".ogv", ".qt",   ".ts",  ".vob",  ".wmv", ".y4m",
-                                         ".264",  ".265", ".h264", ".hevc" };
+    static const char *const known[] = { ".mp4",  ".m4v", ".mov",  ".mkv",  ".webm", ".avi", ".3g2",
+                                         ".3gp",  ".asf", ".f4v",  ".flv",  ".gif",  ".ivf", ".m2v",
+                                         ".m2ts", ".mj2", ".mpg",  ".mts",  ".mpeg", ".mxf", ".nut",
+                                         ".ogm",  ".ogv", ".qt",   ".ts",   ".vob",  ".wmv", ".y4m",
+                                         ".264",  ".265", ".h264", ".hevc", ".apng", ".dv" };
     return among(name, known, sizeof known / sizeof *known);
 }
 
@@ -110,13 +111,20 @@ static int number_in(const json_t *row, const char *name, double *out)
 {
     const json_t *v = json_object_get(row, name);
     const char *text = json_string_value(v);
-    if (json_is_number(v))
-        *out = json_number_value(v);
-    else if (text && *text)
+    if (!v || json_is_null(v) || (text && !*text))
+        return 0;
+    if (text)
         return wan_parse_real(out, text, 0, 1e9, name);
-    else if (v && !text && !json_is_null(v))
+    if (!json_is_number(v))
         return wan_err("%s is no number", name);
-    return !v || (*out >= 0 && *out <= 1e9) ? 0 : wan_err("%s is %g", name, *out);
+    *out = json_number_value(v);
+    return *out >= 0 && *out <= 1e9 ? 0 : wan_err("%s is %g", name, *out);
+}
+
+static int frame_in(const json_t *row, const char *name, double *out)
+{
+    WAN_TRY(number_in(row, name, out));
+    return *out == floor(*out) ? 0 : wan_err("%s is %g, no number of a frame", name, *out);
 }
 
 static int add_row(listing *l, json_t *row)
@@ -126,7 +134,7 @@ static int add_row(listing *l, json_t *row)
     if (!named)
         return wan_err("no path in it");
     if (number_in(row, "start", &start) < 0 || number_in(row, "end", &end) < 0 ||
-        number_in(row, "start_frame", &first) < 0 || number_in(row, "end_frame", &last) < 0)
+        frame_in(row, "start_frame", &first) < 0 || frame_in(row, "end_frame", &last) < 0)
         return -1;
     if ((end > 0 && end <= start) || (last >= 0 && last < first))
         return wan_err("it ends before it starts");

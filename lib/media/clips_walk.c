@@ -42,14 +42,15 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* Whether the sorted list has a video of the same stem as entry i: they stand together. */
-static int video_beside(struct dirent **list, int n, int i)
+/* Whether the sorted list has a video, or a picture, of the same stem as entry i: they stand together. */
+static int clip_beside(struct dirent **list, int n, int i, int or_picture)
 {
     const char *name = list[i]->d_name;
     size_t stem = (size_t)(wan_clips_extension(name) - name) + 1;
     for (int step = -1; step <= 1; step += 2)
         for (int k = i + step; k >= 0 && k < n && !strncmp(list[k]->d_name, name, stem); k += step)
-            if (wan_clips_is_video(list[k]->d_name))
+            if (wan_clips_is_video(list[k]->d_name) ||
+                (or_picture && wan_clips_is_picture(list[k]->d_name)))
                 return 1;
     return 0;
 }
@@ -57,9 +58,9 @@ static int video_beside(struct dirent **list, int n, int i)
 /* A picture is a clip of one frame when it has a caption of its own. */
 static int visit_picture(hunt *h, const char *path, struct dirent **list, int n, int i)
 {
-    if (video_beside(list, n, i))
+    if (clip_beside(list, n, i, 0))
         wan_err("%s: a picture beside a video of its name", path);
-    else if (!wan_clip_captions_beside(path, 0))
+    else if (!wan_clip_captions_beside(path))
         wan_err("%s: a picture without a caption", path);
     else
         return wan_clips_put(h->c, path, path + h->root) ? 0 : -1;
@@ -72,12 +73,12 @@ static int visit_other(hunt *h, const char *path, struct dirent **list, int n, i
     const char *ext = wan_clips_extension(path);
     if (wan_clips_is_picture(path))
         return visit_picture(h, path, list, n, i);
-    if (!*ext || !strcasecmp(ext, ".json") || !strcasecmp(ext, ".jsonl") ||
-        !strcasecmp(ext, ".txt") || !wan_clip_captions_beside(path, 1) || video_beside(list, n, i))
+    if (!strcasecmp(ext, ".json") || !strcasecmp(ext, ".jsonl") || !strcasecmp(ext, ".txt") ||
+        !wan_clip_captions_beside(path) || clip_beside(list, n, i, 1))
         return 0;
-    wan_err(
-        "%s: it has a caption, but %s is not the name of a video; name the file to have it taken",
-        path, ext);
+    wan_err("%s: it has a caption, but %s is not the name of a video; name the file to have it "
+            "taken",
+            path, *ext ? ext : list[i]->d_name);
     return wan_clips_reject(h->c, path, WAN_STRANGE_NAME);
 }
 
@@ -124,7 +125,9 @@ static int visit(hunt *h, const char *path, struct dirent **list, int n, int i, 
         return 0;
     if (stat(path, &s) < 0) { /* a dead link matters only where a clip or a folder was meant */
         wan_err_errno("%s", path);
-        return video || !*wan_clips_extension(name) ? wan_clips_reject(h->c, path, 0) : 0;
+        int clip = video || (wan_clips_is_picture(name) && wan_clip_captions_beside(path) &&
+                             !clip_beside(list, n, i, 0));
+        return clip || !*wan_clips_extension(name) ? wan_clips_reject(h->c, path, 0) : 0;
     }
     if (S_ISDIR(s.st_mode))
         return walk(h, path, &s, here);

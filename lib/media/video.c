@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/media/video_internal.h"
+#include "lib/media/video_log.h"
 
 enum { HUGE_PAGE = 2 << 20, MAX_RESERVE = 1 << 30 };
 
@@ -267,9 +268,13 @@ static int64_t end_slot(const clip *c, AVRational rate)
 
 static int no_frame(const clip *c)
 {
-    return c->src.at.frames ? wan_err("none of its %lld frames is in the part that is meant",
-                                      (long long)c->src.at.frames)
-                            : wan_err("no frame could be decoded");
+    char said[160];
+    if (c->src.at.frames)
+        return wan_err("none of its %lld frames is in the part that is meant",
+                       (long long)c->src.at.frames);
+    wan_video_log_first(said, sizeof said);
+    return *said ? wan_err("no frame could be decoded (libav: %s)", said)
+                 : wan_err("no frame could be decoded");
 }
 
 /* Decodes everything; a frame is converted when the next one shows that it has a slot. */

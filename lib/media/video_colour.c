@@ -59,7 +59,8 @@ static int usual_matrix(const AVFrame *f, const wan_video_options *opt)
     return f->width >= 1280 || f->height > 576 ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
 }
 
-/* zscale's numbers are those of ITU-T H.273, as libav's are. */
+/* zscale's numbers are those of ITU-T H.273, as libav's are.  What is not said of its output it takes from the frame,
+ * not from what was said of the input. */
 static void make_chain(wan_colour *c, const AVFrame *f)
 {
     int wide = c->matrix == AVCOL_SPC_BT2020_NCL || c->matrix == AVCOL_SPC_BT2020_CL || is_hdr(f);
@@ -67,17 +68,19 @@ static void make_chain(wan_colour *c, const AVFrame *f)
                : wide                                      ? AVCOL_PRI_BT2020
                                                            : AVCOL_PRI_BT709;
     int curve = f->color_trc != AVCOL_TRC_UNSPECIFIED ? (int)f->color_trc : AVCOL_TRC_BT709;
-    if (!is_hdr(f) && !odd_transfer(f) && from == AVCOL_PRI_BT709)
+    int derived = c->matrix >= AVCOL_SPC_BT2020_CL; /* from primaries, or of linear light */
+    if (!is_hdr(f) && !odd_transfer(f) && from == AVCOL_PRI_BT709 && !derived)
         snprintf(c->chain, sizeof c->chain,
                  "zscale=matrixin=%d:rangein=%d:matrix=gbr:range=full,format=gbrp", c->matrix,
                  c->full);
     else
-        snprintf(c->chain, sizeof c->chain,
-                 "zscale=matrixin=%d:rangein=%d:primariesin=%d:transferin=%d:transfer=linear:"
-                 "npl=100,format=gbrpf32le,zscale=primaries=709%s,zscale=transfer=709:matrix=gbr:"
-                 "range=full,format=gbrp",
-                 c->matrix, c->full, from, curve,
-                 is_hdr(f) ? ",tonemap=tonemap=hable:desat=0" : "");
+        snprintf(
+            c->chain, sizeof c->chain,
+            "zscale=matrixin=%d:rangein=%d:primariesin=%d:transferin=%d:matrix=gbr:primaries=%d:"
+            "transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=709%s,zscale=transfer=709:matrix=gbr:"
+            "range=full,format=gbrp",
+            c->matrix, c->full, from, curve, from,
+            is_hdr(f) ? ",tonemap=tonemap=hable:desat=0" : "");
 }
 
 static void say(wan_video_colour *said, const wan_colour *c, const AVFrame *f, const char *assumed)

@@ -63,7 +63,7 @@ static int adapt(wan_fit_state *f, const AVFrame *in)
     WAN_TRY(wan_colour_of(&f->colour, f->said, in, f->opt));
     wan_video_filter_close(&f->chain);
     if (c->chain[0] && wan_video_filter_open(&f->chain, c->chain, in, (AVRational){ 1, 1 }) < 0)
-        return wan_err_prefix("its colours need a filter");
+        return wan_err_prefix("its colours need libav's zscale");
     if (!f->chain && c->alpha)
         WAN_TRY(wan_alpha_begin(&f->alpha, c, in->height, in->width));
     return wan_video_scale_begin(&f->scale, f->opt, in, f->chain || c->alpha ? NULL : c,
@@ -159,8 +159,13 @@ static const AVFrame *prepare(wan_fit_state *f, const AVFrame *in)
     copy->pts = 0;
     int rc = wan_video_filter_push(f->chain, copy);
     av_frame_free(&copy);
-    if (rc == 0 && wan_video_filter_pull(f->chain, f->shown) == 0)
-        wan_err("no frame comes out of the filter");
+    if (rc == 0)
+        rc = wan_video_filter_pull(f->chain, f->shown);
+    if (rc == 0)
+        wan_err("no frame comes out of it");
+    if (rc <= 0)
+        wan_err_prefix("its colours (matrix %s, transfer %s, primaries %s) need libav's zscale",
+                       f->said->matrix, f->said->transfer, f->said->primaries);
     return f->shown->buf[0] ? f->shown : NULL;
 }
 

@@ -14,6 +14,8 @@ enum { ERRORS_IN_A_ROW = 1000 };
 /* 1 the next packet of our stream is in s->pkt, 0 there are no more. */
 static int read_packet(wan_source *s)
 {
+    if (s->picture && s->packets)
+        return 0;
     for (int bad = 0; bad < ERRORS_IN_A_ROW;) {
         int rc = av_read_frame(s->fmt, s->pkt);
         if (s->opt->beat)
@@ -124,8 +126,11 @@ static int next_whole(wan_source *s, AVFrame *frame)
     }
 }
 
-static int64_t duration_of(const AVFrame *f)
+/* A picture has none: it is one frame at any rate. */
+static int64_t duration_of(const wan_source *s, const AVFrame *f)
 {
+    if (s->picture)
+        return 0;
 #if LIBAVUTIL_VERSION_MAJOR >= 58
     return f->duration;
 #else
@@ -161,7 +166,7 @@ int wan_source_next(wan_source *s, AVFrame *frame)
     av_frame_move_ref(frame, s->ahead);
     WAN_TRY(next_whole(s, s->ahead));
     int64_t next = s->ahead->buf[0] ? s->ahead->best_effort_timestamp : AV_NOPTS_VALUE;
-    frame->pts = wan_stamps_next(&s->at, frame->best_effort_timestamp, next, duration_of(frame));
+    frame->pts = wan_stamps_next(&s->at, frame->best_effort_timestamp, next, duration_of(s, frame));
     return 1;
 }
 

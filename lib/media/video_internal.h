@@ -23,6 +23,10 @@ enum wan_turn { WAN_TURN_ACROSS = 1, WAN_TURN_ROWS = 2, WAN_TURN_COLS = 4 };
  * is opened; *undrawn is whole when the decoder and its frames are freed, and lives until then. */
 void wan_video_canvas(AVCodecContext *dec, _Atomic int64_t *undrawn);
 
+/* ---- exif: the turn (enum wan_turn, or'ed) that the open file states, if libav calls its container png_pipe, apng or
+ * webp_pipe; its place in the file stays. */
+int wan_video_exif(int file, const char *container);
+
 /* ---- source: the frames of the first real video stream, in order of display */
 typedef struct wan_source {
     const char *path;             /* borrowed */
@@ -32,6 +36,8 @@ typedef struct wan_source {
     AVFormatContext *fmt;
     AVCodecContext *dec;
     AVStream *stream;
+    int picture; /* of the file only the first picture is meant: a photograph may hold others */
+    int turn;    /* enum wan_turn, or'ed: of pictures of which libav does not tell it */
     AVPacket *pkt;
     AVFrame *ahead;           /* decoded, but not given yet: its stamp is judged by the next one */
     int sought, missed;       /* frames were passed over unread; too many */

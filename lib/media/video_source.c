@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <libavutil/avstring.h>
 #include <libavutil/dovi_meta.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,13 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/media/clips.h"
 #include "lib/media/video_internal.h"
 #include "lib/media/video_log.h"
 
 /* Containers without references to other files; no playlists, no network. */
 #define CONTAINERS                                                                                 \
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,"                       \
-    "yuv4mpegpipe,ivf,h264,hevc,mpegvideo,m4v,obu,mxf,nut,png_pipe,jpeg_pipe,webp_pipe"
+    "yuv4mpegpipe,ivf,h264,hevc,mpegvideo,m4v,obu,mxf,nut,dv,mjpeg,apng,png_pipe,jpeg_pipe,webp_pipe"
 enum { MAX_PIXELS = 1 << 26 /* 8K has half of that */ };
 
 static int read_some(void *opaque, uint8_t *buf, int size)
@@ -67,22 +69,49 @@ static void close_bytes(wan_source *s)
     s->file = -1;
 }
 
+static const char unreadable[] = "not a video this program can read";
+
 /* What the file is, is told by its first bytes alone: an extension like .jpg would make libavformat
- * look for a numbered sequence of files. */
+ * look for a numbered sequence of files.  A JPEG that holds others (for HDR, depth, as an MPO) or a film looks like a
+ * film of JPEGs, or like nothing: by its name it is a picture. */
+static int find_format(wan_source *s, const AVInputFormat **format)
+{
+    uint8_t soi[3] = { 0 };
+    *format = NULL;
+    if (wan_clips_is_picture(s->path) && pread(s->file, soi, 3, 0) == 3 &&
+        !memcmp(soi, "\xff\xd8\xff", 3)) {
+        *format = av_find_input_format("jpeg_pipe");
+    } else {
+        int rc = av_probe_input_buffer2(s->io, format, "", NULL, 0, 0);
+        if (rc < 0)
+            return wan_video_log_err(s->path, unreadable, rc);
+    }
+    if (!*format || !av_match_list((*format)->name, CONTAINERS, ','))
+        return wan_err("%s: %s: it is taken for %s", s->path, unreadable,
+                       *format ? (*format)->long_name : "nothing");
+    size_t n = strlen((*format)->name);
+    s->picture =
+        wan_clips_is_picture(s->path) && n > 5 && !strcmp((*format)->name + n - 5, "_pipe");
+    s->turn = wan_video_exif(s->file, (*format)->name);
+    return 0;
+}
+
 static int open_file(wan_source *s)
 {
     AVDictionary *opts = NULL;
+    const AVInputFormat *format;
     WAN_TRY(open_bytes(s));
+    WAN_TRY(find_format(s, &format));
     s->fmt = avformat_alloc_context();
     if (!s->fmt)
         return wan_err("%s: out of memory", s->path);
     s->fmt->pb = s->io;
     av_dict_set(&opts, "protocol_whitelist", "", 0);
     av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
-    int rc = avformat_open_input(&s->fmt, "", NULL, &opts);
+    int rc = avformat_open_input(&s->fmt, "", format, &opts);
     av_dict_free(&opts);
     if (rc < 0)
-        return wan_video_log_err(s->path, "not a video this program can read", rc);
+        return wan_video_log_err(s->path, unreadable, rc);
     wan_video_log_start(); /* what was told about the head alone is no damage of frames */
     rc = avformat_find_stream_info(s->fmt, NULL);
     return rc < 0 ? wan_video_log_err(s->path, "no usable streams", rc) : 0;
@@ -125,7 +154,7 @@ int wan_source_turn(const wan_source *s, const AVFrame *frame)
     const AVFrameSideData *d = av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
     if (!m && d && d->size >= 9 * sizeof *m)
         m = (const int32_t *)d->data;
-    return m ? turn_by(m) : 0;
+    return m ? turn_by(m) : s->turn;
 }
 
 /* Dolby Vision whose base layer is in colours of its own. */

@@ -86,10 +86,14 @@ meta/y.mp4,ends first,2,1,4
 pick/a.mp4,,,,5
 CSV
 run --fps source --manifest m.csv
+ok "an empty caption is one, and counted" grep -q '^wan-decode: 1 records have an empty caption' log
 ok "CSV" is "$(got '.key + "=" + .meta.caption + "," + (.meta.frames_in | tostring)' '|')" \
     'meta/x=a "quoted" one, with a comma,33|meta/x_-s1000=second half,16|meta/y=two|lines,8|pick/a=,33|'
 ok "a row with too few fields" grep -q 'm.csv: line 6: not as many fields' log
 ok "a row that ends before it starts" grep -q 'm.csv: line 7: it ends before it starts' log
+printf 'path,start_frame,end_frame,caption\nmeta/x.mp4,2,,a\nmeta/x.mp4,,4,b\nmeta/x.mp4,1.5,4,c\n' >f.csv; run --fps source --manifest f.csv
+ok "an empty field is none; half a frame is none either" is \
+    "$(got '.key + "," + (.meta.frames_in | tostring)' '|')$(grep -c 'f.csv: line 4: start_frame is 1.5, no number' log)" "meta/x_-f2,31|meta/x,5|1"
 printf '\xef\xbb\xbffile_name\ttext\r\nmeta/x.mp4\ta "tab" here\r\n' >m.tsv
 run --manifest m.tsv; ok "TSV, with a mark and DOS line ends" is "$(got '.key + "=" + .meta.caption' '|')" 'meta/x=a "tab" here|'
 printf '{"video": "meta/x.mp4", "caption": "one", "start": 0.5}\n\n{"video": "%s", "caption": "two"}\n[1]\n' "$PWD/meta/y.mp4" >m.jsonl
@@ -136,6 +140,17 @@ ok "pictures with a caption are clips of one frame" is "$(got '.key + "=" + .met
     "film=film33|jpeg=a jpeg1|jpg=a jpg1|png=a png1|webp=a webp1|"
 ok "others are counted" is "$rc $(grep -c '^wan-decode: 2 pictures without a caption' log)" "0 1"
 ok "and reported" is "$(jq -r 'select(.status == "passed over") | .file' rep.jsonl | tr '\n' ' ')" "pics/bare.png pics/film.png "
+
+mkdir more; for f in two film; do cp pics/jpg.jpg more/$f.jpg; echo x >more/$f.txt; done
+cat pics/jpg.jpg >>more/two.jpg; cat clip.mp4 >>more/film.jpg # as cameras do
+ffmpeg -nostdin -v error -i clip.mp4 -frames:v 9 -f apng more/anim.png; echo x >more/anim.txt; cp more/anim.png more/other.apng; echo x >more/other.txt
+wan-decode -q --fps 400 --height 16 --width 16 --no-aspect-ratio -o out.wan more
+ok "pictures that hold others are the first of these, of one frame at any rate; animations are videos" is \
+    "$(got '.key + (.meta.frames_in | tostring) + "," + (.meta.frames_retimed | tostring)' '|')" "anim9,225|film1,1|other9,225|two1,1|"
+printf 'RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x0f\0\0\x0f\0\0' >anim.webp; echo x >anim.txt
+fails 1 'anim.webp: no frame could be decoded \(libav: .+\); this' "an animation that libav cannot read" wan-decode -q -o x.wan anim.webp
+ffmpeg -nostdin -v error -i clip.mp4 -frames:v 1 -update 1 tiff.tiff; mv tiff.tiff tiff.mp4; echo x >tiff.txt
+fails 1 'tiff.mp4: not a video this program can read: it is taken for piped tiff' "what it is taken for" wan-decode -q -o x.wan tiff.mp4
 
 # a long film is entered by its index, and what comes is what comes without
 ffmpeg -nostdin -v error -f lavfi -i testsrc2=s=64x48:r=24:d=30 -pix_fmt yuv420p -c:v libx264 -g 48 -bf 2 film.mp4

@@ -49,6 +49,10 @@ ok "rejects: path and reason" is "$(cut -f1 rej.tsv | tr '\n' ' ')$(grep -c 'no 
 wan-decode -q --height 32 --width 48 -c --frames 17 --take every -o real.wan dir 2>/dev/null
 ok "a real run gives what was told" is "$(wan-record ls --no-digest real.wan | jq -r .key | tr '\n' ' ')" "a a_-p2 "
 
+for c in "--report -:--report and the records" "--rejects -:--rejects and the records" "--report x --rejects x:--rejects and --report" "--dry-run --rejects -:--rejects and the table"; do
+    fails 2 "${c#*:} cannot both go to" "${c%%:*}: two outputs in one" wan-decode ${c%%:*} clip.mp4
+done
+
 # ---- evenly, and lengths
 run --frames 17 --take even; ok "even: as many as cover it, numpy.linspace(0, 23, 3)" is "$(keys)" "clip:17 clip_-p2:17 clip_-p3:17 "
 (part 0 17; part 11 17; part 23 17) >theirs; shas >ours

@@ -20,59 +20,83 @@ apart() { # the largest difference of two files of bytes
 near() { ok "$1" is "$(apart | sed 's/^1$/0/')" 0; }
 facts() { jq -c ".colour | [.matrix, .range, .transfer, .assumed, .tone_mapped]" said; }
 
+# ---- many files at once: a folder of them, one process for ours, one for ffmpeg's, one for the difference
+decode() { # decode DIR: its files, to DIR.ours/KEY.safetensors and DIR.said: key, pixel format, matrix, range, width, height
+    for f in "$1"/*; do echo x >"${f%.*}.txt"; done
+    wan-decode -q --fps source --allow-bad 999 -o "$1.wan" "$1" 2>"$1.err"
+    wan-record ls --no-digest "$1.wan" |
+        jq -r '[.key, .meta.colour.pixels, .meta.colour.matrix, .meta.colour.range, .meta.width, .meta.height] | @tsv' >"$1.said"
+    wan-record to-safetensors -q -o "$1.ours" "$1.wan"
+}
+differ() { # differ DIR: lines of key, file, filters; those that ffmpeg has otherwise by more than 1 go to standard output
+    local in=() out=() i=0
+    mkdir -p "$1.theirs"
+    while IFS=$'\t' read -r key file filters; do
+        in+=(-threads 1 -i "$file"); out+=(-map $i:v -frames:v 1 -vf "$filters,format=gbrp,format=rgb24" -f rawvideo "$1.theirs/$key")
+        i=$((i + 1)); echo "$key" >>"$1.keys"
+    done
+    ff -filter_threads 1 "${in[@]}" "${out[@]}"
+    DIR=$1 perl -ne 'sub slurp { open my $f, "<:raw", $_[0]; local $/; <$f> // "" } chomp; my $t = slurp("$ENV{DIR}.theirs/$_");
+        my $o = slurp("$ENV{DIR}.ours/$_.safetensors"); $o = substr $o, 8 + unpack "Q<", $o;
+        my ($m, @t) = (0, unpack "C*", $t); my $i = 0;
+        for my $v (unpack "C*", $o) { my $d = abs($v - $t[$i++]); $m = $d if $d > $m }
+        print "$_($m) " if $m > 1 || !length $t || length $t != length $o' "$1.keys"
+}
+
 # ---- every pixel format that swscale reads and a file can give to a decoder of libav.  Raw video has some by its
 # tag; others come from the codecs that have them.  What arrived is what the record says, or it does not count.
 draw="testsrc2=s=64x48:r=24:d=0.04"
-tried=0 wrong= left=
-carry() { # carry FORMAT: files of it, one after the other, as codecs.*
-    ff -f lavfi -i $draw -pix_fmt "$1" -c:v rawvideo codecs.nut
-    case $1 in
-    ya16be) ff -f lavfi -i $draw -pix_fmt "$1" -frames:v 1 -update 1 codecs.png ;;
-    ya16le) ff -f lavfi -i $draw -pix_fmt "$1" -c:v tiff codecs.mov ;;
-    *f32le) ff -f lavfi -i $draw -pix_fmt "$1" -c:v exr codecs.mov ;;
-    yuv440p1*) ff -f lavfi -i $draw -pix_fmt "$1" -c:v libvpx-vp9 -lossless 1 -strict -1 codecs.mkv ;;
-    # a JPEG has as many blocks in a unit of 4:2:0 as in one of 4:1:1: the same data, of another shape
-    yuvj411p) ff -f lavfi -i testsrc2=s=64x64:d=0.04 -pix_fmt yuvj420p -frames:v 1 -update 1 j.jpg &&
-        perl -0777 -pe 's/(\xff\xc0\0\x11\x08)\0\x40\0\x40\x03\x01\x22/$1\0\x20\0\x80\x03\x01\x41/' j.jpg >codecs.jpg ;;
-    yuvj*) ff -f lavfi -i $draw -pix_fmt "$1" -frames:v 1 -update 1 codecs.jpg ;;
-    *bayer*)
-        case $1 in *16le) g=gray16le ;; *16be) g=gray16be ;; *) g=gray ;; esac
-        ff -f lavfi -i $draw -pix_fmt $g -f rawvideo raw.bin # one value for each pixel of a camera
-        ff -f rawvideo -pix_fmt "$1" -s 64x48 -r 24 -i raw.bin -c copy codecs.nut ;;
-    esac
-}
-for p in $(ffmpeg -v quiet -pix_fmts | awk '/^I/ && $2 != "=" { print $2 }'); do
-    rm -f codecs.*; carry "$p" 2>/dev/null
-    came=
-    for f in codecs.*; do
-        [ -s "$f" ] || continue
-        rm -f ours theirs said
-        ours "$f" 2>err || { grep -q "($p, " err && wrong+="$p "; continue; }
-        case $p in yuvj*) came_as="yuv${p#yuvj} full" ;; *) came_as="$p $(jq -r .colour.range said)" ;; esac
-        [ "$(jq -r '.colour | .pixels + " " + .range' said)" = "$came_as" ] || continue
-        s=$(jq -r '"\(.width):\(.height)"' said)
-        case $p in grayf32*) s+=:in_range=full ;; esac # as all grey; swscale takes this one alone for limited
-        theirs "$f" scale=$s:$sws
-        came=1; [ -s ours ] && [ "$(apart)" -le 1 ] || wrong+="$p($f) "
-    done
-    if [ $came ]; then tried=$((tried + 1)); else left+="$p "; fi
+mkdir formats
+out=(); for p in $(ffmpeg -v quiet -pix_fmts | awk '/^IO/ && $2 != "=" { print $2 }'); do out+=(-pix_fmt $p -c:v rawvideo formats/$p-raw.nut); done
+ff -filter_threads 1 -f lavfi -i $draw "${out[@]}"
+also() { ff -f lavfi -i $draw -pix_fmt "${1%-*}" -frames:v 1 "${@:2}" "formats/$1"; }
+also ya16be-.png -update 1; also ya16le-.mov -c:v tiff
+for p in grayf32le gbrpf32le gbrapf32le; do also $p-.mov -c:v exr; done
+for p in yuv440p10le yuv440p12le; do also $p-.mkv -c:v libvpx-vp9 -lossless 1 -strict -1; done
+for p in yuvj420p yuvj422p yuvj444p; do ff -f lavfi -i testsrc2=s=64x64:d=0.04 -pix_fmt $p -frames:v 1 -update 1 formats/$p-.jpg; done
+# a JPEG has as many blocks in a unit of 4:2:0 as in one of 4:1:1, and of 4:2:2 as of 4:4:0: the same data, of another shape
+perl -0777 -pe 's/(\xff\xc0\0\x11\x08)\0\x40\0\x40\x03\x01\x22/$1\0\x20\0\x80\x03\x01\x41/' formats/yuvj420p-.jpg >formats/yuvj411p-.jpg
+perl -0777 -pe 's/(\xff\xc0\0\x11\x08....\x03\x01\x22.\x02)\x12(.\x03)\x12/$1\x21$2\x21/s' formats/yuvj422p-.jpg >formats/yuvj440p-.jpg
+for g in gray:8 gray16le:16le gray16be:16be; do # one value for each pixel of a camera
+    ff -f lavfi -i $draw -pix_fmt ${g%:*} -f rawvideo raw.bin
+    for b in bggr rggb gbrg grbg; do ff -f rawvideo -pix_fmt bayer_$b${g#*:} -s 64x48 -r 24 -i raw.bin -c copy formats/bayer_$b${g#*:}-.nut; done
 done
-echo "# in no file that is read: $left"
+decode formats
+while read -r key pixels _ range w h; do
+    case $key in yuvj*) [ "yuv${key#yuvj} $range" = "$pixels- full" ] || continue ;; *) [ "${key%%-*}" = "$pixels" ] || continue ;; esac
+    s=$w:$h; case $key in grayf32*) s+=:in_range=full ;; esac # as all grey; swscale takes this one alone for limited
+    for f in formats/$key.*; do [[ $f == *.txt ]] || break; done; printf '%s\t%s\tscale=%s:%s\n' "$key" "$f" "$s" "$sws"
+done <<<"$(sed 's/_-[0-9A-F]*-/_/g' formats.said)" >formats.list
+tried=$(cut -f1 formats.list | sed 's/-.*//' | sort -u | wc -l)
+wrong="$(differ formats <formats.list)$(grep 'cannot convert its pixels' formats.err)"
 ok "$tried pixel formats" is "$wrong" ""
 ok "most of libav's were tried" test $tried -gt 140
 
 # ---- matrix and range, stated
+mkdir matrices; : >matrices.list; : >matrices.want
 for m in bt709 smpte170m fcc smpte240m bt2020nc; do for r in tv pc; do
-    ff -f lavfi -i $draw -vf scale=out_color_matrix=$m:out_range=$r -pix_fmt yuv444p -c:v libx264 -qp 0 -color_range $r -colorspace $m m.mp4
-    ours m.mp4; theirs m.mp4 scale=64:48:in_color_matrix=$m:in_range=$r:$sws
-    near "$m, $r"
-    ok "$m, $r: said" is "$(facts)" "[\"$m\",\"$([ $r = tv ] && echo limited || echo full)\",\"unknown\",\"\",false]"
+    k=$m-$r; ff -f lavfi -i $draw -vf scale=out_color_matrix=$m:out_range=$r -pix_fmt yuv444p -c:v libx264 -qp 0 -color_range $r -colorspace $m matrices/$k.mp4
+    printf '%s\t%s\t%s\n' $k matrices/$k.mp4 scale=64:48:in_color_matrix=$m:in_range=$r:$sws >>matrices.list
+    printf '%s\t%s\t%s\n' $k $m "$([ $r = tv ] && echo limited || echo full)" >>matrices.want
 done; done
-for m in ycgco; do # not among swscale's
-    ff -f lavfi -i $draw -vf "format=gbrp,zscale=matrix=$m:range=limited" -pix_fmt yuv444p -c:v libx264 -qp 0 -color_range tv -colorspace $m m.mp4
-    ours m.mp4; theirs m.mp4 "zscale=matrixin=$m:rangein=limited:matrix=gbr:range=full"
-    near "$m, by another way"
+ff -f lavfi -i $draw -vf "format=gbrp,zscale=matrix=ycgco:range=limited" -pix_fmt yuv444p -c:v libx264 -qp 0 -color_range tv -colorspace ycgco matrices/ycgco.mp4
+printf 'ycgco\tmatrices/ycgco.mp4\tzscale=matrixin=ycgco:rangein=limited:matrix=gbr:range=full\n' >>matrices.list
+# not among swscale's, and through linear light; of DPX, too
+linear="transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=709,TONEzscale=transfer=709:matrix=gbr:range=full"
+for c in bt2020c:bt2020-10:bt2020 chroma-derived-nc:bt709:bt709 chroma-derived-c:bt2020-12:bt2020 ictcp:smpte2084:bt2020; do
+    IFS=: read -r m t p <<<$c; tone=; [ $m = ictcp ] && tone=tonemap=hable:desat=0,
+    ff -f lavfi -i $draw -pix_fmt yuv444p10le -c:v ffv1 -color_range tv -colorspace $m -color_trc $t -color_primaries $p matrices/$m.mkv
+    printf '%s\t%s\t%s\n' $m matrices/$m.mkv "zscale=matrix=gbr:primaries=2020:${linear/TONE/$tone}" >>matrices.list
+    [ $p = bt709 ] && sed -i '$s/primaries=2020/primaries=709/' matrices.list
 done
+ff -f lavfi -i $draw -pix_fmt rgb24 -c:v dpx -color_trc linear matrices/linear.mov
+printf '%s\t%s\t%s\n' linear matrices/linear.mov "setparams=colorspace=gbr:color_trc=linear:color_primaries=bt709,format=gbrp,zscale=${linear/TONE/}" >>matrices.list
+decode matrices
+ok "$(wc -l <matrices.list) matrices and ranges" is "$(differ matrices <matrices.list)" ""
+cut -f1,3,4 matrices.said | grep -- '-[tp][vc]	' | sort >matrices.is; sort matrices.want >want
+same "matrices and ranges: said" want matrices.is
+ff -f lavfi -i $draw -pix_fmt yuv444p -c:v ffv1 -colorspace smpte2085 -color_range tv odd.mkv; echo x >odd.txt
+fails 1 'odd.mkv: its colours \(matrix smpte2085, .* need libav.s zscale: ' "what zscale cannot is named" wan-decode -q -o x.wan odd.mkv
 
 # ---- and where nothing is stated
 for s in 64x48:smpte170m 1280x720:bt709; do
@@ -134,13 +158,21 @@ fails 1 'fields.mpg: interlaced' "--interlaced refuse" wan-decode -q --interlace
 wan-decode -q -o a.wan fields.mpg; wan-decode -q --threads 1 -o b.wan fields.mpg
 same "the same for any number of threads" a.wan b.wan
 
-# ---- rotation stated in the picture
-ff -f lavfi -i testsrc2=s=64x32:r=24:d=0.04 -pix_fmt yuvj444p -q:v 2 plain.jpg
-perl -e 'local $/; open F, "plain.jpg"; binmode F; $b = <F>; # orientation 6: a quarter turn clockwise
-    $t = "Exif\0\0II*\0" . pack("V v vvVvv V", 8, 1, 0x112, 3, 1, 6, 0, 0);
-    substr($b, 2, 0) = "\xff\xe1" . pack("n", 2 + length $t) . $t; open F, ">turned.jpg"; binmode F; print F $b'
-ours turned.jpg; ff -i plain.jpg -vf scale=$sws,format=gbrp,transpose=clock,format=rgb24 -f rawvideo theirs
-near "the orientation of a photograph"
+# ---- rotation stated in the picture: an Exif block, in its own place in each kind
+mkdir turned; ff -f lavfi -i testsrc2=s=64x32:r=24:d=0.04 -pix_fmt yuvj444p -q:v 2 plain.jpg
+ff -f lavfi -i testsrc2=s=64x32:r=24:d=0.04 -frames:v 1 plain.png; ff -i plain.png -lossless 1 -pix_fmt bgra plain.webp
+way=(null null hflip hflip,vflip vflip transpose=cclock_flip transpose=clock transpose=clock_flip transpose=cclock)
+for o in 2 3 4 5 6 7 8; do for e in jpg png webp; do
+    O=$o perl -MCompress::Zlib -0777 -ne 'BEGIN { binmode STDIN; binmode STDOUT } my $big = $ENV{O} & 1; my @n = $big ? qw(n N) : qw(v V);
+        my $t = ($big ? "MM\0*" : "II*\0") . pack("$n[1] $n[0] $n[0]$n[0]$n[1]$n[0]$n[0] $n[1]", 8, 1, 0x112, 3, 1, $ENV{O}, 0, 0);
+        if (/^\xff\xd8/) { $t = "Exif\0\0$t"; substr($_, 2, 0) = "\xff\xe1" . pack("n", 2 + length $t) . $t }
+        elsif (/^RIFF/) { $_ = substr($_, 0, 12) . "VP8X" . pack("V V vCvC", 10, 8, 63, 0, 31, 0) . substr($_, 12) . "EXIF" . pack("V", length $t) . $t; substr($_, 4, 4) = pack("V", length() - 8) }
+        else { substr($_, 33, 0) = pack("N", length $t) . "eXIf$t" . pack("N", crc32("eXIf$t")) }
+        print' plain.$e >turned/$o-$e.$e
+    printf '%s\t%s\t%s\n' $o-$e plain.$e scale=$sws,format=gbrp,${way[$o]}
+done; done >turned.list
+decode turned
+ok "orientations 2 to 8 of JPEG, PNG and WebP" is "$(wc -l <turned.said) $(differ turned <turned.list)" "21 "
 
 # ---- filters of fixed width (check_resample holds them against OpenCV's)
 ff -f lavfi -i color=black:s=64x64:d=0.04 -vf "format=gbrp,geq=r=if(mod(X\,4)+mod(Y\,4)\,0\,255):g=X:b=Y" -frames:v 1 grid.png

@@ -19,6 +19,9 @@ for re in 'dir/dead.mp4: No such file' 'dir/offline: No such file' 'dir/self: a 
     'wan-decode: nowhere.mp4: No such file' '7 clips, 2 records' '5 bad clips left out'; do
     ok "$re" grep -q -- "$re" log
 done
+mkdir still; put still/a.mp4; ln -s nowhere.png still/b.png; echo x >still/b.txt; ln -s nowhere.png still/c.png
+wan-decode $size -o out.wan still >log 2>&1; rc=$?
+ok "a dead link to a picture that has a caption, and that alone" is "$rc $(keys out.wan) $(grep -c 'clip is left out' log) $(grep -c 'still/b.png: No such' log)" "1 a 1 1"
 ok "a dead link to a text is nobody's business" bash -c '! grep -q notes.txt log'
 ok "each is in the report" is "$(jq -r .status rep.jsonl | sort | uniq -c | tr -s ' \n' ' ')" " 5 left out 2 ok "
 ok "--allow-bad 5" wan-decode -q $size --allow-bad 5 -o out.wan dir nowhere.mp4
@@ -34,14 +37,18 @@ if [ "$(id -u)" = 0 ] && setpriv --reuid=65534 --clear-groups true 2>/dev/null; 
 else skip "an unreadable folder" "cannot become another user"; fi
 
 # ---- other extensions
-for e in mpg mpeg ts mts m2ts flv wmv gif ogv 3gp MOV avi webm; do put ext/$e.$e; done
+for e in mpg mpeg ts mts m2ts flv wmv gif ogv 3gp MOV avi webm dv apng; do put ext/$e.$e; done
 put ext/what.foo; put ext/thumb.mp4; echo x >ext/thumb.jpg; echo x >ext/readme.txt; echo x >ext/plain
 wan-decode $size --report rep.jsonl -o out.wan ext >log 2>&1; rc=$?
-ok "videos by any usual name are taken" is "$(keys out.wan | wc -l) $rc" "14 0"
+ok "videos by any usual name are taken" is "$(keys out.wan | wc -l) $rc" "16 0"
 ok "a caption without a video's name is named" grep -q 'ext/what.foo: it has a caption, but .foo' log
 ok "and counted" grep -q '^wan-decode: 1 files have a caption' log
 ok "and reported" is "$(jq -r 'select(.status != "ok") | .status + " " + .file' rep.jsonl)" "passed over ext/thumb.jpg
 passed over ext/what.foo"
+mkdir by; put by/a.mp4; for f in b.heic c.mp3 bare; do echo x >by/$f; echo x >by/${f%.*}.txt; done; echo x >by/a.npz; cp by/a.json by/p.json; echo x >by/p.psd; echo x >by/p.png
+wan-decode $size -o out.wan by >log 2>&1
+ok "so is one with a .txt beside it, or without any; what stands beside a clip is not" is \
+    "$(sed -n 's/^wan-decode: by.\(.*\): it has a caption, but .*/\1/p' log | tr '\n' ' ')$(grep -c '^wan-decode: 3 files have a caption' log)" "b.heic bare c.mp3 1"
 ok "taken when it is named" wan-decode -q $size -o out.wan ext/what.foo
 
 # ---- keys: one to one, and told back
@@ -63,6 +70,8 @@ long=$(printf 'x%.0s' $(seq 245)); put "long/${long}a.mp4"; put "long/${long}b.m
 wan-decode -q $size -o out.wan long
 ok "names too long for a key: 200 bytes, and still two" is \
     "$(keys out.wan | sort -u | awk '{print length($0)}' | tr '\n' ' ')" "200 200 "
+name=$(printf 'y%.0s' $(seq 251)); mkdir full; cp clip.mp4 full/$name.mp4; echo x >full/$name.txt
+ok "a name of 255 bytes, for which .json is too long" wan-decode -q $size -o out.wan full
 put one/x.mp4; put two/x.mp4; put one/x.mkv
 wan-decode $size -o out.wan one two >log 2>&1
 ok "one key for several clips is told apart" is "$(keys out.wan | tr '\n' ' ')" "x x_-n2 x_-n3 "
