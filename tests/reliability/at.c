@@ -6,6 +6,7 @@
  *     at [-x] [-r ROOT] [-c COUNT] kill K [half] -- COMMAND... ends it before its K-th change below ROOT
  *     at [-n] [-p PRELOAD] [-r ROOT] [-t TOP] [-c COUNT] fail KIND NAME K HOW -- COMMAND...
  *                                          its K-th call of a kind that has to do with NAME fails
+ *     at -s FD [-r ROOT] [-t TOP] fail KIND NAME K HOW         the same of the command that serves at FD (serve.h)
  *     at [-r ROOT] log FILE -- COMMAND...                      writes down every change, for power.c
  *     at [-x] [-r ROOT] [-c COUNT] snap DIR -- COMMAND...      copies ROOT before and half-way each change (snap.h)
  *
@@ -38,6 +39,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/reliability/serve.h"
 #include "tests/reliability/snap.h"
 
 #define ARMED "/wan-at-main" /* fault.c asks to remove it when main begins */
@@ -122,8 +124,8 @@ static struct {
     int error, halve, armed, plain, at_once;
     FILE *log;
     pid_t child;
-    int listener;
-} at = { .armed = 1 };
+    int listener, server;
+} at = { .armed = 1, .server = -1 };
 
 static int watched(const call *c)
 {
@@ -535,47 +537,38 @@ static void asked(const struct seccomp_notif *q)
 
 /* ---- the command */
 
-static int install(void)
+static unsigned short filter(struct sock_filter *f)
 {
-    struct sock_filter f[CALLS + 4];
-    size_t n = 0, w = 0;
+    unsigned short n = 0, w = 0;
     for (int i = 0; i < CALLS; i++)
-        w += (size_t)watched(&calls[i]);
+        w += (unsigned short)watched(&calls[i]);
     f[n++] =
         (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    for (int i = 0, left = (int)w; i < CALLS; i++)
+    for (int i = 0, left = w; i < CALLS; i++)
         if (watched(&calls[i]))
             f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i].nr,
                                                   (uint8_t)left--, 0);
     f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
-    struct sock_fprog p = { (unsigned short)n, f };
+    return n;
+}
+
+static int install(void)
+{
+    struct sock_filter f[CALLS + 4];
+    struct sock_fprog p = { filter(f), f };
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &p);
 }
 
-/* Sends a descriptor through s, or receives it (fd -1). */
-static int pass(int s, int fd)
+/* The command that serves begins once more. */
+static void start_served(void)
 {
-    char byte = 0;
-    union {
-        struct cmsghdr h;
-        char room[CMSG_SPACE(sizeof(int))];
-    } u = { 0 };
-    struct iovec v = { &byte, 1 };
-    struct msghdr m = {
-        .msg_iov = &v, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof u
-    };
-    if (fd < 0)
-        return recvmsg(s, &m, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&m)
-                   ? *(int *)(void *)CMSG_DATA(CMSG_FIRSTHDR(&m))
-                   : -1;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    *c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
-                           .cmsg_level = SOL_SOCKET,
-                           .cmsg_type = SCM_RIGHTS };
-    memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    return (int)sendmsg(s, &m, 0);
+    static serve_call c;
+    _Static_assert(CALLS + 4 <= sizeof c.filter / sizeof *c.filter, "the filter has room");
+    c.filters = filter(c.filter);
+    if (send(at.server, &c, sizeof c, 0) < 0 || (at.listener = serve_pass(at.server, -1)) < 0)
+        die("the command that serves");
 }
 
 static void start(char **command)
@@ -587,7 +580,7 @@ static void start(char **command)
     at.child = fork();
     if (at.child == 0) {
         int own = dup2(s[1], 1000), fd;
-        if ((fd = install()) < 0 || pass(own, fd) < 0)
+        if ((fd = install()) < 0 || serve_pass(own, fd) < 0)
             _exit(125);
         syscall(SYS_close_range, fd, fd, 0); /* close is watched, and nobody looks yet */
         syscall(SYS_close_range, 1000, 1000, 0);
@@ -597,15 +590,15 @@ static void start(char **command)
         _exit(127);
     }
     close(s[1]);
-    at.listener = at.child < 0 ? -1 : pass(s[0], -1);
+    at.listener = at.child < 0 ? -1 : serve_pass(s[0], -1);
     if (at.listener < 0)
         die("no seccomp notification");
 }
 
 static int watch(void)
 {
-    int pid = (int)syscall(SYS_pidfd_open, at.child, 0), status;
-    struct pollfd p[2] = { { at.listener, POLLIN, 0 }, { pid, POLLIN, 0 } };
+    int end = at.server >= 0 ? at.server : (int)syscall(SYS_pidfd_open, at.child, 0), status = 0;
+    struct pollfd p[2] = { { at.listener, POLLIN, 0 }, { end, POLLIN, 0 } };
     while (poll(p, 2, -1) >= 0 || errno == EINTR) {
         struct seccomp_notif q = { 0 };
         if (p[0].revents & POLLIN && ioctl(at.listener, SECCOMP_IOCTL_NOTIF_RECV, &q) == 0)
@@ -615,7 +608,9 @@ static int watch(void)
         if (p[0].revents & POLLHUP)
             p[0].fd = -1;
     }
-    waitpid(at.child, &status, 0);
+    if (at.server >= 0 ? recv(at.server, &status, sizeof status, 0) != (ssize_t)sizeof status
+                       : waitpid(at.child, &status, 0) < 0)
+        die("the command's end");
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -679,11 +674,13 @@ int main(int argc, char **argv)
     static char cwd[4096];
     int o;
     at.root = getcwd(cwd, sizeof cwd);
-    while ((o = getopt(argc, argv, "+xnp:r:t:c:")) > 0)
+    while ((o = getopt(argc, argv, "+xns:p:r:t:c:")) > 0)
         if (o == 'x')
             at.plain = 1;
         else if (o == 'n')
             at.at_once = 1;
+        else if (o == 's')
+            at.server = atoi(optarg);
         else
             *(o == 'r'   ? &at.root
               : o == 't' ? &at.top
@@ -693,10 +690,13 @@ int main(int argc, char **argv)
     if (!a[0] || !a[1])
         return 125;
     a += understand(a);
-    if (!*a || strcmp(*a, "--") || !a[1])
+    if (at.server < 0 ? !*a || strcmp(*a, "--") || !a[1] : at.mode != FAIL || *a)
         return 125;
     signal(SIGINT, SIG_IGN);
-    start(a + 1);
+    if (at.server >= 0)
+        start_served();
+    else
+        start(a + 1);
     int rc = watch();
     tell();
     return rc;

@@ -8,6 +8,7 @@
  *                     of MPI which one ("MPI_Isend")
  *     FAULT_AT=K      which one of these fails (0: none)
  *     FAULT_COUNT=F   a line "KIND WHO CALLS" for each of them is added to file F at the end
+ *     FAULT_SERVE=FD  main runs in a child for each call of serve.h that comes through this socket
  *
  * Whose a call is: of the first on the stack that is no run-time library of C or C++.  How often a
  * library calls depends on the machine; how often the tool does, does not.
@@ -19,9 +20,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <unwind.h>
+
+#include "tests/reliability/serve.h"
 
 enum kind { ALLOC, DLOPEN, MPI, KINDS };
 static const char *const names[KINDS] = { "alloc", "dlopen", "mpi" };
@@ -146,14 +152,68 @@ static void finish(void)
         fclose(f);
 }
 
+static void look_for(const char *which, const char *whose, long k)
+{
+    for (int i = 0; which && i < KINDS; i++)
+        if (!strcmp(which, names[i]))
+            kind = (enum kind)i;
+    by = whose ? whose : "own";
+    at = k;
+}
+
+/* ---- main again and again, without loading its libraries each time */
+
+/* The child's part of a call: its folder, what it prints, and who stands between it and the kernel. */
+static void prepare(int s, serve_call *c)
+{
+    static char whose[sizeof c->by];
+    int out = open("out", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    int err = open("err", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (out < 0 || err < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || chdir("now") < 0)
+        _exit(126);
+    close(out);
+    close(err);
+    memcpy(whose, c->by, sizeof whose);
+    look_for(c->kind, whose, c->at);
+    if (c->filters) {
+        struct sock_fprog p = { c->filters, c->filter };
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0); /* at.c is no parent of ours */
+        int fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                              SECCOMP_FILTER_FLAG_NEW_LISTENER, &p);
+        if (fd < 0 || serve_pass(s, fd) < 0)
+            _exit(125);
+        syscall(SYS_close_range, fd, fd, 0); /* close is watched */
+    }
+    syscall(SYS_close_range, s, s, 0);
+}
+
+/* Returns in each child. */
+static void serve(int s)
+{
+    static serve_call c;
+    unsetenv("FAULT_SERVE");
+    while (recv(s, &c, sizeof c, 0) == (ssize_t)sizeof c) {
+        int status = 126 << 8;
+        pid_t p = fork();
+        if (p == 0) {
+            prepare(s, &c);
+            return;
+        }
+        if (p > 0)
+            waitpid(p, &status, 0);
+        if (send(s, &status, sizeof status, 0) < 0)
+            break;
+    }
+    _exit(0);
+}
+
 static int our_main(int argc, char **argv, char **env)
 {
-    const char *which = getenv("FAULT");
-    for (int k = 0; which && k < KINDS; k++)
-        if (!strcmp(which, names[k]))
-            kind = (enum kind)k;
-    by = getenv("FAULT_BY") ? getenv("FAULT_BY") : "own";
-    at = getenv("FAULT_AT") ? atol(getenv("FAULT_AT")) : 0;
+    const char *k = getenv("FAULT_AT"), *s = getenv("FAULT_SERVE");
+    look_for(getenv("FAULT"), getenv("FAULT_BY"), k ? atol(k) : 0);
+    if (s)
+        serve(atoi(s));
     atexit(finish);
     in_main = 1;
     syscall(SYS_unlinkat, AT_FDCWD, "/wan-at-main", 0); /* ARMED of at.c; there is no such file */

@@ -60,7 +60,7 @@ every() {
         point $p </dev/null | sed "s/^/change $p of $all: /" >>wrong
     done < <(which "$all")
     tried=$((tried + $(wc -l <tried)))
-    : >looked; [ -z "${FULL-}" ] || [ -n "${RANDOMLY-}" ] || all_states
+    : >looked; [ -z "${FULL-}" ] || [ -n "${RANDOMLY-}" ] || [ -n "${seen-}" ] || all_states
     [ ! -s wrong ] || cat wrong >&2
     ok "$name: $all changes, killed at $(wc -l <tried) points$(cat looked)" [ ! -s wrong ]
 }
@@ -81,16 +81,20 @@ else
     again() { ranks 9 -- "${command[@]}"; }
     wide="$train dist.use_megatron_fsdp=true"
     snapper() { "$AT" -r "$PWD" "$@" -- "$BASH" -c "$(declare -f ranks); "'ranks 9 -- "$@"' bash "${command[@]}"; } # of all four
+    seen= # the states of all ranks are the same, whichever of them is killed
     killed=1 # what the launcher gives, when another rank has noticed first
     for r in 0 ${FULL:+2}; do
         victim() { ranks $r "$AT" -r "$PWD" "$@" -- "${command[@]}"; }
         rm -rf before/*
         every "4 ranks, save, rank $r" $wide train.train_iters=1
+        seen=1
     done
     (cd before && ranks 9 -- $wide train.train_iters=1)
+    seen=
     for r in ${FULL:+0} 3; do
         victim() { ranks $r "$AT" -r "$PWD" "$@" -- "${command[@]}"; }
         every "4 ranks, asynchronous, rank $r" $wide train.train_iters=3 checkpoint.save_interval=1 checkpoint.async_save=true checkpoint.keep=2
+        seen=1
     done
 fi
 echo "# killed at $tried points; $states states of $snapped points"

@@ -12,10 +12,10 @@ $(RELIABLE): %: %.o
 	$(Q)$(CC) -o $@ $^ $(filter -fsanitize%,$(LDFLAGS_ALL))
 # fault.so: fails a tool's allocations
 FAULT := $(OBJ)/tests/reliability/fault.so
-$(FAULT): tests/reliability/fault.c
+$(FAULT): tests/reliability/fault.c tests/reliability/serve.h
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared -fPIC -O1 -D_GNU_SOURCE $(WARN) -Wno-missing-prototypes -Wno-pedantic -o $@ $< -ldl
+	$(Q)$(CC) -shared -fPIC -O1 -D_GNU_SOURCE -I. $(WARN) -Wno-missing-prototypes -Wno-pedantic -o $@ $< -ldl
 tests: $(RELIABLE) $(FAULT)
 
 RELIABILITY := kill

@@ -4,6 +4,8 @@
  *
  *     trials AT SHIM ROOT TOP -- COMMAND... <LIST
  *
+ * COMMAND is started once, and its main runs in a child for each trial (serve.h), as it would by itself.
+ *
  * In ROOT, for each line "KIND NAME K HOW" of LIST: now/ becomes a copy of before/, COMMAND runs in it as at.c
  * (or, HOW "-", fault.c) makes it fail, and what it ended with, printed and left is compared with all trials
  * before.  trials/N/now, out and err are those of result N; trials/results has "N STATUS KIND HOW" of each
@@ -14,10 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/reliability/serve.h"
 #include "tests/reliability/tree.h"
 
 typedef struct result {
@@ -35,47 +39,64 @@ static void die(const char *what)
     exit(2);
 }
 
-static void redirect(int fd, const char *path, int flags)
+/* Starts the command once, with all its libraries; its main waits at the socket (serve.h). */
+static int serve(char **argv, char **command)
 {
-    int to = open(path, flags, 0666);
-    if (to < 0 || dup2(to, fd) < 0)
-        _exit(126);
-    close(to);
-}
-
-/* The status of the command while that call fails. */
-static int fail(char **argv, char **point, char **command)
-{
-    int status;
-    fflush(NULL);
+    int s[2];
+    char fd[16];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s) < 0)
+        die("socketpair");
     pid_t p = fork();
     if (p < 0)
         die("fork");
-    if (!p) {
-        char *word[512] = { argv[1], "-p",     argv[2],  "-r",     argv[3],  "-t", argv[4],
-                            "fail",  point[0], point[1], point[2], point[3], "--" };
-        size_t n = 13;
-        redirect(0, "/dev/null", O_RDONLY);
-        redirect(1, "out", O_WRONLY | O_CREAT | O_TRUNC);
-        redirect(2, "err", O_WRONLY | O_CREAT | O_TRUNC);
-        if (chdir("now") < 0)
+    if (p == 0) {
+        int in = open("/dev/null", O_RDONLY);
+        close(s[0]);
+        if (in < 0 || dup2(in, 0) < 0)
             _exit(126);
-        if (!strcmp(point[3], "-")) {
-            setenv("FAULT", point[0], 1);
-            setenv("FAULT_BY", point[1], 1);
-            setenv("FAULT_AT", point[2], 1);
-            setenv("LD_PRELOAD", argv[2], 1);
-            execvp(command[0], command);
-            _exit(127);
-        }
-        for (; *command && n + 1 < sizeof word / sizeof *word; command++)
-            word[n++] = *command;
-        if (!*command)
-            execv(word[0], word);
+        close(in);
+        snprintf(fd, sizeof fd, "%d", s[1]);
+        setenv("FAULT_SERVE", fd, 1);
+        setenv("LD_PRELOAD", argv[2], 1);
+        execvp(command[0], command);
         _exit(127);
     }
-    if (waitpid(p, &status, 0) < 0)
-        die("waitpid");
+    close(s[1]);
+    return s[0];
+}
+
+/* The status, by at.c, of a main whose call to the kernel fails. */
+static int refused(char **argv, char **point, int server)
+{
+    int status;
+    char fd[16];
+    char *word[] = { argv[1], "-s",     fd,       "-r",     argv[3],  "-t", argv[4],
+                     "fail",  point[0], point[1], point[2], point[3], NULL };
+    snprintf(fd, sizeof fd, "%d", server);
+    pid_t p = vfork();
+    if (p == 0) {
+        execv(word[0], word);
+        _exit(127);
+    }
+    if (p < 0 || waitpid(p, &status, 0) < 0)
+        die("at");
+    return status;
+}
+
+/* The status of the command while that call fails. */
+static int fail(char **argv, char **point, int server)
+{
+    int status;
+    if (strcmp(point[3], "-") != 0) {
+        status = refused(argv, point, server);
+    } else {
+        serve_call c = { .at = atol(point[2]) };
+        snprintf(c.kind, sizeof c.kind, "%s", point[0]);
+        snprintf(c.by, sizeof c.by, "%s", point[1]);
+        if (send(server, &c, sizeof c, MSG_NOSIGNAL) < 0 ||
+            recv(server, &status, sizeof status, 0) != (ssize_t)sizeof status)
+            die("the command that serves");
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -115,6 +136,7 @@ int main(int argc, char **argv)
     if (argc < 7 || strcmp(argv[5], "--") || mkdir("trials", 0777) < 0)
         die("trials AT SHIM ROOT TOP -- COMMAND...");
     FILE *points = fopen("trials/points", "w"), *list = fopen("trials/results", "w");
+    int server = serve(argv, argv + 6);
     while (points && list && fgets(line, sizeof line, stdin)) {
         char *point[4], *rest = line;
         for (int i = 0; i < 4; i++)
@@ -123,7 +145,7 @@ int main(int argc, char **argv)
         if ((access("now", F_OK) == 0 && tree_remove("now") < 0) || tree_copy("before", "now") < 0)
             die("now");
         result r = { 0 };
-        r.status = fail(argv, point, argv + 6);
+        r.status = fail(argv, point, server);
         r.now = tree_digest("now", 0);
         r.out = tree_digest("out", 0);
         r.err = tree_digest("err", 0);
