@@ -124,16 +124,16 @@ static int stat_all(const char *dir)
 {
     char *tsv = NULL;
     size_t n;
-    FILE *f = o.picture ? open_memstream(&tsv, &n) : stdout;
+    FILE *f = o.picture ? wan_mem_open(&tsv, &n) : stdout;
     int rc = f ? wan_index_stat(f, dir, stat_progress) : wan_err("out of memory (statistics)");
     wan_progress(1, "done");
-    if (o.picture && f && fclose(f) != 0 && rc == 0)
-        rc = wan_err("out of memory (statistics)");
+    if (o.picture && f && wan_mem_close(f) < 0)
+        rc = -1;
     if (rc == 0 && o.picture)
         rc = draw(tsv, dir);
     free(tsv);
-    if (rc == 0 && fclose(stdout) != 0)
-        rc = wan_err_errno("<stdout>");
+    if (rc == 0)
+        rc = wan_out_close_stdout();
     if (rc < 0)
         wan_die();
     return WAN_EXIT_DONE;

@@ -347,9 +347,7 @@ int main(int argc, char **argv)
     }
     if ((o.extract ? extract() : pack(argc - argi, argv + argi)) < 0)
         wan_die();
-    if (fclose(stdout) != 0) {
-        wan_err_errno("<stdout>");
+    if (wan_out_close_stdout() < 0)
         wan_die();
-    }
     return WAN_EXIT_DONE;
 }

@@ -264,10 +264,9 @@ static void print_config(const wan_config *c)
 /* What was printed has arrived; exits when not. */
 static int close_stdout(void)
 {
-    if (fclose(stdout) == 0)
-        return WAN_EXIT_DONE;
-    wan_err_errno("<stdout>");
-    wan_die();
+    if (wan_out_close_stdout() < 0)
+        wan_die();
+    return WAN_EXIT_DONE;
 }
 
 static int open_metrics(sink *s, const char *events, int64_t step)

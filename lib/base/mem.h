@@ -6,9 +6,15 @@
 #define WAN_BASE_MEM_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 /* malloc that records "out of memory (N bytes for WHAT)".  count*size is overflow-checked. */
 void *wan_malloc(size_t count, size_t size, const char *what);
 void *wan_calloc(size_t count, size_t size, const char *what);
+/* As open_memstream, whose text ends where there was no memory and whose fclose says nothing of it: a stream
+ * into *text, which the caller frees, of *n bytes and a NUL, after wan_mem_close and also where that fails. */
+FILE *wan_mem_open(char **text, size_t *n);
+/* -1: some of what was written is not there. */
+int wan_mem_close(FILE *f) __attribute__((warn_unused_result));
 
 #endif

@@ -190,10 +190,8 @@ static int takes_value(const wan_opt *o)
 /* The text asked for is out, or that is the error. */
 static void __attribute__((noreturn)) printed(void)
 {
-    if (ferror(stdout) || fclose(stdout) != 0) {
-        wan_err_errno("<stdout>: cannot write");
+    if (wan_out_close_stdout() < 0)
         wan_die();
-    }
     exit(WAN_EXIT_DONE);
 }
 

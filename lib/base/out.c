@@ -300,6 +300,14 @@ void wan_out_discard(wan_out **out)
     out_free(o);
 }
 
+int wan_out_close_stdout(void)
+{
+    const int lost = ferror(stdout); /* fclose tells of its own write alone */
+    if (fclose(stdout) != 0)
+        return wan_err_errno("<stdout>: cannot write");
+    return lost ? wan_err("<stdout>: some of it could not be written") : 0;
+}
+
 int wan_spew(const char *path, const void *data, size_t size)
 {
     wan_out *o;

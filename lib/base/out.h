@@ -39,6 +39,9 @@ int wan_out_probe(const char *path) WAN_MUST_CHECK;
 /* Removes all temporary files; async-signal-safe. */
 void wan_out_remove_all(void);
 
+/* Closes standard output; -1: some of what was printed has not arrived. */
+int wan_out_close_stdout(void) WAN_MUST_CHECK;
+
 /* Writes bytes to path through open, put and finish. */
 int wan_spew(const char *path, const void *data, size_t size) WAN_MUST_CHECK;
 

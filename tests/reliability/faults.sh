@@ -91,6 +91,8 @@ every() {
 rm -rf before/* && (cd before && $shards ../l.wan && wan-index -q s)
 every "record ls" wan-record ls ../l.wan
 every "shard -x" wan-shard -q -x s
+every "index --stat" wan-index --stat --picture p.svg s
+every "train --help-keys-mdoc" wan-train --help-keys-mdoc # more than a buffer of the C library
 every "index --check" wan-index -q --check s
 every "train from shards" wan-train -q --precision fp32 $TRAIN --metrics /dev/null dataset.path=s model.text_dim=64 train.train_iters=1 checkpoint.save=run
 echo "# $tried calls failed, $left did not"

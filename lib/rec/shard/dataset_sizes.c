@@ -3,6 +3,7 @@
  * dataset_sizes.c - offsets and sizes of the samples of a shard: from samples.bin, or measured once
  * and kept there.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,10 +64,15 @@ static int known(const wan_dataset *d, struct wan_dataset_shard *sh)
     if (!path)
         return -1;
     sprintf(path, "%s.idx", sh->path);
-    rc = s.n == sh->n && stat(sh->path, &tar) == 0 && (uint64_t)tar.st_size == s.bytes &&
-         stat(path, &idx) == 0 && (uint64_t)idx.st_size == 8 * (s.n + 1);
+    if (stat(sh->path, &tar) < 0)
+        rc = wan_err_errno("%s", sh->path);
+    else if (stat(path, &idx) < 0)
+        rc = errno == ENOENT ? 0 : wan_err_errno("%s", path);
+    else
+        rc = s.n == sh->n && (uint64_t)tar.st_size == s.bytes &&
+             (uint64_t)idx.st_size == 8 * (s.n + 1);
     free(path);
-    if (rc) {
+    if (rc > 0) {
         sh->offset = s.offset;
         sh->row = s.row;
         sh->bytes = s.bytes;

@@ -169,7 +169,7 @@ int wan_config_note(wan_config *c, const char *key, const char *value, const cha
 {
     char *line = NULL;
     size_t size;
-    FILE *f = open_memstream(&line, &size);
+    FILE *f = wan_mem_open(&line, &size);
     char **list = realloc(c->noted, (size_t)(c->n_noted + 1) * sizeof *list);
     c->noted = list ? list : c->noted;
     if (f) {
@@ -178,7 +178,8 @@ int wan_config_note(wan_config *c, const char *key, const char *value, const cha
         put_line(f, value ? value : "null");
         fprintf(f, ": %s", why);
     }
-    if (!list || !f || fclose(f) != 0) {
+    int rc = f ? wan_mem_close(f) : -1;
+    if (!list || rc < 0) {
         free(line);
         return wan_err("out of memory");
     }
@@ -193,7 +194,7 @@ int wan_config_problem(wan_config *c, const wan_config_entry *e)
 {
     char *all = NULL;
     size_t size;
-    FILE *f = open_memstream(&all, &size);
+    FILE *f = wan_mem_open(&all, &size);
     if (!f)
         return wan_err("out of memory");
     if (c->problems)
@@ -201,9 +202,9 @@ int wan_config_problem(wan_config *c, const wan_config_entry *e)
     if (e->source == WAN_FROM_YAML)
         fprintf(f, "%s: ", e->origin);
     fputs(wan_err_text(), f);
-    if (fclose(f) != 0) {
+    if (wan_mem_close(f) < 0) {
         free(all);
-        return wan_err("out of memory");
+        return -1;
     }
     free(c->problems);
     c->problems = all;

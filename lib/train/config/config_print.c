@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/base/mem.h"
 #include "lib/train/config/config_priv.h"
 
 /* ---- scalars ---- */
@@ -119,10 +120,10 @@ static int width_of(const wan_config *c, int i, size_t n)
 {
     char *line = NULL;
     size_t size = 0;
-    FILE *m = open_memstream(&line, &size);
+    FILE *m = wan_mem_open(&line, &size);
     if (m) {
         put_pair(c, m, i, n);
-        if (fclose(m) != 0)
+        if (wan_mem_close(m) < 0)
             size = 0;
     }
     free(line);

@@ -79,12 +79,12 @@ static int read_list(reader *r, const wan_yaml_node *x)
 {
     char *text = NULL;
     size_t n;
-    FILE *f = open_memstream(&text, &n);
+    FILE *f = wan_mem_open(&text, &n);
     if (!f)
         return wan_err("out of memory");
     int rc = put_flow(r, f, x, 0);
-    if (fclose(f) != 0)
-        rc = wan_err("out of memory");
+    if (wan_mem_close(f) < 0)
+        rc = -1;
     if (rc == 0)
         rc = give(r, x, text, WAN_VALUE_LIST);
     free(text);
