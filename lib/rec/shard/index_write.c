@@ -69,9 +69,9 @@ static int make_folder(const wan_index_write *w)
     struct stat st;
     if (mkdir(w->tmp, 0777) < 0)
         return wan_err_errno("%s: cannot create directory", w->tmp);
-    if (stat(w->meta, &st) == 0 && chmod(w->tmp, st.st_mode & 07777) < 0)
-        return wan_err_errno("%s", w->tmp);
-    return 0;
+    if (stat(w->meta, &st) < 0)
+        return errno == ENOENT ? 0 : wan_err_errno("%s", w->meta);
+    return chmod(w->tmp, st.st_mode & 07777) < 0 ? wan_err_errno("%s", w->tmp) : 0;
 }
 
 static int begin(wan_index_write *w, wan_index_db **db, const char *dir)
@@ -428,32 +428,63 @@ int wan_index_write_same(const char *meta, const char *name)
     return same;
 }
 
+/* What the manifest says of itself: its format, its generation, and of every file of ours that is there. */
+static int check_manifest(const char *meta, const json_t *top,
+                          void (*problem)(void *, const char *), void *arg)
+{
+    const json_t *files = json_object_get(top, "files");
+    const char *id = json_string_value(json_object_get(top, "generation"));
+    char text[512], *uuid = NULL, *path = wan_path_join(meta, "index.uuid");
+    if (!path)
+        return -1;
+    if (json_integer_value(json_object_get(top, "format")) != 1 || !json_is_object(files))
+        problem(arg, WAN_INDEX_MANIFEST ": its format is not 1, or it lists no files");
+    int rc = wan_exists(path) ? wan_slurp(&uuid, NULL, path, 128) : 0;
+    if (uuid && (!id || strcmp(id, uuid)))
+        problem(arg, WAN_INDEX_MANIFEST ": is of another generation than index.uuid");
+    free(uuid);
+    free(path);
+    for (int i = 0; rc == 0 && i < LISTED; i++) {
+        path = wan_path_join(meta, own_files[i]);
+        if (!path)
+            return -1;
+        if (!json_object_get(files, own_files[i]) && wan_exists(path)) {
+            snprintf(text, sizeof text, "%s: " WAN_INDEX_MANIFEST " does not name it",
+                     own_files[i]);
+            problem(arg, text);
+        }
+        free(path);
+    }
+    return rc;
+}
+
 int wan_index_write_check(const char *meta, void (*problem)(void *, const char *),
                           void (*note)(void *, const char *), void *arg)
 {
     char *path = wan_path_join(meta, WAN_INDEX_MANIFEST), text[512];
     json_t *top = path ? wan_json_load(path) : NULL, *one;
     const char *name;
-    int rc = top ? 0 : -1;
+    int rc = top ? check_manifest(meta, top, problem, arg) : -1;
     free(path);
-    json_object_foreach(json_object_get(top, "files"), name, one)
-    {
-        int same;
-        if (strchr(name, '/')) {
-            rc = wan_err("%s/" WAN_INDEX_MANIFEST ": names %s", meta, name);
-            break;
+    if (rc == 0)
+        json_object_foreach(json_object_get(top, "files"), name, one)
+        {
+            int same;
+            if (strchr(name, '/')) {
+                rc = wan_err("%s/" WAN_INDEX_MANIFEST ": names %s", meta, name);
+                break;
+            }
+            if ((rc = compare(meta, name, one, &same)) < 0)
+                break;
+            if (same)
+                continue;
+            int edited = rc && !strcmp(name, "split.yaml");
+            snprintf(text, sizeof text, "%s: %s", name,
+                     !rc      ? "is missing, which " WAN_INDEX_MANIFEST " names"
+                     : edited ? "was edited after wan-index wrote it"
+                              : "is not what wan-index wrote, as " WAN_INDEX_MANIFEST " has it");
+            (edited ? note : problem)(arg, text);
         }
-        if ((rc = compare(meta, name, one, &same)) < 0)
-            break;
-        if (same)
-            continue;
-        int edited = rc && !strcmp(name, "split.yaml");
-        snprintf(text, sizeof text, "%s: %s", name,
-                 !rc      ? "is missing, which " WAN_INDEX_MANIFEST " names"
-                 : edited ? "was edited after wan-index wrote it"
-                          : "is not what wan-index wrote, as " WAN_INDEX_MANIFEST " has it");
-        (edited ? note : problem)(arg, text);
-    }
     json_decref(top);
     return rc < 0 ? -1 : 0;
 }
