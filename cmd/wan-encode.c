@@ -819,7 +819,7 @@ static int verify(const wan_crew_options *c)
         if (o.trusted || !(i ? c->texts : c->clips))
             continue;
         char *dir = wan_path_join(o.model, parts[i]);
-        int rc = dir ? wan_manifest_check_part(dir) : -1;
+        int rc = dir ? wan_manifest_check_part(dir, 0, 1) : -1;
         free(dir);
         WAN_TRY(rc);
     }

@@ -361,8 +361,8 @@ static int model_of_run(void)
     char *step = NULL, *path = NULL;
     wan_config *c = NULL;
     int found = o.checkpoint ? wan_rundir_find(&step, o.checkpoint, o.step) : 0;
-    int rc = found < 0 ? -1 : 0;
-    if (found > 0 && (path = wan_path_join(step, "run_config.yaml")) && access(path, F_OK) == 0) {
+    int rc = found < 0 || (found > 0 && !(path = wan_path_join(step, "run_config.yaml"))) ? -1 : 0;
+    if (path && wan_exists(path)) {
         rc = wan_config_new(&c);
         if (rc == 0)
             rc = wan_config_yaml(c, path);
@@ -708,7 +708,7 @@ static int plan(wan_pipeline *p, wan_dev *d)
     WAN_TRY(wan_cost_measure(&c, p, d));
     if (first_rank()) {
         wan_cost_print(&c, stdout);
-        if (fflush(stdout) != 0)
+        if (fflush(stdout) != 0 || ferror(stdout))
             return wan_err_errno("<stdout>");
     }
     return wan_pipeline_check(p, d, !o.text);
@@ -850,9 +850,7 @@ int main(int argc, char **argv)
     if (rc < 0)
         wan_die();
     wan_comm_close(&comm);
-    if (fclose(stdout) != 0) {
-        wan_err_errno("<stdout>");
+    if (wan_out_close_stdout() < 0)
         wan_die();
-    }
     return WAN_EXIT_DONE;
 }

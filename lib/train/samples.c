@@ -168,7 +168,7 @@ int wan_samples_plan(wan_train *t, wan_dev *d)
     wan_vae *vae;
     int64_t work = 0, weights = 0;
     if (t->c->v.verify)
-        WAN_TRY(wan_manifest_check_part(s->vae));
+        WAN_TRY(wan_manifest_check_part(s->vae, 0, 1));
     WAN_TRY(decoder_bytes(&weights, s->vae));
     WAN_TRY(wan_vae_open(&vae, d, s->vae, 0, WAN_F32));
     for (int i = 0; i < s->n; i++)
@@ -216,7 +216,7 @@ static int encode_here(wan_train *t, int empty)
                                    t->opt.compute, t->z.text_dim, t->z.text_len };
     int rc = tokenizer ? 0 : -1;
     if (rc == 0 && t->c->v.verify)
-        rc = wan_manifest_check_part(encoder) < 0 ? -1 : wan_manifest_check_part(tokenizer);
+        rc = wan_manifest_check_part(encoder, 0, 1) < 0 ? -1 : wan_manifest_check_part(tokenizer, 0, 1);
     if (rc == 0)
         rc = encode(t, &e, empty);
     free(encoder);

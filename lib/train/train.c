@@ -11,6 +11,7 @@
 #include "kernels/cpu.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/model/files/manifest.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/rundir.h"
@@ -30,7 +31,7 @@ static int find_resume(wan_train *t)
     int same = !strcmp(v->load, "LATEST") || !strcmp(v->load, v->save);
     const char *dir = same ? v->save : v->load;
     int found = 0;
-    if (!same && *dir && access(dir, F_OK) < 0)
+    if (!same && *dir && !wan_exists(dir))
         return wan_err("checkpoint.load: %s: no such folder", dir);
     if (*dir)
         found = wan_checkpoint_find(&t->resume, dir, v->ckpt_step);
@@ -341,16 +342,18 @@ static int check_memory(wan_train *t)
     return wan_plan_fits(&t->plan, (int64_t)available, 1, "the device's memory");
 }
 
-/* The checkpoint that the weights come from, if they do, against its digests. */
+/* What the weights come from, a checkpoint or a model, against its digests. */
 static int verify(const wan_train *t)
 {
     static const char leaf[] = "/transformer";
     size_t n = t->weights ? strlen(t->weights) : 0, m = sizeof leaf - 1;
-    if (n <= m || strcmp(t->weights + n - m, leaf))
+    if (n == 0)
         return 0;
-    char *dir = strndup(t->weights, n - m);
-    int rc =
-        dir ? wan_checkpoint_verify(dir, t->comm->rank, t->comm->size) : wan_err("out of memory");
+    char *dir = strndup(t->weights, n > m && !strcmp(t->weights + n - m, leaf) ? n - m : 0);
+    int rc = !dir ? wan_err("out of memory")
+             : *dir && wan_checkpoint_has_state(dir)
+                 ? wan_checkpoint_verify(dir, t->comm->rank, t->comm->size)
+                 : wan_manifest_check_part(t->weights, t->comm->rank, t->comm->size);
     free(dir);
     return rc;
 }

@@ -49,7 +49,9 @@ printf x | dd of=plain/more.bin bs=1 seek=200000 conv=notrunc status=none
 fails 1 "^wan-convert: plain/more.bin: differs from manifest.json in bytes 131072 to 196607: " "the first range that differs is named" wan-convert check plain
 rm plain/more.bin plain/manifest.json && wan-convert -q check plain
 echo >>plain/config.json
-fails 1 "^wan-convert: plain/config.json: differs from manifest.json" "until a file is changed" wan-convert check plain
+fails 1 "^wan-convert: plain/config.json: differs from manifest.json: it has" "until a file is changed" wan-convert check plain
+cp "$M/transformer/config.json" plain/ && flip plain/config.json
+fails 1 "^wan-convert: plain/config.json: differs from manifest.json in bytes 0 to $(($(stat -c %s plain/config.json) - 1)): " "... one bit of it" wan-convert check plain
 fails 1 "^wan-convert: nowhere: no such folder" "no folder" wan-convert check nowhere
 fails 2 "check takes one folder" "two folders" wan-convert check plain run
 
@@ -71,7 +73,25 @@ for p in vae text_encoder tokenizer; do
     flip "$f"
     if [ $p = vae ]; then ok "... nor where only captions are encoded" frames --text-only; fi
 done
+# training from a model's weights, and the weights named as a file
+tune() { wan-train -q --mock --precision fp32 dataset.F_latents=1 dataset.H_latents=4 dataset.W_latents=4 dataset.context_seq_len=4 \
+    train.train_iters=1 train.global_batch_size=1 --metrics /dev/null checkpoint.pretrained_checkpoint="$@"; }
+f=whole/transformer/diffusion_pytorch_model.safetensors
+ok "trained from the model" tune whole
+flip $f
+fails 1 "$f: differs from manifest.json" "not with a flipped bit" tune whole
+fails 1 "$f: differs from manifest.json" "... nor from its transformer" tune whole/transformer/
+fails 1 "$f: differs from manifest.json" "... nor from the file" tune $f
+ok "... unless told so" tune whole checkpoint.verify=false
+flip $f
 mv whole/manifest.json whole.json
+ok "the transformer alone gets one" wan-convert -q check whole/transformer
+flip $f
+fails 1 "^wan-sample: $f: differs from manifest.json" "which counts: sampling" video
+fails 1 "^wan-convert: $f: differs from manifest.json" "... import" wan-convert import whole/transformer imported
+fails 1 "$f: differs from manifest.json" "... training" tune whole
+flip $f
+rm whole/transformer/manifest.json
 ok "the VAE alone gets one" wan-convert -q check whole/vae
 f=whole/vae/$(ls -S whole/vae | head -n 1)
 flip "$f"

@@ -200,7 +200,7 @@ int wan_manifest_save(const char *dir, const wan_manifest_known *known, int n)
     return rc;
 }
 
-/* " in bytes A to B" of the first range that differs; "" where the manifest has none. */
+/* " in bytes A to B" of the first range that differs; "" where none does, or the file is one. */
 static int where(char *out, size_t n, const digest *d, const json_t *ranges, const char *rel)
 {
     const json_t *sums = json_object_get(ranges, "crc32c");
@@ -247,7 +247,10 @@ static int compare(digest *d, const char *path, const char *rel, const json_t *e
                        ", the file is damaged or was changed",
                        path, d->bytes, want);
     WAN_TRY(where(place, sizeof place, d, ranges, rel));
-    if (strcmp(d->hex, *crc ? crc : sha))
+    const int same = !strcmp(d->hex, *crc ? crc : sha);
+    if (!same && !*place && want)
+        snprintf(place, sizeof place, " in bytes 0 to %" PRId64, want - 1);
+    if (!same)
         return wan_err("%s: differs from manifest.json%s: the file is damaged or was changed", path,
                        place);
     return *place ? wan_err("%s: is as its digest in manifest.json says, and not as that%s: "
@@ -303,41 +306,52 @@ static int has_manifest(const char *dir)
     return there;
 }
 
-int wan_manifest_check_under(const char *dir, const char *below)
+/* DIR of DIR/NAME, "." of NAME; malloc'ed. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+}
+
+/* Those at path, a folder or a file, by the manifest in dir: 1 there is one, 0, -1. */
+static int check_in(const char *dir, const char *path, int folder, int rank, int ranks)
 {
     int there = has_manifest(dir);
-    return there <= 0 ? there : check(dir, below, 0, 1);
+    if (there <= 0)
+        return there;
+    size_t n = strcmp(dir, ".") || !strncmp(path, "./", 2) ? strlen(dir) : 0;
+    const char *rest = strcmp(dir, path) ? path + n + (path[n] == '/') : "";
+    char *below = folder && *rest ? wan_path_join(rest, "") : strdup(rest); /* "vae/" */
+    int rc = below ? check(dir, below, rank, ranks) : wan_err("out of memory");
+    free(below);
+    return rc < 0 ? -1 : 1;
 }
 
-int wan_manifest_check_weights(const char *path)
+/* The path without slashes at its end, of a list of files their folder; malloc'ed. */
+static char *trimmed(const char *path)
 {
-    static const char *const leaf[] = { "/transformer", "/optimizer/ema.safetensors" };
-    for (size_t i = 0; i < sizeof leaf / sizeof *leaf; i++) {
-        size_t n = strlen(path), m = strlen(leaf[i]);
-        if (n <= m || strcmp(path + n - m, leaf[i]))
-            continue;
-        char *dir = strndup(path, n - m);
-        int rc = dir ? wan_manifest_check_under(dir, leaf[i] + 1) : wan_err("out of memory");
-        free(dir);
-        return rc;
-    }
-    return 0;
-}
-
-int wan_manifest_check_part(const char *path)
-{
-    int own = has_manifest(path);
-    if (own)
-        return own < 0 ? -1 : wan_manifest_check(path, 0, 1);
-    size_t n = strlen(path);
+    static const char end[] = ".index.json";
+    size_t n = strlen(path), m = sizeof end - 1;
     while (n > 1 && path[n - 1] == '/')
         n--;
-    char *dir = strndup(path, n), *slash = dir ? strrchr(dir, '/') : NULL;
-    char *below = dir ? wan_path_join(slash ? slash + 1 : dir, "") : NULL; /* "vae/" */
-    if (slash)
-        slash[slash == dir] = 0;
-    int rc = below ? wan_manifest_check_under(slash ? dir : ".", below) : wan_err("out of memory");
-    free(below);
+    return n > m && !strncmp(path + n - m, end, m) ? folder_of(path) : strndup(path, n);
+}
+
+int wan_manifest_check_part(const char *path, int rank, int ranks)
+{
+    char *what = trimmed(path), *dir = what ? strdup(what) : NULL;
+    int folder = dir ? wan_is_dir(what) : wan_err("out of memory");
+    int rc = folder < 0 ? -1 : folder ? check_in(dir, what, 1, rank, ranks) : 0;
+    for (int up = 1; rc == 0 && up <= 2 - folder; up++) {
+        char *above = folder_of(dir);
+        int top = above && !strcmp(above, dir);
+        free(dir);
+        dir = above;
+        if (top)
+            break;
+        rc = dir ? check_in(dir, what, folder, rank, ranks) : wan_err("out of memory");
+    }
+    free(what);
     free(dir);
-    return rc;
+    return rc < 0 ? -1 : 0;
 }

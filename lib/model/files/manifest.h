@@ -26,12 +26,9 @@ int wan_manifest_save(const char *dir, const wan_manifest_known *known, int n) W
 /* Reads the files again; -1 names the first that is missing or differs.  Only every ranks-th, from number
  * `rank` on: ranks share the work. */
 int wan_manifest_check(const char *dir, int rank, int ranks) WAN_MUST_CHECK;
-/* Reads those again whose names begin with `below`; a folder without a manifest has nothing to say. */
-int wan_manifest_check_under(const char *dir, const char *below) WAN_MUST_CHECK;
-/* The same for weights in a checkpoint: DIR/transformer, DIR/optimizer/ema.safetensors, or another path,
- * of which nothing is known. */
-int wan_manifest_check_weights(const char *path) WAN_MUST_CHECK;
-/* The same for a part of a model, DIR/vae say: all its files, by the manifest in it or else that of DIR. */
-int wan_manifest_check_part(const char *path) WAN_MUST_CHECK;
+/* The same of the files at path, a folder or a file (of weights that have a list, the folder of that), by the
+ * manifest in it, or else in the folder above; of a file in the two above it.  Where none is there, nothing is
+ * known. */
+int wan_manifest_check_part(const char *path, int rank, int ranks) WAN_MUST_CHECK;
 
 #endif

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/sha256.h"
@@ -86,7 +85,7 @@ int wan_keep_read(wan_pipeline *p, int i, const char *video, const char *rng)
     char hex[65], *path = path_of(video);
     wan_st *st = NULL;
     int found = 0, rc = path ? 0 : -1;
-    if (rc == 0 && access(path, F_OK) == 0) {
+    if (rc == 0 && wan_exists(path)) {
         rc = digest(hex, p, i, rng);
         if (rc == 0)
             rc = wan_st_open(&st, path);

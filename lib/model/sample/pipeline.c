@@ -82,7 +82,7 @@ static int find_transformer(wan_pipeline *p)
                                   o->iteration));
     WAN_TRY(find_weights(p));
     if (!o->trusted)
-        WAN_TRY(wan_manifest_check_weights(p->weights));
+        WAN_TRY(wan_manifest_check_part(p->weights, 0, 1));
     WAN_TRY(wan_modelio_config(&p->arch, p->transformer));
     wan_model_sizes(&p->z, &p->arch);
     if (p->z.in_channels != p->z.out_channels)
@@ -184,7 +184,7 @@ static int open_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts)
     char *dir = wan_model_part(p->o.vae ? p->o.vae : p->o.model, "vae");
     int rc = dir ? 0 : -1;
     if (rc == 0 && !parts && !p->o.trusted)
-        rc = wan_manifest_check_part(dir);
+        rc = wan_manifest_check_part(dir, 0, 1);
     if (rc == 0)
         rc = wan_vae_open(vae, d, dir, parts, p->o.vae_compute);
     if (rc == 0 && wan_vae_channels(*vae) != p->z.in_channels) {
@@ -212,7 +212,7 @@ static int check_text(const wan_pipeline *p, wan_dev *d)
     wan_umt5 *e = NULL;
     int rc = find_text(p, &encoder, &tokenizer);
     if (rc == 0 && !p->o.trusted)
-        rc = wan_manifest_check_part(encoder) < 0 ? -1 : wan_manifest_check_part(tokenizer);
+        rc = wan_manifest_check_part(encoder, 0, 1) < 0 ? -1 : wan_manifest_check_part(tokenizer, 0, 1);
     if (rc == 0)
         rc = wan_tokenizer_open(&t, tokenizer);
     if (rc == 0)
