@@ -53,7 +53,8 @@ done
 [ -z "${FULL-}" ] || both "a vanished server (ESTALE)" pwrite errno:116 "" "Stale file handle"
 
 # a byte that changes on the disk before the manifest is made: it holds what was in memory
-fresh; LIMIT_STEP=.iter_0000004.tmp LIMIT_CALL=rename LIMIT_END=none LIMIT_DO="printf Q | dd of=disk/run/.iter_0000004.tmp/transformer/diffusion_pytorch_model.safetensors bs=1 seek=2000 conv=notrunc status=none" \
+f=disk/run/.iter_0000004.tmp/transformer/diffusion_pytorch_model.safetensors
+fresh; LIMIT_STEP=.iter_0000004.tmp LIMIT_CALL=rename LIMIT_END=none LIMIT_DO="tail -c +2001 $f | head -c 1 | tr '\\000-\\377' '\\001-\\377\\000' | dd of=$f bs=1 seek=2000 conv=notrunc status=none" \
     train checkpoint.save=disk/run train.train_iters=4
 fails 1 "diffusion_pytorch_model.safetensors: differs from manifest.json" "a byte that changes before the manifest is made is noticed" wan-convert check disk/run
 
