@@ -216,7 +216,8 @@ static int encode_here(wan_train *t, int empty)
                                    t->opt.compute, t->z.text_dim, t->z.text_len };
     int rc = tokenizer ? 0 : -1;
     if (rc == 0 && t->c->v.verify)
-        rc = wan_manifest_check_part(encoder, 0, 1) < 0 ? -1 : wan_manifest_check_part(tokenizer, 0, 1);
+        rc = wan_manifest_check_part(encoder, 0, 1) < 0 ? -1
+                                                        : wan_manifest_check_part(tokenizer, 0, 1);
     if (rc == 0)
         rc = encode(t, &e, empty);
     free(encoder);

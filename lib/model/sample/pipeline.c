@@ -212,7 +212,8 @@ static int check_text(const wan_pipeline *p, wan_dev *d)
     wan_umt5 *e = NULL;
     int rc = find_text(p, &encoder, &tokenizer);
     if (rc == 0 && !p->o.trusted)
-        rc = wan_manifest_check_part(encoder, 0, 1) < 0 ? -1 : wan_manifest_check_part(tokenizer, 0, 1);
+        rc = wan_manifest_check_part(encoder, 0, 1) < 0 ? -1
+                                                        : wan_manifest_check_part(tokenizer, 0, 1);
     if (rc == 0)
         rc = wan_tokenizer_open(&t, tokenizer);
     if (rc == 0)
