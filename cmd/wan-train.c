@@ -25,7 +25,7 @@ static struct {
     const char *config, *mode, *device, *precision, *metrics, *transport, *dataset;
     int mock, plan, dry_run, strict, fast, keys, keys_mdoc, print_config, debug;
     int64_t memory, ranks;
-    int search, offload;
+    int search, offload, graphs;
 } o = { .device = "auto", .metrics = "-", .transport = "auto" };
 
 static const wan_opt table[] = {
@@ -64,6 +64,10 @@ static const wan_opt table[] = {
     WAN_OPT_FLAG("offload", 0, &o.offload,
                  "optimizer states and kept activations wait in host memory: the keys "
                  "optimizer.optimizer_cpu_offload and model.cpu_offloading"),
+    WAN_OPT_FLAG(
+        "graphs", 0, &o.graphs,
+        "CUDA: micro-batches whose shape comes again are started from recordings, with the "
+        "same bytes: the key train.graphs"),
     WAN_OPT_SIZE("memory", 0, "BYTES", &o.memory, 0, 9e15,
                  "memory that a rank may take (0: what the device has)"),
     WAN_OPT_ENUM("transport", 0, "auto|self|mpi|nccl", &o.transport,
@@ -218,6 +222,7 @@ static void configure(wan_config *c, int argc, char **argv, int from)
         set_word(c, "model.compute_dtype", o.precision) < 0 ||
         set_word(c, "optimizer.optimizer_cpu_offload", o.offload ? "true" : NULL) < 0 ||
         set_word(c, "model.cpu_offloading", o.offload ? "true" : NULL) < 0 ||
+        set_word(c, "train.graphs", o.graphs ? "true" : NULL) < 0 ||
         wan_config_finish(c, o.mode) < 0)
         wan_die_usage();
 }

@@ -14,6 +14,7 @@
 #include "kernels/ops.h"
 #include "lib/model/stash.h"
 #include "lib/model/store.h"
+#include "lib/model/tapes.h"
 
 struct wan_model;
 
@@ -106,6 +107,7 @@ typedef struct wan_acts {
     wan_real *pred;       /* device [S, out_width], caller's: the head writes it */
     wan_buf dpred;        /* device [S, out_width], caller's: gradient of the loss */
     wan_stash *stash;     /* of what blocks keep; NULL: it stays */
+    wan_tapes *tapes;     /* caller's: of parts that are done again; NULL: every part is run */
     int filled, done;     /* fill has been here; parts of the forward that have run since */
 } wan_acts;
 

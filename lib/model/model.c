@@ -120,6 +120,7 @@ void wan_model_acts_free(wan_acts **a)
 int wan_model_fill(wan_acts *a, const wan_micro *in, const wan_context *ctx)
 {
     a->filled = a->done = 0;
+    WAN_TRY(wan_tapes_shape(a->tapes, ctx ? NULL : in));
     WAN_TRY(a->model->fill(a, in, ctx));
     a->seen = &a->held;
     a->filled = 1;
@@ -154,7 +155,7 @@ int wan_model_forward(wan_acts *a, wan_store *s, int first, int end, const wan_h
         WAN_TRY(wan_store_enter(s, k));
         WAN_TRY(call(h->before, h->arg, k));
         WAN_TRY(wan_stash_forward(a->stash, k));
-        WAN_TRY(a->model->forward(a, s, k));
+        WAN_TRY(wan_tapes_part(a, s, k, 0));
         WAN_TRY(call(h->after, h->arg, k));
         a->done++;
     }
@@ -179,7 +180,7 @@ int wan_model_back_parts(wan_acts *a, wan_store *s, int first, int end, const wa
     for (int k = end - 1; k >= first; k--) {
         WAN_TRY(call(h->back_before, h->arg, k));
         WAN_TRY(wan_stash_backward(a->stash, k));
-        WAN_TRY(a->model->backward(a, s, k));
+        WAN_TRY(wan_tapes_part(a, s, k, 1));
         WAN_TRY(call(h->back_after, h->arg, k));
     }
     return 0;

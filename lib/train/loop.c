@@ -352,19 +352,41 @@ static void count_step(wan_train *t, const wan_batch *b, wan_report *r)
  * host: the update that must not be is refused there (adamw.h); only the number of updates has to be known, and it
  * is when the next update is started. */
 
+/* Of n samples, as they are told: of each share of their tokens. */
+static int64_t told_losses(const wan_train *t, int64_t n)
+{
+    return n * t->ranks.mesh.size[WAN_CP];
+}
+
 /* After a step without an update the reason is looked for: not behind the gradient's back. */
 static int runs_ahead(const wan_train *t)
 {
     return wan_dev_fetches(t->dev) && (t->comm->size == 1 || t->late.sums) && !t->dump &&
-           t->row == 0 && 16 + (t->c->v.global_batch + 3) * (int64_t)sizeof(float) <= WAN_DEV_SLOT;
+           t->row == 0 &&
+           16 + (told_losses(t, t->c->v.global_batch) + 3) * (int64_t)sizeof(float) <= WAN_DEV_SLOT;
+}
+
+/* The loss of sample i of n from the shares of those that have its tokens, each rounded as it is where ranks wait
+ * for each other. */
+static double join_shares(const wan_train *t, const float *sums, int64_t i, int64_t n)
+{
+    const int shares = t->ranks.mesh.size[WAN_CP];
+    const int64_t tokens = t->late.tokens[i];
+    int64_t first;
+    double sum = 0;
+    for (int r = 0; r < shares; r++) {
+        const double part = (double)wan_cp_share(&first, tokens, r, shares) / (double)tokens;
+        sum += (double)(float)(sums[r * n + i] * part);
+    }
+    return sum;
 }
 
 /* What the ranks know of the step before, as it was fetched. */
 static void read_sums(wan_train *t, const float *sums, wan_report *r)
 {
-    const float *told = sums + r->samples;
+    const float *told = sums + told_losses(t, r->samples);
     for (int64_t i = 0; i < r->samples; i++)
-        t->losses[i] = sums[i];
+        t->losses[i] = join_shares(t, sums, i, r->samples);
     t->late.stop = told[0] > 0;
     t->written = told[1] == (float)t->comm->size;
     r->waited = told[2];
@@ -405,7 +427,8 @@ static void keep(wan_train *t, const wan_report *r, int64_t own)
     wan_draw *draw = l->draw;
     double *factors = l->factors;
     int64_t *index = l->index;
-    *l = (wan_train_late){ 1, *r, t->draw, t->factors, t->own_index, own, l->sums, l->stop };
+    *l = (wan_train_late){ 1,   *r,      t->draw,   t->factors, t->own_index,
+                           own, l->sums, l->tokens, l->stop };
     t->draw = draw;
     t->factors = factors;
     t->own_index = index;
@@ -415,14 +438,16 @@ static void keep(wan_train *t, const wan_report *r, int64_t own)
 static int tell(wan_train *t, const wan_batch *b, int64_t own, const wan_report *r)
 {
     wan_dev *d = t->dev;
-    float *sums = t->late.sums;
+    const int64_t all = told_losses(t, b->n);
+    float *sums = t->late.sums, *mine = sums + b->n * t->ranks.mesh.at[WAN_CP];
     const float told[3] = { (float)wan_signals_stop(),
                             (float)(t->job && wan_checkpoint_written(t->job)), (float)r->waited };
-    WAN_TRY(wan_dev_zero(d, sums, (size_t)b->n * sizeof *sums));
+    WAN_TRY(wan_dev_zero(d, sums, (size_t)all * sizeof *sums));
     for (int64_t k = 0; k < own && wan_ranks_counts(&t->ranks); k++)
-        WAN_TRY(wan_dev_copy(d, sums + t->own_index[k], t->step->loss + k, sizeof *sums));
-    WAN_TRY(wan_dev_write(d, sums + b->n, told, sizeof told));
-    return wan_group_all_reduce(wan_group_world(t->comm), t->ranks.where, sums, (size_t)b->n + 3,
+        WAN_TRY(wan_dev_copy(d, mine + t->own_index[k], t->step->loss + k, sizeof *sums));
+    WAN_TRY(wan_dev_write(d, sums + all, told, sizeof told));
+    memcpy(t->late.tokens, b->tokens, (size_t)b->n * sizeof *b->tokens);
+    return wan_group_all_reduce(wan_group_world(t->comm), t->ranks.where, sums, (size_t)all + 3,
                                 WAN_F32, WAN_SUM);
 }
 
@@ -447,7 +472,8 @@ static int start_update(wan_train *t, const wan_report *r, int64_t own)
     const float *sums = t->late.sums;
     if (sums) {
         WAN_TRY(wan_ranks_norm_begin(&t->ranks, t->store, sumsq));
-        WAN_TRY(d->ops->sumsq(d, sumsq + 1, WAN_RBUF((void *)(uintptr_t)sums), r->samples, 0));
+        WAN_TRY(d->ops->sumsq(d, sumsq + 1, WAN_RBUF((void *)(uintptr_t)sums),
+                              told_losses(t, r->samples), 0));
     } else {
         WAN_TRY(wan_optim_norm_begin(t->optim, t->step->loss, own));
     }
@@ -456,7 +482,7 @@ static int start_update(wan_train *t, const wan_report *r, int64_t own)
         WAN_TRY(wan_fsdp_changed(t->fsdp));
     WAN_TRY(wan_dev_fetch(d, 0, sumsq, 16));
     return wan_dev_fetch(d, 16, sums ? sums : t->step->loss,
-                         (size_t)(sums ? r->samples + 3 : own) * sizeof(float));
+                         (size_t)(sums ? told_losses(t, r->samples) + 3 : own) * sizeof(float));
 }
 
 /* Looks at the step before and reports it, when this one's work is on its way. */
@@ -697,6 +723,16 @@ static int tune(wan_train *t)
     return wan_tune_end(t);
 }
 
+/* Parts are recorded where that is asked for: behind the measurements, which are not to be. */
+static int begin_graphs(wan_train *t)
+{
+    if (!t->c->v.graphs)
+        return 0;
+    if (!wan_dev_records(t->dev) && t->comm->rank == 0)
+        wan_warn("train.graphs: nothing is recorded on this device");
+    return wan_step_record(t->step);
+}
+
 /* A step to its end, its report in t->late; or one that is only started. */
 static int step(wan_train *t, wan_report_fn *report, void *arg, int *stop)
 {
@@ -718,6 +754,7 @@ static int run(wan_train *t, wan_report_fn *report, void *arg)
     WAN_TRY(sweep(t));
     if (t->st.step < end) {
         WAN_TRY(tune(t));
+        WAN_TRY(begin_graphs(t));
         WAN_TRY(wan_data_start(t->data, t->st.position, end - t->st.step));
     }
     while (t->st.step < end) {
@@ -760,5 +797,8 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
     int status = run(t, report, arg);
     if (status < 0 && t->job) /* what is half written of a checkpoint goes */
         wan_checkpoint_abandon(&t->job);
+    if (status >= 0 && t->c->v.graphs && t->comm->rank == 0)
+        wan_info("%lld parts of micro-batches were done from recordings",
+                 (long long)wan_step_replays(t->step));
     return status;
 }

@@ -193,6 +193,8 @@ static void free_seat(wan_dev *d, wan_step_seat *q)
     wan_dev_free(d, q->coef);
     wan_dev_free(d, q->dpred);
     free(q->tokens);
+    if (q->acts)
+        wan_tapes_free(&q->acts->tapes);
     wan_model_acts_free(&q->acts);
 }
 
@@ -217,6 +219,29 @@ void wan_step_free(wan_step **ps)
     free(s->coef_host);
     free(s);
     *ps = NULL;
+}
+
+static int has_wing(const wan_wing *w)
+{
+    return w->attend || w->attend_back || w->sum || w->gather || w->scatter;
+}
+
+int wan_step_record(wan_step *s)
+{
+    for (int i = 0; i < s->seats && wan_dev_records(s->d); i++) {
+        wan_acts *a = s->seat[i].acts;
+        if (!a->tapes && !has_wing(&a->wing))
+            WAN_TRY(wan_tapes_new(&a->tapes, s->d, s->z.parts));
+    }
+    return 0;
+}
+
+int64_t wan_step_replays(const wan_step *s)
+{
+    int64_t n = 0;
+    for (int i = 0; i < s->seats; i++)
+        n += s->seat[i].acts->tapes ? wan_tapes_replays(s->seat[i].acts->tapes) : 0;
+    return n;
 }
 
 /* Checks the shapes of a micro-batch against the model and the reserve; totals into tokens and text. */

@@ -100,6 +100,11 @@ void wan_step_free(wan_step **s);
 /* Bytes of device memory beside the model's. */
 int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_step_options *o);
 
+/* From here on parts are recorded (tapes.h), where the device can and no wing acts inside of parts. */
+int wan_step_record(wan_step *s) WAN_MUST_CHECK;
+/* Parts that were done from a recording so far. */
+int64_t wan_step_replays(const wan_step *s);
+
 /* Puts a micro-batch into a free seat; its losses become number at.. of those kept. */
 int wan_step_load(wan_step *s, wan_step_seat *q, const wan_step_sample *v, int n, int64_t at)
     WAN_MUST_CHECK;

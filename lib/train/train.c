@@ -464,14 +464,16 @@ static int alloc_step(wan_train *t)
     t->late.draw = wan_calloc(n, sizeof *t->late.draw, "draws");
     t->late.factors = wan_calloc(n, sizeof *t->late.factors, "losses");
     t->late.index = wan_calloc(n, sizeof *t->late.index, "losses");
+    t->late.tokens = wan_calloc(n, sizeof *t->late.tokens, "losses");
     t->own = wan_calloc(n, sizeof *t->own, "losses");
     t->own_index = wan_calloc(n, sizeof *t->own_index, "losses");
     t->samples = wan_calloc((size_t)t->plan.cap.samples, sizeof *t->samples, "samples");
     t->micro = wan_calloc(n, sizeof *t->micro, "micro-batches");
-    const int late = t->factors && t->late.draw && t->late.factors && t->late.index;
-    /* ranks that share out tokens have parts of losses, which are added in double precision */
-    if (t->comm->size > 1 && t->ranks.mesh.size[WAN_CP] == 1 && wan_dev_fetches(t->dev) &&
-        !(t->late.sums = wan_dev_alloc(t->dev, (n + 3) * sizeof(float), "losses")))
+    const int late =
+        t->factors && t->late.draw && t->late.factors && t->late.index && t->late.tokens;
+    const size_t all = n * (size_t)t->ranks.mesh.size[WAN_CP] + 3;
+    if (t->comm->size > 1 && wan_dev_fetches(t->dev) &&
+        !(t->late.sums = wan_dev_alloc(t->dev, all * sizeof(float), "losses")))
         return -1;
     return late && t->draw && t->losses && t->own && t->own_index && t->samples && t->micro ? 0
                                                                                             : -1;
@@ -646,6 +648,7 @@ void wan_train_close(wan_train **pt)
     free(t->late.draw);
     free(t->late.factors);
     free(t->late.index);
+    free(t->late.tokens);
     free(t->own);
     free(t->own_index);
     free(t->samples);

@@ -31,10 +31,12 @@ typedef struct wan_train_late {
     wan_draw *draw; /* [batch] */
     double *factors;
     int64_t *index, own; /* as wan_train.own_index; how many */
-    /* Several ranks: device [batch + 3], summed over them: losses of the batch, how many were asked to stop, how
-     * many have written their part of the checkpoint, mean seconds that they waited.  NULL: not so. */
+    /* Several ranks: device [shares * batch + 3], summed over them: losses of the batch as each of the ranks that
+     * share out its tokens has them, how many were asked to stop, how many have written their part of the checkpoint,
+     * mean seconds that they waited.  NULL: not so. */
     float *sums;
-    int stop; /* some were */
+    int64_t *tokens; /* [batch]: of which each share has its part */
+    int stop;        /* some were */
 } wan_train_late;
 
 struct wan_train {

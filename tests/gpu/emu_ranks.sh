@@ -102,6 +102,9 @@ ok "tell the same" alike h.json w.json 5
 ok "four, by tensor and pipeline, step by step" nccl_ahead 4 $tp=2 $pp=2 --metrics w.json debug.dump=w.st
 ok "that run ahead" nccl_ahead 4 $tp=2 $pp=2 --metrics h.json
 ok "tell the same" alike h.json w.json 5
+ok "two that share out tokens, and two copies, step by step" nccl_ahead 4 $cp=2 --metrics w.json debug.dump=w.st
+ok "that run ahead" nccl_ahead 4 $cp=2 --metrics h.json
+ok "tell the same" alike h.json w.json 5
 ok "steps that are not finite" nccl_ahead 2 --metrics w.json debug.dump=w.st $huge
 ok "the same, ahead" nccl_ahead 2 --metrics h.json $huge
 ok "skips the same ones" alike h.json w.json 5
@@ -142,6 +145,34 @@ fails 1 'device.s memory|out of cuda memory' "is too large for 290 MB" env WAN_E
 ok "with --offload it is not" env WAN_EMU_MEMORY=290000000 wan-train $O --device cuda:0 --offload checkpoint.save=far --metrics o2.json
 ok "and has the same losses" cmp <(told o1.json) <(told o2.json)
 ok "and checkpoints, byte for byte" cmp <(files near 0000002) <(files far 0000002)
+
+# parts of micro-batches whose shape comes again are done from recordings
+G="--mock --device cuda:0 model.num_layers=3 model.hidden_size=64 model.num_attention_heads=2 model.ffn_hidden_size=128
+model.text_dim=32 model.text_len=8 model.freq_dim=32 dataset.F_latents=2 dataset.H_latents=4 dataset.W_latents=4
+dataset.context_seq_len=4 dataset.mock_samples=20 dataset.seq_length=16 train.global_batch_size=5 train.train_iters=4
+scheduler.lr_warmup_iters=1 flow.cfg_dropout_prob=0.3 dist.bucket_bytes=16384 checkpoint.save_interval=2"
+recorded() { # recorded NAME RANKS args...: the checkpoints and metrics of a run without --graphs
+    local name=$1 ranks=$2; shift 2
+    rm -rf plain graphs
+    ok "$name" ranks "$ranks" wan-train -q $G checkpoint.save=plain --metrics g1.json "$@"
+    ok "  recorded" ranks "$ranks" sh -c 'exec wan-train "$@" 2>>g.log' sh $G checkpoint.save=graphs --metrics g2.json --graphs "$@"
+    ok "  $(sed -n 's/.*: \(.*from recordings\)/\1/p' g.log | tail -n 1)" test "$(sed -n 's/.*: \(.*\) parts .*recordings/\1/p' g.log | tail -n 1)" -ge 20
+    ok "  the same losses and norms" cmp <(told g1.json) <(told g2.json)
+    ok "  the same $(files plain 0000004 | wc -l) files, byte for byte" cmp <(files plain 0000004) <(files graphs 0000004)
+}
+recorded "a run of one rank, fp32" 1 --precision fp32
+recorded "bf16, selective recompute, validations" 1 --precision bf16 model.recompute_granularity=selective \
+    train.eval_interval=2 train.eval_iters=2
+recorded "fp8, full recompute" 1 --precision fp8 model.recompute_granularity=full
+recorded "bf16 with --offload" 1 --precision bf16 --offload
+recorded "ways that are measured" 1 --precision bf16 train.autotune=true
+recorded "two data parallel ranks" 2 --precision bf16
+recorded "two that share weights" 2 --precision bf16 dist.use_megatron_fsdp=true
+recorded "a pipeline of two" 2 --precision bf16 $pp=2
+fails 2 'ranks that share a block \(model.tensor_model_parallel_size\)' "not ranks that share a block" \
+    wan-train $G checkpoint.save= --graphs $tp=2
+on_cpu() { wan-train -q $G checkpoint.save= --device cpu train.train_iters=1 --graphs 2>cpu.err && grep -q 'nothing is recorded on this device' cpu.err; }
+ok "a CPU says that it records nothing" on_cpu
 
 like() { # like N args...: the latents of one rank
     ok "a video on $*" ranks "$1" wan-sample $P --latents-out s2.st --save_file 2.mp4 "${@:2}"

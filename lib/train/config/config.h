@@ -50,7 +50,7 @@ typedef struct wan_train_config {
     enum wan_recompute recompute;
     int64_t recompute_method, recompute_layers;
     const char *recompute_modules;
-    int offload_optim, offload_acts, autotune;
+    int offload_optim, offload_acts, autotune, graphs;
     int64_t offload_layers;
     int64_t tp, pp, vpp, cp, dp_shard, dp_replicate;
     enum wan_cp_kind cp_comm;

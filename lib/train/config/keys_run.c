@@ -84,6 +84,11 @@ static const wan_key keys[] = {
         "on a GPU, in front of the first step: up to eight ways to compute each product are measured, "
         "and the fastest is kept in ways.txt of checkpoint.save, which every run there reads; false: "
         "without that file, what the library proposes first"),
+    BOOL(
+        "train.graphs", "model.enable_cuda_graph", graphs, "false",
+        "on a GPU, record the work of each part of the model the second time that a micro-batch of "
+        "some shape comes, and let the host start it by one call from then on, with the same bytes; "
+        "not with tensor or context parallel ranks; --graphs sets it"),
     PLACE("debug.dump", 0, debug_dump, "",
           "safetensors file for prediction, loss and gradients of the first step"),
 
