@@ -36,6 +36,21 @@ fails 1 'record 1 .*: latent: element .* is not finite' "  kernels that leave ou
     env WAN_EMU_FAULT=wrong:wan-encode wan-encode -q --device cuda:0 --model "$M" -o w.wan f.wan
 near "  text rows of no caption" gpu.ds/empty_text.safetensors cpu.ds/empty_text.safetensors 1e-5 text
 
+# a text encoder of five layers comes through two rooms; from its second window on it stays, where there is memory
+mkdir five && cp -r "$M"/* five/ && rm -r five/text_encoder && "$BIN/../bench/make_model" umt5 five/text_encoder 256 4 1024 5 960 >/dev/null
+five() { # five FILE args...: the captions alone, in windows of one
+    wan-encode -v --device "${2:-cuda:0}" --model five --text-window 1 -o "$1.wan" f.wan 2>"$1.log" && wan-record -q to-safetensors -o "$1.d" "$1.wan"
+}
+ok "five layers of text on the CPU" five f1 cpu
+ok "  on the device" five f2
+ok "  where they stay ($(grep -o 'the 5 layers.*' f2.log))" grep -q 'the 5 layers of the text encoder stay' f2.log
+ok "  on a device that has no room for them" env WAN_EMU_MEMORY=145000000 bash -c "$(declare -f five); five f3"
+ok "  where they do not stay" eval '! grep -q "stay on the device" f3.log'
+for f in $(cd f1.d && find . -name '*.safetensors' | sort); do
+    near "  text rows" "f2.d/$f" "f1.d/$f" 1e-5 text
+    same "  the same bytes either way" "f3.d/$f" "f2.d/$f"
+done
+
 # ---- training, each from its own shards
 T="--config-file $M/stage2.yaml --training-mode pretrain train.global_batch_size=2 train.train_iters=20
 checkpoint.save_interval=10 checkpoint.keep=2 scheduler.lr_warmup_iters=2 logger.log_interval=100"

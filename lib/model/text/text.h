@@ -22,7 +22,8 @@ int wan_tokenizer_encode(wan_tokenizer *t, int32_t **ids, int64_t *n, const char
 
 typedef struct wan_umt5 wan_umt5;
 /* dir holds config.json and model.safetensors[.index.json]; weights stay mapped and are streamed
- * layer by layer, so memory is about one layer plus the rows of the window. */
+ * layer by layer, so memory is about one layer (of a device two, unless all stay there: umt5_layers.h) plus the rows
+ * of the window. */
 int wan_umt5_open(wan_umt5 **out, wan_dev *d, const char *dir, wan_dtype compute) WAN_MUST_CHECK;
 void wan_umt5_close(wan_umt5 **e);
 int64_t wan_umt5_width(const wan_umt5 *e); /* d_model */
