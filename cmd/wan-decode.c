@@ -651,11 +651,16 @@ static int judge(const wan_clip *clip, const wan_video *v)
     return 0;
 }
 
+/* Rates are told from time stamps, which a container rounds (Matroska to a millisecond), and written with
+ * few digits: 23.976 for 24000/1001.  So near two are the same, as are lengths half a frame apart. */
+#define SAME_RATE 0.005
+
 /* The user's choice: -1 the clip is passed over. */
 static int choose(const wan_clip *clip, const wan_video *v)
 {
     int side = v->source_height < v->source_width ? v->source_height : v->source_width;
-    double seconds = v->fps_in > 0 ? (double)v->frames_in / v->fps_in : 0;
+    double seconds = v->fps_in > 0 ? (double)v->frames_in / v->fps_in : 0,
+           half = v->fps_in > 0 ? 0.501 / v->fps_in : 0;
     int64_t least = pieces.n_lengths ? pieces.length[0] : wan_pieces_all(&pieces) ? o.frames : 1;
     if (least < o.min_frames)
         least = o.min_frames;
@@ -665,12 +670,13 @@ static int choose(const wan_clip *clip, const wan_video *v)
     else if (side < o.min_side)
         wan_err("%s: %d x %d pixels, and --min-side %" PRId64, clip->path, v->source_height,
                 v->source_width, o.min_side);
-    else if (v->fps_in < o.min_fps - 1e-6 || (o.max_fps > 0 && v->fps_in > o.max_fps + 1e-6))
+    else if (v->fps_in < o.min_fps * (1 - SAME_RATE) ||
+             (o.max_fps > 0 && v->fps_in > o.max_fps * (1 + SAME_RATE)))
         wan_err("%s: %.4g frames a second, and --%s-fps %g", clip->path, v->fps_in,
                 v->fps_in < o.min_fps ? "min" : "max",
                 v->fps_in < o.min_fps ? o.min_fps : o.max_fps);
-    else if (seconds < o.min_seconds - 1e-6 ||
-             (o.max_seconds > 0 && seconds > o.max_seconds + 1e-6))
+    else if (seconds < o.min_seconds - half ||
+             (o.max_seconds > 0 && seconds > o.max_seconds + half))
         wan_err("%s: %.4g seconds, and --%s-seconds %g", clip->path, seconds,
                 seconds < o.min_seconds ? "min" : "max",
                 seconds < o.min_seconds ? o.min_seconds : o.max_seconds);

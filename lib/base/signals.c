@@ -64,6 +64,9 @@ void wan_signals_filter(void)
     on_signal(SIGINT, die_by_signal);
     on_signal(SIGTERM, die_by_signal);
     on_signal(SIGHUP, die_by_signal);
+    on_signal(SIGQUIT, die_by_signal);
+    on_signal(SIGXCPU, die_by_signal);
+    on_signal(SIGXFSZ, SIG_IGN); /* a write then says why it fails */
     on_signal(SIGABRT, say_abort);
     on_signal(SIGBUS, say_bus);
 }
@@ -71,6 +74,7 @@ void wan_signals_filter(void)
 void wan_signals_trainer(void)
 {
     on_signal(SIGPIPE, SIG_IGN);
+    on_signal(SIGXFSZ, SIG_IGN);
     on_signal(SIGINT, ask_stop);
     on_signal(SIGTERM, ask_stop);
     on_signal(SIGUSR1, ask_stop);

@@ -65,7 +65,7 @@ void wan_stamps_end(wan_stamps *s)
     double length = seconds(s, 0, s->duration);
     if (s->frames > 1 && s->last == s->first)
         complain(s, s->frames, "and all before it stand at", 0);
-    else if (s->frames > 1 && s->max_gap > 0 && length > s->max_gap)
+    else if (s->max_gap > 0 && length > s->max_gap)
         complain(s, s->frames, "lasts", length);
 }
 

@@ -194,6 +194,15 @@ static int default_threads(const AVCodecParameters *p, const wan_video_options *
     return most < 1 ? 1 : (int)most;
 }
 
+static int too_large(const wan_source *s)
+{
+    const AVCodecParameters *p = s->stream->codecpar;
+    return (int64_t)p->width * p->height <= MAX_PIXELS
+               ? 0
+               : wan_err("%s: pictures of %d x %d pixels, more than %d in all", s->path, p->height,
+                         p->width, MAX_PIXELS);
+}
+
 static int open_decoder(wan_source *s, int threads)
 {
     const AVCodec *codec = NULL;
@@ -205,6 +214,7 @@ static int open_decoder(wan_source *s, int threads)
     s->stream = s->fmt->streams[i];
     if (needs_dolby(s->stream))
         return wan_err("%s: Dolby Vision that is nothing without its decoder", s->path);
+    WAN_TRY(too_large(s));
     WAN_TRY(see_through(s, &codec));
     s->at.tick = av_q2d(s->stream->time_base);
     for (unsigned j = 0; j < s->fmt->nb_streams; j++)

@@ -153,6 +153,8 @@ if [ "$(id -u)" != 0 ]; then
 else
     fails 1 'cannot' "unwritable folder (/proc)" wan-decode -q $size -o /proc/x.wan clips
 fi
+fails 1 'limited.wan.*File too large' "a limit of the size of files" bash -c "ulimit -f 8; exec wan-decode -q $size -o limited.wan clips"
+ok "and nothing stays" test -z "$(ls | grep limited)"
 ok "closed pipe: dies quietly by SIGPIPE" bash -c \
     "wan-decode -q $size clips clips clips 2>pipe.err | head -c 10 >/dev/null; [ \${PIPESTATUS[0]} -eq 141 ] && [ ! -s pipe.err ]"
 if has_pty; then

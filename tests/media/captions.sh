@@ -147,6 +147,8 @@ ffmpeg -nostdin -v error -i clip.mp4 -frames:v 9 -f apng more/anim.png; echo x >
 wan-decode -q --fps 400 --height 16 --width 16 --no-aspect-ratio -o out.wan more
 ok "pictures that hold others are the first of these, of one frame at any rate; animations are videos" is \
     "$(got '.key + (.meta.frames_in | tostring) + "," + (.meta.frames_retimed | tostring)' '|')" "anim9,225|film1,1|other9,225|two1,1|"
+printf 'YUV4MPEG2 W9000 H9000 F1:1 Ip A1:1 C420\nFRAME\n' >huge.y4m; echo x >huge.txt
+fails 1 'huge.y4m: pictures of 9000 x 9000 pixels, more than 67108864' "pictures that are too large" wan-decode -q -o x.wan huge.y4m
 printf 'RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x0f\0\0\x0f\0\0' >anim.webp; echo x >anim.txt
 fails 1 'anim.webp: no frame could be decoded \(libav: .+\); this' "an animation that libav cannot read" wan-decode -q -o x.wan anim.webp
 ffmpeg -nostdin -v error -i clip.mp4 -frames:v 1 -update 1 tiff.tiff; mv tiff.tiff tiff.mp4; echo x >tiff.txt

@@ -59,6 +59,10 @@ int main(void)
     (void)wan_stamps_next(&s, 40, N, 11000);
     wan_stamps_end(&s);
     ok(s.wild == 1, "a last frame that lasts too long: %s", s.first_wild);
+    wan_stamps one = { .tick = 0.001, .max_gap = 10 };
+    (void)wan_stamps_next(&one, 0, N, 11000);
+    wan_stamps_end(&one);
+    ok(one.wild == 1, "so is the only one: %s", one.first_wild);
     ok(fabs(wan_stamps_fps(&s) - 25) < 1e-9, "25 frames a second");
     return tap_done();
 }

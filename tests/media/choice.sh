@@ -107,6 +107,11 @@ for c in "--min-words 3:1" "--min-words 4:0" "--max-words 3:1" "--max-words 2:0"
     run ${c%:*} --allow-bad 0
     ok "${c%:*}: ${c#*:}" is "$rc $(keys | wc -w) $(grep -c 'passed over by choice' log)" "0 ${c#*:} $((1 - ${c#*:}))"
 done
+ff -f lavfi -i testsrc2=s=64x48:r=30:d=1 -c:v mpeg4 30.mkv; ff -f lavfi -i testsrc2=s=64x48:r=30000/1001:d=1 -c:v mpeg4 29.mkv; echo x >30.txt; echo x >29.txt
+for c in "30 --min-fps 30 --max-seconds 1:1" "30 --max-fps 29.8:0" "29 --max-fps 29.97 --min-seconds 1.001:1" "29 --min-fps 30.2:0" "30 --max-seconds 0.98:0"; do
+    f=${c%% *} c=${c#* }; wan-decode --height 16 --width 16 --no-aspect-ratio -o out.wan ${c%:*} $f.mkv >log 2>&1
+    ok "$f.mkv ${c%:*}: ${c#*:}, whose stamps are rounded" is "$(keys | wc -w)" "${c#*:}" || cat log >&2
+done
 printf '{"caption": ["one", "two of them", "three words here"]}' >clip.json
 run --captions each --min-words 3; ok "of several captions those that fit" is "$(wan-record ls --no-digest out.wan | jq -r .meta.caption | tr '\n' ',')$(grep -c '1 captions passed over' log)" "two of them,three words here,1"
 rm clip.json
