@@ -42,6 +42,14 @@ void wan_in_close(FILE *f)
         fclose(f);
 }
 
+void wan_file_reserve(void)
+{
+    static const int how[] = { O_WRONLY, O_RDONLY, O_WRONLY }; /* not what anybody wants of them */
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", how[fd]) < 0)
+            return;
+}
+
 int wan_refuse_terminal(int fd, int force)
 {
     if (!force && isatty(fd))

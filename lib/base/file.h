@@ -17,6 +17,10 @@
 int wan_in_open(FILE **out, const char *path, const char **name) WAN_MUST_CHECK;
 void wan_in_close(FILE *f);
 
+/* Takes those of the descriptors 0 to 2 that the caller has closed, so that no file that is opened gets such a number
+ * and with it what is meant for standard error.  Reading and writing them fails as before. */
+void wan_file_reserve(void);
+
 /* Refuses binary data to a terminal (fd) unless force. */
 int wan_refuse_terminal(int fd, int force) WAN_MUST_CHECK;
 

@@ -46,12 +46,21 @@ static void progress_wipe(void)
     progress_drawn = 0;
 }
 
+/* In one piece, as other threads and processes write there too. */
 static void say(const char *fmt, va_list ap)
 {
+    char text[4096];
+    va_list again;
+    va_copy(again, ap);
     progress_wipe();
-    fprintf(stderr, "%s: ", log_tool);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    if (vsnprintf(text, sizeof text, fmt, ap) < (int)sizeof text)
+        fprintf(stderr, "%s: %s\n", log_tool, text);
+    else {
+        fprintf(stderr, "%s: ", log_tool);
+        vfprintf(stderr, fmt, again);
+        fputc('\n', stderr);
+    }
+    va_end(again);
 }
 
 #define WAN_SAY(name, level)                                                                       \

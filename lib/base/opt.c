@@ -35,7 +35,7 @@ int wan_parse_real(double *out, const char *s, double lo, double hi, const char 
     char *end;
     errno = 0;
     double v = strtod(s, &end);
-    if (end == s || *end || !isfinite(v) || v < lo || v > hi)
+    if (end == s || *end || strpbrk(s, "xX") || !isfinite(v) || v < lo || v > hi)
         return wan_err("%s: \"%s\" is not a number from %g to %g", what, s, lo, hi);
     *out = v;
     return 0;
@@ -53,7 +53,7 @@ static int parse_size(int64_t *out, const char *s, double lo, double hi, const c
         v *= pow(1024, (double)(u - suffix + 1));
         end++;
     }
-    if (end == s || *end || !(v >= lo && v <= hi))
+    if (end == s || *end || strpbrk(s, "xX") || !(v >= lo && v <= hi))
         return wan_err("%s: \"%s\" is not a size from %.0f to %.0f bytes", what, s, lo, hi);
     *out = (int64_t)v;
     return 0;
@@ -309,6 +309,7 @@ int wan_opt_parse(const wan_tool *tool, int argc, char **argv)
 {
     char **rest = wan_calloc((size_t)argc + 1, sizeof *rest, "operands");
     int n = 0, i;
+    wan_file_reserve();
     wan_log_init(tool->name, 1);
     if (!rest)
         wan_die();

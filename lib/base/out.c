@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,15 +159,78 @@ static int out_direct(wan_out *o, const char *path)
     return o->f ? 0 : wan_err_errno("%s: cannot open", path);
 }
 
+/* Whether the folder of path is one of /proc, whose links are what is open and no names. */
+static int in_proc(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = strndup(path, slash ? (size_t)(slash + 1 - path) : 0);
+    char *real = dir ? realpath(*dir ? dir : ".", NULL) : NULL;
+    int in = real && !strncmp(real, "/proc/", 6);
+    free(dir);
+    free(real);
+    return in;
+}
+
+/* The name that the link at path leads to, malloc'ed; NULL with a sentence. */
+static char *link_at(const char *path)
+{
+    char text[PATH_MAX];
+    ssize_t n = readlink(path, text, sizeof text - 1);
+    if (n < 0) {
+        wan_err_errno("%s: cannot read the link", path);
+        return NULL;
+    }
+    text[n] = 0;
+    const char *slash = strrchr(path, '/');
+    char *dir = slash && *text != '/' ? strndup(path, (size_t)(slash + 1 - path)) : NULL;
+    char *to = wan_path_join(dir, text);
+    free(dir);
+    return to;
+}
+
+/* A link stays: the file that it leads to is the one that is written. */
+static int out_follow(wan_out *o, const char *path)
+{
+    enum { MOST = 40 };
+    struct stat s;
+    char *at = strdup(path);
+    int rc = at ? 1 : wan_err("%s: out of memory", path);
+    for (int i = 0; rc > 0 && lstat(at, &s) == 0 && S_ISLNK(s.st_mode); i++) {
+        if (in_proc(at)) {
+            rc = out_direct(o, path);
+            break;
+        }
+        char *to = i < MOST ? link_at(at) : NULL;
+        if (i == MOST)
+            wan_err("%s: too many links", path);
+        free(at);
+        at = to;
+        rc = at ? 1 : -1;
+    }
+    if (rc > 0)
+        rc = out_create_quietly(o, at);
+    free(at);
+    return rc;
+}
+
+/* The file that standard output is already: another one would take its place. */
+static int is_stdout(const struct stat *s)
+{
+    struct stat out;
+    return fstat(STDOUT_FILENO, &out) == 0 && out.st_ino == s->st_ino && out.st_dev == s->st_dev;
+}
+
 static int out_open(wan_out *o, const char *path)
 {
     struct stat s;
     if (stat(path, &s) < 0)
-        return errno == ENOENT ? out_create_quietly(o, path)
-                               : wan_err_errno("%s: cannot create", path);
+        return errno == ENOENT ? out_follow(o, path) : wan_err_errno("%s: cannot create", path);
     if (S_ISDIR(s.st_mode))
         return wan_err("%s: is a directory", path);
-    return S_ISREG(s.st_mode) ? out_create_quietly(o, path) : out_direct(o, path);
+    if (!S_ISREG(s.st_mode))
+        return out_direct(o, path);
+    o->f = is_stdout(&s) ? stdout : NULL;
+    return o->f ? 0 : out_follow(o, path);
 }
 
 int wan_out_open(wan_out **out, const char *path)

@@ -10,7 +10,8 @@
  * wan_out_discard() (or exit, or a caught signal) removes the temporary file, so that nothing
  * half-written ever keeps a final name.  While it is open no other process can open the same path
  * for writing.  A file written by wan_out_put alone is read back before it gets its name: its size
- * and CRC32C must be those of the data that were put.
+ * and CRC32C must be those of the data that were put.  Of a link the file is written that it leads to; the
+ * file that standard output is, /dev/stdout say, is written as "-" is.
  */
 #ifndef WAN_BASE_OUT_H
 #define WAN_BASE_OUT_H

@@ -63,7 +63,8 @@ void wan_signals_filter(void)
     on_signal(SIGPIPE, die_by_signal); /* dies quietly, but leaves no temporary file */
     on_signal(SIGINT, die_by_signal);
     on_signal(SIGTERM, die_by_signal);
-    on_signal(SIGHUP, die_by_signal);
+    if (signal(SIGHUP, SIG_IGN) != SIG_IGN) /* nohup says that it is to go on */
+        on_signal(SIGHUP, die_by_signal);
     on_signal(SIGQUIT, die_by_signal);
     on_signal(SIGXCPU, die_by_signal);
     on_signal(SIGXFSZ, SIG_IGN); /* a write then says why it fails */

@@ -42,6 +42,8 @@ static int next(reader *r, yaml_event_t *e)
 {
     if (yaml_parser_parse(&r->parser, e))
         return 0;
+    if (r->parser.error == YAML_MEMORY_ERROR)
+        return wan_err("%s: out of memory (YAML)", r->name);
     return bad(r, r->parser.problem_mark.line + 1,
                r->parser.problem ? r->parser.problem : "not YAML");
 }
@@ -229,10 +231,12 @@ static int merge(reader *r, wan_yaml_node *x, const wan_yaml_node *from)
     if (from->kind != WAN_YAML_MAP)
         return bad(r, from->line, "only maps can be merged (<<)");
     for (size_t i = 0; i < from->n; i++) {
-        char *key = key_at(x, from->key[i]) < 0 ? strdup(from->key[i]) : NULL;
-        if (key && node_add(x, key, from->item[i]) < 0) {
+        if (key_at(x, from->key[i]) >= 0)
+            continue;
+        char *key = strdup(from->key[i]);
+        if (!key || node_add(x, key, from->item[i]) < 0) {
             free(key);
-            return -1;
+            return key ? -1 : wan_err("out of memory (YAML)");
         }
     }
     return 0;

@@ -3,6 +3,7 @@
  * check_base.c - checksums, conversions, random numbers, number parsing, files, a file that shrinks.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -11,6 +12,7 @@
 #include "lib/base/crc32c.h"
 #include "lib/base/dtype.h"
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/base/rng.h"
 #include "lib/base/sha256.h"
@@ -135,7 +137,8 @@ static void check_numbers(void)
            wan_parse_int(&i, "101", 0, 100, "x") < 0 &&
            wan_parse_int(&i, "99999999999999999999", 0, INT64_MAX, "x") < 0,
        "bad integers are refused");
-    ok(wan_parse_real(&d, "nan", 0, 1, "x") < 0 && wan_parse_real(&d, "1e999", 0, 1e300, "x") < 0,
+    ok(wan_parse_real(&d, "nan", 0, 1, "x") < 0 && wan_parse_real(&d, "1e999", 0, 1e300, "x") < 0 &&
+           wan_parse_real(&d, "0x1", 0, 1, "x") < 0,
        "bad numbers are refused");
     const char *names[] = { "train_iters", "global_batch_size" };
     ok(!strcmp(wan_nearest("train_itres", names, 2), "train_iters") &&
@@ -188,6 +191,85 @@ static void check_files(void)
     free(sub);
 }
 
+/* Whether path holds `text` and the link at `link` is one still. */
+static int linked(const char *link, const char *path, const char *text)
+{
+    struct stat st;
+    char *is = NULL;
+    int same = lstat(link, &st) == 0 && S_ISLNK(st.st_mode) &&
+               wan_slurp(&is, NULL, path, 100) == 0 && !strcmp(is, text);
+    free(is);
+    return same;
+}
+
+static void check_links(void)
+{
+    char dir[] = "/tmp/wan-base.XXXXXX";
+    if (!mkdtemp(dir))
+        abort();
+    char *sub = wan_path_join(dir, "sub"), *path = wan_path_join(dir, "sub/new"),
+         *link = wan_path_join(dir, "link"), *self = wan_path_join(dir, "self");
+    if (wan_mkdirs(sub) < 0 || symlink("sub/new", link) < 0 || symlink("self", self) < 0)
+        abort();
+    ok(wan_spew(link, "one", 3) == 0 && linked(link, path, "one"),
+       "what a link leads to is made: %s", wan_err_text());
+    ok(wan_spew(link, "two", 3) == 0 && linked(link, path, "two"), "and replaced");
+    ok(wan_spew(self, "x", 1) < 0 && strstr(wan_err_text(), self), "not what leads to itself: %s",
+       wan_err_text());
+    char fd_path[64];
+    int fd = open(path, O_WRONLY);
+    snprintf(fd_path, sizeof fd_path, "/proc/self/fd/%d", fd);
+    ok(fd >= 0 && wan_spew(fd_path, "three", 5) == 0 && linked(link, path, "three"),
+       "the file of a descriptor");
+    close(fd);
+    wan_remove_tree(dir);
+    free(sub);
+    free(path);
+    free(link);
+    free(self);
+}
+
+/* How a child ends that gets SIGHUP, which is ignored at first or not. */
+static int after_hup(int ignored)
+{
+    int status = -1;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGHUP, ignored ? SIG_IGN : SIG_DFL);
+        wan_signals_filter();
+        raise(SIGHUP);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    return status;
+}
+
+static void check_hup(void)
+{
+    int status = after_hup(0);
+    ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP, "SIGHUP ends a filter");
+    ok(after_hup(1) == 0, "but not where it is ignored");
+}
+
+/* A message is one write: a pipe of packets gives it as one. */
+static void check_message(void)
+{
+    int to[2], old = dup(STDERR_FILENO);
+    char said[256] = "";
+    if (old < 0 || pipe2(to, O_DIRECT) < 0 || dup2(to[1], STDERR_FILENO) < 0)
+        abort();
+    wan_log_init("wan-test", 1);
+    wan_warn("%d and %s", 1, "two");
+    wan_warn("more");
+    dup2(old, STDERR_FILENO);
+    ssize_t n = read(to[0], said, sizeof said - 1);
+    ok(n > 0 && !strcmp(said, "wan-test: 1 and two\n"), "a message is written in one piece");
+    close(to[0]);
+    close(to[1]);
+    close(old);
+}
+
 /* A page of a mapped file that is cut meanwhile: one sentence, and 1. */
 static void check_shrunk(void)
 {
@@ -223,6 +305,9 @@ int main(void)
     check_streams();
     check_numbers();
     check_files();
+    check_links();
+    check_hup();
+    check_message();
     check_shrunk();
     return tap_done();
 }

@@ -22,10 +22,13 @@ static char *scalar(yaml_parser_t *y, int *rc)
     if (*rc < 0)
         return NULL;
     char *text = NULL;
-    if (e.type == YAML_SCALAR_EVENT)
-        text = strdup((const char *)e.data.scalar.value);
-    else if (e.type != YAML_MAPPING_END_EVENT)
+    const char *value = e.type == YAML_SCALAR_EVENT ? (const char *)e.data.scalar.value : NULL;
+    if (!value && e.type != YAML_MAPPING_END_EVENT)
         *rc = wan_yamlin_bad(&e, "a shard name or a count is expected");
+    else if (value && strlen(value) != e.data.scalar.length)
+        *rc = wan_yamlin_bad(&e, "a value holds a NUL byte");
+    else if (value && !(text = strdup(value)))
+        *rc = wan_err("out of memory (YAML)");
     yaml_event_delete(&e);
     return text;
 }

@@ -19,8 +19,10 @@ int wan_yamlin_bad(const yaml_event_t *e, const char *why)
 int wan_yamlin_next(yaml_parser_t *y, yaml_event_t *e)
 {
     if (!yaml_parser_parse(y, e))
-        return wan_err("line %zu: %s", y->problem_mark.line + 1,
-                       y->problem ? y->problem : "cannot read YAML");
+        return y->error == YAML_MEMORY_ERROR
+                   ? wan_err("out of memory (YAML)")
+                   : wan_err("line %zu: %s", y->problem_mark.line + 1,
+                             y->problem ? y->problem : "cannot read YAML");
     int plain = e->type != YAML_ALIAS_EVENT;
     if (e->type == YAML_SCALAR_EVENT)
         plain = !e->data.scalar.anchor && !e->data.scalar.tag;
