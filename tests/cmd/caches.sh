@@ -8,6 +8,8 @@ wan-record from-cache -q -o c.wan cache
 ok "keys are places, captions those of musubi-tuner" is "$(wan-record ls --no-digest c.wan | jq -r '.key + "=" + .meta.caption' | tr '\n' ' ')" \
     "musubi/sub/a_b_00000-009_0016x0016=caption 0 musubi/sub/clip_00001-009_0016x0016=caption 1 musubi/sub/pic_0016x0016=caption 2 cache_1_-2E-000x16x16x9/000000= cache_1_-2E-000x16x16x9/000001= cache_1_-2E-000x16x16x9/000002= "
 ok "texts have their true lengths" is "$(wan-record ls --no-digest c.wan | jq -r '.tensors[] | select(.name == "text") | .shape[0]' | tr '\n' ' ')" "5 7 3 4 5 6 "
+wan-record from-cache -o silent.wan cache 2>&-
+same "what is said goes nowhere when standard error is closed, not into the file" silent.wan c.wan
 numbers() { # numbers KEY TENSOR: BF16 ones
     wan-record to-safetensors -q -k "$1" -o one.safetensors c.wan
     local head; head=$(od -An -tu8 -N8 one.safetensors | tr -d ' ')
@@ -34,6 +36,15 @@ rm cache/musubi/sub/clip_wan_te.safetensors
 fails 1 'clip_00001-009_0016x0016_wan.safetensors: no file of its text beside it' "a text that is missing" wan-record from-cache -o x.wan cache
 rm -r cache/musubi; head -c 5000 cache/dpipe/cache/wan/*/text_embeddings_1/shard_0.bin >cut; cat cut >"$(ls cache/dpipe/cache/wan/*/text_embeddings_1/shard_0.bin)"
 fails 1 'latents: item 1: .*shard_0.bin: ends before its item 2' "a shard that was cut" wan-record from-cache -o x.wan cache
+mkdir both; cp "$TOP/tests/data/cache/musubi/sub/pic_wan_te.safetensors" both/x_wan_te.safetensors
+printf '\xa8\0\0\0\0\0\0\0%-168s\1\2' '{"latents_1x1x1_a":{"dtype":"U8","shape":[1,1,1,1],"data_offsets":[0,1]},"latents_1x1x1_b":{"dtype":"U8","shape":[1,1,1,1],"data_offsets":[1,2]}}' >both/x_0008x0008_wan.safetensors
+fails 1 'both latents_1x1x1_a and latents_1x1x1_b' "two latents in one file" wan-record from-cache -o x.wan both
+if command -v sqlite3 >/dev/null; then
+    cp -r cache torn; db=$(ls torn/dpipe/cache/wan/*/text_embeddings_1/metadata.db)
+    page=$(sqlite3 "$db" "SELECT rootpage FROM sqlite_master WHERE name = 'items'") size=$(sqlite3 "$db" "PRAGMA page_size")
+    printf 'torn' | dd of="$db" bs=1 seek=$(((page - 1) * size)) conv=notrunc 2>/dev/null
+    fails 1 'metadata.db: .*malformed' "a list of items that cannot be read to its end" wan-record from-cache -o x.wan torn
+else skip "a list of items that cannot be read to its end" "no sqlite3 here"; fi
 command -v sqlite3 >/dev/null && sqlite3 cache/dpipe/cache/wan/*/text_embeddings_1/metadata.db 'DELETE FROM items WHERE rowid = 6' &&
     fails 1 '3 latents and 5 texts: which belong together' "texts without their latent" wan-record from-cache -o x.wan cache ||
     skip "texts without their latent" "no sqlite3 here"

@@ -30,6 +30,10 @@ ok "refusals wrote nothing" sh -c '[ ! -e plain/.nv-meta ] && ! ls plain/*.idx 2
 ok "--exclude" sh -c 'cp -r plain p2 && wan-index --exclude "000001|000002" p2 && [ $(grep -c tar p2/.nv-meta/.info.json) = 4 ] && wan-index --check p2'
 ok "--shuffle-tars keeps them all" sh -c 'cp -r plain p3 && wan-index --shuffle-tars p3 && wan-index --check p3'
 
+mkdir line; cp plain/*0.tar line/$'a\nb.tar'
+fails 1 'line: unsafe member name' "a name of two lines, which readers of the index refuse" wan-index line
+mkdir -p mine/.nv-meta; cp plain/*[01].tar mine; echo mine >mine/.nv-meta/0.idx
+ok "a file of somebody's own in .nv-meta stays and is no index" sh -c "wan-index -q mine 2>/dev/null; [ \$(cat mine/.nv-meta/0.idx) = mine ] && wan-index --check mine"
 fails 2 'no folder' "no operand" wan-index
 fails 2 'only one' "two operands" wan-index ds again
 fails 2 'split-ratio' "a ratio of two" wan-index --split-ratio 8,1 ds
@@ -188,6 +192,8 @@ ok "--picture: a point for each channel" [ "$(grep -c '<circle' stat.svg)" = "$(
 # the scale: 90 pixels are 6; the middle of the first part's row is at 70 + 50
 ok "--picture: where its mean is" sh -c 'm=$(awk -F"\t" "\$2 == \"mean\" { print \$4; exit }" stat.tsv)
     sed -n "s/.*<circle.* cy=\"\([0-9.]*\)\".*/\1/p" stat.svg | head -n 1 | awk -v m="$m" "{ d = \$1 - (120 - m / 6 * 100); exit d * d > 0.001 }"'
+cp -r plain amp; wan-index -q --split-parts 'a&b:.*' -- amp; wan-index --stat --picture amp.svg amp >/dev/null
+ok "--picture: names of parts are XML" grep -q '>a&amp;b: 6 samples<' amp.svg
 fails 2 'goes with --stat' "--picture alone" wan-index --picture x.svg ds
 fails 1 'No space' "--stat to a full device" sh -c 'wan-index --stat ds >/dev/full'
 fails 2 'not both' "--stat and --check" wan-index --stat --check ds

@@ -105,6 +105,13 @@ ok "foreign metadata is kept" is "$(wan-record from-safetensors who.safetensors 
 printf '\x40\0\0\0\0\0\0\0{"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}          \x9c\x75\0\x88\x3c\xe4\x37\x7e' >big.safetensors
 ok "check: a large F64" bash -c "wan-record from-safetensors big.safetensors | wan-record check"
 
+printf '\x40\0\0\0\0\0\0\0%-64s\1\0\2\0' '{"text":{"dtype":"I16","shape":[2,1],"data_offsets":[0,4]}}' >int.safetensors
+fails 1 'text has not the type and shape' "check: text rows of integers" bash -c "wan-record from-safetensors int.safetensors | wan-record check"
+printf '\x40\0\0\0\0\0\0\0%-64s\1\0\2\0' '{"token_ids":{"dtype":"I16","shape":[2],"data_offsets":[0,4]}}' >ids.safetensors
+fails 1 'token_ids has not the type and shape' "check: tokens of 16 bits" bash -c "wan-record from-safetensors ids.safetensors | wan-record check"
+sed 's/"who"/"!wh"/' who.safetensors >bang.safetensors
+fails 1 'record 1: metadata key "!wh"' "no record is written that no reader takes" wan-record from-safetensors -o bang.wan bang.safetensors
+
 # ---- .meta files
 am=$TOP/tests/data/torch/automodel
 wan-record from-meta "$am" >meta.wan
@@ -119,6 +126,8 @@ ok "a shard of them" sh -c "wan-shard -q -o metas meta.wan && wan-index -q --spl
 fails 1 'no tensor video_latents' "a pickle of something else" wan-record from-meta -o x.wan "$TOP/tests/data/torch/p4.pickle"
 fails 1 'no .meta or .pt files' "a folder without" wan-record from-meta -o x.wan metas
 fails 2 'needs files' "no operand" wan-record from-meta
+printf '\200\002}(X\001\0\0\0aX\002\0\0\0b\0u.' >zero.meta
+fails 1 'zero.meta: a text with a zero byte' "a text that JSON cannot hold" wan-record from-meta -o x.wan zero.meta
 for at in 1 100 600; do head -c $at "$am/clip_1.meta" >cut.meta; fails 1 'cut.meta' "cut at $at" wan-record from-meta -o x.wan cut.meta; done
 fails 1 'holds .meta or .pt files.*from-meta' "wan-index says how to convert them" wan-index "$am"
 
@@ -126,6 +135,11 @@ fails 1 'holds .meta or .pt files.*from-meta' "wan-index says how to convert the
 ok "sheet" wan-record sheet --columns 3 --tile 32 -o sheet.png real.wan
 ok "its size: 3 rows of 3 frames" is "$(od -A n -t u1 -j 16 -N 8 sheet.png | tr -s ' ')" " 0 0 0 69 0 0 0 100"
 fails 1 'no record with frames' "sheet of a stream without frames" wan-record sheet -o x.png one.wan
+ln -s /proc/self/fd/1 out
+wan-record cat -q -o out one.wan >plain; wan-record cat -q one.wan >want
+same "-o names the file that standard output is" plain want
+wan-record cat -q -o out one.wan >>plain; cat want want >want2
+same "and what is in it stays" plain want2
 fails 1 'No space' "full disk" bash -c "wan-record sheet real.wan >/dev/full"
 fails 1 'No space' "full disk, ls" bash -c "wan-record ls real.wan >/dev/full"
 fails 1 'No space' "full disk, cat" bash -c "wan-record cat real.wan >/dev/full"

@@ -20,6 +20,10 @@ ok "extract, pack, extract: the same tensors" sh -c '
 ok "python-free tar lists the members in order" sh -c "tar tf ds/shard-rank00-000001.tar | tr '\n' ' ' |
     grep -q '^000004.json 000004.pickle 000004.pth 000005.json'"
 
+ok "standard output is not needed for that" sh -c "wan-shard -o closed a.rec >&-"
+mkdir -p late/shard-rank00-000000.tar.idx/x
+fails 1 'cannot remove' "a shard that cannot be finished" wan-shard --shard-maxcount 1 -o late a.rec
+ok "is not told to be there" sh -c "! grep 'in front of the fault' fails.err && ! ls late/*.tar"
 fails 1 'exists; --force' "existing shards are not replaced" wan-shard -o ds a.rec
 cp -r ds forced; wan-index -q forced
 ok "--force replaces them all" sh -c "wan-shard --force -o forced <a.rec && [ ! -e forced/shard-rank00-000001.tar ]"

@@ -5,6 +5,8 @@
  */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
@@ -786,6 +788,30 @@ static void own(void)
     }
 }
 
+/* A folder that another process works in: names that are gone when they are looked at. */
+static void vanishing(void)
+{
+    char *busy = in_dir("busy"), *a = in_dir("busy/a"), *b = in_dir("busy/b");
+    if (wan_mkdirs(busy) < 0)
+        abort();
+    fflush(stdout);
+    pid_t child = fork();
+    while (child == 0)
+        close(rename(a, b) < 0 ? open(a, O_WRONLY | O_CREAT, 0600) : -1);
+    char **list;
+    size_t n;
+    int rc = 0;
+    for (int i = 0; i < 3000 && rc == 0; i++)
+        if ((rc = wan_shard_list(&list, &n, busy)) == 0)
+            wan_shard_list_free(list, n);
+    ok(rc == 0, "a name that is gone meanwhile is passed over: %s", rc < 0 ? wan_err_text() : "");
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    ok(symlink("nowhere", in_dir("busy/l.tar")) == 0 && wan_shard_list(&list, &n, busy) < 0 &&
+           strstr(wan_err_text(), "l.tar"),
+       "a link to nothing is not: %s", wan_err_text());
+}
+
 int main(void)
 {
     if (!mkdtemp(dir))
@@ -803,6 +829,7 @@ int main(void)
     dataset();
     sizes();
     digests();
+    vanishing();
     wan_remove_tree(dir);
     return tap_done();
 }

@@ -42,14 +42,21 @@ json_t *wan_inspect_json(const wan_record *rec, int digest)
     return line;
 }
 
+static int is_short_float(wan_dtype t)
+{
+    return t == WAN_F32 || t == WAN_BF16 || t == WAN_F16;
+}
+
 int wan_inspect_shape(const wan_tensor *t)
 {
     if (!strcmp(t->name, "frames"))
         return t->dtype == WAN_U8 && t->rank == 4 && t->shape[3] == 3;
     if (!strcmp(t->name, "latent"))
-        return t->rank == 4;
+        return is_short_float(t->dtype) && t->rank == 4;
     if (!strcmp(t->name, "text"))
-        return t->rank == 2;
+        return is_short_float(t->dtype) && t->rank == 2;
+    if (!strcmp(t->name, "token_ids"))
+        return t->dtype == WAN_I32 && t->rank == 1;
     return 1;
 }
 

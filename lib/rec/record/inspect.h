@@ -10,8 +10,8 @@
 /* {"key","meta","tensors":[{"name","dtype","shape","bytes","sha256"}]}, the digests of the data only
  * where asked for.  New reference; NULL: out of memory. */
 json_t *wan_inspect_json(const wan_record *rec, int digest);
-/* Whether a tensor with one of record.h's well-known names has the type and shape given there;
- * other names may have any. */
+/* Whether a tensor with one of record.h's well-known names has the type and the number of dimensions given there,
+ * and frames three colours; other names may have any. */
 int wan_inspect_shape(const wan_tensor *t);
 /* What is wrong with the tensor, as the end of a sentence ("holds values that are not finite");
  * NULL when nothing is. */

@@ -112,20 +112,36 @@ static int put_payload(wan_writer *w, const wan_tensor *t, int n)
     return 0;
 }
 
-static int put_record(wan_writer *w, wan_head *h, const char *key, const json_t *meta,
-                      const wan_tensor *t, int n)
+/* What goes in front of the tensors; what a reader would refuse is not written. */
+static uint8_t *front_of(wan_head *h, const char *key, const json_t *meta, const wan_tensor *t,
+                         int n)
 {
+    const char *name = NULL;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)meta, name, value)
+    {
+        if (name[0] == '!')
+            return wan_err("metadata key \"%s\": no key of ours begins with ! (wan-record(5))",
+                           name),
+                   NULL;
+    }
     char *text = wan_json_dump(meta);
     uint8_t *front = text ? make_front(h, key, text, t, n) : NULL;
     free(text);
+    if (!front || h->length <= WAN_MAX_RECORD)
+        return front;
+    wan_err("%" PRIu64 " bytes, more than the allowed 2^36", h->length);
+    free(front);
+    return NULL;
+}
+
+static int put_record(wan_writer *w, wan_head *h, const char *key, const json_t *meta,
+                      const wan_tensor *t, int n)
+{
+    uint8_t *front = front_of(h, key, meta, t, n);
     if (!front)
         return wan_err_prefix("%s: record %" PRIu64, w->name, w->records + 1);
     int rc = -1;
-    if (h->length > WAN_MAX_RECORD) {
-        wan_err("%s: record %" PRIu64 ": %" PRIu64 " bytes, more than the allowed 2^36", w->name,
-                w->records + 1, h->length);
-        goto done;
-    }
     size_t front_len = wan_head_front(h);
     h->front_crc = wan_crc32c(0, front, front_len);
     h->payload_crc = payload_crc(t, n);
@@ -203,10 +219,8 @@ static int lost(const wan_writer *w)
 int wan_writer_begin(wan_writer *w, const wan_record *like)
 {
     wan_head h = { .type = WAN_T_DATA };
-    char *text = wan_json_dump(like->meta);
-    uint8_t *front = text ? make_front(&h, like->key, text, like->tensors, like->n_tensors) : NULL;
+    uint8_t *front = front_of(&h, like->key, like->meta, like->tensors, like->n_tensors);
     int made = front != NULL;
-    free(text);
     free(front);
     if (!made)
         return wan_err_prefix("%s: record %" PRIu64, w->name, w->records + 1);
@@ -283,9 +297,7 @@ int wan_writer_end(wan_writer *w, const wan_record *rec)
     if (w->late.at < 0 || rec->n_tensors != 1 || rec->tensors[0].bytes != w->late.bytes)
         return wan_err("%s: record %" PRIu64 ": %" PRIu64 " bytes came of its tensor", w->name,
                        w->records + 1, w->late.bytes);
-    char *text = wan_json_dump(rec->meta);
-    uint8_t *front = text ? make_front(&h, rec->key, text, rec->tensors, 1) : NULL;
-    free(text);
+    uint8_t *front = front_of(&h, rec->key, rec->meta, rec->tensors, 1);
     if (!front)
         return wan_err_prefix("%s: record %" PRIu64, w->name, w->records + 1);
     w->late.crc = wan_crc32c(w->late.crc, zeros, rest);

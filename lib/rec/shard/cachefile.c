@@ -22,8 +22,14 @@ static const wan_st_tensor *begins(wan_st *st, const char *prefix, int rank, con
         size_t n = strlen(prefix);
         /* latents_5x32x32_bf16, but not latents_image_5x32x32_bf16 */
         if (!strncmp(t->name, prefix, n) && t->rank == rank &&
-            (rank == 2 || (t->name[n] >= '0' && t->name[n] <= '9')))
+            (rank == 2 || (t->name[n] >= '0' && t->name[n] <= '9'))) {
+            if (found) {
+                wan_err("%s: both %s and %s, and which is meant is not in the file", path,
+                        found->name, t->name);
+                return NULL;
+            }
             found = t;
+        }
     }
     if (!found)
         wan_err("%s: no tensor %s..., of %d dimensions", path, prefix, rank);
@@ -49,7 +55,9 @@ static int add_latent(wan_record *r, const char *path)
     const char *name;
     if (rc == 0)
         json_object_foreach((json_t *)(uintptr_t)meta, name, v)
-            json_object_set(r->meta, name, (json_t *)(uintptr_t)v);
+            wan_json_put(&r->meta, name, json_incref((json_t *)(uintptr_t)v));
+    if (rc == 0 && !r->meta)
+        rc = -1;
     wan_st_close(&st);
     return rc;
 }
@@ -63,9 +71,11 @@ static int add_text(wan_record *r, const char *path)
     int rc = data ? wan_cachefile_text(r, t->dtype, t->shape[0], t->shape[1], data) : -1;
     const json_t *caption = json_object_get(wan_st_metadata(st), "caption1");
     if (rc == 0)
-        json_object_set_new(r->meta, "caption",
-                            json_is_string(caption) ? json_copy((json_t *)(uintptr_t)caption)
-                                                    : json_string(""));
+        wan_json_put(&r->meta, "caption",
+                     json_is_string(caption) ? json_incref((json_t *)(uintptr_t)caption)
+                                             : json_string(""));
+    if (rc == 0 && !r->meta)
+        rc = -1;
     wan_st_close(&st);
     return rc;
 }

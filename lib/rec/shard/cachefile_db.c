@@ -62,7 +62,8 @@ static int read_places(store *s, sqlite3 *db)
                                 NULL) == SQLITE_OK
                  ? 0
                  : wan_err("%s", sqlite3_errmsg(db));
-    while (rc == 0 && sqlite3_step(q) == SQLITE_ROW) {
+    int got = SQLITE_DONE;
+    while (rc == 0 && (got = sqlite3_step(q)) == SQLITE_ROW) {
         if (!(s->n & (s->n - 1))) {
             place *more = reallocarray(s->v, s->n ? 2 * (size_t)s->n : 1, sizeof *more);
             if (!more) {
@@ -75,6 +76,8 @@ static int read_places(store *s, sqlite3 *db)
         rc = find_place(db, &s->v[s->n], sqlite3_column_int64(q, 1));
         s->n += rc == 0;
     }
+    if (rc == 0 && got != SQLITE_DONE) /* the rest would be missing */
+        rc = wan_err("%s", sqlite3_errmsg(db));
     sqlite3_finalize(q);
     return rc;
 }
@@ -193,7 +196,9 @@ static int each_pair(const store *latents, const store *texts, const char *bucke
         wan_record_clear(&r);
         rc = key ? wan_record_set_key(&r, key) : -1;
         if (rc == 0)
-            json_object_set_new(r.meta, "caption", json_string(""));
+            wan_json_put(&r.meta, "caption", json_string(""));
+        if (rc == 0)
+            rc = r.meta ? 0 : -1;
         if (rc == 0)
             rc = add_latent(&r, latents, i);
         if (rc == 0)

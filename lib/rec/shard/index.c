@@ -63,7 +63,8 @@ static int list_all(char ***all, size_t *n, const char *dir)
 static int list_shards(struct build *b, wan_index_report *rep)
 {
     char **all;
-    size_t n;
+    const char *part;
+    size_t n, len;
     regex_t re;
     if (b->opt->exclude)
         WAN_TRY(compile(&re, b->opt->exclude));
@@ -74,6 +75,8 @@ static int list_shards(struct build *b, wan_index_report *rep)
         if (b->opt->exclude && !regexec(&re, all[i], 0, NULL, 0)) {
             rep->excluded++;
             rc = wan_names_add(&b->split.exclude, all[i], strlen(all[i]));
+        } else if (wan_shard_split(all[i], &len, &part) < 0) {
+            rc = wan_err_prefix("%s", b->dir);
         } else if (strpbrk(all[i], "{}$")) {
             rc = wan_err("%s/%s: braces and $ in shard names break Energon", b->dir, all[i]);
         } else {

@@ -30,7 +30,7 @@ struct wan_index_write {
     int lock; /* of dir */
     wan_sizes_writer *sizes;
     json_t *counts;
-    wan_names idx; /* shards whose new .tar.idx waits as .nv-meta.tmp/NUMBER.idx */
+    wan_names idx; /* shards whose new .tar.idx waits as .nv-meta.tmp/NUMBER.idx.tmp */
 };
 
 /* ---- beginning */
@@ -128,7 +128,7 @@ static char *idx_path(const char *dir, const char *name)
 static char *waiting_path(const wan_index_write *w, size_t i)
 {
     char name[32];
-    snprintf(name, sizeof name, "%zu.idx", i);
+    snprintf(name, sizeof name, "%zu.idx.tmp", i); /* no name of a file that comes along */
     return wan_path_join(w->tmp, name);
 }
 
@@ -168,7 +168,7 @@ static int put_idx(wan_index_write *w, const char *name, const struct wan_index_
 {
     size_t n = 8 * (s->n + 1);
     if (is_there(w, name, s->offset, n)) /* as they lie in memory: little-endian, sizes_in.h */
-        return wan_err_memory() ? -1 : 0;
+        return 0;
     wan_err_clear();
     char *path = waiting_path(w, w->idx.n);
     int rc = path ? put_file(path, s->offset, n) : -1;

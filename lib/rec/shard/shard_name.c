@@ -2,6 +2,7 @@
  *
  * shard_name.c - member names (wan-data(7), Member names) and the shards below a folder.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -121,8 +122,12 @@ static int visit(struct list *l, const wan_shard_marks *marks, const char *root,
         return 0;
     char *rel = wan_path_join(sub, name), *path = rel ? wan_path_join(root, rel) : NULL;
     int rc = path ? 0 : -1;
-    if (rc == 0 && stat(path, &st) < 0)
-        rc = wan_err_errno("%s", path);
+    if (rc == 0 && stat(path, &st) < 0) {
+        int gone = errno == ENOENT && lstat(path, &st) < 0 && errno == ENOENT;
+        st.st_mode =
+            0; /* what a writer has renamed meanwhile is passed over, a link to nothing is not */
+        rc = gone ? 0 : wan_err_errno("%s", path);
+    }
     if (rc == 0 && S_ISDIR(st.st_mode)) {
         rc = depth < MAX_DEPTH ? walk(l, root, rel, depth + 1)
                                : wan_err("%s: folders nested deeper than %d", path, MAX_DEPTH);

@@ -323,8 +323,11 @@ void wan_shard_writer_stop(wan_shard_writer *w)
     char *why = strdup(wan_err_text());
     if (w->staged) /* none of ours gets its name */
         w->samples = w->shards = 0;
-    else if (w->broken || close_shard(w) < 0)
-        w->samples -= w->in_count;
+    else {
+        if (!w->broken)
+            (void)close_shard(w);
+        w->samples -= w->in_count; /* of a shard that was not finished, now or before */
+    }
     wan_err("%s", why ? why : "out of memory");
     free(why);
 }

@@ -66,6 +66,12 @@ static size_t of_kind(const table *t, const char *part, const char *what, const 
     return n;
 }
 
+static void put_text(FILE *f, const char *s)
+{
+    for (; *s; s++)
+        fprintf(f, *s == '&' ? "&amp;" : *s == '<' ? "&lt;" : "%c", *s);
+}
+
 /* A bar for each row, with its name below while there is room. */
 static void bars(FILE *f, const row *const *v, size_t n, double most, const char *title, double x,
                  double y)
@@ -124,8 +130,9 @@ static int draw_part(FILE *f, const table *t, const char *part, double y)
     if (!v)
         return -1;
     (void)of_kind(t, part, "samples", v, &most);
-    fprintf(f, "<text class=\"h\" x=\"%d\" y=\"%g\">%s: %.0f samples</text>\n", LEFT, y - 30, part,
-            most);
+    fprintf(f, "<text class=\"h\" x=\"%d\" y=\"%g\">", LEFT, y - 30);
+    put_text(f, part);
+    fprintf(f, ": %.0f samples</text>\n", most);
     for (int i = 0; i < 3; i++) {
         size_t n = of_kind(t, part, what[i], v, &most);
         bars(f, v, n, most, title[i], LEFT + i * WIDE, y);
@@ -149,8 +156,7 @@ int wan_stat_svg(FILE *out, char *tsv, const char *title)
             "font-size: 12px } .h { font-size: 16px; font-weight: bold }</style>\n"
             "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/><title>",
             4 * WIDE + LEFT, HEAD + rows * (TALL + 60));
-    for (const char *p = title; *p; p++)
-        fprintf(out, *p == '&' ? "&amp;" : *p == '<' ? "&lt;" : "%c", *p);
+    put_text(out, title);
     fputs("</title>\n", out);
     double y = HEAD;
     for (size_t i = 0; rc == 0 && i < t.n; i++)

@@ -14,6 +14,7 @@ enum { MAX_DEPTH = 16, MAX_VALUES = 1 << 16 };
 struct walk {
     size_t left; /* values that may still be looked at: a map can hold itself */
     int depth;
+    const char *bad; /* why there is no value: whoever misses it knows only that */
 };
 
 static int is_data(const wan_pickle_value *v)
@@ -62,7 +63,7 @@ static json_t *value(struct walk *k, const wan_pickle_value *v)
 {
     json_t *j = NULL;
     if (!k->left || k->depth >= MAX_DEPTH) {
-        wan_err("more than %d values, or nested too deeply", MAX_VALUES);
+        k->bad = "too many values, or nested too deeply";
         return NULL;
     }
     k->left--;
@@ -71,7 +72,12 @@ static json_t *value(struct walk *k, const wan_pickle_value *v)
     case WAN_PK_BOOL: j = json_boolean(v->i); break;
     case WAN_PK_INT: j = json_integer((json_int_t)v->i); break;
     case WAN_PK_REAL: j = json_real(v->d); break;
-    case WAN_PK_STR: j = json_stringn(v->str, v->len); break;
+    case WAN_PK_STR:
+        if (memchr(v->str, 0, v->len))
+            k->bad = "a text with a zero byte";
+        else
+            j = json_stringn(v->str, v->len);
+        break;
     case WAN_PK_TUPLE:
     case WAN_PK_LIST: j = list(k, v); break;
     case WAN_PK_DICT: j = map(k, v); break;
@@ -83,7 +89,10 @@ static json_t *value(struct walk *k, const wan_pickle_value *v)
 
 json_t *wan_torch_values(const wan_torch *w)
 {
-    struct walk k = { MAX_VALUES, 0 };
+    struct walk k = { .left = MAX_VALUES };
     const wan_pickle_value *root = wan_torch_root(w);
-    return root->kind == WAN_PK_DICT ? value(&k, root) : wan_json_object();
+    json_t *all = root->kind == WAN_PK_DICT ? value(&k, root) : wan_json_object();
+    if (!all && k.bad)
+        wan_err("%s", k.bad);
+    return all;
 }

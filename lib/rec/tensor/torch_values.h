@@ -10,7 +10,7 @@
 
 /* The root map with its texts, numbers, truth values, None, lists and maps, tensors and unknown
  * objects left out; {} when the root is no map.  New reference; NULL: out of memory, or a text that
- * is not UTF-8. */
+ * is not UTF-8 or has a zero byte. */
 json_t *wan_torch_values(const wan_torch *w);
 
 #endif
