@@ -25,8 +25,9 @@
 /* What a call leaves until the device has passed it. */
 typedef struct passing {
     cudaEvent_t begin, end, wanted; /* data ready; call ended; caller's stream came to the wait */
-    wan_group_counter *counter;     /* NULL: the place is free */
-    int waited;
+    wan_group_counter *counter;     /* NULL: nothing is counted any more */
+    struct passing *next;           /* of those past */
+    struct passing *before;         /* of all */
 } passing;
 
 enum { PASSING = 256, PAIRS = 256 };
@@ -35,8 +36,9 @@ typedef struct nccl_group {
     wan_group boot; /* the same ranks in the other transport */
     ncclComm_t comm;
     cudaStream_t stream;
-    passing pass[PASSING];
-    int next;
+    passing *all;
+    passing *past, **past_end; /* waited for, the oldest first, and how many */
+    int n_past;
     wan_call *pair[PAIRS]; /* sends and receives not begun */
     int pairs;
     struct nccl_group *next_open; /* of those that have a comm */
@@ -183,31 +185,52 @@ static int launch_all(nccl_group *s, wan_call *const *c, int n)
 
 /* ---- events */
 
-/* Adds the time that the caller's stream stood still to the counter, and frees the place. */
+/* Adds the time that the caller's stream stood still to the counter. */
 static int settle(passing *p)
 {
     float ms = 0;
     if (!p->counter)
         return 0;
-    if (p->waited) {
-        WAN_TRY(cuda_ok(cudaEventSynchronize(p->end), "wait"));
-        WAN_TRY(cuda_ok(cudaEventSynchronize(p->wanted), "wait"));
-        WAN_TRY(cuda_ok(cudaEventElapsedTime(&ms, p->wanted, p->end), "time"));
-        p->counter->seconds += ms > 0 ? (double)ms / 1000 : 0;
-    }
+    WAN_TRY(cuda_ok(cudaEventSynchronize(p->end), "wait"));
+    WAN_TRY(cuda_ok(cudaEventSynchronize(p->wanted), "wait"));
+    WAN_TRY(cuda_ok(cudaEventElapsedTime(&ms, p->wanted, p->end), "time"));
+    p->counter->seconds += ms > 0 ? (double)ms / 1000 : 0;
     p->counter = NULL;
-    p->waited = 0;
     return 0;
 }
 
-/* The next place; the call that held it is long past. */
+static void leave_past(nccl_group *s, passing *p)
+{
+    p->next = NULL;
+    *s->past_end = p;
+    s->past_end = &p->next;
+    s->n_past++;
+}
+
+static int new_place(nccl_group *s, passing **out)
+{
+    passing *p = *out = wan_calloc(1, sizeof *p, "call");
+    if (!p)
+        return -1;
+    p->before = s->all;
+    s->all = p;
+    WAN_TRY(cuda_ok(cudaEventCreateWithFlags(&p->begin, cudaEventDisableTiming), "event"));
+    WAN_TRY(cuda_ok(cudaEventCreate(&p->end), "event"));
+    return cuda_ok(cudaEventCreate(&p->wanted), "event");
+}
+
+/* A place: that of a call with PASSING younger ones past, which the device has left behind; or a new one, of which
+ * there are as many more as calls are under way at once. */
 static int take(nccl_group *s, wan_call *c)
 {
-    passing *p = &s->pass[s->next];
-    if (p->counter && !p->waited)
-        return wan_err("more than %d calls of group %s under way", PASSING, s->boot.name);
-    WAN_TRY(settle(p));
-    s->next = (s->next + 1) % PASSING;
+    passing *p = s->past;
+    if (s->n_past < PASSING) {
+        WAN_TRY(new_place(s, &p));
+    } else {
+        WAN_TRY(settle(p));
+        s->past = p->next;
+        s->n_past--;
+    }
     p->counter = c->counter;
     c->impl = p;
     return 0;
@@ -283,10 +306,9 @@ static int open_device(nccl_group *s, const wan_where *w)
     WAN_TRY(cuda_ok(cudaSetDevice(w->index), "device"));
     WAN_TRY(cuda_ok(cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking), "stream"));
     for (int i = 0; i < PASSING; i++) {
-        passing *p = &s->pass[i];
-        WAN_TRY(cuda_ok(cudaEventCreateWithFlags(&p->begin, cudaEventDisableTiming), "event"));
-        WAN_TRY(cuda_ok(cudaEventCreate(&p->end), "event"));
-        WAN_TRY(cuda_ok(cudaEventCreate(&p->wanted), "event"));
+        passing *p;
+        WAN_TRY(new_place(s, &p));
+        leave_past(s, p);
     }
     if (s->boot.rank == 0)
         WAN_TRY(nccl_ok(s, ncclGetUniqueId(&id), "id"));
@@ -309,6 +331,7 @@ static int nccl_join(wan_group *g)
         return -1;
     s->boot = *g;
     s->boot.comm = g->comm->impl;
+    s->past_end = &s->past;
     if (s->boot.comm->t->join(&s->boot) < 0) {
         free(s);
         return -1;
@@ -323,12 +346,13 @@ static void nccl_leave(wan_group *g)
     remove_open(s);
     if (s->comm && !s->aborted)
         ncclCommDestroy(s->comm);
-    for (int i = 0; i < PASSING && s->stream; i++) {
-        passing *p = &s->pass[i];
-        cudaEvent_t all[] = { p->begin, p->end, p->wanted };
+    for (passing *p; (p = s->all);) {
+        cudaEvent_t events[] = { p->begin, p->end, p->wanted };
         for (int k = 0; k < 3; k++)
-            if (all[k])
-                cudaEventDestroy(all[k]);
+            if (events[k])
+                cudaEventDestroy(events[k]);
+        s->all = p->before;
+        free(p);
     }
     if (s->stream)
         cudaStreamDestroy(s->stream);
@@ -397,7 +421,7 @@ static int nccl_wait(wan_call *c, double now)
     (void)now;
     WAN_TRY(launch_pairs(s));
     WAN_TRY(cuda_ok(cudaEventRecord(p->wanted, stream), "event"));
-    p->waited = 1;
+    leave_past(s, p);
     return cuda_ok(cudaStreamWaitEvent(stream, p->end, 0), "event");
 }
 

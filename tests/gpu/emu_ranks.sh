@@ -87,6 +87,7 @@ export WAN_NCCL_PLUGIN=$EMU_NCCL
 plain=$T
 T="$T --transport nccl"
 like_one nccl-dp2 2
+like_one nccl-dp2-many 2 dist.bucket_bytes=1024 # some 300 sums under way at once
 like_one nccl-fsdp2 2 dist.use_megatron_fsdp=true
 like_one nccl-pp2 2 $pp=2
 ok "what steps of two ranks ask of the device: as much as those of one" env WAN_CHECK_DEVICE=cuda:0 WAN_CHECK_TRANSPORT=nccl \
