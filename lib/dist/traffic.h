@@ -14,7 +14,8 @@
 
 #include "lib/dist/group.h"
 
-enum { WAN_TRAFFIC_LINES = 64 };
+/* A rank of a pipeline has four groups for each of its up to 16 pieces (pp.h). */
+enum { WAN_TRAFFIC_LINES = 128 };
 
 typedef struct wan_traffic_line {
     char group[WAN_GROUP_NAME];

@@ -37,6 +37,10 @@ optimizer() { awk '$1 == "optimizer" { print $2; exit }'; }
 moments=$(foresee 4 $T train.train_iters=1 ${B/ optimizer.ema_decay=0.99} | optimizer)
 ok "an average of weights is half as much as the moments" near "$(optimizer <p.txt)" "$((moments * 3 / 2))" 0.001
 
+ok "16 pieces of a pipeline on each of two ranks, every border counted" sh -c "wan-train --plan --mock --ranks 2 $(echo $T) \
+    model.num_layers=34 model.pipeline_model_parallel_size=2 model.virtual_pipeline_model_parallel_size=16 |
+    grep -c ' send ' | grep -qx 31"
+
 # machines that are not there
 W="dataset.F_latents=21 dataset.H_latents=60 dataset.W_latents=104 train.global_batch_size=8"
 plan() { wan-train --plan --mock --ranks "$@" $W; }
