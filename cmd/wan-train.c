@@ -251,10 +251,10 @@ static void compare(wan_comm *comm, const wan_config *c)
 
 static void derive_batch(wan_config *c, wan_comm *comm)
 {
-    int local_rank, local;
-    if (wan_comm_local(comm, &local_rank, &local) < 0)
+    int machines;
+    if (wan_comm_machines(comm, &machines) < 0)
         wan_die();
-    if (wan_config_ranks(c, comm->size, local) < 0)
+    if (wan_config_ranks(c, comm->size, machines) < 0)
         wan_die_usage();
 }
 
@@ -311,7 +311,7 @@ static void print_length(const wan_config *c, const wan_train *t)
     const wan_schedule s = wan_schedule_of(v);
     const int64_t step = wan_train_step(t), left = v->train_iters - step;
     const double seen = (double)wan_train_position(t) + (double)left * (double)v->global_batch,
-                 epochs = seen / (double)wan_train_plan(t)->samples;
+                 epochs = seen / (double)wan_train_epoch(t);
     printf("run          %lld steps", (long long)v->train_iters);
     if (step)
         printf(", %lld of them done", (long long)step);
@@ -384,15 +384,16 @@ static int foresee(wan_config *c)
 {
     wan_cluster m;
     wan_prediction p;
+    const int ranks = (int)o.ranks;
     if (wan_cluster_load(&m, strcmp(o.device, "auto") ? o.device : "h100") < 0 ||
-        wan_config_ranks(c, (int)o.ranks, m.links.per_machine) < 0)
+        wan_config_ranks(c, ranks, (ranks + m.links.per_machine - 1) / m.links.per_machine) < 0)
         wan_die_usage();
     if (o.search) {
-        if (wan_predict_search(c, &m, (int)o.ranks, stdout) < 0)
+        if (wan_predict_search(c, &m, ranks, stdout) < 0)
             wan_die();
         return close_stdout();
     }
-    if (wan_predict(&p, c, &m, (int)o.ranks, 0) < 0)
+    if (wan_predict(&p, c, &m, ranks, 0) < 0)
         wan_die();
     wan_predict_print(&p, &m, stdout);
     int status = close_stdout();

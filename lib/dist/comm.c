@@ -118,3 +118,13 @@ int wan_comm_local(wan_comm *c, int *rank, int *ranks)
     free(all);
     return rc;
 }
+
+int wan_comm_machines(wan_comm *c, int *machines)
+{
+    int rank, ranks;
+    WAN_TRY(wan_comm_local(c, &rank, &ranks));
+    double first = rank == 0;
+    WAN_TRY(wan_comm_sum_f64(c, &first, 1));
+    *machines = (int)first;
+    return 0;
+}

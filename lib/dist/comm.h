@@ -50,6 +50,8 @@ void wan_comm_on_lost(wan_comm *c, wan_comm_lost_fn *fn);
 /* This rank among those with the same host name, and how many they are.  Collective: it asks the
  * ranks, because launchers do not agree on a variable. */
 int wan_comm_local(wan_comm *c, int *rank, int *ranks) WAN_MUST_CHECK;
+/* How many host names there are, of as many ranks as their launcher gave each.  Collective. */
+int wan_comm_machines(wan_comm *c, int *machines) WAN_MUST_CHECK;
 
 /* Calls of the world in host memory, as group.h says. */
 int wan_comm_sum_f64(wan_comm *c, double *x, size_t n) WAN_MUST_CHECK;

@@ -4,6 +4,7 @@
  */
 #include "lib/train/train.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -103,10 +104,8 @@ static int open_empty(wan_train *t)
         path = strdup(v->empty_text);
     else if (*v->data_path && !t->opt.mock)
         path = wan_blend_file(v->data_path, v->split, "empty_text.safetensors");
-    if (!path) {
-        free(path);
-        return 0;
-    }
+    if (!path)
+        return *v->empty_text ? wan_err("out of memory (path)") : 0;
     int rc = wan_st_open(&st, path);
     const wan_st_tensor *x = rc == 0 ? wan_st_find(st, "text") : NULL;
     if (rc == 0 &&
@@ -310,6 +309,11 @@ int64_t wan_train_position(const wan_train *t)
     return t->st.position;
 }
 
+int64_t wan_train_epoch(const wan_train *t)
+{
+    return t->st.samples;
+}
+
 int wan_train_fits(const wan_train *t)
 {
     int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
@@ -393,6 +397,7 @@ static int open_ema(wan_train *t)
     if (t->c->v.ema_decay == 0)
         return 0;
     WAN_TRY(wan_ema_new(&t->ema, t->store, t->c->v.ema_decay));
+    t->averaged = t->st.step - t->st.skipped - t->st.updates;
     if (!t->resume || !wan_checkpoint_has(t->resume, "ema"))
         return 0;
     return wan_checkpoint_load_vector(t->resume, t->store,
@@ -429,6 +434,9 @@ static int same_origin(wan_train *t)
     if (rc == 0)
         rc = wan_comm_gather(t->comm, &mine, sizeof mine, all);
     int twin = t->ranks.mesh.group[t->fsdp ? WAN_DP_REPLICATE : WAN_DP_CP]->member[0];
+    for (int r = 0; r < t->comm->size && rc == 0; r++)
+        if (!isfinite(all[r].weights))
+            rc = wan_err("%s: not all of these weights are finite", t->weights);
     if (rc == 0 && all[t->comm->rank].weights != all[twin].weights)
         rc = wan_err("rank %d starts with other weights than rank %d", t->comm->rank, twin);
     for (int r = 1; r < t->comm->size && rc == 0; r++)

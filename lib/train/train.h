@@ -77,6 +77,7 @@ wan_dev *wan_train_device(wan_train *t);
 /* Finished steps. */
 int64_t wan_train_step(const wan_train *t);
 int64_t wan_train_position(const wan_train *t); /* samples consumed in them */
+int64_t wan_train_epoch(const wan_train *t);    /* samples of an epoch, repetitions counted */
 /* enum wan_exit: DONE; AGAIN after a signal or train.exit_interval, checkpoint written; or -1. */
 int wan_train_run(wan_train *t, wan_report_fn *report, void *arg) WAN_MUST_CHECK;
 void wan_train_close(wan_train **t);

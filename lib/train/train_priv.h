@@ -69,7 +69,8 @@ struct wan_train {
     wan_dev *dev;
     wan_store *store;
     wan_optim *optim;
-    wan_ema *ema; /* NULL: none is kept */
+    wan_ema *ema;     /* NULL: none is kept */
+    int64_t averaged; /* updates before the moments started anew: the average goes on */
     wan_step *step;
     wan_fsdp *fsdp; /* NULL: whole copies */
     wan_dp *dp;     /* sums over copies */

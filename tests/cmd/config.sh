@@ -90,6 +90,12 @@ ok "is read again" train wide/iter_0000001/run_config.yaml checkpoint.save= trai
 printf 'model: {hidden_size: 1536, kv_channels: 128, num_attention_heads: 12}\n' >heads.yaml
 ok "a width and heads on the command line count before a head's width in a file" says 'width 32, 2 heads' plan heads.yaml
 ok "a head's width before their number" says 'width 32, 4 heads' wan-train --mock --plan --memory 999G heads.yaml model.hidden_size=32 model.kv_channels=8
+printf 'scheduler: {lr_warmup_fraction: 0.5}\n' >part.yaml
+ok "a warm-up in steps on the command line counts before a part of the run in a file" says \
+    'accepted without effect: scheduler.lr_warmup_fraction=0.5: scheduler.lr_warmup_iters on the command line counts' plan part.yaml scheduler.lr_warmup_iters=1
+fails 2 'lr_warmup_iters 1 and scheduler.lr_warmup_fraction 0.5: give one of them' "both on the command line do not" \
+    train scheduler.lr_warmup_iters=1 scheduler.lr_warmup_fraction=0.5
+fails 2 'a warm-up of 5 steps, but scheduler.lr_decay_iters is 5' "a warm-up that never ends" train scheduler.lr_warmup_iters=5 scheduler.lr_decay_iters=5
 fails 2 'crossattn_emb_size 64 is not model.hidden_size 32' "two on the command line do not" train model.crossattn_emb_size=64
 
 # Automodel's quick start: epochs, a batch per node, a folder of .meta files, all in sections of their own

@@ -35,4 +35,17 @@ fails 1 'ranks 0 and 1 have the same GPU .*fake GPU 0.*--device cuda:0' "two ran
 ok "shared when told" two 1 0 0 cuda:0; says "on it" '2 ranks, the first on fake GPU 0'
 ok "auto with one for each" two 2 0 0 auto; says "takes them" 'the first on fake GPU 0'
 ok "auto with one for two" two 1 0 0 auto; says "takes the CPU" 'the first on .*threads'
+unset WAN_CUDA_PLUGIN
+uneven() { # three ranks on two machines of two and one
+    mpirun --allow-run-as-root --oversubscribe --bind-to none -n 3 unshare -u sh -c \
+        'hostname m$((OMPI_COMM_WORLD_RANK / 2)); exec wan-train -q --mock --device cpu "$@"' sh $T "$@"
+}
+if unshare -u hostname other 2>/dev/null; then
+    ok "machines of two and of one rank: a batch for each" uneven train.global_batch_size=4 train.batch_size_per_node=2 \
+        --metrics m.json
+    ok "four samples" [ "$(jq .samples m.json)" = 4 ]
+else
+    skip "machines of two and of one rank" "host names cannot be changed here"
+    skip "their batch" "host names cannot be changed here"
+fi
 done_testing

@@ -381,10 +381,10 @@ static void automodel(void)
     wan_config_free(&c);
 }
 
-static void batch(const char *name, const char *yaml, int ranks, int per_node, int64_t want)
+static void batch(const char *name, const char *yaml, int ranks, int machines, int64_t want)
 {
     wan_config *c = fresh();
-    int rc = build(c, yaml, NULL, "") < 0 ? -1 : wan_config_ranks(c, ranks, per_node);
+    int rc = build(c, yaml, NULL, "") < 0 ? -1 : wan_config_ranks(c, ranks, machines);
     ok(want ? rc == 0 && c->v.global_batch == want : rc < 0, "%s: %lld%s%s", name,
        (long long)c->v.global_batch, rc ? ", " : "", rc ? wan_err_text() : "");
     wan_config_free(&c);
@@ -392,23 +392,23 @@ static void batch(const char *name, const char *yaml, int ranks, int per_node, i
 
 static void batches(void)
 {
-    batch("nothing said", "", 8, 4, 4);
-    batch("per node, two nodes", "batch: {batch_size_per_node: 8}\n", 8, 4, 16);
-    batch("accumulated", "gradient_accumulation_steps: 4\ntrain: {micro_batch_size: 2}\n", 4, 4,
+    batch("nothing said", "", 8, 2, 4);
+    batch("per node, two nodes", "batch: {batch_size_per_node: 8}\n", 8, 2, 16);
+    batch("accumulated", "gradient_accumulation_steps: 4\ntrain: {micro_batch_size: 2}\n", 4, 1,
           32);
     batch("with tensor parallel",
           "gradient_accumulation_steps: 4\n"
           "model: {tensor_model_parallel_size: 2}\n",
-          4, 4, 8);
-    batch("Automodel's micro-batches", "step_scheduler: {local_batch_size: 3}\n", 4, 4, 12);
-    batch("Megatron's say nothing", "train: {micro_batch_size: 3}\n", 4, 4, 4);
-    batch("of the data loader", "data: {dataloader: {batch_size: 2}}\n", 4, 4, 8);
+          4, 1, 8);
+    batch("Automodel's micro-batches", "step_scheduler: {local_batch_size: 3}\n", 4, 1, 12);
+    batch("Megatron's say nothing", "train: {micro_batch_size: 3}\n", 4, 1, 4);
+    batch("of the data loader", "data: {dataloader: {batch_size: 2}}\n", 4, 1, 8);
     batch("a global batch beside it",
-          "step_scheduler: {local_batch_size: 3, global_batch_size: 24}\n", 4, 4, 24);
-    batch("that agrees", "gradient_accumulation_steps: 6\ntrain: {global_batch_size: 24}\n", 4, 4,
+          "step_scheduler: {local_batch_size: 3, global_batch_size: 24}\n", 4, 1, 24);
+    batch("that agrees", "gradient_accumulation_steps: 6\ntrain: {global_batch_size: 24}\n", 4, 1,
           24);
     batch("that contradicts", "gradient_accumulation_steps: 5\ntrain: {global_batch_size: 24}\n", 4,
-          4, 0);
+          1, 0);
 }
 
 static void dfm_files(void)

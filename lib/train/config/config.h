@@ -9,7 +9,7 @@
  *     WAN_TRY(wan_config_yaml(c, "run.yaml"));
  *     WAN_TRY(wan_config_word(c, "optimizer.lr=1e-4"));
  *     WAN_TRY(wan_config_finish(c, NULL));                 // defaults, presets, checks
- *     WAN_TRY(wan_config_ranks(c, ranks, ranks_per_node)); // the global batch
+ *     WAN_TRY(wan_config_ranks(c, ranks, machines));       // the global batch
  *     ... c->v.lr ...                                      // the data are opened
  *     WAN_TRY(wan_config_length(c, samples, step, position));
  *     ... c->v.train_iters, c->v.warmup_iters ...
@@ -197,8 +197,9 @@ int wan_config_yaml_text(wan_config *c, const char *text, size_t n, const char *
  * preset for keys nobody set, what follows from other keys, and checks of several keys together.
  * mode: "pretrain", "finetune", or NULL where nobody chose (flow.preset wins where given). */
 int wan_config_finish(wan_config *c, const char *mode) WAN_MUST_CHECK;
-/* The global batch where it was given per node, or as micro-batches of all ranks. */
-int wan_config_ranks(wan_config *c, int ranks, int ranks_per_node) WAN_MUST_CHECK;
+/* The global batch where it was given per node, or as micro-batches of all ranks, of which machines need not
+ * have equally many. */
+int wan_config_ranks(wan_config *c, int ranks, int machines) WAN_MUST_CHECK;
 /* v.train_iters, v.decay_iters, v.warmup_iters and v.wsd_iters of a run over `samples` that stands
  * at `step`, `position` samples seen: epochs are counted in samples.  The keys keep their text. */
 int wan_config_length(wan_config *c, int64_t samples, int64_t step, int64_t position)

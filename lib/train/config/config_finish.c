@@ -297,13 +297,30 @@ static int check_together(const wan_train_config *v)
     return 0;
 }
 
-/* A file's key, where the command line says the same under another name: named, and as if not given. */
+/* A key, where a later layer says the same under another name: named, and as if not given. */
 static int give_way(wan_config *c, const char *key, const char *to)
 {
     char why[128];
-    snprintf(why, sizeof why, "%s on the command line counts", to);
+    snprintf(why, sizeof why, "%s %s counts", to,
+             wan_config_source(c, to) == WAN_FROM_WORD ? "on the command line" : "of a later file");
     WAN_TRY(wan_config_note(c, key, wan_config_text(c, key), why));
     return wan_config_derive(c, key, wan_config_key(wan_config_find(key))->def, to);
+}
+
+/* Warm-up in steps and as a part of the run are one setting. */
+static int check_warmup(wan_config *c)
+{
+    static const char steps[] = "scheduler.lr_warmup_iters",
+                      part[] = "scheduler.lr_warmup_fraction";
+    const wan_key_value *a = &c->value[wan_config_find(steps)],
+                        *b = &c->value[wan_config_find(part)];
+    if (!given(c, steps) || !given(c, part) || c->v.warmup_iters < 0 || c->v.warmup_fraction == 0)
+        return 0;
+    if (a->source == b->source && a->layer == b->layer)
+        return wan_err("%s %s and %s %s: give one of them", steps, a->text, part, b->text);
+    return a->source > b->source || (a->source == b->source && a->layer > b->layer)
+               ? give_way(c, part, steps)
+               : give_way(c, steps, part);
 }
 
 /* Heads and their width of a file, of which the command line has the one and the product. */
@@ -389,6 +406,7 @@ int wan_config_finish(wan_config *c, const char *mode)
     WAN_TRY(apply_sharing(c));
     WAN_TRY(strip_latest(c));
     WAN_TRY(find_components(c));
+    WAN_TRY(check_warmup(c));
     WAN_TRY(check_head_width(c));
     WAN_TRY(check_cross_width(c));
     WAN_TRY(check_together(v));
@@ -422,15 +440,14 @@ static int batch_of_words(wan_config *c)
     return 0;
 }
 
-int wan_config_ranks(wan_config *c, int ranks, int ranks_per_node)
+int wan_config_ranks(wan_config *c, int ranks, int machines)
 {
     const wan_train_config *v = &c->v;
     WAN_TRY(batch_of_words(c));
     const int64_t model = v->tp * v->pp * v->cp, dp = ranks > model ? ranks / model : 1;
-    const int64_t nodes = (ranks + ranks_per_node - 1) / ranks_per_node;
     const int64_t micro = v->micro_batch ? v->micro_batch : 1;
     const char *origin = v->node_batch ? "train.batch_size_per_node" : "micro-batches of all ranks";
-    int64_t batch = v->node_batch ? v->node_batch * nodes : micro * dp;
+    int64_t batch = v->node_batch ? v->node_batch * machines : micro * dp;
     batch *= v->accumulate ? v->accumulate : 1;
     if (v->micro_batch && (v->node_batch || !batch_of_micro(c)))
         WAN_TRY(wan_config_note(c, "train.micro_batch_size",
@@ -443,9 +460,9 @@ int wan_config_ranks(wan_config *c, int ranks, int ranks_per_node)
         return wan_config_derive_int(c, "train.global_batch_size", batch, origin);
     if (batch == v->global_batch)
         return 0;
-    return wan_err("train.global_batch_size %lld is not the %lld of %s (%d rank%s, %lld node%s)",
+    return wan_err("train.global_batch_size %lld is not the %lld of %s (%d rank%s, %d node%s)",
                    (long long)v->global_batch, (long long)batch, origin, ranks,
-                   ranks == 1 ? "" : "s", (long long)nodes, nodes == 1 ? "" : "s");
+                   ranks == 1 ? "" : "s", machines, machines == 1 ? "" : "s");
 }
 
 /* ---- lengths ---- */
@@ -497,6 +514,12 @@ int wan_config_length(wan_config *c, int64_t samples, int64_t step, int64_t posi
     if (!v->decay_iters)
         v->decay_iters = n;
     v->warmup_iters = warmup(c);
+    if (number(c, "scheduler.lr_decay_iters") && v->lr_style != WAN_LR_CONSTANT &&
+        v->warmup_iters >= v->decay_iters)
+        return wan_err(
+            "a warm-up of %lld steps, but scheduler.lr_decay_iters is %lld: the rate would fall "
+            "to its end before it is up",
+            (long long)v->warmup_iters, (long long)v->decay_iters);
     v->wsd_iters = number(c, "scheduler.lr_wsd_decay_iters");
     if (v->lr_style == WAN_LR_WSD && !v->wsd_iters && v->recipe == WAN_RECIPE_AUTOMODEL)
         v->wsd_iters = v->decay_iters > 10 ? v->decay_iters / 10 : 1;
