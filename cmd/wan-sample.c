@@ -714,14 +714,19 @@ static int plan(wan_pipeline *p, wan_dev *d)
     return wan_pipeline_check(p, d, !o.text);
 }
 
-/* Latents that an interrupted call left; *left: how many are still to be made.  Rank 0 has them. */
+/* Latents that an interrupted call left, to all ranks, which share out the frames; *left: how many are still to
+ * be made. */
 static int take_kept(wan_pipeline *p, int *left)
 {
+    wan_group *world = wan_group_world(comm);
     *left = all.n;
     for (int i = 0; o.go_on && i < all.n; i++) {
         int found = first_rank() ? wan_keep_read(p, i, all.path[i], o.rng) : 0;
         WAN_TRY(found);
-        WAN_TRY(wan_group_broadcast(wan_group_world(comm), NULL, &found, sizeof found, WAN_U8, 0));
+        WAN_TRY(wan_group_broadcast(world, NULL, &found, sizeof found, WAN_U8, 0));
+        if (found)
+            WAN_TRY(wan_group_broadcast(world, NULL, p->v[i].latent,
+                                        (size_t)wan_pipeline_count(p, i), WAN_F32, 0));
         p->v[i].ready = found;
         *left -= found;
     }
@@ -779,6 +784,28 @@ static int leave_out(void)
     return 0;
 }
 
+/* Options that others leave nothing to do. */
+static void say_idle(void)
+{
+    const struct {
+        int idle;
+        const char *name, *why;
+    } option[] = {
+        { o.scale == 1 && o.negative && !o.text, "the negative prompt",
+          "--sample_guide_scale 1 makes one pass" },
+        { o.text && o.negative, "the negative prompt", "--text has the rows of tensor negative" },
+        { o.text && (o.t5_dir || o.t5_cpu || o.cache), "what says how text is encoded",
+          "--text has its rows" },
+        { o.noise && o.seeds.n, "--base_seed", "--noise has the numbers" },
+        { o.noise && strcmp(o.rng, "philox"), "--rng", "--noise has the numbers" },
+        { comm->size > 1 && !strcmp(o.passes, "together"), "--passes together",
+          "several ranks make them one after the other, or apart" },
+    };
+    for (size_t i = 0; i < sizeof option / sizeof *option && first_rank(); i++)
+        if (option[i].idle)
+            wan_warn("%s: no effect: %s", option[i].name, option[i].why);
+}
+
 static int check_graphs(const wan_dev *d)
 {
     if (!o.graphs)
@@ -796,6 +823,7 @@ static int run(void)
     wan_pipeline_options options = pipeline_options();
     wan_pipeline *p = NULL;
     wan_dev *d = NULL;
+    say_idle();
     WAN_TRY(leave_out());
     if (!all.n)
         return 0;

@@ -19,6 +19,10 @@ ok "and nothing of it is kept there" test ! -e "$(ema no 4)"
 ok "half of the run" train optimizer.ema_decay=0.9 checkpoint.save=b train.train_iters=2
 ok "and the other half" train optimizer.ema_decay=0.9 checkpoint.save=b train.train_iters=4
 ok "give the same bytes" cmp "$(ema a 4)" "$(ema b 4)"
+ok "a fifth step, of rate 0" train optimizer.ema_decay=0.9 checkpoint.load=b checkpoint.save=c train.train_iters=5 optimizer.lr=0
+ok "... with new moments" train optimizer.ema_decay=0.9 checkpoint.load=b checkpoint.save=d train.train_iters=5 optimizer.lr=0 \
+    checkpoint.load_optim=false
+ok "... the average goes on as with the old" cmp "$(ema c 5)" "$(ema d 5)"
 ok "a run that kept none begins one" train optimizer.ema_decay=0.9 checkpoint.save=no train.train_iters=5
 ok "... in its file" test -s "$(ema no 5)"
 
@@ -33,6 +37,20 @@ sample mean.png 2>said
 ok "its average is sampled, and said to be" grep -q 'the average of the weights is sampled: s/iter_0000003/optimizer/ema.safetensors' said
 ok "or the last weights" sample last.png --last_weights
 ok "which make another picture" bash -c '! cmp -s mean.png last.png'
+at=$OBJ/tests/reliability/at
+waiting() { # the call of the average, killed when its latent waits for the VAE
+    mkdir kept
+    for k in $(seq 6 40); do
+        (cd kept && "$at" kill "$k" -- wan-sample --model "$M" --checkpoint_dir ../s --sample_steps 2 --device cpu \
+            --sizes 32*32 --frame_nums 1 --prompts "a cat" --base_seed 1 --save_file v.png)
+        [ ! -s kept/.v.png.latent ] || return 0
+    done
+    return 1
+}
+ok "a latent of the average that waits" waiting
+ok "is none of the last weights" bash -c "cd kept && wan-sample --model '$M' --checkpoint_dir ../s --sample_steps 2 --device cpu \
+    --sizes 32*32 --frame_nums 1 --prompts 'a cat' --base_seed 1 --save_file v.png --continue --last_weights"
+same "which are sampled" kept/v.png last.png
 cp "$(ema s 3)" "$(weights s 3)" && rm "$(ema s 3)"
 ok "the average in the place of the weights" sample moved.png --no-verify
 same "makes the same picture" moved.png mean.png

@@ -69,6 +69,8 @@ ok "records" bash -c "wan-sample --model '$M' --sample_steps 2 --sizes 48*32 32*
     --base_seed 1 --save_file - >v.wan && wan-record check v.wan && wan-record ls v.wan >v.jsonl"
 ok "of the sizes asked for, width first" bash -c 'grep -q "\[5, *32, *48, *3\]" v.jsonl && grep -q "\[1, *48, *32, *3\]" v.jsonl'
 ok "guidance 1 is one pass" S --sample_guide_scale 1 --prompts x --base_seed 1 --save_file one.mp4
+ok "in which a negative prompt has no part, which is said" bash -c 'wan-sample "$@" 2>&1 | grep -q "the negative prompt: no effect"' \
+    sh --model "$M" --device cpu --sample_steps 1 --sample_guide_scale 1 --sizes 32*32 --frame_nums 1 --prompts x --negative_prompt y --save_file neg.png
 ok "a random seed is printed" bash -c "wan-sample --model '$M' --sample_steps 1 --sizes 32*32 --frame_nums 1 \
     --prompts x --save_file r.png 2>&1 | grep -Eq 'seed [0-9]+'"
 

@@ -56,6 +56,19 @@ like "four ranks, by themselves" 1.st 4
 like "tensor 2, weights in host memory" 1.st 2 --tensor-parallel 2 --offload
 like "2 passes x tensor 2" 1.st 4 --cfg-parallel --tensor_parallel_size 2
 like "context 2 x tensor 2" 1.st 4 --context_parallel_size 2 --tensor_parallel_size 2 # one head each: p2p
+# a call that was killed when its latent had been written, and no frame yet
+at=$OBJ/tests/reliability/at
+stopped() {
+    mkdir kept
+    for k in $(seq 6 40); do
+        (cd kept && "$at" kill "$k" -- wan-sample $P $V $seed --prompts "a cat" --save_file v.mp4)
+        [ ! -s kept/.v.mp4.latent ] || return 0
+    done
+    return 1
+}
+ok "a latent that waits for the VAE" stopped
+ok "two ranks go on with it" bash -c "$(declare -f ranks); P='$P' V='$V' seed='$seed'; cd kept && ranks 2 --continue --save_file v.mp4"
+same "all of each frame is made of it" kept/v.mp4 1.mp4
 ok "again" ranks 4 --latents-out a.st --save_file a.mp4
 ok "and again" ranks 4 --latents-out b.st --save_file b.mp4
 same "the same layout, the same bytes" a.st b.st

@@ -52,6 +52,7 @@ static int digest(char hex[65], const wan_pipeline *p, int i, const char *rng)
     wan_sha256_add(&s, numbers, sizeof numbers);
     wan_sha256_add(&s, reals, sizeof reals);
     WAN_TRY(wan_modeldigest_stamp(&s, p->transformer));
+    WAN_TRY(wan_modeldigest_stamp(&s, p->weights)); /* the average, or not */
     wan_sha256_hex(&s, hex);
     return 0;
 }
