@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * curve.c - see curves.h.
+ * curve.c - see curve.h.
  */
 #include "lib/train/curve.h"
 
@@ -17,9 +17,10 @@ static int number(double *out, const json_t *line, const char *key)
     const json_t *v = json_object_get(line, key);
     const char *dot = strchr(key, '.');
     char list[64];
-    if (!v && dot && (size_t)(dot - key) < sizeof list) {
+    if (!v && dot && (size_t)(dot - key) < sizeof list &&
+        strspn(dot + 1, "0123456789") == strlen(dot + 1)) {
         snprintf(list, sizeof list, "%.*s", (int)(dot - key), key);
-        v = json_array_get(json_object_get(line, list), (size_t)atoi(dot + 1));
+        v = json_array_get(json_object_get(line, list), strtoul(dot + 1, NULL, 10));
         if (json_is_array(v)) /* count, mean */
             v = json_array_get(v, 1);
     }

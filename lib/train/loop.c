@@ -280,7 +280,7 @@ static int updated(wan_train *t)
 {
     t->row = 0;
     t->st.updates = t->optim->step;
-    return t->ema ? wan_ema_update(t->ema, t->st.updates) : 0;
+    return t->ema ? wan_ema_update(t->ema, t->averaged + t->st.updates) : 0;
 }
 
 /* Of one that was not, the reason; an error where there are too many in a row.  The gradient is that of the step
@@ -296,7 +296,7 @@ static int skipped(wan_train *t, wan_report *r, int look)
     t->st.skipped++;
     if (++t->row > t->c->v.max_skipped)
         return wan_err("step %lld: %s, for %lld steps in a row (train.max_skipped)",
-                       (long long)r->step - 1, r->skipped, (long long)t->row);
+                       (long long)r->step, r->skipped, (long long)t->row);
     return 0;
 }
 

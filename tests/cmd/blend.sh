@@ -51,6 +51,8 @@ ok "in a configuration file" sh -c "$(declare -f train); printf 'dataset:\n  pat
 ok "is the same run again" same_run w.json conf.json
 ok "repetitions" train 'dataset.path=[{path: a, repetitions: 2}, b]' --metrics rep.json
 ok "make an epoch of twelve" [ "$(jq .epoch rep.json | sed -n 3p)" = 1 ]
+ok "of which the plan counts two" sh -c "$(declare -f train); train --plan 'dataset.path=[{path: a, repetitions: 2}, b]' |
+    grep -q '^run  *6 steps, 2 epochs\$'"
 
 # which samples: with one sigma and no noise of its own a loss names its sample
 debug() { train dataset.shuffle=false train.global_batch_size=1 train.train_iters=8 "$@"; }

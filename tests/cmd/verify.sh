@@ -13,6 +13,11 @@ flip() { # flip FILE: one bit of its last byte
     local at; at=$(($(stat -c %s "$1") - 1))
     printf "$(printf '\\x%02x' $(($(tail -c 1 "$1" | od -An -tu1) ^ 1)))" | dd of="$1" bs=1 seek=$at conv=notrunc status=none
 }
+nan=nan/iter_0000002/transformer/diffusion_pytorch_model.safetensors # its first element is NaN
+cp -r run nan && printf '\0\0\300\177' | dd of=$nan bs=1 seek=$((8 + $(od -An -tu8 -N8 $nan))) conv=notrunc status=none
+fails 1 '^wan-train: nan/iter_0000002/transformer: not all of these weights are finite' "weights that are not finite are no start" \
+    wan-train -q --mock --precision fp32 checkpoint.pretrained_checkpoint=nan checkpoint.verify=false dataset.F_latents=1 \
+    dataset.H_latents=4 dataset.W_latents=4 dataset.context_seq_len=4 checkpoint.save= train.train_iters=2
 W=$I/transformer/diffusion_pytorch_model.safetensors E=$I/optimizer/ema.safetensors
 ok "is as it was written" wan-convert -q check run
 ok "sampled" sample

@@ -48,6 +48,7 @@ fails 2 'no file of metrics' "nothing to draw" wan-plot
 fails 2 '1 names for 2 runs' "a name too few" wan-plot --name x -- a.jsonl b.jsonl
 fails 1 'nosuch.jsonl' "no such file" wan-plot nosuch.jsonl
 fails 1 'a.jsonl: no line has a number "los"' "a key that is none" wan-plot --key los -o x.png a.jsonl
+fails 1 'a.jsonl: no line has a number "sigma_bins.one"' "a member that is none" wan-plot --key sigma_bins.one -o x.png a.jsonl
 fails 1 'a.jsonl: line 1: no number "stp"' "an axis that is none" wan-plot --by stp -o x.png a.jsonl
 echo nonsense >bad.jsonl
 fails 1 'bad.jsonl: line 1: ' "a file of something else" wan-plot -o x.png bad.jsonl

@@ -9,7 +9,7 @@ if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
 fi
 . "$TOP/tests/ranks.sh"
 B="optimizer.lr=1000 optimizer.weight_decay=1000 train.max_skipped=3 checkpoint.save="
-says='wan-train: step 4: the loss is not finite, first in the gradient of .*, for 4 steps in a row'
+says='wan-train: step 5: the loss is not finite, first in the gradient of .*, for 4 steps in a row'
 fails 1 "$says" "one rank gives up" one $B --metrics 1.json
 cp fails.err 1.err
 skipped() { jq -c '[.step, .skipped]' "$1"; }

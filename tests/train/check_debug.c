@@ -170,7 +170,7 @@ static void skipped(void)
             "train.train_iters=9 train.global_batch_size=1 "
             "train.max_skipped=3 --metrics check_debug.b.json 2>check_debug.b.err") == 1,
        "bad steps without end are given up");
-    ok(system("grep -q 'step 3: the loss is not finite.*for 4 steps in a row (train.max_skipped)' "
+    ok(system("grep -q 'step 4: the loss is not finite.*for 4 steps in a row (train.max_skipped)' "
               "check_debug.b.err") == 0,
        "after train.max_skipped");
     ok(system("rm -f check_debug.[ab].*") == 0, "clean");

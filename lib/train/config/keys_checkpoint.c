@@ -25,7 +25,7 @@ static const wan_key keys[] = {
     INT("checkpoint.ckpt_step", 0, ckpt_step, "-1", -1, MANY,
         "step to resume from (-1: the newest)"),
     BOOL("checkpoint.load_optim", 0, load_optim, "true",
-         "false: the moments start anew; weights, step and data go on"),
+         "false: the moments start anew; weights, their average, step and data go on"),
     BOOL("checkpoint.enabled", 0, ckpt_enabled, "true", "false: write no checkpoint"),
     BOOL("checkpoint.async_save", "checkpoint.is_async", async_save, "false",
          "training goes on while a copy in host memory is written"),

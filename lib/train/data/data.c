@@ -27,8 +27,8 @@ struct wan_data {
     int64_t position; /* of the next batch to be made */
     int64_t left;     /* batches that are still to be made */
     int64_t due;      /* ... and to be taken */
-    wan_batch
-        *batch; /* the last one taken; the thread reads it until it has handed over its part */
+    /* the last one taken; the thread reads it until it hands over the next one */
+    wan_batch *batch;
     /* reading thread */
     pthread_t thread;
     int running, quit;
@@ -288,13 +288,13 @@ int wan_data_batch(wan_data *d, const wan_batch **b)
 {
     item it = { 0 };
     *b = NULL;
-    drop(&d->batch);
     if (d->due-- < 1)
         WAN_BUG("more batches than announced");
     if (d->running)
         WAN_TRY(expect(d, &it));
     else
         WAN_TRY(next_batch(d, &it.batch));
+    drop(&d->batch);
     if (!it.batch)
         WAN_BUG("a batch was not taken to its end");
     *b = d->batch = it.batch;
