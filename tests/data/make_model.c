@@ -61,29 +61,46 @@ static int64_t count(const tensor *t)
     return n;
 }
 
-/* The pool times scale (0: ones) as dt; kept for the next tensor of the same scale. */
-static const char *block_of(double scale, wan_dtype dt)
+/* At least n numbers of the pool. */
+static const float *numbers(int64_t n)
+{
+    static int64_t have;
+    wan_rng r = wan_rng_stream(1, WAN_RNG_TEST, 0, 0);
+    pool = pool ? pool : malloc(POOL * sizeof *pool);
+    if (pool && have < n) {
+        wan_rng_normal(&r, pool + have, (uint64_t)have, (size_t)(n - have));
+        have = n;
+    }
+    return pool;
+}
+
+/* n numbers of the pool, at most all, times scale (0: ones) as dt; kept for the next tensor of the same scale. */
+static const char *block_of(double scale, wan_dtype dt, int64_t n)
 {
     static char *block;
-    static double have = -1;
-    if (have == scale)
+    static double of = -1;
+    static int64_t have;
+    n = n < POOL ? n : POOL;
+    if (of == scale && have >= n)
         return block;
-    float *f = malloc(POOL * sizeof *f);
-    block = realloc(block, POOL * sizeof *f);
-    if (!f || !block)
+    const float *from = numbers(n);
+    float *f = malloc((size_t)n * sizeof *f);
+    block = realloc(block, (size_t)n * sizeof *f);
+    if (!f || !from || !block)
         return wan_err("out of memory"), NULL;
-    for (int64_t i = 0; i < POOL; i++)
-        f[i] = scale > 0 ? (float)(scale * pool[i]) : 1;
-    int rc = wan_convert(block, dt, f, WAN_F32, POOL);
+    for (int64_t i = 0; i < n; i++)
+        f[i] = scale > 0 ? (float)(scale * from[i]) : 1;
+    int rc = wan_convert(block, dt, f, WAN_F32, (size_t)n);
     free(f);
-    have = scale;
+    of = scale;
+    have = n;
     return rc < 0 ? NULL : block;
 }
 
 static int put(wan_st_writer *w, const tensor *t, wan_dtype dt)
 {
     int64_t n = count(t), size = (int64_t)wan_dtype_size(dt);
-    const char *block = block_of(t->scale, dt);
+    const char *block = block_of(t->scale, dt, n);
     char *data = malloc((size_t)(n * size));
     if (!data || !block)
         return wan_err("out of memory");
@@ -274,7 +291,8 @@ static int fetch_weight(void *arg, int id, const void **data, wan_dtype *t)
     const wan_param *q = &((const wan_params *)arg)->v[id];
     static uint16_t *v;
     int64_t inner = q->rank == 2 ? q->shape[1] : q->rank == 5 ? 64 : 1;
-    const char *block = block_of(q->init == WAN_INIT_ONE ? 0 : 1 / sqrt((double)inner), WAN_BF16);
+    const char *block =
+        block_of(q->init == WAN_INIT_ONE ? 0 : 1 / sqrt((double)inner), WAN_BF16, q->count);
     v = realloc(v, (size_t)q->count * sizeof *v);
     if (!v || !block)
         return wan_err("out of memory");
@@ -301,12 +319,9 @@ static int make_wan(const char *dir)
 
 int main(int argc, char **argv)
 {
-    wan_rng r = wan_rng_stream(1, WAN_RNG_TEST, 0, 0);
     wan_log_init("make_model", 1);
-    pool = malloc(POOL * sizeof *pool);
-    if (!pool || argc < 3 || wan_mkdirs(argv[2]) < 0)
+    if (argc < 3 || wan_mkdirs(argv[2]) < 0)
         return 2;
-    wan_rng_normal(&r, pool, 0, POOL);
     int rc = -1;
     if (!strcmp(argv[1], "vae") && (argc == 4 || argc == 5))
         rc = make_vae(argv[2], atoll(argv[3]), argc == 5 ? atoi(argv[4]) : 4);
