@@ -176,7 +176,7 @@ endif
 ifeq ($(FFMPEG)$(ASAN),10)
 EARLY = $(shell ldd $$($(PKG_CONFIG) --variable=libdir libavformat)/libavformat.so 2>/dev/null | awk '$$1 ~ \
 	/^lib(c|crypto|stdc[+][+]|(glib|gobject|gio|pango-1[.]0|pango)-[0-9.]*|srt-gnutls|nettle|gnutls|mbedcrypto|codec2|unistring)[.]so/ { print $$3 }')
-$(OBJ)/bin/wan-decode $(OBJ)/bin/wan-sample: EARLY_LIBS = -Wl,--push-state,--no-as-needed $(EARLY) -Wl,--pop-state
+$(OBJ)/bin/wan-decode: EARLY_LIBS = -Wl,--push-state,--no-as-needed $(EARLY) -Wl,--pop-state
 endif
 $(OBJ)/bin/%: $(OBJ)/cmd/%.o $(LIB)
 	$(SAY) LINK $@

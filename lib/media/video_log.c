@@ -4,17 +4,14 @@
  */
 #include "lib/media/video_log.h"
 
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/avutil.h>
-#include <libavutil/error.h>
-#include <libavutil/log.h>
 #include <pthread.h>
-#include <libswscale/swscale.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "lib/media/video.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char first[200];
@@ -56,7 +53,7 @@ void wan_video_log_start(void)
     first[0] = 0;
     from_demuxer = from_decoder = 0;
     pthread_mutex_unlock(&lock);
-    av_log_set_callback(keep);
+    lav.av_log_set_callback(keep);
 }
 
 void wan_video_log_decoding(void)
@@ -86,7 +83,7 @@ void wan_video_log_first(char *text, size_t room)
 int wan_video_log_err(const char *path, const char *what, int averror)
 {
     char reason[AV_ERROR_MAX_STRING_SIZE], said[sizeof first];
-    av_strerror(averror, reason, sizeof reason);
+    lav.av_strerror(averror, reason, sizeof reason);
     wan_video_log_first(said, sizeof said);
     if (said[0])
         return wan_err("%s: %s: %s (%s)", path, what, reason, said);
@@ -104,9 +101,11 @@ static void add(char *s, size_t room, const char *name, unsigned built, unsigned
 const char *wan_video_version(void)
 {
     static char text[256];
+    if (wan_video_late_open() < 0)
+        return wan_err_text();
     text[0] = 0;
-    add(text, sizeof text, "libavformat", LIBAVFORMAT_VERSION_INT, avformat_version());
-    add(text, sizeof text, "libavcodec", LIBAVCODEC_VERSION_INT, avcodec_version());
-    add(text, sizeof text, "libswscale", LIBSWSCALE_VERSION_INT, swscale_version());
+    add(text, sizeof text, "libavformat", LIBAVFORMAT_VERSION_INT, lav.avformat_version());
+    add(text, sizeof text, "libavcodec", LIBAVCODEC_VERSION_INT, lav.avcodec_version());
+    add(text, sizeof text, "libswscale", LIBSWSCALE_VERSION_INT, lav.swscale_version());
     return text;
 }

@@ -3,16 +3,15 @@
  * video_write.c - a video in the container that its name asks for, the same bytes for the same frames:
  * fixed thread count, no creation time, exact rounding.
  */
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/opt.h>
-#include <libswscale/swscale.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/file.h"
 #include "lib/media/video.h"
+#include "lib/media/video_late.h"
 #include "lib/media/video_log.h"
+
+#define lav wan_video_late
 
 enum { THREADS = 2, IO_BYTES = 1 << 16 }; /* x264's bytes depend on the number of threads */
 
@@ -62,7 +61,7 @@ static const struct coding *coding_of(const AVOutputFormat *fmt)
 {
     if (!fmt || fmt->flags & AVFMT_NOFILE || fmt->video_codec == AV_CODEC_ID_NONE)
         return NULL;
-    if (avformat_query_codec(fmt, AV_CODEC_ID_H264, FF_COMPLIANCE_NORMAL) == 1 &&
+    if (lav.avformat_query_codec(fmt, AV_CODEC_ID_H264, FF_COMPLIANCE_NORMAL) == 1 &&
         fmt->video_codec != AV_CODEC_ID_GIF)
         return &codings[0];
     for (size_t i = 0; i < sizeof codings / sizeof *codings; i++)
@@ -73,32 +72,35 @@ static const struct coding *coding_of(const AVOutputFormat *fmt)
 
 int wan_video_container(const char *path)
 {
-    return coding_of(av_guess_format(NULL, path, NULL)) != NULL;
+    if (wan_video_late_open() < 0)
+        return 1; /* who opens it is told why not */
+    return coding_of(lav.av_guess_format(NULL, path, NULL)) != NULL;
 }
 
 static int open_muxer(wan_video_writer *w, const char *path)
 {
-    const AVOutputFormat *fmt = av_guess_format(NULL, path, NULL);
+    const AVOutputFormat *fmt = lav.av_guess_format(NULL, path, NULL);
     w->coding = coding_of(fmt);
     if (!w->coding)
         return wan_err("%s: its ending names no container of videos that libav writes", w->name);
     FILE *f = wan_out_file(w->out);
     if (fseeko(f, 0, SEEK_CUR))
         return wan_err("%s: video can only be written to a file that can be rewound", w->name);
-    uint8_t *buf = av_malloc(IO_BYTES);
-    AVIOContext *io = buf ? avio_alloc_context(buf, IO_BYTES, 1, f, NULL, io_write, io_seek) : NULL;
-    int rc = io ? avformat_alloc_output_context2(&w->fmt, fmt, NULL, NULL) : AVERROR(ENOMEM);
+    uint8_t *buf = lav.av_malloc(IO_BYTES);
+    AVIOContext *io =
+        buf ? lav.avio_alloc_context(buf, IO_BYTES, 1, f, NULL, io_write, io_seek) : NULL;
+    int rc = io ? lav.avformat_alloc_output_context2(&w->fmt, fmt, NULL, NULL) : AVERROR(ENOMEM);
     if (rc < 0) {
         if (io)
-            av_freep(&io->buffer);
+            lav.av_freep(&io->buffer);
         else
-            av_free(buf);
-        avio_context_free(&io);
+            lav.av_free(buf);
+        lav.avio_context_free(&io);
         return wan_video_log_err(w->name, "cannot make the file", rc);
     }
     w->fmt->pb = io;
     w->fmt->flags |= AVFMT_FLAG_BITEXACT | AVFMT_FLAG_CUSTOM_IO;
-    w->stream = avformat_new_stream(w->fmt, NULL);
+    w->stream = lav.avformat_new_stream(w->fmt, NULL);
     return w->stream ? 0 : wan_err("%s: out of memory (stream)", w->name);
 }
 
@@ -106,14 +108,14 @@ static int open_muxer(wan_video_writer *w, const char *path)
 static void set_quality(AVCodecContext *c, enum AVCodecID id, int crf)
 {
     if (id == AV_CODEC_ID_H264) {
-        av_opt_set_double(c->priv_data, "crf", crf, 0);
-        av_opt_set(c->priv_data, "preset", "medium", 0);
+        lav.av_opt_set_double(c->priv_data, "crf", crf, 0);
+        lav.av_opt_set(c->priv_data, "preset", "medium", 0);
         /* what x264 has for AVX-512 made other bytes of the same 32x32 frames, by what lay in memory */
-        av_opt_set(c->priv_data, "x264-params", "cpu-independent=1", 0);
+        lav.av_opt_set(c->priv_data, "x264-params", "cpu-independent=1", 0);
     } else if (id == AV_CODEC_ID_VP9 || id == AV_CODEC_ID_VP8) {
-        av_opt_set_int(c->priv_data, "crf", crf * 63 / 51, 0);
-        av_opt_set(c->priv_data, "deadline", "good", 0);
-        av_opt_set_int(c->priv_data, "cpu-used", 4, 0);
+        lav.av_opt_set_int(c->priv_data, "crf", crf * 63 / 51, 0);
+        lav.av_opt_set(c->priv_data, "deadline", "good", 0);
+        lav.av_opt_set_int(c->priv_data, "cpu-used", 4, 0);
         c->bit_rate = 0;
     } else if (id == AV_CODEC_ID_THEORA) {
         c->flags |= AV_CODEC_FLAG_QSCALE;
@@ -142,22 +144,22 @@ static void set_up(AVCodecContext *c, const struct coding *how, int height, int 
 
 static int open_encoder(wan_video_writer *w, int height, int width, double fps, int crf)
 {
-    AVRational rate = av_d2q(fps, 1001000);
-    const AVCodec *codec = avcodec_find_encoder_by_name(w->coding->encoder);
+    AVRational rate = lav.av_d2q(fps, 1001000);
+    const AVCodec *codec = lav.avcodec_find_encoder_by_name(w->coding->encoder);
     if (!codec)
         return wan_err("%s: this libavcodec has no %s encoder", w->name, w->coding->encoder);
-    w->enc = avcodec_alloc_context3(codec);
+    w->enc = lav.avcodec_alloc_context3(codec);
     if (!w->enc)
         return wan_err("%s: out of memory (encoder)", w->name);
     set_up(w->enc, w->coding, height, width, rate, crf);
-    int rc = avcodec_open2(w->enc, codec, NULL);
+    int rc = lav.avcodec_open2(w->enc, codec, NULL);
     if (rc < 0)
         return wan_video_log_err(w->name, "cannot open the encoder", rc);
     w->stream->time_base = w->enc->time_base;
     w->stream->avg_frame_rate = rate;
-    rc = avcodec_parameters_from_context(w->stream->codecpar, w->enc);
+    rc = lav.avcodec_parameters_from_context(w->stream->codecpar, w->enc);
     if (rc >= 0)
-        rc = avformat_write_header(w->fmt, NULL);
+        rc = lav.avformat_write_header(w->fmt, NULL);
     return rc < 0 ? wan_video_log_err(w->name, "cannot start the file", rc) : 0;
 }
 
@@ -166,22 +168,23 @@ static int open_scaler(wan_video_writer *w, int height, int width)
 {
     const enum AVPixelFormat to = w->coding->pixels;
     const int yuv = to == AV_PIX_FMT_YUV420P;
-    w->sws = sws_getContext(width, height, AV_PIX_FMT_RGB24, width, height, to,
-                            SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT |
-                                (yuv ? SWS_FULL_CHR_H_INP : SWS_ERROR_DIFFUSION),
-                            NULL, NULL, NULL);
-    if (!w->sws || (yuv && sws_setColorspaceDetails(w->sws, sws_getCoefficients(SWS_CS_DEFAULT), 1,
-                                                    sws_getCoefficients(SWS_CS_ITU709), 0, 0,
-                                                    1 << 16, 1 << 16) < 0))
+    w->sws = lav.sws_getContext(width, height, AV_PIX_FMT_RGB24, width, height, to,
+                                SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT |
+                                    (yuv ? SWS_FULL_CHR_H_INP : SWS_ERROR_DIFFUSION),
+                                NULL, NULL, NULL);
+    if (!w->sws || (yuv && lav.sws_setColorspaceDetails(
+                               w->sws, lav.sws_getCoefficients(SWS_CS_DEFAULT), 1,
+                               lav.sws_getCoefficients(SWS_CS_ITU709), 0, 0, 1 << 16, 1 << 16) < 0))
         return wan_err("%s: cannot convert RGB to the encoder's pixels", w->name);
-    w->frame = av_frame_alloc();
-    w->pkt = av_packet_alloc();
+    w->frame = lav.av_frame_alloc();
+    w->pkt = lav.av_packet_alloc();
     if (!w->frame || !w->pkt)
         return wan_err("%s: out of memory (frame)", w->name);
     w->frame->format = to;
     w->frame->width = width;
     w->frame->height = height;
-    return av_frame_get_buffer(w->frame, 0) < 0 ? wan_err("%s: out of memory (frame)", w->name) : 0;
+    return lav.av_frame_get_buffer(w->frame, 0) < 0 ? wan_err("%s: out of memory (frame)", w->name)
+                                                    : 0;
 }
 
 int wan_video_writer_open(wan_video_writer **out, const char *path, int height, int width,
@@ -194,6 +197,7 @@ int wan_video_writer_open(wan_video_writer **out, const char *path, int height, 
     if (!(fps >= 0.01 && fps <= 1000) || crf < 0 || crf > 51)
         return wan_err("%s: cannot write video with %g frames per second and crf %d", path, fps,
                        crf);
+    WAN_TRY(wan_video_late_open());
     wan_video_log_start();
     wan_video_writer *w = wan_calloc(1, sizeof *w, "video writer");
     if (!w)
@@ -215,17 +219,17 @@ int wan_video_writer_open(wan_video_writer **out, const char *path, int height, 
 /* Sends one frame (NULL: the end) and writes the packets that are ready. */
 static int encode(wan_video_writer *w, AVFrame *frame)
 {
-    int rc = avcodec_send_frame(w->enc, frame);
+    int rc = lav.avcodec_send_frame(w->enc, frame);
     while (rc >= 0) {
-        rc = avcodec_receive_packet(w->enc, w->pkt);
+        rc = lav.avcodec_receive_packet(w->enc, w->pkt);
         if (rc == AVERROR(EAGAIN) || rc == AVERROR_EOF)
             return 0;
         if (rc < 0)
             break;
         w->pkt->stream_index = 0;
         w->pkt->duration = 1;
-        av_packet_rescale_ts(w->pkt, w->enc->time_base, w->stream->time_base);
-        rc = av_interleaved_write_frame(w->fmt, w->pkt);
+        lav.av_packet_rescale_ts(w->pkt, w->enc->time_base, w->stream->time_base);
+        rc = lav.av_interleaved_write_frame(w->fmt, w->pkt);
     }
     return wan_video_log_err(w->name, "cannot encode", rc);
 }
@@ -234,9 +238,9 @@ int wan_video_writer_frame(wan_video_writer *w, const uint8_t *rgb)
 {
     const uint8_t *src[4] = { rgb };
     int stride[4] = { w->enc->width * 3 };
-    if (av_frame_make_writable(w->frame) < 0)
+    if (lav.av_frame_make_writable(w->frame) < 0)
         return wan_err("%s: out of memory (frame)", w->name);
-    sws_scale(w->sws, src, stride, 0, w->enc->height, w->frame->data, w->frame->linesize);
+    lav.sws_scale(w->sws, src, stride, 0, w->enc->height, w->frame->data, w->frame->linesize);
     w->frame->pts = w->frames++;
     return encode(w, w->frame);
 }
@@ -246,8 +250,8 @@ int wan_video_writer_finish(wan_video_writer **pw)
     wan_video_writer *w = *pw;
     int rc = w->frames ? encode(w, NULL) : wan_err("%s: a video without frames", w->name);
     if (!rc) {
-        int av = av_write_trailer(w->fmt);
-        avio_flush(w->fmt->pb);
+        int av = lav.av_write_trailer(w->fmt);
+        lav.avio_flush(w->fmt->pb);
         if (av >= 0)
             av = w->fmt->pb->error;
         rc = av < 0 ? wan_video_log_err(w->name, "write failed", av) : wan_out_finish(&w->out);
@@ -261,14 +265,14 @@ void wan_video_writer_discard(wan_video_writer **pw)
     wan_video_writer *w = *pw;
     if (!w)
         return;
-    avcodec_free_context(&w->enc);
-    sws_freeContext(w->sws);
-    av_frame_free(&w->frame);
-    av_packet_free(&w->pkt);
+    lav.avcodec_free_context(&w->enc);
+    lav.sws_freeContext(w->sws);
+    lav.av_frame_free(&w->frame);
+    lav.av_packet_free(&w->pkt);
     if (w->fmt) {
-        av_freep(&w->fmt->pb->buffer);
-        avio_context_free(&w->fmt->pb);
-        avformat_free_context(w->fmt);
+        lav.av_freep(&w->fmt->pb->buffer);
+        lav.avio_context_free(&w->fmt->pb);
+        lav.avformat_free_context(w->fmt);
     }
     wan_out_discard(&w->out);
     free(w);
