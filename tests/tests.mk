@@ -7,10 +7,17 @@ BENCH := $(BENCHSRC:%.c=$(OBJ)/%)
 $(BENCH): $(OBJ)/%: $(OBJ)/%.o $(LIB)
 	$(SAY) LINK $@
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
-bench: $(BENCH) ## time every op and a training step, beside the machine's peak (and PyTorch)
-	@for b in $(BENCH); do $$b || exit 1; done
-	@if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) tests/bench/step_torch.py; \
-	else echo 'no PyTorch here: make bench PYTHON=.../python puts the same step beside it'; fi
+# what a benchmark says is kept for bounds.sh: $(call keep,NAME,COMMAND)
+SAID := $(BUILD)/bench/said
+keep = mkdir -p $(SAID); rm -f $(SAID)/failed; { $(2) || touch $(SAID)/failed; } | tee $(SAID)/$(1); [ ! -e $(SAID)/failed ]
+bench: $(BENCH) tools ## time every op and a training step, beside the machine's peak, PyTorch and their bounds
+	@for b in $(BENCH); do $(call keep,$${b##*/bench_},$$b) || exit 1; done
+	@if $(PYTHON) -c 'import torch' 2>/dev/null; then $(call keep,torch,$(PYTHON) tests/bench/step_torch.py); \
+	else rm -f $(SAID)/torch; echo 'no PyTorch here: make bench PYTHON=.../python puts the same step beside it'; fi
+	@BUILD=$(abspath $(BUILD)) tests/bench/bounds.sh
+bench-bounds: tools ## what the benchmarks said last, each figure beside its bound and its peer's
+	@mkdir -p $(SAID); BUILD=$(abspath $(BUILD)) tests/bench/bounds.sh
+.PHONY: bench-bounds
 
 # calls of groups beside the MPI library's own
 $(BUILD)/bench/comm: $(OBJ)/tests/bench/comm.o $(LIB)
@@ -78,9 +85,9 @@ bench-vae: $(BUILD)/bench/make_model $(BUILD)/bench/vae ## the VAE of full width
 bench-sample: $(BUILD)/bench/make_model tools ## where the time of a picture goes: a random 1.3B, 832x480
 	@BUILD=$(abspath $(BUILD)) tests/bench/sample.sh
 bench-sample-peer: $(BUILD)/bench/make_model tools ## a picture from its prompt beside diffusers (PYTHON with it): 15 GB of random weights
-	@BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tests/bench/sample_peer.sh
+	@$(call keep,sample-peer,BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tests/bench/sample_peer.sh)
 bench-quant: $(BUILD)/bench/make_model tools ## a pass with quantised weights beside stable-diffusion.cpp (SDCPP=DIR, its source)
-	@BUILD=$(abspath $(BUILD)) SDCPP=$(SDCPP) tests/bench/sdcpp.sh
+	@$(call keep,quant,BUILD=$(abspath $(BUILD)) SDCPP=$(SDCPP) tests/bench/sdcpp.sh)
 .PHONY: bench-vae bench-sample bench-sample-peer bench-quant
 bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode with full-size random models
 	@BUILD=$(abspath $(BUILD)) tests/bench/encode.sh
