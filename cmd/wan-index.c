@@ -152,6 +152,9 @@ static void report(const wan_index_report *rep)
         wan_warn("no shard for %s: there are %" PRIu64 " in all; make smaller ones with wan-shard "
                  "--shard-maxcount, or divide them with --split-parts",
                  rep->empty, rep->shards);
+    if (rep->missing)
+        wan_warn("%" PRIu64 " shard%s missing between others of one rank; the first: %s",
+                 rep->missing, rep->missing == 1 ? " is" : "s are", rep->gap);
     if (rep->ignored)
         wan_warn("%" PRIu64 " members are no files of a sample and were passed over", rep->ignored);
     if (rep->incomplete)

@@ -39,16 +39,37 @@ ok "fewer parts: the old ones are gone" is "$(ls -d ds/0* | wc -l) $(wan-index -
 fails 2 '' "more bad clips than MAX_BAD are a failure" make -s -f "$TOP/examples/dataset/Makefile" CLIPS=clips MODEL="$TOP/examples/tiny" OUT=ds2 DECODE="--height 64 --width 64" MAX_BAD=0 PARTS=1
 ok "of which the dataset does not come to be" test ! -e ds2/.nv-meta/.info.json
 build
-mv clips "my clips"; cp -r ds ds3; echo "a third text" >"my clips/a b/clip0.txt"
-build CLIPS="my clips" OUT=ds3 PARTS=2
-ok "a folder with a blank in its name: what changed in it is seen" sh -c 'wan-shard -x ds3 | wan-record ls --no-digest - | jq -r .meta.caption | grep -q "a third text"'
-echo "a fourth text" >"my clips/a b/clip0.txt"; build CLIPS="my clips" OUT=ds3 PARTS=2
-ok "again" sh -c 'wan-shard -x ds3 | wan-record ls --no-digest - | jq -r .meta.caption | grep -q "a fourth text"'
 refused() { ! build "$@" && grep -q "$1" build.log && grep -q '^.*\*\*\*' build.log; }
-ok "a folder that is not there is named, and nothing is made anew" refused CLIPS=clips OUT=ds3
-ok "nor is a blank in OUT taken" refused OUT="my ds" CLIPS="my clips"
-ok "the dataset is as it was" sh -c 'wan-index --check ds3 2>&1 | grep -q "6 samples, all well"'
-mv "my clips" clips
+ok "a folder that is not there is named, and nothing is made anew" refused CLIPS=nothing
+ok "nor a model" refused MODEL=nothing
+ok "nor with a number of parts that is none" refused PARTS=0
+ok "the dataset is as it was" sh -c 'wan-index --check ds 2>&1 | grep -q "6 samples, all well"'
+
+# names that a shell or make could take for something else, everywhere
+wild="it's \$HOME \"a  b\" #%&;*\\"
+mkdir "$wild"; cp -r clips "$wild/clips$wild"; ln -s "$TOP/examples/tiny" "$wild/model"; cp -r "$TOP/examples/dataset" "$wild/dataset"
+cp "clips/a b/clip0.mp4" "$wild/clips$wild/a b/$wild.mp4"; echo "a clip with a name" >"$wild/clips$wild/a b/$wild.txt"
+wildly() { (cd "$wild" && env TMPDIR="$PWD" make -s -j4 -f dataset/Makefile CLIPS="clips$wild" MODEL=model OUT="out $wild" DECODE="--height 32 --width 32" SPLIT=1,0,0 "$@" >../build.log 2>&1); }
+captions() { wan-shard -q -x "$wild/out $wild" | wan-record ls --no-digest - | jq -r .meta.caption | sort | tr '\n' ','; }
+ok "blanks, quotes, dollars in every name" wildly PARTS=2 || cat build.log >&2
+ok "what it says" grep -qF "out $wild/report.html: 8 samples" build.log
+ok "the page" grep -qF "<h1>out it's \$HOME &quot;a  b&quot; #%&amp;;*\\</h1>" "$wild/out $wild/report.html"
+ok "nothing was made elsewhere" is "$(ls -A "$wild" | wc -l) $(ls -A . | grep -c HOME)" "4 1"
+# all at once: a clip with another name, one that is broken now, another caption, another division, a folder of the user's own
+(cd "$wild/clips$wild" && mv "a b/clip2.mp4" c/new.mp4 && mv "a b/clip2.txt" c/new.txt && head -c 700 c/clip5.mp4 >x && mv x c/clip5.mp4 && echo "a third text" >c/clip1.txt)
+mkdir "$wild/out $wild/20240"; echo mine >"$wild/out $wild/20240/notes.tar.txt"
+# stopped in the middle first
+(set -m; wildly SPLIT=1,1,0 & pid=$!
+    for i in $(seq 100); do ls "$wild/out $wild"/0*/sheet.fifo >/dev/null 2>&1 && break; sleep 0.05; done
+    kill -INT -$pid; wait $pid) 2>/dev/null
+ok "after an interruption and all kinds of changes" wildly SPLIT=1,1,0 || cat build.log >&2
+ok "the dataset is what the folder is" is "$(captions)" "a clip with a name,a third text,another text,clip number 2,clip number 3,clip number 4,dark,"
+ok "whole" sh -c 'wan-index --check "$1" 2>&1 | grep -q "7 samples, all well"' sh "$wild/out $wild"
+ok "the broken one is named with its reason" grep -q '^clips.*/c/clip5.mp4	.*not a video' "$wild/out $wild"/0*/rejects.tsv
+ok "divided anew" grep -q 'val: *\[\]' -v "$wild/out $wild/.nv-meta/split.yaml"
+ok "with the folder of the user's own left alone" grep -q mine "$wild/out $wild/20240/notes.tar.txt"
+rm -r "$wild/clips$wild"/*; wildly SPLIT=1,1,0
+ok "no clips at all: a sentence that says so" grep -q 'no clip of clips.* gave a sample' build.log
 
 # ---- the page
 page=ds/report.html

@@ -1,30 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-# examples/jobs: the dataset Makefile on a few clips, the Slurm script with a stand-in for Slurm.
+# examples/jobs: the Slurm scripts with a stand-in for Slurm; what they make of a few clips (examples/dataset).
 . "$TOP/tests/lib.sh"
+is() { [ "$1" = "$2" ] || { echo "got: $1; wanted: $2" >&2; false; }; }
 "${EXAMPLES:-$TOP/build/examples}/draw_clips" --copies 1 --frames 9 all >draw.log 2>&1
-mkdir -p clips/a clips/b bin
-set -- $(ls all/*.mp4 | head -n 3)
-for part in a b; do for f in "$@"; do cp "$f" "${f%.mp4}.json" clips/$part/; done; done
+mkdir -p "my clips/a" "my clips/b" bin
+set -- $(ls all/*.mp4 | head -n 6)
+for f in "$1" "$2" "$3"; do cp "$f" "${f%.mp4}.json" "my clips/a/"; done
+for f in "$4" "$5" "$6"; do cp "$f" "${f%.mp4}.json" "my clips/b/"; done
 unset MAKEFLAGS MFLAGS MAKELEVEL
-build() { make -s -j2 -f "$TOP/examples/jobs/dataset.mk" MODEL="$TOP/examples/tiny" OUT=ds \
-    DECODE="--height 64 --width 64" SPLIT=1,1,0 "$@"; }
-ok "folders of clips become one dataset" build
-ok "that is whole, clips of the same name in two folders included" sh -c 'wan-index --check ds 2>&1 | grep -q "6 samples"'
-touch -d '1 hour ago' ds/*/report.json ds/.nv-meta/.info.json
-find clips -type f -exec touch -d '2 hours ago' {} +
-touch clips/b/*.json
-ok "only what changed is made again" build
-ok "that is b" [ ds/b/report.json -nt ds/a/report.json ]
-ok "and then nothing" build -q
-rm ds/a/report.json ds/b/report.json
-ok "one folder alone, by its number" build part N=2
-ok "is b" [ -f ds/b/report.json -a ! -e ds/a/report.json ]
-fails 2 'clips has no folder number 3' "a number without a folder" build part N=3
-ok "the other one too" build
-echo broken >"clips/a/$(basename "$1")"
-ok "a bad clip stops the build" sh -c '! "$@"' sh env make -s -f "$TOP/examples/jobs/dataset.mk" MODEL="$TOP/examples/tiny" \
-    OUT=ds DECODE="--height 64 --width 64"
-ok "before the report has its name" [ ! ds/a/report.json -nt "clips/a/$(basename "$1")" ]
+export DATASET_MK=$TOP/examples/dataset/Makefile
+# as Slurm does: a task of an array, then one job without
+task() { env SLURM_ARRAY_TASK_ID=$1 SLURM_ARRAY_TASK_MAX=3 bash "$TOP/examples/jobs/prepare.sbatch" "${common[@]}" "${@:2}"; }
+common=(CLIPS="my clips" MODEL="$TOP/examples/tiny" OUT="my \$shards" DECODE="--height 64 --width 64" SPLIT=1,1,0)
+ok "a task of an array" task 2
+ok "makes its part alone" is "$(cd "my \$shards" && echo 0*)" 00002
+task 1 >1.out 2>&1 & first=$!
+ok "others at the same time" task 3
+ok "both" wait $first
+made() { (cd "my \$shards" && ls --full-time 0*/done); }
+made >before
+ok "the job behind them" bash "$TOP/examples/jobs/prepare.sbatch" "${common[@]}"
+ok "indexes what they made" sh -c 'wan-index --check "my \$shards" 2>&1 | grep -q "6 samples, all well"'
+made >after; same "and makes nothing again" before after
+fails 2 'N=4: there are only PARTS=3' "a task that there is not" task 4
+fails 2 'PARTS=9: my \$shards was begun in 3' "another number of tasks" env SLURM_ARRAY_TASK_ID=4 SLURM_ARRAY_TASK_MAX=9 bash "$TOP/examples/jobs/prepare.sbatch" "${common[@]}"
+rm "my \$shards/00002/done"
+ok "one that failed, again" env SLURM_ARRAY_TASK_ID=2 SLURM_ARRAY_TASK_MAX=2 bash "$TOP/examples/jobs/prepare.sbatch" "${common[@]}" PARTS=3
+ok "is made" test -e "my \$shards/00002/done"
+echo broken >"my clips/a/$(basename "$1")"
+fails 2 'not a video' "a bad clip stops it, if told so" bash "$TOP/examples/jobs/prepare.sbatch" "${common[@]}" MAX_BAD=0
 
 printf '#!/bin/sh\nwhile case $1 in -*) ;; *) false ;; esac; do shift; done\necho "$@" >srun.args\nexit $STATUS\n' >bin/srun
 printf '#!/bin/sh\necho "$@" >scontrol.args\n' >bin/scontrol

@@ -46,13 +46,25 @@ cp -r plain braces; mv braces/shard-rank00-000001.tar 'braces/a{1}.tar'
 fails 1 'braces' "a name that breaks Energon" wan-index braces
 cp -r plain cut; truncate -s 5120 cut/shard-rank00-000002.tar
 fails 1 'shard-rank00-000002.tar' "a cut shard" wan-index cut
+truncate -s 3000 cut/shard-rank00-000002.tar
+fails 1 'shard-rank00-000002.tar: offset [0-9]{1,6}: ' "one cut within a member, and where" wan-index cut
 cp -r plain dup; cp dup/shard-rank00-000000.tar dup/shard-rank00-000009.tar
-fails 1 'twice' "a key in two shards" wan-index dup
+fails 1 'shard-rank00-000009.tar: sample 000000: this key occurs twice in the dataset, first in shard-rank00-000000.tar' "a key in two shards" wan-index dup
 gzip -c plain/shard-rank00-000000.tar >cut/shard-rank00-000002.tar
 fails 1 'shard-rank00-000002.tar' "a compressed shard" wan-index cut
 gzip -c plain/shard-rank00-000000.tar >cut/more.tgz; rm cut/shard-rank00-000002.tar
 fails 1 'more.tgz.*compressed' "a compressed shard under its own name is not passed over" wan-index cut
 ok "unless it is left out" wan-index --exclude 'tgz$' cut
+rm -rf names; mkdir names; cp plain/shard-rank00-000000.tar names/"$(printf 'a\377')".tar
+fails 1 "must be UTF-8" "a name that is not UTF-8" env LC_ALL=C wan-index names
+rm -rf names; mkdir names; i=0 # each shard twice would be keys twice: one folder for six
+for name in 'a b' "q'uo\"te" "$(printf '\303\274')" -x a:b '#c' a,b '[x]' '*' '~' yes "$(printf 'n%.0s' $(seq 240))"; do
+    d=names/$((i / 6))/$name; mkdir -p "$d"; cp "plain/shard-rank00-00000$((i++ % 6)).tar" "$d/$name.tar"
+done
+ok "names that YAML, a shell or getopt could take for something else" sh -c 'for d in names/*; do wan-index -q --split-ratio 1,1,1 $d && wan-index -q --check $d && wan-shard -q -x $d | wan-record check || exit; done'
+cp -r plain gap; rm gap/shard-rank00-00000[23].tar; wan-shard -q -x plain | wan-record cat -k 000002 | wan-record to-safetensors -q -o - >two.safetensors
+wan-record from-safetensors -k other two.safetensors | wan-shard -q --rank 2 -o gap
+ok "shards missing between others are counted" sh -c 'wan-index gap 2>err && grep -q "2 shards are missing between others of one rank; the first: shard-rank00-000002.tar" err'
 cp -r plain odd; touch odd/a-000000.tar.tmp odd/x.TAR odd/y.tar.zst odd/z.TGZ odd/tar.txt; mkdir odd/sub; touch odd/sub/m.tar.1; mkfifo odd/p.tar
 ok "files named like shards are counted and named" sh -c 'wan-index odd 2>err && grep -q "^wan-index: odd: only files that end in .tar are shards; 6 others are passed over: a-000000.tar.tmp, p.tar, sub/m.tar.1, x.TAR, y.tar.zst, \.\.\.$" err'
 ok "by --check and wan-shard -x too" sh -c 'wan-index -q --check odd 2>err && grep -q "6 others are passed" err && wan-shard -q -x odd 2>err >/dev/null && grep -q "6 others are passed" err'

@@ -68,17 +68,17 @@ mkdir -p clips/a clips/b
 set -- $(ls all/*.mp4 | head -n 4)
 for f in "$1" "$2"; do cp "$f" "${f%.mp4}.json" clips/a/; done
 for f in "$3" "$4"; do cp "$f" "${f%.mp4}.json" clips/b/; done
-export DATASET_MK=$jobs/dataset.mk
+export DATASET_MK=$TOP/examples/dataset/Makefile
 prepare() { sbatch --parsable --cpus-per-task=1 "$@" "$jobs/prepare.sbatch" CLIPS=clips MODEL="$TOP/examples/tiny" \
     OUT=shards DECODE="--height 64 --width 64" SPLIT=1,1,0; }
-ok "an array job with a task for each folder of clips" eval 'P=$(prepare --array=1-2)'
+ok "an array job with a task for each part" eval 'P=$(prepare --array=1-2)'
 ok "and one that indexes, after it" eval 'I=$(prepare --dependency=afterok:$P)'
-ok "the array is done" await 60 eval '[ -f shards/a/report.json ] && [ -f shards/b/report.json ]'
+ok "the array is done" await 60 eval '[ -f shards/00001/done ] && [ -f shards/00002/done ]'
 ok "the index too" await 60 done_well "$I"
 ok "the dataset is whole" sh -c 'wan-index --check shards 2>&1 | grep -q "4 samples"'
-ok "a task without a folder" eval 'N=$(prepare --array=3)'
+ok "a task without a part" eval 'N=$(prepare --array=3)'
 ok "fails" await 30 eval 'scontrol -o show job $N | grep -q "JobState=FAILED"'
-ok "and says so" grep -q 'clips has no folder number 3' "slurm-${N}_3.out"
+ok "and says so" grep -q 'PARTS=3: shards was begun in 2' "slurm-${N}_3.out"
 ok "ranks that Slurm starts without pmix are not many runs of one rank" eval \
     '! srun --mpi=none --overlap -n 2 wan-train -q --mock --dry-run >srun.out 2>&1 && grep -q "srun started 2 processes .*--mpi=pmix" srun.out'
 

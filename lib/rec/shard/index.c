@@ -59,28 +59,65 @@ static int list_all(char ***all, size_t *n, const char *dir)
     return rc < 0 ? -1 : wan_shard_list(all, n, dir);
 }
 
-/* All shards below dir that `exclude` leaves; braces and $ in names break Energon. */
+/* Braces and $ in names break Energon, other things our own lists. */
+static int check_name(const char *dir, const char *name)
+{
+    size_t n;
+    const char *part;
+    if (strpbrk(name, "{}$"))
+        return wan_err("%s/%s: braces and $ in shard names break Energon", dir, name);
+    json_t *text = json_string(name);
+    if (!text)
+        return wan_err("%s/%s: a shard's name must be UTF-8, as the lists are", dir, name);
+    json_decref(text);
+    return wan_shard_split(name, &n, &part) < 0 ? wan_err_prefix("%s", dir) : 0;
+}
+
+/* The place of the number in a name that wan-shard gives, 0 in any other. */
+static size_t number_at(const char *name, long *number)
+{
+    const char *slash = strrchr(name, '/'), *file = slash ? slash + 1 : name;
+    int rank, end = 0;
+    if (sscanf(file, "shard-rank%2d-%6ld.tar%n", &rank, number, &end) < 2 || !end || file[end])
+        return 0;
+    return (size_t)(file - name) + strlen("shard-rankNN-");
+}
+
+/* A shard between others of its rank that is not there was lost, or never copied. */
+static void note_gaps(wan_index_report *rep, char *const *name, size_t n)
+{
+    long before, number;
+    for (size_t i = 1; i < n; i++) {
+        size_t at = number_at(name[i], &number);
+        if (!at || number_at(name[i - 1], &before) != at || strncmp(name[i], name[i - 1], at) ||
+            number <= before + 1)
+            continue;
+        if (!rep->missing)
+            snprintf(rep->gap, sizeof rep->gap, "%.*s%06ld.tar", (int)at, name[i], before + 1);
+        rep->missing += (uint64_t)(number - before - 1);
+    }
+}
+
+/* All shards below dir that `exclude` leaves. */
 static int list_shards(struct build *b, wan_index_report *rep)
 {
     char **all;
-    const char *part;
-    size_t n, len;
+    size_t n;
     regex_t re;
     if (b->opt->exclude)
         WAN_TRY(compile(&re, b->opt->exclude));
     int rc = list_all(&all, &n, b->dir);
     if (rc < 0)
         n = 0, all = NULL;
+    note_gaps(rep, all, n);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         if (b->opt->exclude && !regexec(&re, all[i], 0, NULL, 0)) {
             rep->excluded++;
             rc = wan_names_add(&b->split.exclude, all[i], strlen(all[i]));
-        } else if (wan_shard_split(all[i], &len, &part) < 0) {
-            rc = wan_err_prefix("%s", b->dir);
-        } else if (strpbrk(all[i], "{}$")) {
-            rc = wan_err("%s/%s: braces and $ in shard names break Energon", b->dir, all[i]);
         } else {
-            rc = wan_names_add(&b->names, all[i], strlen(all[i]));
+            rc = check_name(b->dir, all[i]);
+            if (rc == 0)
+                rc = wan_names_add(&b->names, all[i], strlen(all[i]));
         }
     }
     wan_shard_list_free(all, n);

@@ -31,6 +31,8 @@ typedef struct wan_index_report {
     uint64_t incomplete; /* samples without one of json, pth, pickle */
     uint64_t unreadable; /* complete ones whose sizes cannot be told */
     uint64_t reused;     /* shards that had not changed since they were indexed */
+    uint64_t missing;    /* numbers that wan-shard's names leave out */
+    char gap[256];       /* the first of them */
     char empty[256];     /* "val, test": parts asked for that got no shard */
     char why[512];       /* of the first of them */
     char lines[512];     /* "train 8 shards 64 samples, ..." */

@@ -102,6 +102,21 @@ int wan_index_db_add(wan_index_db *d, size_t shard, size_t number, const wan_sha
     return 1;
 }
 
+int wan_index_db_find(wan_index_db *d, const char *key, size_t *shard)
+{
+    sqlite3_stmt *s = NULL;
+    int rc = sqlite3_prepare_v2(d->db, "SELECT tar_file_id FROM samples WHERE sample_key=?", -1, &s,
+                                NULL) == SQLITE_OK
+                 ? bind_text(d, s, 1, key)
+                 : db_err(d);
+    if (rc == 0)
+        rc = sqlite3_step(s) == SQLITE_ROW ? 0 : db_err(d);
+    if (rc == 0)
+        *shard = (size_t)sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return rc;
+}
+
 static int close_db(wan_index_db *d)
 {
     sqlite3_finalize(d->sample);

@@ -24,6 +24,8 @@ int wan_index_db_open(wan_index_db **out, const char *path) WAN_MUST_CHECK;
 /* 1 added, 0 the key is there already. */
 int wan_index_db_add(wan_index_db *db, size_t shard, size_t number, const wan_shard_sample *s)
     WAN_MUST_CHECK;
+/* The shard of a key that is there. */
+int wan_index_db_find(wan_index_db *db, const char *key, size_t *shard) WAN_MUST_CHECK;
 int wan_index_db_finish(wan_index_db **db) WAN_MUST_CHECK; /* closes it also on failure */
 void wan_index_db_close(wan_index_db **db);                /* NULL-safe */
 
@@ -59,6 +61,7 @@ int wan_index_old_samples(wan_index_old *o, const char *name, const struct wan_i
 struct wan_index_scan {
     wan_sha256 digest; /* of names, keys and offsets */
     wan_index_db *db;  /* rows go there */
+    wan_names seen;    /* shards, by their number */
     uint64_t bytes, ignored, incomplete;
     uint64_t unreadable; /* complete samples whose sizes cannot be told */
     uint64_t reused;     /* shards taken from the old index */

@@ -49,12 +49,20 @@ static int measure(struct wan_index_scan *scan, wan_sizes_row *row, const wan_sh
     return 0;
 }
 
+static int occurs_twice(struct wan_index_scan *scan, const char *key, const char *name)
+{
+    size_t first;
+    WAN_TRY(wan_index_db_find(scan->db, key, &first));
+    return wan_err("%s: sample %s: this key occurs twice in the dataset, first in %s", name, key,
+                   first < scan->seen.n ? scan->seen.v[first] : "another shard");
+}
+
 static int add_sample(struct wan_index_scan *scan, const wan_shard_sample *s, const char *name,
                       size_t shard, size_t number)
 {
     int rc = wan_index_db_add(scan->db, shard, number, s);
     if (rc == 0)
-        return wan_err("%s: sample %s: this key occurs twice in the dataset", name, s->key);
+        return occurs_twice(scan, s->key, name);
     WAN_TRY(rc);
     wan_sha256_add(&scan->digest, s->key, strlen(s->key) + 1);
     wan_sha256_add(&scan->digest, &s->begin, sizeof s->begin);
@@ -113,6 +121,7 @@ int wan_index_scan_shard(struct wan_index_scan *scan, struct wan_index_shard *ou
     wan_shard_reader *r;
     wan_shard_map m;
     *out = (struct wan_index_shard){ 0 };
+    WAN_TRY(wan_names_add(&scan->seen, name, strlen(name)));
     char *path = wan_path_join(dir, name);
     if (!path)
         return -1;
@@ -152,6 +161,7 @@ int wan_index_scan_old(struct wan_index_scan *scan, struct wan_index_shard *out,
     int rc = wan_index_old_find(old, out, name);
     if (rc <= 0)
         return rc;
+    WAN_TRY(wan_names_add(&scan->seen, name, strlen(name)));
     wan_sha256_add(&scan->digest, name, strlen(name) + 1);
     WAN_TRY(wan_index_old_samples(old, name, out, take_sample, &t));
     add_totals(scan, out);
@@ -169,6 +179,7 @@ void wan_index_shard_clear(struct wan_index_shard *s)
 void wan_index_scan_clear(struct wan_index_scan *scan)
 {
     wan_index_db_close(&scan->db);
+    wan_names_clear(&scan->seen);
     free(scan->why);
     scan->why = NULL;
 }

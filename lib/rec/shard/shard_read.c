@@ -90,9 +90,9 @@ static la_int64_t on_skip(struct archive *a, void *user, la_int64_t want)
 static int tar_err(const wan_shard_reader *r)
 {
     const char *why = archive_error_string(r->tar);
+    int64_t at = archive_read_header_position(r->tar); /* no longer known after some errors */
     return wan_err("%s: offset %" PRIu64 ": %s", r->path,
-                   r->base + (uint64_t)archive_read_header_position(r->tar),
-                   why ? why : "damaged tar");
+                   r->base + (at < 0 ? r->total : (uint64_t)at), why ? why : "damaged tar");
 }
 
 static int start(wan_shard_reader *r)
