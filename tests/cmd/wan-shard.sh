@@ -109,10 +109,10 @@ ok "--force starts over" sh -c 'wan-shard --force --shard_maxcount 2 -o kill <a.
 
 # --force over shards that are there: those or the new ones, never some of both
 shards() { (cd "$1" && ls -A && cat *.tar) | sha256sum; }
-killed_over() { # killed_over SIGNAL: while its second shard is open
+killed_over() { # killed_over SIGNAL: when its first shard is whole
     mkfifo over.$1; wan-shard -q --force --shard_maxcount 1 -o over <over.$1 & local pid=$! i
     exec 3>over.$1; head -c $((size * 3 / 4)) a.rec >&3
-    for i in $(seq 600); do [ -e over/shard-rank00-000001.tar.new.tmp ] && break; sleep 0.1; done
+    for i in $(seq 3000); do [ -e over/shard-rank00-000000.tar.new ] && break; sleep 0.02; done
     kill -$1 $pid; wait $pid; exec 3>&-
     [ -e over/shard-rank00-000000.tar.new ]
 }
