@@ -2,7 +2,6 @@
  *
  * wan-convert - published weights to checkpoints and back, any naming.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -295,6 +294,45 @@ static int replace(const char *tmp, const char *path)
     return rc;
 }
 
+/* 1 the folder holds nothing, 0, -1. */
+static int is_empty(const char *dir)
+{
+    const char *name;
+    DIR *d = opendir(dir);
+    if (!d)
+        return wan_err_errno("%s", dir);
+    int rc = wan_dir_next(d, dir, &name);
+    closedir(d);
+    return rc < 0 ? -1 : !rc;
+}
+
+/* An empty folder to make a result in, which no other wan-convert makes its own in meanwhile; *hold is to be
+ * closed when it has its name. */
+static int begin(int *hold, const char *tmp)
+{
+    for (int tries = 0; tries < 10;
+         tries++) { /* what a killed one left goes, and the lock with it */
+        WAN_TRY(wan_rundir_hold(hold, tmp));
+        int empty = is_empty(tmp);
+        if (empty > 0 && wan_rundir_held(*hold, tmp) == 0)
+            return 0;
+        if (empty == 0)
+            wan_remove_tree(tmp);
+        if (*hold >= 0)
+            close(*hold);
+        *hold = -1;
+        WAN_TRY(empty);
+    }
+    return wan_err("%s: cannot be emptied", tmp);
+}
+
+static void end(int hold, const char *tmp)
+{
+    wan_remove_tree(tmp);
+    if (hold >= 0)
+        close(hold);
+}
+
 static int fill_transformer(source *s, const char *dir)
 {
     char *inner = *s->sub ? wan_path_join(dir, s->sub) : strdup(dir);
@@ -337,20 +375,16 @@ static int copy_file(const char *from, const char *to)
 static int copy_folder(const char *from, const char *to)
 {
     DIR *d = opendir(from);
+    const char *name;
     if (!d)
         return wan_err_errno("%s", from);
-    int rc = wan_mkdirs(to);
-    while (rc == 0) {
-        errno = 0;
-        struct dirent *e = readdir(d);
-        if (!e) {
-            rc = errno ? wan_err_errno("%s: cannot be read to its end", from) : 0;
-            break;
-        }
-        if (e->d_name[0] == '.')
+    int rc = wan_mkdirs(to) < 0 ? -1 : 1;
+    while (rc > 0 && (rc = wan_dir_next(d, from, &name)) > 0) {
+        if (name[0] == '.')
             continue;
-        char *a = wan_path_join(from, e->d_name), *b = wan_path_join(to, e->d_name);
-        rc = !a || !b ? -1 : is_dir(a) ? copy_folder(a, b) : copy_file(a, b);
+        char *a = wan_path_join(from, name), *b = wan_path_join(to, name);
+        if (!a || !b || (is_dir(a) ? copy_folder(a, b) : copy_file(a, b)) < 0)
+            rc = -1;
         free(a);
         free(b);
     }
@@ -525,7 +559,7 @@ static int import(const char *from, const char *to)
         rc = verify(dir);
     if (rc == 0)
         rc = source_open(&s, dir);
-    if (rc == 0 && wan_is_dir(to) > 0)
+    if (rc == 0)
         rc = wan_rundir_hold(&hold, to);
     if (rc == 0)
         rc = refuse_run(to);
@@ -621,7 +655,7 @@ static int export(const char *from, const char *to)
 {
     source s = { 0 };
     char *dir = NULL, *parts = NULL, *tmp = temporary(to);
-    int rc = tmp ? wan_model_transformer(&dir, from, o.step) : -1;
+    int hold = -1, rc = tmp ? wan_model_transformer(&dir, from, o.step) : -1;
     if (rc == 0)
         rc = verify(dir);
     if (rc == 0)
@@ -631,14 +665,11 @@ static int export(const char *from, const char *to)
         rc = find_parts(&parts, from);
     if (rc == 0)
         rc = refuse_entries(to);
-    if (rc == 0) {
-        wan_remove_tree(tmp);
-        rc = wan_mkdirs(tmp);
-        if (rc == 0)
-            rc = fill_export(&s, parts, tmp);
+    if (rc == 0 && (rc = begin(&hold, tmp)) == 0) {
+        rc = fill_export(&s, parts, tmp);
         if (rc == 0)
             rc = settle(tmp, to);
-        wan_remove_tree(tmp);
+        end(hold, tmp);
     }
     if (rc == 0)
         wan_info("%s%s: %d tensors, %" PRId64 " parameters", to,
@@ -717,17 +748,14 @@ static int gather_into(char *file[PARTS], const char *tmp)
 static int gather(int n, char **path, const char *to)
 {
     char *file[PARTS] = { NULL }, *tmp = temporary(to);
-    int rc = tmp ? sort_files(file, n, path) : -1;
+    int hold = -1, rc = tmp ? sort_files(file, n, path) : -1;
     if (rc == 0)
         rc = refuse_existing(to, 1);
-    if (rc == 0) {
-        wan_remove_tree(tmp);
-        rc = wan_mkdirs(tmp);
-        if (rc == 0)
-            rc = gather_into(file, tmp);
+    if (rc == 0 && (rc = begin(&hold, tmp)) == 0) {
+        rc = gather_into(file, tmp);
         if (rc == 0)
             rc = replace(tmp, to);
-        wan_remove_tree(tmp);
+        end(hold, tmp);
     }
     free(tmp);
     return rc;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
@@ -288,12 +289,6 @@ static int do_check(char **path, int n)
 
 /* ---- safetensors */
 
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
-
 /* DIR/KEY.safetensors, folders of the key made; malloc'ed. */
 static char *path_of_key(const char *dir, const char *key)
 {
@@ -351,7 +346,7 @@ static int do_to_safetensors(char **path, int n)
         wan_die_usage();
     }
     int to_stdout = !strcmp(o.output, "-");
-    saving s = { to_stdout || ends_with(o.output, ".safetensors"), 0, WAN_KEYSET_INIT };
+    saving s = { to_stdout || wan_ends_with(o.output, ".safetensors"), 0, WAN_KEYSET_INIT };
     if (to_stdout)
         WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));
     int rc = for_each(path, n, to_safetensors, &s);

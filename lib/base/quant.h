@@ -47,7 +47,8 @@ size_t wan_quant_span(wan_dtype t, int64_t n);
 /* dst [n] = the values of blocks src; n is a multiple of wan_quant_values. */
 void wan_quant_decode(float *dst, const void *src, wan_quant q, size_t n);
 /* src [n], finite, to blocks, rounded to the nearest values they can hold (Q4_K: with the scale and the
- * offset of least squared error of those tried).  -1: there is no writer of this type (Q8_0 and Q4_K). */
+ * offset of least squared error of those tried).  -1: there is no writer of this type (Q8_0 and Q4_K),
+ * or a scale would be beyond half precision. */
 int wan_quant_encode(void *dst, const float *src, wan_quant q, size_t n) WAN_MUST_CHECK;
 
 #endif

@@ -137,13 +137,25 @@ static void q4_k(uint8_t *b, const float *x)
     }
 }
 
+/* Whether a scale of a block is infinite: the values are too large for half precision. */
+static int is_broken(const uint8_t *b, wan_quant q)
+{
+    uint16_t h[2] = { 0, 0 };
+    memcpy(h, b, q == WAN_Q8_0 ? 2 : 4);
+    return (h[0] & 0x7c00) == 0x7c00 || (h[1] & 0x7c00) == 0x7c00;
+}
+
 int wan_quant_encode(void *dst, const float *src, wan_quant q, size_t n)
 {
     if (q != WAN_Q8_0 && q != WAN_Q4_K)
         return wan_err("weights are not written as %s, only as q8_0 and q4_k", wan_quant_name(q));
     const size_t values = wan_quant_values(q), bytes = wan_quant_bytes(q);
-#pragma omp parallel for if (n > 1 << 14)
-    for (size_t i = 0; i < n / values; i++)
-        (q == WAN_Q8_0 ? q8_0 : q4_k)((uint8_t *)dst + i * bytes, src + i * values);
-    return 0;
+    int broken = 0;
+#pragma omp parallel for reduction(| : broken) if (n > 1 << 14)
+    for (size_t i = 0; i < n / values; i++) {
+        uint8_t *b = (uint8_t *)dst + i * bytes;
+        (q == WAN_Q8_0 ? q8_0 : q4_k)(b, src + i * values);
+        broken |= is_broken(b, q);
+    }
+    return broken ? wan_err("values are too large for blocks of %s", wan_quant_name(q)) : 0;
 }

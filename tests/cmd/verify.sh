@@ -57,6 +57,12 @@ echo >>plain/config.json
 fails 1 "^wan-convert: plain/config.json: differs from manifest.json: it has" "until a file is changed" wan-convert check plain
 cp "$M/transformer/config.json" plain/ && flip plain/config.json
 fails 1 "^wan-convert: plain/config.json: differs from manifest.json in bytes 0 to $(($(stat -c %s plain/config.json) - 1)): " "... one bit of it" wan-convert check plain
+mkdir dots bytes && echo a >dots/a..b.txt && wan-convert -q check dots
+ok "two dots in a name lead nowhere" wan-convert -q check dots
+jq -c '.files["../x"] = .files["a..b.txt"]' dots/manifest.json >out.json && mv out.json dots/manifest.json
+fails 1 '"../x" leads out of the folder' "but not for a name" wan-convert check dots
+touch bytes/$'\xff'
+fails 1 'or a name that is not UTF-8' "a name that JSON cannot hold" wan-convert check bytes
 fails 1 "^wan-convert: nowhere: no such folder" "no folder" wan-convert check nowhere
 fails 2 "check takes one folder" "two folders" wan-convert check plain run
 

@@ -15,6 +15,9 @@ same "the weights are back" hf/transformer/$W "$R/net_b/transformer/$W"
 same "config.json too" hf/transformer/config.json ck/iter_0000000/transformer/config.json
 ok "eps is written as a person would" grep -q '"eps": 1e-6' hf/transformer/config.json
 
+mkdir .two.tmp; exec 8<.two.tmp; flock -n 8
+fails 1 '.two.tmp: another process' "two at a time into one folder" wan-convert export ck two
+exec 8<&-; ok "what one left that was killed goes" sh -c "touch .two.tmp/x && wan-convert -q export ck two && diff -r hf two && [ ! -e .two.tmp ]"
 ok "export in the official naming" wan-convert export --naming official ck official
 ok "official names" grep -aq '"blocks.1.self_attn.q.weight"' official/$W
 ok "import the official folder" wan-convert import official ck2

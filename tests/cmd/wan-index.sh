@@ -34,6 +34,9 @@ mkdir line; cp plain/*0.tar line/$'a\nb.tar'
 fails 1 'line: unsafe member name' "a name of two lines, which readers of the index refuse" wan-index line
 mkdir -p mine/.nv-meta; cp plain/*[01].tar mine; echo mine >mine/.nv-meta/0.idx
 ok "a file of somebody's own in .nv-meta stays and is no index" sh -c "wan-index -q mine 2>/dev/null; [ \$(cat mine/.nv-meta/0.idx) = mine ] && wan-index --check mine"
+cp -r plain energon; echo note >note; tar rf energon/shard-rank00-000000.tar note; wan-index -q energon 2>/dev/null
+rm energon/.nv-meta/samples.bin energon/.nv-meta/wan-index.json; wan-index -q --stat energon >/dev/null
+ok "sizes that are measured when Energon's index is opened are those of wan-index" sh -c "[ -e energon/.nv-meta/samples.bin ] && wan-index -q --check energon"
 fails 2 'no folder' "no operand" wan-index
 fails 2 'only one' "two operands" wan-index ds again
 fails 2 'split-ratio' "a ratio of two" wan-index --split-ratio 8,1 ds

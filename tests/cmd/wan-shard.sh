@@ -24,6 +24,15 @@ ok "standard output is not needed for that" sh -c "wan-shard -o closed a.rec >&-
 mkdir -p late/shard-rank00-000000.tar.idx/x
 fails 1 'cannot remove' "a shard that cannot be finished" wan-shard --shard-maxcount 1 -o late a.rec
 ok "is not told to be there" sh -c "! grep 'in front of the fault' fails.err && ! ls late/*.tar"
+deep() { # deep N: a record whose metadata are N maps in one another
+    local h o c pad; o=$(printf '{\\"a\\":%.0s' $(seq "$1")) c=$(printf '}%.0s' $(seq "$1"))
+    h='{"__metadata__":{"wan_meta":"'$o'1'$c'"},"latent":{"dtype":"F32","shape":[1,1,2,2],"data_offsets":[0,16]},"text":{"dtype":"F32","shape":[1,4],"data_offsets":[16,32]}}'
+    printf -v pad '%*s' $(((8 - ${#h} % 8) % 8)) ''; h=$h$pad
+    printf "$(printf '\\x%02x\\x%02x\\0\\0\\0\\0\\0\\0' $((${#h} % 256)) $((${#h} / 256)))"; printf '%s' "$h"; head -c 32 /dev/zero
+}
+deep 2000 >deep.safetensors; deep 2001 >deeper.safetensors
+ok "metadata 2000 deep" sh -c "wan-record from-safetensors deep.safetensors | wan-shard -q -o deep && wan-shard -x deep | wan-record check"
+fails 1 'nested more than 2000 deep' "not deeper, as nothing would read it" sh -c "wan-record from-safetensors deeper.safetensors | wan-shard -o deeper"
 fails 1 'exists; --force' "existing shards are not replaced" wan-shard -o ds a.rec
 cp -r ds forced; wan-index -q forced
 ok "--force replaces them all" sh -c "wan-shard --force -o forced <a.rec && [ ! -e forced/shard-rank00-000001.tar ]"

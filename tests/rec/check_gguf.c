@@ -207,6 +207,23 @@ static void unbiased(wan_quant q, double most)
     free(blocks);
 }
 
+/* What no block can hold, and what a reader would take the first of. */
+static void refused(void)
+{
+    float x[256];
+    uint8_t block[512];
+    for (int i = 0; i < 256; i++)
+        x[i] = i == 7 ? 1e8f : 1;
+    ok(wan_quant_encode(block, x, WAN_Q8_0, 256) < 0, "q8_0: %s", wan_err_text());
+    ok(wan_quant_encode(block, x, WAN_Q4_K, 256) < 0, "q4_k: %s", wan_err_text());
+    wan_gguf_writer *w = NULL;
+    int rc = wan_gguf_create(&w, path);
+    for (uint32_t i = 0; rc == 0 && i < 2; i++)
+        rc = wan_gguf_set_number(w, "n", i);
+    ok(rc == 0 && wan_gguf_finish(&w) < 0 && strstr(wan_err_text(), "metadata n is there twice"),
+       "a key twice: %s", wan_err_text());
+}
+
 int main(void)
 {
     wan_gguf *g;
@@ -222,6 +239,7 @@ int main(void)
     written("q4_k", 0.03, 0.08);
     unbiased(WAN_Q8_0, 1e-4);
     unbiased(WAN_Q4_K, 4e-4);
+    refused();
     wan_quant q;
     static float x[8192];
     ok(wan_quant_parse(&q, "q3_x") < 0, "a type that is none");

@@ -12,6 +12,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/opt.h"
 #include "lib/base/yaml.h"
 #include "lib/model/files/megatron.h"
 #include "lib/model/files/modelio.h"
@@ -143,13 +144,16 @@ static int64_t heads_of(const char *dir)
         wan_yaml_parse(&y, text, n, path) == 0) {
         const wan_yaml_node *m = wan_yaml_get(wan_yaml_root(y), "model");
         const wan_yaml_node *h = m ? wan_yaml_get(m, "num_attention_heads") : NULL;
-        if (h && h->kind == WAN_YAML_SCALAR)
-            heads = atoll(h->text);
-    }
+        if (h && h->kind == WAN_YAML_SCALAR &&
+            wan_parse_int(&heads, h->text, 1, 1 << 16, "num_attention_heads") < 0)
+            wan_warn("%s: %s", path, wan_err_text());
+    } else if (path && wan_exists(path))
+        wan_warn("%s: cannot say the number of heads; they are taken for heads of 128",
+                 wan_err_text());
     wan_yaml_free(&y);
     free(text);
     free(path);
-    return heads > 0 && heads < 1 << 16 ? heads : 0;
+    return heads;
 }
 
 static int find_config(wan_arch *arch, wan_foreign *f)

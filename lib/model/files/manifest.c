@@ -4,8 +4,6 @@
  */
 #include "lib/model/files/manifest.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -149,8 +147,27 @@ static int add_file(const list *l, const char *path, const char *rel, int64_t by
     }
     int rc = k < end ? 0 : digest_file(&d, path);
     if (rc == 0 && json_object_set_new(l->files, rel, entry_of(&d)) < 0)
-        rc = wan_err("out of memory");
+        rc = wan_err("%s: out of memory, or a name that is not UTF-8", path);
     free(d.sum);
+    return rc;
+}
+
+static int walk(const list *l, const char *dir, const char *rel);
+
+/* One entry of a folder, which is `rel` below the top. */
+static int visit(const list *l, const char *dir, const char *rel, const char *entry)
+{
+    struct stat st;
+    char *path = wan_path_join(dir, entry), *name = wan_path_join(*rel ? rel : NULL, entry);
+    int rc = path && name ? 0 : -1;
+    if (rc == 0 && stat(path, &st) < 0)
+        rc = wan_err_errno("%s", path);
+    else if (rc == 0 && S_ISDIR(st.st_mode))
+        rc = walk(l, path, name);
+    else if (rc == 0 && S_ISREG(st.st_mode) && strcmp(name, "manifest.json"))
+        rc = add_file(l, path, name, st.st_size);
+    free(path);
+    free(name);
     return rc;
 }
 
@@ -158,31 +175,13 @@ static int add_file(const list *l, const char *path, const char *rel, int64_t by
 static int walk(const list *l, const char *dir, const char *rel)
 {
     DIR *d = opendir(dir);
-    int rc = 0;
-    if (!d)
-        return wan_err_errno("%s", dir);
-    while (rc == 0) {
-        struct stat st;
-        char name[1024];
-        errno = 0;
-        struct dirent *e = readdir(d);
-        if (!e) {
-            rc = errno ? wan_err_errno("%s: cannot be read to its end", dir) : 0;
-            break;
-        }
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-            continue;
-        char *path = wan_path_join(dir, e->d_name);
-        snprintf(name, sizeof name, "%s%s%s", rel, *rel ? "/" : "", e->d_name);
-        if (!path || stat(path, &st) < 0)
-            rc = wan_err_errno("%s", path ? path : name);
-        else if (S_ISDIR(st.st_mode))
-            rc = walk(l, path, name);
-        else if (S_ISREG(st.st_mode) && strcmp(name, "manifest.json"))
-            rc = add_file(l, path, name, st.st_size);
-        free(path);
-    }
-    closedir(d);
+    const char *entry;
+    int rc = d ? 1 : wan_err_errno("%s", dir);
+    while (rc > 0 && (rc = wan_dir_next(d, dir, &entry)) > 0)
+        if (visit(l, dir, rel, entry) < 0)
+            rc = -1;
+    if (d)
+        closedir(d);
     return rc;
 }
 
@@ -259,10 +258,18 @@ static int compare(digest *d, const char *path, const char *rel, const json_t *e
                   : 0;
 }
 
+static int leads_out(const char *rel)
+{
+    int out = *rel == '/';
+    for (const char *p = rel; p && !out; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL)
+        out = !strncmp(p, "..", 2) && (!p[2] || p[2] == '/');
+    return out;
+}
+
 static int check_file(const char *dir, const char *rel, const json_t *entry)
 {
     digest d = { 0 };
-    if (*rel == '/' || strstr(rel, ".."))
+    if (leads_out(rel))
         return wan_err("%s/manifest.json: \"%s\" leads out of the folder", dir, rel);
     char *path = wan_path_join(dir, rel);
     int rc = path ? compare(&d, path, rel, entry) : -1;

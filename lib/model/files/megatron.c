@@ -63,7 +63,8 @@ static int add_parts(const entry *e, const char *head, const char *tail, const i
     memcpy(part, shape, (size_t)rank * sizeof *shape);
     if (parts > 1 && (rank < 1 || part[0] % parts))
         return wan_err("its rows do not divide into %d parts", parts);
-    part[0] /= rank ? parts : 1;
+    if (rank)
+        part[0] /= parts;
     piece.parts = parts;
     for (piece.part = 0; piece.part < parts; piece.part++) {
         snprintf(name, sizeof name, "%s%s%s", head, e->to[piece.part], tail);

@@ -13,23 +13,18 @@
 #include <sys/stat.h>
 
 #include "lib/base/crc32c.h"
+#include "lib/base/ends.h"
 #include "lib/base/file.h"
 #include "lib/base/sha256.h"
 #include "lib/rec/record/recordcache.h"
 
 #define MAX_HEADER (100u << 20)
 
-static int ends_with(const char *s, const char *tail)
-{
-    size_t n = strlen(s), m = strlen(tail);
-    return n >= m && !strcmp(s + n - m, tail);
-}
-
 static int is_model_file(const struct dirent *e)
 {
     return e->d_name[0] != '.' &&
-           (ends_with(e->d_name, ".json") || ends_with(e->d_name, ".model") ||
-            ends_with(e->d_name, ".safetensors"));
+           (wan_ends_with(e->d_name, ".json") || wan_ends_with(e->d_name, ".model") ||
+            wan_ends_with(e->d_name, ".safetensors"));
 }
 
 /* Bytes of f that count: all, or a safetensors header with its length in front; -1: it cannot be read. */
@@ -37,7 +32,7 @@ static int64_t counted(FILE *f, const char *path, int64_t size)
 {
     uint8_t b[8];
     uint64_t n = 0;
-    if (!ends_with(path, ".safetensors"))
+    if (!wan_ends_with(path, ".safetensors"))
         return size;
     if (fread(b, 1, 8, f) != 8)
         return ferror(f) ? wan_err_errno("%s: cannot be read", path) : 0;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/file.h"
 #include "lib/model/files/weights.h"
 #include "lib/rec/tensor/safetensors.h"
@@ -146,17 +147,11 @@ typedef struct stored {
     int64_t count;
 } stored;
 
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
-
 static int source_open(source *s, const char *path)
 {
     *s = (source){ .path = path };
-    return ends_with(path, ".safetensors") ? wan_st_open(&s->st, path)
-                                           : wan_torch_open(&s->w, path);
+    return wan_ends_with(path, ".safetensors") ? wan_st_open(&s->st, path)
+                                               : wan_torch_open(&s->w, path);
 }
 
 static void source_close(source *s)
@@ -397,8 +392,8 @@ int wan_official_kind(enum wan_official_part *part, const char *path)
         for (size_t i = 0; i < count_of(&s) && !found; i++) {
             const char *name = at(&s, i).name;
             const int whole = !strcmp(name, marks[k].name);
-            found =
-                whole || (marks[k].part == WAN_PART_TRANSFORMER && ends_with(name, marks[k].name));
+            found = whole ||
+                    (marks[k].part == WAN_PART_TRANSFORMER && wan_ends_with(name, marks[k].name));
             *part = marks[k].part;
         }
     source_close(&s);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/mem.h"
 
 struct wan_packed {
@@ -16,12 +17,6 @@ struct wan_packed {
     wan_tensorlist list;
     int *index; /* parameter -> tensor */
 };
-
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
 
 /* Elements of the tensor that is called as `weight`, with "bias" in place of that word; 0: there is none. */
 static int64_t bias_of(const wan_gguf *g, const char *weight)
@@ -39,7 +34,7 @@ static int64_t bias_of(const wan_gguf *g, const char *weight)
 static int add(wan_packed *k, const wan_gguf_tensor *t)
 {
     int64_t shape[5] = { 0 };
-    if (t->rank != 4 || !ends_with(t->name, "patch_embedding.weight"))
+    if (t->rank != 4 || !wan_ends_with(t->name, "patch_embedding.weight"))
         return wan_tensorlist_add(&k->list, t->name, t->shape, t->rank);
     shape[0] = bias_of(k->file, t->name);
     if (shape[0] < 1 || t->shape[0] % shape[0])

@@ -4,7 +4,6 @@
  */
 #include "lib/model/files/rundir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -90,23 +89,17 @@ static int add(entry **list, size_t *n, entry e)
 static int scan(entry **list, size_t *n, const char *run)
 {
     DIR *d = opendir(run);
-    int rc = 0;
+    const char *name;
+    int rc = 1;
     *list = NULL;
     *n = 0;
     if (!d)
         return errno == ENOENT ? 0 : wan_err_errno("%s", run);
-    for (;;) {
+    while (rc > 0 && (rc = wan_dir_next(d, run, &name)) > 0) {
         entry e;
-        errno = 0;
-        struct dirent *f = readdir(d);
-        if (!f) {
-            if (errno)
-                rc = wan_err_errno("%s: cannot be read to its end", run);
-            break;
-        }
-        e.step = parse(f->d_name, &e.form);
-        if (e.step >= 0 && (rc = add(list, n, e)) < 0)
-            break;
+        e.step = parse(name, &e.form);
+        if (e.step >= 0 && add(list, n, e) < 0)
+            rc = -1;
     }
     closedir(d);
     if (rc < 0) {

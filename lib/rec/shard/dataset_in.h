@@ -16,7 +16,9 @@ struct wan_dataset_shard {
     const wan_sizes_row *row; /* [n] */
     uint8_t digest[32];       /* SHA-256 of the offsets */
     uint64_t bytes;           /* of the tar */
-    uint64_t *own_offset;     /* where offset and row are not in samples.bin */
+    uint64_t ignored;         /* measured: as in wan_sizes_shard */
+    uint32_t other;
+    uint64_t *own_offset; /* where offset and row are not in samples.bin */
     wan_sizes_row *own_row;
     size_t *keep; /* [kept] numbers of the samples left, or NULL: all */
     size_t kept;

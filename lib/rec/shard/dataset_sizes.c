@@ -105,6 +105,7 @@ static int measure(wan_dataset *d, struct wan_dataset_shard *sh)
 {
     wan_shard_reader *r;
     wan_shard_map m;
+    wan_measure_others other = { &m, 0 };
     wan_sha256 h;
     WAN_TRY(wan_dataset_load_idx(&sh->own_offset, sh->n, sh->path));
     sh->offset = sh->own_offset;
@@ -119,7 +120,10 @@ static int measure(wan_dataset *d, struct wan_dataset_shard *sh)
     sh->bytes = m.size;
     int rc = wan_shard_reader_open(&r, sh->path, 1);
     if (rc == 0) {
+        wan_shard_reader_on_other(r, wan_measure_other, &other);
         rc = measure_all(sh, r, &m);
+        sh->ignored = wan_shard_reader_ignored(r);
+        sh->other = other.crc;
         wan_shard_reader_close(&r);
     }
     wan_measure_unmap(&m);
@@ -144,9 +148,13 @@ static int put_all(const wan_dataset *d, wan_sizes_writer *w)
 {
     for (size_t i = 0; i < d->n_shards; i++) {
         const struct wan_dataset_shard *sh = &d->shard[i];
-        wan_sizes_shard s = {
-            .name = sh->name, .n = sh->n, .bytes = sh->bytes, .offset = sh->offset, .row = sh->row
-        };
+        wan_sizes_shard s = { .name = sh->name,
+                              .n = sh->n,
+                              .bytes = sh->bytes,
+                              .ignored = sh->ignored,
+                              .other = sh->other,
+                              .offset = sh->offset,
+                              .row = sh->row };
         if (sh->own_row)
             WAN_TRY(wan_sizes_writer_put(w, &s));
     }

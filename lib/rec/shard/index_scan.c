@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/rec/shard/index_in.h"
 
@@ -70,26 +69,14 @@ static int add_sample(struct wan_index_scan *scan, const wan_shard_sample *s, co
     return 0;
 }
 
-struct other {
-    const wan_shard_map *m;
-    uint32_t crc;
-};
-
-static void add_other(void *arg, uint64_t at, uint64_t size)
-{
-    struct other *o = arg;
-    if (at <= o->m->size && size <= o->m->size - at)
-        o->crc = wan_crc32c(o->crc, o->m->data + at, size);
-}
-
 static int scan_samples(struct wan_index_scan *scan, struct wan_index_shard *out,
                         wan_shard_reader *r, const wan_shard_map *m, const char *name, size_t shard)
 {
     size_t cap = 0;
     wan_shard_sample s;
-    struct other other = { m, 0 };
+    wan_measure_others other = { m, 0 };
     int rc;
-    wan_shard_reader_on_other(r, add_other, &other);
+    wan_shard_reader_on_other(r, wan_measure_other, &other);
     while ((rc = wan_shard_reader_next(r, &s)) == 1) {
         WAN_TRY(grow(out, &cap, out->n));
         out->offset[out->n] = s.begin;

@@ -158,6 +158,13 @@ static int digests(wan_sizes_row *row, const wan_shard_sample *s, const wan_shar
     return 0;
 }
 
+void wan_measure_other(void *others, uint64_t at, uint64_t size)
+{
+    wan_measure_others *o = others;
+    if (at <= o->m->size && size <= o->m->size - at)
+        o->crc = wan_crc32c(o->crc, o->m->data + at, size);
+}
+
 int wan_measure_row(wan_sizes_row *row, const wan_shard_sample *s, const wan_shard_map *m)
 {
     wan_sample_info f;

@@ -44,6 +44,13 @@ int wan_measure_row(wan_sizes_row *row, const wan_shard_sample *s, const wan_sha
 int wan_measure_latent(wan_sample_info *info, const wan_torch_tensor *t) WAN_MUST_CHECK;
 int wan_measure_text(wan_sample_info *info, const wan_torch_tensor *t) WAN_MUST_CHECK;
 
+/* For wan_shard_reader_on_other: the CRC32C of payloads that belong to no sample. */
+typedef struct wan_measure_others {
+    const wan_shard_map *m;
+    uint32_t crc;
+} wan_measure_others;
+void wan_measure_other(void *others, uint64_t at, uint64_t size);
+
 /* Rows of text [rows, width bytes each] in front of the zero rows at its end; at least 1. */
 int64_t wan_measure_rows(const void *text, int64_t rows, uint64_t width);
 

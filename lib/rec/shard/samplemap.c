@@ -209,10 +209,28 @@ static void set_dfm(json_t **to, const wan_record *r, const wan_tensor *latent)
     }
 }
 
+/* Maps and lists around the innermost value. */
+static int depth_of(const json_t *j)
+{
+    int most = 0, one;
+    const char *key;
+    json_t *v;
+    size_t i;
+    json_array_foreach(j, i, v) most = (one = depth_of(v)) > most ? one : most;
+    json_object_foreach((json_t *)(uintptr_t)j, key, v) most =
+        (one = depth_of(v)) > most ? one : most;
+    return most + (json_is_object(j) || json_is_array(j));
+}
+
 /* The json member: DFM's keys and ours. */
 static int pack_json(wan_samplemap *m, const wan_record *r, const wan_samplemap_options *opt,
                      json_t *table)
 {
+    enum { MAX_DEPTH = 2000 }; /* of 2048 that can be read, with what is put around it */
+    if (depth_of(r->meta) > MAX_DEPTH) {
+        json_decref(table);
+        return wan_err("its metadata are nested more than %d deep", (int)MAX_DEPTH);
+    }
     json_t *root = wan_json_object(), *own = wan_json_object();
     wan_json_put(&own, "format", json_integer(1));
     wan_json_put(&own, "tensors", table);

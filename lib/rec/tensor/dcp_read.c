@@ -94,7 +94,7 @@ static void place(const rows *r, const wan_dcp_chunk *c, const uint8_t *data)
 }
 
 /* The one tensor of a piece, as dt; buf has room for count elements. */
-static int load(const wan_dcp *d, const wan_dcp_chunk *c, void *buf, wan_dtype dt)
+static int load(const wan_dcp *d, int rank, const wan_dcp_chunk *c, void *buf, wan_dtype dt)
 {
     const wan_dcp_piece *p = c->piece;
     const wan_dcp_file *f = &d->files[p->file];
@@ -107,6 +107,9 @@ static int load(const wan_dcp *d, const wan_dcp_chunk *c, void *buf, wan_dtype d
     else if (t->count != c->count)
         rc = wan_err("%s: the piece at %" PRId64 " has %" PRId64 " elements, not %" PRId64, f->name,
                      p->offset, t->count, c->count);
+    else if (t->rank == rank && memcmp(t->shape, c->size, (size_t)rank * sizeof *t->shape))
+        rc = wan_err("%s: the piece at %" PRId64 " has another shape than .metadata says", f->name,
+                     p->offset);
     else
         rc = wan_torch_read(w, t, buf, dt);
     wan_torch_close(&w);
@@ -127,7 +130,7 @@ static int read_chunk(const wan_dcp *d, const rows *r, const wan_dcp_chunk *c, w
         (r->t->rank && (c->at[0] >= r->first + r->n || c->at[0] + c->size[0] <= r->first)))
         return 0;
     uint8_t *buf = wan_malloc((size_t)c->count, r->size, "a piece of a tensor");
-    int rc = buf ? load(d, c, buf, dt) : -1;
+    int rc = buf ? load(d, r->t->rank, c, buf, dt) : -1;
     if (rc == 0 && !r->t->rank)
         memcpy(r->dst, buf, r->size);
     else if (rc == 0)

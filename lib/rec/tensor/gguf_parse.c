@@ -271,17 +271,30 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int refuse_twins(const wan_gguf *g)
+/* Sorts name [n]. */
+static int refuse_twins(const char **name, size_t n, const char *what)
 {
-    const char **name = wan_calloc(g->n_tensors + 1, sizeof *name, "tensor list");
-    int rc = name ? 0 : -1;
-    for (size_t i = 0; name && i < g->n_tensors; i++)
-        name[i] = g->tensor[i].name;
-    if (name)
-        qsort(name, g->n_tensors, sizeof *name, by_name);
-    for (size_t i = 1; rc == 0 && i < g->n_tensors; i++)
+    if (n)
+        qsort(name, n, sizeof *name, by_name);
+    for (size_t i = 1; i < n; i++)
         if (!strcmp(name[i], name[i - 1]))
-            rc = wan_err("tensor %s is there twice", name[i]);
+            return wan_err("%s %s is there twice", what, name[i]);
+    return 0;
+}
+
+static int check_names(const wan_gguf *g)
+{
+    size_t most = g->n_tensors > g->n_pairs ? g->n_tensors : g->n_pairs;
+    const char **name = wan_calloc(most + 1, sizeof *name, "names");
+    if (!name)
+        return -1;
+    for (size_t i = 0; i < g->n_pairs; i++)
+        name[i] = g->pair[i].key;
+    int rc = refuse_twins(name, g->n_pairs, "metadata");
+    for (size_t i = 0; i < g->n_tensors; i++)
+        name[i] = g->tensor[i].name;
+    if (rc == 0)
+        rc = refuse_twins(name, g->n_tensors, "tensor");
     free(name);
     return rc;
 }
@@ -334,7 +347,7 @@ static int take_list(wan_gguf *g, cursor *c, uint64_t n)
     g->tensor = wan_calloc((size_t)n + 1, sizeof *g->tensor, "tensor list");
     int rc = offset && e && g->tensor ? take_tensors(g, c, n, offset) : -1;
     if (rc == 0)
-        rc = refuse_twins(g);
+        rc = check_names(g);
     if (rc == 0)
         rc = place(g, c, offset, e);
     free(offset);

@@ -6,8 +6,6 @@
  */
 #include "lib/rec/tensor/safetensors.h"
 
-#include <errno.h>
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/file.h"
 #include "lib/base/le.h"
 #include "lib/rec/tensor/mapped.h"
@@ -271,12 +270,6 @@ static int open_index(wan_st *st, const char *path)
     return rc;
 }
 
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
-
 /* Whether a file is a variant's weights: STEM.fp16.safetensors, STEM.safetensors.index.fp16.json. */
 static int is_variant(const char *name)
 {
@@ -300,32 +293,23 @@ static char *find_variant(const char *dir)
 {
     DIR *d = opendir(dir);
     char *found = NULL;
-    int several = 0;
-    struct dirent *e;
-    if (!d) {
-        wan_err_errno("%s", dir);
-        return NULL;
-    }
-    errno = 0;
-    while ((e = readdir(d)) != NULL) {
-        if (!is_variant(e->d_name))
+    const char *name;
+    int rc = d ? 1 : wan_err_errno("%s", dir);
+    while (rc > 0 && (rc = wan_dir_next(d, dir, &name)) > 0) {
+        if (!is_variant(name))
             continue;
-        several = found != NULL;
-        if (several)
-            break;
-        found = wan_path_join(dir, e->d_name);
+        if (found)
+            rc = wan_err("%s: both %s and %s are there: name the one to read", dir,
+                         strrchr(found, '/') + 1, name);
+        else if (!(found = wan_path_join(dir, name)))
+            rc = -1;
     }
-    int bad = !e && errno;
-    if (bad)
-        wan_err_errno("%s", dir);
-    else if (several)
-        wan_err("%s: both %s and %s are there: name the one to read", dir, strrchr(found, '/') + 1,
-                e->d_name);
-    else if (!found)
+    if (rc == 0 && !found)
         wan_err("%s: no safetensors weights in this folder (diffusion_pytorch_model or model)",
                 dir);
-    closedir(d);
-    if (bad || several) {
+    if (d)
+        closedir(d);
+    if (rc < 0) {
         free(found);
         found = NULL;
     }
@@ -368,7 +352,7 @@ static int open_any(wan_st *st, const char *path)
         free(inside);
         return rc;
     }
-    if (ends_with(path, ".index.json"))
+    if (wan_ends_with(path, ".index.json"))
         return open_index(st, path);
     WAN_TRY(add_file(st, path));
     return sort_names(st);
