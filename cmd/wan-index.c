@@ -63,6 +63,8 @@ static int parse_ratio(uint64_t weight[3], const char *text)
             return wan_err("--split-ratio %s: three numbers are expected", text);
         WAN_TRY(wan_parse_real(&v, word, 0, 1e9, "--split-ratio"));
         weight[i] = (uint64_t)(v * 1e6 + 0.5);
+        if (v > 0 && !weight[i])
+            return wan_err("--split-ratio %s: %s is less than a millionth", text, word);
         sum += weight[i];
     }
     if (word)
@@ -178,6 +180,10 @@ int main(int argc, char **argv)
     }
     if (o.picture && !o.stat) {
         wan_err("--picture goes with --stat");
+        wan_die_usage();
+    }
+    if (o.picture && !strcmp(o.picture, "-")) {
+        wan_err("--picture needs a file: the table goes to standard output");
         wan_die_usage();
     }
     if (o.check && o.stat) {

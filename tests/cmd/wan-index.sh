@@ -41,6 +41,8 @@ fails 2 'no folder' "no operand" wan-index
 fails 2 'only one' "two operands" wan-index ds again
 fails 2 'split-ratio' "a ratio of two" wan-index --split-ratio 8,1 ds
 fails 2 'split-ratio' "a ratio of nothing" wan-index --split-ratio 0,0,0 ds
+fails 2 '1e-9 is less than a millionth' "a share that would be none" wan-index --split-ratio 1e-9,1,0 ds
+fails 1 'all 6 shards are left out by --exclude' "nothing but exclusions" wan-index --exclude . plain
 fails 2 'split-ratio' "a ratio of words" wan-index --split-ratio a,b,c ds
 fails 1 'nothere' "a missing folder" wan-index nothere
 mkdir empty; fails 1 'no shards' "a folder without shards" wan-index empty
@@ -209,6 +211,9 @@ ok "--picture: where its mean is" sh -c 'm=$(awk -F"\t" "\$2 == \"mean\" { print
     sed -n "s/.*<circle.* cy=\"\([0-9.]*\)\".*/\1/p" stat.svg | head -n 1 | awk -v m="$m" "{ d = \$1 - (120 - m / 6 * 100); exit d * d > 0.001 }"'
 cp -r plain amp; wan-index -q --split-parts 'a&b:.*' -- amp; wan-index --stat --picture amp.svg amp >/dev/null
 ok "--picture: names of parts are XML" grep -q '>a&amp;b: 6 samples<' amp.svg
+cp -r ds more; cp more/shard-rank00-000001.tar more/x1.tar; cp more/x1.tar more/x2.tar
+ok "--stat says what it does not know" sh -c 'wan-index --stat more 2>err >table && cmp table stat.tsv && grep -q "^wan-index: more: 2 shards are not in the index, the first of them x1.tar; run wan-index again" err'
+fails 2 'needs a file' "--picture to standard output" wan-index --stat --picture - ds
 fails 2 'goes with --stat' "--picture alone" wan-index --picture x.svg ds
 fails 1 'No space' "--stat to a full device" sh -c 'wan-index --stat ds >/dev/full'
 fails 2 'not both' "--stat and --check" wan-index --stat --check ds

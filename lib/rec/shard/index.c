@@ -124,7 +124,9 @@ static int list_shards(struct build *b, wan_index_report *rep)
     if (b->opt->exclude)
         regfree(&re);
     if (rc == 0 && !b->names.n)
-        rc = wan_metafile_hint(b->dir, "no shards (*.tar)");
+        rc = rep->excluded ? wan_err("%s: all %" PRIu64 " shards are left out by --exclude", b->dir,
+                                     rep->excluded)
+                           : wan_metafile_hint(b->dir, "no shards (*.tar)");
     return rc;
 }
 
