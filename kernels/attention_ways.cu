@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * attention_ways.cu - which backward of attention is taken for a shape: cuDNN's, or the two passes of
- * attention_grad.cuh.  cuDNN's without a choice; the choice is the caller's (ways.h), made by measuring both once.
+ * attention_grad.cuh.  cuDNN's without a choice; the choice is the caller's (ways.h), made by measuring both once, or
+ * of all shapes that were not measured (WAN_DEV_TWO_PASSES).
  */
 #include "kernels/attention_grad.cuh"
 #include "kernels/sdpa.cuh"
@@ -58,8 +59,9 @@ int cuda_grad_first(wan_dev *d, const grad_call *c)
     double own, theirs;
     if (d->flags & WAN_DEV_OWN)
         return 1;
+    const int self = c->a->pq->cu == c->a->pk->cu && d->flags & WAN_DEV_TWO_PASSES;
     if (!d->ways || !cuda_sdpa_version())
-        return 0;
+        return self;
     name(kind, shape, sizeof kind, d, c->a);
     const char *known = wan_cuda_host->ways_find(d->ways, kind, shape);
     if (known && !strncmp(known, TWO_PASSES, strlen(TWO_PASSES)))
@@ -67,7 +69,7 @@ int cuda_grad_first(wan_dev *d, const grad_call *c)
     if (known && !strncmp(known, CUDNN, strlen(CUDNN)))
         return 0;
     if (!d->ways->trying)
-        return 0;
+        return self;
     WAN_TRY(measure(d, cuda_grad_backward, c, &own));
     WAN_TRY(measure(d, cuda_grad_by_cudnn, c, &theirs));
     if (own == INFINITY || theirs == INFINITY)

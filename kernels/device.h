@@ -30,6 +30,8 @@ enum wan_dev_flags {
     WAN_DEV_STRICT = 1,
     WAN_DEV_NONDETERMINISTIC = 2, /* faster kernels whose sums have no fixed order are allowed */
     WAN_DEV_OWN = 4, /* our kernels where a vendor's library has one too: to compare them */
+    /* the backward of self-attention in two passes (attention_grad.cuh) where the ways say nothing of a shape */
+    WAN_DEV_TWO_PASSES = 8,
 };
 
 /* What a backend has for copies beside the work (wan_dev_send and the next). */

@@ -30,6 +30,7 @@ typedef struct wan_space {
     int64_t elements;       /* of the longest vector that is summed */
     int64_t widened;        /* elements of bf16 operands beside fp32 ones */
     int bf16, any_order;    /* operands of attention; sums of its backward */
+    int two_passes;         /* that of self-attention, in heads of 64 and 128, keeps no scores */
     int forward;            /* there is no backward */
 } wan_space;
 
@@ -69,15 +70,16 @@ static inline int64_t wan_space_rows(const wan_space *s)
 
 static inline int64_t wan_space_attention(const wan_space *s)
 {
-    const int64_t keys = s->longest > s->text_len ? s->longest : s->text_len;
-    const int64_t rows = wan_space_rows(s), one = wan_space_bound(keys);
-    int64_t scores = s->heads * rows * one * 2, bytes = WAN_SPACE_GRAPH + 8192;
+    const int none = s->two_passes && (s->head_dim == 64 || s->head_dim == 128);
+    const int64_t longest = wan_space_bound(s->longest > s->text_len ? s->longest : s->text_len);
+    const int64_t rows = wan_space_rows(s), keys = none ? wan_space_bound(s->text_len) : longest;
+    int64_t scores = s->heads * rows * keys * 2, bytes = WAN_SPACE_GRAPH + 8192;
     if (!s->bf16)
         return s->heads * s->tokens * 4;
     if (scores > WAN_SPACE_SCORES)
         scores = WAN_SPACE_SCORES;
-    if (scores < one * one * 2)
-        scores = one * one * 2;
+    if (scores < longest * keys * 2)
+        scores = longest * keys * 2;
     bytes += 24 * (s->samples + 1) + s->samples * wan_space_bound(s->text_len) * 4;
     bytes += 2 * rows * s->heads * 4; /* statistics and row sums of the backward */
     if (s->forward)

@@ -57,6 +57,13 @@ const char *wan_ways_find(const wan_ways *w, const char *kind, const char *shape
     return there ? w->v[k].word[WAY] : NULL;
 }
 
+void wan_ways_get(const wan_ways *w, int i, const char **kind, const char **shape, const char **way)
+{
+    *kind = w->v[i].word[KIND];
+    *shape = w->v[i].word[SHAPE];
+    *way = w->v[i].word[WAY];
+}
+
 static int check_word(const char *s)
 {
     size_t n = strlen(s);

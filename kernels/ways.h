@@ -42,6 +42,9 @@ int wan_ways_new(wan_ways **out) WAN_MUST_CHECK;
 void wan_ways_free(wan_ways **w); /* NULL-safe */
 /* The way of a shape, or NULL; until the next note.  w may be NULL. */
 const char *wan_ways_find(const wan_ways *w, const char *kind, const char *shape);
+/* Way i of n. */
+void wan_ways_get(const wan_ways *w, int i, const char **kind, const char **shape,
+                  const char **way);
 /* In place of what was there.  -1: a word that is empty, too long, or has control characters. */
 int wan_ways_note(wan_ways *w, const char *kind, const char *shape, const char *way) WAN_MUST_CHECK;
 /* Adds those of a file; 0 too where there is none. */

@@ -56,10 +56,11 @@ static wan_space space_of(const wan_plan *p, const wan_ranks *ranks, wan_dtype c
     return s;
 }
 
-void wan_plan_cuda(wan_plan *p, int any_order)
+void wan_plan_cuda(wan_plan *p, int device_flags)
 {
     const int64_t before = p->kernels + p->libraries;
-    p->space.any_order = any_order;
+    p->space.any_order = (device_flags & WAN_DEV_NONDETERMINISTIC) != 0;
+    p->space.two_passes = (device_flags & (WAN_DEV_TWO_PASSES | WAN_DEV_OWN)) != 0;
     p->kernels = wan_space_most(&p->space);
     p->kernels = p->kernels > EMA ? p->kernels : EMA;
     p->libraries = WAN_SPACE_PRODUCTS + WAN_SPACE_RING;

@@ -49,9 +49,9 @@ typedef struct wan_plan {
 int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan_dtype compute,
                   const wan_capacity *cap, enum wan_training training, wan_data *data,
                   const wan_feed *feed, int64_t batch, int64_t position) WAN_MUST_CHECK;
-/* The kernels are those of a GPU (kernels/space.h); any_order: the backward of attention that is not
- * deterministic.  The memory that the CUDA libraries' own code takes is not in it. */
-void wan_plan_cuda(wan_plan *p, int any_order);
+/* The kernels are those of a GPU (kernels/space.h), with these flags of the device: any order of the sums of
+ * attention's backward, two passes.  The memory that the CUDA libraries' own code takes is not in it. */
+void wan_plan_cuda(wan_plan *p, int device_flags);
 /* Counts the average of the weights (ema.h), where one is kept; before wan_plan_saves. */
 void wan_plan_average(wan_plan *p);
 /* Counts what products in eight bits keep aside; behind wan_plan_cuda. */

@@ -273,7 +273,7 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
                            t->feed, c->v.global_batch, t->st.position),
              fail);
     if (strncmp(o->device, "cuda", 4) == 0)
-        wan_plan_cuda(&t->plan, o->device_flags & WAN_DEV_NONDETERMINISTIC);
+        wan_plan_cuda(&t->plan, o->device_flags);
     if (wan_config_eight(&c->v))
         wan_plan_eight(&t->plan);
     if (c->v.ema_decay > 0)
@@ -454,7 +454,7 @@ static int same_origin(wan_train *t)
 static int count_device(wan_train *t)
 {
     if (t->dev->kind == WAN_DEV_CUDA)
-        wan_plan_cuda(&t->plan, t->opt.device_flags & WAN_DEV_NONDETERMINISTIC);
+        wan_plan_cuda(&t->plan, t->dev->flags);
     if (!t->videos || t->dev->kind == WAN_DEV_CPU)
         return 0;
     const int64_t before = t->videos->bytes;

@@ -38,6 +38,25 @@ static int share(wan_train *t, int from)
     return rc;
 }
 
+/* Whether every self-attention that was measured took two passes for its backward: those that come take them, too,
+ * and no scores have to be kept (kernels/space.h). */
+static int two_passes(const wan_ways *w)
+{
+    int n = 0;
+    for (int i = 0; i < w->n; i++) {
+        const char *kind, *shape, *way;
+        long long q, k;
+        wan_ways_get(w, i, &kind, &shape, &way);
+        if (strncmp(kind, "attention-backward", strlen("attention-backward")) ||
+            sscanf(shape, "%*d x %lld x %lld", &q, &k) != 2 || q != k)
+            continue;
+        if (strncmp(way, "two-passes", strlen("two-passes")))
+            return 0;
+        n++;
+    }
+    return n > 0;
+}
+
 int wan_tune_open(wan_train *t)
 {
     char *path = path_of(t);
@@ -53,6 +72,8 @@ int wan_tune_open(wan_train *t)
     if (t->comm->size > 1)
         WAN_TRY(share(t, 0));
     t->dev->ways = t->ways;
+    if (two_passes(t->ways))
+        t->dev->flags |= WAN_DEV_TWO_PASSES;
     return 0;
 }
 

@@ -2,6 +2,7 @@
  * Attention: provider against reference; self, cross, packs, strides, key bias, T5. */
 #include <dlfcn.h>
 
+#include "kernels/space.h"
 #include "kernels/ways.h"
 #include "tests/gpu/emu/counts.h"
 #include "tests/kernels/compare.h"
@@ -151,9 +152,47 @@ static void choice(void)
         ok(chosen(w, 0) == own, "noted two-passes: they are taken");
         cmp_must(wan_ways_note(w, line, shape_, "cudnn"));
         ok(chosen(w, 0) == first, "noted cudnn: it is taken, as without a note");
+        ok(chosen(w, WAN_DEV_TWO_PASSES) == first && chosen(NULL, WAN_DEV_TWO_PASSES) == own,
+           "two passes where nothing is noted: then alone");
     }
     free(text);
     wan_ways_free(&w);
+}
+
+/* What is reserved for two passes is enough, and has no scores in it. */
+static void kept(void)
+{
+    const int64_t len = 700, W = 2 * 64;
+    wan_space s = { .tokens = len,
+                    .longest = len,
+                    .samples = 1,
+                    .text_len = 8,
+                    .heads = 2,
+                    .head_dim = 64,
+                    .bf16 = 1 };
+    const int64_t scores = wan_space_attention(&s);
+    wan_dev *d;
+    wan_pack p;
+    wan_buf x[8];
+    s.two_passes = 1;
+    cmp_must(wan_dev_open(&d, getenv("WAN_CHECK_DEVICE"), WAN_DEV_TWO_PASSES));
+    cmp_must(wan_pack_new(d, &p, &len, 1));
+    for (int i = 0; i < 8; i++) {
+        x[i] = wan_buf_of(wan_dev_alloc(d, (size_t)(len * W) * 2, "rows"), WAN_BF16);
+        cmp_must(x[i].p ? wan_dev_zero(d, x[i].p, (size_t)(len * W) * 2) : -1);
+    }
+    float *lse = wan_dev_alloc(d, (size_t)(len * 2) * sizeof *lse, "lse");
+    const wan_attn a = { &p, &p, 2, 64, 0.125, W, W, W, W, NULL };
+    cmp_must(d->ops->attention_forward(d, &a, x[0], lse, x[1], x[2], x[3]));
+    cmp_must(
+        d->ops->attention_backward(d, &a, x[4], x[5], x[6], x[7], x[0], lse, x[1], x[2], x[3]));
+    cmp_must(wan_dev_sync(d));
+    ok((int64_t)d->scratch_bytes <= wan_space_attention(&s) &&
+           scores - wan_space_attention(&s) == 2 * 768 * (768 - 128) * 2,
+       "two passes take %zu bytes, of %lld; with scores %lld", d->scratch_bytes,
+       (long long)wan_space_attention(&s), (long long)scores);
+    wan_pack_free(d, &p);
+    wan_dev_close(&d);
 }
 
 int main(void)
@@ -184,8 +223,10 @@ int main(void)
         if ((shapes[s].hd == 64 || shapes[s].hd == 128) && shapes[s].pad % 8 == 0)
             run(&shapes[s], WAN_BF16);
     cmp_dev[1]->flags = 0;
-    if (cmp_dev[1]->kind == WAN_DEV_CUDA)
+    if (cmp_dev[1]->kind == WAN_DEV_CUDA) {
         choice();
+        kept();
+    }
     for (int t = 0; t < 2; t++) {
         t5(1, 5, 2, 64, cmp_types[t]);
         t5(130, 33, 4, 16, cmp_types[t]);

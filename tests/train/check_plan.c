@@ -41,6 +41,13 @@ static void published(const char *size, int64_t parameters, double pflop)
         ok(p->parameters == parameters, "%s: %lld parameters", size, (long long)p->parameters);
         ok_err(fabs(p->flops * 1e-15 - pflop) / pflop, 1e-3, "%s: %.4g PFLOP a step", size,
                p->flops * 1e-15);
+        wan_plan cuda = *p, passes = *p;
+        wan_plan_cuda(&cuda, 0);
+        wan_plan_cuda(&passes, WAN_DEV_TWO_PASSES);
+        const double all = 40960.0 * 40960 * 2, text = (double)p->space.heads * 40960 * 512 * 2;
+        ok(fabs((double)(cuda.total - passes.total) - (all - text)) < 0.01 * all,
+           "%s: two passes of attention's backward keep %.2f GB less", size,
+           1e-9 * (double)(cuda.total - passes.total));
         t->opt.memory = p->total;
         ok(wan_train_fits(t) == 0, "%s: fits where it is allowed %lld bytes", size,
            (long long)p->total);

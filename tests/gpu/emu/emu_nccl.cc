@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "cuda_bf16.h"
+#include "cuda_runtime.h"
 
 enum : size_t { PIECE = (size_t)256 << 10 };
 enum { MOST = 16 };
