@@ -79,8 +79,9 @@ static const wan_opt table[] = {
         "write binary data even to a terminal, and under mpirun, which gives its ranks one"),
     WAN_OPT_GROUP("Computing"),
     WAN_OPT_STR("device", 0, "auto|cpu|cuda[:N]|ref", &o.device, "where it is computed"),
-    WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
-                 "type of what convolutions and matrix products read"),
+    WAN_OPT_ENUM(
+        "precision", 0, "fp32|bf16|fp16", &o.precision,
+        "type of what convolutions and matrix products read; fp16: in the VAE, text in fp32"),
     WAN_OPT_FLAG("strict", 0, &o.strict, "refuse the slower kernels that else are warned of"),
     WAN_OPT_ENUM("transport", 0, "auto|self|mpi", &o.transport,
                  "how ranks talk; auto: MPI where mpirun or srun started them"),
@@ -124,7 +125,7 @@ static wan_comm *comm;
 static wan_crew *crew;
 static wan_dev *dev;
 static wan_writer *writer;
-static wan_dtype compute;
+static wan_dtype compute, vae_compute; /* of the text encoder, of the VAE */
 static const char *input = "";
 static json_t *run; /* this program's entry in the history of the records */
 static item *batch; /* clips that wait for the VAE */
@@ -838,6 +839,7 @@ static void open_ranks(void)
                                  .dev = dev,
                                  .model = o.model,
                                  .compute = compute,
+                                 .vae_compute = vae_compute,
                                  .decode = o.decode,
                                  .tiling = o.tiling,
                                  .sample = !strcmp(o.posterior, "sample"),
@@ -910,6 +912,7 @@ int main(int argc, char **argv)
     int argi = wan_opt_parse(&tool, argc, argv);
     check_options(argc - argi);
     compute = strcmp(o.precision, "bf16") ? WAN_F32 : WAN_BF16;
+    vae_compute = strcmp(o.precision, "fp16") ? compute : WAN_F16;
     open_ranks();
     if (comm->rank == 0)
         work(argi < argc ? argv[argi] : "-");

@@ -16,7 +16,7 @@ static const wan_real *as_real(wan_buf b, int64_t n, wan_real **spare)
     const uint16_t *h = b.p;
 #pragma omp parallel for
     for (int64_t i = 0; i < n; i++)
-        copy[i] = WAN_C(wan_bf16_to_f32(h[i]));
+        copy[i] = WAN_C(b.t == WAN_F16 ? wan_f16_to_f32(h[i]) : wan_bf16_to_f32(h[i]));
     *spare += n;
     return copy;
 }
@@ -46,12 +46,20 @@ static void pixel(wan_real *acc, const wan_conv *c, const wan_real *x, const wan
     }
 }
 
+static void store_f16(uint16_t *p, const wan_real *v, int64_t n, int add)
+{
+    for (int64_t i = 0; i < n; i++)
+        p[i] = wan_f32_to_f16((float)(add ? WAN_C(wan_f16_to_f32(p[i])) + v[i] : v[i]));
+}
+
 static void store(wan_buf y, int64_t at, const wan_real *v, int64_t n, int add)
 {
     if (y.t == WAN_REAL) {
         wan_real *p = (wan_real *)y.p + at;
         for (int64_t i = 0; i < n; i++)
             p[i] = add ? p[i] + v[i] : v[i];
+    } else if (y.t == WAN_F16) {
+        store_f16((uint16_t *)y.p + at, v, n, add);
     } else {
         uint16_t *p = (uint16_t *)y.p + at;
         for (int64_t i = 0; i < n; i++)
@@ -62,7 +70,7 @@ static void store(wan_buf y, int64_t at, const wan_real *v, int64_t n, int add)
 int wan_conv_forward_c(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                        const wan_real *b, int add)
 {
-    WAN_ROWS_CHECK("conv_forward", y, x, w);
+    WAN_ROWS_CHECK_HALF("conv_forward", y, x, w);
     int64_t To = wan_conv_frames(c);
     int64_t Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
     int64_t Wo = (c->W + c->left + c->right - c->kw) / c->sw + 1;

@@ -8,7 +8,7 @@
 #include "kernels/conv_cudnn.cuh"
 #include "kernels/conv_own.cuh"
 #include "kernels/gemm.cuh"
-#include "kernels/vec.cuh"
+#include "kernels/half.cuh"
 
 enum : int64_t { ROWS_BYTES = (int64_t)256 << 20 }; /* most memory for laid-out rows */
 #ifdef __CUDACC__
@@ -85,6 +85,7 @@ static sizes sizes_of(const wan_conv *c)
 static int by_rows(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w, const float *b,
                    int add)
 {
+    CUDA_TYPES("conv_forward", y, x, w); /* fp16 stands beside fp16 or not at all */
     const sizes s = sizes_of(c);
     const int64_t P = s.To * s.Ho * s.Wo, K = (int64_t)c->kt * c->kh * c->kw * c->Ci;
     wan_dtype t = x.t == WAN_BF16 && w.t == WAN_BF16 ? WAN_BF16 : WAN_F32;
@@ -104,13 +105,14 @@ static int by_rows(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf 
 static int by_ourselves(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                         const float *b, int add)
 {
-    const int r = plain(c) ? 1 : cuda_conv_own(d, c, y, x, w, b, add);
+    const int none = plain(c) && x.t != WAN_F16; /* a product of linear.cu, which has no fp16 */
+    const int r = none ? 1 : cuda_conv_own(d, c, y, x, w, b, add);
     return r <= 0 ? r : by_rows(d, c, y, x, w, b, add);
 }
 
 static wan_buf past(wan_buf b, int64_t elements)
 {
-    return wan_buf_of((char *)b.p + elements * (b.t == WAN_BF16 ? 2 : 4), b.t);
+    return wan_buf_of((char *)b.p + elements * cuda_half_size(b), b.t);
 }
 
 /* Enlarged frames, through cuDNN: all at once, or some at a time where each stands alone.  Our own kernel takes
@@ -122,7 +124,7 @@ static int enlarged(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf
     const int64_t frame = c->H * c->W * c->Ci, fit = WIDE_BYTES / (2 * frame);
     const int alone = c->kt == 1 && c->st == 1 && !c->past;
     const int64_t step = fit >= c->T ? c->T : fit < 1 ? 1 : fit;
-    if (x.t != WAN_BF16 || c->Ci % 8 || (uintptr_t)x.p % 16 || (step < c->T && !alone))
+    if (x.t == WAN_F32 || c->Ci % 8 || (uintptr_t)x.p % 16 || (step < c->T && !alone))
         return by_ourselves(d, c, y, x, w, b, add);
     wan_conv some = *c;
     some.T = step, some.up = 0;
@@ -139,7 +141,7 @@ static int enlarged(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf
         some.T = n, some.up = 0;
         WAN_TRY(cuda_launch(d, "conv_forward", enlarge_all, dim3(cuda_blocks(d, units, 256)), 256,
                             0, (uint4 *)wide, (const uint4 *)from.p, c->W / 2, c->Ci / 8, units));
-        int r = cuda_conv_dnn(d, &some, to, wan_buf_of(wide, WAN_BF16), w, b, add);
+        int r = cuda_conv_dnn(d, &some, to, wan_buf_of(wide, x.t), w, b, add);
         some.up = 1;
         if (r > 0)
             r = by_ourselves(d, &some, to, from, w, b, add);
@@ -151,7 +153,7 @@ static int enlarged(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf
 extern "C" int wan_conv_forward_cuda(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                                      const float *b, int add)
 {
-    CUDA_TYPES("conv_forward", y, x, w);
+    CUDA_HALF_TYPES("conv_forward", y, x, w);
     const sizes s = sizes_of(c);
     if (c->T + c->past < c->kt || s.Ho < 1 || s.Wo < 1)
         return wan_cuda_host->err("conv_forward: input %lld x %lld x %lld is smaller than the taps",

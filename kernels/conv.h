@@ -11,7 +11,7 @@
  * up: the input is enlarged twofold in space first, by repeating pixels; H and W are even and of the
  * enlarged one.
  * w is [Co, kt, kh, kw, Ci] (repacked from PyTorch's [Co, Ci, kt, kh, kw] by wan_conv_repack);
- * b [Co] or NULL.  x, w, y each WAN_REAL or WAN_BF16; sums in WAN_REAL.  add: y += instead of =
+ * b [Co] or NULL.  x, w, y each WAN_REAL, WAN_BF16 or WAN_F16; sums in WAN_REAL.  add: y += instead of =
  * (the residual shortcut).  A 1x1x1 convolution is a linear layer.
  */
 #ifndef WAN_KERNELS_CONV_H

@@ -118,7 +118,8 @@ static int bind(cudnnBackendDescriptor_t pack, void *const at[CONV_RESIDUAL + 1]
     return 0;
 }
 
-/* at[CONV_W] without the first `skips` taps in time: cuDNN wants weights that are dense. */
+/* at[CONV_W] without the first `skips` taps in time: cuDNN wants weights that are dense.  As bf16 the bits of
+ * fp16 go through as they are, too. */
 static int without(wan_dev *d, const wan_conv *c, int64_t skips, void *dense, void **at)
 {
     const int64_t tap = (int64_t)c->kh * c->kw * c->Ci, kept_taps = (c->kt - skips) * tap;
@@ -158,7 +159,8 @@ static int execute(wan_dev *d, const conv_plan *p, void *at[CONV_RESIDUAL + 1])
 static int fits(const wan_conv *c, wan_buf y, wan_buf x, wan_buf w)
 {
     uintptr_t at = (uintptr_t)x.p | (uintptr_t)w.p | (uintptr_t)y.p;
-    return x.t == WAN_BF16 && w.t == WAN_BF16 && c->Ci % 8 == 0 && at % 16 == 0;
+    return x.t != WAN_F32 && w.t == x.t && (y.t == x.t || y.t == WAN_F32) && c->Ci % 8 == 0 &&
+           at % 16 == 0;
 }
 
 /* The plan of a shape; NULL and 0: cuDNN has none. */
@@ -179,7 +181,8 @@ static int plan_of(wan_dev *d, const conv_plan **p, const wan_conv *c, wan_buf y
     key.c.st = c->st, key.c.sh = c->sh, key.c.sw = c->sw;
     key.c.top = c->top, key.c.bottom = c->bottom, key.c.left = c->left, key.c.right = c->right;
     key.c.T = c->T, key.c.H = c->H, key.c.W = c->W, key.c.past = c->past;
-    key.y_bf16 = y.t == WAN_BF16, key.bias = b != NULL, key.add = add != 0;
+    key.y_half = y.t != WAN_F32, key.bias = b != NULL, key.add = add != 0;
+    key.f16 = x.t == WAN_F16;
     *p = plan_get(d, s, &key);
     if (!*p)
         return -1;

@@ -341,7 +341,12 @@ static int guarded(void *arg)
 int wan_conv_forward_dnnl(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                           const wan_real *b, int add)
 {
-    WAN_ROWS_CHECK("conv_forward", y, x, w);
+    WAN_ROWS_CHECK_HALF("conv_forward", y, x, w);
+    if (x.t == WAN_F16 || w.t == WAN_F16 || y.t == WAN_F16) {
+        const int rc = wan_conv_widened(d, wan_conv_forward_dnnl, c, y, x, w, b, add);
+        wan_conv_forget(d->aside); /* others come there */
+        return rc;
+    }
     call k;
     wan_conv folded = fold(*c);
     memset(&k, 0, sizeof k); /* its shape is compared by bytes */

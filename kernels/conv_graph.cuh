@@ -9,10 +9,10 @@
 
 enum conv_uid { CONV_X = 1, CONV_W, CONV_BIAS, CONV_Y, CONV_RESIDUAL, CONV_SUM, CONV_BIASED };
 
-/* y bf16 or fp32; x and w bf16; bias fp32 [Co]; the residual has y's type. */
+/* x and w bf16, or (f16) fp16; y of 16 bits, then as they, or fp32; bias fp32 [Co]; the residual has y's type. */
 struct conv_key {
     wan_conv c;
-    int y_bf16, bias, add;
+    int y_half, bias, add, f16;
 };
 
 struct conv_plan : dnn_plan {

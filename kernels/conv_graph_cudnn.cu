@@ -97,8 +97,9 @@ static void chain(builder *g)
     const int64_t x[5] = { 1, c->Ci, c->T, c->H, c->W }, y[5] = { 1, c->Co, To, Ho, Wo };
     const int64_t w[5] = { c->Co, c->Ci, kt, c->kh, c->kw };
     const int64_t b[5] = { 1, c->Co, 1, 1, 1 }, all = To * Ho * Wo * c->Co;
-    const cudnnDataType_t f32 = CUDNN_DATA_FLOAT, half = CUDNN_DATA_BFLOAT16;
-    const cudnnDataType_t out = k->y_bf16 ? half : f32;
+    const cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
+    const cudnnDataType_t half = k->f16 ? CUDNN_DATA_HALF : CUDNN_DATA_BFLOAT16;
+    const cudnnDataType_t out = k->y_half ? half : f32;
     cudnnBackendDescriptor_t X = tensor(g, CONV_X, x, c->T * c->H * c->W * c->Ci, half, false);
     cudnnBackendDescriptor_t W = tensor(g, CONV_W, w, kt * c->kh * c->kw * c->Ci, half, false);
     cudnnBackendDescriptor_t Y = tensor(g, CONV_Y, y, all, out, false), at = Y;

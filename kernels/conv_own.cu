@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * conv_own.cu - convolution as a product whose left operand is gathered from x as it lies: bf16, where cuDNN has no
- * engine or is not there, on tensor cores of compute capability 8.0 and later; fp32 in fp32.
+ * conv_own.cu - convolution as a product whose left operand is gathered from x as it lies: bf16 and fp16, where cuDNN
+ * has no engine or is not there, on tensor cores of compute capability 8.0 and later; fp32 in fp32.
  *
  * A block gives 128 output positions and 96 channels (the VAE has 96, 192 and 384).  The sum runs over taps and their
  * channels, 128 bytes of them at a time, 16 in one copy: zeros where a tap lies on padding, one pixel for 2 x 2 where
@@ -9,6 +9,7 @@
  * that lie on padding for the whole block are left out.
  */
 #include "kernels/conv_own.cuh"
+#include "kernels/half.cuh"
 #include "kernels/tensor.cuh"
 
 enum { POSITIONS = 128, CHANNELS = 96, STAGES = 3, THREADS = 256 };
@@ -18,7 +19,7 @@ struct conv_args {
     wan_conv c;
     const void *x, *w;
     const float *bias;
-    vbuf y;
+    hbuf y;
     int add;
     int64_t Ho, Wo, P, K; /* positions of the output; taps and channels of a sum */
 };
@@ -118,8 +119,12 @@ static __device__ inline void fetch(conv_stage *s, const conv_args &a, const cor
 /* What a thread has of the block's sums. */
 template <typename E> struct conv_sums;
 
+struct conv_f16 { /* its bits; uint16_t: bf16 */
+    uint16_t u;
+};
+
 /* [32 x 48] of a warp, as fragments */
-template <> struct conv_sums<uint16_t> {
+template <bool F16> struct conv_fragments {
     float v[2][CHANNELS / 16][4];
 
     __device__ void add(const conv_stage *s)
@@ -137,9 +142,13 @@ template <> struct conv_sums<uint16_t> {
             for (int n = 0; n < CHANNELS / 32; n++) {
                 ldmatrix4(b, s->b + tile_place<CHANNELS>(column + 16 * n, 2 * k + lane / 8 % 2));
                 CUDA_UNROLL
-                for (int m = 0; m < 2; m++) {
-                    mma_16816(v[m][2 * n], a[m], b[0], b[1]);
-                    mma_16816(v[m][2 * n + 1], a[m], b[2], b[3]);
+                for (int m = 0; m < 2; m++)
+                    CUDA_UNROLL
+                for (int i = 0; i < 2; i++) {
+                    if (F16)
+                        mma_16816_f16(v[m][2 * n + i], a[m], b[2 * i], b[2 * i + 1]);
+                    else
+                        mma_16816(v[m][2 * n + i], a[m], b[2 * i], b[2 * i + 1]);
                 }
             }
         }
@@ -157,6 +166,11 @@ template <> struct conv_sums<uint16_t> {
             cuda_shared[(warp % 4 * 32 + 16 * m + lane / 4 + i / 2 * 8) * CHANNELS + warp / 4 * 48 +
                         8 * n + lane % 4 * 2 + i % 2] = v[m][n][i];
     }
+};
+
+template <> struct conv_sums<uint16_t> : conv_fragments<false> {
+};
+template <> struct conv_sums<conv_f16> : conv_fragments<true> {
 };
 
 /* Every 16th row and column: threads next to each other read the same row of a, and rows of b in all banks. */
@@ -268,7 +282,7 @@ int cuda_conv_own(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w
                   int add)
 {
     const int64_t K = (int64_t)c->kt * c->kh * c->kw * c->Ci;
-    const int half = x.t == WAN_BF16;
+    const int half = x.t != WAN_F32;
     const int odd = c->Ci % (half ? 8 : 4) || ((uintptr_t)x.p | (uintptr_t)w.p) % 16;
     conv_args a;
     if (x.t != w.t || c->T >= 1 << 20 || K >= 1 << 30)
@@ -276,11 +290,13 @@ int cuda_conv_own(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w
     memset(&a, 0, sizeof a);
     a.c = *c;
     a.x = x.p, a.w = w.p, a.bias = b;
-    a.y = vbuf_of(y, c->Co), a.add = add != 0;
+    a.y = hbuf_of(y, c->Co), a.add = add != 0;
     a.Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
     a.Wo = (c->W + c->left + c->right - c->kw) / c->sw + 1;
     a.P = wan_conv_frames(c) * a.Ho * a.Wo;
     a.K = K;
+    if (x.t == WAN_F16)
+        return odd ? launch<conv_f16, true>(d, &a) : launch<conv_f16, false>(d, &a);
     if (half)
         return odd ? launch<uint16_t, true>(d, &a) : launch<uint16_t, false>(d, &a);
     return odd ? launch<float, true>(d, &a) : launch<float, false>(d, &a);

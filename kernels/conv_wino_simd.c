@@ -16,6 +16,7 @@
 
 #include "kernels/rows.h"
 #include "kernels/tile.h"
+#include "kernels/vector.h"
 
 enum {
     DEPTH = 96, /* channels transformed at a time */
@@ -340,10 +341,33 @@ int wan_conv_wino(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w
     return 0;
 }
 
+int wan_conv_widened(wan_dev *d, wan_conv_forward_fn *how, const wan_conv *c, wan_buf y, wan_buf x,
+                     wan_buf w, const wan_real *b, int add)
+{
+    const int64_t nx = c->T * (c->H >> c->up) * (c->W >> c->up) * c->Ci;
+    const int64_t nw = c->Co * c->kt * c->kh * c->kw * c->Ci;
+    const int64_t Ho = (c->H + c->top + c->bottom - c->kh) / c->sh + 1;
+    const int64_t Wo = (c->W + c->left + c->right - c->kw) / c->sw + 1;
+    const int64_t ny = y.t == WAN_F32 ? 0 : wan_conv_frames(c) * Ho * Wo * c->Co;
+    float *p = (float *)wan_dev_aside(d, (size_t)(nx + nw + ny) * sizeof *p);
+    if (!p)
+        return -1;
+    const wan_buf W = wan_buf_of(p, WAN_F32), X = wan_buf_of(p + nw, WAN_F32);
+    const wan_buf Y = ny ? wan_buf_of(p + nx + nw, WAN_F32) : y;
+    WAN_TRY(wan_cast_c(d, X, x, nx));
+    WAN_TRY(wan_cast_c(d, W, w, nw));
+    if (ny && add)
+        WAN_TRY(wan_cast_c(d, Y, y, ny));
+    const int rc = how(d, c, Y, X, W, b, add);
+    return rc == 0 && ny ? wan_cast_c(d, y, Y, ny) : rc;
+}
+
 int wan_conv_forward_simd(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w,
                           const wan_real *b, int add)
 {
-    WAN_ROWS_CHECK("conv_forward", y, x, w);
+    WAN_ROWS_CHECK_HALF("conv_forward", y, x, w);
+    if (x.t == WAN_F16 || w.t == WAN_F16 || y.t == WAN_F16)
+        return wan_conv_widened(d, wan_conv_forward_simd, c, y, x, w, b, add);
     if (x.t == w.t && wan_conv_wino_fits(c))
         return wan_conv_wino(d, c, y, x, w, b, add);
     return wan_conv_forward_c(d, c, y, x, w, b, add);

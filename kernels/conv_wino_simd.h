@@ -15,4 +15,9 @@ int wan_conv_wino_fits(const wan_conv *c);
 int wan_conv_wino(wan_dev *d, const wan_conv *c, wan_buf y, wan_buf x, wan_buf w, const float *b,
                   int add) WAN_MUST_CHECK;
 
+/* By `how` in fp32, operands and result of other types widened and narrowed: on the CPU fp16 is storage alone.
+ * The weights are then at d->aside. */
+int wan_conv_widened(wan_dev *d, wan_conv_forward_fn *how, const wan_conv *c, wan_buf y, wan_buf x,
+                     wan_buf w, const float *b, int add) WAN_MUST_CHECK;
+
 #endif

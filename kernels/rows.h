@@ -41,13 +41,17 @@ static inline int wan_rows_thread(void)
 #endif
 }
 
-/* -1 when one of the operands is neither WAN_REAL nor WAN_BF16. */
-static inline int wan_rows_check(const char *op, const wan_buf *b, int n)
+/* -1 when one of the operands is neither WAN_REAL nor WAN_BF16, nor, of the VAE's ops (half), WAN_F16. */
+static inline int wan_rows_check_types(const char *op, const wan_buf *b, int n, int half)
 {
     for (int i = 0; i < n; i++)
-        if (b[i].t != WAN_REAL && b[i].t != WAN_BF16)
+        if (b[i].t != WAN_REAL && b[i].t != WAN_BF16 && !(half && b[i].t == WAN_F16))
             return wan_err("%s: operand of type %s", op, wan_dtype_name(b[i].t));
     return 0;
+}
+static inline int wan_rows_check(const char *op, const wan_buf *b, int n)
+{
+    return wan_rows_check_types(op, b, n, 0);
 }
 /* The same for weights [N, K], which may be blocks. */
 static inline int wan_rows_check_weights(const char *op, wan_buf w, int64_t K)
@@ -61,6 +65,10 @@ static inline int wan_rows_check_weights(const char *op, wan_buf w, int64_t K)
 #define WAN_ROWS_CHECK(op, ...)                                                                    \
     WAN_TRY(wan_rows_check(op, (wan_buf[]){ __VA_ARGS__ },                                         \
                            (int)(sizeof((wan_buf[]){ __VA_ARGS__ }) / sizeof(wan_buf))))
+
+#define WAN_ROWS_CHECK_HALF(op, ...)                                                               \
+    WAN_TRY(wan_rows_check_types(op, (wan_buf[]){ __VA_ARGS__ },                                   \
+                                 (int)(sizeof((wan_buf[]){ __VA_ARGS__ }) / sizeof(wan_buf)), 1))
 
 /* Scratch of `per_thread` elements for every thread; NULL: out of memory (error recorded).
  * Rounded up so that two threads never share a cache line. */
@@ -89,8 +97,12 @@ static inline const wan_real *wan_row_load(wan_buf b, int64_t off, int64_t n, wa
     if (b.t == WAN_REAL)
         return (const wan_real *)b.p + off;
     const uint16_t *s = (const uint16_t *)b.p + off;
-    for (int64_t i = 0; i < n; i++)
-        tmp[i] = wan_bf16_to_f32(s[i]);
+    if (b.t == WAN_F16)
+        for (int64_t i = 0; i < n; i++)
+            tmp[i] = wan_f16_to_f32(s[i]);
+    else
+        for (int64_t i = 0; i < n; i++)
+            tmp[i] = wan_bf16_to_f32(s[i]);
     return tmp;
 }
 
@@ -105,6 +117,11 @@ static inline void wan_row_close(wan_buf b, int64_t off, int64_t n, const wan_re
     if (b.t == WAN_REAL)
         return;
     uint16_t *o = (uint16_t *)b.p + off;
+    if (b.t == WAN_F16) {
+        for (int64_t i = 0; i < n; i++)
+            o[i] = wan_f32_to_f16((float)row[i]);
+        return;
+    }
 #ifdef WAN_REAL_F64
     for (int64_t i = 0; i < n; i++)
         o[i] = wan_f32_to_bf16((float)row[i]);

@@ -52,6 +52,16 @@ static __device__ inline void mma_16816(float d[4], const uint32_t a[4], uint32_
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* The same of fp16. */
+static __device__ inline void mma_16816_f16(float d[4], const uint32_t a[4], uint32_t b0,
+                                            uint32_t b1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 /* 16 bytes from global to shared memory beside the work; zeros where there is nothing to read. */
 static __device__ inline void cp_async16(void *dst, const void *src, bool there)
 {
@@ -96,7 +106,12 @@ static inline void ldmatrix4_trans(uint32_t r[4], const void *row)
 
 static inline void mma_16816(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
-    emu_mma_16816(d, a, b0, b1);
+    emu_mma_16816(d, a, b0, b1, 0);
+}
+
+static inline void mma_16816_f16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    emu_mma_16816(d, a, b0, b1, 1);
 }
 
 static inline void cp_async16(void *dst, const void *src, bool there)

@@ -8,8 +8,10 @@
 
 static inline wan_real get(wan_buf b, int64_t i)
 {
-    return b.t == WAN_REAL ? ((const wan_real *)b.p)[i]
-                           : WAN_C(wan_bf16_to_f32(((const uint16_t *)b.p)[i]));
+    if (b.t == WAN_REAL)
+        return ((const wan_real *)b.p)[i];
+    const uint16_t h = ((const uint16_t *)b.p)[i];
+    return WAN_C(b.t == WAN_F16 ? wan_f16_to_f32(h) : wan_bf16_to_f32(h));
 }
 
 static inline void put(wan_buf b, int64_t i, wan_real v)
@@ -17,7 +19,8 @@ static inline void put(wan_buf b, int64_t i, wan_real v)
     if (b.t == WAN_REAL)
         ((wan_real *)b.p)[i] = v;
     else
-        ((uint16_t *)b.p)[i] = wan_f32_to_bf16((float)v);
+        ((uint16_t *)b.p)[i] =
+            b.t == WAN_F16 ? wan_f32_to_f16((float)v) : wan_f32_to_bf16((float)v);
 }
 
 int wan_vae_norm_c(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma, int64_t P, int64_t C,

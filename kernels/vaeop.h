@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * vaeop.h - the small ops of the video VAE (wan-model(7), VAE layers), channels last.
+ * vaeop.h - the small ops of the video VAE (wan-model(7), VAE layers), channels last, of WAN_REAL, WAN_BF16 or
+ * WAN_F16.
  *
  *   norm:     y = act(x / max(|x|_2, 1e-12) * sqrt(C) * gamma), |.| over the C channels of one
  *             position; x, y [P, C]; act NONE or SILU; y may equal x

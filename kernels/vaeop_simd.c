@@ -25,7 +25,7 @@ static void norm_row(float *restrict y, const float *restrict x, const float *re
 static int vae_norm_simd(wan_dev *d, wan_buf y, wan_buf x, const wan_real *gamma, int64_t P,
                          int64_t C, enum wan_act act)
 {
-    WAN_ROWS_CHECK("vae_norm", x, y);
+    WAN_ROWS_CHECK_HALF("vae_norm", x, y);
     wan_real *scratch = wan_rows_scratch(d, 2 * C);
     if (!scratch)
         return -1;

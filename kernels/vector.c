@@ -17,7 +17,7 @@ static int64_t chunk(int64_t n, int64_t i)
 int wan_cast_c(wan_dev *d, wan_buf y, wan_buf x, int64_t n)
 {
     (void)d;
-    WAN_ROWS_CHECK("cast", y, x);
+    WAN_ROWS_CHECK_HALF("cast", y, x);
 #pragma omp parallel for if (n > WAN_ROWS_PARALLEL)
     for (int64_t i = 0; i < n; i += CHUNK) {
         wan_real tmp[CHUNK];

@@ -2,6 +2,7 @@
  *
  * vector.cu - work on long vectors on CUDA.
  */
+#include "kernels/half.cuh"
 #include "kernels/philox.cuh"
 #include "kernels/reduce.cuh"
 
@@ -135,11 +136,13 @@ static int affine_run(wan_dev *d, const char *op, wan_buf y, wan_buf x, affine f
 extern "C" int wan_cast_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t n)
 {
     affine f = { 0, 1, 0, 0, 1 };
-    CUDA_TYPES("cast", y, x);
+    CUDA_HALF_TYPES("cast", y, x);
     if (y.t == x.t) /* bits, NaN payloads too */
-        return cuda_check(cudaMemcpyAsync(y.p, x.p, (size_t)n * (y.t == WAN_BF16 ? 2 : 4),
+        return cuda_check(cudaMemcpyAsync(y.p, x.p, (size_t)(n * cuda_half_size(y)),
                                           cudaMemcpyDeviceToDevice, cuda_stream(d)),
                           "cast");
+    if (y.t == WAN_F16 || x.t == WAN_F16)
+        return cuda_half_cast(d, y, x, n);
     return affine_run(d, "cast", y, x, f, n);
 }
 

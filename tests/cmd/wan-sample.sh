@@ -25,7 +25,7 @@ ok "makes another video" bash -c '! cmp -s cat.mp4 other.mp4'
 ok "two prompts" S --prompts "a dog" "a lovely cat" --base_seed 1 --save_file two.mp4
 ok "have two names" test -s two_00.mp4 -a -s two_01.mp4
 same "a prompt gives the same video alone and in a list" two_01.mp4 cat.mp4
-for p in fp32 bf16; do
+for p in fp32 bf16 fp16; do
     S --prompts "a lovely cat" --base_seed 1 --vae_precision $p -o - >$p.wan
     wan-record to-safetensors -o $p.safetensors $p.wan
 done
@@ -33,6 +33,7 @@ done
 differ() { cmp -l "$1" "$2" | awk -v n="$(stat -c %s "$1")" 'function o(x) { return int(x / 100) * 64 + int(x % 100 / 10) * 8 + x % 10 }
     { d = o($2) - o($3); d = d < 0 ? -d : d; s += d; m = d > m ? d : m } END { printf "%.3f %d\n", s / n, m }'; }
 ok "the VAE in bf16 is another, and near" bash -c "set -- $(differ fp32.safetensors bf16.safetensors); awk \"BEGIN { exit !(\$1 > 0.001 && \$1 < 2 && \$2 < 24) }\""
+ok "in fp16 it is nearer" bash -c "set -- $(differ fp32.safetensors fp16.safetensors) $(differ fp32.safetensors bf16.safetensors); awk \"BEGIN { exit !(\$1 > 0 && \$1 < \$3 / 3 && \$2 < 8) }\""
 S --prompts "a lovely cat" x --plan -o none.mp4 >plan.txt
 ok "of two videos, 10 frames, 8 tokens each" grep -q '^videos  *2, 10 frames, at most 8 tokens' plan.txt
 ok "of 3 calls of two passes" grep -q '^work  *3 calls of 2 passes together a video: [0-9.e-]* TFLOP' plan.txt

@@ -82,15 +82,15 @@ static void one(int64_t b, int64_t h, int64_t sq, int64_t sk, int64_t hd, int ra
 }
 
 /* A convolution of the VAE at 480x832. */
-static void convolution(const wan_conv *c, int y_bf16, int add)
+static void convolution(const wan_conv *c, int y_half, int f16, int add)
 {
     conv_plan p = conv_plan();
     char name[200];
     p.key.c = *c;
-    p.key.y_bf16 = y_bf16, p.key.bias = 1, p.key.add = add;
-    snprintf(name, sizeof name, "%d -> %d channels, %dx%dx%d taps, %dx%dx%d, past %d%s", (int)c->Ci,
-             (int)c->Co, c->kt, c->kh, c->kw, (int)c->T, (int)c->H, (int)c->W, (int)c->past,
-             add ? ", residual" : "");
+    p.key.y_half = y_half, p.key.f16 = f16, p.key.bias = 1, p.key.add = add;
+    snprintf(name, sizeof name, "%d -> %d channels, %dx%dx%d taps, %dx%dx%d, past %d%s%s",
+             (int)c->Ci, (int)c->Co, c->kt, c->kh, c->kw, (int)c->T, (int)c->H, (int)c->W,
+             (int)c->past, add ? ", residual" : "", f16 ? ", fp16" : "");
     message[0] = 0;
     if (ok(conv_graph_describe(&p) == 0, "%s: described %s", name, message) && device.d) {
         dnn_plan_make(&p, NULL, device.d);
@@ -104,7 +104,7 @@ static void convolutions(void)
 {
     static const struct {
         wan_conv c;
-        int y_bf16, add;
+        int y_half, add, f16;
     } layers[] = {
         { { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 480, 832, 0 }, 1, 0 },
         { { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 480, 832, 0 }, 0, 1 },
@@ -116,9 +116,11 @@ static void convolutions(void)
           0 }, /* of enlarged frames */
         { { 384, 192, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 3, 240, 416, 0 }, 0, 0 },
         { { 384, 768, 3, 1, 1, 1, 1, 1, 0, 0, 0, 0, 6, 60, 104, 0 }, 1, 0 },
+        { { 96, 96, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 480, 832, 0 }, 1, 0, 1 }, /* fp16 */
+        { { 384, 384, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 60, 104, 2 }, 0, 1, 1 },
     };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
-        convolution(&layers[i].c, layers[i].y_bf16, layers[i].add);
+        convolution(&layers[i].c, layers[i].y_half, layers[i].f16, layers[i].add);
 }
 
 /* -1: there is none. */

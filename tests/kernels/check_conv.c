@@ -3,7 +3,14 @@
  * provider against reference, at odd sizes, one-sided padding and every mix of types. */
 #include "tests/kernels/compare.h"
 
-static const double bound_f32 = 2e-6, bound_bf16 = 4e-3;
+static const double bound_f32 = 2e-6, bound_bf16 = 4e-3, bound_f16 = 5e-4;
+
+static double bound_of(wan_dtype tx, wan_dtype ty)
+{
+    return tx == WAN_BF16 || ty == WAN_BF16 ? bound_bf16
+           : tx == WAN_F16 || ty == WAN_F16 ? bound_f16
+                                            : bound_f32;
+}
 
 typedef struct shape {
     wan_conv c;
@@ -87,7 +94,7 @@ static void run(const shape *s, wan_dtype tx, wan_dtype ty)
     int64_t n[3] = { wan_conv_frames(c), (c->H + c->top + c->bottom - c->kh) / c->sh + 1,
                      (c->W + c->left + c->right - c->kw) / c->sw + 1 };
     int64_t taps = (int64_t)c->kt * c->kh * c->kw;
-    double bound = tx == WAN_BF16 || ty == WAN_BF16 ? bound_bf16 : bound_f32;
+    double bound = bound_of(tx, ty);
     vec *x = vec_new(tx, (size_t)(c->T * (c->H >> c->up) * (c->W >> c->up) * c->Ci), 0, 1);
     vec *w = vec_new(tx, (size_t)(c->Co * taps * c->Ci), 0, 1 / sqrt((double)(taps * c->Ci)));
     vec *b = vec_new(WAN_REAL, (size_t)c->Co, 0, 1);
@@ -157,13 +164,18 @@ int main(void)
     check_repack();
     if (!cmp_open("conv"))
         return tap_done();
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int t = 0; t < 4; t++)
             run(&cases[i], cmp_types[t / 2], cmp_types[t % 2]);
+        run(&cases[i], WAN_F16, WAN_F16);
+        run(&cases[i], WAN_F16, WAN_REAL);
+    }
     cmp_dev[1]->flags |= WAN_DEV_OWN; /* in place of cuDNN */
-    for (size_t i = 0; cmp_dev[1]->kind == WAN_DEV_CUDA && i < sizeof cases / sizeof *cases; i++)
+    for (size_t i = 0; cmp_dev[1]->kind == WAN_DEV_CUDA && i < sizeof cases / sizeof *cases; i++) {
         for (int t = 0; t < 2; t++)
             run(&cases[i], WAN_BF16, cmp_types[t]);
+        run(&cases[i], WAN_F16, i % 2 ? WAN_F16 : WAN_REAL);
+    }
     cmp_dev[1]->flags = 0;
     check_forget();
     check_sizes();

@@ -20,6 +20,22 @@ static void elementwise(size_t n, wan_dtype a, wan_dtype b)
     cmp_reset();
 }
 
+/* Of fp16 alone: the VAE's storage. */
+static void half(size_t n)
+{
+    for (int t = 0; t < 2; t++) {
+        vec *x = vec_new(cmp_types[t], n, 0, 1), *y = vec_new(WAN_F16, n, 7, 1);
+        vec *z = vec_new(cmp_types[t], n, 7, 1), *copy = vec_new(WAN_F16, n, 7, 1);
+        CMP_BOTH(cast(d, y->b[i], x->b[i], (int64_t)n));
+        vec_ok(y, exact, "cast n=%zu %s->fp16", n, CMP_NAME(cmp_types[t]));
+        CMP_BOTH(cast(d, z->b[i], y->b[i], (int64_t)n));
+        vec_ok(z, exact, "  and back");
+        CMP_BOTH(cast(d, copy->b[i], y->b[i], (int64_t)n));
+        vec_ok(copy, exact, "  as it is");
+        cmp_reset();
+    }
+}
+
 static void lincomb(size_t n)
 {
     static const double c[3] = { 0.5, -2, 1.25 };
@@ -77,6 +93,7 @@ int main(void)
     for (size_t s = 0; s < sizeof size / sizeof *size; s++) {
         for (int k = 0; k < 4; k++)
             elementwise(size[s], cmp_types[k % 2], cmp_types[k / 2]);
+        half(size[s]);
         lincomb(size[s]);
         sums(size[s], WAN_REAL);
         sums(size[s], WAN_BF16);

@@ -177,6 +177,6 @@ __attribute__((unused)) static int cmp_done(void)
     }
 
 static const wan_dtype cmp_types[2] = { WAN_REAL, WAN_BF16 };
-#define CMP_NAME(t) ((t) == WAN_BF16 ? "bf16" : "fp32")
+#define CMP_NAME(t) ((t) == WAN_BF16 ? "bf16" : (t) == WAN_F16 ? "fp16" : "fp32")
 
 #endif

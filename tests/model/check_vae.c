@@ -3,7 +3,8 @@
  * check_vae.c - the video VAE against diffusers' AutoencoderKLWan (every vae_* of WAN_REF).
  *
  * Bounds: 1e-5 relative L2 in float (the dumps themselves are within 2e-6 of double); 3e-2 with
- * bf16 convolution operands, which is about what rounding every operand to 8 bits costs.
+ * bf16 convolution operands, which is about what rounding every operand to 8 bits costs; an eighth of that
+ * with fp16, which has three bits more.
  * The large cases run on the fast device alone.  Decoding in bands of rows must give the same bytes.
  * Of 64 channels and more Winograd's algorithm convolves: a model of random weights against plain C.
  */
@@ -18,6 +19,7 @@
 
 #define F32_BOUND 1e-5
 #define BF16_BOUND 3e-2
+#define F16_BOUND (BF16_BOUND / 8)
 
 static void *load(wan_st *st, const char *what, int t, wan_dtype dt, int64_t *shape)
 {
@@ -165,7 +167,7 @@ static void check_model(const char *dir, const char *dev, wan_dtype compute, dou
         return;
     check_lengths(v, dir, bound, who);
     wan_vae_close(&v);
-    ok(d->allocated == d->scratch_bytes, "%s: all memory given back", who);
+    ok(d->allocated == d->scratch_bytes + d->aside_bytes, "%s: all memory given back", who);
     wan_dev_close(&d);
 }
 
@@ -229,7 +231,7 @@ static void check_bands(const char *dir, const char *dev, wan_dtype compute)
     ok(!memcmp(whole.rgb, cut.rgb, BAND_PX), "%s %s: bands make the same bytes", dev,
        wan_dtype_name(compute));
     wan_vae_close(&v);
-    ok(d->allocated == d->scratch_bytes, "%s: all memory given back", dev);
+    ok(d->allocated == d->scratch_bytes + d->aside_bytes, "%s: all memory given back", dev);
     wan_dev_close(&d);
 }
 
@@ -299,6 +301,10 @@ static void check_wide(void)
     ok_err(rel_l2(half.z, plain.z, WIDE_Z), BF16_BOUND, "wide: latents in bf16");
     ok_err(rel_l2(half.pixels, plain.pixels, (size_t)plain.n), BF16_BOUND, "wide: video in bf16");
     ok(rel_l2(half.z, plain.z, WIDE_Z) > 1e-5, "  which is bf16");
+    run_wide(&half, dir, "cpu", WAN_F16, 0);
+    ok_err(rel_l2(half.z, plain.z, WIDE_Z), F16_BOUND, "wide: latents in fp16");
+    ok_err(rel_l2(half.pixels, plain.pixels, (size_t)plain.n), F16_BOUND, "wide: video in fp16");
+    ok(rel_l2(half.z, plain.z, WIDE_Z) > 1e-5, "  which is fp16");
     check_bands(dir, "cpu", WAN_F32);
     snprintf(cmd, sizeof cmd, "rm -r %s", dir);
     ok(system(cmd) == 0, "wide: the model is removed");
@@ -341,6 +347,9 @@ int main(void)
     if (refs_small()) {
         check_model(REFS_SMALL "/vae_r1", dev, WAN_BF16, BF16_BOUND);
         check_model(REFS_SMALL "/vae_r2", "ref", WAN_BF16, BF16_BOUND);
+        check_model(REFS_SMALL "/vae_r1", dev, WAN_F16, F16_BOUND);
+        check_model(REFS_SMALL "/vae_r2", "ref", WAN_F16, F16_BOUND);
+        check_bands(REFS_SMALL "/vae_r1/vae", "cpu", WAN_F16);
         check_bands(REFS_SMALL "/vae_r1/vae", "ref", WAN_F32);
         check_bands(REFS_SMALL "/vae_r2/vae", "cpu", WAN_F32);
         check_bands(REFS_SMALL "/vae_r1/vae", "cpu", WAN_BF16);

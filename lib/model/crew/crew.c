@@ -38,7 +38,7 @@ static int need_vae(wan_crew *c)
         return 0;
     char *dir = wan_path_join(c->o.model, "vae");
     int parts = c->o.decode ? WAN_VAE_DECODER : WAN_VAE_ENCODER;
-    int rc = dir ? wan_vae_open(&c->vae, c->o.dev, dir, parts, c->o.compute) : -1;
+    int rc = dir ? wan_vae_open(&c->vae, c->o.dev, dir, parts, c->o.vae_compute) : -1;
     free(dir);
     if (rc == 0) {
         c->channels = wan_vae_channels(c->vae);

@@ -25,12 +25,12 @@ typedef struct wan_crew wan_crew;
 
 typedef struct wan_crew_options {
     wan_comm *comm;
-    wan_dev *dev;      /* of this rank */
-    const char *model; /* folder with vae, text_encoder, tokenizer; borrowed */
-    wan_dtype compute;
-    int decode;       /* clips are made from latents */
-    int tiling;       /* of large pictures, see wan_vae_tile */
-    int sample;       /* latents are drawn from the posterior */
+    wan_dev *dev;                   /* of this rank */
+    const char *model;              /* folder with vae, text_encoder, tokenizer; borrowed */
+    wan_dtype compute, vae_compute; /* of texts, of clips */
+    int decode;                     /* clips are made from latents */
+    int tiling;                     /* of large pictures, see wan_vae_tile */
+    int sample;                     /* latents are drawn from the posterior */
     int clips, texts; /* what will come: it is opened at once, so that a bad model is known */
     /* Frames of a clip that this rank has decoded so far, of T; may be NULL. */
     void (*on_frames)(int64_t done, int64_t T);

@@ -23,8 +23,8 @@ int wan_vae_make(wan_vae **out, wan_dev *d, const wan_vae_config *c, const wan_v
                  int parts, wan_dtype compute, const char *what)
 {
     *out = NULL;
-    if (compute != WAN_REAL && compute != WAN_BF16)
-        return wan_err("%s: the VAE computes in F32 or BF16", what);
+    if (compute != WAN_REAL && compute != WAN_BF16 && compute != WAN_F16)
+        return wan_err("%s: the VAE computes in F32, BF16 or F16", what);
     wan_vae *v = wan_calloc(1, sizeof *v, "VAE");
     if (!v)
         return -1;

@@ -16,7 +16,7 @@ typedef struct wan_vae wan_vae;
 enum wan_vae_parts { WAN_VAE_ENCODER = 1, WAN_VAE_DECODER = 2 };
 
 /* dir holds config.json and diffusion_pytorch_model.safetensors (diffusers names).  compute is
- * WAN_F32 or WAN_BF16 (convolution operands).  Of parts that are not named, and with parts 0 of all,
+ * WAN_F32, WAN_BF16 or WAN_F16 (convolution operands).  Of parts that are not named, and with parts 0 of all,
  * names and shapes of the tensors are checked and no weights are kept. */
 int wan_vae_open(wan_vae **out, wan_dev *d, const char *dir, int parts, wan_dtype compute)
     WAN_MUST_CHECK;

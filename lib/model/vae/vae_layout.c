@@ -174,17 +174,20 @@ void wan_vae_layout_rows(const vae_net *n, int b, int64_t *first, int64_t *end)
 
 /* ---- memory */
 
-/* Elements of work (compute type) and of y that stage s needs, and positions under attention. */
-static void measure(const vae_stage *s, int64_t *work, int64_t *y, int64_t *lse)
+/* Elements of work and of y (compute type) that stage s needs, and positions under attention, which reads and
+ * writes fp32 where the rest is fp16. */
+static void measure(const vae_net *n, const vae_stage *s, int64_t *work, int64_t *y, int64_t *lse)
 {
-    int64_t P = s->H * s->W;
+    int64_t P = s->H * s->W, words = n->compute == WAN_F16 ? 2 : 1;
     for (int i = 0; i < s->n_nodes; i++) {
         const vae_node *e = &s->nodes[i];
         int res = e->kind == VAE_RES;
         *work = max64(*work, (s->cap + 2) * P * max64(e->Ci, e->Co));
-        *y = max64(*y, s->cap * P * (res ? e->Co : 3 * e->Co));
-        if (!res)
-            *lse = max64(*lse, s->cap * P);
+        *y = max64(*y, s->cap * P * (res ? e->Co : 3 * e->Co * words));
+        if (res)
+            continue;
+        *work = max64(*work, s->cap * P * e->Co * (2 * words - 1));
+        *lse = max64(*lse, s->cap * P);
     }
     *work = max64(*work, (s->cap + 2) * P * s->C_out);
     if (s->leave == VAE_UP && s->timed)
@@ -229,7 +232,7 @@ static shared measure_shared(const vae_net *n)
 {
     int64_t work = (n->stages[0].cap + 2) * frame_of(&n->first), y = 0, lse = 1;
     for (int i = 0; i < n->n_stages; i++)
-        measure(&n->stages[i], &work, &y, &lse);
+        measure(n, &n->stages[i], &work, &y, &lse);
     int64_t out = n->stages[n->n_stages - 1].cap * n->last.c.H * n->last.c.W * n->last.c.Co;
     int64_t size = (int64_t)wan_dtype_size(n->compute), real = (int64_t)sizeof(wan_real);
     return (shared){ work * size, max64(y * size, out * real), lse * real };

@@ -92,15 +92,18 @@ static int attention_pack(vae_net *n, int64_t m, int64_t P)
     return 0;
 }
 
-/* One head over the positions of each frame. */
+/* One head over the positions of each frame; attention knows no fp16, and has fp32 there. */
 static int run_attn(vae_net *n, vae_stage *s, vae_node *e, int64_t m)
 {
     const wan_ops *ops = n->d->ops;
     int64_t P = s->H * s->W, C = e->Ci;
-    wan_buf x = WAN_RBUF(s->x), qkv = wan_buf_of(n->y, n->compute);
+    const int half = n->compute == WAN_F16;
+    const wan_dtype t = half ? WAN_REAL : n->compute;
+    wan_buf x = WAN_RBUF(s->x), qkv = wan_buf_of(n->y, t), o = wan_buf_of(n->work, t);
+    wan_buf row = half ? work_at(n, 2 * m * P * C) : o;
     WAN_TRY(attention_pack(n, m, P));
-    WAN_TRY(ops->vae_norm(n->d, work_at(n, 0), x, e->gamma1, m * P, C, WAN_ACT_NONE));
-    WAN_TRY(convolve(n, &e->conv1, qkv, work_at(n, 0), m, 0));
+    WAN_TRY(ops->vae_norm(n->d, row, x, e->gamma1, m * P, C, WAN_ACT_NONE));
+    WAN_TRY(convolve(n, &e->conv1, qkv, row, m, 0));
     wan_attn a = { .pq = &n->pack,
                    .pk = &n->pack,
                    .H = 1,
@@ -110,9 +113,11 @@ static int run_attn(vae_net *n, vae_stage *s, vae_node *e, int64_t m)
                    .ldk = 3 * C,
                    .ldv = 3 * C,
                    .ldo = C };
-    WAN_TRY(ops->attention_forward(n->d, &a, work_at(n, 0), n->lse, qkv, wan_buf_at(qkv, C),
+    WAN_TRY(ops->attention_forward(n->d, &a, o, n->lse, qkv, wan_buf_at(qkv, C),
                                    wan_buf_at(qkv, 2 * C)));
-    return convolve(n, &e->conv2, x, work_at(n, 0), m, 1);
+    if (half)
+        WAN_TRY(ops->cast(n->d, row, o, m * P * C));
+    return convolve(n, &e->conv2, x, row, m, 1);
 }
 
 /* ---- resamplers */

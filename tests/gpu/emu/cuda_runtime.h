@@ -93,7 +93,7 @@ template <typename T> static inline T __shfl_xor_sync(unsigned, T v, int mask)
 
 /* Of kernels/tensor.cuh, as the PTX ISA describes them. */
 void emu_ldmatrix(uint32_t r[4], const void *row, int trans);
-void emu_mma_16816(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
+void emu_mma_16816(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1, int f16);
 void emu_cp_async(void *dst, const void *src, int bytes); /* done as late as it may be */
 void emu_cp_async_commit(void);
 void emu_cp_async_wait(int groups);

@@ -18,6 +18,7 @@
 #include "counts.h"
 #include "cublasLt.h"
 #include "cuda_bf16.h"
+#include "cuda_fp16.h"
 
 static int64_t counts[EMU_COUNTS];
 extern "C" __attribute__((visibility("default"))) const int64_t *emu_counts(void)
@@ -30,6 +31,32 @@ enum { SHARED = 163 << 10 }; /* of compute capability 8.0, the smallest */
 alignas(1024) extern float cuda_shared[];
 alignas(1024) float cuda_shared[SHARED / sizeof(float)];
 static std::map<const void *, int> shared_leave;
+
+/* ---- fp16: 5 bits of exponent, 10 of mantissa */
+
+float emu_f16_value(uint16_t bits)
+{
+    const int e = bits >> 10 & 31, m = bits & 1023;
+    const double v = e == 31 ? m ? NAN : INFINITY : std::ldexp(e ? 1024 + m : m, (e ? e : 1) - 25);
+    return (float)(bits & 0x8000 ? -v : v);
+}
+
+uint16_t emu_f16_bits(float f)
+{
+    const unsigned sign = std::signbit(f) ? 0x8000 : 0;
+    int e;
+    if (f != f)
+        return (uint16_t)(sign | 0x7e00);
+    std::frexp(std::fabs((double)f), &e);
+    e = f == 0 || e < -13 ? -14 : e > 17 ? 16 : e - 1;
+    double q = std::nearbyint(std::ldexp(std::fabs((double)f), 10 - e));
+    if (q >= 2048 && e < 16)
+        q = 1024, e++;
+    if (e > 15)
+        return (uint16_t)(sign | 0x7c00);
+    return (uint16_t)(sign +
+                      (q < 1024 ? (unsigned)q : ((unsigned)(e + 15) << 10) + (unsigned)q - 1024));
+}
 
 /* ---- planted faults */
 

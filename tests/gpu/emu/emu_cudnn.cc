@@ -19,6 +19,7 @@
 #include "kernels/sdpa_graph.cuh"
 #include "kernels/space.h"
 
+#include "cuda_fp16.h"
 extern "C" {
 #include "lib/base/dtype.h"
 }
@@ -153,12 +154,23 @@ static int64_t place(machine *m, emu_desc *t, const value &x, int64_t k)
 
 static int size_in_memory(cudnnDataType_t t)
 {
-    return t == CUDNN_DATA_BFLOAT16 ? 2 : 4;
+    return t == CUDNN_DATA_BFLOAT16 || t == CUDNN_DATA_HALF ? 2 : 4;
+}
+
+/* Of 16 bits, bf16 or fp16. */
+static float value_of(cudnnDataType_t t, uint16_t bits)
+{
+    return t == CUDNN_DATA_HALF ? emu_f16_value(bits) : wan_bf16_to_f32(bits);
+}
+
+static uint16_t bits_of(cudnnDataType_t t, float f)
+{
+    return t == CUDNN_DATA_HALF ? emu_f16_bits(f) : wan_f32_to_bf16(f);
 }
 
 static float round_to(cudnnDataType_t t, float f)
 {
-    return t == CUDNN_DATA_BFLOAT16 ? wan_bf16_to_f32(wan_f32_to_bf16(f)) : f;
+    return size_in_memory(t) == 2 ? value_of(t, bits_of(t, f)) : f;
 }
 
 static const value &load(machine *m, emu_desc *t)
@@ -179,9 +191,9 @@ static const value &load(machine *m, emu_desc *t)
             continue;
         if (emu_touch)
             emu_touch(p + at * size_in_memory(type), (size_t)size_in_memory(type), 0);
-        x.v[k] = type == CUDNN_DATA_BFLOAT16 ? wan_bf16_to_f32(((uint16_t *)p)[at])
-                 : type == CUDNN_DATA_INT32  ? (float)((int32_t *)p)[at]
-                                             : ((float *)p)[at];
+        x.v[k] = size_in_memory(type) == 2  ? value_of(type, ((uint16_t *)p)[at])
+                 : type == CUDNN_DATA_INT32 ? (float)((int32_t *)p)[at]
+                                            : ((float *)p)[at];
     }
     return m->done[id] = x;
 }
@@ -199,8 +211,8 @@ static void store(machine *m, emu_desc *t, value x)
             int64_t at = place(m, t, x, k);
             if (at >= 0 && emu_touch)
                 emu_touch(p + at * size_in_memory(type), (size_t)size_in_memory(type), 1);
-            if (at >= 0 && type == CUDNN_DATA_BFLOAT16)
-                ((uint16_t *)p)[at] = wan_f32_to_bf16(x.v[k]);
+            if (at >= 0 && size_in_memory(type) == 2)
+                ((uint16_t *)p)[at] = bits_of(type, x.v[k]);
             else if (at >= 0)
                 ((float *)p)[at] = x.v[k];
         }
@@ -353,10 +365,11 @@ static void reshape(machine *m, emu_desc *op)
     store(m, out, y);
 }
 
-/* What a convolution knows: of x, w, y in turn dimensions and strides; padding, strides, of bf16. */
+/* What a convolution knows: of x, w, y in turn dimensions and strides; padding, strides, of bf16 or fp16. */
 struct taps {
     int64_t dim[3][5], str[3][5], pre[3], step[3];
     const uint16_t *x, *w;
+    cudnnDataType_t type;
 };
 
 static double tap_sum(const taps *c, int64_t o, const int64_t at[3])
@@ -375,8 +388,8 @@ static double tap_sum(const taps *c, int64_t o, const int64_t at[3])
                     w += k[i] * c->str[1][2 + i];
                 }
                 for (int64_t ch = 0; inside && ch < c->dim[0][1]; ch++)
-                    sum += (double)wan_bf16_to_f32(x[ch * c->str[0][1]]) *
-                           (double)wan_bf16_to_f32(w[ch * c->str[1][1]]);
+                    sum += (double)value_of(c->type, x[ch * c->str[0][1]]) *
+                           (double)value_of(c->type, w[ch * c->str[1][1]]);
             }
     return sum;
 }
@@ -414,6 +427,7 @@ static void convolution(machine *m, emu_desc *op)
         if ((room - c.dim[1][2 + i]) / c.step[i] + 1 != c.dim[2][2 + i])
             complain("a convolution whose result has another size");
     }
+    c.type = get(t[0], CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT);
     c.x = (const uint16_t *)m->memory[id_of(t[0])];
     c.w = (const uint16_t *)m->memory[id_of(t[1])];
     value y = shaped(t[2]);

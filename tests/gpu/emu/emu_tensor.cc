@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cuda_bf16.h"
+#include "cuda_fp16.h"
 
 alignas(16) extern float cuda_shared[];
 
@@ -70,7 +71,16 @@ static double high(uint32_t u)
     return (double)wan_bf16_to_f32((uint16_t)(u >> 16));
 }
 
-void emu_mma_16816(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+/* The products of both halves of two registers. */
+static double both(uint32_t x, uint32_t y, int f16)
+{
+    if (!f16)
+        return low(x) * low(y) + high(x) * high(y);
+    return (double)emu_f16_value((uint16_t)x) * (double)emu_f16_value((uint16_t)y) +
+           (double)emu_f16_value((uint16_t)(x >> 16)) * (double)emu_f16_value((uint16_t)(y >> 16));
+}
+
+void emu_mma_16816(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1, int f16)
 {
     const uint32_t mine[6] = { a[0], a[1], a[2], a[3], b0, b1 };
     const uint32_t(*all)[8] = gather(mine, 6);
@@ -81,8 +91,8 @@ void emu_mma_16816(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
         for (int q = 0; q < 4;
              q++) { /* columns 2 q, 2 q + 1 and, eight on, the same of a's right half */
             const uint32_t *x = all[4 * row + q], *y = all[4 * column + q];
-            sum += low(x[below]) * low(y[4]) + high(x[below]) * high(y[4]);
-            sum += low(x[2 + below]) * low(y[5]) + high(x[2 + below]) * high(y[5]);
+            sum += both(x[below], y[4], f16);
+            sum += both(x[2 + below], y[5], f16);
         }
         d[i] = (float)((double)d[i] + sum);
     }
