@@ -53,7 +53,8 @@ static int read_line(wan_curve *c, size_t *room, const char *text, const char *w
     size_t n = strlen(text);
     json_t *j = wan_json_parse(text, n, what);
     if (!j)
-        return n && text[n - 1] == '\n' ? -1 : 0; /* a run that is being written */
+        return (n && text[n - 1] == '\n') || wan_err_memory() ? -1
+                                                              : 0; /* a run that is being written */
     int has = number(&a, j, x), rc = 0;
     if (!has || a - a != 0)
         rc = wan_err("%s: no number \"%s\"", what, x);
@@ -76,7 +77,7 @@ int wan_curve_read(wan_curve *c, const char *path, const char *x, const char *y)
         snprintf(what, sizeof what, "%s: line %ld", name, k);
         rc = read_line(c, &room, line, what, x, y);
     }
-    if (rc == 0 && ferror(f))
+    if (rc == 0 && !feof(f)) /* ferror says nothing of a line that found no memory */
         rc = wan_err_errno("%s", name);
     free(line);
     wan_in_close(f);

@@ -95,6 +95,7 @@ every "record ls" wan-record ls ../l.wan
 every "shard -x" wan-shard -q -x s
 every "index --stat" wan-index --stat --picture p.svg s
 every "train --help-keys-mdoc" wan-train --help-keys-mdoc # more than a buffer of the C library
+every "index --split-parts" wan-index -q --exclude '0+1\.tar' --split-parts 'train:shard-(rank)?.*[0-9]+' -- s
 every "index --check" wan-index -q --check s
 every "train from shards" wan-train -q --precision fp32 $TRAIN --metrics /dev/null dataset.path=s model.text_dim=64 train.train_iters=1 checkpoint.save=run
 echo "# $tried calls failed, $left did not"

@@ -5,6 +5,7 @@
  */
 #include "lib/rec/shard/index.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <regex.h>
 #include <stdio.h>
@@ -98,6 +99,15 @@ static void note_gaps(wan_index_report *rep, char *const *name, size_t n)
     }
 }
 
+/* 1, 0; -1: out of memory, which the C library takes for no match. */
+static int matches(const regex_t *re, const char *name)
+{
+    errno = 0;
+    if (!regexec(re, name, 0, NULL, 0))
+        return 1;
+    return errno == ENOMEM ? wan_err("%s: out of memory (pattern)", name) : 0;
+}
+
 /* All shards below dir that `exclude` leaves. */
 static int list_shards(struct build *b, wan_index_report *rep)
 {
@@ -111,7 +121,10 @@ static int list_shards(struct build *b, wan_index_report *rep)
         n = 0, all = NULL;
     note_gaps(rep, all, n);
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (b->opt->exclude && !regexec(&re, all[i], 0, NULL, 0)) {
+        int out = b->opt->exclude ? matches(&re, all[i]) : 0;
+        if (out < 0) {
+            rc = -1;
+        } else if (out) {
             rep->excluded++;
             rc = wan_names_add(&b->split.exclude, all[i], strlen(all[i]));
         } else {
@@ -169,12 +182,14 @@ static int add_matches(struct build *b, struct wan_split_part *p, const char *pa
     int rc = compile(&re, text);
     free(text);
     WAN_TRY(rc);
-    for (size_t i = 0; rc == 0 && i < b->names.n; i++)
-        if (!regexec(&re, b->names.v[i], 0, NULL, 0)) {
-            rc = used[i] ? wan_err("%s: is in two parts", b->names.v[i])
-                         : wan_names_add(&p->shards, b->names.v[i], strlen(b->names.v[i]));
-            used[i] = 1;
-        }
+    for (size_t i = 0; rc == 0 && i < b->names.n; i++) {
+        rc = matches(&re, b->names.v[i]);
+        if (rc <= 0)
+            continue;
+        rc = used[i] ? wan_err("%s: is in two parts", b->names.v[i])
+                     : wan_names_add(&p->shards, b->names.v[i], strlen(b->names.v[i]));
+        used[i] = 1;
+    }
     regfree(&re);
     return rc;
 }
