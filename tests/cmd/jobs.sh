@@ -4,9 +4,8 @@
 is() { [ "$1" = "$2" ] || { echo "got: $1; wanted: $2" >&2; false; }; }
 "${EXAMPLES:-$TOP/build/examples}/draw_clips" --copies 1 --frames 9 all >draw.log 2>&1
 mkdir -p "my clips/a" "my clips/b" bin
-set -- $(ls all/*.mp4 | head -n 6)
-for f in "$1" "$2" "$3"; do cp "$f" "${f%.mp4}.json" "my clips/a/"; done
-for f in "$4" "$5" "$6"; do cp "$f" "${f%.mp4}.json" "my clips/b/"; done
+set -- $(ls all/*.mp4 | head -n 3)
+for part in a b; do for f in "$@"; do cp "$f" "${f%.mp4}.json" "my clips/$part/"; done; done
 unset MAKEFLAGS MFLAGS MAKELEVEL
 export DATASET_MK=$TOP/examples/dataset/Makefile
 # as Slurm does: a task of an array, then one job without
@@ -20,7 +19,7 @@ ok "both" wait $first
 made() { (cd "my \$shards" && ls --full-time 0*/done); }
 made >before
 ok "the job behind them" bash "$TOP/examples/jobs/prepare.sbatch" "${common[@]}"
-ok "indexes what they made" sh -c 'wan-index --check "my \$shards" 2>&1 | grep -q "6 samples, all well"'
+ok "indexes what they made, clips of one name in two folders included" sh -c 'wan-index --check "my \$shards" 2>&1 | grep -q "6 samples, all well"'
 made >after; same "and makes nothing again" before after
 fails 2 'N=4: there are only PARTS=3' "a task that there is not" task 4
 fails 2 'PARTS=9: my \$shards was begun in 3' "another number of tasks" env SLURM_ARRAY_TASK_ID=4 SLURM_ARRAY_TASK_MAX=9 bash "$TOP/examples/jobs/prepare.sbatch" "${common[@]}"

@@ -69,4 +69,16 @@ if [ "${MPI:-0}" = 1 ] && command -v mpirun >/dev/null; then
 else
     skip "ranks with different shards" "a build without MPI"
 fi
+# the index says how large the samples are: the trainer starts without looking into a shard
+cp -rp ds blank; for t in blank/*.tar; do s=$(wc -c <$t); touch -r $t t; : >$t; truncate -s $s $t; touch -r t $t; done
+ok "it starts without reading a sample" train --dry-run train.train_iters=3 dataset.path=blank
+fails 1 'blank/shard-rank00-00000[0-9].tar' "and names the shard whose sample it cannot read" train train.train_iters=1 dataset.path=blank
+# keys as others write them: the same samples under other names
+mkdir odd; for t in ds/*.tar; do
+    mkdir m; tar xf $t -C m
+    tar cf odd/${t##*/} --format=pax --sort=name --transform "s#^\./\([^.]\)#./d e/$(printf '\303\251') \1#" -C m ./ && rm -rf m
+done
+ok "keys with blanks, ./ and other letters" sh -c 'wan-index -q --split-ratio 2,1,1 odd 2>err && wan-index -q --check odd 2>err'
+ok "are trained on" train train.train_iters=3 flow.cfg_dropout_prob=0 dataset.path=odd --metrics odd.json
+ok "as the same samples" [ "$(jq .loss a.json)" = "$(jq .loss odd.json)" ]
 done_testing

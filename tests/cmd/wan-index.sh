@@ -86,6 +86,18 @@ cp -r plain grown; touch -d 2001-01-01 grown/*; wan-index -q grown; cp added/*.t
 ok "a dataset that has grown" sh -c 'wan-index --split-ratio 4,1,1 grown 2>grown.err'
 ok "costs the new shard" grep -q '6 shards had not changed' grown.err
 cp -r grown all; ok "and gives what reading all gives" sh -c 'wan-index -q --reread --split-ratio 4,1,1 all && diff -r grown all && wan-index --check grown'
+cp -rp grown unread; wan-index -q unread; for t in unread/*.tar; do s=$(wc -c <$t); touch -r $t t; : >$t; truncate -s $s $t; touch -r t $t; done
+ok "those that have not changed are not looked into at all" sh -c 'rm -rf was && cp -r unread/.nv-meta was && wan-index -q unread && diff -r was unread/.nv-meta'
+fails 1 'shard-rank00-000000.tar' "unless they must be" wan-index -q --reread unread
+# how often it waits for the disk does not depend on how many shards there are
+at=$OBJ/tests/reliability/at
+export ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0
+if "$at" kill 0 -- true 2>/dev/null; then
+    syncs() { rm -rf y; mkdir y; cp $(ls plain/*.tar | head -n $1) y/; "$at" -r "$PWD/y" log y.log -- wan-index -q --split-ratio 1,0,0 y && grep -aEc '^(fsync|syncfs|sync)' y.log; }
+    two=$(syncs 2) six=$(syncs 6)
+    ok "as many syncs for six shards as for two ($two and $six)" [ "$two" = "$six" -a "$two" -gt 3 ]
+else skip "as many syncs for six shards as for two" "no ptrace here"; fi
+unset ASAN_OPTIONS
 wan-shard -q -x ds | wan-record cat -k 000005 | wan-record to-safetensors -q -o - >five.safetensors
 wan-record from-safetensors -k 000002 five.safetensors | wan-shard -q -o changed
 cp changed/*.tar grown/shard-rank00-000002.tar
