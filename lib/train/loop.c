@@ -256,12 +256,14 @@ static void count_losses(wan_report *r, const wan_draw *draw, const double *fact
 /* All of it but the losses. */
 static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
 {
+    wan_capacity cap; /* of training: the plan's holds validation and samples too */
+    wan_data_capacity(t->data, &cap);
     for (int64_t i = 0; i < b->n; i++)
         t->factors[i] = factor(t, b, i);
     r->samples = b->n;
     r->tokens = b->total;
     r->micros = b->deal.micros;
-    r->padding = 1 - (double)b->total / ((double)r->micros * (double)t->plan.cap.tokens);
+    r->padding = 1 - (double)b->total / ((double)r->micros * (double)cap.tokens);
     r->flops = 3 * t->arch.model->flops(t->arch.c, (int)b->n, b->tokens);
     r->ranks = t->comm->size;
     r->imbalance = wan_deal_imbalance(&b->deal, b->tokens, t->ranks.mesh.dp, t->z.quad, NULL);

@@ -93,6 +93,13 @@ ok "a head's width before their number" says 'width 32, 4 heads' wan-train --moc
 printf 'scheduler: {lr_warmup_fraction: 0.5}\n' >part.yaml
 ok "a warm-up in steps on the command line counts before a part of the run in a file" says \
     'accepted without effect: scheduler.lr_warmup_fraction=0.5: scheduler.lr_warmup_iters on the command line counts' plan part.yaml scheduler.lr_warmup_iters=1
+for k in "train.sample_prompts=x: train.sample_interval is 0" "scheduler.lr_wsd_decay_iters=9: it is of scheduler.lr_decay_style=WSD" \
+    "flow.logit_std=2: it is of flow.timestep_sampling=logit_normal" "model.cp_comm_type=a2a: model.context_parallel_size is 1" \
+    "model.recompute_num_layers=3: model.recompute_granularity is none" \
+    "model.cpu_offloading_num_layers=2: model.cpu_offloading is false"; do
+    ok "what another key leaves without effect: ${k%%:*}" says "accepted without effect: $k" plan "${k%%:*}"
+done
+ok "... and nothing where it has one" test -z "$(plan flow.logit_std=2 flow.timestep_sampling=logit_normal 2>&1 | grep 'without effect')"
 fails 2 'lr_warmup_iters 1 and scheduler.lr_warmup_fraction 0.5: give one of them' "both on the command line do not" \
     train scheduler.lr_warmup_iters=1 scheduler.lr_warmup_fraction=0.5
 fails 2 'a warm-up of 5 steps, but scheduler.lr_decay_iters is 5' "a warm-up that never ends" train scheduler.lr_warmup_iters=5 scheduler.lr_decay_iters=5

@@ -14,11 +14,12 @@ S="train.sample_interval=2 train.sample_prompts=prompts.txt train.sample_steps=3
 train() { wan-train -q --mock --precision fp32 --device cpu $T "$@"; }
 bytes() { (cd "$1" && find . -name '*.safetensors' -o -name train_state.json | sort | xargs sha256sum); }
 
-ok "a run that makes samples" train $S optimizer.ema_decay=0.9 checkpoint.save=a
+ok "a run that makes samples" train $S optimizer.ema_decay=0.9 checkpoint.save=a --metrics a.json
 ok "... of every second step and the last" test "$(cd a/samples && echo *)" = "iter_0000002.png iter_0000003.png"
-ok "one that makes none" train optimizer.ema_decay=0.9 checkpoint.save=b
+ok "one that makes none" train optimizer.ema_decay=0.9 checkpoint.save=b --metrics b.json
 ok "... has no folder of them" test ! -e b/samples
 ok "and trains the same, to the byte" diff <(bytes a) <(bytes b)
+ok "... of packs that no sample makes wider" diff <(jq .padding a.json) <(jq .padding b.json)
 ok "half of a run" train $S optimizer.ema_decay=0.9 checkpoint.save=c train.train_iters=2
 ok "and the other half" train $S optimizer.ema_decay=0.9 checkpoint.save=c
 same "make the same pictures" c/samples/iter_0000003.png a/samples/iter_0000003.png

@@ -410,6 +410,7 @@ int wan_config_finish(wan_config *c, const char *mode)
     WAN_TRY(check_head_width(c));
     WAN_TRY(check_cross_width(c));
     WAN_TRY(check_together(v));
+    WAN_TRY(wan_config_idle(c));
     return v->train_iters < 0 && v->epochs > 0 ? 0 : wan_config_length(c, 0, 0, 0);
 }
 

@@ -33,6 +33,8 @@ int wan_config_problem(wan_config *c, const wan_config_entry *e) WAN_MUST_CHECK;
 /* One more key that is accepted without effect. */
 int wan_config_note(wan_config *c, const char *key, const char *value, const char *why)
     WAN_MUST_CHECK;
+/* Notes the keys that others leave without effect (config_idle.c). */
+int wan_config_idle(wan_config *c) WAN_MUST_CHECK;
 /* Replaces references in entries that wait for them (config_refs.c). */
 int wan_config_resolve(wan_config *c) WAN_MUST_CHECK;
 /* Sets the key of an entry whose references are replaced. */
