@@ -638,6 +638,9 @@ static int judge(const wan_clip *clip, const wan_video *v)
     if (v->repeated)
         wan_info("%s: %" PRId64 " time stamp%s repeated", clip->path, v->repeated,
                  v->repeated == 1 ? "" : "s");
+    if (v->streams > 1)
+        wan_info("%s: of its %d video streams that of %d x %d pixels is decoded", clip->path,
+                 v->streams, v->source_height, v->source_width);
     if (!v->damaged)
         return 0;
     wan_err("%s: damaged or truncated: %" PRId64 " of %" PRId64 " frames (%s)", clip->path,
@@ -1023,6 +1026,14 @@ static int choose_part(wan_clips *c)
     return 0;
 }
 
+/* Seconds, frames, or both. */
+static void put_moment(FILE *f, double seconds, int64_t frame)
+{
+    fprintf(f, "\t%.15g", seconds);
+    if (frame)
+        fprintf(f, "+%" PRId64 "f", frame);
+}
+
 /* A line of --inputs: all that a clip's records depend on, without reading the clip. */
 static int put_input(FILE *f, const wan_clip *clip)
 {
@@ -1040,9 +1051,11 @@ static int put_input(FILE *f, const wan_clip *clip)
     wan_clip_captions_free(&captions);
     int there = stat(clip->path, &st) == 0;
     put_text(f, clip->path);
-    fprintf(f, "\t%lld\t%lld.%09ld\t%g\t%g\t%.16s\t", there ? (long long)st.st_size : -1,
-            there ? (long long)st.st_mtim.tv_sec : 0, there ? st.st_mtim.tv_nsec : 0,
-            clip->start + (double)clip->first_frame, clip->end + (double)clip->end_frame, hex);
+    fprintf(f, "\t%lld\t%lld.%09ld", there ? (long long)st.st_size : -1,
+            there ? (long long)st.st_mtim.tv_sec : 0, there ? st.st_mtim.tv_nsec : 0);
+    put_moment(f, clip->start, clip->first_frame);
+    put_moment(f, clip->end, clip->end_frame);
+    fprintf(f, "\t%.16s\t", hex);
     put_text(f, why);
     putc('\n', f);
     return ferror(f) ? wan_err_errno("write failed") : 0;

@@ -20,6 +20,10 @@ static int read_packet(wan_source *s)
         int rc = av_read_frame(s->fmt, s->pkt);
         if (s->opt->beat)
             s->opt->beat();
+        if (rc >= 0) {
+            s->last_at = s->pkt->pos;
+            s->last_n = s->pkt->size;
+        }
         if (rc >= 0 && s->pkt->stream_index == s->stream->index)
             return 1;
         av_packet_unref(s->pkt);
@@ -179,6 +183,16 @@ static int64_t missing(const wan_source *s)
     return n > s->packets ? n - s->packets : 0;
 }
 
+/* Whether another file is cut off.  An AVI that has all its packets misses its index alone. */
+static int cut_off(const wan_source *s)
+{
+    const char *container = s->fmt->iformat->name;
+    int whole =
+        !strcmp(container, "avi") && s->stream->nb_frames > 0 && s->packets >= s->stream->nb_frames;
+    return !s->left && !s->sought && !whole &&
+           wan_video_tail_cut(s->file, container, s->last_at, s->last_n);
+}
+
 void wan_source_verdict(wan_source *s, wan_video *out)
 {
     int64_t cut = missing(s), worse = s->undrawn;
@@ -191,6 +205,8 @@ void wan_source_verdict(wan_source *s, wan_video *out)
         wan_stamps_end(&s->at);
     if (!worse && hurt(s))
         worse = 1; /* told by the demuxer alone */
+    if (!worse && !cut)
+        cut = cut_off(s); /* how many is not known */
     out->repeated = s->at.repeated;
     out->interlaced = s->interlaced;
     out->damaged = worse + cut + s->at.wild;

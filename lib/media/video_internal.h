@@ -27,6 +27,10 @@ void wan_video_canvas(AVCodecContext *dec, _Atomic int64_t *undrawn);
  * webp_pipe; its place in the file stays. */
 int wan_video_exif(int file, const char *container);
 
+/* ---- tail: whether the open file was cut off, as far as that is to be seen, where libav does not look: the last packet
+ * that it gave is n bytes and begins at `at`. */
+int wan_video_tail_cut(int file, const char *container, int64_t at, int64_t n);
+
 /* ---- source: the frames of the first real video stream, in order of display */
 typedef struct wan_source {
     const char *path;             /* borrowed */
@@ -37,6 +41,7 @@ typedef struct wan_source {
     AVCodecContext *dec;
     AVStream *stream;
     int picture; /* of the file only the first picture is meant: a photograph may hold others */
+    int streams; /* of video, without cover pictures */
     int turn;    /* enum wan_turn, or'ed: of pictures of which libav does not tell it */
     AVPacket *pkt;
     AVFrame *ahead;           /* decoded, but not given yet: its stamp is judged by the next one */
@@ -47,6 +52,7 @@ typedef struct wan_source {
     int64_t interlaced;       /* frames made of two fields */
     wan_stamps at;            /* at.frames: given so far */
     int64_t packets;          /* of the stream, read so far */
+    int64_t last_at, last_n;  /* the last of all: its place in the file, -1 unknown, and bytes */
     int64_t errors;           /* signs of damage that libav gave by its return values */
     int64_t said;             /* and in its log, as far as it was looked at */
     int64_t bad_packets, bad_frames; /* with a sign of damage */

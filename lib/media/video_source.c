@@ -217,9 +217,13 @@ static int open_decoder(wan_source *s, int threads)
     WAN_TRY(too_large(s));
     WAN_TRY(see_through(s, &codec));
     s->at.tick = av_q2d(s->stream->time_base);
-    for (unsigned j = 0; j < s->fmt->nb_streams; j++)
+    for (unsigned j = 0; j < s->fmt->nb_streams; j++) {
+        AVStream *other = s->fmt->streams[j];
+        s->streams += other->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
+                      !(other->disposition & AV_DISPOSITION_ATTACHED_PIC);
         if ((int)j != i)
-            s->fmt->streams[j]->discard = AVDISCARD_ALL;
+            other->discard = AVDISCARD_ALL;
+    }
     s->dec = avcodec_alloc_context3(codec);
     s->pkt = av_packet_alloc();
     s->ahead = av_frame_alloc();

@@ -94,6 +94,8 @@ ok "a row that ends before it starts" grep -q 'm.csv: line 7: it ends before it 
 printf 'path,start_frame,end_frame,caption\nmeta/x.mp4,2,,a\nmeta/x.mp4,,4,b\nmeta/x.mp4,1.5,4,c\n' >f.csv; run --fps source --manifest f.csv
 ok "an empty field is none; half a frame is none either" is \
     "$(got '.key + "," + (.meta.frames_in | tostring)' '|')$(grep -c 'f.csv: line 4: start_frame is 1.5, no number' log)" "meta/x_-f2,31|meta/x,5|1"
+printf 'path,start,start_frame,caption\nmeta/x.mp4,1,,a\nmeta/x.mp4,,1,a\n' >g.csv
+ok "--inputs: a second is no frame" is "$(wan-decode --inputs --manifest g.csv | cut -f4 | tr '\n' ' ')" "start 1 0+1f "
 printf '\xef\xbb\xbffile_name\ttext\r\nmeta/x.mp4\ta "tab" here\r\n' >m.tsv
 run --manifest m.tsv; ok "TSV, with a mark and DOS line ends" is "$(got '.key + "=" + .meta.caption' '|')" 'meta/x=a "tab" here|'
 printf '{"video": "meta/x.mp4", "caption": "one", "start": 0.5}\n\n{"video": "%s", "caption": "two"}\n[1]\n' "$PWD/meta/y.mp4" >m.jsonl
@@ -147,6 +149,8 @@ ffmpeg -nostdin -v error -i clip.mp4 -frames:v 9 -f apng more/anim.png; echo x >
 wan-decode -q --fps 400 --height 16 --width 16 --no-aspect-ratio -o out.wan more
 ok "pictures that hold others are the first of these, of one frame at any rate; animations are videos" is \
     "$(got '.key + (.meta.frames_in | tostring) + "," + (.meta.frames_retimed | tostring)' '|')" "anim9,225|film1,1|other9,225|two1,1|"
+ffmpeg -nostdin -v error -i clip.mp4 -i clip.mp4 -map 0 -map 1 -c copy both.mkv; echo x >both.txt
+ok "of several videos in a file one is taken, and that is told" sh -c "wan-decode -o x.wan both.mkv 2>&1 | grep -q 'both.mkv: of its 2 video streams that of '"
 printf 'YUV4MPEG2 W9000 H9000 F1:1 Ip A1:1 C420\nFRAME\n' >huge.y4m; echo x >huge.txt
 fails 1 'huge.y4m: pictures of 9000 x 9000 pixels, more than 67108864' "pictures that are too large" wan-decode -q -o x.wan huge.y4m
 printf 'RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x0f\0\0\x0f\0\0' >anim.webp; echo x >anim.txt

@@ -53,6 +53,21 @@ wan-decode -q --fps source --damaged keep -o x.wan cut.mp4 2>log
 ok "a cut mp4: damaged and decoded make the whole" is "$(meta x.wan '.meta | .frames_in + .frames_damaged > 47')" true
 ok "$(cat log)" grep -q 'of .* frames' log
 
+# ---- what libav takes for the end: cut anywhere, the whole one is whole
+draw 64x48 -c:v mpeg4 -bf 0 w.avi; draw 64x48 -c:v libtheora w.ogv; draw 64x48 w.gif; draw 64x48 -pix_fmt yuv420p w.y4m; draw 64x48 -c:v mpeg2video w.mxf
+ffmpeg -nostdin -y -v error -i w.avi -frames:v 1 w.jpg; ffmpeg -nostdin -v error -i w.avi -c copy -f avi - >w2.avi; caption w2.avi
+for f in w.*; do case $f in *.json) ;; *) caption $f ;; esac; done
+for f in w.avi w.ogv w.gif w.y4m w.mxf w.jpg; do
+    ok "$f is whole" wan-decode -q --fps source -o x.wan $f
+    told=; for part in 31 57 83 94; do
+        head -c $(($(stat -c %s $f) * part / 100)) $f >part.${f#*.}; caption part.${f#*.}
+        wan-decode -q --fps source -o x.wan part.${f#*.} 2>err; told+="$?$(grep -c 'part.*\(damaged or truncated: [1-9]\|no usable\|not a video\|no frame\)' err) "
+    done
+    ok "$f, cut anywhere: named" is "$told" "11 11 11 11 "
+done
+ok "one that was written to a pipe has no lengths, and is whole" wan-decode -q -o x.wan w2.avi
+fails 1 'part.gif: damaged or truncated: 1 of [0-9]* frames \(the file ends before them' "how" sh -c "head -c \$((\$(stat -c %s w.gif) / 2)) w.gif >part.gif; wan-decode -q -o x.wan part.gif"
+
 # ---- any number of threads: the same verdict, words and bytes
 draw 256x144 -pix_fmt yuv420p -c:v libx264 -threads 1 -g 24 -bf 2 h264.mp4
 draw 256x144 -c:v mpeg2video -bf 2 -slices 8 mpeg2.mpg
