@@ -106,9 +106,11 @@ static int open_file(wan_source *s)
     if (!s->fmt)
         return wan_err("%s: out of memory", s->path);
     s->fmt->pb = s->io;
-    av_dict_set(&opts, "protocol_whitelist", "", 0);
-    av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
-    int rc = avformat_open_input(&s->fmt, "", format, &opts);
+    int rc = av_dict_set(&opts, "protocol_whitelist", "", 0);
+    if (rc >= 0)
+        rc = av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
+    if (rc >= 0)
+        rc = avformat_open_input(&s->fmt, "", format, &opts);
     av_dict_free(&opts);
     if (rc < 0)
         return wan_video_log_err(s->path, unreadable, rc);

@@ -104,27 +104,38 @@ static int open_muxer(wan_video_writer *w, const char *path)
     return w->stream ? 0 : wan_err("%s: out of memory (stream)", w->name);
 }
 
+/* An option that this libavcodec does not have is left out; one that found no memory is not. */
+static int option(AVCodecContext *c, const char *name, const char *value)
+{
+    return lav.av_opt_set(c->priv_data, name, value, 0) == AVERROR(ENOMEM)
+               ? wan_err("out of memory (encoder)")
+               : 0;
+}
+
 /* crf: of libx264, 0 to 51; libvpx's scale ends at 63. */
-static void set_quality(AVCodecContext *c, enum AVCodecID id, int crf)
+static int set_quality(AVCodecContext *c, enum AVCodecID id, int crf)
 {
     if (id == AV_CODEC_ID_H264) {
         lav.av_opt_set_double(c->priv_data, "crf", crf, 0);
-        lav.av_opt_set(c->priv_data, "preset", "medium", 0);
+        WAN_TRY(option(c, "preset", "medium"));
         /* what x264 has for AVX-512 made other bytes of the same 32x32 frames, by what lay in memory */
-        lav.av_opt_set(c->priv_data, "x264-params", "cpu-independent=1", 0);
-    } else if (id == AV_CODEC_ID_VP9 || id == AV_CODEC_ID_VP8) {
+        return option(c, "x264-params", "cpu-independent=1");
+    }
+    if (id == AV_CODEC_ID_VP9 || id == AV_CODEC_ID_VP8) {
         lav.av_opt_set_int(c->priv_data, "crf", crf * 63 / 51, 0);
-        lav.av_opt_set(c->priv_data, "deadline", "good", 0);
         lav.av_opt_set_int(c->priv_data, "cpu-used", 4, 0);
         c->bit_rate = 0;
-    } else if (id == AV_CODEC_ID_THEORA) {
+        return option(c, "deadline", "good");
+    }
+    if (id == AV_CODEC_ID_THEORA) {
         c->flags |= AV_CODEC_FLAG_QSCALE;
         c->global_quality = FF_QP2LAMBDA * (10 - crf * 10 / 51);
     }
+    return 0;
 }
 
-static void set_up(AVCodecContext *c, const struct coding *how, int height, int width,
-                   AVRational fps, int crf)
+static int set_up(AVCodecContext *c, const struct coding *how, int height, int width,
+                  AVRational fps, int crf)
 {
     c->width = width;
     c->height = height;
@@ -133,13 +144,14 @@ static void set_up(AVCodecContext *c, const struct coding *how, int height, int 
     c->framerate = fps;
     c->thread_count = THREADS;
     c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_BITEXACT;
-    set_quality(c, how->id, crf);
+    WAN_TRY(set_quality(c, how->id, crf));
     if (how->pixels != AV_PIX_FMT_YUV420P)
-        return;
+        return 0;
     c->color_range = AVCOL_RANGE_MPEG;
     c->colorspace = AVCOL_SPC_BT709;
     c->color_primaries = AVCOL_PRI_BT709;
     c->color_trc = AVCOL_TRC_BT709;
+    return 0;
 }
 
 static int open_encoder(wan_video_writer *w, int height, int width, double fps, int crf)
@@ -151,7 +163,7 @@ static int open_encoder(wan_video_writer *w, int height, int width, double fps, 
     w->enc = lav.avcodec_alloc_context3(codec);
     if (!w->enc)
         return wan_err("%s: out of memory (encoder)", w->name);
-    set_up(w->enc, w->coding, height, width, rate, crf);
+    WAN_TRY(set_up(w->enc, w->coding, height, width, rate, crf));
     int rc = lav.avcodec_open2(w->enc, codec, NULL);
     if (rc < 0)
         return wan_video_log_err(w->name, "cannot open the encoder", rc);
