@@ -252,7 +252,9 @@ int wan_video_writer_frame(wan_video_writer *w, const uint8_t *rgb)
     int stride[4] = { w->enc->width * 3 };
     if (lav.av_frame_make_writable(w->frame) < 0)
         return wan_err("%s: out of memory (frame)", w->name);
-    lav.sws_scale(w->sws, src, stride, 0, w->enc->height, w->frame->data, w->frame->linesize);
+    if (lav.sws_scale(w->sws, src, stride, 0, w->enc->height, w->frame->data, w->frame->linesize) !=
+        w->enc->height)
+        return wan_err("%s: cannot convert a frame to the encoder's pixels", w->name);
     w->frame->pts = w->frames++;
     return encode(w, w->frame);
 }
