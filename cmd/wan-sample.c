@@ -132,8 +132,10 @@ static const wan_opt table[] = {
     WAN_OPT_ENUM("passes", 0, "auto|together|apart", &o.passes,
                  "the two of guidance: as one pack, or one after the other; auto: together where "
                  "the largest video has at most 8192 tokens, and never on several ranks"),
-    WAN_OPT_ENUM("precision", 0, "fp32|bf16", &o.precision,
-                 "of the operands in transformer and text encoder"),
+    WAN_OPT_ENUM(
+        "precision", 0, "fp32|bf16|fp8", &o.precision,
+        "of the operands in transformer and text encoder; fp8: bf16, but the large products of the "
+        "transformer's blocks in e4m3"),
     WAN_OPT_ENUM("vae_precision", 0, "fp32|bf16|fp16", &o.vae_precision,
                  "of the operands in the VAE; 16 bits take less memory, and bf16 less time, "
                  "with the errors that wan-numerics(7) states"),
@@ -486,7 +488,8 @@ static wan_pipeline_options pipeline_options(void)
                      .sigma_min = o.sigma_min,
                      .sigma_max = o.sigma_max,
                      .rho = o.rho },
-        .compute = strcmp(o.precision, "bf16") == 0 ? WAN_BF16 : WAN_F32,
+        .compute = strcmp(o.precision, "fp32") == 0 ? WAN_F32 : WAN_BF16,
+        .eight = strcmp(o.precision, "fp8") == 0,
         .vae_compute = vae_compute(),
         .passes = strcmp(o.passes, "together") == 0 ? WAN_PASSES_TOGETHER
                   : strcmp(o.passes, "apart") == 0  ? WAN_PASSES_APART
@@ -626,44 +629,6 @@ static int on_made(void *arg, int i)
     return wan_keep_write(s->p, i, all.path[i], o.rng);
 }
 
-static int latents(wan_pipeline *p, wan_dev *d)
-{
-    steps s = { .p = p };
-    if (!first_rank())
-        return wan_pipeline_generate(p, d, NULL);
-    if (o.preview)
-        WAN_TRY(wan_pipeline_preview(p, d, &s.map));
-    if (o.dump_steps)
-        WAN_TRY(wan_exchange_steps_open(&s.dump, p, o.dump_steps));
-    wan_pipeline_watch watch = { on_step, keeps() ? on_made : NULL, &s, s.dump != NULL,
-                                 o.preview != NULL };
-    int rc = wan_pipeline_generate(p, d, &watch);
-    if (rc == 0 && s.dump)
-        rc = wan_st_finish(&s.dump);
-    wan_st_abandon(&s.dump);
-    return rc == 0 && o.latents_out ? wan_exchange_latents(p, o.latents_out) : rc;
-}
-
-static int take_frames(void *arg, int i, const uint8_t *rgb, int64_t first, int64_t n)
-{
-    wan_save **save = arg;
-    int64_t frames = frames_of(i);
-    if (first == 0)
-        WAN_TRY(open_clip(save, i));
-    WAN_TRY(wan_save_frames(*save, rgb, n));
-    wan_progress(first + n == frames, "video %d of %d: frame %" PRId64 " of %" PRId64, i + 1, all.n,
-                 first + n, frames);
-    if (first + n < frames)
-        return 0;
-    WAN_TRY(wan_save_finish(save));
-    if (all.path[i] && keeps())
-        wan_keep_drop(all.path[i]);
-    if (all.path[i])
-        wan_info("%s: %" PRId64 " frame%s of %" PRId64 "x%" PRId64, all.path[i], frames,
-                 frames == 1 ? "" : "s", 8 * all.v[i].w, 8 * all.v[i].h);
-    return 0;
-}
-
 /* What the records say of how they were made. */
 static json_t *how(const wan_sampler_options *s)
 {
@@ -695,17 +660,57 @@ static int open_records(const wan_pipeline *p)
     return rc;
 }
 
-static int videos(wan_pipeline *p, wan_dev *d)
+/* Where frames go. */
+typedef struct target {
+    const wan_pipeline *p;
+    wan_save *save; /* of the video at work */
+} target;
+
+static int take_frames(void *arg, int i, const uint8_t *rgb, int64_t first, int64_t n)
 {
-    wan_save *save = NULL;
-    if (!all.path[0] && first_rank())
-        WAN_TRY(open_records(p));
-    int rc = wan_pipeline_decode(p, d, take_frames, &save);
-    wan_save_discard(&save);
-    if (rc == 0 && all.records)
-        return wan_writer_finish(&all.records);
-    wan_writer_abandon(&all.records);
-    return rc;
+    target *to = arg;
+    int64_t frames = frames_of(i);
+    if (first == 0 && !all.path[0] && !all.records)
+        WAN_TRY(open_records(to->p));
+    if (first == 0)
+        WAN_TRY(open_clip(&to->save, i));
+    WAN_TRY(wan_save_frames(to->save, rgb, n));
+    wan_progress(first + n == frames, "video %d of %d: frame %" PRId64 " of %" PRId64, i + 1, all.n,
+                 first + n, frames);
+    if (first + n < frames)
+        return 0;
+    WAN_TRY(wan_save_finish(&to->save));
+    if (all.path[i] && keeps())
+        wan_keep_drop(all.path[i]);
+    if (all.path[i])
+        wan_info("%s: %" PRId64 " frame%s of %" PRId64 "x%" PRId64, all.path[i], frames,
+                 frames == 1 ? "" : "s", 8 * all.v[i].w, 8 * all.v[i].h);
+    return 0;
+}
+
+static int latents(wan_pipeline *p, wan_dev *d, target *to)
+{
+    steps s = { .p = p };
+    if (!first_rank())
+        return wan_pipeline_generate(p, d, NULL);
+    if (o.preview)
+        WAN_TRY(wan_pipeline_preview(p, d, &s.map));
+    if (o.dump_steps)
+        WAN_TRY(wan_exchange_steps_open(&s.dump, p, o.dump_steps));
+    wan_pipeline_watch watch = {
+        on_step, keeps() ? on_made : NULL, &s, s.dump != NULL, o.preview != NULL, take_frames, to
+    };
+    int rc = wan_pipeline_generate(p, d, &watch);
+    if (rc == 0 && s.dump)
+        rc = wan_st_finish(&s.dump);
+    wan_st_abandon(&s.dump);
+    return rc == 0 && o.latents_out ? wan_exchange_latents(p, o.latents_out) : rc;
+}
+
+static int videos(wan_pipeline *p, wan_dev *d, target *to)
+{
+    const int rc = wan_pipeline_decode(p, d, take_frames, to);
+    return rc == 0 && all.records ? wan_writer_finish(&all.records) : rc;
 }
 
 /* What it would take; the plan is printed first, also where it does not fit. */
@@ -743,7 +748,7 @@ static int take_kept(wan_pipeline *p, int *left)
     return 0;
 }
 
-static int make_all(wan_pipeline *p, wan_dev *d)
+static int make_with(wan_pipeline *p, wan_dev *d, target *to)
 {
     int left;
     WAN_TRY(wan_pipeline_check(p, d, !o.text));
@@ -756,15 +761,24 @@ static int make_all(wan_pipeline *p, wan_dev *d)
         WAN_TRY(text(p, d));
         t[1] = wan_now();
         wan_progress(-1, "weights of the transformer");
-        WAN_TRY(latents(p, d));
+        WAN_TRY(latents(p, d, to));
     }
     t[2] = wan_now();
     t[1] = left ? t[1] : t[2];
-    WAN_TRY(videos(p, d));
+    WAN_TRY(videos(p, d, to));
     t[3] = wan_now();
     wan_info("%.1f s: text %.1f, weights %.1f, steps %.1f, VAE and files %.1f", t[3] - t[0],
              t[1] - t[0], p->loading, t[2] - t[1] - p->loading, t[3] - t[2]);
     return 0;
+}
+
+static int make_all(wan_pipeline *p, wan_dev *d)
+{
+    target to = { .p = p };
+    const int rc = make_with(p, d, &to);
+    wan_save_discard(&to.save);
+    wan_writer_abandon(&all.records); /* where it was not finished */
+    return rc;
 }
 
 /* --continue: videos that are there are left out, as rank 0 sees it. */

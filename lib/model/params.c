@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/linear8.h"
 #include "lib/base/rng.h"
 
 int wan_params_add(wan_params *p, const wan_param *one)
@@ -97,4 +98,19 @@ void wan_params_init(const wan_param *q, uint64_t seed, int64_t first, int64_t n
     case WAN_INIT_UNIFORM: uniform(&r, v, first, n, q->scale); break;
     case WAN_INIT_XAVIER: uniform(&r, v, first, n, sqrt(6 / (fan_in + fan_out))); break;
     }
+}
+
+int64_t wan_params_aside(const wan_params *p, int64_t tokens)
+{
+    int64_t most = 0;
+    for (int i = 0; i < p->n; i++) {
+        const wan_param *q = &p->v[i];
+        if (!q->eight)
+            continue;
+        const int64_t K = q->shape[1], N = q->shape[0];
+        const int joined = q->role == WAN_ROLE_COLUMN && N == K ? 3 : 1;
+        const int64_t bytes = (int64_t)wan_linear8_bytes(tokens, joined * N, K);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }

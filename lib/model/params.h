@@ -63,6 +63,9 @@ typedef struct wan_params {
 int wan_params_add(wan_params *p, const wan_param *one) WAN_MUST_CHECK;
 int wan_params_find(const wan_params *p, const char *name); /* index or -1 (no error recorded) */
 void wan_params_free(wan_params *p);
+/* What products in eight bits keep aside (wan_dev_aside): bytes of the operands of the largest of `tokens` rows, of
+ * three layers where they are one product. */
+int64_t wan_params_aside(const wan_params *p, int64_t tokens);
 
 /* The initial values of elements [first, first + n) of the whole tensor, drawn from seed and the name
  * alone.  v: host [n]. */

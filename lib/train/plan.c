@@ -68,22 +68,6 @@ void wan_plan_cuda(wan_plan *p, int device_flags)
     p->total += p->kernels + p->libraries - before;
 }
 
-/* What products in eight bits keep aside: the operands of the largest, of three layers where they are one. */
-static int64_t aside(const wan_params *p, int64_t tokens)
-{
-    int64_t most = 0;
-    for (int i = 0; i < p->n; i++) {
-        const wan_param *q = &p->v[i];
-        if (!q->eight)
-            continue;
-        const int64_t K = q->shape[1], N = q->shape[0];
-        const int joined = q->role == WAN_ROLE_COLUMN && N == K ? 3 : 1;
-        const int64_t bytes = (int64_t)wan_linear8_bytes(tokens, joined * N, K);
-        most = bytes > most ? bytes : most;
-    }
-    return most;
-}
-
 /* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
 static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
                          enum wan_training training, int64_t tokens, int64_t *largest)
@@ -93,7 +77,7 @@ static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
     int64_t total;
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
     p->parameters = params.count;
-    p->aside = aside(&params, tokens);
+    p->aside = wan_params_aside(&params, tokens);
     *largest = 0;
     for (int i = 0; i < params.n; i++)
         if (params.v[i].gemm && params.v[i].count > *largest)

@@ -88,4 +88,10 @@ fails 2 '--base_seed.*seed' "a seed that is none" S -P p.txt --base_seed soon -o
 head -c 3000 r.wan >cut.wan
 fails 2 'cut.wan' "a cut stream of records" S -P cut.wan -o x.png
 ok "nothing was made of those" bash -c '! ls x*.png 2>/dev/null'
+# products in eight bits: other latents than those of bf16, and not far from those of fp32
+e8() { S --prompts "a cat" --base_seed 3 --precision "$1" --latents-out "$1.st" -o "$1.png"; }
+for p in fp32 bf16 fp8; do ok "a picture in $p" e8 $p; done
+apart() { "$OBJ/tests/train/check_debug" "$1.st" fp32.st latents; }
+b=$(apart bf16) e=$(apart fp8)
+ok "fp8 is $e from fp32, bf16 $b" awk -v e="$e" -v b="$b" 'BEGIN { exit !(b > 0 && e > 1.5 * b && e < 0.2) }'
 done_testing

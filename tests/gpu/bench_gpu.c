@@ -5,7 +5,7 @@
  *
  *     bench_gpu ceilings|rows|products|attention|ops [tiny]      ops: all of these
  *     bench_gpu step 1.3B|14B|pictures|tiny [layers [none|selective|full [fp8]]]  layers 0: as many as fit
- *     bench_gpu sample 1.3B|14B|tiny [steps [graphs]]
+ *     bench_gpu sample 1.3B|14B|tiny [steps [graphs|fp8]]
  *     bench_gpu decode|encode [tiny]
  *     bench_gpu nothing                                  exit 3 and a sentence: there is no device
  *
@@ -291,7 +291,7 @@ static int usage(void)
             "usage: bench_gpu ceilings|rows|products|attention|ops [tiny]\n"
             "       bench_gpu step SIZE [layers [none|selective|full [fp8]]]\n"
             "       bench_gpu --count: floors, without a GPU\n"
-            "       bench_gpu sample SIZE [steps [graphs]] | decode [tiny] | encode [tiny]\n"
+            "       bench_gpu sample SIZE [steps [graphs|fp8]] | decode [tiny] | encode [tiny]\n"
             "SIZE: 1.3B, 14B or tiny\n");
     return 2;
 }
@@ -316,8 +316,8 @@ static int run(int argc, char **argv)
         return bench_step(size, atoi(word(argc, argv, 3)), word(argc, argv, 4),
                           !strcmp(word(argc, argv, 5), "fp8"));
     if (!strcmp(what, "sample") && *size)
-        return bench_sample(size, atoi(word(argc, argv, 3)),
-                            !strcmp(word(argc, argv, 4), "graphs"));
+        return bench_sample(size, atoi(word(argc, argv, 3)), !strcmp(word(argc, argv, 4), "graphs"),
+                            !strcmp(word(argc, argv, 4), "fp8"));
     if (!strcmp(what, "decode") || !strcmp(what, "encode"))
         return bench_vae(!strcmp(what, "encode"), small);
     return strcmp(what, "nothing") ? usage() : 0;

@@ -14,7 +14,7 @@ void must(int rc); /* ends the program with the recorded sentence where rc < 0 *
 /* layers 0: as many as fit; recompute: none, selective or full (""); eight: products in fp8 */
 int bench_step(const char *size, int layers, const char *recompute, int eight);
 /* steps 0: 4; graphs: passes are recorded, and done again by one call each */
-int bench_sample(const char *size, int steps, int graphs);
+int bench_sample(const char *size, int steps, int graphs, int eight);
 int bench_vae(int encode, int small);
 
 /* bench_count.c: every row of the table of bounds on the device that only counts. */

@@ -326,12 +326,12 @@ static void sampling_step(sampling *s)
     must(wan_dev_sync(dev));
 }
 
-int bench_sample(const char *name, int steps, int graphs)
+int bench_sample(const char *name, int steps, int graphs, int eight)
 {
     const struct size *size = size_of(name);
     sampling s = { .m = NULL };
     steps = steps > 0 ? steps : 4;
-    sampling_open(&s, size, 0);
+    sampling_open(&s, size, eight);
     sampling_step(&s); /* plans are made and kernels compiled */
     s.graphs = graphs;
     if (graphs)
@@ -343,10 +343,10 @@ int bench_sample(const char *name, int steps, int graphs)
     const wan_net_config c = config_of(size, size->layers);
     double flops = 2 * wan_net_flops(&c, 1, &s.tokens);
     printf(
-        "| sampling %s, %lld tokens, one step with guidance%s | wan-tools | %.3f | %.0f | %.1f GB "
+        "| sampling %s%s, %lld tokens, one step with guidance%s | wan-tools | %.3f | %.0f | %.1f GB "
         "| %d steps: %.1f s, text and VAE not in it |\n",
-        name, (long long)s.tokens, graphs ? ", recorded" : "", t, flops / t / 1e12,
-        (double)dev->peak / 1e9, STEPS, STEPS * t);
+        name, eight ? " fp8" : "", (long long)s.tokens, graphs ? ", recorded" : "", t,
+        flops / t / 1e12, (double)dev->peak / 1e9, STEPS, STEPS * t);
     for (int i = 0; i < 2; i++) {
         wan_dev_unrecord(dev, &s.tape[i]);
         wan_model_context_free(&wan_net_model, &s.ctx[i]);

@@ -104,6 +104,21 @@ same "  the same frames, byte for byte" vr.wan vg.wan
 ok "a pack of both passes" sample vt --device cuda:0 --checkpoint_dir g --precision bf16 --passes together
 ok "  recorded" sample vu --device cuda:0 --checkpoint_dir g --precision bf16 --passes together --graphs
 same "  the same frames, byte for byte" vu.wan vt.wan
+e8() { sample "$1" --device "$2" --checkpoint_dir g --precision fp8; }
+ok "a video in fp8 on the CPU" e8 v8c cpu
+ok "  on the device" e8 v8g cuda:0
+near "  latents" v8g.st v8c.st 0.01
+e=$(apart v8c.st vc.st)
+ok "  which are not those of fp32 ($e)" awk -v e="$e" 'BEGIN { exit !(e > 0.005 && e < 0.2) }'
+# the first of three videos is decoded while the second is sampled
+printf 'circle\nsquare\nred circle\n' >three.txt
+many() { wan-sample ${S/-q --model $M --prompts circle/-v --model $M} --checkpoint_dir g --latents-out "$1.st" --save_file "$1.mp4" --frame_nums 17 "${@:2}" 2>"$1.log"; }
+ok "three videos on the device" many m1 --device cuda:0 --prompt_file three.txt
+ok "  decoded beside" grep -q 'decoded while the next ones are sampled' m1.log
+ok "  three with little memory" env WAN_EMU_MEMORY=600000000 bash -c "$(declare -f many); M=$M S='$S'; many m2 --device cuda:0 --prompt_file three.txt"
+ok "  decoded afterwards" grep -q 'decoded after the last one' m2.log
+same "  the same latents" m1.st m2.st
+for i in 00 01 02; do same "  the same video $i" "m1_$i.mp4" "m2_$i.mp4"; done
 fails 1 'graphs: passes cannot be recorded with --offload' "not with weights in host memory" \
     sample vf --device cuda:0 --checkpoint_dir g --graphs --offload
 

@@ -153,6 +153,7 @@ bench sample "$small" 40 sample "$small" 4
 bench sample "$small recorded" 40 sample "$small" 4 graphs
 # ---- 7
 bench fp8 "$big none" 60 step "$big" 0 none fp8
+bench fp8 "sample $small" 40 sample "$small" 4 fp8
 # ---- 8: PyTorch on the same shapes
 layers=$(sed -n 's/^layers //p' "$out/step-${big}_none.out" 2>/dev/null | tail -1)
 if [ "$big" != tiny ] && timeout 30 "$python" -c 'import torch; torch.cuda.init()' 2>/dev/null; then

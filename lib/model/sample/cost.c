@@ -9,6 +9,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/model/sample/beside.h"
 
 enum { MOST_ROWS = 4096 };
 static const double MEASURE = 0.5; /* seconds */
@@ -75,6 +76,10 @@ int wan_cost_measure(wan_cost *c, const wan_pipeline *p, wan_dev *d)
     WAN_TRY(d->backend->memory(d, &free_bytes, &total));
     c->free_bytes = (double)free_bytes;
     c->total_bytes = (double)total;
+    if (d->kind == WAN_DEV_CUDA)
+        c->text = wan_pipeline_text_bytes(p, d);
+    c->beside =
+        wan_beside_may(p, d) && c->weights + c->work + c->vae + WAN_BESIDE_MORE <= c->free_bytes;
     int64_t rows = c->tokens < MOST_ROWS ? c->tokens : MOST_ROWS;
     return measure_rate(&c->rate, d, p->o.compute, rows, p->z.width);
 }
@@ -99,7 +104,10 @@ void wan_cost_print(const wan_cost *c, FILE *f)
             c->flops * 1e-12);
     fprintf(f, "transformer  %.3f GiB: %.3f weights, %.3f activations and work space\n", need / GiB,
             c->weights / GiB, c->work / GiB);
-    fprintf(f, "VAE          %.3f GiB of frames beside its weights\n", c->vae / GiB);
+    if (c->text > 0)
+        fprintf(f, "text         %.3f GiB: two layers of the encoder at a time\n", c->text / GiB);
+    fprintf(f, "VAE          %.3f GiB of frames beside its weights%s\n", c->vae / GiB,
+            c->beside ? ", while the next video is sampled" : "");
     fprintf(f, "latents      %.3f GiB of host memory\n", c->latents / GiB);
     fprintf(f, "device       %.3f GiB free of %.3f\n", c->free_bytes / GiB, c->total_bytes / GiB);
     fprintf(f, "time         ");

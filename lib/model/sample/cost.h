@@ -14,6 +14,8 @@ typedef struct wan_cost {
     int64_t videos, frames, tokens; /* in all; tokens of the largest video */
     double weights, work;           /* transformer, bytes of a rank on the device */
     double vae;                     /* decoder, bytes beside its weights */
+    double text;                    /* layers of the text encoder on a GPU at once; 0: on a CPU */
+    int beside;                     /* videos are decoded while the next ones are sampled */
     double latents;                 /* bytes of host memory, all videos */
     double free_bytes, total_bytes; /* of the device */
     int passes, calls;              /* of the model in a call of it; calls for a video */

@@ -36,9 +36,9 @@ static int digest(char hex[65], const wan_pipeline *p, int i, const char *rng)
 {
     const wan_pipeline_video *v = &p->v[i];
     const wan_sampler_options *o = &p->o.sampler;
-    const int64_t numbers[] = {
-        v->T, v->h, v->w, (int64_t)v->seed, o->steps, (int64_t)p->o.compute
-    };
+    const int64_t numbers[] = { v->T,     v->h,
+                                v->w,     (int64_t)v->seed,
+                                o->steps, (int64_t)p->o.compute + 256 * p->o.eight };
     const double reals[] = { o->guidance, o->shift, o->sigma_min, o->sigma_max, o->rho };
     wan_sha256 s;
     wan_sha256_init(&s);

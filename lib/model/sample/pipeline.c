@@ -16,6 +16,7 @@
 #include "lib/base/opt.h"
 #include "lib/base/quant.h"
 #include "lib/base/rng.h"
+#include "lib/model/sample/beside.h"
 #include "lib/model/sample/generate.h"
 #include "lib/model/files/manifest.h"
 #include "lib/model/files/modelfolder.h"
@@ -23,7 +24,6 @@
 #include "lib/model/offload.h"
 #include "lib/model/sample/rowcache.h"
 #include "lib/model/text/text.h"
-#include "lib/model/vae/vae.h"
 #include "lib/rec/tensor/gguf.h"
 
 /* ---- sizes as a command line gives them */
@@ -178,8 +178,7 @@ static int check_transformer(const wan_pipeline *p)
     return rc;
 }
 
-/* The VAE with the weights of `parts`; 0: none, everything is checked all the same. */
-static int open_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts)
+int wan_pipeline_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts)
 {
     char *dir = wan_model_part(p->o.vae ? p->o.vae : p->o.model, "vae");
     int rc = dir ? 0 : -1;
@@ -267,7 +266,8 @@ static wan_acts_options acts_options(const wan_pipeline *p)
 /* What the weights are held as: on a CPU, blocks stay blocks. */
 static int choose_held(const wan_pipeline *p, const wan_dev *d, wan_params *params)
 {
-    if (d->kind != WAN_DEV_CPU || p->share || p->o.offload || p->o.compute != WAN_BF16)
+    if (d->kind != WAN_DEV_CPU || p->share || p->o.offload || p->o.compute != WAN_BF16 ||
+        p->o.eight)
         return 0;
     return wan_modelio_held(params, p->weights);
 }
@@ -314,11 +314,12 @@ int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights,
                                      : 0; /* a folder may lack weights yet */
     if (rc == 0)
         rc = wan_store_plan(&b, &length, &params, o.slice, p->o.compute, 0);
+    const int64_t aside = p->o.eight ? wan_params_aside(&params, o.cap.tokens) : 0;
     wan_params_free(&params);
     WAN_TRY(rc);
     WAN_TRY(wan_model_acts_plan(&a, &p->arch, &o));
     *weights = (double)(p->o.offload ? wan_offload_bytes(&b, p->o.compute) : b.weights);
-    *work = (double)a.kept + (double)a.work + (double)kernel_bytes(p, d, &o);
+    *work = (double)a.kept + (double)a.work + (double)aside + (double)kernel_bytes(p, d, &o);
     if (p->share)
         *work += (double)wan_share_bytes(p->share, &cap, p->o.compute);
     return 0;
@@ -328,13 +329,26 @@ int wan_pipeline_vae_bytes(const wan_pipeline *p, wan_dev *d, double *bytes)
 {
     wan_vae *vae;
     *bytes = 0;
-    WAN_TRY(open_vae(&vae, p, d, 0));
+    WAN_TRY(wan_pipeline_vae(&vae, p, d, 0));
     for (int i = 0; i < p->n; i++) {
         double one = (double)wan_vae_decode_bytes(vae, p->v[i].h, p->v[i].w);
         *bytes = one > *bytes ? one : *bytes;
     }
     wan_vae_close(&vae);
     return 0;
+}
+
+double wan_pipeline_text_bytes(const wan_pipeline *p, wan_dev *d)
+{
+    char *encoder, *tokenizer;
+    wan_umt5 *e = NULL;
+    double bytes = 0;
+    if (find_text(p, &encoder, &tokenizer) == 0 && wan_umt5_open(&e, d, encoder, p->o.compute) == 0)
+        bytes = (double)wan_umt5_bytes(e);
+    wan_umt5_close(&e);
+    free(encoder);
+    free(tokenizer);
+    return bytes;
 }
 
 /* A video that the device cannot hold now. */
@@ -359,7 +373,7 @@ int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text)
     wan_vae *vae;
     WAN_TRY(check_transformer(p));
     WAN_TRY(check_size(p, d));
-    WAN_TRY(open_vae(&vae, p, d, 0));
+    WAN_TRY(wan_pipeline_vae(&vae, p, d, 0));
     wan_vae_close(&vae);
     return text ? check_text(p, d) : 0;
 }
@@ -367,7 +381,7 @@ int wan_pipeline_check(const wan_pipeline *p, wan_dev *d, int text)
 int wan_pipeline_preview(const wan_pipeline *p, wan_dev *d, wan_preview *map)
 {
     wan_vae *vae;
-    WAN_TRY(open_vae(&vae, p, d, WAN_VAE_DECODER));
+    WAN_TRY(wan_pipeline_vae(&vae, p, d, WAN_VAE_DECODER));
     int rc = wan_preview_fit(map, vae);
     wan_vae_close(&vae);
     if (rc == 0)
@@ -481,6 +495,7 @@ typedef struct sampling {
     wan_offload *host; /* where its weights are; NULL: on the device */
     wan_acts *a;
     const wan_pipeline_watch *watch;
+    wan_beside *beside; /* videos before i are decoded; NULL: afterwards */
     int i;
     double start;
 } sampling;
@@ -488,6 +503,7 @@ typedef struct sampling {
 static int on_step(void *arg, int step, const float *latent, const float *clean)
 {
     sampling *s = arg;
+    WAN_TRY(wan_beside_go(s->beside, s->i, 0));
     return s->watch->on_step(s->watch->arg, s->i, step, wan_now() - s->start, latent, clean);
 }
 
@@ -539,6 +555,17 @@ static int generate_one(sampling *s, const wan_context *uncond)
     return rc;
 }
 
+/* Frames of videos that are made come between the steps of the next ones. */
+static int begin_beside(sampling *s)
+{
+    const wan_pipeline_watch *w = s->watch;
+    double weights, work;
+    if (!w || !w->take)
+        return 0;
+    WAN_TRY(wan_pipeline_bytes(s->p, s->w->d, &weights, &work));
+    return wan_beside_open(&s->beside, s->p, s->w->d, wan_pipeline_vae, work, w->take, w->take_arg);
+}
+
 static int generate_all(sampling *s)
 {
     wan_pipeline *p = s->p;
@@ -553,7 +580,7 @@ static int generate_all(sampling *s)
     const float *const rows[1] = { p->negative };
     if (p->negative && !wan_pipeline_together(p))
         WAN_TRY(make_context(&uncond, s, rows, &p->negative_rows, 1));
-    int rc = 0;
+    int rc = begin_beside(s);
     for (s->i = 0; s->i < p->n && rc == 0; s->i++) {
         if (p->v[s->i].ready)
             continue;
@@ -561,6 +588,9 @@ static int generate_all(sampling *s)
         if (rc == 0 && s->watch && s->watch->on_made)
             rc = s->watch->on_made(s->watch->arg, s->i);
     }
+    if (rc == 0) /* the one that has begun is finished where it is */
+        rc = wan_beside_go(s->beside, wan_beside_begun(s->beside), 1);
+    p->decoded = wan_beside_done(s->beside);
     wan_model_context_free(p->arch.model, &uncond);
     return rc;
 }
@@ -593,6 +623,7 @@ static int load(sampling *s, wan_dev *d)
     if (p->o.offload) {
         WAN_TRY(wan_offload_new(&s->host, d, &p->arch, slice, p->o.compute));
         s->w = wan_offload_store(s->host);
+        s->w->eight = p->o.eight;
         WAN_TRY(wan_modelio_load(wan_offload_host(s->host), p->weights));
         return wan_offload_start(s->host);
     }
@@ -603,6 +634,7 @@ static int load(sampling *s, wan_dev *d)
     }
     say_held(&params);
     WAN_TRY(wan_store_new(&s->w, d, &params, slice, p->o.compute, 0));
+    s->w->eight = p->o.eight;
     return wan_modelio_load(s->w, p->weights);
 }
 
@@ -620,6 +652,7 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
     if (rc == 0)
         rc = generate_all(&s);
     wan_share_release(p->share);
+    wan_beside_close(&s.beside);
     wan_model_acts_free(&s.a);
     if (!s.host)
         wan_store_free(&s.w);
@@ -648,7 +681,7 @@ static int put_frames(void *arg, const uint8_t *rgb, const float *pixels, int64_
 
 static int decode_all(wan_pipeline *p, wan_vae *vae, decoding *s)
 {
-    for (s->i = 0; s->i < p->n; s->i++) {
+    for (s->i = p->decoded; s->i < p->n; s->i++) {
         const wan_pipeline_video *v = &p->v[s->i];
         s->done = 0;
         WAN_TRY(wan_vae_decode(vae, v->latent, v->T, v->h, v->w, put_frames, s));
@@ -663,7 +696,7 @@ int wan_pipeline_decode(wan_pipeline *p, wan_dev *d, wan_pipeline_take *take, vo
     decoding s = { .take = take, .arg = arg };
     wan_vae *vae;
     double start = wan_now();
-    WAN_TRY(open_vae(&vae, p, d, WAN_VAE_DECODER));
+    WAN_TRY(wan_pipeline_vae(&vae, p, d, WAN_VAE_DECODER));
     int rc = wan_vae_share(vae, p->share ? p->share->mesh.group[WAN_WORLD] : NULL);
     if (rc == 0)
         rc = decode_all(p, vae, &s);

@@ -26,6 +26,7 @@
 #include "lib/model/sample/preview.h"
 #include "lib/model/sample/sampler.h"
 #include "lib/model/sample/share.h"
+#include "lib/model/vae/vae.h"
 
 typedef struct wan_pipeline_video {
     const char *prompt; /* borrowed, UTF-8 */
@@ -57,8 +58,9 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
     wan_sampler_options sampler; /* as given; open resolves them.  guidance 1: one pass per call,
                                   * the negative prompt is unused */
     wan_dtype compute;           /* WAN_F32 or WAN_BF16: operands in transformer and text encoder */
-    wan_dtype vae_compute;       /* and in the VAE */
-    enum wan_passes passes;      /* how the two of guidance are made on one rank */
+    int eight; /* with WAN_BF16: products of the transformer's blocks in eight bits (linear8.h) */
+    wan_dtype vae_compute;  /* and in the VAE */
+    enum wan_passes passes; /* how the two of guidance are made on one rank */
     int graphs; /* passes are recorded where the device can (generate.h); not with offload or ranks */
     int offload;    /* weights stay in host memory and come block by block (offload.h) */
     wan_comm *comm; /* several ranks work together, by `share`; NULL: this process alone */
@@ -77,6 +79,7 @@ typedef struct wan_pipeline {
     float *negative; /* host [negative_rows, text_dim]; NULL without guidance */
     int64_t negative_rows;
     double loading; /* seconds that the weights of the transformer took */
+    int decoded;    /* videos whose frames have been handed out: the first so many */
 } wan_pipeline;
 
 /* Sets h and w from "WIDTH*HEIGHT" in pixels, multiples of 16; T from a number of frames, 4n+1. */
@@ -99,6 +102,8 @@ int wan_pipeline_together(const wan_pipeline *p);
 int wan_pipeline_bytes(const wan_pipeline *p, const wan_dev *d, double *weights, double *work)
     WAN_MUST_CHECK;
 int wan_pipeline_vae_bytes(const wan_pipeline *p, wan_dev *d, double *bytes) WAN_MUST_CHECK;
+/* What the layers of the text encoder take that are on a device at once; 0: there is none to be seen. */
+double wan_pipeline_text_bytes(const wan_pipeline *p, wan_dev *d);
 
 /* Every part of the model is there with the tensors and sizes that it must have, so that what does
  * not fit, or is too large for the device, is known before the hours of work; no weights are read.  text: also tokenizer and text
@@ -116,6 +121,9 @@ int wan_pipeline_without_text(wan_pipeline *p) WAN_MUST_CHECK;
 /* The map from latents to colours, of the pipeline's VAE (preview.h), for what is shown meanwhile. */
 int wan_pipeline_preview(const wan_pipeline *p, wan_dev *d, wan_preview *map) WAN_MUST_CHECK;
 
+/* The pipeline's VAE on d, with the weights of `parts` (vae.h); 0: none, everything is checked all the same. */
+int wan_pipeline_vae(wan_vae **vae, const wan_pipeline *p, wan_dev *d, int parts) WAN_MUST_CHECK;
+
 /* Cleans and tokenises the prompts and runs the text encoder over all of them at once. */
 int wan_pipeline_encode(wan_pipeline *p, wan_dev *d) WAN_MUST_CHECK;
 
@@ -125,11 +133,18 @@ typedef int wan_pipeline_step(void *arg, int i, int step, double seconds, const 
                               const float *clean);
 /* Video i has its latent.  A negative return stops. */
 typedef int wan_pipeline_made(void *arg, int i);
+/* Frames first .. first+n of video i: rgb U8 [n, 8h, 8w, 3], valid during the call.  Videos and frames
+ * come in order, every frame once.  A negative return stops. */
+typedef int wan_pipeline_take(void *arg, int i, const uint8_t *rgb, int64_t first, int64_t n);
 typedef struct wan_pipeline_watch {
     wan_pipeline_step *on_step;
     wan_pipeline_made *on_made; /* may be NULL */
     void *arg;
     int want_latent, want_clean;
+    /* what decode will be given: on a GPU with memory for both, frames of a video already come while the next one is
+     * sampled (beside.h), between two steps.  NULL: never */
+    wan_pipeline_take *take;
+    void *take_arg;
 } wan_pipeline_watch;
 
 /* Noise to latents, video by video; keys and values of a prompt's rows are computed once.  watch may
@@ -137,9 +152,7 @@ typedef struct wan_pipeline_watch {
 int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch *watch)
     WAN_MUST_CHECK;
 
-/* Frames first .. first+n of video i: rgb U8 [n, 8h, 8w, 3], valid during the call.  Videos and frames
- * come in order, every frame once.  A negative return stops. */
-typedef int wan_pipeline_take(void *arg, int i, const uint8_t *rgb, int64_t first, int64_t n);
+/* Of the videos that generate has not handed out already. */
 int wan_pipeline_decode(wan_pipeline *p, wan_dev *d, wan_pipeline_take *take, void *arg)
     WAN_MUST_CHECK;
 

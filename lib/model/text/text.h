@@ -27,6 +27,7 @@ typedef struct wan_umt5 wan_umt5;
 int wan_umt5_open(wan_umt5 **out, wan_dev *d, const char *dir, wan_dtype compute) WAN_MUST_CHECK;
 void wan_umt5_close(wan_umt5 **e);
 int64_t wan_umt5_width(const wan_umt5 *e); /* d_model */
+int64_t wan_umt5_bytes(const wan_umt5 *e); /* weights on a device while it runs, streamed */
 /* Encodes n token lists at once (one walk over the layers).  rows: host F32 [sum len, d_model]. */
 int wan_umt5_encode(wan_umt5 *e, float *rows, const int32_t *const *ids, const int64_t *len, int n)
     WAN_MUST_CHECK;

@@ -145,6 +145,11 @@ int64_t wan_umt5_width(const wan_umt5 *e)
     return e->w.D;
 }
 
+int64_t wan_umt5_bytes(const wan_umt5 *e)
+{
+    return wan_umt5_layers_bytes(&e->w);
+}
+
 /* ---- computing */
 
 static int run_attention(window *w, const umt5_layer *l, wan_real *x, const wan_pack *pack)

@@ -148,15 +148,31 @@ int wan_vae_encode_raw(wan_vae *v, float *mu, float *logvar, const float *pixels
     return encode(v, c);
 }
 
-int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,
-                   wan_vae_put *put, void *arg)
+static int check_latent(const wan_vae *v, int64_t Tl, int64_t h, int64_t w)
 {
-    wan_group *share = v->share;
     if (!(v->parts & WAN_VAE_DECODER))
         return wan_err("VAE: opened without the decoder");
     if (Tl < 1 || h < 1 || w < 1)
         return wan_err("latent of %lldx%lldx%lld: nothing to decode", (long long)Tl, (long long)h,
                        (long long)w);
+    return 0;
+}
+
+int wan_vae_frames_open(wan_vae_frames **out, wan_vae *v, const float *latent, int64_t Tl,
+                        int64_t h, int64_t w, wan_vae_put *put, void *arg)
+{
+    *out = NULL;
+    WAN_TRY(check_latent(v, Tl, h, w));
+    if (tiles(v, 8 * h, 8 * w))
+        return wan_err("VAE: tiles are not made piece by piece");
+    return wan_vae_frames_whole(out, v, latent, Tl, h, w, 0, put, arg);
+}
+
+int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,
+                   wan_vae_put *put, void *arg)
+{
+    wan_group *share = v->share;
+    WAN_TRY(check_latent(v, Tl, h, w));
     int how = tiles(v, 8 * h, 8 * w);
     if (how != 1)
         return how ? 0 : wan_vae_decode_whole(v, latent, Tl, h, w, 0, put, arg);

@@ -57,6 +57,13 @@ typedef int wan_vae_put(void *arg, const uint8_t *rgb, const float *pixels, int6
                         int64_t W);
 int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,
                    wan_vae_put *put, void *arg) WAN_MUST_CHECK;
+/* The same piece by piece, for one who has other work between them: next makes the frames of some more latents, and
+ * hands them to put; 1: there are more, 0: that was all, -1.  Not of tiles; v decodes nothing else meanwhile. */
+typedef struct wan_vae_frames wan_vae_frames;
+int wan_vae_frames_open(wan_vae_frames **out, wan_vae *v, const float *latent, int64_t Tl,
+                        int64_t h, int64_t w, wan_vae_put *put, void *arg) WAN_MUST_CHECK;
+int wan_vae_frames_next(wan_vae_frames *f) WAN_MUST_CHECK;
+void wan_vae_frames_close(wan_vae_frames **f); /* NULL-safe */
 /* Bytes of the device that decoding latents of h x w will take beside the weights. */
 int64_t wan_vae_decode_bytes(wan_vae *v, int64_t h, int64_t w);
 

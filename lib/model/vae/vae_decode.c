@@ -16,7 +16,7 @@ static void gather(float *part, const float *all, int64_t C, int64_t T, int64_t 
         memcpy(part + c * n * P, all + (c * T + t) * P, (size_t)(n * P) * sizeof *part);
 }
 
-typedef struct decoding {
+struct wan_vae_frames {
     wan_vae *v;
     wan_vae_put *put;
     void *arg;
@@ -30,7 +30,12 @@ typedef struct decoding {
     uint8_t *clip;           /* with bands: [T, H, W, 3] */
     uint8_t *part;           /* with other ranks: rows of a band on their way */
     wan_real *z, *mixed;     /* device: latents before and after the 1x1x1 convolution */
-} decoding;
+    const float *latent;     /* host [z, Tl, h, w], caller's */
+    int64_t Tl, h, w, t;     /* t: frames of it that the band at work has taken */
+    int none;                /* of several ranks, one without a band */
+    int band, begun;         /* the band at work, or the next one */
+};
+typedef struct wan_vae_frames decoding;
 
 static int clamp_pixels(float *v, int64_t count, int raw)
 {
@@ -109,15 +114,16 @@ static int take_frames(void *arg, const wan_real *y, int64_t n)
     return e->put(e->arg, e->host_rgb, e->host, n, e->H, e->W) < 0 ? -1 : 0;
 }
 
-static int feed_latents(decoding *e, const float *latent, int64_t Tl, int64_t t, int64_t n,
-                        int64_t P)
+/* The next n frames of latents. */
+static int feed_latents(decoding *e, int64_t n)
 {
     wan_vae *v = e->v;
     const wan_ops *ops = v->d->ops;
-    int64_t z = v->c.z_dim;
+    int64_t z = v->c.z_dim, P = e->h * e->w;
     wan_conv c = v->post_quant.c;
     c.T = n, c.H = 1, c.W = P;
-    gather(e->host, latent, z, Tl, t, n, P);
+    gather(e->host, e->latent, z, e->Tl, e->t, n, P);
+    e->t += n;
     WAN_TRY(wan_dev_write(v->d, e->mixed, e->host, (size_t)(z * n * P) * sizeof *e->host));
     WAN_TRY(ops->vae_to_clast(v->d, WAN_RBUF(e->z), e->mixed, v->denorm_a, v->denorm_b, n, P, z));
     WAN_TRY(ops->conv_forward(v->d, &c, WAN_RBUF(e->mixed), WAN_RBUF(e->z), v->post_quant.w,
@@ -126,46 +132,62 @@ static int feed_latents(decoding *e, const float *latent, int64_t Tl, int64_t t,
     return wan_vae_stream_push(&v->dec, n);
 }
 
-static int decode_latents(decoding *e, const float *latent, int64_t Tl, int64_t P)
+static void end_band(decoding *e)
 {
-    vae_net *net = &e->v->dec;
-    net->sink = take_frames;
-    net->arg = e;
-    wan_vae_layout_reset(net, Tl == 1);
-    for (int64_t t = 0, n; t < Tl; t += n) {
-        n = wan_vae_stream_room(net);
-        n = n < Tl - t ? n : Tl - t;
-        WAN_TRY(feed_latents(e, latent, Tl, t, n, P));
-    }
-    return wan_vae_stream_flush(net);
+    wan_dev *d = e->v->d;
+    wan_dev_free(d, e->z);
+    wan_dev_free(d, e->mixed);
+    wan_dev_free(d, e->rgb);
+    free(e->host_rgb);
+    free(e->host);
+    e->z = e->mixed = NULL;
+    e->rgb = e->host_rgb = NULL;
+    e->host = NULL;
+    e->begun = 0;
 }
 
-/* One band of all frames. */
-static int decode_band(decoding *e, const float *latent, int64_t Tl, int64_t h, int64_t w, int band)
+static int begin_band(decoding *e)
 {
     wan_vae *v = e->v;
-    WAN_TRY(wan_vae_layout_set(&v->dec, h, w, WAN_VAE_DECODE_CHUNK, band));
+    WAN_TRY(wan_vae_layout_set(&v->dec, e->h, e->w, WAN_VAE_DECODE_CHUNK, e->band));
     const vae_stage *last = &v->dec.stages[v->dec.n_stages - 1];
-    wan_vae_layout_rows(&v->dec, band, &e->first, &e->end);
+    wan_vae_layout_rows(&v->dec, e->band, &e->first, &e->end);
     e->rows = last->H;
     e->skip = e->first - last->row0;
-    e->done = 0;
-    int64_t latents = v->dec.stages[0].cap * h * w * v->c.z_dim;
+    e->done = e->t = 0;
+    e->begun = 1;
+    int64_t latents = v->dec.stages[0].cap * e->h * e->w * v->c.z_dim;
     int64_t pixels = last->cap * e->rows * e->W * 3;
     e->z = wan_dev_alloc(v->d, (size_t)latents * sizeof(wan_real), "latents");
     e->mixed = wan_dev_alloc(v->d, (size_t)latents * sizeof(wan_real), "latents");
     e->rgb = wan_dev_alloc(v->d, (size_t)pixels, "frames");
     e->host_rgb = wan_malloc(1, (size_t)pixels, "frames");
     e->host = wan_malloc(sizeof *e->host, (size_t)(pixels > latents ? pixels : latents), "frames");
-    int rc = e->z && e->mixed && e->rgb && e->host_rgb && e->host
-                 ? decode_latents(e, latent, Tl, h * w)
-                 : -1;
-    wan_dev_free(v->d, e->z);
-    wan_dev_free(v->d, e->mixed);
-    wan_dev_free(v->d, e->rgb);
-    free(e->host_rgb);
-    free(e->host);
-    return rc;
+    if (!e->z || !e->mixed || !e->rgb || !e->host_rgb || !e->host)
+        return -1;
+    v->dec.sink = take_frames;
+    v->dec.arg = e;
+    wan_vae_layout_reset(&v->dec, e->Tl == 1);
+    return 0;
+}
+
+int wan_vae_frames_next(wan_vae_frames *e)
+{
+    const int apart = e->v->dec.ranks ? e->v->dec.ranks : 1;
+    if (e->none || e->band >= e->v->dec.bands)
+        return 0;
+    if (!e->begun)
+        WAN_TRY(begin_band(e));
+    if (e->t < e->Tl) {
+        const int64_t n = wan_vae_stream_room(&e->v->dec), left = e->Tl - e->t;
+        WAN_TRY(feed_latents(e, n < left ? n : left));
+    }
+    if (e->t < e->Tl)
+        return 1;
+    WAN_TRY(wan_vae_stream_flush(&e->v->dec));
+    end_band(e);
+    e->band += apart;
+    return e->band < e->v->dec.bands;
 }
 
 /* Room for frames that are put together from bands. */
@@ -183,19 +205,61 @@ static int take_clip(decoding *e, int64_t T)
     return 0;
 }
 
+static int open_frames(decoding *e)
+{
+    wan_vae *v = e->v;
+    e->band = v->share ? v->share->rank : 0;
+    v->dec.ranks = wan_vae_share_ranks(v, e->h, 1);
+    if (e->band && e->band >= v->dec.ranks) {
+        e->none = 1;
+        return 0;
+    }
+    WAN_TRY(wan_vae_layout_set(&v->dec, e->h, e->w, WAN_VAE_DECODE_CHUNK, e->band));
+    return take_clip(e, 1 + 4 * (e->Tl - 1));
+}
+
+int wan_vae_frames_whole(wan_vae_frames **out, wan_vae *v, const float *latent, int64_t Tl,
+                         int64_t h, int64_t w, int raw, wan_vae_put *put, void *arg)
+{
+    decoding *e = *out = wan_calloc(1, sizeof *e, "frames");
+    if (!e)
+        return -1;
+    *e = (decoding){ .v = v,
+                     .raw = raw,
+                     .put = put,
+                     .arg = arg,
+                     .H = 8 * h,
+                     .W = 8 * w,
+                     .latent = latent,
+                     .Tl = Tl,
+                     .h = h,
+                     .w = w };
+    if (open_frames(e) == 0)
+        return 0;
+    wan_vae_frames_close(out);
+    return -1;
+}
+
+void wan_vae_frames_close(wan_vae_frames **pe)
+{
+    decoding *e = *pe;
+    if (!e)
+        return;
+    end_band(e);
+    free(e->clip);
+    free(e->part);
+    free(e);
+    *pe = NULL;
+}
+
 int wan_vae_decode_whole(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w, int raw,
                          wan_vae_put *put, void *arg)
 {
-    int rank = v->share ? v->share->rank : 0;
-    v->dec.ranks = wan_vae_share_ranks(v, h, 1);
-    if (rank && rank >= v->dec.ranks)
-        return 0;
-    WAN_TRY(wan_vae_layout_set(&v->dec, h, w, WAN_VAE_DECODE_CHUNK, rank));
-    decoding e = { .v = v, .raw = raw, .put = put, .arg = arg, .H = 8 * h, .W = 8 * w };
-    int rc = take_clip(&e, 1 + 4 * (Tl - 1));
-    for (int b = rank; b < v->dec.bands && rc == 0; b += v->dec.ranks)
-        rc = decode_band(&e, latent, Tl, h, w, b);
-    free(e.clip);
-    free(e.part);
-    return rc;
+    wan_vae_frames *e;
+    WAN_TRY(wan_vae_frames_whole(&e, v, latent, Tl, h, w, raw, put, arg));
+    int more = 1;
+    while (more > 0)
+        more = wan_vae_frames_next(e);
+    wan_vae_frames_close(&e);
+    return more;
 }

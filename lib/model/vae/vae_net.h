@@ -142,6 +142,8 @@ int wan_vae_make(wan_vae **out, wan_dev *d, const wan_vae_config *c, const wan_v
 int wan_vae_encode_whole(wan_vae *v, const wan_vae_clip *c) WAN_MUST_CHECK;
 int wan_vae_decode_whole(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w, int raw,
                          wan_vae_put *put, void *arg) WAN_MUST_CHECK;
+int wan_vae_frames_whole(wan_vae_frames **out, wan_vae *v, const float *latent, int64_t Tl,
+                         int64_t h, int64_t w, int raw, wan_vae_put *put, void *arg) WAN_MUST_CHECK;
 /* vae_tile.c */
 int wan_vae_tile_encode(wan_vae *v, const wan_vae_clip *c) WAN_MUST_CHECK;
 int wan_vae_tile_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64_t w,
