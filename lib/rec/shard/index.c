@@ -16,7 +16,6 @@
 #include "lib/base/rng.h"
 #include "lib/rec/shard/index_in.h"
 #include "lib/rec/shard/metafile.h"
-#include "lib/rec/shard/shard_replace.h"
 #include "lib/rec/shard/split.h"
 
 struct build {
@@ -36,28 +35,6 @@ static int compile(regex_t *re, const char *pattern)
         return 0;
     regerror(rc, re, why, sizeof why);
     return wan_err("pattern \"%s\": %s", pattern, why);
-}
-
-/* The shards below dir.  What a killed wan-shard --force had begun is ended first: the index holds final names. */
-static int list_all(char ***all, size_t *n, const char *dir)
-{
-    static const char waits[] = ".tar.new";
-    size_t waiting = 0;
-    int rc = 0;
-    WAN_TRY(wan_shard_list(all, n, dir));
-    for (size_t i = 0; rc == 0 && i < *n; i++) {
-        size_t len = strlen((*all)[i]);
-        if (len < sizeof waits || strcmp((*all)[i] + len - (sizeof waits - 1), waits) != 0)
-            continue;
-        char *path = wan_path_join(dir, (*all)[i]);
-        rc = path ? wan_shard_replace_end(path) : -1;
-        free(path);
-        waiting++;
-    }
-    if (!waiting)
-        return 0;
-    wan_shard_list_free(*all, *n);
-    return rc < 0 ? -1 : wan_shard_list(all, n, dir);
 }
 
 /* Braces and $ in names break Energon, other things our own lists. */
@@ -116,7 +93,7 @@ static int list_shards(struct build *b, wan_index_report *rep)
     regex_t re;
     if (b->opt->exclude)
         WAN_TRY(compile(&re, b->opt->exclude));
-    int rc = list_all(&all, &n, b->dir);
+    int rc = wan_shard_list_settled(&all, &n, b->dir);
     if (rc < 0)
         n = 0, all = NULL;
     note_gaps(rep, all, n);

@@ -99,6 +99,8 @@ const wan_shard_part *wan_shard_find(const wan_shard_sample *s, const char *name
  * like those of shards are counted and named in the log.  Where wan-shard --force was stopped, NAME.tar.new
  * is listed for NAME.tar (shard_replace.h). */
 int wan_shard_list(char ***names, size_t *n, const char *dir) WAN_MUST_CHECK;
+/* The same, after what a killed wan-shard --force had begun has been ended: final names alone. */
+int wan_shard_list_settled(char ***names, size_t *n, const char *dir) WAN_MUST_CHECK;
 /* The same for names with one of these endings; NULL closes the list. */
 int wan_shard_list_as(char ***names, size_t *n, const char *dir, const char *const *ends)
     WAN_MUST_CHECK;

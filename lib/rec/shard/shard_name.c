@@ -70,6 +70,7 @@ struct names {
 struct list {
     struct names found, passed; /* passed: named like shards, and none */
     const char *const *ends;
+    int settle; /* end what a killed wan-shard --force had begun */
 };
 
 /* Takes name. */
@@ -146,12 +147,14 @@ static int visit(struct list *l, const wan_shard_marks *marks, const char *root,
 static int walk(struct list *l, const char *root, const char *sub, int depth)
 {
     char *path = sub ? wan_path_join(root, sub) : strdup(root);
-    DIR *d = path ? opendir(path) : NULL;
     const char *name;
     wan_shard_marks marks;
-    int rc = d ? 1 : wan_err_errno("%s", path ? path : root);
-    if (rc > 0 && wan_shard_replace_look(&marks, path) < 0)
-        rc = -1;
+    int rc = path ? wan_shard_replace_look(&marks, path) : -1;
+    if (rc == 0 && l->settle)
+        rc = wan_shard_replace_end(&marks, path);
+    DIR *d = rc == 0 ? opendir(path) : NULL;
+    if (rc == 0)
+        rc = d ? 1 : wan_err_errno("%s", path);
     while (rc > 0 && (rc = wan_dir_next(d, path, &name)) > 0)
         if (visit(l, &marks, root, sub, name, depth) < 0)
             rc = -1;
@@ -172,22 +175,16 @@ static void sort(struct names *l)
         qsort(l->v, l->n, sizeof *l->v, by_text);
 }
 
-static int list(struct names *passed, char ***names, size_t *n, const char *dir,
-                const char *const *ends)
+static int list(struct list *l, char ***names, size_t *n, const char *dir)
 {
-    struct list l = { .ends = ends };
-    int rc = walk(&l, dir, NULL, 0);
-    if (rc < 0 || !passed)
-        wan_shard_list_free(l.passed.v, l.passed.n);
-    if (rc < 0) {
-        wan_shard_list_free(l.found.v, l.found.n);
+    if (walk(l, dir, NULL, 0) < 0) {
+        wan_shard_list_free(l->found.v, l->found.n);
+        wan_shard_list_free(l->passed.v, l->passed.n);
         return -1;
     }
-    sort(&l.found);
-    *names = l.found.v;
-    *n = l.found.n;
-    if (passed)
-        *passed = l.passed;
+    sort(&l->found);
+    *names = l->found.v;
+    *n = l->found.n;
     return 0;
 }
 
@@ -206,19 +203,33 @@ static void tell_passed(struct names *l, const char *dir)
                  l->n, l->n == 1 ? " is" : "s are", text, l->n > NAMED ? ", ..." : "");
 }
 
-int wan_shard_list(char ***names, size_t *n, const char *dir)
+static int list_shards(char ***names, size_t *n, const char *dir, int settle)
 {
     static const char *const ends[] = { ".tar", ".tgz", ".tar.gz", NULL };
-    struct names passed;
-    WAN_TRY(list(&passed, names, n, dir, ends));
-    tell_passed(&passed, dir);
-    wan_shard_list_free(passed.v, passed.n);
+    struct list l = { .ends = ends, .settle = settle };
+    WAN_TRY(list(&l, names, n, dir));
+    tell_passed(&l.passed, dir);
+    wan_shard_list_free(l.passed.v, l.passed.n);
     return 0;
+}
+
+int wan_shard_list(char ***names, size_t *n, const char *dir)
+{
+    return list_shards(names, n, dir, 0);
+}
+
+int wan_shard_list_settled(char ***names, size_t *n, const char *dir)
+{
+    return list_shards(names, n, dir, 1);
 }
 
 int wan_shard_list_as(char ***names, size_t *n, const char *dir, const char *const *ends)
 {
-    return list(NULL, names, n, dir, ends);
+    struct list l = { .ends = ends };
+    int rc = list(&l, names, n, dir);
+    if (rc == 0)
+        wan_shard_list_free(l.passed.v, l.passed.n);
+    return rc;
 }
 
 void wan_shard_list_free(char **names, size_t n)

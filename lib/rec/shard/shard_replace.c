@@ -164,19 +164,19 @@ static int rank_of(const char *name)
                : -1;
 }
 
-int wan_shard_replace_end(const char *path)
+int wan_shard_replace_end(wan_shard_marks *m, const char *dir)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    int rank = rank_of(name), there = is_there(path);
-    if (rank < 0 || there <= 0)
-        return there < 0 ? -1 : 0;
-    char *dir = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
-    wan_out *lock = NULL;
-    int rc = dir ? wan_shard_replace_lock(&lock, dir, rank) : wan_err("out of memory (path)");
-    if (rc == 0)
-        rc = wan_shard_replace_settle(dir, rank);
-    wan_out_discard(&lock);
-    free(dir);
+    int rc = 0;
+    for (int rank = 0; rc == 0 && rank < 100; rank++) {
+        wan_out *lock = NULL;
+        if (!m->stage[rank])
+            continue;
+        rc = wan_shard_replace_lock(&lock, dir, rank);
+        if (rc == 0 && (rc = wan_shard_replace_settle(dir, rank)) < 0)
+            rc = wan_shard_replace_settle(dir, rank); /* an error that does not last */
+        wan_out_discard(&lock);
+        m->stage[rank] = 0;
+    }
     return rc;
 }
 

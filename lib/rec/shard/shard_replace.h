@@ -22,8 +22,6 @@ int64_t wan_shard_replace_number(int rank, const char *name, const char **end);
 int wan_shard_replace_commit(const char *dir, int rank) WAN_MUST_CHECK;
 /* Ends what was interrupted: goes on with a replacement that was begun, removes new shards of one that was not. */
 int wan_shard_replace_settle(const char *dir, int rank) WAN_MUST_CHECK;
-/* The same for the rank and folder of the shard NAME.tar.new, unless its writer is at work. */
-int wan_shard_replace_end(const char *path) WAN_MUST_CHECK;
 /* Keeps out another writer with the rank's names, which would mix its shards with ours; discarded at the end. */
 int wan_shard_replace_lock(wan_out **lock, const char *dir, int rank) WAN_MUST_CHECK;
 
@@ -32,6 +30,8 @@ typedef struct wan_shard_marks {
     unsigned char stage[100]; /* of a rank: 0 nothing, 1 old ones go, 2 new ones get their names */
 } wan_shard_marks;
 int wan_shard_replace_look(wan_shard_marks *m, const char *dir) WAN_MUST_CHECK;
+/* Goes on with those, unless a writer of the rank is at work: none is left in m. */
+int wan_shard_replace_end(wan_shard_marks *m, const char *dir) WAN_MUST_CHECK;
 /* 1: this is NAME.tar.new and stands for NAME.tar; -1: an old shard, which goes; 0: any other name. */
 int wan_shard_replace_stands(const wan_shard_marks *m, const char *name);
 
