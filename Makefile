@@ -39,7 +39,6 @@ override MPI := $(call probe,$(MPI),$(call have,ompi-c))
 override DNNL := $(call probe,$(DNNL),$(shell ls /usr/include/dnnl.h /usr/include/*/dnnl.h 2>/dev/null | grep -q . && echo 1 || echo 0))
 override CUDA := $(call probe,$(CUDA),$(if $(NVCC),1,0))
 override NCCL := $(if $(filter 0,$(CUDA)),0,$(call probe,$(NCCL),$(if $(wildcard $(CUDA_HOME)/include/nccl.h),1,0)))
-CAIRO := $(call have,pangocairo)
 ifeq ($(CORE),1) # kernels, model and step alone: gcc, make and the CUDA toolkit suffice
 override FFMPEG := 0
 override MPI := 0
@@ -57,7 +56,6 @@ SKIP += $(wildcard lib/media/video*_none.c)
 else
 SKIP += $(filter-out %_none.c,$(wildcard lib/media/video*.c))
 endif
-SKIP += lib/media/$(if $(filter 1,$(CAIRO)),plot_none,plot).c
 ifeq ($(MPI),1)
 PKGS += ompi-c
 SKIP += lib/dist/comm_mpi_none.c
@@ -166,11 +164,6 @@ $(LIB64): $(OBJS64)
 	$(SAY) AR $@
 	$(Q)rm -f $@ && ar rcsD $@ $^
 
-# one file draws, and one tool needs what it draws with
-ifeq ($(CAIRO),1)
-$(OBJ)/lib/media/plot.o: ALL_CFLAGS += $(shell $(PKG_CONFIG) --cflags pangocairo)
-$(OBJ)/bin/wan-plot: LIBS += $(shell $(PKG_CONFIG) --libs pangocairo)
-endif
 # Most of what the 130 libraries of libav look up is in these: first of all that a tool needs, they are looked into
 # first, and it starts in five sixths of the time (tests/bench/RESULTS.md).
 ifeq ($(FFMPEG)$(ASAN),10)

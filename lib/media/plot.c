@@ -4,14 +4,15 @@
  */
 #include "lib/media/plot.h"
 
-#include <cairo-svg.h>
 #include <math.h>
-#include <pango/pangocairo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/out.h"
+#include "lib/media/plot_late.h"
+
+#define lib wan_plot_late
 
 enum { LEFT = 80, RIGHT = 20, TOP = 44, BOTTOM = 56, MOST_TICKS = 64 };
 
@@ -132,21 +133,21 @@ enum anchor { AT_LEFT, AT_CENTRE, AT_RIGHT };
 /* Text whose first line is centred on y; turned: upwards, centred on (x, y). */
 static void put_text(cairo_t *c, double x, double y, enum anchor where, int turned, const char *s)
 {
-    PangoLayout *l = pango_cairo_create_layout(c);
-    PangoFontDescription *f = pango_font_description_from_string("Sans 10");
+    PangoLayout *l = lib.pango_cairo_create_layout(c);
+    PangoFontDescription *f = lib.pango_font_description_from_string("Sans 10");
     int w, h;
-    pango_layout_set_font_description(l, f);
-    pango_layout_set_text(l, s, -1);
-    pango_layout_get_pixel_size(l, &w, &h);
-    cairo_save(c);
-    cairo_translate(c, x, y);
+    lib.pango_layout_set_font_description(l, f);
+    lib.pango_layout_set_text(l, s, -1);
+    lib.pango_layout_get_pixel_size(l, &w, &h);
+    lib.cairo_save(c);
+    lib.cairo_translate(c, x, y);
     if (turned)
-        cairo_rotate(c, -acos(-1) / 2);
-    cairo_move_to(c, where == AT_LEFT ? 0 : where == AT_CENTRE ? -w / 2.0 : -w, -h / 2.0);
-    pango_cairo_show_layout(c, l);
-    cairo_restore(c);
-    pango_font_description_free(f);
-    g_object_unref(l);
+        lib.cairo_rotate(c, -acos(-1) / 2);
+    lib.cairo_move_to(c, where == AT_LEFT ? 0 : where == AT_CENTRE ? -w / 2.0 : -w, -h / 2.0);
+    lib.pango_cairo_show_layout(c, l);
+    lib.cairo_restore(c);
+    lib.pango_font_description_free(f);
+    lib.g_object_unref(l);
 }
 
 /* ---- what is drawn */
@@ -156,22 +157,22 @@ static void draw_axes(const page *g)
     const wan_plot *p = g->p;
     cairo_t *c = g->c;
     char s[32];
-    cairo_set_line_width(c, 1);
+    lib.cairo_set_line_width(c, 1);
     for (int i = 0; i < g->x.ticks + g->y.ticks; i++) {
         int across = i < g->x.ticks;
         double v = across ? g->x.tick[i] : g->y.tick[i - g->x.ticks];
         double at = place(across ? &g->x : &g->y, v);
-        cairo_set_source_rgb(c, 0.88, 0.88, 0.88);
-        cairo_move_to(c, across ? at : g->x.from, across ? g->y.from : at);
-        cairo_line_to(c, across ? at : g->x.to, across ? g->y.to : at);
-        cairo_stroke(c);
-        cairo_set_source_rgb(c, 0.2, 0.2, 0.2);
+        lib.cairo_set_source_rgb(c, 0.88, 0.88, 0.88);
+        lib.cairo_move_to(c, across ? at : g->x.from, across ? g->y.from : at);
+        lib.cairo_line_to(c, across ? at : g->x.to, across ? g->y.to : at);
+        lib.cairo_stroke(c);
+        lib.cairo_set_source_rgb(c, 0.2, 0.2, 0.2);
         snprintf(s, sizeof s, "%.6g", v);
         put_text(c, across ? at : g->x.from - 8, across ? g->y.from + 14 : at,
                  across ? AT_CENTRE : AT_RIGHT, 0, s);
     }
-    cairo_rectangle(c, g->x.from, g->y.to, g->x.to - g->x.from, g->y.from - g->y.to);
-    cairo_stroke(c);
+    lib.cairo_rectangle(c, g->x.from, g->y.to, g->x.to - g->x.from, g->y.from - g->y.to);
+    lib.cairo_stroke(c);
     put_text(c, (g->x.from + g->x.to) / 2, p->height - 16, AT_CENTRE, 0, p->x_name);
     put_text(c, 16, (g->y.from + g->y.to) / 2, AT_CENTRE, 1, p->y_name);
     if (p->title)
@@ -181,7 +182,7 @@ static void draw_axes(const page *g)
 static void set_colour(cairo_t *c, int colour, double strength)
 {
     const double *k = colours[colour % COLOURS];
-    cairo_set_source_rgba(c, k[0], k[1], k[2], strength);
+    lib.cairo_set_source_rgba(c, k[0], k[1], k[2], strength);
 }
 
 /* Sum and number of the values that a mean is over. */
@@ -210,20 +211,20 @@ static void draw_curve(const page *g, const wan_plot_line *l, size_t width)
             pen = 0;
             continue;
         }
-        (pen ? cairo_line_to : cairo_move_to)(g->c, place(&g->x, l->x[i]), place(&g->y, v));
+        (pen ? lib.cairo_line_to : lib.cairo_move_to)(g->c, place(&g->x, l->x[i]), place(&g->y, v));
         pen = 1;
     }
-    cairo_stroke(g->c);
+    lib.cairo_stroke(g->c);
 }
 
 static void draw_dots(const page *g, const wan_plot_line *l)
 {
     for (size_t i = 0; i < l->n; i++)
         if (visible(g->p, l->y[i])) {
-            cairo_new_sub_path(g->c);
-            cairo_arc(g->c, place(&g->x, l->x[i]), place(&g->y, l->y[i]), 3, 0, 2 * acos(-1));
+            lib.cairo_new_sub_path(g->c);
+            lib.cairo_arc(g->c, place(&g->x, l->x[i]), place(&g->y, l->y[i]), 3, 0, 2 * acos(-1));
         }
-    cairo_fill(g->c);
+    lib.cairo_fill(g->c);
 }
 
 static void draw_line(const page *g, const wan_plot_line *l)
@@ -231,11 +232,11 @@ static void draw_line(const page *g, const wan_plot_line *l)
     size_t smooth = l->dots ? 1 : g->p->smooth;
     if (smooth > 1) {
         set_colour(g->c, l->colour, 0.25);
-        cairo_set_line_width(g->c, 1);
+        lib.cairo_set_line_width(g->c, 1);
         draw_curve(g, l, 1);
     }
     set_colour(g->c, l->colour, 1);
-    cairo_set_line_width(g->c, l->dots ? 1 : 2);
+    lib.cairo_set_line_width(g->c, l->dots ? 1 : 2);
     draw_curve(g, l, smooth);
     if (l->dots)
         draw_dots(g, l);
@@ -249,16 +250,16 @@ static void draw_legend(const page *g)
         if (!l->name)
             continue;
         double x = g->x.to - 12;
-        cairo_set_source_rgb(g->c, 0.1, 0.1, 0.1);
+        lib.cairo_set_source_rgb(g->c, 0.1, 0.1, 0.1);
         put_text(g->c, x - 30, y, AT_RIGHT, 0, l->name);
         set_colour(g->c, l->colour, 1);
-        cairo_set_line_width(g->c, l->dots ? 1 : 2);
-        cairo_move_to(g->c, x - 24, y);
-        cairo_line_to(g->c, x, y);
-        cairo_stroke(g->c);
+        lib.cairo_set_line_width(g->c, l->dots ? 1 : 2);
+        lib.cairo_move_to(g->c, x - 24, y);
+        lib.cairo_line_to(g->c, x, y);
+        lib.cairo_stroke(g->c);
         if (l->dots) {
-            cairo_arc(g->c, x - 12, y, 3, 0, 2 * acos(-1));
-            cairo_fill(g->c);
+            lib.cairo_arc(g->c, x - 12, y, 3, 0, 2 * acos(-1));
+            lib.cairo_fill(g->c);
         }
         y += 18;
     }
@@ -266,16 +267,16 @@ static void draw_legend(const page *g)
 
 static void draw(page *g)
 {
-    cairo_set_source_rgb(g->c, 1, 1, 1);
-    cairo_paint(g->c);
+    lib.cairo_set_source_rgb(g->c, 1, 1, 1);
+    lib.cairo_paint(g->c);
     draw_axes(g);
-    cairo_save(g->c);
-    cairo_rectangle(g->c, g->x.from, g->y.to, g->x.to - g->x.from, g->y.from - g->y.to);
-    cairo_clip(g->c);
-    cairo_set_line_join(g->c, CAIRO_LINE_JOIN_ROUND);
+    lib.cairo_save(g->c);
+    lib.cairo_rectangle(g->c, g->x.from, g->y.to, g->x.to - g->x.from, g->y.from - g->y.to);
+    lib.cairo_clip(g->c);
+    lib.cairo_set_line_join(g->c, CAIRO_LINE_JOIN_ROUND);
     for (int i = 0; i < g->p->n; i++)
         draw_line(g, &g->p->line[i]);
-    cairo_restore(g->c);
+    lib.cairo_restore(g->c);
     draw_legend(g);
 }
 
@@ -287,7 +288,7 @@ static int ends_with(const char *s, const char *end)
     return n > m && !strcmp(s + n - m, end);
 }
 
-static cairo_status_t take(void *f, const unsigned char *p, unsigned n)
+static int take(void *f, const unsigned char *p, unsigned n)
 {
     return fwrite(p, 1, n, f) == n ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
 }
@@ -296,21 +297,22 @@ static int draw_into(page *g, const char *path, FILE *f)
 {
     const wan_plot *p = g->p;
     int png = ends_with(path, ".png");
-    cairo_surface_t *s = png ? cairo_image_surface_create(CAIRO_FORMAT_RGB24, p->width, p->height)
-                             : cairo_svg_surface_create_for_stream(take, f, p->width, p->height);
-    g->c = cairo_create(s);
+    cairo_surface_t *s =
+        png ? lib.cairo_image_surface_create(CAIRO_FORMAT_RGB24, p->width, p->height)
+            : lib.cairo_svg_surface_create_for_stream(take, f, p->width, p->height);
+    g->c = lib.cairo_create(s);
     draw(g);
-    cairo_status_t status = cairo_status(g->c);
-    cairo_destroy(g->c);
+    int status = lib.cairo_status(g->c);
+    lib.cairo_destroy(g->c);
     if (status == CAIRO_STATUS_SUCCESS && png)
-        status = cairo_surface_write_to_png_stream(s, take, f);
-    cairo_surface_finish(s);
+        status = lib.cairo_surface_write_to_png_stream(s, take, f);
+    lib.cairo_surface_finish(s);
     if (status == CAIRO_STATUS_SUCCESS)
-        status = cairo_surface_status(s);
-    cairo_surface_destroy(s);
+        status = lib.cairo_surface_status(s);
+    lib.cairo_surface_destroy(s);
     return status == CAIRO_STATUS_SUCCESS
                ? 0
-               : wan_err("%s: cannot draw: %s", path, cairo_status_to_string(status));
+               : wan_err("%s: cannot draw: %s", path, lib.cairo_status_to_string(status));
 }
 
 int wan_plot_write(const wan_plot *p, const char *path)
@@ -323,7 +325,9 @@ int wan_plot_write(const wan_plot *p, const char *path)
         return wan_err("%s: %d x %d pixels: 200 to 8192 are possible", path, p->width, p->height);
     if (measure(&g) < 0)
         return wan_err_prefix("%s", path);
-    int rc = wan_out_open(&out, path);
+    int rc = wan_plot_late_open();
+    if (rc == 0)
+        rc = wan_out_open(&out, path);
     if (rc == 0)
         rc = draw_into(&g, path, wan_out_file(out));
     if (rc == 0)
