@@ -59,6 +59,9 @@ fails 1 'record 1 \(clip_1\): bad checksum' "check: a damaged tensor" wan-record
 fails 1 'used before' "check: a key twice" bash -c "cat $two $two | wan-record check"
 fails 1 'not a record' "check: a text file" wan-record check "$page"
 fails 1 'empty input' "check: nothing" wan-record check /dev/null
+head -c $(($(stat -c %s "$two") - 192)) "$two" >noend.wan; at=$(stat -c %s noend.wan)
+fails 1 "record 3: .*truncated .behind byte $at" "check: where a stream without its end ends" wan-record check noend.wan
+fails 1 'empty input, not even a stream header .behind byte 0' "check: bytes that are not there are not named" wan-record check /dev/null
 fails 1 'nowhere' "check: no such file" wan-record check nowhere
 
 # ---- safetensors

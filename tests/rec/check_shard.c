@@ -578,6 +578,11 @@ static void dataset_parts(const wan_dataset *d)
        "a shard and a sample excluded, and another digest");
     wan_sample_clear(&s);
     wan_dataset_close(&again);
+    static const char twice[] = "split_parts: {train: ['x-{0..1}.tar', x-1.tar]}\n";
+    ok(wan_spew(in_dir("d/.nv-meta/split.yaml"), twice, sizeof twice - 1) == 0 &&
+           wan_dataset_open(&again, in_dir("d"), "train") < 0 &&
+           strstr(wan_err_text(), "x-1.tar twice"),
+       "a shard twice in one part: %s", wan_err_text());
     static const char *const nothing[] = { "x-0.tar/00002", "x-7.tar", "x-7.tar/000002" };
     for (int i = 0; i < 3; i++) {
         char text[128];

@@ -51,7 +51,7 @@ static int read_head(wan_reader *r, wan_head *h)
     uint8_t bytes[WAN_HEAD_BYTES];
     size_t got = fread(bytes, 1, sizeof bytes, r->f);
     r->at += r->length;
-    r->length = sizeof bytes;
+    r->length = got;
     if (got < sizeof bytes && ferror(r->f))
         return wan_err_errno("read failed");
     if (!got)
@@ -340,7 +340,10 @@ static int next(wan_reader *r, wan_record *rec)
 /* Adds which bytes of the input it is about. */
 static void say_bytes(const wan_reader *r)
 {
-    wan_err_suffix(" (bytes %" PRIu64 " to %" PRIu64 ")", r->at, r->at + r->length - 1);
+    if (r->length)
+        wan_err_suffix(" (bytes %" PRIu64 " to %" PRIu64 ")", r->at, r->at + r->length - 1);
+    else
+        wan_err_suffix(" (behind byte %" PRIu64 ")", r->at);
 }
 
 int wan_reader_next(wan_reader *r, wan_record *rec)

@@ -16,6 +16,7 @@
 #include "lib/rec/shard/dataset_in.h"
 #include "lib/rec/shard/index_in.h"
 #include "lib/rec/shard/info.h"
+#include "lib/rec/shard/keyset.h"
 #include "lib/rec/shard/shard.h"
 #include "lib/rec/shard/split.h"
 
@@ -151,6 +152,18 @@ static void make_digest(wan_dataset *d)
     wan_sha256_hex(&h, d->digest);
 }
 
+/* Its samples would count twice. */
+static int check_twins(const wan_names *shards)
+{
+    wan_keyset met = WAN_KEYSET_INIT;
+    int rc = 1;
+    for (size_t i = 0; i < shards->n && rc > 0; i++)
+        if ((rc = wan_keyset_add(&met, shards->v[i])) == 0)
+            rc = wan_err("split.yaml names %s twice in one part", shards->v[i]);
+    wan_keyset_clear(&met);
+    return rc < 0 ? -1 : 0;
+}
+
 static int open_split(wan_dataset *d, const char *dir, const char *name, const json_t *counts,
                       const wan_split *s)
 {
@@ -167,6 +180,7 @@ static int open_split(wan_dataset *d, const char *dir, const char *name, const j
     WAN_TRY(!d->shard || !d->sizes_path ? -1
             : !d->dir                   ? wan_err("out of memory (dataset)")
                                         : wan_sizes_open(&d->sizes, d->sizes_path));
+    WAN_TRY(check_twins(&p->shards));
     for (size_t i = 0; i < p->shards.n; i++)
         WAN_TRY(add_shard(d, dir, p->shards.v[i], counts, s));
     wan_dataset_keep(d);

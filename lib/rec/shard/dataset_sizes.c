@@ -18,11 +18,10 @@
 int wan_dataset_load_idx(uint64_t **offset, size_t n, const char *tar)
 {
     struct stat st;
-    char *data = NULL, *path = wan_malloc(strlen(tar) + 5, 1, "file name");
+    char *data = NULL, *path = wan_shard_idx(tar);
     size_t size, want = 8 * (n + 1);
     if (!path)
         return -1;
-    sprintf(path, "%s.idx", tar);
     int rc = wan_slurp(&data, &size, path, want + 8);
     if (rc < 0)
         wan_err_suffix(" (%zu samples, as .info.json has it)", n);
@@ -60,10 +59,9 @@ static int known(const wan_dataset *d, struct wan_dataset_shard *sh)
     int rc = d->sizes ? wan_sizes_find(d->sizes, sh->name, &s) : 0;
     if (rc <= 0)
         return rc;
-    char *path = wan_malloc(strlen(sh->path) + 5, 1, "file name");
+    char *path = wan_shard_idx(sh->path);
     if (!path)
         return -1;
-    sprintf(path, "%s.idx", sh->path);
     if (stat(sh->path, &tar) < 0)
         rc = wan_err_errno("%s", sh->path);
     else if (stat(path, &idx) < 0)

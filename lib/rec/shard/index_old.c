@@ -124,28 +124,13 @@ void wan_index_old_close(wan_index_old **po)
     *po = NULL;
 }
 
-static int newer(const struct stat *a, const struct stat *b)
-{
-    return a->st_mtim.tv_sec != b->st_mtim.tv_sec ? a->st_mtim.tv_sec > b->st_mtim.tv_sec
-                                                  : a->st_mtim.tv_nsec > b->st_mtim.tv_nsec;
-}
-
-/* Is the shard older than its .tar.idx, and that what the index says? */
+/* Has the shard the size that the index says, and is its .tar.idx what it says? */
 static int unchanged(const wan_index_old *o, const wan_sizes_shard *s)
 {
-    struct stat tar, idx;
-    char *path = wan_path_join(o->dir, s->name), *text = NULL;
-    char *side = path ? wan_malloc(strlen(path) + 5, 1, "file name") : NULL;
-    size_t n, want = 8 * (size_t)(s->n + 1);
-    int same = 0;
-    if (side) {
-        sprintf(side, "%s.idx", path);
-        same = stat(path, &tar) == 0 && stat(side, &idx) == 0 && newer(&idx, &tar) &&
-               (uint64_t)tar.st_size == s->bytes && wan_slurp(&text, &n, side, want + 8) == 0 &&
-               n == want && !memcmp(text, s->offset, want);
-    }
-    free(text);
-    free(side);
+    struct stat tar;
+    char *path = wan_path_join(o->dir, s->name);
+    int same = path && stat(path, &tar) == 0 && (uint64_t)tar.st_size == s->bytes &&
+               wan_shard_idx_fresh(path, s->offset, 8 * (size_t)(s->n + 1));
     free(path);
     return same;
 }

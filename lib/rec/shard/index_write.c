@@ -116,11 +116,7 @@ int wan_index_write_open(wan_index_write **out, wan_index_db **db, const char *d
 /* dir/NAME.idx, malloc'ed */
 static char *idx_path(const char *dir, const char *name)
 {
-    char *side = wan_malloc(strlen(name) + 5, 1, "file name");
-    if (!side)
-        return NULL;
-    sprintf(side, "%s.idx", name);
-    char *path = wan_path_join(dir, side);
+    char *side = wan_shard_idx(name), *path = side ? wan_path_join(dir, side) : NULL;
     free(side);
     return path;
 }
@@ -130,23 +126,6 @@ static char *waiting_path(const wan_index_write *w, size_t i)
     char name[32];
     snprintf(name, sizeof name, "%zu.idx.tmp", i); /* no name of a file that comes along */
     return wan_path_join(w->tmp, name);
-}
-
-/* Is the file that is there newer than the shard (index_old.c goes by that), with these bytes? */
-static int is_there(const wan_index_write *w, const char *name, const void *data, size_t n)
-{
-    struct stat tar, idx;
-    char *tar_path = wan_path_join(w->dir, name), *path = idx_path(w->dir, name), *text = NULL;
-    size_t size = 0;
-    int same =
-        tar_path && path && stat(tar_path, &tar) == 0 && stat(path, &idx) == 0 &&
-        (idx.st_mtim.tv_sec > tar.st_mtim.tv_sec ||
-         (idx.st_mtim.tv_sec == tar.st_mtim.tv_sec && idx.st_mtim.tv_nsec > tar.st_mtim.tv_nsec)) &&
-        wan_slurp(&text, &size, path, n + 8) == 0 && size == n && !memcmp(text, data, n);
-    free(text);
-    free(tar_path);
-    free(path);
-    return same;
 }
 
 /* Written and read back, not yet synced: one sync is for all. */
@@ -167,7 +146,10 @@ static int put_file(const char *path, const void *data, size_t n)
 static int put_idx(wan_index_write *w, const char *name, const struct wan_index_shard *s)
 {
     size_t n = 8 * (s->n + 1);
-    if (is_there(w, name, s->offset, n)) /* as they lie in memory: little-endian, sizes_in.h */
+    char *tar = wan_path_join(w->dir, name);
+    int fresh = tar && wan_shard_idx_fresh(tar, s->offset, n); /* little-endian: sizes_in.h */
+    free(tar);
+    if (fresh)
         return 0;
     wan_err_clear();
     char *path = waiting_path(w, w->idx.n);

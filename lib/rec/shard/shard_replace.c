@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/rec/shard/shard.h"
 
 static const char begun[] = ".switch", emptied[] = ".switched";
 
@@ -40,12 +41,10 @@ static int drop_file(const char *path)
 /* A whole shard that goes, and its index in front of it. */
 static int drop_old(const char *path, const char *end)
 {
-    char *idx = NULL;
     if (strcmp(end, ".tar") != 0)
         return 0;
-    if (asprintf(&idx, "%s.idx", path) < 0)
-        return wan_err("out of memory (path)");
-    int rc = drop_file(idx);
+    char *idx = wan_shard_idx(path);
+    int rc = idx ? drop_file(idx) : -1;
     free(idx);
     return rc < 0 ? -1 : drop_file(path);
 }
