@@ -134,13 +134,14 @@ static void close_from(int first)
         close(i);
 }
 
-/* Signals as a program begins with them. */
+/* Signals as a program begins with them: what is ignored, SIGHUP under nohup say, stays so. */
 static void forget_signals(void)
 {
     sigset_t none;
     sigemptyset(&none);
     for (int s = 1; s < NSIG; s++)
-        (void)signal(s, SIG_DFL);
+        if (signal(s, SIG_DFL) == SIG_IGN)
+            (void)signal(s, SIG_IGN);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/base/child.h"
 #include "lib/base/crc32c.h"
 #include "lib/base/dtype.h"
 #include "lib/base/file.h"
@@ -245,11 +246,36 @@ static int after_hup(int ignored)
     return status;
 }
 
+static int hang_up(void *arg, void *room)
+{
+    (void)arg, (void)room;
+    return raise(SIGHUP);
+}
+
+/* What a child becomes of a hangup that its parent ignores. */
+static int child_after_hup(void)
+{
+    wan_child *c = NULL;
+    wan_child_limits none = { .filter = WAN_FILTER_OFF };
+    signal(SIGHUP, SIG_IGN);
+    fflush(stdout);
+    int rc = wan_child_open(&c, 16);
+    if (rc == 0)
+        rc = wan_child_start(c, &none, "/dev/null", hang_up, NULL);
+    while (rc == 0 && !wan_child_wait(&c, 1, -1)) {}
+    if (rc == 0)
+        rc = wan_child_result(c);
+    wan_child_close(&c);
+    signal(SIGHUP, SIG_DFL);
+    return rc;
+}
+
 static void check_hup(void)
 {
     int status = after_hup(0);
     ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP, "SIGHUP ends a filter");
     ok(after_hup(1) == 0, "but not where it is ignored");
+    ok(child_after_hup() == 0, "nor its child: %s", wan_err_text());
 }
 
 /* A message is one write: a pipe of packets gives it as one. */

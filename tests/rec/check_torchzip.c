@@ -284,6 +284,35 @@ static int crafted(const struct more *m)
     ok(crafted(&(struct more){ __VA_ARGS__ }) < 0 && strstr(wan_err_text(), say), "%s",            \
        wan_err_text())
 
+/* A file of 70 kB that asks for 2 GiB: one element, many times. */
+static void expanded(void)
+{
+    static const uint8_t size[] = { 'J', 0x70, 0x11, 1, 0, 'K', 1, 0x86, 'K', 1, 'K', 1, 0x86 };
+    enum { N = 70000 };
+    int64_t shape[2] = { N, 1 };
+    uint8_t *data = calloc(N, 1);
+    void *file = NULL;
+    size_t n = 0;
+    wan_torch *w = NULL;
+    if (!ok(data && wan_torch_save(&file, &n, data, WAN_U8, shape, 2) == 0, "a tensor"))
+        return;
+    uint8_t *at = memmem(file, n, size, sizeof size), *entry = memmem(file, n, "PK\1\2", 4);
+    if (ok(at && entry, "its shape")) {
+        memset(entry + 16, 0, 4); /* without a checksum */
+        at[9] = 0;                /* strides 0, 1 */
+        at[3] = 0;                /* 4464 of them */
+        ok(wan_torch_parse(&w, file, n, "short") == 0 && wan_torch_at(w, 0)->count == 4464,
+           "a little expanded: %s", w ? "" : wan_err_text());
+        wan_torch_close(&w);
+        at[4] = 0x7f;
+        ok(wan_torch_parse(&w, file, n, "short") < 0 &&
+               strstr(wan_err_text(), "70000 bytes that are stored"),
+           "much: %s", wan_err_text());
+    }
+    free(file);
+    free(data);
+}
+
 static void zips(void)
 {
     ok(crafted(&(struct more){ .name = "archive/more" }) == 0, "a zip with one entry more");
@@ -320,5 +349,6 @@ int main(void)
     written();
     hostile();
     zips();
+    expanded();
     return tap_done();
 }

@@ -152,7 +152,10 @@ void wan_split_put_name(FILE *f, const char *s)
 static int put_list(FILE *f, const wan_names *l, const char *indent)
 {
     wan_names c = { 0, 0, 0 };
-    WAN_TRY(wan_names_collapse(&c, l));
+    if (wan_names_collapse(&c, l) < 0) {
+        wan_names_clear(&c);
+        return -1;
+    }
     fputs(c.n ? ":\n" : ": []\n", f);
     for (size_t i = 0; i < c.n; i++) {
         fputs(indent, f);

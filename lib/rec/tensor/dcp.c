@@ -158,6 +158,9 @@ static int add_chunk(wan_dcp *d, const wan_dcp_tensor *t, wan_dcp_chunks *list,
     c->piece = d->n_pieces ? bsearch(&key, d->pieces, d->n_pieces, sizeof key, by_place) : NULL;
     if (!c->piece)
         return wan_err("a piece that no file holds");
+    if (c->count > c->piece->length) /* of at least a byte each */
+        return wan_err("a piece of %lld elements in %lld bytes", (long long)c->count,
+                       (long long)c->piece->length);
     for (size_t i = 0; i < list->n; i++)
         if (overlap(&list->v[i], c, rank))
             return wan_err("two pieces overlap");

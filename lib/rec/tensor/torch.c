@@ -18,7 +18,8 @@
 
 enum { MAX_DEPTH = 64, MAX_NESTED = 3, MAX_SOURCES = 4096, MAX_VISITS = 1 << 20, MAX_NAME = 1023 };
 
-static const uint64_t MAX_BYTES = 1ull << 40; /* of one tensor, expanded */
+/* Bytes that an expanded tensor may have where less is stored: a short file must not ask for any amount of memory. */
+static const uint64_t MAX_EXPANDED = 64 << 20;
 
 struct storage {
     const uint8_t *data;
@@ -143,8 +144,8 @@ static int set_tensor(wan_torch *w, wan_torch_source *s, wan_torch_tensor *t,
         return wan_err("its offset overflows");
     t->dtype = (wan_dtype)dtype;
     WAN_TRY(set_layout(t, v, offset, elements));
-    if ((uint64_t)t->count > MAX_BYTES / size)
-        return wan_err("%" PRId64 " elements", t->count);
+    if ((uint64_t)t->count > (bytes > MAX_EXPANDED ? bytes : MAX_EXPANDED) / size)
+        return wan_err("%" PRId64 " elements, of %zu bytes that are stored", t->count, bytes);
     t->data = t->count ? data + (size_t)offset * size : data;
     return add_storage(w, &t->storage, data, bytes, entry);
 }

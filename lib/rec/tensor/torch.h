@@ -31,8 +31,9 @@ typedef struct wan_torch_tensor {
     wan_dtype dtype;
     int rank;
     int64_t shape[WAN_TORCH_RANK];
-    int64_t stride[WAN_TORCH_RANK]; /* in elements; may be 0 (expanded) or transposed */
-    int64_t count;                  /* elements */
+    int64_t stride
+        [WAN_TORCH_RANK]; /* in elements; may be 0 (expanded, to 64 MiB at most) or transposed */
+    int64_t count;        /* elements */
     int contiguous;
     const void *data; /* element 0; alignment is not guaranteed */
     size_t storage;   /* number of its storage, for the reader itself */
