@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
@@ -234,48 +235,79 @@ static char *temporary(const char *path)
     return tmp;
 }
 
-/* The first thing in a folder that is no part of a model, so that --force never takes a folder of
- * somebody's own; folders in it may be `depth` deep.  malloc'ed; NULL: there is none. */
-static char *foreign(const char *dir, int depth)
+/* Whether a file may be one of a model's folder, */
+static int is_part(const char *name)
 {
     static const char *const ends[] = { ".json", ".safetensors", ".model", ".yaml", ".txt", ".md" };
-    DIR *d = opendir(dir);
-    char *found = NULL;
-    if (!d)
-        return strdup(dir);
-    const char *name;
-    int more;
-    while (!found && (more = wan_dir_next(d, dir, &name)) != 0) {
-        if (more < 0) {
-            found = strdup(dir); /* what cannot be seen is no part */
-            break;
-        }
-        char *path = wan_path_join(dir, name);
-        const char *end = strrchr(name, '.');
-        size_t i = 0, n = sizeof ends / sizeof *ends;
-        while (i < n && (!end || strcmp(end, ends[i]) != 0))
-            i++;
-        if (path && is_dir(path) && depth > 0)
-            found = foreign(path, depth - 1);
-        else if (i == n || is_dir(path))
-            found = strdup(path ? path : dir);
-        free(path);
-    }
-    closedir(d);
-    return found;
+    const char *end = strrchr(name, '.');
+    size_t i = 0, n = sizeof ends / sizeof *ends;
+    while (i < n && (!end || strcmp(end, ends[i]) != 0))
+        i++;
+    return i < n;
 }
 
+/* and whether it says that the folder is one. */
+static int is_mark(const char *name)
+{
+    return wan_ends_with(name, ".safetensors") || wan_ends_with(name, ".model") ||
+           wan_ends_with(name, "config.json") || !strcmp(name, "model_index.json") ||
+           !strcmp(name, "tokenizer.json");
+}
+
+static int look_into(const char *top, const char *dir, int depth, int *marks);
+
+static int look_at(const char *top, const char *dir, const char *name, int depth, int *marks)
+{
+    char *path = wan_path_join(dir, name);
+    int folder = path && is_dir(path), rc = path ? 0 : -1;
+    if (folder && depth > 0)
+        rc = look_into(top, path, depth - 1, marks);
+    else if (rc == 0 && (folder || !is_part(name)))
+        rc = wan_err("%s: not replaced: %s is no part of what would be", top, path);
+    *marks += !folder && is_mark(name);
+    free(path);
+    return rc;
+}
+
+/* All that is in the folder, which may be `depth` deep, may be a model's; *marks counts what surely is. */
+static int look_into(const char *top, const char *dir, int depth, int *marks)
+{
+    DIR *d = opendir(dir);
+    const char *name;
+    int rc = d ? 1 : wan_err_errno("%s: not replaced: %s", top, dir);
+    while (rc > 0 && (rc = wan_dir_next(d, dir, &name)) > 0)
+        if (look_at(top, dir, name, depth, marks) < 0)
+            rc = -1;
+    if (d)
+        closedir(d);
+    return rc;
+}
+
+/* 1 the folder holds nothing, 0, -1. */
+static int is_empty(const char *dir)
+{
+    const char *name;
+    DIR *d = opendir(dir);
+    if (!d)
+        return wan_err_errno("%s", dir);
+    int rc = wan_dir_next(d, dir, &name);
+    closedir(d);
+    return rc < 0 ? -1 : !rc;
+}
+
+/* --force never takes a folder of somebody's own. */
 static int refuse_existing(const char *path, int depth)
 {
+    int marks = 0;
     if (!exists(path))
         return 0;
     if (!o.force)
         return wan_err("%s: is there already; --force replaces it", path);
-    char *other = foreign(path, depth);
-    if (other)
-        wan_err("%s: not replaced: %s is no part of what would be", path, other);
-    free(other);
-    return other ? -1 : 0;
+    WAN_TRY(look_into(path, path, depth, &marks));
+    int empty = marks ? 0 : is_empty(path);
+    if (!marks && empty == 0)
+        return wan_err("%s: not replaced: nothing in it says that it is a model", path);
+    return empty < 0 ? -1 : 0;
 }
 
 /* Puts the finished tmp in the place of path. */
@@ -292,18 +324,6 @@ static int replace(const char *tmp, const char *path)
     int rc = wan_replace_dir(tmp, path, old);
     free(old);
     return rc;
-}
-
-/* 1 the folder holds nothing, 0, -1. */
-static int is_empty(const char *dir)
-{
-    const char *name;
-    DIR *d = opendir(dir);
-    if (!d)
-        return wan_err_errno("%s", dir);
-    int rc = wan_dir_next(d, dir, &name);
-    closedir(d);
-    return rc < 0 ? -1 : !rc;
 }
 
 /* An empty folder to make a result in, which no other wan-convert makes its own in meanwhile; *hold is to be

@@ -32,7 +32,7 @@ typedef struct wan_rng {
 wan_rng wan_rng_stream(uint64_t seed, enum wan_rng_purpose purpose, uint64_t step, uint64_t sample);
 /* The raw block function: counter and key to four words. */
 void wan_philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2]);
-/* Element i of the stream, uniform in (0, 1) with 24 bits / 32 raw bits. */
+/* Element i of the stream, of 32 bits; uniform in (0, 1). */
 double wan_rng_uniform(const wan_rng *r, uint64_t i);
 uint32_t wan_rng_u32(const wan_rng *r, uint64_t i);
 /* Uniform integer in [0, n), unbiased to 2^-32 relative; n >= 1. */

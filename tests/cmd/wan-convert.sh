@@ -96,6 +96,10 @@ ok "keys that say nothing" wan-convert import two y2
 mkdir -p home/own && : >home/own/thesis.tex
 fails 1 'home: not replaced: home/own' "--force takes no folder of folders" \
     wan-convert export --force --naming official ck home
+mkdir notes; echo a >notes/a.txt; echo '{"caption": "a"}' >notes/clip.json
+fails 1 'notes: not replaced: nothing in it says that it is a model' "nor one of notes and captions" \
+    wan-convert export --force --naming official ck notes
+ok "which stays" [ "$(cat notes/a.txt)" = a ]
 fails 1 'not replaced: .*thesis.tex' "nor one with other files" \
     wan-convert export --force --naming official ck home/own
 ok "which is still there" test -e home/own/thesis.tex

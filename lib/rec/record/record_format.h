@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * record_format.h - the bytes of wan-record(5), shared by record_read.c and record_write.c only.
+ * record_format.h - the bytes of wan-record(5), between the files that read and write them, and what keys may be.
  *
  *     record  = head (64 bytes)  front  payload        length a multiple of 64
  *     front   = key 0..7  meta 0..7  table 0..63       (0..n: zero bytes up to the next multiple)
