@@ -638,6 +638,9 @@ static int judge(const wan_clip *clip, const wan_video *v)
     if (v->repeated)
         wan_info("%s: %" PRId64 " time stamp%s repeated", clip->path, v->repeated,
                  v->repeated == 1 ? "" : "s");
+    if (v->edits)
+        wan_warn("%s: %d edits of its list change the speed, which is not done here", clip->path,
+                 v->edits);
     if (v->streams > 1)
         wan_info("%s: of its %d video streams that of %d x %d pixels is decoded", clip->path,
                  v->streams, v->source_height, v->source_width);

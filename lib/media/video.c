@@ -313,6 +313,7 @@ static void take_facts(clip *c)
     c->out->fps_in = wan_window_fps(&c->win);
     c->out->fps = c->opt->fps > 0 ? c->opt->fps : c->out->fps_in;
     c->out->streams = c->src.streams;
+    c->out->edits = c->src.edits;
     wan_source_verdict(&c->src, c->out);
 }
 

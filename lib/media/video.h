@@ -84,6 +84,7 @@ typedef struct wan_video {
     double fps;             /* of the kept frames */
     int source_height, source_width;
     wan_video_colour colour;
+    int edits;          /* at another speed than 1, but shown at it */
     int streams;        /* of video in the file, of which one was read */
     int64_t interlaced; /* frames made of two fields */
     int64_t repeated;   /* time stamps equal to the one before */

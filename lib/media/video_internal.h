@@ -27,6 +27,9 @@ void wan_video_canvas(AVCodecContext *dec, _Atomic int64_t *undrawn);
  * webp_pipe; its place in the file stays. */
 int wan_video_exif(int file, const char *container);
 
+/* ---- edits: how many edits of this track of an mp4 of `size` bytes are to be shown at another speed than 1. */
+int wan_video_edits(int file, int64_t size, int track);
+
 /* ---- tail: whether the open file was cut off, as far as that is to be seen, where libav does not look: the last packet
  * that it gave is n bytes and begins at `at`. */
 int wan_video_tail_cut(int file, const char *container, int64_t at, int64_t n);
@@ -41,6 +44,7 @@ typedef struct wan_source {
     AVCodecContext *dec;
     AVStream *stream;
     int picture; /* of the file only the first picture is meant: a photograph may hold others */
+    int edits;   /* of an mp4, at another speed than 1: shown at 1 */
     int streams; /* of video, without cover pictures */
     int turn;    /* enum wan_turn, or'ed: of pictures of which libav does not tell it */
     AVPacket *pkt;

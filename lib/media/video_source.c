@@ -218,6 +218,8 @@ static int open_decoder(wan_source *s, int threads)
         return wan_err("%s: Dolby Vision that is nothing without its decoder", s->path);
     WAN_TRY(too_large(s));
     WAN_TRY(see_through(s, &codec));
+    if (strstr(s->fmt->iformat->name, "mp4"))
+        s->edits = wan_video_edits(s->file, avio_size(s->fmt->pb), s->stream->id);
     s->at.tick = av_q2d(s->stream->time_base);
     for (unsigned j = 0; j < s->fmt->nb_streams; j++) {
         AVStream *other = s->fmt->streams[j];

@@ -30,6 +30,10 @@ done
 head -c $(($(stat -c %s middle.mp4) * 7 / 10)) middle.mp4 >cut.mp4; cp whole.json cut.json
 fails 1 'cut.mp4: ' "an edit list and a cut" wan-decode -q -o x.wan cut.mp4
 
+perl -e 'local $/; open F, "head.mp4"; binmode F; my $b = <F>; substr($b, index($b, "elst") + 20, 4) = pack "n2", 0, 0x8000; open F, ">slow.mp4"; binmode F; print F $b'
+cp whole.json slow.json; wan-decode --fps source -o x.wan slow.mp4 2>err
+ok "an edit at half the speed is told, the others are not" is "$(grep -c 'slow.mp4: 1 edits of its list change the speed' err)$(wan-decode --fps source -o x.wan middle.mp4 2>&1 | grep -c speed)" 10
+
 # ---- time stamps
 ff $src -c:v mpeg4 -bf 0 plain.mp4
 restamp() { ffmpeg -nostdin -y -v error -i plain.mp4 -c copy -bsf:v "setts=$2" "$1"; printf '{"caption": "x"}' >"${1%.*}.json"; }
