@@ -120,7 +120,9 @@ static char *dump(const json_t *j, size_t flags, size_t *n, const char *what)
         return t.s;
     }
     free(t.s);
-    wan_err("%s: out of memory, or a text that is not UTF-8", what);
+    wan_err(t.failed || exhausted ? "%s: out of memory (JSON)"
+                                  : "%s: nested too deeply, or in itself",
+            what);
     return NULL;
 }
 
@@ -153,34 +155,39 @@ json_t *wan_json_array(void)
     return made(json_array());
 }
 
-/* *to is lost; what names the place. */
-static void lose(json_t **to, const char *what)
+/* *to is lost; what names the place, made whether there was a value.  Our own memory says when it is lacking, and
+ * so does who made none: else it is a text. */
+static void lose(json_t **to, const char *what, int made)
 {
+    int memory = exhausted || (!made && wan_err_memory());
     json_decref(*to);
     *to = NULL;
-    wan_err("cannot make JSON (%s): out of memory, or a text that is not UTF-8", what);
+    wan_err("cannot make JSON (%s): %s", what,
+            memory ? "out of memory" : "a text that is not UTF-8");
 }
 
 void wan_json_put(json_t **to, const char *key, json_t *v)
 {
+    const int made = v != NULL;
     if (!*to)
         json_decref(v);
     else if (json_object_set_new(*to, key, v) < 0 || exhausted) /* also for v NULL */
-        lose(to, key);
+        lose(to, key, made);
 }
 
 void wan_json_push(json_t **to, json_t *v)
 {
+    const int made = v != NULL;
     if (!*to)
         json_decref(v);
     else if (json_array_append_new(*to, v) < 0 || exhausted)
-        lose(to, "list");
+        lose(to, "list", made);
 }
 
 void wan_json_merge(json_t **to, const json_t *from)
 {
     if (*to && from && (json_object_update(*to, (json_t *)from) < 0 || exhausted))
-        lose(to, "keys");
+        lose(to, "keys", 1);
 }
 
 json_t *wan_json_ints(const int64_t *v, int n)

@@ -53,9 +53,12 @@ static void say(const char *fmt, va_list ap)
     va_list again;
     va_copy(again, ap);
     progress_wipe();
-    if (vsnprintf(text, sizeof text, fmt, ap) < (int)sizeof text)
+    if (vsnprintf(text, sizeof text, fmt, ap) < (int)sizeof text) {
+        for (char *p = text; *p; p++) /* names of files may hold what terminals obey */
+            if (((unsigned char)*p < ' ' && *p != '\n' && *p != '\t') || *p == 0x7f)
+                *p = '?';
         fprintf(stderr, "%s: %s\n", log_tool, text);
-    else {
+    } else {
         fprintf(stderr, "%s: ", log_tool);
         vfprintf(stderr, fmt, again);
         fputc('\n', stderr);

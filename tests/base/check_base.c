@@ -13,6 +13,7 @@
 #include "lib/base/crc32c.h"
 #include "lib/base/dtype.h"
 #include "lib/base/file.h"
+#include "lib/base/json.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/base/rng.h"
@@ -278,6 +279,15 @@ static void check_hup(void)
     ok(child_after_hup() == 0, "nor its child: %s", wan_err_text());
 }
 
+static void check_json(void)
+{
+    json_t *o = wan_json_object();
+    wan_err_clear();
+    wan_json_put(&o, "name", json_string("\xff"));
+    ok(!o && strstr(wan_err_text(), "(name): a text that is not UTF-8") && !wan_err_memory(),
+       "a text that JSON cannot hold is not lack of memory: %s", wan_err_text());
+}
+
 /* A message is one write: a pipe of packets gives it as one. */
 static void check_message(void)
 {
@@ -286,11 +296,12 @@ static void check_message(void)
     if (old < 0 || pipe2(to, O_DIRECT) < 0 || dup2(to[1], STDERR_FILENO) < 0)
         abort();
     wan_log_init("wan-test", 1);
-    wan_warn("%d and %s", 1, "two");
+    wan_warn("%d and %s", 1, "two\033[2J");
     wan_warn("more");
     dup2(old, STDERR_FILENO);
     ssize_t n = read(to[0], said, sizeof said - 1);
-    ok(n > 0 && !strcmp(said, "wan-test: 1 and two\n"), "a message is written in one piece");
+    ok(n > 0 && !strcmp(said, "wan-test: 1 and two?[2J\n"),
+       "a message is written in one piece, without what a terminal would obey");
     close(to[0]);
     close(to[1]);
     close(old);
@@ -334,6 +345,7 @@ int main(void)
     check_links();
     check_hup();
     check_message();
+    check_json();
     check_shrunk();
     return tap_done();
 }
