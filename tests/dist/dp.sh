@@ -58,6 +58,9 @@ both() { mpirun --allow-run-as-root --oversubscribe --bind-to none \
     -n 1 wan-train -q --mock $T train.train_iters=1 : -n 1 wan-train -q --mock $T train.train_iters=1 "$@"; }
 fails 2 'rank 1 was started with another configuration than rank 0: optimizer.lr differs' "a rank with another configuration" \
     both optimizer.lr=2e-3
+fails 2 '0: train.exit_interval differs' "... that ends at another step" both train.exit_interval=1
+fails 2 '0: checkpoint.save differs' "... that saves where the other does not" both checkpoint.save=elsewhere
+ok "what each rank has of its own may differ" both logger.log_interval=3 dataset.num_workers=0
 other() { mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 sh -c \
     'cd $OMPI_COMM_WORLD_RANK && exec wan-train -q --mock --precision fp32 "$@"' sh $T train.train_iters=1 \
     checkpoint.save= "$@"; }

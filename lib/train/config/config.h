@@ -122,6 +122,7 @@ enum wan_key_class {
     WAN_KEY_USED,
     WAN_KEY_LINK,  /* used, saved with the run, but no two ranks need agree on it */
     WAN_KEY_PLACE, /* used, but says where or for how long: not in run_config.yaml nor the digest */
+    WAN_KEY_OWN,   /* the same, and each rank's own */
     WAN_KEY_NOTED, /* DFM needs it, we do not: accepted and reported; "x.*" is a whole section */
 };
 enum wan_key_source { WAN_FROM_DEFAULT, WAN_FROM_PRESET, WAN_FROM_YAML, WAN_FROM_WORD };
@@ -217,7 +218,8 @@ void wan_config_fields(const wan_config *c, const wan_field *fields, void *setti
 void wan_config_print(const wan_config *c, FILE *f, int places);
 /* All of them, each with its origin, and the keys without effect, as comments. */
 void wan_config_print_origins(const wan_config *c, FILE *f);
-/* One number per key of the table that its value determines; 0 for places and keys without effect.
+/* One number per key of the table that its value determines, or of a place that there is one; 0 for what each
+ * rank has of its own and keys without effect.
  * h [wan_config_n_keys()].  Ranks compare them to name the key in which they differ. */
 void wan_config_marks(const wan_config *c, uint64_t *h);
 /* The key table of the man page, mdoc. */

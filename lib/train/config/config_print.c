@@ -94,8 +94,9 @@ static size_t section_of(const wan_config *c, int i, int places)
 {
     const wan_key *k = wan_config_key(i);
     const enum wan_model_type only = wan_config_key_model(i);
+    int place = k->class == WAN_KEY_PLACE || k->class == WAN_KEY_OWN;
     int hidden = (only != WAN_MODEL_ANY && only != c->v.model_type) || k->class == WAN_KEY_NOTED ||
-                 k->kind == WAN_KEY_BETAS || (k->class == WAN_KEY_PLACE && !places);
+                 k->kind == WAN_KEY_BETAS || (place && !places);
     return hidden ? 0 : strcspn(k->name, ".") + 1;
 }
 
@@ -169,15 +170,24 @@ void wan_config_print_origins(const wan_config *c, FILE *f)
         fprintf(f, "%s# accepted without effect: %s\n", i ? "" : "\n", c->noted[i]);
 }
 
+static uint64_t mark_of(const char *text)
+{
+    uint64_t h = 14695981039346656037u; /* FNV-1a */
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 1099511628211u;
+    return h;
+}
+
 void wan_config_marks(const wan_config *c, uint64_t *h)
 {
     for (int i = 0; i < wan_config_n_keys(); i++) {
+        const wan_key *k = wan_config_key(i);
+        const char *text = c->value[i].text ? c->value[i].text : "";
         h[i] = 0;
-        if (wan_config_key(i)->class != WAN_KEY_USED)
-            continue;
-        h[i] = 14695981039346656037u; /* FNV-1a */
-        for (const char *p = c->value[i].text ? c->value[i].text : ""; *p; p++)
-            h[i] = (h[i] ^ (unsigned char)*p) * 1099511628211u;
+        if (k->class == WAN_KEY_PLACE && k->kind == WAN_KEY_STR)
+            h[i] = *text != 0; /* a folder may be another one on each machine */
+        else if (k->class == WAN_KEY_USED || k->class == WAN_KEY_PLACE)
+            h[i] = mark_of(text);
     }
 }
 

@@ -18,10 +18,12 @@
 #define BOOL(n, al, f, d, h)       { ROW(n, al, WAN_KEY_BOOL, f, d, h) }
 #define STR(n, al, f, d, h)        { ROW(n, al, WAN_KEY_STR, f, d, h) }
 #define ENUM(n, al, f, d, w, h)    { ROW(n, al, WAN_KEY_ENUM, f, d, h), .words = w }
-/* says where or for how long, not what is computed: not saved with the run */
+/* says where or for how long, not what is computed: not saved with the run; OWN: of each rank by itself */
 #define PLACE(n, al, f, d, h)      { ROW(n, al, WAN_KEY_STR, f, d, h), .class = WAN_KEY_PLACE }
 #define RUN(n, al, f, d, l, u, h) \
     { ROW(n, al, WAN_KEY_INT, f, d, h), .lo = l, .hi = u, .class = WAN_KEY_PLACE }
+#define OWN(n, al, f, d, l, u, h) \
+    { ROW(n, al, WAN_KEY_INT, f, d, h), .lo = l, .hi = u, .class = WAN_KEY_OWN }
 /* accepted without effect; h is why it has none */
 #define NOTED(n, h) { .name = n, .kind = WAN_KEY_ANY, .class = WAN_KEY_NOTED, .help = h }
 /* the same, but only with one of these values, separated by blanks */

@@ -19,7 +19,7 @@ static const wan_key keys[] = {
         "capacity of a pack in tokens; a longer sample raises it"),
     INT("dataset.packing_buffer_size", 0, window, "0", 0, MANY,
         "samples that packs are chosen from, at most a global batch (0: the whole batch)"),
-    RUN("dataset.num_workers", "data.dataloader.num_workers", workers, "1", 0, 256,
+    OWN("dataset.num_workers", "data.dataloader.num_workers", workers, "1", 0, 256,
         "0: read samples in the training thread, else in a thread ahead of it"),
     BOOL("dataset.shuffle", "data.dataloader.shuffle", shuffle, "true",
          "draw a new order of the samples each epoch, from rng.seed"),

@@ -35,9 +35,9 @@ static const wan_key keys[] = {
     INT("dist.dp_replicate_size", "fsdp.dp_replicate_size", dp_replicate, "0", 0, 65536,
         "full copies, or as many up to this as divide the ranks; with N given, the ranks that are left "
         "share each of them (0: dist.dp_shard_size decides)"),
-    RUN("dist.dead_seconds", 0, dead_seconds, "30", 1, 3600,
+    OWN("dist.dead_seconds", 0, dead_seconds, "30", 1, 3600,
         "give up a rank that gives no sign of life for this long"),
-    RUN("dist.timeout_minutes", "dist_env.timeout_minutes", timeout_minutes, "30", 1, 1 << 20,
+    OWN("dist.timeout_minutes", "dist_env.timeout_minutes", timeout_minutes, "30", 1, 1 << 20,
         "wait this long for a rank that is alive but late"),
     INT("dist.bucket_bytes", 0, bucket_bytes, "8388608", 1 << 10, 1 << 30,
         "gradients are reduced in pieces of this size"),
