@@ -81,6 +81,8 @@ fails 2 'one record, but there are 2 files' "from-safetensors: one --key for two
     wan-record from-safetensors --key a one.safetensors one.safetensors
 fails 2 'needs -o' "without -o" wan-record to-safetensors "$two"
 ok "a foreign file" bash -c "wan-record from-safetensors --key ref/net $TOP/tests/data/ref/net_a/in.safetensors | wan-record check"
+for name in 'a b' a_b v1.5 x_-y; do cp "$TOP/tests/data/ref/net_a/in.safetensors" "$name.safetensors"; done
+ok "names of foreign files are keys one to one, or as paths are" is "$(wan-record from-safetensors 'a b.safetensors' a_b.safetensors v1.5.safetensors x_-y.safetensors | wan-record ls --no-digest | jq -r .key | tr '\n' ' ')" "a_-20-b a_b v1_-2E-5 x_-y "
 fails 1 'not a safetensors|header' "a file that is none" wan-record from-safetensors "$two"
 if [ -x "${WAN_PYTHON:-}" ]; then
     ok "Python reads them" "$WAN_PYTHON" -c "

@@ -11,6 +11,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/sha256.h"
+#include "lib/rec/record/record_format.h"
 
 enum { LONGEST = 200, DIGITS = 32 };
 
@@ -75,5 +76,17 @@ char *wan_clip_key_make(const char *prefix, const char *path)
         }
     }
     free(whole);
+    return key;
+}
+
+char *wan_clip_key_of(const char *name)
+{
+    if (wan_key_check(name, strlen(name)) < 0) {
+        wan_err_clear();
+        return wan_clip_key_make(NULL, name);
+    }
+    char *key = strdup(name);
+    if (!key)
+        wan_err("out of memory (key)");
     return key;
 }

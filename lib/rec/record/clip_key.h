@@ -15,5 +15,7 @@
 /* The key of prefix (NULL: none) and path, malloc'ed.  A key above 200 bytes is its first part, "_-h"
  * and 32 digits of the SHA-256 of both: one to one, but no longer reversible. */
 char *wan_clip_key_make(const char *prefix, const char *path);
+/* The key of a name from elsewhere: itself where it is one, else as of a path.  malloc'ed. */
+char *wan_clip_key_of(const char *name);
 
 #endif

@@ -42,26 +42,6 @@ int wan_tensor_name_check(const char *name, size_t n)
     return 0;
 }
 
-char *wan_key_from(const char *text)
-{
-    size_t n = strlen(text), out = 0;
-    char *key = wan_malloc(n > 200 ? 201 : n + 2, 1, "key");
-    if (!key)
-        return NULL;
-    for (size_t i = 0; i < n && out < 200; i++) {
-        char c = key_char(text[i]) ? text[i] : '_';
-        if (c == '/' && (out == 0 || key[out - 1] == '/'))
-            continue; /* "//" and a leading "/" carry no information */
-        key[out++] = c;
-    }
-    while (out > 0 && key[out - 1] == '/')
-        out--;
-    if (!out)
-        key[out++] = '_';
-    key[out] = 0;
-    return key;
-}
-
 int wan_record_set_key(wan_record *r, const char *key)
 {
     WAN_TRY(wan_key_check(key, strlen(key)));

@@ -70,9 +70,6 @@ wan_tensor *wan_record_find(const wan_record *r, const char *name); /* NULL when
 void wan_record_drop(wan_record *r, const char *name);              /* removes, frees; no-op */
 void wan_record_clear(wan_record *r);
 
-/* Turns any text into a legal key: other characters become '_', cut to 200 bytes. Caller frees. */
-char *wan_key_from(const char *text);
-
 typedef struct wan_reader wan_reader;
 typedef struct wan_writer wan_writer;
 /* f stays the caller's; name is for messages (copied).  Reads the stream header. */

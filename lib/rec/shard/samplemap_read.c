@@ -167,9 +167,7 @@ static int unpack_foreign(wan_record *r, const wan_shard_sample *s, json_t *root
 /* Shards of others hold keys that no record can have. */
 static int set_key(wan_record *r, const char *key)
 {
-    if (wan_key_check(key, strlen(key)) == 0)
-        return wan_record_set_key(r, key);
-    char *legal = wan_clip_key_make(NULL, key);
+    char *legal = wan_clip_key_of(key);
     int rc = legal ? wan_record_set_key(r, legal) : -1;
     free(legal);
     return rc;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/rec/record/clip_key.h"
+
 static int put_tensors(wan_st_writer *w, const wan_record *rec)
 {
     for (int i = 0; i < rec->n_tensors; i++) {
@@ -85,7 +87,7 @@ static char *key_of_file(wan_st *st, const char *file)
     char *stem = strdup(name);
     if (stem && n >= end && !strcmp(stem + n - end, ".safetensors"))
         stem[n - end] = 0;
-    char *key = stem ? wan_key_from(stem) : NULL;
+    char *key = stem ? wan_clip_key_of(stem) : NULL;
     free(stem);
     return key;
 }
