@@ -30,6 +30,21 @@ void *wan_malloc(size_t count, size_t size, const char *what)
     return p;
 }
 
+void *wan_mem_grow(void *v, size_t n, size_t *room, size_t size, const char *what)
+{
+    enum { FIRST = 16 };
+    size_t more = FIRST, bytes;
+    if (n < *room)
+        return v;
+    if ((n >= FIRST && too_big(&more, n, 2, what)) || too_big(&bytes, more, size, what))
+        return NULL;
+    void *p = realloc(v, bytes);
+    if (!p)
+        return wan_err("out of memory (%zu bytes for %s)", bytes, what), NULL;
+    *room = more;
+    return p;
+}
+
 /* ---- text in memory ---- */
 
 typedef struct text {

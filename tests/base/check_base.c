@@ -15,6 +15,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "lib/base/opt.h"
 #include "lib/base/rng.h"
 #include "lib/base/sha256.h"
@@ -334,8 +335,33 @@ static void check_shrunk(void)
     unlink(path);
 }
 
+/* A list that grows keeps what it has, takes as much again each time, and says what it cannot have. */
+static void check_grow(void)
+{
+    size_t *v = NULL, room = 0, grown = 0, bad = 0, n = 0;
+    for (; n < 1000; n++) {
+        size_t before = room, *more = wan_mem_grow(v, n, &room, sizeof *v, "numbers");
+        if (!more || room <= n)
+            break;
+        v = more;
+        v[n] = 7 * n;
+        grown += room != before;
+    }
+    for (size_t i = 0; i < n; i++)
+        bad += v[i] != 7 * i;
+    ok(n == 1000 && bad == 0 && grown < 10, "a list of 1000 grows %zu times, %zu elements wrong",
+       grown, bad);
+    room = SIZE_MAX / 8;
+    void *more = wan_mem_grow(v, room, &room, sizeof *v, "numbers");
+    const char *said = wan_err_text();
+    ok(!more && room == SIZE_MAX / 8 && strstr(said, "numbers"),
+       "and not beyond what a size can say: %s", said);
+    free(v);
+}
+
 int main(void)
 {
+    check_grow();
     check_sums();
     check_half();
     check_philox();

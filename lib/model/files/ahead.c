@@ -38,14 +38,10 @@ int wan_ahead_new(wan_ahead **out)
 
 int wan_ahead_add(wan_ahead *a, const void *data, size_t bytes)
 {
-    if (a->n == a->room) {
-        size_t room = a->room ? 2 * a->room : 256;
-        piece *v = realloc(a->v, room * sizeof *v);
-        if (!v)
-            return wan_err("out of memory (pieces of a file)");
-        a->v = v;
-        a->room = room;
-    }
+    piece *v = wan_mem_grow(a->v, a->n, &a->room, sizeof *v, "pieces of a file");
+    if (!v)
+        return -1;
+    a->v = v;
     a->v[a->n++] = (piece){ data, bytes };
     return 0;
 }

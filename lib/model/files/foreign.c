@@ -12,6 +12,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "lib/base/opt.h"
 #include "lib/base/yaml.h"
 #include "lib/model/files/megatron.h"
@@ -70,14 +71,11 @@ static int add_piece(void *arg, const char *name, const int64_t *shape, int rank
                      const wan_megatron_piece *piece)
 {
     wan_foreign *f = arg;
-    if ((size_t)f->list.n == f->room) {
-        size_t room = f->room ? 2 * f->room : 256;
-        wan_megatron_piece *more = realloc(f->piece, room * sizeof *more);
-        if (!more)
-            return wan_err("out of memory (tensor list)");
-        f->piece = more;
-        f->room = room;
-    }
+    wan_megatron_piece *more =
+        wan_mem_grow(f->piece, (size_t)f->list.n, &f->room, sizeof *more, "a tensor list");
+    if (!more)
+        return -1;
+    f->piece = more;
     f->piece[f->list.n] = *piece;
     return wan_tensorlist_add(&f->list, name, shape, rank);
 }

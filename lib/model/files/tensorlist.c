@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/base/mem.h"
 
 /* ---- names */
 
@@ -57,14 +58,11 @@ int wan_tensorlist_add(wan_tensorlist *l, const char *name, const int64_t *shape
 {
     if (rank > WAN_MAX_RANK)
         return wan_err("%s: tensor %s: more than %d dimensions", l->what, name, WAN_MAX_RANK);
-    if ((size_t)l->n == l->room) {
-        size_t room = l->room ? 2 * l->room : 256;
-        wan_tensorlist_item *more = realloc(l->v, room * sizeof *more);
-        if (!more)
-            return wan_err("%s: out of memory (tensor list)", l->what);
-        l->v = more;
-        l->room = room;
-    }
+    wan_tensorlist_item *more =
+        wan_mem_grow(l->v, (size_t)l->n, &l->room, sizeof *more, "a tensor list");
+    if (!more)
+        return wan_err_prefix("%s", l->what);
+    l->v = more;
     wan_tensorlist_item *t = &l->v[l->n];
     *t = (wan_tensorlist_item){ .name = strdup(name), .plain = plain_of(name), .id = l->n };
     l->n++;

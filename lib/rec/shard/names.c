@@ -10,20 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/mem.h"
+
 enum { MAX_NAMES = 1 << 20, MAX_DEPTH = 32, MAX_PATTERN = 4096 };
 
 int wan_names_add(wan_names *l, const char *s, size_t len)
 {
     if (l->n >= MAX_NAMES)
         return wan_err("more than %d names", MAX_NAMES);
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 16;
-        char **more = realloc(l->v, cap * sizeof *more);
-        if (!more)
-            return wan_err("out of memory (names)");
-        l->v = more;
-        l->cap = cap;
-    }
+    char **more = wan_mem_grow(l->v, l->n, &l->cap, sizeof *more, "names");
+    if (!more)
+        return -1;
+    l->v = more;
     if (!(l->v[l->n] = strndup(s, len)))
         return wan_err("out of memory (names)");
     l->n++;

@@ -9,6 +9,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "lib/rec/shard/shard.h"
 #include "lib/rec/shard/shard_replace.h"
 
@@ -76,16 +77,12 @@ struct list {
 /* Takes name. */
 static int add(struct names *l, char *name)
 {
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 64;
-        char **more = realloc(l->v, cap * sizeof *more);
-        if (!more) {
-            free(name);
-            return wan_err("out of memory (shard names)");
-        }
-        l->v = more;
-        l->cap = cap;
+    char **more = wan_mem_grow(l->v, l->n, &l->cap, sizeof *more, "shard names");
+    if (!more) {
+        free(name);
+        return -1;
     }
+    l->v = more;
     l->v[l->n++] = name;
     return 0;
 }

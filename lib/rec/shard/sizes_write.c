@@ -8,6 +8,7 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/base/mem.h"
 #include "lib/base/sha256.h"
 #include "lib/rec/shard/sizes_in.h"
 
@@ -49,16 +50,10 @@ int wan_sizes_writer_open(wan_sizes_writer **out, const char *path)
 
 static struct line *add_line(wan_sizes_writer *w, const char *name)
 {
-    if (w->n == w->cap) {
-        size_t cap = w->cap ? 2 * w->cap : 64;
-        struct line *more = realloc(w->line, cap * sizeof *more);
-        if (!more) {
-            wan_err("out of memory (shards)");
-            return NULL;
-        }
-        w->line = more;
-        w->cap = cap;
-    }
+    struct line *more = wan_mem_grow(w->line, w->n, &w->cap, sizeof *more, "shards");
+    if (!more)
+        return NULL;
+    w->line = more;
     struct line *l = &w->line[w->n];
     *l = (struct line){ .name = strdup(name) };
     if (!l->name) {

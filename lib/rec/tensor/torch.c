@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/base/mem.h"
 #include "lib/rec/tensor/torch_in.h"
 
 enum { MAX_DEPTH = 64, MAX_NESTED = 3, MAX_SOURCES = 4096, MAX_VISITS = 1 << 20, MAX_NAME = 1023 };
@@ -69,14 +70,11 @@ static int add_storage(wan_torch *w, size_t *index, const uint8_t *data, size_t 
             *index = i;
             return 0;
         }
-    if (w->n_storage == w->cap_storage) {
-        size_t cap = w->cap_storage ? 2 * w->cap_storage : 64;
-        struct storage *more = realloc(w->storage, cap * sizeof *more);
-        if (!more)
-            return wan_err("out of memory (storages)");
-        w->storage = more;
-        w->cap_storage = cap;
-    }
+    struct storage *more =
+        wan_mem_grow(w->storage, w->n_storage, &w->cap_storage, sizeof *more, "storages");
+    if (!more)
+        return -1;
+    w->storage = more;
     *index = w->n_storage;
     w->storage[w->n_storage++] = (struct storage){ data, bytes, entry };
     return 0;
@@ -153,14 +151,10 @@ static int set_tensor(wan_torch *w, wan_torch_source *s, wan_torch_tensor *t,
 static int add_tensor(wan_torch *w, wan_torch_source *s, const wan_pickle_value *v,
                       const char *name)
 {
-    if (w->n == w->cap) {
-        size_t cap = w->cap ? 2 * w->cap : 16;
-        wan_torch_tensor *more = realloc(w->t, cap * sizeof *more);
-        if (!more)
-            return wan_err("out of memory (tensors)");
-        w->t = more;
-        w->cap = cap;
-    }
+    wan_torch_tensor *more = wan_mem_grow(w->t, w->n, &w->cap, sizeof *more, "tensors");
+    if (!more)
+        return -1;
+    w->t = more;
     wan_torch_tensor *t = &w->t[w->n];
     memset(t, 0, sizeof *t);
     if (set_tensor(w, s, t, v) < 0)
