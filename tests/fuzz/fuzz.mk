@@ -7,7 +7,7 @@
 
 FUZZCC ?= clang
 FUZZ_NAMES := $(filter-out $(if $(filter 0,$(FFMPEG)),video),$(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c))))
-FUZZ_SRC ?= $(filter-out lib/media/plot%,$(filter lib/base/% lib/rec/% lib/media/% lib/train/config/config% lib/train/config/keys% \
+FUZZ_SRC ?= $(filter-out lib/media/plot%,$(filter lib/base/% lib/rec/% lib/media/% lib/train/config/config% lib/train/config/keys% lib/train/config/modules.c \
 	lib/model/text/tokenizer% lib/model/files/manifest.c,$(SRC)))
 FUZZ_CFLAGS := -std=gnu11 -g -I. $(DEFS) -DWAN_COMMIT='"fuzz"' -DWAN_FLAGS='"fuzz"'
 FUZZ_LIBS := $(PKG_LIBS) -lm -lpthread -ldl
@@ -40,8 +40,9 @@ $(COVER): $(BUILD)/fuzz/cover_%: $(OBJ)/cover/tests/fuzz/fuzz_%.o $(COVER_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(FUZZCC) -fprofile-instr-generate -o $@ $^ $(fuzz_wrap) $(REPLAY_WRAP) $(FUZZ_LIBS)
 
+# of the same files, so that one which needs another is noticed where nobody fuzzes
 REPLAY := $(FUZZ_NAMES:%=$(OBJ)/replay/%)
-$(REPLAY): $(OBJ)/replay/%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(LIB)
+$(REPLAY): $(OBJ)/replay/%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(FUZZ_SRC:%.c=$(OBJ)/%.o)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $^ $(fuzz_wrap) $(REPLAY_WRAP) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
