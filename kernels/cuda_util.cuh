@@ -43,6 +43,7 @@ struct wan_cuda {
     struct wan_cuda_lt *lt;     /* lt.cu */
     struct wan_cuda_sdpa *sdpa; /* attention_cudnn.cu */
     struct wan_cuda_conv *conv; /* conv_cudnn.cu */
+    struct wan_plans *eight;    /* linear8.cu: rounded weights */
     void *staging[2];           /* pinned, device.cu */
     cudaEvent_t staged[2];
     struct wan_cuda_ring *ring; /* device.cu: what is on its way to the device */

@@ -297,6 +297,11 @@ void wan_dev_unrecord(wan_dev *d, wan_tape **t)
     *t = NULL;
 }
 
+void wan_dev_still(wan_dev *d, int on)
+{
+    d->still = on ? ++d->stills : 0;
+}
+
 void *wan_dev_scratch(wan_dev *d, size_t bytes)
 {
     return room(d, &d->scratch, &d->scratch_bytes, bytes, "kernel workspace");

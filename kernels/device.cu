@@ -13,6 +13,7 @@
 #include <cstdlib>
 
 #include "kernels/conv_cudnn.cuh"
+#include "kernels/gemm8.cuh"
 #include "kernels/lt.cuh"
 #include "kernels/sdpa.cuh"
 #include "kernels/space.h"
@@ -136,6 +137,7 @@ static void cuda_close(wan_dev *d)
     cudaStreamSynchronize(cuda_stream(d));
     cuda_bus_close(c);
     ring_close(c);
+    cuda_eight_close(d);
     cuda_lt_close(d);
     cuda_sdpa_close(d);
     cuda_conv_close(d);

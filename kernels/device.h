@@ -89,6 +89,7 @@ struct wan_dev {
     size_t allocated, peak; /* bytes handed out by wan_dev_alloc */
     size_t far;             /* ... and by wan_dev_alloc_far */
     struct wan_ways *ways;  /* the caller's (ways.h); NULL: what a library proposes first */
+    int64_t still, stills;  /* wan_dev_still: which time it is, 0: it is not; how many there were */
 };
 
 /* spec as above; flags from wan_dev_flags.  "cuda" on a machine without: -1 and a sentence that
@@ -141,6 +142,9 @@ int wan_dev_record(wan_dev *d) WAN_MUST_CHECK;
 int wan_dev_recorded(wan_dev *d, wan_tape **t) WAN_MUST_CHECK;
 int wan_dev_replay(wan_dev *d, wan_tape *t) WAN_MUST_CHECK;
 void wan_dev_unrecord(wan_dev *d, wan_tape **t); /* NULL-safe; sets *t NULL; not while it may run */
+/* From here on (on), until it is called again, the weights that products are given (w) stay what they are, each at its
+ * address: ops may keep what they make of them (linear8.h). */
+void wan_dev_still(wan_dev *d, int on);
 /* Workspace for one op call: valid until the next op.  Grows on first use only. */
 void *wan_dev_scratch(wan_dev *d, size_t bytes);
 /* The same for an op that calls others, which may take the scratch. */

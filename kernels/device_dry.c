@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "kernels/plans.h"
+
 #define DRY_SPACE ((size_t)1 << 44) /* addresses, not memory */
 #define DRY_ALIGN ((size_t)256)
 
@@ -37,6 +39,9 @@ static void dry_close(wan_dev *d)
 {
     wan_dry *y = wan_device_dry_of(d);
     munmap(y->base, DRY_SPACE);
+    if (y->rounded)
+        wan_plans_clear(y->rounded);
+    free(y->rounded);
     free(y);
 }
 

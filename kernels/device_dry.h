@@ -44,6 +44,7 @@ typedef struct wan_dry {
     int64_t ops;
     wan_dry_op op[WAN_DRY_OPS]; /* those that were called */
     int kinds;
+    struct wan_plans *rounded; /* weights that are kept in eight bits while they are still */
     /* address space */
     char *base;
     size_t used;

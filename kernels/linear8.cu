@@ -10,12 +10,14 @@
  */
 #include "kernels/gemm8.cuh"
 #include "kernels/lt.cuh"
+#include "kernels/plans.h"
 #include "kernels/reduce.cuh"
 
 extern "C" {
 #include "kernels/linear8_wide.h"
 }
 
+enum { MAX_WEIGHTS = 2048 };
 enum { TILE = 64, TILE_ROW = 80 /* bytes: 16 more than codes */ };
 enum : size_t { HEAD_BYTES = 256 };
 
@@ -264,6 +266,76 @@ static int encode(wan_dev *d, const char *op, codes *out, char *head, char **at,
                        (int)(to == WAN_E5M2), rows, cols);
 }
 
+/* ---- weights that are still (wan_dev_still) */
+
+struct weight_key {
+    const void *w;
+    int64_t N, K, t;
+};
+
+struct weight {
+    char *mem; /* of cudaMalloc */
+    int64_t still;
+    codes c;
+};
+
+static void weight_free(void *value)
+{
+    cudaFree(((weight *)value)->mem);
+}
+
+void cuda_eight_close(wan_dev *d)
+{
+    if (cuda_of(d)->eight)
+        wan_plans_clear(cuda_of(d)->eight);
+    delete cuda_of(d)->eight;
+    cuda_of(d)->eight = NULL;
+}
+
+/* Its place; NULL: failed (error recorded). */
+static weight *weight_of(wan_dev *d, const weight_key *k)
+{
+    static const wan_plans none =
+        WAN_PLANS(sizeof(weight_key), sizeof(weight), MAX_WEIGHTS, weight_free);
+    wan_cuda *c = cuda_of(d);
+    if (!c->eight)
+        c->eight = new wan_plans(none);
+    weight *v = (weight *)wan_plans_find(c->eight, k);
+    if (v)
+        return v;
+    v = (weight *)wan_plans_add(c->eight, k);
+    if (!v) {
+        wan_cuda_host->err("rounded weights: out of memory");
+        return NULL;
+    }
+    if (cuda_check(cudaMalloc((void **)&v->mem, wan_linear8_kept(k->N, k->K)), "rounded weights") ==
+        0)
+        return v;
+    wan_plans_remove(c->eight, k);
+    return NULL;
+}
+
+/* Codes of w: those that are kept, made when they are first asked for; else as encode makes them. */
+static int encode_weights(wan_dev *d, const char *op, codes *out, char *head, char **at, int which,
+                          wan_buf w, int64_t N, int64_t K, int plain, int turned)
+{
+    weight_key k;
+    if (!d->still)
+        return encode(d, op, out, head, at, which, w, N, K, WAN_E4M3, plain, turned);
+    memset(&k, 0, sizeof k);
+    k.w = w.p, k.N = N, k.K = K, k.t = w.t;
+    weight *v = weight_of(d, &k);
+    if (!v)
+        return -1;
+    if (v->still != d->still) {
+        char *room = v->mem + HEAD_BYTES;
+        WAN_TRY(encode(d, op, &v->c, v->mem, &room, 0, w, N, K, WAN_E4M3, 1, 1));
+        v->still = d->still;
+    }
+    *out = v->c;
+    return 0;
+}
+
 static char *aside(wan_dev *d, size_t bytes)
 {
     return (char *)wan_cuda_host->aside(d, bytes);
@@ -316,7 +388,7 @@ extern "C" int wan_linear8_forward_cuda(wan_dev *d, wan_buf y, wan_buf pre, wan_
     if (!head)
         return -1;
     WAN_TRY(encode(d, op, &cx, head, &at, 0, x, M, K, WAN_E4M3, 1, 0));
-    WAN_TRY(encode(d, op, &cw, head, &at, 1, w, N, K, WAN_E4M3, 1, 0));
+    WAN_TRY(encode_weights(d, op, &cw, head, &at, 1, w, N, K, 1, 0));
     g.a = cw.plain, g.a_back = cw.back, g.b = cx.plain, g.b_back = cx.back;
     WAN_TRY(multiply(d, op, &g, p));
     if (g.then != LT_AS_IT_IS)
@@ -347,7 +419,7 @@ static int backward(wan_dev *d, product8 *gx, lt_plan *px, product8 *gw, lt_plan
     }
     if (!px)
         return 0;
-    WAN_TRY(encode(d, op, &cw, head, &at, 2, w, N, K, WAN_E4M3, 0, 1));
+    WAN_TRY(encode_weights(d, op, &cw, head, &at, 2, w, N, K, 0, 1));
     gx->a = cw.turned, gx->a_back = cw.back, gx->b = cy.plain, gx->b_back = cy.back;
     return multiply(d, op, gx, px);
 }

@@ -4,6 +4,7 @@
  */
 #include "kernels/device_dry.h"
 #include "kernels/ops.h"
+#include "kernels/plans.h"
 #include "kernels/space.h"
 
 /* an op's parameters are its type's, though sizes are all that is looked at */
@@ -147,12 +148,38 @@ static int dry_round8(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_eigh
     return pass(d, (size(y) + 2 * size(x)) * n);
 }
 
+static void forget(void *value)
+{
+    (void)value;
+}
+
+/* Bytes of rounding w into so many copies: where weights are still (wan_dev_still) both are made, once. */
+static double rounded(wan_dev *d, wan_buf w, int64_t N, int64_t K, int copies)
+{
+    static const wan_plans none = WAN_PLANS(4 * sizeof(int64_t), sizeof(int64_t), 4096, forget);
+    wan_dry *y = wan_device_dry_of(d);
+    const int64_t key[4] = { (int64_t)(intptr_t)w.p, N, K, w.t };
+    const double once = (double)(N * K) * (2 * size(w) + (d->still ? 2 : copies));
+    if (!d->still)
+        return once;
+    if (!y->rounded && (y->rounded = malloc(sizeof none)))
+        *y->rounded = none;
+    int64_t *at = y->rounded ? wan_plans_find(y->rounded, key) : NULL;
+    if (at && *at == d->still)
+        return 0;
+    if (!at && y->rounded)
+        at = wan_plans_add(y->rounded, key);
+    if (at)
+        *at = d->still;
+    return once;
+}
+
 /* Twice read for each tensor to round, and codes of a byte written, once more turned over for a product that
  * needs them so. */
 static int dry_linear8_forward(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wan_buf w,
                                const wan_real *b, int64_t M, int64_t N, int64_t K, enum wan_act act)
 {
-    WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K + (2 * size(w) + 1.0) * N * K));
+    WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K + rounded(d, w, N, K, 1)));
     return product8(d, 2.0 * M * N * K,
                     size(y) * M * N + (pre.p ? size(pre) * M * N : 0) + 1.0 * (M + N) * K +
                         (along(y, pre, act, N) ? 0 : act_again(y, pre, act, (double)M * N)));
@@ -168,7 +195,7 @@ static int dry_linear8_backward(wan_dev *d, wan_buf dx, wan_real *dw, wan_real *
     }
     if (!dx.p)
         return 0;
-    WAN_TRY(pass(d, (2 * size(w) + 1.0) * N * K));
+    WAN_TRY(pass(d, rounded(d, w, N, K, 1)));
     return product8(d, 2.0 * M * N * K, (1.0 + !!add) * size(dx) * M * K + 1.0 * N * (M + K));
 }
 

@@ -68,6 +68,22 @@ void wan_plan_cuda(wan_plan *p, int device_flags)
     p->total += p->kernels + p->libraries - before;
 }
 
+/* Weights in eight bits that this rank holds, through a step. */
+static int64_t rounded(const wan_params *p, const wan_slice *s)
+{
+    const int64_t ranks = s->ranks > 1 ? s->ranks : 1;
+    int64_t sum = 0;
+    for (int i = 0; i < p->n; i++) {
+        const wan_param *q = &p->v[i];
+        if (!q->eight || !wan_slice_holds(s, q->part))
+            continue;
+        const int64_t N = q->shape[0], K = q->count / N;
+        sum += (int64_t)wan_linear8_kept(q->cut == 0 ? (N + ranks - 1) / ranks : N,
+                                         q->cut == 1 ? (K + ranks - 1) / ranks : K);
+    }
+    return sum;
+}
+
 /* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
 static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
                          enum wan_training training, int64_t tokens, int64_t *largest)
@@ -78,6 +94,7 @@ static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
     p->parameters = params.count;
     p->aside = wan_params_aside(&params, tokens);
+    p->rounded = ranks->sharding == WAN_SHARD_NONE ? rounded(&params, slice) : 0;
     *largest = 0;
     for (int i = 0; i < params.n; i++)
         if (params.v[i].gemm && params.v[i].count > *largest)
@@ -206,6 +223,15 @@ void wan_plan_eight(wan_plan *p)
     p->eight = 1;
     p->rows += p->aside;
     p->total += p->aside;
+}
+
+void wan_plan_keeps(wan_plan *p)
+{
+    if (!p->keeps) {
+        p->rows += p->rounded;
+        p->total += p->rounded;
+    }
+    p->keeps = 1;
 }
 
 void wan_plan_videos(wan_plan *p, int64_t bytes)

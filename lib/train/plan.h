@@ -28,12 +28,15 @@ typedef struct wan_plan {
     int64_t libraries; /* of rows: what cuBLASLt and copies have beside that */
     int64_t aside;     /* ... and operands in eight bits (wan_plan_eight) */
     int eight;         /* they are part of rows */
-    wan_space space;   /* what kernels on a GPU depend on */
-    int64_t total;     /* on the device */
-    int64_t far;       /* in host memory, which belongs to it (WAN_TRAIN_FAR, wan_capacity.away) */
-    int away;          /* the moments are there */
-    int64_t saving;    /* host memory while a checkpoint is written or read; 0: none is */
-    int64_t snapshot;  /* ... and of one that is written behind the steps */
+    int64_t
+        rounded; /* ... and weights in eight bits that a GPU keeps through a step (wan_plan_keeps) */
+    int keeps;   /* they are, too */
+    wan_space space;  /* what kernels on a GPU depend on */
+    int64_t total;    /* on the device */
+    int64_t far;      /* in host memory, which belongs to it (WAN_TRAIN_FAR, wan_capacity.away) */
+    int away;         /* the moments are there */
+    int64_t saving;   /* host memory while a checkpoint is written or read; 0: none is */
+    int64_t snapshot; /* ... and of one that is written behind the steps */
     int64_t samples, batch; /* in the dataset, per step */
     int64_t tokens, micros; /* of the first step, all ranks */
     int64_t longest;        /* tokens of the longest sample */
@@ -56,6 +59,8 @@ void wan_plan_cuda(wan_plan *p, int device_flags);
 void wan_plan_average(wan_plan *p);
 /* Counts what products in eight bits keep aside; behind wan_plan_cuda. */
 void wan_plan_eight(wan_plan *p);
+/* Counts weights in eight bits that are kept through a step, once. */
+void wan_plan_keeps(wan_plan *p);
 /* Counts bytes for videos that the run makes (samples.h). */
 void wan_plan_videos(wan_plan *p, int64_t bytes);
 /* Checkpoints are written; behind the steps. */

@@ -18,6 +18,11 @@ int wan_train_settle(wan_train *t, int rc)
     return rc;
 }
 
+int wan_train_keeps(const wan_train *t)
+{
+    return wan_config_eight(&t->c->v) && t->ranks.sharding == WAN_SHARD_NONE && !t->c->v.graphs;
+}
+
 int wan_train_saves(const wan_train *t)
 {
     return *t->c->v.save && t->c->v.ckpt_enabled;

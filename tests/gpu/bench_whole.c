@@ -181,7 +181,9 @@ static void step_once(job *j)
 {
     double norm;
     must(wan_store_zero_grad(j->m));
+    wan_dev_still(dev, 1);
     must(wan_step_run(j->s, j->v, j->size->samples, 0, 1, NULL));
+    wan_dev_still(dev, 0);
     must(wan_optim_norm(j->o, &norm));
     must(wan_optim_step(j->o, 1e-5, 0.01, 1));
 }

@@ -172,6 +172,42 @@ static void products(int64_t M, int64_t N, int64_t K, wan_dtype in, wan_dtype gi
     cmp_reset();
 }
 
+static void still_all(int on)
+{
+    for (int i = 0; i < 2; i++)
+        wan_dev_still(cmp_dev[i], on);
+}
+
+/* What is made of weights that are still serves until they are still anew, and no longer. */
+static void still(int64_t M, int64_t N, int64_t K)
+{
+    vec *x = vec_new(WAN_BF16, (size_t)(M * K), 0, 1),
+        *w = vec_new(WAN_BF16, (size_t)(N * K), 0, 1);
+    vec *other = vec_new(WAN_BF16, (size_t)(N * K), 0, 1),
+        *dx = vec_new(WAN_BF16, (size_t)(M * K), 0, 1);
+    vec *dy = vec_new(WAN_BF16, (size_t)(M * N), 0, 1),
+        *y = vec_new(WAN_BF16, (size_t)(M * N), 7, 1);
+    wan_buf none = WAN_BUF_NONE;
+    still_all(1);
+    for (int k = 0; k < 2; k++) {
+        CMP_BOTH(linear8_forward(d, y->b[i], none, x->b[i], w->b[i], NULL, M, N, K, WAN_ACT_NONE));
+        CMP_BOTH(linear8_backward(d, dx->b[i], NULL, NULL, dy->b[i], x->b[i], w->b[i], M, N, K, 0));
+        vec_ok(y, bound_bf16, "still %lldx%lldx%lld, time %d", (long long)M, (long long)N,
+               (long long)K, k);
+        vec_ok(dx, bound_bf16, "  dx");
+    }
+    for (int k = 1; k >= 0; k--) { /* still anew; not still at all */
+        still_all(k);
+        for (int i = 0; i < 2; i++)
+            cmp_must(wan_dev_copy(cmp_dev[i], w->b[i].p, other->b[i].p, other->n * 2));
+        CMP_BOTH(linear8_forward(d, y->b[i], none, x->b[i], w->b[i], NULL, M, N, K, WAN_ACT_NONE));
+        CMP_BOTH(linear8_backward(d, dx->b[i], NULL, NULL, dy->b[i], x->b[i], w->b[i], M, N, K, 0));
+        vec_ok(y, bound_bf16, "  other weights, %s", k ? "still" : "not still");
+        vec_ok(dx, bound_bf16, "  dx");
+    }
+    cmp_reset();
+}
+
 int main(void)
 {
     if (!cmp_open("linear8"))
@@ -191,6 +227,9 @@ int main(void)
         not_finite(f, NAN);
     }
     by_hand(33, 20, 48);
+    still(64, 96, 64);
+    still(37, 40, 208);
+    still(5, 6, 7);
     static const int64_t shape[][3] = { { 1, 1, 1 },     { 3, 5, 7 },       { 64, 64, 64 },
                                         { 65, 130, 63 }, { 37, 96, 208 },   { 17, 6, 513 },
                                         { 128, 48, 16 }, { 300, 256, 256 }, { 100, 528, 896 } };
