@@ -173,10 +173,7 @@ static int record(wan_tapes *t, recording *r, wan_acts *a, wan_store *s, int par
 {
     WAN_TRY(wan_dev_record(t->d));
     const int rc = run(a, s, part, back);
-    if (wan_dev_recorded(t->d, &r->tape) == 0 && rc == 0)
-        return 0;
-    wan_dev_unrecord(t->d, &r->tape);
-    return -1;
+    return wan_dev_recorded(t->d, rc < 0 ? NULL : &r->tape);
 }
 
 int wan_tapes_part(wan_acts *a, wan_store *s, int part, int back)

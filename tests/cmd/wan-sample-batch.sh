@@ -88,6 +88,14 @@ fails 2 '--base_seed.*seed' "a seed that is none" S -P p.txt --base_seed soon -o
 head -c 3000 r.wan >cut.wan
 fails 2 'cut.wan' "a cut stream of records" S -P cut.wan -o x.png
 ok "nothing was made of those" bash -c '! ls x*.png 2>/dev/null'
+# 14B at 81 frames of 480x832 on a card of 24 GB; weights are not needed to know it
+mkdir -p 14B/transformer && cp -rL "$M/vae" "$M/scheduler" "$M/model_index.json" 14B/
+sed 's/"attention_head_dim": 12/"attention_head_dim": 128/; s/"num_attention_heads": 2/"num_attention_heads": 40/; s/"num_layers": 2/"num_layers": 40/
+    s/"ffn_dim": 52/"ffn_dim": 13824/; s/"text_dim": 40/"text_dim": 4096/' "$M/transformer/config.json" >14B/transformer/config.json
+takes() { wan-sample --model 14B --plan --device cpu --prompts cat --sizes 832*480 --frame_nums 81 "$@" 2>/dev/null | awk '$1 == "transformer" { print $2 }'; }
+a=$(takes) b=$(takes --offload)
+ok "14B takes $b GiB with --offload, of 22.3; $a without" awk -v a="$a" -v b="$b" 'BEGIN { exit !(a > 22.3 && b > 1 && b < 12) }'
+
 # products in eight bits: other latents than those of bf16, and not far from those of fp32
 e8() { S --prompts "a cat" --base_seed 3 --precision "$1" --latents-out "$1.st" -o "$1.png"; }
 for p in fp32 bf16 fp8; do ok "a picture in $p" e8 $p; done

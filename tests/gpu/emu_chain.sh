@@ -71,6 +71,8 @@ stopped() { train r gpu.ds --device cuda:0 --precision fp32 train.exit_interval=
 ok "10 steps on the device, then an end" stopped
 ok "  the other 10" train r gpu.ds --device cuda:0 --precision fp32
 same "  the same weights as without a break, byte for byte" r/$last g/$last
+ok "20 steps, recorded, with states in host memory" train ro gpu.ds --device cuda:0 --precision fp32 --graphs --offload
+same "  the same weights, byte for byte" ro/$last g/$last
 ok "20 steps in bf16 on the CPU" train cb cpu.ds --device cpu --precision bf16
 ok "20 steps in bf16 on the device" train gb gpu.ds --device cuda:0 --precision bf16
 e=$(curve gb.json cb.json)
@@ -107,15 +109,18 @@ same "  the same frames, byte for byte" vu.wan vt.wan
 e8() { sample "$1" --device "$2" --checkpoint_dir g --precision fp8; }
 ok "a video in fp8 on the CPU" e8 v8c cpu
 ok "  on the device" e8 v8g cuda:0
-near "  latents" v8g.st v8c.st 0.01
+near "  latents" v8g.st v8c.st 0.003
 e=$(apart v8c.st vc.st)
-ok "  which are not those of fp32 ($e)" awk -v e="$e" 'BEGIN { exit !(e > 0.005 && e < 0.2) }'
+ok "  which are not those of fp32 ($e)" awk -v e="$e" 'BEGIN { exit !(e > 0.002 && e < 0.2) }'
 # the first of three videos is decoded while the second is sampled
 printf 'circle\nsquare\nred circle\n' >three.txt
-many() { wan-sample ${S/-q --model $M --prompts circle/-v --model $M} --checkpoint_dir g --latents-out "$1.st" --save_file "$1.mp4" --frame_nums 17 "${@:2}" 2>"$1.log"; }
-ok "three videos on the device" many m1 --device cuda:0 --prompt_file three.txt
+many() { # many NAME args...: the prompts of a file
+    local v=${S/-q --model $M --prompts circle/-v --model $M}
+    wan-sample ${v/--frame_nums 5/--frame_nums 17} --checkpoint_dir g --prompt_file three.txt --latents-out "$1.st" --save_file "$1.mp4" "${@:2}" 2>"$1.log"
+}
+ok "three videos on the device" many m1 --device cuda:0
 ok "  decoded beside" grep -q 'decoded while the next ones are sampled' m1.log
-ok "  three with little memory" env WAN_EMU_MEMORY=600000000 bash -c "$(declare -f many); M=$M S='$S'; many m2 --device cuda:0 --prompt_file three.txt"
+ok "  three with little memory" env WAN_EMU_MEMORY=600000000 bash -c "$(declare -f many); M=$M S='$S'; many m2 --device cuda:0"
 ok "  decoded afterwards" grep -q 'decoded after the last one' m2.log
 same "  the same latents" m1.st m2.st
 for i in 00 01 02; do same "  the same video $i" "m1_$i.mp4" "m2_$i.mp4"; done
