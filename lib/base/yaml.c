@@ -23,6 +23,7 @@ struct wan_yaml {
 typedef struct anchor {
     char *name;
     wan_yaml_node *node;
+    int whole; /* the node has ended */
 } anchor;
 
 typedef struct reader {
@@ -99,7 +100,7 @@ static int anchor_add(reader *r, const yaml_char_t *name, wan_yaml_node *x)
     char *copy = strdup((const char *)name);
     if (!copy)
         return wan_err("out of memory (YAML)");
-    r->anchor[r->anchors++] = (anchor){ copy, x };
+    r->anchor[r->anchors++] = (anchor){ copy, x, 0 };
     return 0;
 }
 
@@ -108,8 +109,13 @@ static wan_yaml_node *anchor_find(const reader *r, const yaml_event_t *e)
 {
     const char *name = (const char *)e->data.alias.anchor;
     for (size_t i = r->anchors; i > 0; i--)
-        if (!strcmp(r->anchor[i - 1].name, name))
-            return r->anchor[i - 1].node->aliased = 1, r->anchor[i - 1].node;
+        if (!strcmp(r->anchor[i - 1].name, name)) {
+            if (r->anchor[i - 1].whole)
+                return r->anchor[i - 1].node->aliased = 1, r->anchor[i - 1].node;
+            wan_err("%s: line %zu: *%s stands in what it names", r->name, e->start_mark.line + 1,
+                    name);
+            return NULL;
+        }
     wan_err("%s: line %zu: no anchor &%s stands before this", r->name, e->start_mark.line + 1,
             name);
     return NULL;
@@ -280,13 +286,17 @@ static int compose(reader *r, const yaml_event_t *e, int depth, wan_yaml_node **
     *out = NULL;
     if (depth > MAX_DEPTH)
         return bad(r, e->start_mark.line + 1, "nested too deeply");
+    const size_t own = r->anchors; /* if it has one */
     switch (e->type) {
-    case YAML_SCALAR_EVENT: return compose_scalar(r, e, out);
-    case YAML_SEQUENCE_START_EVENT: return compose_list(r, e, depth, out);
-    case YAML_MAPPING_START_EVENT: return compose_map(r, e, depth, out);
+    case YAML_SCALAR_EVENT: WAN_TRY(compose_scalar(r, e, out)); break;
+    case YAML_SEQUENCE_START_EVENT: WAN_TRY(compose_list(r, e, depth, out)); break;
+    case YAML_MAPPING_START_EVENT: WAN_TRY(compose_map(r, e, depth, out)); break;
     case YAML_ALIAS_EVENT: return (*out = anchor_find(r, e)) ? 0 : -1;
     default: return 0;
     }
+    if (own < r->anchors)
+        r->anchor[own].whole = 1;
+    return 0;
 }
 
 static int compose_document(reader *r)

@@ -99,6 +99,8 @@ int main(void)
     kinds();
     refused("a key twice", "a: 1\nb: 2\na: 3\n", "t: line 3: key \"a\" stands twice");
     refused("two documents", "a: 1\n---\nb: 2\n", "more than one document");
+    refused("an alias of what it stands in", "a: &x\n  b:\n    c: *x\n",
+            "line 3: *x stands in what it names");
     refused("an alias of nothing", "a: *b\n", "line 1: no anchor &b");
     refused("a foreign tag", "a: !python/tuple [1]\n", "tag");
     refused("a foreign tag of a scalar", "a: !secret x\n", "the tag !secret is not known");
