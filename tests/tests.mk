@@ -95,8 +95,8 @@ bench-encode: $(BUILD)/bench/make_model tools ## time and memory of wan-encode w
 INTEROP ?= $(BUILD)/interop
 check-interop: tools examples ## against webdataset, Energon 6.0.1 and 7, datasets, diffusers, transformers, torch of two ages, safetensors, TensorBoard, W&B, OmegaConf (INTEROP=DIR)
 	@PYTHON=$(PYTHON) tests/supply/venvs.sh $(INTEROP)
-	@WAN_INTEROP=$(abspath $(INTEROP)) PYTHON=$(abspath $(INTEROP))/now/bin/python PLAN=none LIMIT=3600 \
-		$(MAKE) --no-print-directory check-run K='shards models tensorboard wandb omegaconf'
+	@WAN_INTEROP=$(abspath $(INTEROP)) PLAN=none LIMIT=3600 $(MAKE) --no-print-directory check-run \
+		PYTHON=$(abspath $(INTEROP))/now/bin/python K='shards models tensorboard wandb omegaconf'
 .PHONY: check-interop
 bench-data: tools ## wan-decode beside the ffmpeg CLI on the clips of SAMPLES
 	@BUILD=$(abspath $(BUILD)) tests/bench/data.sh
