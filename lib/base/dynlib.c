@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * dynlib.c - finding and opening a plugin.
+ * dynlib.c - finding and opening a plugin, or libraries of the system.
  */
 #include "lib/base/dynlib.h"
 
@@ -43,4 +43,22 @@ void *wan_dynlib_open(char path[WAN_DYNLIB_PATH], const char *file, const char *
     wan_err("%s: %s%s not found: %s", what, named ? named : file,
             named ? "" : " (beside the tools or in ../lib)", hint);
     return NULL;
+}
+
+int wan_dynlib_system(void *so[], const char *const file[], int n, const char *what)
+{
+    for (int i = 0; i < n; i++) {
+        so[i] = dlopen(file[i], RTLD_LAZY | RTLD_LOCAL);
+        if (!so[i])
+            return wan_err("%s: %s", what, dlerror());
+    }
+    return 0;
+}
+
+void *wan_dynlib_find(void *const so[], int n, const char *name)
+{
+    void *p = NULL;
+    for (int i = 0; i < n && !p; i++)
+        p = dlsym(so[i], name);
+    return p;
 }

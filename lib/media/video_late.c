@@ -4,7 +4,7 @@
  */
 #include "lib/media/video_late.h"
 
-#include <dlfcn.h>
+#include "lib/base/dynlib.h"
 
 #define WEAK(name) extern __typeof__(name) name __attribute__((weak));
 WAN_VIDEO_LATE(WEAK)
@@ -19,14 +19,6 @@ static const char *const file[] = { FILE_OF("avutil", LIBAVUTIL_VERSION_MAJOR),
                                     FILE_OF("swscale", LIBSWSCALE_VERSION_MAJOR) };
 enum { FILES = sizeof file / sizeof *file };
 
-static void *look_up(void *const so[FILES], const char *name)
-{
-    void *p = NULL;
-    for (int i = 0; i < FILES && !p; i++)
-        p = dlsym(so[i], name);
-    return p;
-}
-
 int wan_video_late_open(void)
 {
     static int whole;
@@ -39,13 +31,9 @@ int wan_video_late_open(void)
     WAN_VIDEO_LATE(LACKS)
     if (whole)
         return 0;
-    for (int i = 0; i < FILES; i++) {
-        so[i] = dlopen(file[i], RTLD_LAZY | RTLD_LOCAL);
-        if (!so[i])
-            return wan_err("videos cannot be written: %s", dlerror());
-    }
+    WAN_TRY(wan_dynlib_system(so, file, FILES, "videos cannot be written"));
 #define LOOK_UP(name)                                                                              \
-    if (!(wan_video_late.name = (__typeof__(name) *)look_up(so, #name)))                           \
+    if (!(wan_video_late.name = (__typeof__(name) *)wan_dynlib_find(so, FILES, #name)))            \
         missing = #name;
     WAN_VIDEO_LATE(LOOK_UP)
     whole = !missing;
