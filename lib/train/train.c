@@ -357,7 +357,7 @@ static int verify(const wan_train *t)
         return 0;
     char *dir = strndup(t->weights, n > m && !strcmp(t->weights + n - m, leaf) ? n - m : 0);
     int rc = !dir ? wan_err("out of memory")
-             : *dir && wan_checkpoint_has_state(dir)
+             : *dir && (t->resume || wan_checkpoint_has_state(dir))
                  ? wan_checkpoint_verify(dir, t->comm->rank, t->comm->size)
                  : wan_manifest_check_part(t->weights, t->comm->rank, t->comm->size);
     free(dir);

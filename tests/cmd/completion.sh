@@ -32,10 +32,10 @@ for t in wan-*.bash; do
         grep -oE -- '--[A-Za-z0-9_-]+' | sort >all
     ok "$t: every option of --help" sh -c '[ -s all ] && bash ask.bash "$1 --" >got && diff all got >&2' sh "$t"
 done
-ok "the words of a value" offers "wan-sample --precision " bf16 fp32
+ok "the words of a value" offers "wan-sample --precision " bf16 fp32 fp8
 ok "begun" offers "wan-sample --precision b" bf16
-ok "after an equals sign" offers "wan-sample --precision=" bf16 fp32
-ok "and begun there" offers "wan-sample --precision=f" fp32
+ok "after an equals sign" offers "wan-sample --precision=" bf16 fp32 fp8
+ok "and begun there" offers "wan-sample --precision=f" fp32 fp8
 ok "of a short option" offers "wan-convert -n " hf official
 ok "a name with underscores where dashes are" offers "wan-convert --torch_d" --torch_dtype
 ok "and the other way" offers "wan-convert --checkpoint-s" --checkpoint-step
@@ -67,7 +67,7 @@ EOF
         for w in "$@"; do grep -qxe "$w" got || { echo "no $w in: $(tr '\n' ' ' <got)" >&2; return 1; }; done
     }
     ok "zsh: options" zsh_offers "wan-convert --tor" --torch-dtype
-    ok "zsh: the words of a value" zsh_offers "wan-sample --precision " bf16 fp32
+    ok "zsh: the words of a value" zsh_offers "wan-sample --precision " bf16 fp32 fp8
     ok "zsh: commands" zsh_offers "wan-convert " import export check
 else
     for t in _wan-*; do skip "${t#_}: zsh can read it" "no zsh"; done
