@@ -42,7 +42,7 @@ done
 in_root dpkg --verify wan-tools >verify # minbase may leave out documentation
 ok "every file is as it was packed" sh -c '! grep -v " /usr/share/\(doc\|man\)/" verify'
 ok "bash completes" in_root bash -c '. /usr/share/bash-completion/completions/wan-sample &&
-    COMP_WORDS=(wan-sample --precision "") COMP_CWORD=2 && _wan_sample && [ "$(printf "%s\n" "${COMPREPLY[@]}" | sort | xargs)" = "bf16 fp32" ]'
+    COMP_WORDS=(wan-sample --precision "") COMP_CWORD=2 && _wan_sample && [ "$(printf "%s\n" "${COMPREPLY[@]}" | sort | xargs)" = "bf16 fp32 fp8" ]'
 
 "${EXAMPLES:-$TOP/build/examples}/draw_clips" --copies 1 --frames 9 all >draw.log 2>&1
 mkdir -p "$root/work/clips"
@@ -54,7 +54,8 @@ cd /work
 wan-decode --height 64 --width 64 --center-crop --frames 9 clips | wan-encode --model model | wan-shard -o ds
 wan-index --split-ratio 1,0,0 ds
 wan-train --config-file model/stage1.yaml dataset.path=ds checkpoint.save=ck train.train_iters=3 \
-    train.global_batch_size=4 checkpoint.save_interval=3 model.num_layers=1
+    train.global_batch_size=4 checkpoint.save_interval=3 model.num_layers=1 --metrics m.jsonl
+wan-plot -q -o loss.svg m.jsonl
 wan-sample --model model --checkpoint_dir ck --prompts "a red circle" --sizes 64*64 --frame_nums 9 \
     --sample_steps 2 --save_file out.mp4
 EOF
