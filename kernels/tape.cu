@@ -12,8 +12,8 @@ struct wan_tape {
 
 static int record(wan_dev *d)
 {
-    /* global: what may wait for the stream is refused in whatever call it is, and ends the capture */
-    return cuda_check(cudaStreamBeginCapture(cuda_stream(d), cudaStreamCaptureModeGlobal),
+    /* of this thread: a transport's own copies and waits for them, meanwhile (lib/dist/where.h) */
+    return cuda_check(cudaStreamBeginCapture(cuda_stream(d), cudaStreamCaptureModeThreadLocal),
                       "recording");
 }
 

@@ -8,6 +8,7 @@
 #include "tests/tap.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 enum { N = 300, K = 40 };
 
@@ -108,6 +109,43 @@ static void refusals(void)
     }
 }
 
+/* A handle of its own in a thread of its own, as a transport between ranks has it. */
+static void *aside(void *arg)
+{
+    wan_dev *o = NULL;
+    float h[N];
+    int *rc = arg;
+    *rc = wan_dev_open(&o, getenv("WAN_CHECK_DEVICE"), 0);
+    *rc = *rc < 0 ? -1 : wan_dev_read(o, h, x, sizeof h);
+    *rc = *rc < 0 ? -1 : wan_dev_write(o, x, h, sizeof h);
+    *rc = *rc < 0 ? -1 : wan_dev_sync(o);
+    if (*rc < 0)
+        printf("# %s\n", wan_err_text());
+    wan_dev_close(&o);
+    return NULL;
+}
+
+static void beside(void)
+{
+    wan_tape *t;
+    pthread_t thread;
+    int rc = -1;
+    must(d->ops->fill(d, WAN_RBUF(x), 1, N));
+    must(d->ops->fill(d, WAN_RBUF(y), 0, N));
+    must(wan_dev_sync(d));
+    must(wan_dev_record(d));
+    int in = work();
+    must(pthread_create(&thread, NULL, aside, &rc) ? -1 : 0);
+    pthread_join(thread, NULL);
+    in = in < 0 ? in : work();
+    const int end = wan_dev_recorded(d, &t);
+    ok(rc == 0, "another thread copies to and from the host while this one records");
+    ok(in == 0 && end == 0 && t, "  and the recording stands");
+    must(t ? wan_dev_replay(d, t) : -1);
+    ok(first(y) == 6, "  whole");
+    wan_dev_unrecord(d, &t);
+}
+
 /* What an op says that fails meanwhile is what is said. */
 static void fails(void)
 {
@@ -144,6 +182,7 @@ int main(void)
     must(wan_dev_zero(d, a.p, K * K * 2));
     must(wan_dev_zero(d, w.p, K * K * 2));
     replays();
+    beside();
     fails();
     const char *path = getenv("WAN_CUDA_PLUGIN");
     void *so = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;

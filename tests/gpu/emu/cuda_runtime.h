@@ -125,7 +125,7 @@ static inline unsigned atomicMax(unsigned *p, unsigned v)
 }
 
 /* ---- the host side, of which cuda_runtime_api.h has what C calls */
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaDeviceAttr {
     cudaDevAttrComputeCapabilityMajor,

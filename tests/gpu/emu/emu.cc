@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <string>
 #include <ucontext.h>
 #include <unistd.h>
@@ -215,12 +216,16 @@ struct emu_graph {
 static cudaStream_t capturing; /* one at a time */
 static emu_graph *captured;
 static int broken; /* something was asked for that no graph can hold */
+static enum cudaStreamCaptureMode capture_mode;
+static thread_local bool captures; /* this thread began the capture */
 
 /* Of calls that a capture does not outlive: memory, waits, copies that involve the host. */
 static bool in_capture(void)
 {
-    broken |= captured != NULL;
-    return captured != NULL;
+    if (!captured || (capture_mode == cudaStreamCaptureModeThreadLocal && !captures))
+        return false;
+    broken = 1;
+    return true;
 }
 
 bool emu_kept(cudaStream_t s, const std::function<void()> &what)
@@ -472,9 +477,11 @@ cudaError_t cudaEventCreate(cudaEvent_t *e)
 /* What is handed out, and how much the device has. */
 static std::map<void *, size_t> blocks;
 static size_t in_use;
+static std::mutex memory; /* over both */
 
 char *emu_block_of(const void *p, size_t *bytes)
 {
+    std::lock_guard<std::mutex> hold(memory);
     std::map<void *, size_t>::iterator it = blocks.upper_bound((void *)p);
     if (it == blocks.begin() || (const char *)p >= (char *)(--it)->first + it->second)
         return NULL;
@@ -494,6 +501,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     *p = NULL;
     if (in_capture())
         return cudaErrorStreamCaptureUnsupported;
+    std::lock_guard<std::mutex> hold(memory);
     counts[EMU_ALLOCS]++;
     if (in_use + bytes > device_bytes() || posix_memalign(p, 256, bytes) != 0)
         return cudaErrorMemoryAllocation;
@@ -506,6 +514,7 @@ cudaError_t cudaFree(void *p)
 {
     if (in_capture())
         return cudaErrorStreamCaptureUnsupported;
+    std::lock_guard<std::mutex> hold(memory);
     counts[EMU_ALLOCS]++;
     in_use -= p ? blocks[p] : 0;
     blocks.erase(p);
@@ -583,11 +592,13 @@ cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 
 /* ---- graphs */
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode)
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode)
 {
     if (captured)
         return cudaErrorStreamCaptureUnsupported;
     capturing = s;
+    capture_mode = mode;
+    captures = true;
     captured = new emu_graph();
     broken = 0;
     return cudaSuccess;
@@ -599,6 +610,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
         return cudaErrorInvalidValue;
     *g = captured;
     captured = NULL;
+    captures = false;
     if (!broken)
         return cudaSuccess;
     delete *g;
