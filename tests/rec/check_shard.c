@@ -3,9 +3,12 @@
  * check_shard.c - names, tar bytes, rolling, record -> sample -> record, what is refused, the
  * division into parts, and the trainer's view; a shard made by DFM's code path included.
  */
+#include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -793,6 +796,47 @@ static void own(void)
     }
 }
 
+/* As NFS may: an entry that has gone since it was read takes the next one with it. */
+static int places;
+struct dirent *readdir(DIR *d)
+{
+    static struct dirent *(*real)(DIR *);
+    static DIR *of;
+    static char last[300];
+    struct stat st;
+    if (!real)
+        real = (__typeof__(real))dlsym(RTLD_NEXT, "readdir");
+    if (places && of == d && *last && fstatat(dirfd(d), last, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        (void)real(d);
+    struct dirent *e = real(d);
+    of = d;
+    snprintf(last, sizeof last, "%s", e ? e->d_name : "");
+    return e;
+}
+
+/* Eight shards, of one sample each, by three others: no old one stays where reading and removing were mixed. */
+static void replacing(void)
+{
+    wan_shard_writer *w = NULL;
+    wan_shard_options opt = { .dir = in_dir("r"), .max_count = 1, .max_bytes = 1 << 30 };
+    char **names;
+    size_t n = 0;
+    places = 1;
+    int rc = 0;
+    for (int k = 8; rc == 0 && k >= 3; k -= 5, opt.force = 1) {
+        rc = wan_shard_writer_open(&w, &opt);
+        for (int i = 0; rc == 0 && i < k; i++)
+            rc = put(w, i, WAN_F32);
+        if (rc == 0)
+            rc = wan_shard_writer_finish(&w);
+    }
+    if (rc == 0 && (rc = wan_shard_list(&names, &n, opt.dir)) == 0)
+        wan_shard_list_free(names, n);
+    ok(rc == 0 && n == 3, "a folder that moves under the reader: three shards are there (%zu; %s)",
+       n, rc ? wan_err_text() : "");
+    places = 0;
+}
+
 /* A folder that another process works in: names that are gone when they are looked at. */
 static void vanishing(void)
 {
@@ -834,6 +878,7 @@ int main(void)
     dataset();
     sizes();
     digests();
+    replacing();
     vanishing();
     wan_remove_tree(dir);
     return tap_done();

@@ -67,22 +67,52 @@ static int drop_new(const char *path, const char *end)
     return strncmp(end, ".tar.new", 8) && strcmp(end, ".tar.tmp") ? 0 : drop_file(path);
 }
 
-/* Calls fn for every file with a name of the rank's shards; the folder is on disk afterwards. */
-static int each(const char *dir, int rank, int (*fn)(const char *path, const char *end))
+/* Paths of the rank's shards. */
+struct paths {
+    char **v;
+    size_t n, cap;
+};
+
+/* Takes path. */
+static int add(struct paths *l, char *path)
+{
+    char **more = path ? wan_mem_grow(l->v, l->n, &l->cap, sizeof *more, "shard names") : NULL;
+    if (!more) {
+        free(path);
+        return -1;
+    }
+    l->v = more;
+    l->v[l->n++] = path;
+    return 0;
+}
+
+static int list(struct paths *l, const char *dir, int rank)
 {
     DIR *d = opendir(dir);
     const char *name, *end;
     int rc = d ? 1 : wan_err_errno("%s", dir);
-    while (rc > 0 && (rc = wan_dir_next(d, dir, &name)) > 0) {
-        if (wan_shard_replace_number(rank, name, &end) < 0)
-            continue;
-        char *path = wan_path_join(dir, name);
-        if (!path || fn(path, end) < 0)
+    while (rc > 0 && (rc = wan_dir_next(d, dir, &name)) > 0)
+        if (wan_shard_replace_number(rank, name, &end) >= 0 && add(l, wan_path_join(dir, name)) < 0)
             rc = -1;
-        free(path);
-    }
     if (d)
         closedir(d);
+    return rc;
+}
+
+/* Calls fn for every file with a name of the rank's shards; the folder is on disk afterwards.  All are listed first:
+ * a folder that changes while it is read leaves entries out on some file systems (NFS). */
+static int each(const char *dir, int rank, int (*fn)(const char *path, const char *end))
+{
+    struct paths l = { 0 };
+    int rc = list(&l, dir, rank);
+    for (size_t i = 0; i < l.n; i++) {
+        const char *end;
+        (void)wan_shard_replace_number(rank, strrchr(l.v[i], '/') + 1, &end);
+        if (rc == 0)
+            rc = fn(l.v[i], end);
+        free(l.v[i]);
+    }
+    free(l.v);
     return rc < 0 ? -1 : wan_fsync_dir(dir);
 }
 
