@@ -82,13 +82,16 @@ ok "left no half file" sh -c '! find fd | grep -q tmp && [ ! -e fd/.nv-meta ]'
 # a dataset that has grown: shards that have not changed are not read, and the result is the same
 wan-shard -q -x ds | wan-record cat -k 000000 | wan-record to-safetensors -q -o - >one.safetensors
 wan-record from-safetensors -k new one.safetensors | wan-shard -q --rank 1 -o added
-cp -r plain grown; touch -d 2001-01-01 grown/*; wan-index -q grown; cp added/*.tar grown/; touch -d 2001-01-01 grown/*.tar
+cp -r plain grown; touch -d 2001-01-01 grown/*; sleep 0.05; wan-index -q grown; cp added/*.tar grown/; sleep 0.05
 ok "a dataset that has grown" sh -c 'wan-index --split-ratio 4,1,1 grown 2>grown.err'
 ok "costs the new shard" grep -q '6 shards had not changed' grown.err
 cp -r grown all; ok "and gives what reading all gives" sh -c 'wan-index -q --reread --split-ratio 4,1,1 all && diff -r grown all && wan-index --check grown'
-cp -rp grown unread; wan-index -q unread; for t in unread/*.tar; do s=$(wc -c <$t); touch -r $t t; : >$t; truncate -s $s $t; touch -r t $t; done
+cp -rp grown unread; sleep 0.05; wan-index -q unread; for t in unread/*.tar; do s=$(wc -c <$t); touch -r $t t; : >$t; truncate -s $s $t; touch -r t $t; done
+cp -rp unread other; sleep 0.05; for t in unread/*.idx; do touch -r $t t; touch -r t $t; done # as if it had come after that
 ok "those that have not changed are not looked into at all" sh -c 'rm -rf was && cp -r unread/.nv-meta was && wan-index -q unread && diff -r was unread/.nv-meta'
 fails 1 'shard-rank00-000000.tar' "unless they must be" wan-index -q --reread unread
+sleep 0.05; for t in other/*.tar; do touch -r $t t; touch -r t $t; done
+fails 1 'shard-rank00-000000.tar' "one that was put there later is read, of the same size and as old as before" wan-index -q other
 # how often it waits for the disk does not depend on how many shards there are
 at=$OBJ/tests/reliability/at
 export ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * index_old.c - what the index that is there says of shards that are as they were: a shard of the
- * same size, older than its .tar.idx, which is still what was indexed.  So a dataset that has grown
+ * same size, untouched since its .tar.idx, which is still what was indexed.  So a dataset that has grown
  * costs the new shards.
  */
 #include <sqlite3.h>

@@ -93,7 +93,7 @@ void wan_shard_reader_close(wan_shard_reader **r);
 int wan_shard_split(const char *name, size_t *key_len, const char **part) WAN_MUST_CHECK;
 /* "TAR.idx", malloc'ed; NULL: out of memory. */
 char *wan_shard_idx(const char *tar);
-/* Whether that file is newer than the shard, and these n bytes. */
+/* Whether that file was written, and last changed (renamed, given a time), after the shard, and is these n bytes. */
 int wan_shard_idx_fresh(const char *tar, const void *data, size_t n);
 /* Part of that name, or NULL. */
 const wan_shard_part *wan_shard_find(const wan_shard_sample *s, const char *name);

@@ -19,10 +19,15 @@ char *wan_shard_idx(const char *tar)
     return path;
 }
 
+static int later(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
+}
+
+/* A file that was moved or copied here with its own time of writing has the time of that as its time of change. */
 static int newer(const struct stat *a, const struct stat *b)
 {
-    return a->st_mtim.tv_sec != b->st_mtim.tv_sec ? a->st_mtim.tv_sec > b->st_mtim.tv_sec
-                                                  : a->st_mtim.tv_nsec > b->st_mtim.tv_nsec;
+    return later(&a->st_mtim, &b->st_mtim) && later(&a->st_ctim, &b->st_ctim);
 }
 
 int wan_shard_idx_fresh(const char *tar, const void *data, size_t n)
