@@ -130,14 +130,15 @@ broken 'in no part' "a shard in no part" 'sed -i "/000004/d" .nv-meta/split.yaml
 broken '2 times' "a shard in two parts" 'sed -i "s/000005/000004/" .nv-meta/split.yaml'
 broken 'digest|checksum' "a flipped byte" 'printf "\377" | dd of=shard-rank00-000001.tar bs=1 seek=4596 conv=notrunc 2>/dev/null'
 broken 'json is not what it was' "a changed caption" 'sed -i "s/clip 3/clip 7/" shard-rank00-000003.tar'
-broken 'samples.bin.*damaged' "a flipped size" 'printf "\7" | dd of=.nv-meta/samples.bin bs=1 seek=100 conv=notrunc 2>/dev/null'
+broken 'samples.bin: what it says of .* in bytes 64 to [0-9]* is damaged' "a flipped size" 'printf "\7" | dd of=.nv-meta/samples.bin bs=1 seek=100 conv=notrunc 2>/dev/null'
 broken 'another shard of this name' "sizes of another index" 'wan-shard -q -x ../ds | wan-shard -q --shard_maxcount 1 --text-dtype f32 -o o; cp o/shard-rank00-000001.tar .; rm -r o'
 rm -rf f; cp -r "$dfm" f; wan-index -q f
 ok "DFM's shard brings no digests: ours show a flipped byte of its text" sh -c \
     'at=$(tar tRf f/*.tar | sed -n "s/^block \([0-9]*\): 000002.pickle/\1/p") &&
      cp -r f g && printf "\1" | dd of="$(echo g/*.tar)" bs=1 seek=$((at * 512 + 900)) conv=notrunc 2>/dev/null &&
      ! wan-index --check g 2>err && grep -q "parts are not what" err && wan-index --check f'
-broken 'index.sqlite: is not what' "a flip in index.sqlite" 'printf "\1" | dd of=.nv-meta/index.sqlite bs=1 seek=5000 conv=notrunc 2>/dev/null'
+broken 'index.sqlite: is not what wan-index wrote in bytes 0 to [0-9]*, as wan-index.json' "a flip in index.sqlite" 'printf "\1" | dd of=.nv-meta/index.sqlite bs=1 seek=5000 conv=notrunc 2>/dev/null'
+broken 'index.sqlite: .* it has 5000 bytes and not [0-9]*, as wan-index.json' "an index.sqlite cut off" 'truncate -s 5000 .nv-meta/index.sqlite'
 broken 'index.uuid: is not what' "a flip in index.uuid" 'printf "g" | dd of=.nv-meta/index.uuid bs=1 conv=notrunc 2>/dev/null'
 broken 'index.sqlite: is missing' "no index.sqlite" 'rm .nv-meta/index.sqlite'
 broken 'index.sqlite: wan-index.json does not name it' "a name that changes in the list of files" 'sed -i "s/index.sqlite/index.sqlitf/" .nv-meta/wan-index.json'
@@ -149,6 +150,19 @@ broken 'idx' "a wrong offset" 'printf "\2\2" | dd of=shard-rank00-000001.tar.idx
 broken 'samples end at' "an offset beyond all files" 'printf "\0\376\377\377\377\377\377\377" | dd of=shard-rank00-000001.tar.idx bs=1 seek=8 conv=notrunc 2>/dev/null'
 broken 'entry 1 is damaged' "offsets that go back" 'printf "\0\0\0" | dd of=shard-rank00-000001.tar.idx bs=1 seek=8 conv=notrunc 2>/dev/null'
 broken 'idx' "no index" 'rm shard-rank00-000001.tar.idx'
+
+# a larger file has the digest of each 64 KiB
+mkdir one wide; tar xf "$(echo "$dfm"/*.tar)" -C one --wildcards '000002.*'
+long=$(printf %0200d 0); for i in $(seq 200); do for f in one/*; do ln "$f" "wide/$long$i.${f#*.}"; done; done
+(cd wide && ls | tar cf ../wide.tar --hard-dereference -T - && rm -- * && mv ../wide.tar .)
+ok "an index.sqlite of several ranges" sh -c 'wan-index -q wide && [ "$(jq -c ".files[\"index.sqlite\"].ranges | [.bytes, (.crc32c | length > 1)]" wide/.nv-meta/wan-index.json)" = "[65536,true]" ] && wan-index --check wide'
+mv ds ds.few; mv wide ds
+broken 'index.sqlite: is not what wan-index wrote in bytes 65536 to [0-9]*, as wan-index.json' "the range of a flip is named" 'printf "\1" | dd of=.nv-meta/index.sqlite bs=1 seek=65540 conv=notrunc 2>/dev/null'
+broken 'index.sqlite: wan-index.json has another digest of what is in bytes 0 to 65535, and is damaged' "a flip in the digest of a range" 'j=$(jq ".files[\"index.sqlite\"].ranges.crc32c[0] = \"00000000\"" .nv-meta/wan-index.json) && echo "$j" >.nv-meta/wan-index.json'
+broken 'index.sqlite: wan-index.json has another digest of all of it, and is damaged' "a flip in the digest of a file" 'j=$(jq ".files[\"index.sqlite\"].crc32c = \"00000000\"" .nv-meta/wan-index.json) && echo "$j" >.nv-meta/wan-index.json'
+broken 'index.sqlite: what wan-index.json says of it is damaged: .* multiple' "ranges of another size" 'sed -i "s/65536/65537/" .nv-meta/wan-index.json'
+mv ds wide; mv ds.few ds
+ok "an index without digests of ranges, as it was, is checked by those it has" sh -c 'jq "del(.files[].ranges)" wide/.nv-meta/wan-index.json >j && mv j wide/.nv-meta/wan-index.json && wan-index --check wide'
 broken 'No such file' "no shard" 'rm shard-rank00-000001.tar'
 broken 'anchors' "an anchor in split.yaml" 'sed -i "s/  train:/  \&a train:/" .nv-meta/split.yaml'
 broken 'is F32' "mixed element types" 'cd ..; rm -rf m; wan-shard -q -x ds | wan-shard -q --shard_maxcount 1 --latent-dtype f32 -o m; cp m/shard-rank00-000002.tar b/; wan-index -q b'

@@ -5,6 +5,7 @@
 #include "lib/model/files/manifest.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,66 +14,35 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
-#include "lib/base/json.h"
+#include "lib/base/ranges.h"
 #include "lib/base/sha256.h"
 
-enum { PIECE = 1 << 16, RANGES = 1024 };
-
-int64_t wan_manifest_range(int64_t bytes)
-{
-    const int64_t least = bytes / RANGES + (bytes % RANGES > 0);
-    return least <= PIECE ? PIECE : (least + PIECE - 1) / PIECE * PIECE;
-}
+enum { CHUNK = 1 << 16 };
 
 /* What is known of a file. */
 typedef struct digest {
-    int crc32c;    /* SHA-256, or that */
-    char hex[65];  /* of all, or as eight digits */
-    int64_t range; /* bytes of those in sum */
-    uint32_t *sum; /* CRC32C of each range, `ranges` of them; NULL: none are asked for */
-    int64_t ranges;
-    int64_t bytes;
+    int crc32c;   /* SHA-256, or that */
+    char hex[65]; /* of all, or as eight digits */
+    wan_ranges r;
 } digest;
 
-static int add_range(digest *d, uint32_t crc)
-{
-    if ((d->ranges & (d->ranges - 1)) == 0) {
-        size_t room = d->ranges ? 2 * (size_t)d->ranges : 1;
-        uint32_t *more = reallocarray(d->sum, room, sizeof *more);
-        if (!more)
-            return wan_err("out of memory (digests)");
-        d->sum = more;
-    }
-    d->sum[d->ranges++] = crc;
-    return 0;
-}
-
-/* Reads it all into d, whose range is set. */
+/* Reads it all into d, whose ranges are set. */
 static int read_file(digest *d, FILE *f, const char *path)
 {
-    unsigned char buf[PIECE];
+    unsigned char buf[CHUNK];
     wan_sha256 s;
-    uint32_t all = 0, crc = 0;
+    uint32_t all = 0;
     size_t n;
-    int64_t left = d->range;
     wan_sha256_init(&s);
-    while ((n = fread(buf, 1, sizeof buf, f)) > 0) { /* ranges are of whole pieces */
-        crc = wan_crc32c(crc, buf, n);
+    while ((n = fread(buf, 1, sizeof buf, f)) > 0) {
+        WAN_TRY(wan_ranges_add(&d->r, buf, n));
         if (d->crc32c)
             all = wan_crc32c(all, buf, n);
         else
             wan_sha256_add(&s, buf, n);
-        d->bytes += (int64_t)n;
-        if ((left -= (int64_t)n) == 0) {
-            WAN_TRY(add_range(d, crc));
-            crc = 0;
-            left = d->range;
-        }
     }
     if (ferror(f))
         return wan_err("%s: read error", path);
-    if (left < d->range)
-        WAN_TRY(add_range(d, crc));
     if (d->crc32c)
         snprintf(d->hex, sizeof d->hex, "%08x", all);
     else
@@ -100,7 +70,7 @@ typedef struct list {
 /* The CRC32C of all from those of its ranges. */
 static uint32_t whole(const uint32_t *sum, int64_t bytes)
 {
-    const int64_t range = wan_manifest_range(bytes);
+    const int64_t range = wan_ranges_each(bytes);
     uint32_t crc = wan_crc32c_zeros((uint64_t)bytes);
     for (int64_t at = 0; at < bytes; at += range) {
         const int64_t n = bytes - at < range ? bytes - at : range;
@@ -109,46 +79,37 @@ static uint32_t whole(const uint32_t *sum, int64_t bytes)
     return crc;
 }
 
-/* {"bytes": ..., "sha256": ...}, with {"ranges": {"bytes": ..., "crc32c": [...]}} where there are several. */
+/* {"bytes": ..., "sha256": ...}, with "ranges" where there are several (ranges.h). */
 static json_t *entry_of(const digest *d)
 {
-    char hex[16];
-    json_t *o = json_pack("{s:I, s:s}", "bytes", (json_int_t)d->bytes,
+    json_t *o = json_pack("{s:I, s:s}", "bytes", (json_int_t)d->r.bytes,
                           d->crc32c ? "crc32c" : "sha256", d->hex);
-    if (d->ranges < 2)
-        return o;
-    json_t *sums = wan_json_array(), *r = wan_json_object();
-    for (int64_t i = 0; i < d->ranges; i++) {
-        snprintf(hex, sizeof hex, "%08x", d->sum[i]);
-        wan_json_push(&sums, json_string(hex));
-    }
-    wan_json_put(&r, "bytes", json_integer((json_int_t)d->range));
-    wan_json_put(&r, "crc32c", sums);
-    wan_json_put(&o, "ranges", r);
+    wan_ranges_put(&o, &d->r);
     return o;
+}
+
+/* d of a file whose digests are known. */
+static int take_known(digest *d, const wan_manifest_known *k)
+{
+    const int64_t each = d->r.each = wan_ranges_each(k->bytes);
+    d->crc32c = 1;
+    snprintf(d->hex, sizeof d->hex, "%08x", whole(k->crc32c, k->bytes));
+    for (int64_t at = 0; at < k->bytes; at += each)
+        WAN_TRY(wan_ranges_add_sum(&d->r, k->crc32c[at / each],
+                                   each < k->bytes - at ? each : k->bytes - at));
+    return 0;
 }
 
 static int add_file(const list *l, const char *path, const char *rel, int64_t bytes)
 {
     const wan_manifest_known *k = l->known, *end = k + l->n;
-    digest d = { .range = wan_manifest_range(bytes) };
+    digest d = { .r.each = wan_ranges_each(bytes) };
     while (k < end && strcmp(k->name, rel))
         k++;
-    if (k < end) {
-        d.crc32c = 1;
-        d.bytes = k->bytes;
-        d.range = wan_manifest_range(k->bytes);
-        snprintf(d.hex, sizeof d.hex, "%08x", whole(k->crc32c, k->bytes));
-        for (int64_t at = 0; at < k->bytes; at += d.range)
-            if (add_range(&d, k->crc32c[at / d.range]) < 0) {
-                free(d.sum);
-                return -1;
-            }
-    }
-    int rc = k < end ? 0 : digest_file(&d, path);
+    int rc = k < end ? take_known(&d, k) : digest_file(&d, path);
     if (rc == 0 && json_object_set_new(l->files, rel, entry_of(&d)) < 0)
         rc = wan_err("%s: out of memory, or a name that is not UTF-8", path);
-    free(d.sum);
+    wan_ranges_clear(&d.r);
     return rc;
 }
 
@@ -199,53 +160,25 @@ int wan_manifest_save(const char *dir, const wan_manifest_known *known, int n)
     return rc;
 }
 
-/* " in bytes A to B" of the first range that differs; "" where none does, or the file is one. */
-static int where(char *out, size_t n, const digest *d, const json_t *ranges, const char *rel)
-{
-    const json_t *sums = json_object_get(ranges, "crc32c");
-    char hex[16];
-    *out = 0;
-    if (!ranges)
-        return 0;
-    if (!json_is_array(sums))
-        return wan_err("manifest.json: ranges of %s: no list of digests", rel);
-    for (int64_t i = 0; i < d->ranges; i++) {
-        const char *want = json_string_value(json_array_get(sums, (size_t)i));
-        snprintf(hex, sizeof hex, "%08x", d->sum[i]);
-        if (want && !strcmp(want, hex))
-            continue;
-        const int64_t end = (i + 1) * d->range;
-        snprintf(out, n, " in bytes %" PRId64 " to %" PRId64, i * d->range,
-                 (end < d->bytes ? end : d->bytes) - 1);
-        return 0;
-    }
-    return 0;
-}
-
 /* Whether the file at path is what its entry says. */
 static int compare(digest *d, const char *path, const char *rel, const json_t *entry)
 {
-    const json_t *ranges = json_object_get(entry, "ranges");
     const char *sha = "", *crc = "";
-    char place[64];
+    char place[64], what[PATH_MAX];
     int64_t want = 0;
-    WAN_TRY(wan_json_int(entry, "bytes", -1, 0, INT64_C(1) << 53, &want, rel));
-    WAN_TRY(wan_json_str(entry, "sha256", "", &sha, rel));
-    WAN_TRY(wan_json_str(entry, "crc32c", "", &crc, rel));
-    d->range = wan_manifest_range(want);
-    if (ranges)
-        WAN_TRY(wan_json_int(ranges, "bytes", -1, PIECE, INT64_C(1) << 53, &d->range, rel));
-    if (d->range % PIECE)
-        return wan_err("manifest.json: ranges of %s: %" PRId64 " bytes are not a multiple of %d",
-                       rel, d->range, PIECE);
+    snprintf(what, sizeof what, "manifest.json: %s", rel);
+    WAN_TRY(wan_json_int(entry, "bytes", -1, 0, INT64_C(1) << 53, &want, what));
+    WAN_TRY(wan_json_str(entry, "sha256", "", &sha, what));
+    WAN_TRY(wan_json_str(entry, "crc32c", "", &crc, what));
+    WAN_TRY(wan_ranges_set(&d->r, entry, want, what));
     d->crc32c = *crc != 0;
     if (digest_file(d, path) < 0)
         return wan_err_suffix(" (named in manifest.json)");
-    if (d->bytes != want)
+    if (d->r.bytes != want)
         return wan_err("%s: differs from manifest.json: it has %" PRId64 " bytes and not %" PRId64
                        ", the file is damaged or was changed",
-                       path, d->bytes, want);
-    WAN_TRY(where(place, sizeof place, d, ranges, rel));
+                       path, d->r.bytes, want);
+    WAN_TRY(wan_ranges_where(place, sizeof place, &d->r, entry, what));
     const int same = !strcmp(d->hex, *crc ? crc : sha);
     if (!same && !*place && want)
         snprintf(place, sizeof place, " in bytes 0 to %" PRId64, want - 1);
@@ -273,7 +206,7 @@ static int check_file(const char *dir, const char *rel, const json_t *entry)
         return wan_err("%s/manifest.json: \"%s\" leads out of the folder", dir, rel);
     char *path = wan_path_join(dir, rel);
     int rc = path ? compare(&d, path, rel, entry) : -1;
-    free(d.sum);
+    wan_ranges_clear(&d.r);
     free(path);
     return rc;
 }

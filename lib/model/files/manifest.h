@@ -15,11 +15,8 @@
 typedef struct wan_manifest_known {
     const char *name; /* below the folder */
     int64_t bytes;
-    const uint32_t *crc32c; /* of each range of wan_manifest_range(bytes) bytes */
+    const uint32_t *crc32c; /* of each range of wan_ranges_each(bytes) bytes: ranges.h */
 } wan_manifest_known;
-
-/* Bytes of a range in a file of so many: 64 KiB, or more where there would be more than 1024 of them. */
-int64_t wan_manifest_range(int64_t bytes);
 
 /* Writes DIR/manifest.json over all regular files below DIR; the n known ones are not read. */
 int wan_manifest_save(const char *dir, const wan_manifest_known *known, int n) WAN_MUST_CHECK;

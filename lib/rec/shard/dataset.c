@@ -173,7 +173,7 @@ static int open_split(wan_dataset *d, const char *dir, const char *name, const j
     d->shard = wan_calloc(p->shards.n + 1, sizeof *d->shard, "shards");
     char *meta = wan_info_meta(dir);
     d->sizes_path = meta ? wan_path_join(meta, "samples.bin") : NULL;
-    if (meta && wan_index_write_same(meta, "split.yaml") == 0)
+    if (meta && wan_index_manifest_same(meta, "split.yaml") == 0)
         wan_info("%s: split.yaml was edited after wan-index wrote it", dir);
     free(meta);
     d->dir = strdup(dir);

@@ -200,7 +200,7 @@ static int check_meta(struct check *c)
         tell(c, "%s", wan_err_text());
     if (rc == 0 && !c->sizes && wan_exists(manifest))
         tell(c, "samples.bin is missing");
-    if (rc == 0 && wan_exists(manifest) && wan_index_write_check(meta, tell_one, note, c) < 0)
+    if (rc == 0 && wan_exists(manifest) && wan_index_manifest_check(meta, tell_one, note, c) < 0)
         tell(c, "%s", wan_err_text());
     free(manifest);
     free(bin);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * index_in.h - between the parts of wan-index: reading shards (index_scan.c), what the old index
- * knows (index_old.c), index.sqlite (index_db.c), the new folder of metadata (index_write.c).
+ * knows (index_old.c), index.sqlite (index_db.c), the new folder of metadata (index_write.c) and its manifest
+ * (index_manifest.c).
  */
 #ifndef WAN_REC_INDEX_IN_H
 #define WAN_REC_INDEX_IN_H
@@ -91,11 +92,18 @@ void wan_index_write_abandon(wan_index_write **w); /* NULL-safe */
 /* A file or folder under another name as well: linked, or copied. */
 int wan_index_carry(const char *from, const char *to) WAN_MUST_CHECK;
 
+/* ---- wan-index.json in a folder of metadata */
+
+/* Whether a file of that name is ours. */
+int wan_index_manifest_own(const char *name);
+/* Of all that is in the folder; id: the uuid. */
+int wan_index_manifest_save(const char *meta, const char *id) WAN_MUST_CHECK;
 /* Compares the files of the folder meta with its manifest: calls problem() for each that differs,
  * which split.yaml may (people edit it; then note() is called). */
-int wan_index_write_check(const char *meta, void (*problem)(void *arg, const char *sentence),
-                          void (*note)(void *arg, const char *sentence), void *arg) WAN_MUST_CHECK;
+int wan_index_manifest_check(const char *meta, void (*problem)(void *arg, const char *sentence),
+                             void (*note)(void *arg, const char *sentence), void *arg)
+    WAN_MUST_CHECK;
 /* Whether the file of that name is as the manifest has it: 1, also where that says nothing of it; 0. */
-int wan_index_write_same(const char *meta, const char *name);
+int wan_index_manifest_same(const char *meta, const char *name);
 
 #endif

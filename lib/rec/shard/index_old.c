@@ -46,7 +46,7 @@ static int is_whole(const char *meta)
     char *path = wan_path_join(meta, WAN_INDEX_MANIFEST);
     int there = path && wan_exists(path);
     free(path);
-    return there && wan_index_write_check(meta, count_one, pass_by, &bad) == 0 && !bad;
+    return there && wan_index_manifest_check(meta, count_one, pass_by, &bad) == 0 && !bad;
 }
 
 static int open_db(wan_index_old *o, const char *meta)

@@ -14,16 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/base/le.h"
 #include "lib/rec/shard/index_in.h"
-
-/* Ours; samples.bin and the manifest are not in the manifest. */
-static const char *const own_files[] = { ".info.json",   ".info.yaml",      "split.yaml",
-                                         "dataset.yaml", "index.sqlite",    "index.uuid",
-                                         "samples.bin",  WAN_INDEX_MANIFEST };
-enum { LISTED = 6, OWN = sizeof own_files / sizeof *own_files };
 
 struct wan_index_write {
     char *dir, *meta, *tmp, *aside;
@@ -244,55 +237,6 @@ static int save_old_info(const wan_index_write *w)
     return wan_out_finish(&o);
 }
 
-/* Size and CRC32C of a file: 1, 0 when it is not there. */
-static int sum(const char *path, uint64_t *bytes, uint32_t *crc)
-{
-    enum { CHUNK = 1 << 20 };
-    size_t n;
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return errno == ENOENT ? 0 : wan_err_errno("%s", path);
-    uint8_t *buf = wan_malloc(CHUNK, 1, "checksum");
-    *bytes = *crc = 0;
-    while (buf && (n = fread(buf, 1, CHUNK, f)) > 0) {
-        *crc = wan_crc32c(*crc, buf, n);
-        *bytes += n;
-    }
-    int rc = !buf ? -1 : ferror(f) ? wan_err_errno("%s: cannot read", path) : 1;
-    free(buf);
-    fclose(f);
-    return rc;
-}
-
-static int save_manifest(const wan_index_write *w, const char *id)
-{
-    json_t *top = wan_json_object(), *files = wan_json_object();
-    int rc = 0;
-    for (int i = 0; rc >= 0 && i < LISTED; i++) {
-        uint64_t bytes;
-        uint32_t crc;
-        char hex[16], *path = wan_path_join(w->tmp, own_files[i]);
-        rc = path ? sum(path, &bytes, &crc) : -1;
-        free(path);
-        if (rc <= 0)
-            continue;
-        json_t *one = wan_json_object();
-        snprintf(hex, sizeof hex, "%08" PRIx32, crc);
-        wan_json_put(&one, "bytes", json_integer((json_int_t)bytes));
-        wan_json_put(&one, "crc32c", json_string(hex));
-        wan_json_put(&files, own_files[i], one);
-    }
-    wan_json_put(&top, "format", json_integer(1));
-    wan_json_put(&top, "generation", json_string(id));
-    wan_json_put(&top, "files", files);
-    char *path = wan_path_join(w->tmp, WAN_INDEX_MANIFEST);
-    if (rc >= 0)
-        rc = path ? wan_json_save(path, top, 2) : -1;
-    free(path);
-    json_decref(top);
-    return rc;
-}
-
 /* Files of somebody else in the old folder come along: sample_loader.py, join_index.bin, ... */
 static int keep_foreign(const wan_index_write *w)
 {
@@ -302,10 +246,8 @@ static int keep_foreign(const wan_index_write *w)
         return errno == ENOENT ? 0 : wan_err_errno("%s", w->meta);
     int rc = 1;
     while (rc > 0 && (rc = wan_dir_next(d, w->meta, &name)) > 0) {
-        size_t i = 0, n = strlen(name);
-        while (i < OWN && strcmp(name, own_files[i]))
-            i++;
-        if (i < OWN || (n > 4 && !strcmp(name + n - 4, ".tmp")))
+        size_t n = strlen(name);
+        if (wan_index_manifest_own(name) || (n > 4 && !strcmp(name + n - 4, ".tmp")))
             continue;
         char *from = wan_path_join(w->meta, name), *to = wan_path_join(w->tmp, name);
         if (!from || !to || wan_index_carry(from, to) < 0)
@@ -333,7 +275,7 @@ static int finish_files(wan_index_write *w, wan_index_db **db, const wan_split *
     WAN_TRY(save_old_info(w));
     WAN_TRY(save_info(w));
     WAN_TRY(keep_foreign(w));
-    return save_manifest(w, id);
+    return wan_index_manifest_save(w->tmp, id);
 }
 
 static int sync_all(const wan_index_write *w)
@@ -378,95 +320,4 @@ void wan_index_write_abandon(wan_index_write **pw)
     free(w->aside);
     free(w);
     *pw = NULL;
-}
-
-/* ---- the manifest against the files */
-
-/* 1 it is there, *same says whether it is as the entry of the manifest has it; 0 it is not, -1. */
-static int compare(const char *meta, const char *name, const json_t *entry, int *same)
-{
-    uint64_t bytes = 0;
-    uint32_t crc = 0;
-    char hex[16], *path = wan_path_join(meta, name);
-    int rc = path ? sum(path, &bytes, &crc) : -1;
-    free(path);
-    snprintf(hex, sizeof hex, "%08" PRIx32, crc);
-    const char *want = json_string_value(json_object_get(entry, "crc32c"));
-    *same = rc > 0 && want && !strcmp(want, hex) &&
-            (json_int_t)bytes == json_integer_value(json_object_get(entry, "bytes"));
-    return rc;
-}
-
-int wan_index_write_same(const char *meta, const char *name)
-{
-    char *path = wan_path_join(meta, WAN_INDEX_MANIFEST);
-    json_t *top = path && wan_exists(path) ? wan_json_load(path) : NULL;
-    const json_t *entry = json_object_get(json_object_get(top, "files"), name);
-    int same = 1;
-    if (entry && compare(meta, name, entry, &same) < 0)
-        same = 1; /* whoever reads the file says why */
-    json_decref(top);
-    free(path);
-    return same;
-}
-
-/* What the manifest says of itself: its format, its generation, and of every file of ours that is there. */
-static int check_manifest(const char *meta, const json_t *top,
-                          void (*problem)(void *, const char *), void *arg)
-{
-    const json_t *files = json_object_get(top, "files");
-    const char *id = json_string_value(json_object_get(top, "generation"));
-    char text[512], *uuid = NULL, *path = wan_path_join(meta, "index.uuid");
-    if (!path)
-        return -1;
-    if (json_integer_value(json_object_get(top, "format")) != 1 || !json_is_object(files))
-        problem(arg, WAN_INDEX_MANIFEST ": its format is not 1, or it lists no files");
-    int rc = wan_exists(path) ? wan_slurp(&uuid, NULL, path, 128) : 0;
-    if (uuid && (!id || strcmp(id, uuid)))
-        problem(arg, WAN_INDEX_MANIFEST ": is of another generation than index.uuid");
-    free(uuid);
-    free(path);
-    for (int i = 0; rc == 0 && i < LISTED; i++) {
-        path = wan_path_join(meta, own_files[i]);
-        if (!path)
-            return -1;
-        if (!json_object_get(files, own_files[i]) && wan_exists(path)) {
-            snprintf(text, sizeof text, "%s: " WAN_INDEX_MANIFEST " does not name it",
-                     own_files[i]);
-            problem(arg, text);
-        }
-        free(path);
-    }
-    return rc;
-}
-
-int wan_index_write_check(const char *meta, void (*problem)(void *, const char *),
-                          void (*note)(void *, const char *), void *arg)
-{
-    char *path = wan_path_join(meta, WAN_INDEX_MANIFEST), text[512];
-    json_t *top = path ? wan_json_load(path) : NULL, *one;
-    const char *name;
-    int rc = top ? check_manifest(meta, top, problem, arg) : -1;
-    free(path);
-    if (rc == 0)
-        json_object_foreach(json_object_get(top, "files"), name, one)
-        {
-            int same;
-            if (strchr(name, '/')) {
-                rc = wan_err("%s/" WAN_INDEX_MANIFEST ": names %s", meta, name);
-                break;
-            }
-            if ((rc = compare(meta, name, one, &same)) < 0)
-                break;
-            if (same)
-                continue;
-            int edited = rc && !strcmp(name, "split.yaml");
-            snprintf(text, sizeof text, "%s: %s", name,
-                     !rc      ? "is missing, which " WAN_INDEX_MANIFEST " names"
-                     : edited ? "was edited after wan-index wrote it"
-                              : "is not what wan-index wrote, as " WAN_INDEX_MANIFEST " has it");
-            (edited ? note : problem)(arg, text);
-        }
-    json_decref(top);
-    return rc < 0 ? -1 : 0;
 }

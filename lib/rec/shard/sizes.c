@@ -50,7 +50,9 @@ static int check_layout(wan_sizes *t)
         h.names != h.table + h.shards * sizeof(struct wan_sizes_entry))
         return damaged(t, "the header");
     if (wan_crc32c(0, t->map + h.table, h.end - h.table) != h.tail_crc)
-        return damaged(t, "the table");
+        return wan_err("%s: the table in bytes %" PRIu64 " to %" PRIu64
+                       " is damaged; run wan-index again",
+                       t->path, h.table, h.end - 1);
     t->entry = (const struct wan_sizes_entry *)(t->map + h.table);
     t->name = (const char *)(t->map + h.names);
     uint64_t names = h.end - h.names, row = sizeof(uint64_t) + sizeof(wan_sizes_row);
@@ -112,7 +114,9 @@ int wan_sizes_at(const wan_sizes *t, uint64_t i, wan_sizes_shard *s)
                             .row = (const wan_sizes_row *)(block + offsets) };
     memcpy(s->digest, e->digest, sizeof s->digest);
     if (wan_crc32c(0, block, offsets + e->n * sizeof(wan_sizes_row)) != e->crc)
-        return wan_err("%s: what it says of %s is damaged; run wan-index again", t->path, s->name);
+        return wan_err("%s: what it says of %s in bytes %" PRIu64 " to %" PRIu64
+                       " is damaged; run wan-index again",
+                       t->path, s->name, e->at, e->at + offsets + e->n * sizeof(wan_sizes_row) - 1);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/base/ranges.h"
 #include "lib/model/files/manifest.h"
 #include "lib/rec/tensor/st_layout.h"
 
@@ -157,7 +158,7 @@ int wan_spread_sized(wan_spread *s)
         if (wan_st_layout_head(f->layout, &f->head, &f->n_head) < 0)
             return wan_err_prefix("%s", f->name);
         f->size = f->n_head + wan_st_layout_bytes(f->layout);
-        f->range = (uint64_t)wan_manifest_range((int64_t)f->size);
+        f->range = (uint64_t)wan_ranges_each((int64_t)f->size);
         f->first = s->ranges;
         f->ranges = (int)((f->size + f->range - 1) / f->range);
         s->ranges += f->ranges;
