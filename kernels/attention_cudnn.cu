@@ -26,11 +26,13 @@ enum { MAX_PLANS = 64 };
 struct kept {
     sdpa_plan *p;
     cudaStream_t stream;
+    std::vector<sdpa_plan *> *taped; /* the device's */
 };
 
 struct wan_cuda_sdpa {
-    cudnnHandle_t handle; /* NULL: cuDNN cannot be used here, which was said */
-    wan_plans plans;      /* sdpa_shape -> kept */
+    cudnnHandle_t handle;           /* NULL: cuDNN cannot be used here, which was said */
+    wan_plans plans;                /* sdpa_shape -> kept */
+    std::vector<sdpa_plan *> taped; /* no longer among the plans */
 };
 
 static int dnn_check(cudnnStatus_t s, const char *what)
@@ -69,6 +71,10 @@ static void plan_free(void *value)
     kept *k = (kept *)value;
     if (!k->p)
         return;
+    if (k->p->taped) {
+        k->taped->push_back(k->p);
+        return;
+    }
     cudaStreamSynchronize(k->stream); /* its kernel may still run */
     sdpa_graph_free(k->p);
     delete k->p;
@@ -97,6 +103,10 @@ void cuda_sdpa_close(wan_dev *d)
     if (!s)
         return;
     wan_plans_clear(&s->plans);
+    for (sdpa_plan *p : s->taped) {
+        sdpa_graph_free(p);
+        delete p;
+    }
     if (s->handle)
         cudnnDestroy(s->handle);
     delete s;
@@ -127,6 +137,7 @@ static int judge(wan_dev *d, const sdpa_plan *p)
 static int plan_make(wan_dev *d, kept *k, const sdpa_shape *shape)
 {
     k->stream = cuda_stream(d);
+    k->taped = &cuda_of(d)->sdpa->taped;
     k->p = new sdpa_plan();
     k->p->shape = *shape;
     k->p->sm = cuda_of(d)->sm;
@@ -140,17 +151,19 @@ static sdpa_plan *plan_get(wan_dev *d, const sdpa_shape *shape)
 {
     wan_plans *plans = &cuda_of(d)->sdpa->plans;
     kept *k = (kept *)wan_plans_find(plans, shape);
-    if (k)
-        return k->p;
-    k = (kept *)wan_plans_add(plans, shape);
     if (!k) {
-        wan_cuda_host->err("attention: out of memory for plans");
-        return NULL;
+        k = (kept *)wan_plans_add(plans, shape);
+        if (!k) {
+            wan_cuda_host->err("attention: out of memory for plans");
+            return NULL;
+        }
+        if (plan_make(d, k, shape) < 0) {
+            wan_plans_remove(plans, shape);
+            return NULL;
+        }
     }
-    if (plan_make(d, k, shape) == 0)
-        return k->p;
-    wan_plans_remove(plans, shape);
-    return NULL;
+    k->p->taped |= cuda_of(d)->recording;
+    return k->p;
 }
 
 /* ---- running */

@@ -11,11 +11,13 @@ enum { MAX_PLANS = 256 };
 struct kept {
     conv_plan *p;
     cudaStream_t stream;
+    std::vector<conv_plan *> *taped; /* the device's */
 };
 
 struct wan_cuda_conv {
-    cudnnHandle_t handle; /* NULL: cuDNN cannot be used, which has been said */
-    wan_plans plans;      /* conv_key -> kept */
+    cudnnHandle_t handle;           /* NULL: cuDNN cannot be used, which has been said */
+    wan_plans plans;                /* conv_key -> kept */
+    std::vector<conv_plan *> taped; /* no longer among the plans */
 };
 
 static void plan_free(void *value)
@@ -23,6 +25,10 @@ static void plan_free(void *value)
     kept *k = (kept *)value;
     if (!k->p)
         return;
+    if (k->p->taped) {
+        k->taped->push_back(k->p);
+        return;
+    }
     cudaStreamSynchronize(k->stream); /* its kernel may still run */
     dnn_plan_free(k->p);
     delete k->p;
@@ -58,6 +64,10 @@ void cuda_conv_close(wan_dev *d)
     if (!s)
         return;
     wan_plans_clear(&s->plans);
+    for (conv_plan *p : s->taped) {
+        dnn_plan_free(p);
+        delete p;
+    }
     if (s->handle)
         cudnnDestroy(s->handle);
     delete s;
@@ -68,6 +78,7 @@ static int plan_make(wan_dev *d, wan_cuda_conv *s, kept *k, const conv_key *key)
 {
     const wan_conv *c = &key->c;
     k->stream = cuda_stream(d);
+    k->taped = &s->taped;
     k->p = new conv_plan();
     k->p->key = *key;
     WAN_TRY(conv_graph_describe(k->p));
@@ -85,17 +96,19 @@ static int plan_make(wan_dev *d, wan_cuda_conv *s, kept *k, const conv_key *key)
 static conv_plan *plan_get(wan_dev *d, wan_cuda_conv *s, const conv_key *key)
 {
     kept *k = (kept *)wan_plans_find(&s->plans, key);
-    if (k)
-        return k->p;
-    k = (kept *)wan_plans_add(&s->plans, key);
     if (!k) {
-        wan_cuda_host->err("cuDNN: out of memory for plans");
-        return NULL;
+        k = (kept *)wan_plans_add(&s->plans, key);
+        if (!k) {
+            wan_cuda_host->err("cuDNN: out of memory for plans");
+            return NULL;
+        }
+        if (plan_make(d, s, k, key) < 0) {
+            wan_plans_remove(&s->plans, key);
+            return NULL;
+        }
     }
-    if (plan_make(d, s, k, key) == 0)
-        return k->p;
-    wan_plans_remove(&s->plans, key);
-    return NULL;
+    k->p->taped |= cuda_of(d)->recording;
+    return k->p;
 }
 
 static int bind(cudnnBackendDescriptor_t pack, void *const at[CONV_RESIDUAL + 1], void *work)

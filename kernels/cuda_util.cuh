@@ -47,6 +47,7 @@ struct wan_cuda {
     void *staging[2];           /* pinned, device.cu */
     cudaEvent_t staged[2];
     struct wan_cuda_ring *ring; /* device.cu: what is on its way to the device */
+    int recording;              /* tape.cu: what is asked for is kept */
 };
 
 static inline wan_cuda *cuda_of(wan_dev *d)

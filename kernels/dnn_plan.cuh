@@ -19,7 +19,8 @@ struct dnn_plan {
     int64_t workspace;
     int found;            /* an engine was found */
     int nondeterministic; /* the engine says that its sums have no fixed order */
-    char why[200];        /* cuDNN's words when none was found */
+    int taped;     /* its kernel is in a recording (tape.cu), which goes on without asking for it */
+    char why[200]; /* cuDNN's words when none was found */
 };
 
 /* Asks for an engine; found stays 0 when there is none.  handle NULL: for the device described by

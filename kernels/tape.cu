@@ -13,14 +13,16 @@ struct wan_tape {
 static int record(wan_dev *d)
 {
     /* of this thread: a transport's own copies and waits for them, meanwhile (lib/dist/where.h) */
-    return cuda_check(cudaStreamBeginCapture(cuda_stream(d), cudaStreamCaptureModeThreadLocal),
-                      "recording");
+    CUDA_TRY(cudaStreamBeginCapture(cuda_stream(d), cudaStreamCaptureModeThreadLocal));
+    cuda_of(d)->recording = 1;
+    return 0;
 }
 
 static int recorded(wan_dev *d, wan_tape **t)
 {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
+    cuda_of(d)->recording = 0;
     if (!t) {
         if (cudaStreamEndCapture(cuda_stream(d), &graph) == cudaSuccess)
             cudaGraphDestroy(graph);
@@ -31,7 +33,7 @@ static int recorded(wan_dev *d, wan_tape **t)
                        "something was asked for that cannot be recorded"));
     cudaError_t e = cudaGraphInstantiate(&exec, graph, 0);
     cudaGraphDestroy(graph);
-    CUDA_TRY(e);
+    WAN_TRY(cuda_check(e, "a recording"));
     *t = (wan_tape *)calloc(1, sizeof **t);
     if (*t) {
         (*t)->exec = exec;

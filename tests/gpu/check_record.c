@@ -161,6 +161,71 @@ static void fails(void)
     ok(first(y) == 7, "  and the device works on");
 }
 
+/* ---- plans of a library that holds few of them */
+
+enum { LONGEST = 96, WIDEST = 280, CI = 8 }; /* of more shapes than there are plans */
+
+static wan_pack pack;
+
+static int attend(void)
+{
+    const wan_attn at = { &pack, &pack, 1, 8, 0.3, 8, 8, 8, 8, NULL };
+    return d->ops->attention_forward(d, &at, z, NULL, a, a, w);
+}
+
+static int convolve(void)
+{
+    const wan_conv c = { CI, CI, 1, 1, 3, 1, 1, 1, 0, 0, 1, 1, 1, 1, pack.S, 0, 0 };
+    return d->ops->conv_forward(d, &c, z, a, w, NULL, 0);
+}
+
+static void of_length(int64_t n)
+{
+    wan_pack_free(d, &pack);
+    must(wan_pack_new(d, &pack, &n, 1));
+}
+
+/* A recording of fn for n tokens stands when so many other lengths have come since that its plan is no longer kept. */
+static void outlives(const char *what, int (*fn)(void), int64_t n, int64_t others)
+{
+    static uint16_t before[LONGEST * 8], after[LONGEST * 8];
+    wan_tape *t = NULL;
+    of_length(n);
+    must(fn());
+    must(wan_dev_read(d, before, z.p, sizeof before));
+    must(wan_dev_record(d));
+    const int rc = fn();
+    must(wan_dev_recorded(d, rc < 0 ? NULL : &t));
+    for (int64_t i = n + 1; i <= others; i++) {
+        of_length(i);
+        must(fn());
+    }
+    must(wan_dev_zero(d, z.p, WIDEST * CI * 2));
+    must(wan_dev_replay(d, t));
+    must(wan_dev_read(d, after, z.p, sizeof after));
+    ok(before[0] && memcmp(before, after, (size_t)n * 8 * 2) == 0, "%s, behind %lld other shapes",
+       what, (long long)(others - n));
+    wan_dev_unrecord(d, &t);
+    wan_pack_free(d, &pack);
+}
+
+static void plans(void)
+{
+    float v[WIDEST * CI];
+    for (int i = 0; i < WIDEST * CI; i++)
+        v[i] = (float)(i * 37 % 101) / 64 - 0.75f;
+    const wan_buf from = WAN_RBUF(wan_dev_alloc(d, sizeof v, "values"));
+    a = wan_buf_of(wan_dev_alloc(d, sizeof v, "a"), WAN_BF16);
+    w = wan_buf_of(wan_dev_alloc(d, sizeof v, "w"), WAN_BF16);
+    z = wan_buf_of(wan_dev_alloc(d, sizeof v, "z"), WAN_BF16);
+    must(from.p && a.p && w.p && z.p ? 0 : -1);
+    must(wan_dev_write(d, from.p, v, sizeof v));
+    must(d->ops->cast(d, a, from, WIDEST * CI));
+    must(d->ops->cast(d, w, from, WIDEST * CI));
+    outlives("attention", attend, 16, LONGEST);
+    outlives("a convolution", convolve, 3, WIDEST);
+}
+
 int main(void)
 {
     const char *device = getenv("WAN_CHECK_DEVICE");
@@ -186,8 +251,10 @@ int main(void)
     fails();
     const char *path = getenv("WAN_CUDA_PLUGIN");
     void *so = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
-    if (so && dlsym(so, "emu_counts"))
-        refusals(); /* a GPU refuses some of them only where it has to */
+    if (so && dlsym(so, "emu_counts")) {
+        plans();    /* a GPU takes seconds for each */
+        refusals(); /* ... and refuses some of them only where it has to */
+    }
     wan_dev_close(&d);
     return tap_done();
 }

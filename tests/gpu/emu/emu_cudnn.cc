@@ -30,9 +30,11 @@ struct emu_desc {
     cudnnBackendDescriptorType_t type;
     std::map<int, bytes> attr;
     int finalized;
+    long number;
 };
 
 static std::set<emu_desc *> alive;
+static long made;
 
 static size_t size_of(cudnnBackendAttributeType_t t)
 {
@@ -495,6 +497,7 @@ cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t t,
 {
     emu_desc *e = new emu_desc();
     e->type = t;
+    e->number = ++made;
     alive.insert(e);
     *d = (cudnnBackendDescriptor_t)e;
     return CUDNN_STATUS_SUCCESS;
@@ -585,8 +588,12 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t plan,
     for (emu_desc *t : tensors(graph)) /* numbers of the host are those of this call */
         if (get<bool>(t, CUDNN_ATTR_TENSOR_IS_BY_VALUE, false))
             load(&m, t);
-    if (emu_kept(stream, [m, graph]() {
+    const emu_desc *p = of(plan);
+    const long number = p->number;
+    if (emu_kept(stream, [m, graph, p, number]() {
             machine again = m;
+            if (!alive.count((emu_desc *)p) || p->number != number)
+                complain("a recording whose plan is gone, and its kernel with it");
             evaluate(&again, graph);
         }))
         return CUDNN_STATUS_SUCCESS;
