@@ -310,6 +310,17 @@ static int refuse_existing(const char *path, int depth)
     return empty < 0 ? -1 : 0;
 }
 
+/* A link stays: what it leads to is made. */
+static int follow(char **path)
+{
+    char *to = wan_path_follow(*path);
+    if (!to)
+        return -1;
+    free(*path);
+    *path = to;
+    return 0;
+}
+
 /* Puts the finished tmp in the place of path. */
 static int replace(const char *tmp, const char *path)
 {
@@ -651,7 +662,9 @@ static int settle(const char *tmp, const char *to)
         return replace(tmp, to);
     for (int i = 0; i < entries(); i++) {
         char *a = wan_path_join(tmp, entry(i)), *b = wan_path_join(to, entry(i));
-        int rc = a && b ? replace(a, b) : -1;
+        int rc = a && b ? follow(&b) : -1;
+        if (rc == 0)
+            rc = replace(a, b);
         free(a);
         free(b);
         WAN_TRY(rc);
@@ -795,7 +808,9 @@ static int quantize(const char *from, const char *to)
         rc = verify(dir);
     if (rc == 0)
         rc = source_open(&s, dir);
-    if (rc == 0 && !o.force && exists(to))
+    if (rc == 0 && strcmp(to, "-") == 0)
+        rc = wan_refuse_terminal(STDOUT_FILENO, o.force);
+    else if (rc == 0 && !o.force && exists(to))
         rc = wan_err("%s: is there already; --force replaces it", to);
     if (rc == 0)
         rc = wan_quantize(&blocks, &s.arch, &s.params, to, q, fetch, &s);
@@ -839,7 +854,7 @@ static int gather_only(int argc, char **argv, int argi)
     if (argc - argi < 3 ? wan_err("gather takes files and the folder to make") < 0
                         : folder(&to, argc, argv, argc - 1, NULL, "the folder") < 0)
         wan_die_usage();
-    if (gather(argc - argi - 2, argv + argi + 1, to) < 0)
+    if (follow(&to) < 0 || gather(argc - argi - 2, argv + argi + 1, to) < 0)
         wan_die();
     free(to);
     return WAN_EXIT_DONE;
@@ -873,7 +888,10 @@ int main(int argc, char **argv)
         rc = wan_err("--copy-components and --naming are for export");
     if (rc < 0)
         wan_die_usage();
-    rc = importing ? import(from, to) : packing ? quantize(from, to) : export(from, to);
+    rc = importing          ? import(from, to)
+         : packing          ? quantize(from, to)
+         : follow(&to) == 0 ? export(from, to)
+                            : -1;
     free(from);
     free(to);
     if (rc < 0)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -271,4 +272,50 @@ char *wan_path_join(const char *dir, const char *name)
     if (p)
         snprintf(p, n, "%s%s%s", dir, !dir[0] || dir[strlen(dir) - 1] == '/' ? "" : "/", name);
     return p;
+}
+
+/* Whether the folder of path is one of /proc, whose links are what is open and no names. */
+static int in_proc(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = strndup(path, slash ? (size_t)(slash + 1 - path) : 0);
+    char *real = dir ? realpath(*dir ? dir : ".", NULL) : NULL;
+    int in = real && !strncmp(real, "/proc/", 6);
+    free(dir);
+    free(real);
+    return in;
+}
+
+/* The name that the link at path leads to, malloc'ed; NULL with a sentence. */
+static char *link_at(const char *path)
+{
+    char text[PATH_MAX];
+    ssize_t n = readlink(path, text, sizeof text - 1);
+    if (n < 0) {
+        wan_err_errno("%s: cannot read the link", path);
+        return NULL;
+    }
+    text[n] = 0;
+    const char *slash = strrchr(path, '/');
+    char *dir = slash && *text != '/' ? strndup(path, (size_t)(slash + 1 - path)) : NULL;
+    char *to = wan_path_join(dir, text);
+    free(dir);
+    return to;
+}
+
+char *wan_path_follow(const char *path)
+{
+    enum { MOST = 40 };
+    struct stat s;
+    char *at = strdup(path);
+    if (!at)
+        wan_err("%s: out of memory", path);
+    for (int i = 0; at && lstat(at, &s) == 0 && S_ISLNK(s.st_mode) && !in_proc(at); i++) {
+        char *to = i < MOST ? link_at(at) : NULL;
+        if (i == MOST)
+            wan_err("%s: too many links", path);
+        free(at);
+        at = to;
+    }
+    return at;
 }

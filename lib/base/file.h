@@ -50,5 +50,8 @@ int wan_remove_tree(const char *path);
 int wan_remove_file(const char *path); /* the same for one file */
 /* malloc'ed "dir/name" ("name" when dir is NULL or name is absolute). */
 char *wan_path_join(const char *dir, const char *name);
+/* malloc'ed: the name to which the links at path lead, which may be of nothing; path where it is no link, or one of
+ * /proc, whose links are what is open and no names.  NULL: recorded. */
+char *wan_path_follow(const char *path);
 
 #endif

@@ -159,56 +159,15 @@ static int out_direct(wan_out *o, const char *path)
     return o->f ? 0 : wan_err_errno("%s: cannot open", path);
 }
 
-/* Whether the folder of path is one of /proc, whose links are what is open and no names. */
-static int in_proc(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *dir = strndup(path, slash ? (size_t)(slash + 1 - path) : 0);
-    char *real = dir ? realpath(*dir ? dir : ".", NULL) : NULL;
-    int in = real && !strncmp(real, "/proc/", 6);
-    free(dir);
-    free(real);
-    return in;
-}
-
-/* The name that the link at path leads to, malloc'ed; NULL with a sentence. */
-static char *link_at(const char *path)
-{
-    char text[PATH_MAX];
-    ssize_t n = readlink(path, text, sizeof text - 1);
-    if (n < 0) {
-        wan_err_errno("%s: cannot read the link", path);
-        return NULL;
-    }
-    text[n] = 0;
-    const char *slash = strrchr(path, '/');
-    char *dir = slash && *text != '/' ? strndup(path, (size_t)(slash + 1 - path)) : NULL;
-    char *to = wan_path_join(dir, text);
-    free(dir);
-    return to;
-}
-
 /* A link stays: the file that it leads to is the one that is written. */
 static int out_follow(wan_out *o, const char *path)
 {
-    enum { MOST = 40 };
     struct stat s;
-    char *at = strdup(path);
-    int rc = at ? 1 : wan_err("%s: out of memory", path);
-    for (int i = 0; rc > 0 && lstat(at, &s) == 0 && S_ISLNK(s.st_mode); i++) {
-        if (in_proc(at)) {
-            rc = out_direct(o, path);
-            break;
-        }
-        char *to = i < MOST ? link_at(at) : NULL;
-        if (i == MOST)
-            wan_err("%s: too many links", path);
-        free(at);
-        at = to;
-        rc = at ? 1 : -1;
-    }
-    if (rc > 0)
-        rc = out_create_quietly(o, at);
+    char *at = wan_path_follow(path);
+    if (!at)
+        return -1;
+    int in_proc = lstat(at, &s) == 0 && S_ISLNK(s.st_mode);
+    int rc = in_proc ? out_direct(o, path) : out_create_quietly(o, at);
     free(at);
     return rc;
 }

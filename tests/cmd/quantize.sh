@@ -33,6 +33,11 @@ fails 1 'cut.gguf: tensor .*: the file ends before its data do' "a file that is 
 fails 1 'cut.gguf: ' "and for sampling" wan-sample -q --model model --checkpoint_dir cut.gguf --prompts a --sizes 64*64 --frame_nums 1
 sed 's/\x03\x00\x00\x00\x00\x00\x00\x00wan/\x03\x00\x00\x00\x00\x00\x00\x00wax/' q8_0.gguf >wax.gguf
 fails 1 'architecture "wax", not "wan"' "another architecture" wan-convert import wax.gguf no
+ok "to standard output the same bytes" sh -c 'wan-convert quantize --type q4_k run - | cmp - q4_k.gguf'
+if has_pty; then
+    script -qec "wan-convert quantize run -; echo status \$?" /dev/null >tty.out </dev/null
+    ok "not to a terminal" sh -c 'grep -q "refusing to write binary data to a terminal" tty.out && grep -q "status 1" tty.out'
+else skip "not to a terminal" "no script(1), or no pseudo-terminal to be had"; fi
 fails 2 'is none of q8_0\|q4_k' "a type that is not written" wan-convert quantize --type q6_k run x.gguf
 fails 2 'are for export' "--naming has no meaning here" wan-convert quantize --naming official run x.gguf
 done_testing

@@ -83,6 +83,8 @@ ok "a video of the folder gathered" sample gathered gathered.mp4
 same "... is the same" gathered.mp4 pipe.mp4
 fails 1 'gathered: is there already; --force' "does not replace" wan-convert gather one/*.safetensors gathered
 ok "--force does" wan-convert gather --force one/*.safetensors gathered
+ln -s gathered link; ok "behind a link too" wan-convert gather --force one/*.safetensors link
+ok "which stays" test -L link -a -s gathered/model_index.json
 fails 1 'wan_2.1_vae.safetensors and .*wan_2.1_vae.safetensors: both a vae' "one part twice" \
     wan-convert gather one/wan_2.1_vae.safetensors one/wan_2.1_vae.safetensors g1
 ok "the official torch file alone" wan-convert gather "$TOP/tests/data/torch/official_vae.pth" g1

@@ -77,6 +77,16 @@ ok "leave it at that" test "$(ls -A noc)" = vae
 ok "--force replaces it" wan-convert export -fc --hf-model "$R/pipe" ck noc
 ok "all is there, and nothing aside" test "$(ls -A noc | tr '\n' ' ')" = "model_index.json scheduler text_encoder tokenizer transformer vae "
 ok "nor beside" no ls -d .noc.tmp
+mkdir far; for to in led pieces; do ln -s far/$to $to; done # a link stays, what it leads to is made
+ok "export to a link to nothing" wan-convert export --naming official ck led
+ok "and over the folder that it leads to now" wan-convert export -f --naming official ck led
+ok "entries into a folder behind a link" wan-convert export ck pieces
+mv far/pieces/transformer far/elsewhere; ln -s ../elsewhere far/pieces/transformer
+ok "and over one that is a link itself" wan-convert export -f --dtype bf16 ck pieces
+ok "the links stay" test -L led -a -L pieces -a -L far/pieces/transformer
+ok "the folders are there" test -s far/led/config.json -a -s far/elsewhere/config.json -a "$(ls -A far | tr '\n' ' ')" = "elsewhere led pieces "
+ok "with what was written last" test "$(bytes far/elsewhere/$W)" -lt "$(bytes noc/transformer/$W)"
+ln -s round round; fails 1 'round: too many links' "a link to itself" wan-convert export ck round
 
 # WAN 2.2 is named and refused
 two() { rm -rf two; cp -rL "$R/pipe" two; chmod -R u+w two; }
