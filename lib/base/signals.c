@@ -58,14 +58,21 @@ static void on_signal(int sig, void (*handler)(int))
     sigaction(sig, &sa, NULL);
 }
 
+/* Whoever started us ignoring it says that we are to go on: nohup, or a script's shell for what it runs behind itself. */
+static void unless_ignored(int sig, void (*handler)(int))
+{
+    struct sigaction was;
+    if (sigaction(sig, NULL, &was) < 0 || was.sa_handler != SIG_IGN)
+        on_signal(sig, handler);
+}
+
 void wan_signals_filter(void)
 {
     on_signal(SIGPIPE, die_by_signal); /* dies quietly, but leaves no temporary file */
-    on_signal(SIGINT, die_by_signal);
+    unless_ignored(SIGINT, die_by_signal);
     on_signal(SIGTERM, die_by_signal);
-    if (signal(SIGHUP, SIG_IGN) != SIG_IGN) /* nohup says that it is to go on */
-        on_signal(SIGHUP, die_by_signal);
-    on_signal(SIGQUIT, die_by_signal);
+    unless_ignored(SIGHUP, die_by_signal);
+    unless_ignored(SIGQUIT, die_by_signal);
     on_signal(SIGXCPU, die_by_signal);
     on_signal(SIGXFSZ, SIG_IGN); /* a write then says why it fails */
     on_signal(SIGABRT, say_abort);
@@ -76,7 +83,7 @@ void wan_signals_trainer(void)
 {
     on_signal(SIGPIPE, SIG_IGN);
     on_signal(SIGXFSZ, SIG_IGN);
-    on_signal(SIGINT, ask_stop);
+    unless_ignored(SIGINT, ask_stop);
     on_signal(SIGTERM, ask_stop);
     on_signal(SIGUSR1, ask_stop);
     on_signal(SIGABRT, say_abort);

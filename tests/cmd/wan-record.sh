@@ -149,6 +149,22 @@ fails 1 'No space' "full disk" bash -c "wan-record sheet real.wan >/dev/full"
 fails 1 'No space' "full disk, ls" bash -c "wan-record ls real.wan >/dev/full"
 fails 1 'No space' "full disk, cat" bash -c "wan-record cat real.wan >/dev/full"
 
+# ---- signals
+after() { # after SIGNAL NAME: the exit status of a wan-record that gets it while it waits for more
+    mkfifo $2.in; wan-record cat -q -o $2.out <$2.in & local pid=$! i
+    exec 3>$2.in; head -c 100 real.wan >&3
+    for i in $(seq 3000); do [ -e $2.out.tmp ] && break; sleep 0.02; done
+    kill -$1 $pid; sleep 0.2; tail -c +101 real.wan >&3 2>/dev/null; exec 3>&-
+    wait $pid
+    echo $? >$2.rc
+}
+trap '' HUP PIPE; after HUP hup; after INT int; trap - HUP PIPE
+ok "HUP that was ignored stays ignored" sh -c '[ "$(cat hup.rc)" = 0 ] && cmp hup.out int.out'
+ok "INT in a script's background too" [ "$(cat int.rc)" = 0 ]
+(trap '' PIPE; set -m; after INT job; after HUP gone) 2>/dev/null
+ok "else they end it" [ "$(cat job.rc gone.rc | tr '\n' ' ')" = "130 129 " ]
+ok "and nothing stays" sh -c '! ls job.out* gone.out*'
+
 # ---- usage
 fails 2 'did you mean cat' "unknown command" wan-record catt
 fails 2 'no command' "no command" wan-record

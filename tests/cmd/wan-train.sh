@@ -248,6 +248,14 @@ ok "resumed for four more steps" train train.train_iters=$k checkpoint.save=sig
 ok "and uninterrupted" train train.train_iters=$k checkpoint.save=nosig
 ok "both are the same" diff -r {sig,nosig}/iter_$(printf %07d $k)
 
+wan-train -q --mock --precision fp32 $T train.train_iters=100000 checkpoint.save=behind --metrics b.json 2>behind.err & pid=$!
+for i in $(seq 1000); do [ -s b.json ] && break; sleep 0.05; done
+kill -INT $pid; had=$(wc -l <b.json)
+for i in $(seq 600); do [ "$(wc -l <b.json)" -gt $((had + 2)) ] && break; sleep 0.05; done
+ok "in a script's background SIGINT is ignored, as the shell asks" [ "$(wc -l <b.json)" -gt $((had + 2)) ]
+kill -TERM $pid; wait $pid
+ok "SIGTERM is not" [ $? = 75 ]
+
 (set -m # a job of its own: the shell lets background jobs ignore SIGINT
 wan-train -q --mock --precision fp32 $T train.train_iters=3 dataset.H_latents=208 dataset.W_latents=208 \
     dataset.F_latents=8 checkpoint.save=twice --metrics /dev/null 2>twice.err &
