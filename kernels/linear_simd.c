@@ -17,6 +17,8 @@ enum {
     ROWS = 192,
     COLS = 192,
     DEPTH = 512 /* at most */,
+    DEEP = 1664 /* at most, where sums are added up in memory */,
+    PIECES = 4 /* of a task */,
     TASKS = 8 /* a thread at least */,
     FEWEST = 48 /* rows to divide down to */
 };
@@ -43,7 +45,15 @@ typedef struct job {
     const float *bias;
     enum wan_act act;
     int add, wide; /* wide: 32 columns at a time */
+    int cols;      /* A is packed as B is */
+    int64_t part;  /* columns of a piece of a task */
 } job;
+
+/* A thread's memory, and the row that the block of A in it begins with; -1: none. */
+typedef struct bench {
+    char *C, *A;
+    int64_t m0;
+} bench;
 
 static int64_t least(int64_t a, int64_t b)
 {
@@ -109,7 +119,10 @@ static void load_rows(const job *j, char *dst, int64_t m0, int64_t m, int64_t mp
     for (int64_t k0 = 0; k0 < j->K; k0 += j->deep) {
         int64_t k = least(j->K - k0, j->deep), kp = wan_tile_up(k, WAN_TILE_K);
         char *o = dst + k0 * ROWS * j->t.size;
-        if (j->A.tr)
+        if (j->cols)
+            wan_tile_pack_cols(&j->t, o, kp * WAN_TILE_N, j->A.b, k0 * j->M + m0, j->M, k, m, kp,
+                               mp);
+        else if (j->A.tr)
             wan_tile_transpose(&j->t, o, kp, j->A.b, k0 * j->M + m0, j->M, k, m, mp);
         else
             wan_tile_rows(&j->t, o, kp, j->A.b, m0 * j->K + k0, j->K, m, k, mp);
@@ -177,29 +190,44 @@ static void finish_row(const job *j, float *row, int64_t m, int64_t n0, int64_t 
     wan_row_store(j->out, at, n, row);
 }
 
-/* Rows m0.., columns [n0, n1). */
-static void task(const job *j, int64_t m0, int64_t n0, int64_t n1, char *work)
+/* Whether products are added up where they go, which is [m, n] of it: sums alone, in whole tiles. */
+static int straight(const job *j, int64_t m, int64_t n)
 {
-    int64_t m = least(j->M - m0, j->rows), mp = wan_tile_up(m, WAN_TILE_N), e = j->t.size;
-    float *C = (float *)work;
-    char *A = work + ROWS * COLS * sizeof(float);
-    int there = in_place(j, m);
-    if (there)
-        A = (char *)wan_buf_at(j->A.b, m0 * j->K).p;
-    else
-        load_rows(j, A, m0, m, mp);
-    for (int64_t c = n0; c < n1; c += j->chunk) {
-        int64_t n = least(n1 - c, j->chunk), np = wan_tile_up(n, WAN_TILE_N);
-        for (int64_t k0 = 0, k1; k0 < j->K; k0 = k1) {
-            k1 = least(k0 + j->deep, j->K);
-            int64_t kp = wan_tile_up(k1 - k0, WAN_TILE_K);
+    return j->cols && j->out.t == WAN_F32 && m % WAN_TILE_N == 0 && n % WAN_TILE_N == 0;
+}
+
+/* C [m, n] of rows m0.., columns c.., from A as it lies in memory (there) or was loaded. */
+static void multiply(const job *j, const char *A, int there, int64_t m0, int64_t m, int64_t c,
+                     int64_t n, float *C)
+{
+    const int direct = straight(j, m, n);
+    wan_tile_mul_fn *mul = j->cols ? j->t.mul_cols : j->t.mul;
+    int64_t mp = wan_tile_up(m, WAN_TILE_N), np = wan_tile_up(n, WAN_TILE_N), e = j->t.size;
+    float *to = direct ? (float *)j->out.p + m0 * j->N + c : C;
+    for (int64_t k0 = 0, k1; k0 < j->K; k0 = k1) {
+        k1 = least(k0 + j->deep, j->K);
+        int64_t kp = wan_tile_up(k1 - k0, WAN_TILE_K);
+        int64_t lda = there ? j->K : j->cols ? kp * WAN_TILE_N : kp;
+        if (!direct)
             expect_rows(j, m0 + m * k0 / j->K, m0 + m * k1 / j->K, c, n);
-            j->t.mul(C, COLS, A + k0 * (there ? 1 : ROWS) * e, there ? j->K : kp, packed(j, k0, c),
-                     kp * WAN_TILE_N, mp, np, kp, k0 > 0);
-        }
-        for (int64_t i = 0; i < m; i++)
-            finish_row(j, C + i * COLS, m0 + i, c, n);
+        mul(to, direct ? j->N : COLS, A + k0 * (there ? 1 : ROWS) * e, lda, packed(j, k0, c),
+            kp * WAN_TILE_N, mp, np, kp, k0 > 0 || (direct && j->add));
     }
+    for (int64_t i = 0; !direct && i < m; i++)
+        finish_row(j, C + i * COLS, m0 + i, c, n);
+}
+
+/* Rows m0.., columns [n0, n1). */
+static void task(const job *j, int64_t m0, int64_t n0, int64_t n1, bench *own)
+{
+    int64_t m = least(j->M - m0, j->rows);
+    int there = in_place(j, m);
+    if (!there && own->m0 != m0)
+        load_rows(j, own->A, m0, m, wan_tile_up(m, WAN_TILE_N));
+    own->m0 = m0;
+    for (int64_t c = n0; c < n1; c += j->chunk)
+        multiply(j, there ? (char *)wan_buf_at(j->A.b, m0 * j->K).p : own->A, there, m0, m, c,
+                 least(n1 - c, j->chunk), (float *)(void *)own->C);
 }
 
 static int64_t parts_of(int64_t n, int64_t most)
@@ -225,16 +253,36 @@ wan_linear_cut wan_linear_cut_for(int64_t M, int64_t N, int64_t K, int threads)
     };
 }
 
+/* The next pieces of a range of columns, `whole` of them a task, for one of `threads`: a task, but single ones towards
+ * the end, where who is done first would wait.  How many; *at: the first. */
+static int64_t take(int64_t *next, int64_t pieces, int64_t whole, int64_t threads, int64_t *at)
+{
+    int64_t n;
+    *at = __atomic_load_n(next, __ATOMIC_RELAXED);
+    do {
+        if (*at >= pieces)
+            return 0;
+        n = *at % whole || pieces - *at <= (threads + 1) * whole ? 1 : whole;
+    } while (
+        !__atomic_compare_exchange_n(next, at, *at + n, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return n;
+}
+
 /* All tasks, by threads that begin with the columns that they packed: on many CPUs what another core wrote is far
  * away.  mb, cb: blocks of rows, ranges of columns. */
 static void run_tasks(const job *j, int64_t mb, int64_t cb, int64_t wide)
 {
     int64_t own = wan_rows_thread() * cb / wan_rows_threads();
-    for (int64_t k = 0, m; k < cb; k++) {
-        int64_t c = (own + k) % cb * wide;
-        while ((m = __atomic_fetch_add(&j->next[c / wide], 1, __ATOMIC_RELAXED)) < mb)
-            task(j, m * j->rows, c, least(c + wide, j->N),
-                 j->work + j->mine * (size_t)wan_rows_thread());
+    int64_t whole = parts_of(wide, j->part), share = parts_of(wan_rows_threads(), cb);
+    char *work = j->work + j->mine * (size_t)wan_rows_thread();
+    bench b = { work, work + ROWS * COLS * sizeof(float), -1 };
+    for (int64_t k = 0, at, n; k < cb; k++) {
+        int64_t r = (own + k) % cb, c = r * wide, end = least(c + wide, j->N);
+        while ((n = take(&j->next[r], mb * whole, whole, share, &at))) {
+            int64_t from = c + at % whole * j->part;
+            if (from < end)
+                task(j, at / whole * j->rows, from, least(from + n * j->part, end), &b);
+        }
     }
 }
 
@@ -250,7 +298,11 @@ static int run(wan_dev *d, job *j)
     wan_linear_cut cut = wan_linear_cut_for(j->M, j->N, j->K, wan_rows_threads());
     if (q) /* whole blocks */
         cut.depth = wan_tile_up(cut.depth, (int64_t)wan_quant_values(q));
+    j->cols = j->A.tr && j->t.mul_cols;
+    if (j->cols)
+        cut.depth = wan_tile_up(parts_of(j->K, parts_of(j->K, DEEP)), WAN_TILE_K);
     j->deep = cut.depth;
+    j->part = parts_of(cut.columns / cut.chunk, PIECES) * cut.chunk;
     j->rows = cut.rows;
     j->chunk = cut.chunk;
     int64_t kb = parts_of(j->K, cut.depth), nb = parts_of(j->N, cut.pack), wide = cut.columns;

@@ -29,6 +29,7 @@ typedef struct wan_tile {
     int size;    /* bytes of an element */
     wan_tile_mul_fn *mul;
     wan_tile_store_fn *store;
+    wan_tile_mul_fn *mul_cols; /* A packed as B is, lda from one panel to the next; NULL: none */
 } wan_tile;
 
 /* The fastest for operands of type t on this CPU. */
@@ -38,7 +39,7 @@ wan_tile wan_tile_for(wan_dtype t);
  * 0: no memory. */
 double wan_tile_rate(wan_dtype t);
 
-wan_tile_mul_fn wan_tile_mul_bf16, wan_tile_mul_amx;
+wan_tile_mul_fn wan_tile_mul_bf16, wan_tile_mul_bf16_cols, wan_tile_mul_amx;
 /* In fp32, with vectors that this CPU must have: in the same order of sums. */
 wan_tile_mul_fn *wan_tile_mul_f32(enum wan_cpu_vectors v);
 wan_tile_store_fn wan_tile_store_f32, wan_tile_store_bf16;

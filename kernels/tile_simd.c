@@ -13,10 +13,11 @@ wan_tile wan_tile_for(wan_dtype t)
 {
     enum wan_cpu_isa isa = t == WAN_BF16 ? wan_cpu_isa() : WAN_CPU_PORTABLE;
     if (isa == WAN_CPU_AMX)
-        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, wan_tile_store_bf16 };
+        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, wan_tile_store_bf16, NULL };
     if (isa == WAN_CPU_BF16)
-        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, wan_tile_store_bf16 };
-    return (wan_tile){ WAN_F32, 4, wan_tile_mul_f32(wan_cpu_vectors()), wan_tile_store_f32 };
+        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, wan_tile_store_bf16,
+                           wan_tile_mul_bf16_cols };
+    return (wan_tile){ WAN_F32, 4, wan_tile_mul_f32(wan_cpu_vectors()), wan_tile_store_f32, NULL };
 }
 
 /* ---- packing */
@@ -125,15 +126,25 @@ void wan_tile_pack_rows(const wan_tile *t, void *dst, wan_buf src, int64_t off, 
 }
 
 /* Two rows of bf16 as 32-bit pairs, 16 columns. */
-static void pair_rows(uint32_t *restrict o, const uint16_t *lo, const uint16_t *hi)
+INLINE u16x pair_of(const void *lo, const void *hi)
 {
-    for (int c = 0; c < WAN_TILE_N; c++)
-        o[c] = (uint32_t)lo[c] | (uint32_t)hi[c] << 16;
+    typedef uint16_t half __attribute__((vector_size(32)));
+    half l, h;
+    memcpy(&l, lo, sizeof l);
+    memcpy(&h, hi, sizeof h);
+    return __builtin_convertvector(l, u16x) | __builtin_convertvector(h, u16x) << 16;
+}
+
+INLINE void pair_rows(uint32_t *o, const uint16_t *lo, const uint16_t *hi)
+{
+    u16x r = pair_of(lo, hi);
+    memcpy(o, &r, sizeof r);
 }
 
 void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, int64_t off,
                         int64_t ld, int64_t k, int64_t n, int64_t kp, int64_t np)
 {
+    enum { AHEAD = 8 };
     float tmp[WAN_TILE_WIDTH + WAN_TILE_N] = { 0 };
     uint16_t pair[2][WAN_TILE_WIDTH + WAN_TILE_N] = { 0 };
     for (int64_t i = 0; t->size == 4 && i < kp; i++) {
@@ -148,9 +159,12 @@ void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, 
     for (int64_t i = 0; t->size == 2 && i < kp; i += 2) {
         if (src.t == t->t && n == np && i + 2 <= k) { /* whole rows, from where they are */
             const uint16_t *lo = (const uint16_t *)src.p + off + i * ld;
-            for (int64_t p = 0; p < np; p += WAN_TILE_N)
+            for (int64_t p = 0; p < np; p += WAN_TILE_N) { /* too short to be foreseen */
+                __builtin_prefetch(lo + AHEAD * ld + p, 0, 2);
+                __builtin_prefetch(lo + (AHEAD + 1) * ld + p, 0, 2);
                 pair_rows((uint32_t *)dst + (p / WAN_TILE_N * ldb + i * WAN_TILE_N) / 2, lo + p,
                           lo + ld + p);
+            }
             continue;
         }
         for (int64_t r = 0; r < 2; r++)
@@ -172,10 +186,7 @@ static void transpose_square(char *dst, size_t ldt, const char *src, size_t ld, 
         if (size == 4) {
             memcpy(&r[i], src + (size_t)i * ld, sizeof r[i]);
         } else {
-            uint32_t pair[16];
-            pair_rows(pair, (const uint16_t *)(const void *)(src + 2 * (size_t)i * ld),
-                      (const uint16_t *)(const void *)(src + (2 * (size_t)i + 1) * ld));
-            memcpy(&r[i], pair, sizeof pair);
+            r[i] = pair_of(src + 2 * (size_t)i * ld, src + (2 * (size_t)i + 1) * ld);
         }
     STAGE(8)
     STAGE(4)
@@ -241,8 +252,9 @@ void wan_tile_store_f32(void *dst, const float *src, int64_t n)
 
 #define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 
-/* Sums start from 0, and what stands in C is added behind the loop: else the next block would wait for it. */
-INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t lda,
+/* Sums start from 0, and what stands in C is added behind the loop: else the next block would wait for it.
+ * Rows of A are lda apart, pairs of each `pair`. */
+INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t lda, const int pair,
                             const uint16_t *B, int64_t ldb, int64_t k, int add, const int panels,
                             uintptr_t next, uintptr_t step)
 {
@@ -251,19 +263,22 @@ INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t ld
     for (int i = 0; i < 8; i++)
         for (int p = 0; p < panels; p++)
             acc[i][p] = _mm512_setzero_ps();
+    for (int i = 0; add && pair > 2 && i < 8; i++) /* where C is the result itself, far away */
+        for (int p = 0; p < panels; p++)
+            __builtin_prefetch(C + i * ldc + p * 16, 1, 2);
     for (int64_t u = 0; u < k; u += 2, B += 32, next += 2 * step) {
         __m512bh b[3];
         for (int p = 0; p < panels; p++)
             b[p] = (__m512bh)_mm512_loadu_si512(B + p * ldb);
         __builtin_prefetch((const void *)next, 0, 2);
         for (int i = 0; i < 8; i++) {
-            int32_t pair;
-            memcpy(&pair, a[i / 4] + i % 4 * lda, 4);
+            int32_t two;
+            memcpy(&two, a[i / 4] + i % 4 * lda, 4);
             for (int p = 0; p < panels; p++)
-                acc[i][p] = _mm512_dpbf16_ps(acc[i][p], (__m512bh)_mm512_set1_epi32(pair), b[p]);
+                acc[i][p] = _mm512_dpbf16_ps(acc[i][p], (__m512bh)_mm512_set1_epi32(two), b[p]);
         }
-        WAN_TILE_STEP(a[0], 2);
-        WAN_TILE_STEP(a[1], 2);
+        WAN_TILE_STEP(a[0], pair);
+        WAN_TILE_STEP(a[1], pair);
     }
     if (add)
         for (int i = 0; i < 8; i++) {
@@ -279,24 +294,39 @@ INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t ld
         }
 }
 
-BF16 void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,
-                            int64_t ldb, int64_t m, int64_t n, int64_t k, int add)
+/* cols: A stands in panels of 16 rows as B does, lda apart. */
+INLINE BF16 void mul_bf16(float *C, int64_t ldc, const uint16_t *a, int64_t lda, const uint16_t *b,
+                          int64_t ldb, int64_t m, int64_t n, int64_t k, int add, const int cols)
 {
-    const uint16_t *a = (const uint16_t *)A, *b = (const uint16_t *)B;
+    const int pair = cols ? 2 * WAN_TILE_N : 2;
     for (int64_t p = 0, left = n / 16, w; left; p += w, left -= w) {
         w = left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3;
         uintptr_t step = (uintptr_t)(256 * w / m);
         for (int64_t i = 0; i < m; i += 8) {
             float *c = C + i * ldc + p * 16;
+            const uint16_t *x = cols ? a + i / 16 * lda + i % 16 * 2 : a + i * lda;
+            int64_t ld = cols ? 2 : lda;
             uintptr_t next = (uintptr_t)(b + (p + w) * ldb) + (uintptr_t)(i / 8 * k) * step;
             if (w == 1)
-                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 1, next, step);
+                block_bf16(c, ldc, x, ld, pair, b + p * ldb, ldb, k, add, 1, next, step);
             else if (w == 2)
-                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 2, next, step);
+                block_bf16(c, ldc, x, ld, pair, b + p * ldb, ldb, k, add, 2, next, step);
             else
-                block_bf16(c, ldc, a + i * lda, lda, b + p * ldb, ldb, k, add, 3, next, step);
+                block_bf16(c, ldc, x, ld, pair, b + p * ldb, ldb, k, add, 3, next, step);
         }
     }
+}
+
+BF16 void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,
+                            int64_t ldb, int64_t m, int64_t n, int64_t k, int add)
+{
+    mul_bf16(C, ldc, (const uint16_t *)A, lda, (const uint16_t *)B, ldb, m, n, k, add, 0);
+}
+
+BF16 void wan_tile_mul_bf16_cols(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,
+                                 int64_t ldb, int64_t m, int64_t n, int64_t k, int add)
+{
+    mul_bf16(C, ldc, (const uint16_t *)A, lda, (const uint16_t *)B, ldb, m, n, k, add, 1);
 }
 
 /* Subnormals become 0, unlike wan_f32_to_bf16: this is for values inside attention only. */
@@ -323,5 +353,11 @@ void wan_tile_mul_bf16(float *C, int64_t ldc, const void *A, int64_t lda, const 
     (void)C, (void)ldc, (void)A, (void)lda, (void)B, (void)ldb, (void)m, (void)n, (void)k;
     (void)add;
     WAN_BUG("AVX512-BF16 kernel on a machine without it");
+}
+
+void wan_tile_mul_bf16_cols(float *C, int64_t ldc, const void *A, int64_t lda, const void *B,
+                            int64_t ldb, int64_t m, int64_t n, int64_t k, int add)
+{
+    wan_tile_mul_bf16(C, ldc, A, lda, B, ldb, m, n, k, add);
 }
 #endif

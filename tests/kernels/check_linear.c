@@ -84,10 +84,10 @@ static void backward(int64_t M, int64_t N, int64_t K, wan_dtype in, wan_dtype gi
 
 static void all(void)
 {
-    static const int64_t shape[][3] = { { 1, 1, 1 },       { 3, 5, 7 },       { 1, 64, 65 },
-                                        { 63, 65, 31 },    { 64, 64, 64 },    { 65, 130, 63 },
-                                        { 129, 96, 200 },  { 300, 256, 256 }, { 17, 6, 513 },
-                                        { 100, 530, 900 }, { 400, 410, 1088 } };
+    static const int64_t shape[][3] = { { 1, 1, 1 },       { 3, 5, 7 },        { 1, 64, 65 },
+                                        { 63, 65, 31 },    { 64, 64, 64 },     { 65, 130, 63 },
+                                        { 129, 96, 200 },  { 300, 256, 256 },  { 17, 6, 513 },
+                                        { 100, 530, 900 }, { 400, 410, 1088 }, { 3400, 96, 80 } };
     for (size_t s = 0; s < sizeof shape / sizeof *shape; s++) {
         const int64_t *m = shape[s];
         for (int a = 0; a < 2; a++)

@@ -73,6 +73,22 @@ void emulated_mul(float *C, int64_t ldc, const void *A, int64_t lda, const void 
 #undef wan_tile_mul_amx
 #endif
 
+/* C = A B, then C += A B, for A [m, k], which is packed as the kernel wants it: into A. */
+static void twice(const wan_tile *t, float *C, int64_t ldc, void *A, int64_t lda, wan_buf src,
+                  int64_t m, int64_t k, const void *B, int64_t np)
+{
+    int64_t mp = wan_tile_up(m, 16), kp = wan_tile_up(k, WAN_TILE_K);
+    if (t->mul_cols)
+        wan_tile_pack_rows(t, A, src, 0, k, m, k, mp, kp);
+    else
+        wan_tile_rows(t, A, lda, src, 0, k, m, k, mp);
+    for (int add = 0; add < 2; add++)
+        if (t->mul_cols)
+            t->mul_cols(C, ldc, A, kp * 16, B, kp * 16, mp, np, kp, add);
+        else
+            t->mul(C, ldc, A, lda, B, kp * 16, mp, np, kp, add);
+}
+
 /* C += A B for A [m, k], B [k, n], with wider rows everywhere and packing from both sides. */
 static void run(const char *name, wan_tile t, int64_t m, int64_t n, int64_t k)
 {
@@ -92,15 +108,13 @@ static void run(const char *name, wan_tile t, int64_t m, int64_t n, int64_t k)
     wan_buf src = t.t == WAN_BF16 ? wan_buf_of(h, WAN_BF16) : wan_buf_of(f, WAN_F32);
     for (int side = 0; side < 2; side++) { /* B^T [n, k] or B [k, n] stands behind A */
         double worst = 0;
-        wan_tile_rows(&t, A, lda, src, 0, k, m, k, mp);
         if (side == 0)
             wan_tile_pack_rows(&t, B, src, m * k, k, n, k, np, kp);
         else
             wan_tile_pack_cols(&t, B, kp * 16, src, m * k, n, k, n, kp, np);
         for (int64_t i = 0; i < mp * ldc; i++)
             C[i] = 1;
-        for (int add = 0; add < 2; add++) /* C = AB, then C += AB */
-            t.mul(C, ldc, A, lda, B, kp * 16, mp, np, kp, add);
+        twice(&t, C, ldc, A, lda, src, m, k, B, np);
         for (int64_t i = 0; i < m; i++)
             for (int64_t j = 0; j < n; j++) {
                 double s = 0;
@@ -133,18 +147,21 @@ int main(void)
     for (int v = 0; v < 3; v++)
         if (v <= (int)wan_cpu_vectors())
             all(vectors[v],
-                (wan_tile){ WAN_F32, 4, wan_tile_mul_f32((enum wan_cpu_vectors)v), NULL });
+                (wan_tile){ WAN_F32, 4, wan_tile_mul_f32((enum wan_cpu_vectors)v), NULL, NULL });
         else
             tap_skip(vectors[v], "this CPU has no such vectors");
 #ifdef __x86_64__
-    all("amx in C", (wan_tile){ WAN_BF16, 2, emulated_mul, NULL });
+    all("amx in C", (wan_tile){ WAN_BF16, 2, emulated_mul, NULL, NULL });
 #endif
-    if (wan_cpu_isa() >= WAN_CPU_BF16)
-        all("avx512-bf16", (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, NULL });
-    else
+    if (wan_cpu_isa() >= WAN_CPU_BF16) {
+        all("avx512-bf16", (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, NULL, NULL });
+        all("avx512-bf16, both packed",
+            (wan_tile){ WAN_BF16, 2, NULL, NULL, wan_tile_mul_bf16_cols });
+    } else {
         tap_skip("avx512-bf16", "this CPU has no AVX512-BF16");
+    }
     if (wan_cpu_isa() >= WAN_CPU_AMX)
-        all("amx", (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, NULL });
+        all("amx", (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, NULL, NULL });
     else
         tap_skip("amx", "this CPU has no AMX");
     return tap_done();
