@@ -297,6 +297,59 @@ static void check_bands(const char *dir, const char *dev, wan_dtype compute)
     wan_dev_close(&d);
 }
 
+/* ---- belts: how often past frames are copied to their beginning changes nothing */
+
+enum { BELT_T = 81, BELT_Z = 16 * 21 * 2 * 2, BELT_PX = BELT_T * 16 * 16 * 3 };
+
+typedef struct belt_clip {
+    uint8_t rgb[BELT_PX];
+    int64_t n;
+} belt_clip;
+
+static int keep_clip(void *arg, const uint8_t *rgb, const float *pixels, int64_t n, int64_t h,
+                     int64_t w)
+{
+    belt_clip *c = arg;
+    (void)pixels;
+    if (c->n + n * h * w * 3 > BELT_PX)
+        return wan_err("too many frames");
+    memcpy(c->rgb + c->n, rgb, (size_t)(n * h * w * 3));
+    c->n += n * h * w * 3;
+    return 0;
+}
+
+static void check_belts(const char *dir, const char *dev, wan_dtype compute)
+{
+    static float latent[2][BELT_Z];
+    static belt_clip film[2];
+    const int64_t spare[] = { 0, 1, 3, 7, 60 }; /* the last: never */
+    wan_dev *d;
+    wan_vae *v;
+    if (!ok(wan_dev_open(&d, dev, 0) == 0 &&
+                wan_vae_open(&v, d, dir, WAN_VAE_ENCODER | WAN_VAE_DECODER, compute) == 0,
+            "%s: both parts", dir))
+        return;
+    for (int i = 0; i < 5; i++) {
+        const int again = i > 0;
+        wan_vae_layout_free(&v->dec);
+        wan_vae_layout_free(&v->enc);
+        v->dec.spare = v->enc.spare = spare[i];
+        for (size_t k = 0; k < BELT_Z; k++)
+            latent[again][k] = (float)((k * 2654435761u >> 8) % 4001) / 1000 - 2;
+        film[again].n = 0;
+        int rc = wan_vae_decode(v, latent[again], 21, 2, 2, keep_clip, &film[again]);
+        rc |= wan_vae_encode(v, latent[again], film[again].rgb, BELT_T, 16, 16, 4);
+        ok(rc == 0 && film[again].n == BELT_PX, "%s %s: %d frames, %d to spare", dev,
+           wan_dtype_name(compute), BELT_T, (int)spare[i]);
+        if (again)
+            ok(!memcmp(film[0].rgb, film[1].rgb, BELT_PX) &&
+                   !memcmp(latent[0], latent[1], sizeof latent[0]),
+               "%s %s: the same bytes", dev, wan_dtype_name(compute));
+    }
+    wan_vae_close(&v);
+    wan_dev_close(&d);
+}
+
 int main(void)
 {
     refs cases = refs_find("vaetile_", "case.json");
@@ -317,6 +370,8 @@ int main(void)
         check_bands(REFS_SMALL "/vae_r1/vae", "ref", WAN_F32);
         check_bands(REFS_SMALL "/vae_r2/vae", "cpu", WAN_F32);
         check_bands(REFS_SMALL "/vae_r1/vae", "cpu", WAN_BF16);
+        check_belts(REFS_SMALL "/vae_r1/vae", "cpu", WAN_F32);
+        check_belts(REFS_SMALL "/vae_r2/vae", "cpu", WAN_BF16);
     }
     return tap_done();
 }

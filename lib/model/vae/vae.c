@@ -32,6 +32,7 @@ int wan_vae_make(wan_vae **out, wan_dev *d, const wan_vae_config *c, const wan_v
     v->d = v->enc.d = v->dec.d = d;
     v->compute = v->enc.compute = v->dec.compute = compute;
     v->parts = parts;
+    v->enc.spare = v->dec.spare = d->kind == WAN_DEV_CPU ? 0 : 3;
     v->enc.budget = v->dec.budget = d->kind == WAN_DEV_CPU ? BUDGET : 0;
     v->tile_side = TILE_SIDE;
     v->tile_step = TILE_STEP;

@@ -13,7 +13,7 @@
 
 /* Activations of one stage beyond which frames are taken one by one. */
 #define PIECE_CPU (32ll << 20)
-#define PIECE_CUDA (1ll << 30)
+#define PIECE_CUDA (3ll << 27)
 /* Bands of fewer rows would mostly compute what their neighbours compute too. */
 #define BAND_ROWS 64
 
@@ -32,21 +32,22 @@ static int64_t frame_of(const vae_conv *v)
     return v->c.H * v->c.W * v->c.Ci;
 }
 
-static int64_t hist_bytes(const vae_net *n, const vae_conv *v)
+static int64_t belt_bytes(const vae_net *n, const vae_belt *b)
 {
-    return frame_of(v) * (v->c.kt - 1) * (int64_t)wan_dtype_size(n->compute);
+    return b->slots * b->frame * (int64_t)wan_dtype_size(n->compute);
 }
 
-static int take_hist(vae_net *n, vae_conv *v)
+static int take_belt(vae_net *n, vae_belt *b)
 {
-    v->hist = wan_dev_alloc(n->d, (size_t)hist_bytes(n, v), "past frames of the VAE");
-    return v->hist ? 0 : -1;
+    b->mem =
+        b->lanes ? wan_dev_alloc(n->d, (size_t)belt_bytes(n, b), "past frames of the VAE") : NULL;
+    return b->lanes && !b->mem ? -1 : 0;
 }
 
-static void give_hist(vae_net *n, vae_conv *v)
+static void give_belt(vae_net *n, vae_belt *b)
 {
-    wan_dev_free(n->d, v->hist);
-    v->hist = NULL;
+    wan_dev_free(n->d, b->mem);
+    b->mem = NULL;
 }
 
 /* ---- sizes */
@@ -146,6 +147,43 @@ static void set_convolutions(vae_net *n)
     n->last.c.H = last->H, n->last.c.W = last->W;
 }
 
+static void add_lane(vae_belt *belts, int which, vae_conv *v, int64_t cap)
+{
+    vae_belt *b = &belts[which];
+    v->belt = which;
+    v->lane = (int)b->lanes++;
+    b->frame = frame_of(v);
+    b->cap = cap;
+}
+
+/* The more frames a belt has beyond those that it needs, the less often past ones are copied. */
+static void set_slots(const vae_net *n, vae_belt *b)
+{
+    b->slots = b->lanes ? 2 * b->lanes + b->cap + n->spare * b->lanes / 2 : 0;
+}
+
+static void set_belts(vae_net *n)
+{
+    n->front = (vae_belt){ .lanes = 0 };
+    add_lane(&n->front, 0, &n->first, n->stages[0].cap);
+    set_slots(n, &n->front);
+    for (int i = 0; i < n->n_stages; i++) {
+        vae_stage *s = &n->stages[i];
+        s->belts[0] = s->belts[1] = (vae_belt){ .lanes = 0 };
+        for (int k = 0; k < s->n_nodes; k++) {
+            vae_node *e = &s->nodes[k];
+            if (e->kind != VAE_RES)
+                continue;
+            add_lane(s->belts, e->Ci != s->C_in, &e->conv1, s->cap);
+            add_lane(s->belts, e->Co != s->C_in, &e->conv2, s->cap);
+        }
+        if (s->leave == VAE_LAST)
+            add_lane(s->belts, s->C_out != s->C_in, &n->last, s->cap);
+        set_slots(n, &s->belts[0]);
+        set_slots(n, &s->belts[1]);
+    }
+}
+
 static void set_sizes(vae_net *n)
 {
     set_stages(n, n->H, n->W, n->chunk);
@@ -154,6 +192,7 @@ static void set_sizes(vae_net *n)
     else if (n->bands > 1)
         set_windows(n);
     set_convolutions(n);
+    set_belts(n);
 }
 
 /* Rows of the whole result. */
@@ -182,14 +221,15 @@ static void measure(const vae_net *n, const vae_stage *s, int64_t *work, int64_t
     for (int i = 0; i < s->n_nodes; i++) {
         const vae_node *e = &s->nodes[i];
         int res = e->kind == VAE_RES;
-        *work = max64(*work, (s->cap + 2) * P * max64(e->Ci, e->Co));
+        *work = max64(*work, e->has_shortcut ? s->cap * P * e->Ci : 0);
         *y = max64(*y, s->cap * P * (res ? e->Co : 3 * e->Co * words));
         if (res)
             continue;
         *work = max64(*work, s->cap * P * e->Co * (2 * words - 1));
         *lse = max64(*lse, s->cap * P);
     }
-    *work = max64(*work, (s->cap + 2) * P * s->C_out);
+    if (s->leave != VAE_LAST && n->compute != WAN_REAL)
+        *work = max64(*work, s->cap * P * s->C_out);
     if (s->leave == VAE_UP && s->timed)
         *y = max64(*y, 2 * s->cap * P * s->C_out);
 }
@@ -212,11 +252,8 @@ static int take_stage(vae_net *n, vae_stage *s)
     s->x = wan_dev_alloc(n->d, (size_t)x_bytes(n, s), "frames of the VAE");
     if (!s->x)
         return -1;
-    for (int i = 0; i < s->n_nodes; i++)
-        if (s->nodes[i].kind == VAE_RES) {
-            WAN_TRY(take_hist(n, &s->nodes[i].conv1));
-            WAN_TRY(take_hist(n, &s->nodes[i].conv2));
-        }
+    WAN_TRY(take_belt(n, &s->belts[0]));
+    WAN_TRY(take_belt(n, &s->belts[1]));
     if (!s->timed)
         return 0;
     s->tail = wan_dev_alloc(n->d, (size_t)tail_bytes(n, s), "past frames of the VAE");
@@ -230,7 +267,7 @@ typedef struct shared {
 
 static shared measure_shared(const vae_net *n)
 {
-    int64_t work = (n->stages[0].cap + 2) * frame_of(&n->first), y = 0, lse = 1;
+    int64_t work = 1, y = 0, lse = 1;
     for (int i = 0; i < n->n_stages; i++)
         measure(n, &n->stages[i], &work, &y, &lse);
     int64_t out = n->stages[n->n_stages - 1].cap * n->last.c.H * n->last.c.W * n->last.c.Co;
@@ -267,8 +304,7 @@ static int take_all(vae_net *n)
 {
     WAN_TRY(take_shared(n));
     WAN_TRY(take_part(n));
-    WAN_TRY(take_hist(n, &n->first));
-    WAN_TRY(take_hist(n, &n->last));
+    WAN_TRY(take_belt(n, &n->front));
     for (int i = 0; i < n->n_stages; i++)
         WAN_TRY(take_stage(n, &n->stages[i]));
     return 0;
@@ -278,13 +314,11 @@ static int take_all(vae_net *n)
 static int64_t measure_all(const vae_net *n)
 {
     shared m = measure_shared(n);
-    int64_t sum = m.work + m.y + m.lse + hist_bytes(n, &n->first) + hist_bytes(n, &n->last);
+    int64_t sum = m.work + m.y + m.lse + belt_bytes(n, &n->front);
     for (int i = 0; i < n->n_stages; i++) {
         const vae_stage *s = &n->stages[i];
         sum += x_bytes(n, s) + tail_bytes(n, s);
-        for (int k = 0; k < s->n_nodes; k++)
-            if (s->nodes[k].kind == VAE_RES)
-                sum += hist_bytes(n, &s->nodes[k].conv1) + hist_bytes(n, &s->nodes[k].conv2);
+        sum += belt_bytes(n, &s->belts[0]) + belt_bytes(n, &s->belts[1]);
     }
     return sum;
 }
@@ -323,7 +357,11 @@ int64_t wan_vae_layout_bytes(const vae_net *net, int64_t H, int64_t W, int64_t c
     vae_net n = *net; /* sizes alone are set in it */
     n.H = H, n.W = W, n.chunk = chunk;
     choose_bands(&n);
-    return largest_band(&n);
+    const int64_t most = largest_band(&n);
+    n = *net;
+    if (n.H) /* nodes are the net's own, with their sizes */
+        set_sizes(&n);
+    return most;
 }
 
 int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk, int band)
@@ -349,16 +387,13 @@ void wan_vae_layout_free(vae_net *n)
         return;
     for (int i = 0; i < n->n_stages; i++) {
         vae_stage *s = &n->stages[i];
-        for (int k = 0; k < s->n_nodes; k++) {
-            give_hist(n, &s->nodes[k].conv1);
-            give_hist(n, &s->nodes[k].conv2);
-        }
+        give_belt(n, &s->belts[0]);
+        give_belt(n, &s->belts[1]);
         wan_dev_free(n->d, s->x);
         wan_dev_free(n->d, s->tail);
         s->x = s->tail = NULL;
     }
-    give_hist(n, &n->first);
-    give_hist(n, &n->last);
+    give_belt(n, &n->front);
     wan_dev_free(n->d, n->work);
     wan_dev_free(n->d, n->y);
     wan_dev_free(n->d, n->lse);
@@ -373,9 +408,10 @@ void wan_vae_layout_reset(vae_net *n, int single)
 {
     n->single = single;
     n->first.known = n->last.known = 0;
+    n->front.at = 0;
     for (int i = 0; i < n->n_stages; i++) {
         vae_stage *s = &n->stages[i];
-        s->fill = s->seen = s->n_tail = 0;
+        s->fill = s->seen = s->n_tail = s->belts[0].at = s->belts[1].at = 0;
         for (int k = 0; k < s->n_nodes; k++)
             s->nodes[k].conv1.known = s->nodes[k].conv2.known = 0;
     }

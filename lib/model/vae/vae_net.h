@@ -5,8 +5,9 @@
  *
  * A stage is a run of nodes at one resolution.  Its frames wait in x [fill, H, W, C] (WAN_REAL)
  * until `cap` of them are there (or the video ends), are worked on in place, and leave through the
- * resampler into the next stage's x.  The memory of time lies in the nodes: each causal convolution
- * keeps the last kt-1 frames of its input; before the video there are fewer, and no taps on them.
+ * resampler into the next stage's x.  The memory of time lies in belts: each causal convolution keeps the last
+ * kt-1 frames of its input; before the video there are fewer, and no taps on them.  What comes in front of a
+ * convolution writes behind those frames, and the convolution reads both in place.
  *
  * Those past frames are most of the memory: 3.6 GiB in the decoder at 480x832 in float.  Beyond
  * `budget` bytes the decoder makes the picture in bands of rows, each a run over the whole video:
@@ -33,13 +34,23 @@ typedef struct wan_vae_config {
     wan_real mean[WAN_VAE_MAX_Z], std[WAN_VAE_MAX_Z];
 } wan_vae_config;
 
-/* A convolution with its weights [Co, taps, Ci] (compute type), bias and past frames. */
+/* What `lanes` causal convolutions read that run one after the other over frames of one size: [slots, frame], compute
+ * type.  Convolution k has its past two frames and behind them m new ones from slot at + 2 (lanes - 1 - k) on: new
+ * ones end in front of the past of those that have run, which have moved on by m, and begin behind the past of those
+ * that have not.  All have moved on by m then; where the slots end, the past ones are copied to the first. */
+typedef struct vae_belt {
+    void *mem;
+    int64_t frame, lanes, slots, at;
+    int64_t cap; /* most new frames */
+} vae_belt;
+
+/* A convolution with its weights [Co, taps, Ci] (compute type) and bias. */
 typedef struct vae_conv {
     wan_conv c; /* T is set at each call; H, W by the layout */
     wan_buf w;
     wan_real *b;
-    void *hist; /* [known, H, W, Ci] compute type; NULL when kt == 1 or kept elsewhere */
-    int known;  /* frames in it, at most kt-1 */
+    int belt, lane; /* causal ones: of their stage */
+    int known;      /* past frames, at most kt-1 */
 } vae_conv;
 
 enum vae_kind { VAE_RES, VAE_ATTN };
@@ -64,6 +75,7 @@ typedef struct vae_stage {
     enum vae_resample leave;
     int timed;            /* the resampler also changes the frame rate */
     vae_conv space, time; /* of the resampler */
+    vae_belt belts[2];    /* of frames of C_in channels; of others, which have C_out */
     void *tail;           /* frames before and in the time convolution, compute type */
     int64_t n_tail;       /* frames kept in tail; UP: right before its third */
     int64_t seen;         /* frames that passed the resampler */
@@ -76,17 +88,20 @@ typedef struct vae_net {
     wan_dev *d;
     wan_dtype compute;
     vae_conv first, last; /* conv_in, conv_out */
+    vae_belt front;       /* of conv_in; conv_out's is in the last stage */
     wan_real *gamma_out;
     vae_stage stages[WAN_VAE_MAX_LEVELS];
     int n_stages;
-    void *work, *y; /* shared: padded input of one convolution; its output */
+    void *work,
+        *y; /* shared: input of a convolution that keeps none, or of attention; output of either */
     wan_real *lse;
     int64_t H, W, chunk; /* the layout in place (of the input); 0: none */
     int single;          /* the video is one frame: none are kept for others */
     int bands, band;     /* how many there are, and which one the layout is for */
-    int64_t budget;      /* bytes beyond which there are bands; 0: never */
-    int ranks;           /* how many make bands at the same time; 0: one */
-    wan_group *share;    /* those, where the stages of an encoder are cut; ... */
+    int64_t spare;    /* frames of a belt beyond those that it needs, for two of its convolutions */
+    int64_t budget;   /* bytes beyond which there are bands; 0: never */
+    int ranks;        /* how many make bands at the same time; 0: one */
+    wan_group *share; /* those, where the stages of an encoder are cut; ... */
     const wan_where *where;
     wan_real *part;  /* ... the rows that this band gives to the last stage, one frame */
     wan_real *joint; /* without other ranks: what all bands give [joint_n frames so far] */

@@ -43,18 +43,50 @@ static int convolve(vae_net *n, const vae_conv *v, wan_buf y, wan_buf x, int64_t
     return convolve_after(n, v, y, x, 0, T, add);
 }
 
-/* Causal: the caller has put m frames behind the first two of work; past frames come from hist. */
-static int convolve_causal(vae_net *n, vae_conv *v, wan_buf y, int64_t m, int add)
+/* ---- belts (vae_net.h) */
+
+static wan_buf belt_at(const vae_net *n, const vae_belt *b, int64_t slot)
 {
-    int64_t frame = v->c.H * v->c.W * v->c.Ci, known = v->known, keep = min64(2, known + m);
-    wan_buf x = work_at(n, (2 - known) * frame);
-    WAN_TRY(wan_dev_copy(n->d, x.p, v->hist, bytes_of(n, known * frame)));
-    WAN_TRY(convolve_after(n, v, y, x, 2 - known, known + m, add));
-    v->known = (int)keep;
+    return wan_buf_at(wan_buf_of(b->mem, n->compute), slot * b->frame);
+}
+
+static int64_t first_slot(const vae_net *n, const vae_belt *b, const vae_conv *v)
+{
+    return n->single ? 0 : b->at + 2 * (b->lanes - 1 - v->lane);
+}
+
+/* Where new frames of v are written. */
+static wan_buf incoming(const vae_net *n, const vae_belt *b, const vae_conv *v)
+{
+    return belt_at(n, b, first_slot(n, b, v) + 2);
+}
+
+/* All convolutions of b have read m frames. */
+static int belt_move(vae_net *n, vae_belt *b, int64_t m)
+{
+    int64_t past = 2 * b->lanes, from = b->at + m;
     if (n->single)
         return 0;
-    return wan_dev_copy(n->d, v->hist, work_at(n, (m + 2 - keep) * frame).p,
-                        bytes_of(n, keep * frame));
+    b->at = from;
+    if (from + past + b->cap <= b->slots)
+        return 0;
+    b->at = 0;
+    for (int64_t f = 0, some; f < past; f += some) { /* as many as do not overlap */
+        some = min64(from, past - f);
+        WAN_TRY(wan_dev_copy(n->d, belt_at(n, b, f).p, belt_at(n, b, from + f).p,
+                             bytes_of(n, some * b->frame)));
+    }
+    return 0;
+}
+
+/* Causal: m frames have come in behind the past ones. */
+static int convolve_causal(vae_net *n, const vae_belt *b, vae_conv *v, wan_buf y, int64_t m,
+                           int add)
+{
+    int64_t past = 2 - v->known;
+    wan_buf x = belt_at(n, b, first_slot(n, b, v) + past);
+    v->known = (int)min64(2, v->known + m);
+    return convolve_after(n, v, y, x, past, m + 2 - past, add);
 }
 
 /* ---- nodes: m frames in s->x, in place */
@@ -63,17 +95,18 @@ static int run_res(vae_net *n, vae_stage *s, vae_node *e, int64_t m)
 {
     const wan_ops *ops = n->d->ops;
     int64_t P = s->H * s->W;
+    const vae_belt *b1 = &s->belts[e->conv1.belt], *b2 = &s->belts[e->conv2.belt];
     wan_buf x = WAN_RBUF(s->x), y = wan_buf_of(n->y, n->compute);
     WAN_TRY(
-        ops->vae_norm(n->d, work_at(n, 2 * P * e->Ci), x, e->gamma1, m * P, e->Ci, WAN_ACT_SILU));
-    WAN_TRY(convolve_causal(n, &e->conv1, y, m, 0));
+        ops->vae_norm(n->d, incoming(n, b1, &e->conv1), x, e->gamma1, m * P, e->Ci, WAN_ACT_SILU));
+    WAN_TRY(convolve_causal(n, b1, &e->conv1, y, m, 0));
     if (e->has_shortcut) {
         WAN_TRY(ops->cast(n->d, work_at(n, 0), x, m * P * e->Ci));
         WAN_TRY(convolve(n, &e->shortcut, x, work_at(n, 0), m, 0));
     }
     WAN_TRY(
-        ops->vae_norm(n->d, work_at(n, 2 * P * e->Co), y, e->gamma2, m * P, e->Co, WAN_ACT_SILU));
-    return convolve_causal(n, &e->conv2, x, m, 1);
+        ops->vae_norm(n->d, incoming(n, b2, &e->conv2), y, e->gamma2, m * P, e->Co, WAN_ACT_SILU));
+    return convolve_causal(n, b2, &e->conv2, x, m, 1);
 }
 
 static int attention_pack(vae_net *n, int64_t m, int64_t P)
@@ -292,11 +325,21 @@ static int leave_up_timed(vae_net *n, int i, int64_t m)
 
 static int leave_net(vae_net *n, vae_stage *s, int64_t m)
 {
-    int64_t P = s->H * s->W;
-    WAN_TRY(n->d->ops->vae_norm(n->d, work_at(n, 2 * P * s->C_out), WAN_RBUF(s->x), n->gamma_out,
-                                m * P, s->C_out, WAN_ACT_SILU));
-    WAN_TRY(convolve_causal(n, &n->last, WAN_RBUF(n->y), m, 0));
+    const vae_belt *b = &s->belts[n->last.belt];
+    WAN_TRY(n->d->ops->vae_norm(n->d, incoming(n, b, &n->last), WAN_RBUF(s->x), n->gamma_out,
+                                m * s->H * s->W, s->C_out, WAN_ACT_SILU));
+    WAN_TRY(convolve_causal(n, b, &n->last, WAN_RBUF(n->y), m, 0));
     return n->sink(n->arg, n->y, m);
+}
+
+static int leave(vae_net *n, int i, int64_t m)
+{
+    vae_stage *s = &n->stages[i];
+    switch (s->leave) {
+    case VAE_DOWN: return s->timed ? leave_down_timed(n, i, m) : leave_down(n, i, m);
+    case VAE_UP: return s->timed ? leave_up_timed(n, i, m) : leave_up(n, i, 0, m);
+    default: return leave_net(n, s, m);
+    }
 }
 
 static int run_stage(vae_net *n, int i)
@@ -308,16 +351,14 @@ static int run_stage(vae_net *n, int i)
         vae_node *e = &s->nodes[k];
         WAN_TRY(e->kind == VAE_RES ? run_res(n, s, e, m) : run_attn(n, s, e, m));
     }
-    switch (s->leave) {
-    case VAE_DOWN: return s->timed ? leave_down_timed(n, i, m) : leave_down(n, i, m);
-    case VAE_UP: return s->timed ? leave_up_timed(n, i, m) : leave_up(n, i, 0, m);
-    default: return leave_net(n, s, m);
-    }
+    WAN_TRY(leave(n, i, m));
+    WAN_TRY(belt_move(n, &s->belts[0], m));
+    return belt_move(n, &s->belts[1], m);
 }
 
 wan_buf wan_vae_stream_input(vae_net *n)
 {
-    return work_at(n, 2 * n->first.c.H * n->first.c.W * n->first.c.Ci);
+    return incoming(n, &n->front, &n->first);
 }
 
 int64_t wan_vae_stream_room(const vae_net *n)
@@ -327,7 +368,8 @@ int64_t wan_vae_stream_room(const vae_net *n)
 
 int wan_vae_stream_push(vae_net *n, int64_t frames)
 {
-    WAN_TRY(convolve_causal(n, &n->first, landing(&n->stages[0]), frames, 0));
+    WAN_TRY(convolve_causal(n, &n->front, &n->first, landing(&n->stages[0]), frames, 0));
+    WAN_TRY(belt_move(n, &n->front, frames));
     return arrived(n, 0, frames);
 }
 
