@@ -106,6 +106,8 @@ static int open_file(wan_source *s)
     if (!s->fmt)
         return wan_err("%s: out of memory", s->path);
     s->fmt->pb = s->io;
+    s->fmt->flags |=
+        AVFMT_FLAG_CUSTOM_IO; /* also where it is closed before it was opened: ours is ours */
     int rc = av_dict_set(&opts, "protocol_whitelist", "", 0);
     if (rc >= 0)
         rc = av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);

@@ -359,9 +359,56 @@ static void check_grow(void)
     free(v);
 }
 
+/* ---- text in memory that cannot grow */
+
+static int refuse; /* which realloc from now on gives nothing; 0: none */
+void *__real_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n) /* of the library, too: tests.mk */
+{
+    return refuse && !--refuse ? NULL : __real_realloc(p, n);
+}
+
+enum { LINES = 100000 };
+
+/* What wan_mem_close says of so many lines; *bad: how many of them are not there. */
+static int lines_in_memory(size_t *bad)
+{
+    char *text, *at;
+    size_t n;
+    FILE *f = wan_mem_open(&text, &n);
+    if (!f)
+        return -1;
+    for (int i = 0; i < LINES; i++)
+        fprintf(f, "line %d\n", i);
+    int rc = wan_mem_close(f), i = 0;
+    for (at = text; *at && strtol(at + 5, &at, 10) == i; i++)
+        at++;
+    *bad = (size_t)(LINES - i) + (n != strlen(text));
+    free(text);
+    return rc;
+}
+
+static void check_text(void)
+{
+    size_t bad = 0;
+    int k = 0, silent = 0, grown = 0;
+    do {
+        refuse = ++k;
+        int rc = lines_in_memory(&bad);
+        grown = refuse == 0; /* it came to that one */
+        silent += rc == 0 && (bad || grown);
+    } while (grown);
+    refuse = 0;
+    ok(k > 5 && !silent, "text that cannot grow, at each of %d times: %d times unsaid", k - 1,
+       silent);
+    ok(lines_in_memory(&bad) == 0 && !bad, "and all %d lines with memory", LINES);
+}
+
 int main(void)
 {
     check_grow();
+    check_text();
     check_sums();
     check_half();
     check_philox();

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * check_video.c - clips written by our writer and read back: which frames, which place, which
- * colours.  Frame k of a clip is filled with the grey level 8 + 7 * k, so a frame tells its number.
+ * colours; and what libav refuses.  Frame k of a clip is filled with the grey level 8 + 7 * k, so a frame tells its
+ * number.
  */
+#include <dlfcn.h>
+#include <libavutil/dict.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/media/sheet.h"
 #include "lib/media/video.h"
+#include "lib/media/video_late.h"
 #include "tests/tap.h"
 
 static char dir[] = "/tmp/wan-video.XXXXXX";
@@ -31,6 +35,7 @@ static int write_greys(const char *file, int frames, double fps, int h, int w)
     }
     if (rc == 0)
         rc = wan_video_writer_finish(&out);
+    wan_video_writer_discard(&out); /* NULL by now, unless a frame was refused */
     free(px);
     return rc;
 }
@@ -328,6 +333,74 @@ static void check_damage(void)
     free(a);
 }
 
+/* ---- what libav refuses */
+
+static const char *refused; /* the option that is not taken, and why */
+static int refusal, frames_left;
+
+/* In place of libavutil's. */
+int av_dict_set(AVDictionary **d, const char *key, const char *value, int flags)
+{
+    int (*real)(AVDictionary **, const char *, const char *, int) =
+        (__typeof__(real))dlsym(RTLD_NEXT, "av_dict_set");
+    return refused && key && !strcmp(key, refused) ? refusal : real(d, key, value, flags);
+}
+
+static int set_option(void *obj, const char *name, const char *value, int flags)
+{
+    return !strcmp(name, refused) ? refusal : av_opt_set(obj, name, value, flags);
+}
+
+static int convert(struct SwsContext *c, const uint8_t *const src[], const int in[], int y, int h,
+                   uint8_t *const dst[], const int out[])
+{
+    return frames_left-- > 0 ? sws_scale(c, src, in, y, h, dst, out) : refusal;
+}
+
+/* What a decoder may open must not be lost for want of memory: such a clip is not read. */
+static void check_refused_reading(void)
+{
+    static const char *const option[] = { "format_whitelist", "protocol_whitelist" };
+    wan_video_options o = { .height = 32, .width = 32 };
+    wan_video v;
+    refusal = AVERROR(ENOMEM);
+    ok(write_greys(in_dir("grey.mp4"), 4, 16, 32, 32) == 0, "written");
+    for (int i = 0; i < 2; i++) {
+        refused = option[i];
+        int rc = wan_video_read(&v, path, &o);
+        ok(rc < 0 && strstr(wan_err_text(), "memory"), "%s without memory: %s", option[i],
+           rc < 0 ? wan_err_text() : "read");
+    }
+    refused = NULL;
+    ok(wan_video_read(&v, path, &o) == 0 && v.frames == 4, "and with memory it is read");
+    wan_video_free(&v);
+}
+
+static void check_refused_writing(void)
+{
+    static const char *const option[] = { "preset", "x264-params" };
+    wan_video_late.av_opt_set = set_option;
+    unlink(in_dir("r.mp4"));
+    for (int i = 0; i < 2; i++) {
+        refused = option[i], refusal = AVERROR(ENOMEM);
+        ok(write_greys(path, 4, 16, 32, 32) < 0 && access(path, F_OK), "%s without memory: %s",
+           option[i], wan_err_text());
+        refusal = AVERROR_OPTION_NOT_FOUND;
+        ok(write_greys(path, 4, 16, 32, 32) == 0 && unlink(path) == 0,
+           "%s of another libavcodec is left out", option[i]);
+    }
+    refused = NULL;
+    wan_video_late.av_opt_set = av_opt_set;
+    wan_video_late.sws_scale = convert;
+    for (int k = 0; k < 4; k++) {
+        static const int given[] = { AVERROR(ENOMEM), 0, 16, 31 };
+        frames_left = k, refusal = given[k];
+        ok(write_greys(path, 4, 16, 32, 32) < 0 && access(path, F_OK),
+           "frame %d, of which %d rows are converted: %s", k, given[k], wan_err_text());
+    }
+    wan_video_late.sws_scale = sws_scale;
+}
+
 int main(void)
 {
     if (!mkdtemp(dir))
@@ -345,6 +418,8 @@ int main(void)
     check_writer();
     check_colours();
     check_damage();
+    check_refused_reading();
+    check_refused_writing();
     wan_remove_tree(dir);
     return tap_done();
 }

@@ -3,7 +3,7 @@
  * fault.c - preloaded into a tool: the k-th call of one kind that main makes fails.  Calls to the kernel
  * are at.c's, which this one tells when main begins.
  *
- *     FAULT=KIND      alloc, dlopen or mpi
+ *     FAULT=KIND      alloc, dlopen, mpi, line (the C library finds no memory for one) or match (for regexec)
  *     FAULT_BY=WHO    whose: "own", the tool's, or a library's name without its number ("libjansson.so");
  *                     of MPI which one ("MPI_Isend")
  *     FAULT_AT=K      which one of these fails (0: none)
@@ -29,8 +29,8 @@
 
 #include "tests/reliability/serve.h"
 
-enum kind { ALLOC, DLOPEN, MPI, KINDS };
-static const char *const names[KINDS] = { "alloc", "dlopen", "mpi" };
+enum kind { ALLOC, DLOPEN, MPI, LINE, MATCH, KINDS };
+static const char *const names[KINDS] = { "alloc", "dlopen", "mpi", "line", "match" };
 static int in_main;
 static int (*real_main)(int, char **, char **);
 
@@ -319,6 +319,27 @@ void *dlopen(const char *path, int flags)
 {
     void *(*real)(const char *, int) = next("dlopen");
     return fails(DLOPEN, CALLER) ? real("/no/such/library.so", flags) : real(path, flags);
+}
+
+/* ---- what the C library says where it has no memory */
+
+ssize_t __getdelim(char **line, size_t *room, int end, FILE *f) /* which getline is */
+{
+    ssize_t (*real)(char **, size_t *, int, FILE *) = next("__getdelim");
+    if (!fails(LINE, CALLER))
+        return real(line, room, end, f);
+    errno = ENOMEM;
+    return -1;
+}
+
+int regexec(const void *re, const char *s, size_t n, void *m, int flags)
+{
+    enum { NO_MATCH = 1 }; /* of glibc, which says no other thing of memory */
+    int (*real)(const void *, const char *, size_t, void *, int) = next("regexec");
+    if (!fails(MATCH, CALLER))
+        return real(re, s, n, m, flags);
+    errno = ENOMEM;
+    return NO_MATCH;
 }
 
 /* ---- MPI, whichever it is: its calls are looked up by name, what they take stays in its registers */

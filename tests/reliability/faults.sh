@@ -60,8 +60,8 @@ kinds() {
 # by its own name, so that what else a machine's list holds does not matter.
 each_kind() {
     if [ -n "${FULL-}" ]; then part; return; fi
-    awk '$1 ~ /^(alloc|dlopen)$/ ? $2 == "own" && $3 <= 400 : $2 !~ /^TOP\/build|^-/ || $1 ~ /thread|pipe/' | drawn |
-        awk '!seen[$1 $4]++ { print ($1 == "alloc" || $1 $4 == "writeENOSPC" ? 0 : 1), NR, $0 }' |
+    awk '$1 ~ /^(alloc|dlopen|line|match)$/ ? $2 == "own" && $3 <= 400 : $2 !~ /^TOP\/build|^-/ || $1 ~ /thread|pipe/' | drawn |
+        awk '!seen[$1 $4]++ { print ($1 ~ /^(alloc|line|match)$/ || $1 $4 == "writeENOSPC" ? 0 : 1), NR, $0 }' |
         sort -k1,1n -k2,2n | head -n "$POINTS" | cut -d' ' -f3-
 }
 every() {
