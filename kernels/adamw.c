@@ -8,22 +8,32 @@
 
 #define CHUNK WAN_ROWS_CHUNK
 
-/* The scalars of one step, computed once in double. */
+int wan_adamw_row(wan_real row[WAN_ADAMW_ROW], const wan_adamw *a, double lr, double weight_decay,
+                  int64_t step)
+{
+    if (step < 1)
+        return wan_err("adamw: step %lld; the first is 1", (long long)step);
+    double m = 1 - pow(a->beta1, (double)step), v = 1 - pow(a->beta2, (double)step);
+    row[0] = (wan_real)(1 - lr * weight_decay);
+    row[1] = (wan_real)(lr / m);
+    row[2] = (wan_real)(1 / v);
+    return 0;
+}
+
 typedef struct step {
     wan_real b1, c1, b2, c2, decay, lr, unbias, eps, coef;
 } step;
 
-static step step_of(const wan_adamw *a, const wan_real *coef)
+static step step_of(const wan_adamw *a, const wan_real *row, const wan_real *coef)
 {
-    double m = 1 - pow(a->beta1, (double)a->step), v = 1 - pow(a->beta2, (double)a->step);
     return (step){
         .b1 = (wan_real)a->beta1,
         .c1 = (wan_real)(1 - a->beta1),
         .b2 = (wan_real)a->beta2,
         .c2 = (wan_real)(1 - a->beta2),
-        .decay = (wan_real)(1 - a->lr * a->weight_decay),
-        .lr = (wan_real)(a->lr / m),
-        .unbias = (wan_real)(1 / v),
+        .decay = row[0],
+        .lr = row[1],
+        .unbias = row[2],
         .eps = (wan_real)a->eps,
         .coef = coef ? *coef : 1,
     };
@@ -40,15 +50,14 @@ static void chunk_step(const step *s, wan_real *restrict p, wan_real *restrict m
     }
 }
 
-int wan_adamw_step_c(wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, wan_real *v,
-                     const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n)
+int wan_adamw_step_c(wan_dev *d, const wan_adamw *a, const wan_real *row, wan_real *p, wan_real *m,
+                     wan_real *v, const wan_real *g, wan_buf shadow, const wan_real *coef,
+                     int64_t n)
 {
     (void)d;
-    if (a->step < 1)
-        return wan_err("adamw: step %lld; the first is 1", (long long)a->step);
     if (shadow.p)
         WAN_ROWS_CHECK("adamw_step", shadow);
-    step s = step_of(a, coef);
+    step s = step_of(a, row, coef);
     if (s.coef != s.coef)
         return 0;
 #pragma omp parallel for if (n > WAN_ROWS_PARALLEL)

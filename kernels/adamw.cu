@@ -4,15 +4,16 @@
  */
 #include "kernels/vec.cuh"
 
-/* The scalars of one step, computed once in double on the host. */
+/* The scalars of all steps; those of one are in `row`. */
 struct adamw_scalars {
-    float b1, c1, b2, c2, decay, lr, unbias, eps;
+    float b1, c1, b2, c2, eps;
 };
 
-static __global__ void step_all(adamw_scalars a, vbuf p, vbuf m, vbuf v, vbuf g, vbuf shadow,
-                                const float *coef, int64_t n)
+static __global__ void step_all(adamw_scalars a, const float *row, vbuf p, vbuf m, vbuf v, vbuf g,
+                                vbuf shadow, const float *coef, int64_t n)
 {
     int64_t step = (int64_t)gridDim.x * blockDim.x * 8;
+    const float decay = row[0], lr = row[1], unbias = row[2];
     float scale = coef ? *coef : 1;
     if (scale != scale)
         return;
@@ -26,7 +27,7 @@ static __global__ void step_all(adamw_scalars a, vbuf p, vbuf m, vbuf v, vbuf g,
             float x = scale * gr[j];
             m1[j] = a.b1 * m1[j] + a.c1 * x;
             m2[j] = a.b2 * m2[j] + a.c2 * x * x;
-            w[j] = w[j] * a.decay - a.lr * m1[j] / (sqrtf(m2[j] * a.unbias) + a.eps);
+            w[j] = w[j] * decay - lr * m1[j] / (sqrtf(m2[j] * unbias) + a.eps);
         }
         st8(p, i, n - i, w);
         st8(m, i, n - i, m1);
@@ -42,23 +43,15 @@ static __global__ void clip_one(float *coef, const double *sumsq, double max_nor
     *coef = isfinite(sumsq[0]) && isfinite(sumsq[1]) ? (float)(c < 1 ? c : 1) : NAN;
 }
 
-extern "C" int wan_adamw_step_cuda(wan_dev *d, const wan_adamw *a, float *p, float *m, float *v,
-                                   const float *g, wan_buf shadow, const float *coef, int64_t n)
+extern "C" int wan_adamw_step_cuda(wan_dev *d, const wan_adamw *a, const float *row, float *p,
+                                   float *m, float *v, const float *g, wan_buf shadow,
+                                   const float *coef, int64_t n)
 {
-    if (a->step < 1)
-        return wan_cuda_host->err("adamw: step %lld; the first is 1", (long long)a->step);
     if (shadow.p)
         CUDA_TYPES("adamw_step", shadow);
-    double um = 1 - pow(a->beta1, (double)a->step), uv = 1 - pow(a->beta2, (double)a->step);
-    adamw_scalars s = { (float)a->beta1,
-                        (float)(1 - a->beta1),
-                        (float)a->beta2,
-                        (float)(1 - a->beta2),
-                        (float)(1 - a->lr * a->weight_decay),
-                        (float)(a->lr / um),
-                        (float)(1 / uv),
-                        (float)a->eps };
-    return cuda_launch(d, "adamw_step", step_all, dim3(cuda_blocks(d, n, 2048)), 256, 0, s,
+    adamw_scalars s = { (float)a->beta1, (float)(1 - a->beta1), (float)a->beta2,
+                        (float)(1 - a->beta2), (float)a->eps };
+    return cuda_launch(d, "adamw_step", step_all, dim3(cuda_blocks(d, n, 2048)), 256, 0, s, row,
                        vbuf_f32(p, 0), vbuf_f32(m, 0), vbuf_f32(v, 0), vbuf_f32(g, 0),
                        vbuf_of(shadow, 0), coef, n);
 }

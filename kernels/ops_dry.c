@@ -468,8 +468,9 @@ static int dry_pick(wan_dev *d, wan_view y, wan_view x, const int32_t *from, int
     return pass(d, (size(y.b) + size(x.b)) * n * w);
 }
 
-static int dry_adamw_step(wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, wan_real *v,
-                          const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n)
+static int dry_adamw_step(wan_dev *d, const wan_adamw *a, const wan_real *row, wan_real *p,
+                          wan_real *m, wan_real *v, const wan_real *g, wan_buf shadow,
+                          const wan_real *coef, int64_t n)
 {
     return pass(d, (7 * REAL + (shadow.p ? size(shadow) : 0)) * n);
 }

@@ -472,16 +472,16 @@ static int64_t start_micros(wan_train *t, const wan_batch *b)
 static int start_update(wan_train *t, const wan_report *r, int64_t own)
 {
     wan_dev *d = t->dev;
+    const wan_train_config *v = &t->c->v;
     double *sumsq = t->optim->sumsq;
     const float *sums = t->late.sums;
     if (sums) {
-        WAN_TRY(wan_ranks_norm_begin(&t->ranks, t->store, sumsq));
-        WAN_TRY(d->ops->sumsq(d, sumsq + 1, WAN_RBUF((void *)(uintptr_t)sums),
-                              told_losses(t, r->samples), 0));
+        WAN_TRY(wan_ranks_norm_begin(&t->ranks, t->store, sumsq, sums, told_losses(t, r->samples)));
+        WAN_TRY(wan_optim_step(t->optim, r->lr, v->weight_decay, v->clip_grad));
     } else {
-        WAN_TRY(wan_optim_norm_begin(t->optim, t->step->loss, own));
+        WAN_TRY(wan_optim_norm_step(t->optim, t->step->loss, own, r->lr, v->weight_decay,
+                                    v->clip_grad));
     }
-    WAN_TRY(wan_optim_step(t->optim, r->lr, t->c->v.weight_decay, t->c->v.clip_grad));
     if (t->fsdp)
         WAN_TRY(wan_fsdp_changed(t->fsdp));
     WAN_TRY(wan_dev_fetch(d, 0, sumsq, 16));
@@ -727,13 +727,15 @@ static int tune(wan_train *t)
     return wan_tune_end(t);
 }
 
-/* Parts are recorded where that is asked for: behind the measurements, which are not to be. */
+/* Parts and updates are recorded where that is asked for: behind the measurements, which are not to be. */
 static int begin_graphs(wan_train *t)
 {
     if (!t->c->v.graphs)
         return 0;
     if (!wan_dev_records(t->dev) && t->comm->rank == 0)
         wan_warn("train.graphs: nothing is recorded on this device");
+    wan_optim_record(t->optim);
+    wan_reel_open(&t->ranks.reel, t->dev);
     return wan_step_record(t->step);
 }
 
@@ -802,7 +804,7 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
     if (status < 0 && t->job) /* what is half written of a checkpoint goes */
         wan_checkpoint_abandon(&t->job);
     if (status >= 0 && t->c->v.graphs && t->comm->rank == 0)
-        wan_info("%lld parts of micro-batches were done from recordings",
-                 (long long)wan_step_replays(t->step));
+        wan_info("%lld parts of micro-batches and %lld updates were done from recordings",
+                 (long long)wan_step_replays(t->step), (long long)wan_optim_replays(t->optim));
     return status;
 }

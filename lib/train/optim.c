@@ -42,7 +42,8 @@ int wan_optim_new(wan_optim **out, wan_store *s, double beta1, double beta2, dou
     o->exp_avg_sq = moments(s, "second moments");
     o->sumsq = wan_dev_alloc(s->d, 2 * sizeof *o->sumsq, "gradient norm");
     o->coef = wan_dev_alloc(s->d, sizeof *o->coef, "clip factor");
-    if (!o->exp_avg || !o->exp_avg_sq || !o->sumsq || !o->coef) {
+    o->row = wan_dev_alloc(s->d, 2 * WAN_ADAMW_ROW * sizeof *o->row, "numbers of a step");
+    if (!o->exp_avg || !o->exp_avg_sq || !o->sumsq || !o->coef || !o->row) {
         wan_optim_free(&o);
         return -1;
     }
@@ -55,10 +56,13 @@ void wan_optim_free(wan_optim **po)
     wan_optim *o = *po;
     if (!o)
         return;
+    wan_reel_close(&o->reel[0]);
+    wan_reel_close(&o->reel[1]);
     wan_dev_free(o->s->d, o->exp_avg);
     wan_dev_free(o->s->d, o->exp_avg_sq);
     wan_dev_free(o->s->d, o->sumsq);
     wan_dev_free(o->s->d, o->coef);
+    wan_dev_free(o->s->d, o->row);
     free(o);
     *po = NULL;
 }
@@ -81,10 +85,15 @@ int wan_optim_norm(wan_optim *o, double *norm)
     return 0;
 }
 
+static wan_adamw adamw_of(const wan_optim *o)
+{
+    return (wan_adamw){ o->beta1, o->beta2, o->eps };
+}
+
 /* Some elements of a class of a part. */
 typedef struct piece {
     wan_optim *o;
-    const wan_adamw *a;
+    const wan_real *row; /* the numbers of the step */
     const wan_part *part;
     int64_t from;
     uint16_t *shadow; /* their bf16 copies; NULL: none */
@@ -96,7 +105,8 @@ static int update_some(void *arg, wan_real *const x[], int64_t at, int64_t n)
     const piece *p = arg;
     wan_store *s = p->o->s;
     wan_dev *d = s->d;
-    WAN_TRY(d->ops->adamw_step(d, p->a, x[0], x[1], x[2], s->grad + p->from + at,
+    const wan_adamw a = adamw_of(p->o);
+    WAN_TRY(d->ops->adamw_step(d, &a, p->row, x[0], x[1], x[2], s->grad + p->from + at,
                                wan_buf_of(p->shadow ? p->shadow + at : NULL, WAN_BF16), p->o->coef,
                                n));
     return p->rest ? wan_store_changed(s, p->part, p->from + at, x[0], n) : 0;
@@ -129,12 +139,10 @@ static int64_t begins(const wan_store *s, const wan_part *p, int i, int64_t n)
 
 /* One class of the parameters of a part (what GEMMs read, or the rest), which lies in the vector in
  * the order of the table, from `from` to `to`. */
-static int update_class(wan_optim *o, const wan_adamw *a, const wan_part *p, int gemm, int64_t from,
-                        int64_t to, uint16_t *shadow)
+static int update_class(wan_optim *o, const wan_part *p, int gemm, int64_t from, int64_t to,
+                        uint16_t *shadow)
 {
     const wan_store *s = o->s;
-    wan_adamw plain = *a;
-    plain.weight_decay = 0;
     int64_t begin = from;
     enum how run = FROZEN;
     for (int i = p->first; i <= p->first + p->n; i++) {
@@ -145,7 +153,7 @@ static int update_class(wan_optim *o, const wan_adamw *a, const wan_part *p, int
         enum how how = last ? FROZEN : how_of(o, &s->params.v[i]);
         if (how == run && !last)
             continue;
-        piece some = { o, run == DECAYED ? a : &plain, p, begin, NULL, !gemm };
+        piece some = { o, o->row + (run == DECAYED ? 0 : WAN_ADAMW_ROW), p, begin, NULL, !gemm };
         some.shadow = shadow ? shadow + (begin - from) : NULL;
         if (run != FROZEN)
             WAN_TRY(update(&some, at));
@@ -155,28 +163,94 @@ static int update_class(wan_optim *o, const wan_adamw *a, const wan_part *p, int
     return 0;
 }
 
-static int update_part(wan_optim *o, const wan_adamw *a, const wan_part *p)
+static int update_part(wan_optim *o, const wan_part *p)
 {
     uint16_t *shadow = o->s->shadow ? o->s->shadow + p->at_gemm : NULL;
     int64_t middle = p->at + p->gemm;
-    WAN_TRY(update_class(o, a, p, 1, p->at, middle, shadow));
-    return update_class(o, a, p, 0, middle, p->at + p->size, NULL);
+    WAN_TRY(update_class(o, p, 1, p->at, middle, shadow));
+    return update_class(o, p, 0, middle, p->at + p->size, NULL);
+}
+
+static int update_parts(wan_optim *o)
+{
+    for (int k = 0; k < o->s->params.parts; k++)
+        WAN_TRY(update_part(o, &o->s->part[k]));
+    return 0;
+}
+
+/* ---- a step */
+
+/* The numbers of the step that comes, to the device. */
+static int put_row(wan_optim *o, double lr, double weight_decay)
+{
+    const wan_adamw a = adamw_of(o);
+    wan_real row[2][WAN_ADAMW_ROW];
+    WAN_TRY(wan_adamw_row(row[0], &a, lr, weight_decay, o->step + 1));
+    WAN_TRY(wan_adamw_row(row[1], &a, lr, 0, o->step + 1));
+    return wan_dev_write(o->s->d, o->row, row, sizeof row);
+}
+
+/* What a step gives to ops as numbers. */
+typedef struct numbers {
+    double max_norm;
+    const wan_real *also; /* device [n] */
+    int64_t n, norm;      /* norm 0: it is there already */
+} numbers;
+
+typedef struct job {
+    wan_optim *o;
+    numbers v;
+} job;
+
+static int clip(const job *j)
+{
+    wan_optim *o = j->o;
+    if (j->v.norm)
+        WAN_TRY(wan_optim_norm_begin(o, j->v.also, j->v.n));
+    return o->s->d->ops->clip_coef(o->s->d, o->coef, o->sumsq, j->v.max_norm);
+}
+
+/* What can be recorded of it: not what passes through rooms, between copies from and to the host. */
+static int recorded(void *arg)
+{
+    const job *j = arg;
+    WAN_TRY(clip(j));
+    return j->o->s->rooms ? 0 : update_parts(j->o);
+}
+
+static int step(wan_optim *o, const numbers *v, double lr, double weight_decay)
+{
+    job j = { o, *v };
+    WAN_TRY(put_row(o, lr, weight_decay));
+    WAN_TRY(wan_reel_play(&o->reel[v->norm], v, sizeof *v, recorded, &j));
+    if (o->s->rooms)
+        WAN_TRY(update_parts(o));
+    o->step++;
+    return 0;
 }
 
 int wan_optim_step(wan_optim *o, double lr, double weight_decay, double max_norm)
 {
-    wan_store *s = o->s;
-    wan_adamw a = { .lr = lr,
-                    .beta1 = o->beta1,
-                    .beta2 = o->beta2,
-                    .eps = o->eps,
-                    .weight_decay = weight_decay,
-                    .step = o->step + 1 };
-    WAN_TRY(s->d->ops->clip_coef(s->d, o->coef, o->sumsq, max_norm));
-    for (int k = 0; k < s->params.parts; k++)
-        WAN_TRY(update_part(o, &a, &s->part[k]));
-    o->step++;
-    return 0;
+    const numbers v = { max_norm, NULL, 0, 0 };
+    return step(o, &v, lr, weight_decay);
+}
+
+int wan_optim_norm_step(wan_optim *o, const wan_real *also, int64_t n, double lr,
+                        double weight_decay, double max_norm)
+{
+    const numbers v = { max_norm, also, n, 1 };
+    return step(o, &v, lr, weight_decay);
+}
+
+void wan_optim_record(wan_optim *o)
+{
+    wan_reel_open(&o->reel[0], o->s->d);
+    wan_reel_open(&o->reel[1], o->s->d);
+}
+
+int64_t wan_optim_replays(const wan_optim *o)
+{
+    return o->reel[0].replays + o->reel[1].replays;
 }
 
 int wan_optim_find_bad(wan_optim *o)

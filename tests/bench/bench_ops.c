@@ -86,8 +86,11 @@ OP(sumsq, (double *)c->mean, wan_buf_of(c->dw, WAN_REAL), c->N * c->K, 0)
 static int run_adamw(void *arg)
 {
     ctx *c = (ctx *)arg;
-    wan_adamw a = { 1e-4, 0.9, 0.95, 1e-8, 0.1, 3 };
-    return c->d->ops->adamw_step(c->d, &a, c->vec, c->m, c->var, c->dw, c->w, NULL, c->N * c->K);
+    static const wan_adamw a = { 0.9, 0.95, 1e-8 };
+    wan_real row[WAN_ADAMW_ROW];
+    WAN_TRY(wan_adamw_row(row, &a, 1e-4, 0.1, 3));
+    return c->d->ops->adamw_step(c->d, &a, row, c->vec, c->m, c->var, c->dw, c->w, NULL,
+                                 c->N * c->K);
 }
 
 static wan_attn attn(ctx *c, const wan_pack *keys)

@@ -141,8 +141,8 @@ TABLE_OP(mse_loss, (wan_dev *d, wan_real *loss, wan_buf dpred, const wan_real *p
 TABLE_OP(cast, (wan_dev *d, wan_buf y_, wan_buf x, int64_t n), y_, x, n)
 TABLE_OP(axpy, (wan_dev *d, wan_buf y_, double a, wan_buf x, int64_t n), y_, a, x, n)
 TABLE_OP(sumsq, (wan_dev *d, double *out, wan_buf x, int64_t n, int add), out, x, n, add)
-TABLE_OP(adamw_step, (wan_dev *d, const wan_adamw *a, wan_real *p, wan_real *m, wan_real *v,
-    const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n), a, p, m, v, g, shadow, coef, n)
+TABLE_OP(adamw_step, (wan_dev *d, const wan_adamw *a, const wan_real *row, wan_real *p, wan_real *m, wan_real *v,
+    const wan_real *g, wan_buf shadow, const wan_real *coef, int64_t n), a, row, p, m, v, g, shadow, coef, n)
 #define TABLE_OPS(X)                                                                               \
     X(linear_forward) X(linear_dgrad) X(linear_dgrad_act) X(linear_wgrad)                          \
     X(act_forward) X(act_backward)                                                                 \

@@ -69,7 +69,7 @@ static wan_buf fill(wan_dtype t, int64_t n, double sd)
 static struct bench {
     wan_buf x, x2, h, big, big2, w1, w2, q, k, v, o, dout, dq, dk, dv;
     wan_real *res, *dres, *mod, *dmod, *mean, *rstd, *weight, *lse, *clse, *bias, *wgrad, *ffn;
-    wan_real *p, *m, *g;
+    wan_real *p, *m, *g, *row;
     double *sum;
     wan_pack pack, text;
     wan_attn self, cross;
@@ -109,10 +109,10 @@ OP(cross_b, attention_backward(dev, &B.cross, B.dq, B.dk, B.dv, B.dout, B.o, B.c
 OP(sumsq, sumsq(dev, B.sum, WAN_RBUF(B.g), B.adam, 0))
 OP(cast, cast(dev, B.big, WAN_RBUF(B.g), B.adam))
 OP(square, linear_forward(dev, B.big2, none, B.big, B.big, NULL, CUBE, CUBE, CUBE, WAN_ACT_NONE))
+static const wan_adamw adamw = { 0.9, 0.95, 1e-8 };
 static int adam(void)
 {
-    wan_adamw a = { 1e-5, 0.9, 0.95, 1e-8, 0.01, 3 };
-    return op->adamw_step(dev, &a, B.p, B.m, B.m + B.adam, B.g, B.big, NULL, B.adam);
+    return op->adamw_step(dev, &adamw, B.row, B.p, B.m, B.m + B.adam, B.g, B.big, NULL, B.adam);
 }
 static int copy(void)
 {
@@ -201,6 +201,10 @@ static void ops_setup(void)
     B.m = take((size_t)B.adam * 8);
     must(wan_dev_zero(dev, B.m, (size_t)B.adam * 8));
     B.sum = take(64);
+    wan_real row[WAN_ADAMW_ROW];
+    must(wan_adamw_row(row, &adamw, 1e-5, 0.01, 3));
+    B.row = take(sizeof row);
+    must(wan_dev_write(dev, B.row, row, sizeof row));
     B.self = (wan_attn){ &B.pack, &B.pack, (int)H, HD, 0.08838834764831845, D, D, D, D, NULL };
     B.cross = B.self;
     B.cross.pk = &B.text;

@@ -105,9 +105,9 @@ static void elementwise(void)
     CALL(finite, (int64_t *)(void *)mean, h[1], N);
     CALL(randn, WAN_RBUF(z), &r, 0, N);
     CALL(round8, h[0], h[1], N, WAN_E4M3);
-    const wan_adamw a = { 1e-3, 0.9, 0.95, 1e-8, 0.01, 1 };
+    const wan_adamw a = { 0.9, 0.95, 1e-8 };
     wan_real *m = reals(N), *v = reals(N);
-    CALL(adamw_step, &a, x, m, v, y, h[0], NULL, N);
+    CALL(adamw_step, &a, gain, x, m, v, y, h[0], NULL, N);
 }
 
 static void norms(void)

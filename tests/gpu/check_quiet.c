@@ -116,6 +116,12 @@ static void waits(const seen *s)
        (long long)most[EMU_TO_DEVICE]);
 }
 
+/* Calls by which the host gave the device the work of a step, the last but one. */
+static int64_t calls(const seen *s)
+{
+    return s->at[STEPS - 2][EMU_CALLS] - s->at[STEPS - 3][EMU_CALLS];
+}
+
 /* fixed: the same shapes again, from recordings. */
 static void run(const char *recompute, wan_dtype compute, int fixed, int cp)
 {
@@ -146,6 +152,12 @@ static void run(const char *recompute, wan_dtype compute, int fixed, int cp)
     if (wan_dev_records(s.t->dev)) /* every part of every step but the first, both ways, at least */
         ok(fixed ? done >= (STEPS - 1) * 3 * 2 : done == 0, "  %lld parts from recordings",
            (long long)done);
+    if (wan_dev_records(
+            s.t->dev)) /* of every step but the first, which is run, like measurements */
+        ok(wan_optim_replays(s.t->optim) == (fixed ? STEPS - 1 : 0), "  %lld updates",
+           (long long)wan_optim_replays(s.t->optim));
+    if (counts())
+        printf("# %lld calls of the host a step\n", (long long)calls(&s));
     ok(s.scratch[0] == (size_t)s.t->plan.kernels, "  the work space is the plan's, %zu bytes",
        s.scratch[0]);
     wan_train_close(&s.t);

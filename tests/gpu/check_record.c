@@ -5,6 +5,7 @@
  * is refused with a sentence, after which the device works as before.
  */
 #include "kernels/ops.h"
+#include "lib/model/reel.h"
 #include "tests/tap.h"
 
 #include <dlfcn.h>
@@ -146,6 +147,62 @@ static void beside(void)
     wan_dev_unrecord(d, &t);
 }
 
+/* ---- reel.h */
+
+static int runs;
+
+/* y = y + a x */
+static int adds(void *arg)
+{
+    runs++;
+    return d->ops->axpy(d, WAN_RBUF(y), *(const double *)arg, WAN_RBUF(x), N);
+}
+
+static int writes_too(void *arg)
+{
+    WAN_TRY(adds(arg));
+    return wan_dev_write(d, x, host, sizeof host);
+}
+
+static void play(wan_reel *r, double by, wan_reel_fn *fn)
+{
+    must(wan_reel_play(r, &by, sizeof by, fn, &by));
+}
+
+static void reels(void)
+{
+    wan_reel r = { 0 };
+    must(d->ops->fill(d, WAN_RBUF(x), 1, N));
+    must(d->ops->fill(d, WAN_RBUF(y), 0, N));
+    play(&r, 1, adds);
+    play(&r, 1, adds);
+    ok(runs == 2 && first(y) == 2, "a reel that is not open runs all work");
+    wan_reel_open(&r, d);
+    for (int i = 0; i < 4; i++)
+        play(&r, 2, adds);
+    ok(runs == 4 && r.replays == 3 && first(y) == 10,
+       "an open one runs it, records it, and has it");
+    play(&r, 3, adds);
+    ok(runs == 5 && first(y) == 13, "  other numbers are run");
+    play(&r, 2, adds);
+    play(&r, 2, adds);
+    ok(runs == 7 && r.replays == 4 && first(y) == 17,
+       "  and what came before them is recorded anew");
+    wan_reel_close(&r);
+    play(&r, 1, adds);
+    ok(runs == 8 && first(y) == 18, "  until it is closed");
+    const char *path = getenv("WAN_CUDA_PLUGIN");
+    void *so = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+    if (!so || !dlsym(so, "emu_counts"))
+        return;
+    host[0] = 1;
+    wan_reel_open(&r, d);
+    play(&r, 1, writes_too);
+    play(&r, 1, writes_too); /* cannot be recorded: it is run, once, and no longer tried */
+    play(&r, 1, writes_too);
+    ok(!r.d && runs == 12, "what cannot be recorded is run");
+}
+
 /* What an op says that fails meanwhile is what is said. */
 static void fails(void)
 {
@@ -248,6 +305,7 @@ int main(void)
     must(wan_dev_zero(d, w.p, K * K * 2));
     replays();
     beside();
+    reels();
     fails();
     const char *path = getenv("WAN_CUDA_PLUGIN");
     void *so = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;

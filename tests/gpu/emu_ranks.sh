@@ -158,6 +158,7 @@ recorded() { # recorded NAME RANKS args...: the checkpoints and metrics of a run
     ok "$name" ranks "$ranks" wan-train -q $G checkpoint.save=plain --metrics g1.json "$@"
     ok "  recorded" ranks "$ranks" sh -c 'exec wan-train "$@" 2>>g.log' sh $G checkpoint.save=graphs --metrics g2.json --graphs "$@"
     ok "  $(sed -n 's/.*: \(.*from recordings\)/\1/p' g.log | tail -n 1)" test "$(sed -n 's/.*: \(.*\) parts .*recordings/\1/p' g.log | tail -n 1)" -ge 20
+    ok "  every update but the first" test "$(sed -n 's/.* and \(.*\) updates .*recordings/\1/p' g.log | tail -n 1)" = 3
     ok "  the same losses and norms" cmp <(told g1.json) <(told g2.json)
     ok "  the same $(files plain 0000004 | wc -l) files, byte for byte" cmp <(files plain 0000004) <(files graphs 0000004)
 }

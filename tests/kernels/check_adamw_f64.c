@@ -15,11 +15,14 @@ int main(void)
     wan_real p[3] = { 0.5, -1.25, 2.0 }, m[3] = { 0 }, v[3] = { 0 }, coef = 0, half[3];
     uint16_t shadow[3];
     wan_buf none = WAN_BUF_NONE;
+    const wan_adamw a = { 0.9, 0.95, 1e-8 };
+    wan_real row[WAN_ADAMW_ROW];
     for (int t = 0; t < 3; t++) {
-        wan_adamw a = { 0.01, 0.9, 0.95, 1e-8, 0.1, t + 1 };
+        fd_must(wan_adamw_row(row, &a, 0.01, 0.1, t + 1));
         double sumsq[2] = { 1e-12, 0 }; /* small: the clip factor is 1 */
         fd_must(d->ops->clip_coef(d, &coef, sumsq, 1.0));
-        fd_must(d->ops->adamw_step(d, &a, p, m, v, g[t], wan_buf_of(shadow, WAN_BF16), &coef, 3));
+        fd_must(
+            d->ops->adamw_step(d, &a, row, p, m, v, g[t], wan_buf_of(shadow, WAN_BF16), &coef, 3));
         double e = 0;
         for (int i = 0; i < 3; i++)
             e = fmax(e, fabs(p[i] - want[t][i]));
@@ -32,12 +35,11 @@ int main(void)
     fd_must(d->ops->clip_coef(d, &coef, sumsq, 0));
     ok(coef == 1, "no clip");
     fd_must(d->ops->clip_coef(d, &coef, sumsq, 2.0));
-    wan_adamw a = { 0.01, 0.9, 0.95, 1e-8, 0.0, 1 };
+    fd_must(wan_adamw_row(row, &a, 0.01, 0, 1));
     memcpy(half, p, sizeof p);
     memset(m, 0, sizeof m);
-    fd_must(d->ops->adamw_step(d, &a, half, m, v, g[2], none, &coef, 3));
+    fd_must(d->ops->adamw_step(d, &a, row, half, m, v, g[2], none, &coef, 3));
     ok(fabs(m[0] - 0.1 * coef * g[2][0]) < 1e-15, "clip factor scales the gradient");
-    a.step = 0;
-    ok(d->ops->adamw_step(d, &a, half, m, v, g[2], none, NULL, 3) < 0, "step 0 is refused");
+    ok(wan_adamw_row(row, &a, 0.01, 0, 0) < 0, "step 0 is refused");
     return fd_done();
 }

@@ -99,9 +99,9 @@ mutate timestep-bf16 "net" lib/model/wan/net_prepare.c \
     's/(memcpy\(a->host, in->t, \(size_t\)in->n \* sizeof \*a->host\);)/$1\n    for (int i = 0; i < in->n; i++)\n        a->host[i] = wan_bf16_to_f32(wan_f32_to_bf16((float)a->host[i]));/'
 
 # ---- the optimizer
-mutate adamw-first-moment-biased "optim" kernels/adamw.c 's/1 - pow\(a->beta1, \(double\)a->step\)/1/'
-mutate adamw-second-moment-biased "optim" kernels/adamw.c 's/1 - pow\(a->beta2, \(double\)a->step\)/1/'
-mutate adamw-step-from-zero "optim" lib/train/optim.c 's/\.step = o->step \+ 1/.step = o->step + 2/'
+mutate adamw-first-moment-biased "optim" kernels/adamw.c 's/1 - pow\(a->beta1, \(double\)step\)/1/'
+mutate adamw-second-moment-biased "optim" kernels/adamw.c 's/1 - pow\(a->beta2, \(double\)step\)/1/'
+mutate adamw-step-from-zero "optim" lib/train/optim.c 's/o->step \+ 1\)/o->step + 2)/'
 mutate adamw-decay-in-the-gradient "optim" kernels/adamw.c \
     's/wan_real gj = s->coef \* g\[j\];/wan_real gj = s->coef * g[j] + (1 - s->decay) \/ s->lr * p[j];/; s/p\[j\] \* s->decay/p[j]/'
 mutate adamw-eps-in-the-root "optim" kernels/adamw.c \

@@ -88,7 +88,8 @@ static const wan_key keys[] = {
     BOOL(
         "train.graphs", "model.enable_cuda_graph", graphs, "false",
         "on a GPU, record the work of each part of the model the second time that a micro-batch of "
-        "some shape comes, and let the host start it by one call from then on, with the same bytes; "
+        "some shape comes, and norm, clip and AdamW of the second step, and let the host start each by one "
+        "call from then on, with the same bytes; "
         "not with tensor or context parallel ranks; --graphs sets it"),
     PLACE("debug.dump", 0, debug_dump, "",
           "safetensors file for prediction, loss and gradients of the first step"),

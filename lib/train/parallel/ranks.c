@@ -79,6 +79,7 @@ int wan_ranks_device(wan_ranks *r, wan_dev *d, const wan_arch *arch, wan_dtype c
 
 void wan_ranks_close(wan_ranks *r)
 {
+    wan_reel_close(&r->reel);
     wan_pp_free(&r->pp);
     wan_cp_free(&r->cp);
     wan_mesh_close(&r->mesh);
@@ -105,6 +106,8 @@ int wan_ranks_counts(const wan_ranks *r)
 static int own_sums(const wan_ranks *r, wan_store *s, double *sumsq)
 {
     wan_dev *d = s->d;
+    if (r->mesh.group[WAN_PP_TP]->size == 1)
+        return d->ops->sumsq(d, sumsq, WAN_RBUF(s->grad), s->total, 0);
     for (int i = 0; i < s->params.n; i++) {
         const wan_piece p = wan_store_piece(s, i);
         if (p.n && (s->params.v[i].cut >= 0 || r->mesh.at[WAN_TP] == 0))
@@ -113,16 +116,33 @@ static int own_sums(const wan_ranks *r, wan_store *s, double *sumsq)
     return 0;
 }
 
-int wan_ranks_norm_begin(wan_ranks *r, wan_store *s, double *sumsq)
+/* What a rank does alone of its norm. */
+typedef struct squares {
+    const wan_ranks *r;
+    wan_store *s;
+    double *sumsq;
+    const wan_real *also;
+    int64_t n;
+} squares;
+
+static int own_squares(void *arg)
+{
+    const squares *q = arg;
+    wan_dev *d = q->s->d;
+    WAN_TRY(wan_dev_zero(d, q->sumsq, 2 * sizeof *q->sumsq));
+    WAN_TRY(own_sums(q->r, q->s, q->sumsq));
+    return !q->also ? 0
+                    : d->ops->sumsq(d, q->sumsq + 1, WAN_RBUF((void *)(uintptr_t)q->also), q->n, 0);
+}
+
+int wan_ranks_norm_begin(wan_ranks *r, wan_store *s, double *sumsq, const wan_real *also, int64_t n)
 {
     const wan_mesh *m = &r->mesh;
-    WAN_TRY(wan_dev_zero(s->d, sumsq, 2 * sizeof *sumsq));
-    if (m->group[WAN_PP_TP]->size == 1) {
-        WAN_TRY(s->d->ops->sumsq(s->d, sumsq, WAN_RBUF(s->grad), s->total, 0));
-    } else {
-        WAN_TRY(own_sums(r, s, sumsq));
+    squares q = { r, s, sumsq, also, n };
+    const int64_t key[] = { (int64_t)(intptr_t)also, n };
+    WAN_TRY(wan_reel_play(&r->reel, key, sizeof key, own_squares, &q));
+    if (m->group[WAN_PP_TP]->size > 1)
         WAN_TRY(wan_group_all_reduce(m->group[WAN_PP_TP], r->where, sumsq, 1, WAN_F64, WAN_SUM));
-    }
     if (r->sharding == WAN_SHARD_NONE)
         return 0;
     return wan_group_all_reduce(m->group[WAN_FSDP], r->where, sumsq, 1, WAN_F64, WAN_SUM);
@@ -131,7 +151,7 @@ int wan_ranks_norm_begin(wan_ranks *r, wan_store *s, double *sumsq)
 int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm)
 {
     double sum;
-    WAN_TRY(wan_ranks_norm_begin(r, s, sumsq));
+    WAN_TRY(wan_ranks_norm_begin(r, s, sumsq, NULL, 0));
     WAN_TRY(wan_dev_read(s->d, &sum, sumsq, sizeof sum));
     *norm = sqrt(sum);
     return 0;

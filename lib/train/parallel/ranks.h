@@ -12,6 +12,7 @@
 
 #include "lib/dist/mesh.h"
 #include "lib/model/model.h"
+#include "lib/model/reel.h"
 #include "lib/model/wing/axes.h"
 #include "lib/train/parallel/fsdp.h"
 #include "lib/train/parallel/pp.h"
@@ -29,6 +30,7 @@ typedef struct wan_ranks {
     wan_cp *cp;    /* NULL: whole samples */
     wan_axes axes; /* those in the acts of the model */
     wan_pp *pp;
+    wan_reel reel; /* of what a rank does alone of the norm */
 } wan_ranks;
 
 /* size: of the axes, as wan_mesh_new takes them.  Collective over c. */
@@ -53,8 +55,10 @@ wan_wing wan_ranks_wing(wan_ranks *r);
 int wan_ranks_counts(const wan_ranks *r);
 /* The norm of the gradient, the same on all ranks; sumsq: device, f64 [2]. */
 int wan_ranks_norm(wan_ranks *r, wan_store *s, double *sumsq, double *norm) WAN_MUST_CHECK;
-/* Its square into sumsq[0], and 0 into the other; where ranks talk on the device nobody waits. */
-int wan_ranks_norm_begin(wan_ranks *r, wan_store *s, double *sumsq) WAN_MUST_CHECK;
+/* Its square into sumsq[0], into the other that of also [n], device, or 0; where ranks talk on the device nobody
+ * waits. */
+int wan_ranks_norm_begin(wan_ranks *r, wan_store *s, double *sumsq, const wan_real *also, int64_t n)
+    WAN_MUST_CHECK;
 /* The name of the first parameter of all that the ranks found (its number, params.n: none), or NULL. */
 int wan_ranks_bad(wan_ranks *r, const wan_store *s, int found, const char **name) WAN_MUST_CHECK;
 /* Tensor i of the flat vector x (laid out as the store's): what every rank holds of it, put together

@@ -205,6 +205,9 @@ void emu_in_order(cudaStream_t s);
 /* Whether the stream is being captured: then `what` is kept in the graph, and not done. */
 bool emu_kept(cudaStream_t s, const std::function<void()> &what);
 
+/* A call that gives work to a stream; not of a graph that is run. */
+void emu_called(void);
+
 /* Runs body once per thread of every block of the kernel at f; aborts with a sentence where a GPU
  * would refuse the launch. */
 cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,

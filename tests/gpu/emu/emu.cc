@@ -236,6 +236,13 @@ bool emu_kept(cudaStream_t s, const std::function<void()> &what)
     return true;
 }
 
+static int replaying; /* a graph is being run */
+
+void emu_called(void)
+{
+    counts[EMU_CALLS] += !replaying;
+}
+
 struct emu_event {
     int recorded; /* and not waited for since by the host */
     emu_stream *s;
@@ -318,6 +325,7 @@ cudaError_t emu_launch(const cudaLaunchConfig_t *c, const void *f,
     if (emu_kept(c->stream, [same, f, body]() { emu_launch(&same, f, body); }))
         return cudaSuccess;
     counts[EMU_LAUNCHES]++;
+    emu_called();
     if (c->stream)
         c->stream->kernels = 1;
     emu_in_order(c->stream);
@@ -383,6 +391,7 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
     if (in_capture())
         return cudaErrorStreamCaptureUnsupported;
+    emu_called();
     *e = { 1, s, s->done + s->left.size(), device_ms };
     return cudaSuccess;
 }
@@ -390,6 +399,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t e, unsigned)
 {
     if (in_capture())
         return cudaErrorStreamCaptureUnsupported;
+    emu_called();
     finish(e->s, e->upto);
     return cudaSuccess;
 }
@@ -563,6 +573,7 @@ cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKin
         return cudaErrorStreamCaptureUnsupported;
     if (emu_kept(st, [=]() { cudaMemcpyAsync(d, s, n, k, st); }))
         return cudaSuccess;
+    emu_called();
     counts[EMU_TO_DEVICE] += k == cudaMemcpyHostToDevice;
     counts[EMU_IN_LINE] += k == cudaMemcpyHostToDevice && st && st->kernels;
     counts[EMU_TO_HOST] += k == cudaMemcpyDeviceToHost;
@@ -583,6 +594,7 @@ cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 {
     if (emu_kept(s, [=]() { cudaMemsetAsync(p, v, n, s); }))
         return cudaSuccess;
+    emu_called();
     emu_in_order(s);
     if (emu_touch)
         emu_touch(p, n, 1);
@@ -631,8 +643,11 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t)
     if (in_capture())
         return cudaErrorStreamCaptureUnsupported;
     counts[EMU_GRAPHS]++;
+    emu_called();
+    replaying++;
     for (const std::function<void()> &node : e->nodes)
         node();
+    replaying--;
     return cudaSuccess;
 }
 
@@ -983,6 +998,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
         return keep_product(d, alpha, A, a, B, b, beta, C, c, D, o, algo, stream);
     static const char *const told = getenv("WAN_EMU_FASTEST");
     const uint64_t label = algo->data[0] - algorithm_mark, sums = label + 1;
+    emu_called();
     emu_in_order(stream);
     if (emu_spend)
         matmul_moves(d, A, a, B, b, *(const float *)beta != 0, C, c, D, o);

@@ -597,6 +597,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t plan,
             evaluate(&again, graph);
         }))
         return CUDNN_STATUS_SUCCESS;
+    emu_called();
     emu_in_order(stream);
     evaluate(&m, graph);
     return CUDNN_STATUS_SUCCESS;
