@@ -51,9 +51,9 @@ ok "of 10 samples in steps of 4" [ "$(ls each | tr '\n' ' ')" = "iter_0000003 it
 # the global batch
 printf 'batch:\n  batch_size_per_node: 8\n' >node.yaml
 ok "a batch per node" says '^step +8 samples' plan node.yaml
-ok "on two ranks of one node too" says '^step +8 samples' mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 \
+ok "on two ranks of one node too" says '^step +8 samples' env ASAN_OPTIONS=detect_leaks=0 mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 \
     wan-train --mock --plan --memory 999G $S node.yaml
-ok "micro-batches of two ranks" says '^step +12 samples' mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 \
+ok "micro-batches of two ranks" says '^step +12 samples' env ASAN_OPTIONS=detect_leaks=0 mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2 \
     wan-train --mock --plan --memory 999G $S train.gradient_accumulation_steps=3 train.micro_batch_size=2
 fails 2 'global_batch_size 5 is not the 3 of micro-batches' "a batch that contradicts them" \
     train train.global_batch_size=5 gradient_accumulation_steps=3
@@ -70,7 +70,7 @@ printf 'model: {context_parallel_size: 8}\ntrain: {global_batch_size: 2, micro_b
 ok "a layout of 8 ranks is planned by one process" says '^ranks +8: pp 1 x dp 1 x cp 8 x tp 1$' wan-train --mock --plan \
     --training-mode pretrain wan_1_3B.yaml
 if [ "${MPI:-0}" = 1 ] && command -v mpirun >/dev/null; then
-    ok "and runs on 8" says '^wan-train: step 1/1 ' mpirun --allow-run-as-root --oversubscribe --bind-to none -n 8 \
+    ok "and runs on 8" says '^wan-train: step 1/1 ' env ASAN_OPTIONS=detect_leaks=0 mpirun --allow-run-as-root --oversubscribe --bind-to none -n 8 \
         wan-train --mock $S wan_1_3B.yaml dataset.H_latents=8 train.train_iters=1 --metrics /dev/null checkpoint.save=
 else
     skip "a run of 8 ranks" "a build without MPI"

@@ -257,6 +257,37 @@ static void check_small(wan_vae *v)
 
 enum { BAND_T = 9, BAND_H = 320, BAND_W = 16, BAND_Z = Z * 3 * BAND_H / 8 * BAND_W / 8 };
 
+/* The place of a copy of what the nodes of a net hold, and bytes of it. */
+static size_t nodes_of(uint8_t *copy, const vae_net *n)
+{
+    size_t at = 0;
+    for (int i = 0; i < n->n_stages; i++) {
+        size_t bytes = (size_t)n->stages[i].n_nodes * sizeof *n->stages[i].nodes;
+        memcpy(copy + at, n->stages[i].nodes, bytes);
+        at += bytes;
+    }
+    return at;
+}
+
+/* To ask for the memory of another size changes nothing, and says what is taken. */
+static void check_asking(wan_vae *v, const char *dev)
+{
+    static uint8_t before[1 << 16], after[sizeof before];
+    static uint8_t rgb[64 * 64 * 3];
+    static float z[Z * 8 * 8];
+    int rc = wan_vae_encode(v, z, rgb, 1, 16, 16, 0);
+    size_t n = nodes_of(before, &v->enc), had = v->d->allocated - v->d->scratch_bytes;
+    int64_t less = wan_vae_layout_bytes(&v->enc, 16, 16, 4);
+    int64_t more = wan_vae_layout_bytes(&v->enc, 64, 64, 4);
+    ok(rc == 0 && nodes_of(after, &v->enc) == n && !memcmp(before, after, n),
+       "%s: asked for the memory of a size, the net keeps its own (%zu bytes of nodes)", dev, n);
+    rc = wan_vae_encode(v, z, rgb, 1, 64, 64, 0);
+    int64_t took = (int64_t)(v->d->allocated - v->d->scratch_bytes - had);
+    ok(rc == 0 && took >= more - less && took - (more - less) < more / 1000,
+       "%s: and it takes %.0f bytes more, as it said (%.0f, and the pack of the attention)", dev,
+       (double)took, (double)(more - less));
+}
+
 static void check_bands(const char *dir, const char *dev, wan_dtype compute)
 {
     static uint8_t rgb[BAND_T * BAND_H * BAND_W * 3];
@@ -271,6 +302,7 @@ static void check_bands(const char *dir, const char *dev, wan_dtype compute)
         return;
     ok(v->enc.budget > 0, "%s: there are bands on a CPU", dev);
     v->enc.budget = 0;
+    check_asking(v, dev);
     int rc = wan_vae_encode(v, whole, rgb, BAND_T, BAND_H, BAND_W, 0);
     ok(rc == 0 && v->enc.bands == 1, "%s %s: whole pictures", dev, wan_dtype_name(compute));
     const struct {
