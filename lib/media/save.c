@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,34 +105,29 @@ static int is_video(const char *path)
     return path && !ends_with(path, ".png");
 }
 
-/* Name of picture i of a sequence, malloc'ed. */
-static char *picture(const char *path, int64_t i)
+/* Name of picture i of a sequence.  It needs no memory, so that what there is can always be removed. */
+static int picture(char name[PATH_MAX], const char *path, int64_t i)
 {
-    char *name = NULL;
     const char *at = frame_number(path);
     int width = atoi(at + 1);
     const char *rest = strchr(at, 'd') + 1;
-    if (asprintf(&name, "%.*s%0*" PRId64 "%s", (int)(at - path), path, width, i, rest) < 0) {
-        wan_err("out of memory");
-        return NULL;
-    }
-    return name;
+    int n = snprintf(name, PATH_MAX, "%.*s%0*" PRId64 "%s", (int)(at - path), path, width, i, rest);
+    return n >= 0 && n < PATH_MAX ? 0 : wan_err("%s: a name too long", path);
 }
 
 int wan_save_is_there(const wan_save_clip *c)
 {
-    char *last = wan_save_is_sequence(c->path) ? picture(c->path, c->frames - 1) : strdup(c->path);
-    int there = last && access(last, F_OK) == 0;
-    free(last);
-    return there;
+    char last[PATH_MAX];
+    if (!wan_save_is_sequence(c->path))
+        return access(c->path, F_OK) == 0;
+    return picture(last, c->path, c->frames - 1) == 0 && access(last, F_OK) == 0;
 }
 
 static int put_picture(const char *path, int64_t i, const uint8_t *rgb, const wan_save_clip *c)
 {
-    char *name = picture(path, i);
-    int rc = name ? wan_png_write(name, rgb, (int)c->height, (int)c->width) : -1;
-    free(name);
-    return rc;
+    char name[PATH_MAX];
+    WAN_TRY(picture(name, path, i));
+    return wan_png_write(name, rgb, (int)c->height, (int)c->width);
 }
 
 static const char *name_of(const wan_save_clip *c)
@@ -150,10 +146,9 @@ int wan_save_probe(const wan_save_clip *c)
     if (!c->path)
         return 0;
     if (wan_save_is_sequence(c->path)) {
-        char *first = picture(c->path, 0);
-        int rc = first ? wan_out_probe(first) : -1;
-        free(first);
-        return rc;
+        char first[PATH_MAX];
+        WAN_TRY(picture(first, c->path, 0));
+        return wan_out_probe(first);
     }
     if (!is_video(c->path))
         return wan_out_probe(c->path);
@@ -246,10 +241,9 @@ int wan_save_finish(wan_save **sp)
 static void drop_pictures(const wan_save *s)
 {
     for (int64_t i = 0; i < s->done; i++) {
-        char *name = picture(s->path, i);
-        if (name)
+        char name[PATH_MAX];
+        if (picture(name, s->path, i) == 0)
             wan_remove_file(name);
-        free(name);
     }
 }
 

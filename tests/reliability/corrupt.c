@@ -349,8 +349,9 @@ static size_t change(const file *f, uint8_t *buf, char *what, size_t room)
 /* Whether the sentence says where in the file, too. */
 static int says_where(const char *why)
 {
-    static const char *const words[] = { "record ", "sample ", "tensor ", "byte",  "line ",
-                                         "offset ", "member ", "header",  "table", "key " };
+    static const char *const words[] = { "record ", "sample ", "tensor ", "byte",
+                                         "line ",   "offset ", "member ", "header",
+                                         "table",   "key ",    "entry ",  " end of the tar at " };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strstr(why, words[i]))
             return 1;

@@ -5,7 +5,8 @@
 #include "lib/model/sample/keep.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/base/file.h"
@@ -13,17 +14,13 @@
 #include "lib/model/files/modeldigest.h"
 #include "lib/rec/tensor/safetensors.h"
 
-/* "dir/.name.latent" for "dir/name". */
-static char *path_of(const char *video)
+/* "dir/.name.latent" for "dir/name".  It needs no memory, so that what there is can always be removed. */
+static int path_of(char path[PATH_MAX], const char *video)
 {
     const char *slash = strrchr(video, '/');
     const int head = slash ? (int)(slash + 1 - video) : 0;
-    char *path = NULL;
-    if (asprintf(&path, "%.*s.%s.latent", head, video, video + head) < 0) {
-        wan_err("out of memory (path)");
-        return NULL;
-    }
-    return path;
+    int n = snprintf(path, PATH_MAX, "%.*s.%s.latent", head, video, video + head);
+    return n >= 0 && n < PATH_MAX ? 0 : wan_err("%s: a name too long", video);
 }
 
 static void add_text(wan_sha256 *s, const char *text)
@@ -61,9 +58,10 @@ int wan_keep_write(const wan_pipeline *p, int i, const char *video, const char *
 {
     const wan_pipeline_video *v = &p->v[i];
     const int64_t shape[4] = { p->z.in_channels, v->T, v->h, v->w };
-    char hex[65], *path = path_of(video);
+    char hex[65], path[PATH_MAX];
     wan_st_writer *w = NULL;
-    int rc = path ? digest(hex, p, i, rng) : -1;
+    WAN_TRY(path_of(path, video));
+    int rc = digest(hex, p, i, rng);
     if (rc == 0)
         rc = wan_st_create(&w, path);
     if (rc == 0)
@@ -75,7 +73,6 @@ int wan_keep_write(const wan_pipeline *p, int i, const char *video, const char *
     if (rc == 0)
         rc = wan_st_finish(&w);
     wan_st_abandon(&w);
-    free(path);
     return rc;
 }
 
@@ -83,9 +80,9 @@ int wan_keep_read(wan_pipeline *p, int i, const char *video, const char *rng)
 {
     const wan_pipeline_video *v = &p->v[i];
     const int64_t shape[4] = { p->z.in_channels, v->T, v->h, v->w };
-    char hex[65], *path = path_of(video);
+    char hex[65], path[PATH_MAX];
     wan_st *st = NULL;
-    int found = 0, rc = path ? 0 : -1;
+    int found = 0, rc = path_of(path, video);
     if (rc == 0 && wan_exists(path)) {
         rc = digest(hex, p, i, rng);
         if (rc == 0)
@@ -97,14 +94,12 @@ int wan_keep_read(wan_pipeline *p, int i, const char *video, const char *rng)
             rc = wan_st_load(st, "latents", shape, 4, v->latent, WAN_F32);
     }
     wan_st_close(&st);
-    free(path);
     return rc < 0 ? -1 : found;
 }
 
 void wan_keep_drop(const char *video)
 {
-    char *path = path_of(video);
-    if (path)
+    char path[PATH_MAX];
+    if (path_of(path, video) == 0) /* else there was none */
         wan_remove_file(path);
-    free(path);
 }
