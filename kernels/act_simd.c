@@ -41,21 +41,30 @@ static int wide(enum wan_act act)
 /* How many of the n elements from i on are done; the rest is less than 32. */
 WAN_WIDE static int64_t wide_values(wan_buf y, wan_buf x, int64_t i, int64_t n)
 {
+    const int fine = y.t == WAN_F32;
     int64_t j = 0;
-    for (; j + 32 <= n; j += 32)
-        wan_wide_store(y, i + j, wan_act_wide_value(wan_wide_load(x, i + j)),
-                       wan_act_wide_value(wan_wide_load(x, i + j + 16)));
+    for (; j + 32 <= n; j += 32) {
+        __m512 v[2];
+        for (int k = 0; k < 2; k++) {
+            v[k] = wan_wide_load(x, i + j + 16 * k);
+            v[k] = fine ? wan_act_wide_value(v[k], 1) : wan_act_wide_value(v[k], 0);
+        }
+        wan_wide_store(y, i + j, v[0], v[1]);
+    }
     return j;
 }
 
 WAN_WIDE static int64_t wide_slopes(wan_buf dx, wan_buf dy, wan_buf x, int64_t i, int64_t n)
 {
+    const int fine = dx.t == WAN_F32;
     int64_t j = 0;
     for (; j + 32 <= n; j += 32) {
         __m512 d[2];
-        for (int k = 0; k < 2; k++)
-            d[k] = _mm512_mul_ps(wan_act_wide_slope(wan_wide_load(x, i + j + 16 * k)),
-                                 wan_wide_load(dy, i + j + 16 * k));
+        for (int k = 0; k < 2; k++) {
+            d[k] = wan_wide_load(x, i + j + 16 * k);
+            d[k] = fine ? wan_act_wide_slope(d[k], 1) : wan_act_wide_slope(d[k], 0);
+            d[k] = _mm512_mul_ps(d[k], wan_wide_load(dy, i + j + 16 * k));
+        }
         wan_wide_store(dx, i + j, d[0], d[1]);
     }
     return j;

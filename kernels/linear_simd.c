@@ -140,11 +140,20 @@ static void expect_rows(const job *j, int64_t m0, int64_t m1, int64_t c, int64_t
 }
 
 #ifdef __x86_64__
+/* GELU of 16 columns, or times its slope. */
+WAN_WIDE_INLINE __m512 bend(const job *j, __m512 v, int64_t at)
+{
+    const int fine = j->out.t == WAN_F32;
+    if (!j->slope.p)
+        return fine ? wan_act_wide_value(v, 1) : wan_act_wide_value(v, 0);
+    __m512 x = wan_wide_load(j->slope, at);
+    return _mm512_mul_ps(v, fine ? wan_act_wide_slope(x, 1) : wan_act_wide_slope(x, 0));
+}
+
 /* finish_row for whole 32 columns, each of them once; returns how many. */
 WAN_WIDE static int64_t finish_wide(const job *j, const float *row, int64_t at, int64_t n0,
                                     int64_t n)
 {
-    const int gelu = j->act == WAN_ACT_GELU_TANH;
     int64_t i = 0;
     for (; i + 32 <= n; i += 32) {
         __m512 v[2];
@@ -157,11 +166,8 @@ WAN_WIDE static int64_t finish_wide(const job *j, const float *row, int64_t at, 
         }
         if (j->pre.p)
             wan_wide_store(j->pre, at + i, v[0], v[1]);
-        for (int k = 0; gelu && k < 2; k++)
-            v[k] = j->slope.p
-                       ? _mm512_mul_ps(v[k],
-                                       wan_act_wide_slope(wan_wide_load(j->slope, at + i + 16 * k)))
-                       : wan_act_wide_value(v[k]);
+        for (int k = 0; j->act == WAN_ACT_GELU_TANH && k < 2; k++)
+            v[k] = bend(j, v[k], at + i + 16 * k);
         wan_wide_store(j->out, at + i, v[0], v[1]);
     }
     return i;
