@@ -12,8 +12,9 @@ if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
     skip "layouts against one rank" "a build without MPI"
     done_testing
 fi
+STEPS=20
 . "$TOP/tests/ranks.sh"
-T="$T model.num_layers=4 model.num_attention_heads=4 checkpoint.save_interval=10"
+T="$T dist.bucket_bytes=16384 model.num_layers=4 model.num_attention_heads=4 checkpoint.save_interval=10"
 table() { grep -v '^#' "$TOP/tests/dist/layouts.txt"; }
 case ${LAYOUTS:-} in
 '') names=$(table | awk '$2 == "*" { print $1 }') ;;

@@ -31,8 +31,8 @@ T="model.type=dit model.num_layers=2 model.hidden_size=48 model.num_attention_he
 model.text_dim=32 model.text_len=16 dataset.F_latents=2 dataset.H_latents=8 dataset.W_latents=8
 dataset.context_seq_len=8 dataset.mock_vary=true dataset.mock_samples=20 dataset.seq_length=64
 train.global_batch_size=7 optimizer.lr=1e-3 scheduler.lr_decay_style=constant scheduler.lr_warmup_iters=0
-dist.bucket_bytes=16384 optimizer.clip_grad=0.5"
-STEPS=20
+dist.bucket_bytes=65536 optimizer.clip_grad=0.5"
+STEPS=8
 case_of "a DiT"
 like_one dit-cp2 2 $C=2 checkpoint.save=
 like_one dit-cp3 3 $C=3 model.recompute_granularity=full checkpoint.save=
