@@ -45,6 +45,11 @@ caught 'one' "a failed check is a failure" bad.sh
 script status <<<'ok one true; echo 1..1; exit 3'
 plan 'status.sh 1 0'
 caught 'exit 3' "so is a status that no result explains" status.sh
+for s in short long; do script $s <<<'ok one true; basename "$0" >>"$ORDER"; done_testing'; done
+plan 'short.sh 1 0' 'long.sh 1 0 30'
+ok "two of them" env JOBS=1 ORDER=$PWD/order bash -c "$(declare -f run); run $PWD/short.sh $PWD/long.sh >said"
+ok "the longest begins first" [ "$(tr '\n' ' ' <order)" = "long.sh short.sh " ]
+ok "and is told in its place" [ "$(grep -oE '(short|long)\.sh  ' said | tr '\n' ' ')" = "short.sh   long.sh   " ]
 cat >tap.c <<'C'
 #include "tests/tap.h"
 static void part(int leave)
