@@ -48,6 +48,23 @@ __attribute__((unused)) static double rel_l2(const float *a, const float *b, siz
     return s > 0 ? sqrt(d / s) : sqrt(d);
 }
 
+/* How far a is from b times 1, as a part of 1: what rounding does to single elements is left out. */
+__attribute__((unused)) static double rel_scale(const float *a, const float *b, size_t n)
+{
+    double ab = 0, bb = 0;
+    for (size_t i = 0; i < n; i++) {
+        ab += (double)a[i] * b[i];
+        bb += (double)b[i] * b[i];
+    }
+    return fabs(ab / bb - 1);
+}
+
+/* The larger of two errors; a NaN is larger than any, which fmax would leave out. */
+__attribute__((unused)) static double worse(double a, double b)
+{
+    return a >= b || a != a ? a : b;
+}
+
 /* ok() on a relative error, with the value in the line. */
 __attribute__((format(printf, 3, 4), unused)) static int ok_err(double err, double bound,
                                                                 const char *fmt, ...)

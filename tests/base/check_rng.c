@@ -15,7 +15,7 @@ static double max_difference(const float *a, const float *b, int64_t n)
 {
     double worst = 0;
     for (int64_t i = 0; i < n; i++)
-        worst = fmax(worst, fabs((double)a[i] - b[i]));
+        worst = worse(worst, fabs((double)a[i] - b[i]));
     return worst;
 }
 
@@ -50,7 +50,7 @@ static void check_rows(wan_st *st, uint64_t seed)
         if (wan_st_load(st, name, shape, 1, want, WAN_F32) < 0)
             abort();
         wan_torch_randn(&g, got, (size_t)rows[i]);
-        worst = fmax(worst, max_difference(got, want, rows[i]));
+        worst = worse(worst, max_difference(got, want, rows[i]));
     }
     ok_err(worst, BOUND, "nine calls on one generator, seed %llu", (unsigned long long)seed);
 }

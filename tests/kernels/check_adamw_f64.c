@@ -25,7 +25,7 @@ int main(void)
             d->ops->adamw_step(d, &a, row, p, m, v, g[t], wan_buf_of(shadow, WAN_BF16), &coef, 3));
         double e = 0;
         for (int i = 0; i < 3; i++)
-            e = fmax(e, fabs(p[i] - want[t][i]));
+            e = worse(e, fabs(p[i] - want[t][i]));
         ok(e < 1e-12, "step %d: %.2g", t + 1, e);
         ok(shadow[1] == wan_f32_to_bf16((float)p[1]), "shadow follows");
     }

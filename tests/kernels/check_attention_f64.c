@@ -37,8 +37,8 @@ static double formula(const ctx *c)
                         z += e;
                         o += e * c->v[t * a->ldv + h * a->hd + x];
                     }
-                    worst = fmax(worst, fabs(o / z - c->o[s * a->ldo + h * a->hd + x]));
-                    worst = fmax(worst, fabs(log(z) - c->lse[h * a->pq->S + s]));
+                    worst = worse(worst, fabs(o / z - c->o[s * a->ldo + h * a->hd + x]));
+                    worst = worse(worst, fabs(log(z) - c->lse[h * a->pq->S + s]));
                 }
     return worst;
 }
@@ -107,11 +107,11 @@ static void parts(wan_dev *d)
                                        l1[0], R(q), R(k + at), R(v + at)));
     }
     for (int i = 0; i < Q * W; i++)
-        worst = fmax(worst, fmax(fabs(o[i] - o1[0][i]), fabs(dq[i] - dq1[0][i] - dq1[1][i])));
+        worst = worse(worst, worse(fabs(o[i] - o1[0][i]), fabs(dq[i] - dq1[0][i] - dq1[1][i])));
     for (int i = 0; i < K * W; i++)
-        worst = fmax(worst, fmax(fabs(dk[i] - dk1[i]), fabs(dv[i] - dv1[i])));
+        worst = worse(worst, worse(fabs(dk[i] - dk1[i]), fabs(dv[i] - dv1[i])));
     for (int i = 0; i < Q * H; i++)
-        worst = fmax(worst, fabs(lse[i] - l1[0][i]));
+        worst = worse(worst, fabs(lse[i] - l1[0][i]));
     ok(worst < 1e-13, "keys in two parts: %.2g", worst);
 }
 
@@ -143,7 +143,7 @@ static void t5(wan_dev *d)
                 z += e;
                 s += e * v[(j * H + h) * HD + 1];
             }
-            worst = fmax(worst, fabs(s / z - o[(i * H + h) * HD + 1]));
+            worst = worse(worst, fabs(s / z - o[(i * H + h) * HD + 1]));
         }
     ok(worst < 1e-12, "t5 forward: %.2g", worst);
 }

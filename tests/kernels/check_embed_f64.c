@@ -45,7 +45,7 @@ static void sinusoid(wan_dev *d)
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 4; j++) {
             double a = t[i] / pow(10, j); /* 10000^(-j/4) */
-            e = fmax(e, fabs(y[i * 8 + j] - cos(a)) + fabs(y[i * 8 + 4 + j] - sin(a)));
+            e = worse(e, fabs(y[i * 8 + j] - cos(a)) + fabs(y[i * 8 + 4 + j] - sin(a)));
         }
     ok(e < 1e-12, "sinusoid: cos first (%.2g)", e);
 }

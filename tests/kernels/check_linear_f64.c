@@ -63,7 +63,7 @@ static void run(wan_dev *d, int64_t M, int64_t N, int64_t K)
     fd_must(o->linear_wgrad(d, dw, db, WAN_RBUF(c.dy), WAN_RBUF(c.x), M, N, K, 1));
     double e = 0;
     for (int64_t i = 0; i < M * K; i++)
-        e = fmax(e, fabs(dx2[i] - 2 * dx[i]));
+        e = worse(e, fabs(dx2[i] - 2 * dx[i]));
     ok(e < 1e-12, "accumulate adds dx (%.2g)", e);
     for (int64_t i = 0; i < N * K; i++)
         dw[i] /= 2;

@@ -121,8 +121,8 @@ static void cut_alike(wan_dtype t)
     wan_real *dw = (wan_real *)rnd(d, WAN_REAL, C * K, 4).p, *lse = dw;
     wan_attn a = { &p, &p, 2, W / 2, 0.1, W, W, W, W, NULL };
     wan_buf dq = rnd(d, t, 3 * M * W, 5), dk = wan_buf_at(dq, M * W), dv = wan_buf_at(dk, M * W);
-    size_t size = M * C * wan_dtype_size(t), sizes = C * K * sizeof *dw, rows = M * W;
-    size_t back = 3 * rows * wan_dtype_size(t);
+    size_t size = M * C * wan_dtype_size(t), sizes = C * K * sizeof *dw;
+    size_t rows = M * W * wan_dtype_size(t), back = 3 * rows;
     char *first = malloc(size + sizes + rows + back);
     for (int i = 0; i < 4; i++) {
         wan_buf none = WAN_BUF_NONE;

@@ -87,8 +87,8 @@ static void formula(ctx *c)
                     double a = (double)pos[k] * pow(50, -(double)j / c->rope.axis[k]);
                     const wan_real *x = c->x + s * c->a.ldx + at, *y = c->y + s * c->a.ldy + at;
                     double p = x[0] * c->rstd[s] * c->w[at], q = x[1] * c->rstd[s] * c->w[at + 1];
-                    worst = fmax(worst, fabs(y[0] - (p * cos(a) - q * sin(a))));
-                    worst = fmax(worst, fabs(y[1] - (p * sin(a) + q * cos(a))));
+                    worst = worse(worst, fabs(y[0] - (p * cos(a) - q * sin(a))));
+                    worst = worse(worst, fabs(y[1] - (p * sin(a) + q * cos(a))));
                 }
         }
     ok(worst < 1e-12, "the rotation is the formula's: %.2g", worst);

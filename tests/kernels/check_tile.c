@@ -120,7 +120,7 @@ static void run(const char *name, wan_tile t, int64_t m, int64_t n, int64_t k)
                 double s = 0;
                 for (int64_t u = 0; u < k; u++)
                     s += 2.0 * f[i * k + u] * f[m * k + (side ? u * n + j : j * k + u)];
-                worst = fmax(worst, fabs(s - C[i * ldc + j]) / (4 * sqrt((double)k)));
+                worst = worse(worst, fabs(s - C[i * ldc + j]) / (4 * sqrt((double)k)));
             }
         ok_err(worst, bound_f32, "%s %lldx%lldx%lld side %d", name, (long long)m, (long long)n,
                (long long)k, side);

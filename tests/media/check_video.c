@@ -132,7 +132,7 @@ static double off(const wan_video *v, double scale_y, double scale_x, double top
             const uint8_t *p = v->rgb + (y * v->width + x) * 3;
             double r = 20 + 2 * ((x + left + 0.5) * scale_x - 0.5);
             double g = 20 + 3 * ((y + top + 0.5) * scale_y - 0.5);
-            worst = fmax(worst, fmax(fabs(p[0] - r), fabs(p[1] - g)));
+            worst = worse(worst, worse(fabs(p[0] - r), fabs(p[1] - g)));
         }
     return worst;
 }
@@ -220,7 +220,7 @@ static void check_matrix(void)
                 to_x += m[0] < 0 ? 95 : m[2] < 0 ? 63 : 0;
                 to_y += m[1] < 0 ? 95 : m[3] < 0 ? 63 : 0;
                 const uint8_t *p = v.rgb + (to_y * v.width + to_x) * 3, *q = px + (y * 96 + x) * 3;
-                worst = fmax(worst, fmax(abs(p[0] - q[0]), abs(p[1] - q[1])));
+                worst = worse(worst, worse(abs(p[0] - q[0]), abs(p[1] - q[1])));
             }
         ok(got == 0 && v.width == (m[0] ? 96 : 64) && worst < 12, "display matrix %d %d %d %d: %g",
            m[0], m[1], m[2], m[3], worst);

@@ -17,7 +17,7 @@
 #define BOUND_FORWARD 1e-5
 #define BOUND_GRAD 1e-4
 /* 8 bits of mantissa in the operands */
-#define BOUND_BF16 0.01
+#define BOUND_BF16 0.005
 
 enum { MAX_N = 4 };
 
@@ -169,7 +169,7 @@ static void check_grads(const refcase *k, const stepped *s, const char *device)
             compared++;
             if (!(e <= bound))
                 ok_err(e, bound, "%s %s: %s", k->dir, device, name);
-            worst = e > worst ? e : worst;
+            worst = worse(worst, e);
         }
         free(want);
         free(have);

@@ -133,7 +133,7 @@ static void check_divided(void)
         double e = grad_error(m.s, i);
         if (!(e <= 1e-12))
             ok_err(e, 1e-12, "2 ranks: gradient of %s", m.s->params.v[i].name);
-        worst = e > worst ? e : worst;
+        worst = worse(worst, e);
     }
     ok_err(worst, 1e-12, "2 ranks: gradients of all parameters");
     for (int r = 0; r < RANKS; r++) {

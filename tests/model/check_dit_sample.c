@@ -119,7 +119,7 @@ static void check_levels(const reference *r, const char *name, int steps)
     MUST(wan_sampler_resolve(&o, "edm"));
     MUST(wan_sampler_new(&s, d, "edm", &o, 1));
     for (int i = 0; i < steps; i++)
-        worst = fmax(worst, fabs(wan_sampler_sigma(s, i) / (double)want[i] - 1));
+        worst = worse(worst, fabs(wan_sampler_sigma(s, i) / (double)want[i] - 1));
     ok_err(worst, 1e-7, "%d noise levels", steps);
     wan_sampler_free(&s);
     wan_dev_close(&d);

@@ -259,7 +259,7 @@ static void check_grads(const refcase *k, netrun *m, const char *what, double bo
             compared++;
             if (!(e <= b))
                 ok_err(e, b, "%s %s: %s", k->dir, what, name);
-            worst = e > worst ? e : worst;
+            worst = worse(worst, e);
         }
         free(want);
         free(have);

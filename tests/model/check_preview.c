@@ -44,14 +44,14 @@ static void check_clean(wan_dev *d, const char *objective, const char *solver)
             if (call == 0)
                 MUST(wan_sampler_clean(s, i, now, answer, clean));
             for (int k = 0; k < N && call == 0; k++)
-                off = fmax(off, fabs((double)(clean[k] - truth[k])));
+                off = worse(off, fabs((double)(clean[k] - truth[k])));
             MUST(wan_sampler_answer(s, i, call, now, answer));
         }
     ok(off < 2e-4, "%s by %s: every step points to the clean sample (%.1e)", objective, solver,
        off);
     off = 0;
     for (int k = 0; k < N; k++)
-        off = fmax(off, fabs((double)(now[k] - truth[k])));
+        off = worse(off, fabs((double)(now[k] - truth[k])));
     ok(off < 2e-4, "%s by %s: the last one is there (%.1e)", objective, solver, off);
     wan_sampler_free(&s);
     wan_dev_free(d, answer);

@@ -135,7 +135,7 @@ static void check_solver(guided *g, const char *who, wan_st *in, wan_st *out, co
         float *want = tensor(out, key, NULL, NULL);
         if (want) {
             double e = rel_l2(x, want, (size_t)n);
-            worst = e > worst ? e : worst;
+            worst = worse(worst, e);
             compared++;
         }
         free(want);

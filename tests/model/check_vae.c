@@ -20,6 +20,7 @@
 #define F32_BOUND 1e-5
 #define BF16_BOUND 3e-2
 #define F16_BOUND (BF16_BOUND / 8)
+#define SCALE_BOUND 4e-3 /* as a whole, where single roundings do not count */
 
 static void *load(wan_st *st, const char *what, int t, wan_dtype dt, int64_t *shape)
 {
@@ -104,6 +105,8 @@ static void check_encode(wan_vae *v, wan_st *in, wan_st *out, int T, double boun
             break;
     }
     ok_err(rel_l2(got, want, (size_t)n), bound, "%s: latent of %d frames", who, T);
+    if (bound > 1e-3)
+        ok_err(rel_scale(got, want, (size_t)n), SCALE_BOUND, "%s: its size", who);
     for (int64_t i = 0; i < px; i++)
         pixels[i] = (float)rgb[i] / 255 * 2 - 1;
     int rc = wan_vae_encode_raw(v, got, logvar, pixels, s[0], s[1], s[2]);
@@ -122,6 +125,8 @@ static void check_decode(wan_vae *v, wan_st *in, wan_st *out, int T, double boun
     ok(wan_vae_decode(v, latent, z[1], z[2], z[3], keep, &o) == 0, "%s: decode %d frames", who, T);
     ok(o.t == T, "%s: %d frames come out (%d)", who, T, (int)o.t);
     ok_err(rel_l2(o.v, want, n), bound, "%s: video of %d frames", who, T);
+    if (bound > 1e-3)
+        ok_err(rel_scale(o.v, want, n), SCALE_BOUND, "%s: its size", who);
     ok(o.off == 0, "%s: u8 frames are the truncated pixels", who);
     ok(wan_vae_decode(v, latent, z[1], z[2], z[3], refuse, NULL) < 0 &&
            !strcmp(wan_err_text(), "enough"),
@@ -300,6 +305,8 @@ static void check_wide(void)
     ok(!memcmp(fast.z, pieces.z, sizeof fast.z), "wide: the same bytes in pieces");
     ok_err(rel_l2(half.z, plain.z, WIDE_Z), BF16_BOUND, "wide: latents in bf16");
     ok_err(rel_l2(half.pixels, plain.pixels, (size_t)plain.n), BF16_BOUND, "wide: video in bf16");
+    ok_err(rel_scale(half.z, plain.z, WIDE_Z), SCALE_BOUND, "  their size");
+    ok_err(rel_scale(half.pixels, plain.pixels, (size_t)plain.n), SCALE_BOUND, "  its size");
     ok(rel_l2(half.z, plain.z, WIDE_Z) > 1e-5, "  which is bf16");
     run_wide(&half, dir, "cpu", WAN_F16, 0);
     ok_err(rel_l2(half.z, plain.z, WIDE_Z), F16_BOUND, "wide: latents in fp16");

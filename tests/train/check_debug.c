@@ -33,7 +33,7 @@ static double worst(wan_st *a, wan_st *b, const char *prefix, int *n)
             return INFINITY;
         }
         float *u = whole(a, x), *v = whole(b, y);
-        w = fmax(w, rel_l2(u, v, (size_t)y->count));
+        w = worse(w, rel_l2(u, v, (size_t)y->count));
         free(u);
         free(v);
         ++*n;

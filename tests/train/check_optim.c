@@ -149,7 +149,7 @@ static void updates(const char *name, double max_norm, int no_decay, wan_dtype c
             ok(0, "%s: %s", name, wan_err_text());
             return;
         }
-        worst = fmax(worst, fabs(norm / by_hand(&t, step, 1e-2, 0.5, max_norm, no_decay) - 1));
+        worst = worse(worst, fabs(norm / by_hand(&t, step, 1e-2, 0.5, max_norm, no_decay) - 1));
     }
     ok_err(worst, 1e-6, "%s: gradient norm", name);
     if (wan_dev_read(t.d, t.host, t.s->master, (size_t)t.n * sizeof *t.host) < 0)

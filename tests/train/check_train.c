@@ -2,7 +2,7 @@
  *
  * check_train.c - 200 steps of a WAN transformer against a PyTorch loop (tests/reference/ref_train.py).
  * The reference's own drift of fp32 from fp64 is 2e-7 over 20 steps and 3e-7 over 200 (case.json).  The same
- * in bf16 and fp8 is within 1 %.
+ * in bf16 and fp8 is within 0.2 %.
  */
 #include "lib/model/flow.h"
 #include "tests/train/torchrun.h"
@@ -66,11 +66,11 @@ static void fewer_bits(const torchrun *r, const char *device, int eight)
         double loss = NAN, norm;
         if (torchrun_step(r, t.s, t.o, n, 2, &loss, &norm) < 0)
             ok(0, "%s %s: step %d: %s", device, name, n, wan_err_text());
-        far = fmax(far, fabs(loss / (double)r->loss[n] - 1));
+        far = worse(far, fabs(loss / (double)r->loss[n] - 1));
         sum += n < r->steps - 50 ? 0 : loss;
         want += n < r->steps - 50 ? 0 : (double)r->loss[n];
     }
-    ok_err(fabs(sum / want - 1), 0.01, "%s %s: loss of the last 50 steps against PyTorch", device,
+    ok_err(fabs(sum / want - 1), 2e-3, "%s %s: loss of the last 50 steps against PyTorch", device,
            name);
     ok(far > 1e-5, "%s %s: is not float32: a step is %.2g off", device, name, far);
     torchmodel_close(&t);

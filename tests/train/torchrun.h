@@ -166,10 +166,10 @@ static int against_torch(torchmodel *t, const torchrun *r, const char *device)
         if (torchrun_step(r, t->s, t->o, n, 2, &loss, &norm) < 0)
             return ok(0, "%s: step %d: %s", device, n, wan_err_text()), -1;
         double e = fabs(loss - (double)r->loss[n]) / (double)r->loss[n];
-        all = fmax(all, e);
+        all = worse(all, e);
         if (n < 20) {
-            e20 = fmax(e20, e);
-            en = fmax(en, fabs(norm - (double)r->norm[n]) / (double)r->norm[n]);
+            e20 = worse(e20, e);
+            en = worse(en, fabs(norm - (double)r->norm[n]) / (double)r->norm[n]);
         }
     }
     ok_err(e20, 1e-5, "%s: loss of 20 steps against PyTorch", device);
