@@ -95,14 +95,16 @@ void *wan_dev_alloc(wan_dev *d, size_t bytes, const char *what)
     return NULL;
 }
 
-static void *far_memory(wan_dev *d, size_t bytes)
+/* *refused: there is memory, which cannot be pinned, as was asked for (error recorded). */
+static void *far_memory(wan_dev *d, size_t bytes, int *refused)
 {
     void *p = NULL;
     if (!d->backend->bus)
         return d->backend->alloc(d, bytes);
     if (posix_memalign(&p, 4096, bytes ? bytes : 1))
         return NULL;
-    if (wan_dev_pin(d, p, bytes, 1) == 0)
+    *refused = wan_dev_pin(d, p, bytes, 1) < 0;
+    if (!*refused)
         return p;
     free(p);
     return NULL;
@@ -110,9 +112,12 @@ static void *far_memory(wan_dev *d, size_t bytes)
 
 void *wan_dev_alloc_far(wan_dev *d, size_t bytes, const char *what)
 {
-    const struct block b = { far_memory(d, bytes), bytes, what, 1 };
+    int refused = 0;
+    const struct block b = { far_memory(d, bytes, &refused), bytes, what, 1 };
     if (b.p && block_add((host_dev *)d, b.p, bytes, what, 1) == 0)
         return b.p;
+    if (refused)
+        return wan_err_prefix("%s", what), NULL;
     if (b.p)
         give_back((host_dev *)d, &b);
     wan_err("%s: out of host memory: %.1f MB wanted, %.1f MB in use", what, (double)bytes / 1e6,

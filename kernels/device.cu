@@ -194,9 +194,16 @@ static void cuda_release(wan_dev *d, void *p)
     cudaFree(p);
 }
 
+/* By a transport's thread, too (lib/dist/where.h), for which the runtime would else open the first device. */
+static int choose_device(wan_dev *d)
+{
+    return cuda_check(cudaSetDevice(d->index), "device");
+}
+
 static int cuda_write(wan_dev *d, void *dst, const void *host, size_t bytes)
 {
     wan_cuda_ring *r = cuda_of(d)->ring;
+    WAN_TRY(choose_device(d));
     for (size_t at = 0; at < bytes; at += SEGMENT) {
         size_t n = bytes - at < SEGMENT ? bytes - at : SEGMENT, p;
         WAN_TRY(ring_take(d, r, n, &p));
@@ -215,6 +222,7 @@ static int cuda_read(wan_dev *d, void *host, const void *src, size_t bytes)
 {
     wan_cuda *c = cuda_of(d);
     size_t blocks = (bytes + STAGE - 1) / STAGE;
+    WAN_TRY(choose_device(d));
     for (size_t k = 0; k <= blocks; k++) {
         if (k < blocks) {
             size_t n = bytes - k * STAGE < STAGE ? bytes - k * STAGE : STAGE;

@@ -28,6 +28,17 @@ static int attend(int flags)
     return rc;
 }
 
+/* Host memory for copies, on a machine that pins none. */
+static int far(int flags)
+{
+    wan_dev *d;
+    if (wan_dev_open(&d, "cuda", flags) < 0)
+        return -1;
+    int rc = wan_dev_alloc_far(d, 4096, "moments") ? 0 : -1;
+    wan_dev_close(&d);
+    return rc;
+}
+
 int main(void)
 {
     int cudnn = getenv("GRAPH") && *getenv("GRAPH"); /* a build with cuDNN */
@@ -42,5 +53,10 @@ int main(void)
     ok(attend(0) == 0, "with an old cuDNN");
     rc = attend(WAN_DEV_STRICT);
     ok(rc < 0 && strstr(wan_err_text(), "refused"), "strict: %s", wan_err_text());
+    setenv("WAN_EMU_FAULT", "pin:check_strict", 1);
+    ok(far(0) == 0, "memory that cannot be pinned");
+    rc = far(WAN_DEV_STRICT);
+    ok(rc < 0 && strstr(wan_err_text(), "moments: cuda") && strstr(wan_err_text(), "be pinned"),
+       "strict: %s", wan_err_text());
     return tap_done();
 }

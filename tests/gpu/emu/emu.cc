@@ -291,6 +291,22 @@ static void run_block(void)
     }
 }
 
+static thread_local bool chosen; /* this thread has called cudaSetDevice */
+
+/* Compute capability: WAN_EMU_SM, or 90. */
+static int capability(void)
+{
+    const char *told = getenv("WAN_EMU_SM");
+    return told ? atoi(told) : 90;
+}
+
+/* Most shared memory of a block: chips for pictures have less. */
+static int most_shared(void)
+{
+    const int sm = capability();
+    return sm == 86 || sm == 89 || sm >= 120 ? 99 << 10 : SHARED;
+}
+
 /* Without leave from cudaFuncSetAttribute a block has 48 KB of dynamic shared memory. */
 static size_t shared_limit(const void *f)
 {
@@ -366,6 +382,7 @@ cudaError_t cudaGetLastError(void)
 }
 cudaError_t cudaSetDevice(int)
 {
+    chosen = true;
     return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t s)
@@ -420,7 +437,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
 
 cudaError_t cudaFuncSetAttribute(const void *f, enum cudaFuncAttribute, int v)
 {
-    if (v < 0 || v > SHARED)
+    if (v < 0 || v > most_shared())
         return cudaErrorInvalidValue;
     shared_leave[f] = v;
     return cudaSuccess;
@@ -452,8 +469,7 @@ cudaError_t cudaRuntimeGetVersion(int *v)
 
 cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr a, int)
 {
-    const char *sm = getenv("WAN_EMU_SM"); /* 90 */
-    const int told = sm ? atoi(sm) : 90, value[] = { told / 10, told % 10, 4, SHARED };
+    const int sm = capability(), value[] = { sm / 10, sm % 10, 4, most_shared() };
     *v = value[a];
     return cudaSuccess;
 }
@@ -542,6 +558,8 @@ cudaError_t cudaMallocHost(void **p, size_t bytes)
 
 cudaError_t cudaHostRegister(void *p, size_t, unsigned)
 {
+    if (emu_fault("pin"))
+        return cudaErrorMemoryAllocation;
     return p ? cudaSuccess : cudaErrorInvalidValue;
 }
 
@@ -569,6 +587,11 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKind k,
                             cudaStream_t st)
 {
+    if (!chosen) {
+        fprintf(stderr,
+                "emulated copy: by a thread that has not chosen its device: it opens the first\n");
+        abort();
+    }
     if (k != cudaMemcpyDeviceToDevice && in_capture())
         return cudaErrorStreamCaptureUnsupported;
     if (emu_kept(st, [=]() { cudaMemcpyAsync(d, s, n, k, st); }))
