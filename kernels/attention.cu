@@ -220,7 +220,7 @@ template <int DPL> static __global__ void attn_dkv(attn_args a)
     if (first >= nk)
         return;
     float *K = cuda_shared, *V = K + OWN * pad, *Q = V + OWN * pad, *G = Q + TILE * pad;
-    float *P = G + TILE * pad + 2 * warp * MINE * TILE, *W = P + MINE * TILE;
+    float *P = G + TILE * pad + warp * MINE * TILE; /* first p, then what dk is made with */
     float dk[MINE][DPL], dv[MINE][DPL], qk[MINE], gv[MINE];
     for (int m = 0; m < MINE; m++)
         for (int c = 0; c < DPL; c++)
@@ -245,11 +245,15 @@ template <int DPL> static __global__ void attn_dkv(attn_args a)
             if (i0 + lane < nq && j < nk)
                 p = expf(score(a, qk[m], i0 + lane, j, k0, h) - lse);
             P[m * TILE + lane] = p;
-            W[m * TILE + lane] = a.scale * p * (gv[m] - delta);
+            gv[m] = a.scale * p * (gv[m] - delta);
         }
         __syncwarp();
         apply<DPL>(dv, P, G, hd);
-        apply<DPL>(dk, W, Q, hd);
+        __syncwarp();
+        for (int m = 0; m < MINE; m++)
+            P[m * TILE + lane] = gv[m];
+        __syncwarp();
+        apply<DPL>(dk, P, Q, hd);
     }
     store<DPL>(a.dk, a.ldk, k0, first + warp * MINE, nk, h, hd, dk);
     store<DPL>(a.dv, a.ldv, k0, first + warp * MINE, nk, h, hd, dv);
@@ -291,7 +295,7 @@ static int attn_launch(wan_dev *d, const char *op, attn_kernel *k, const attn_ar
                        int64_t longest, int n)
 {
     size_t rows = (size_t)(2 * TILE + 2 * OWN) * (size_t)(a->hd + 1);
-    size_t shared = (rows + 2 * OWN * TILE) * sizeof(float);
+    size_t shared = (rows + OWN * TILE) * sizeof(float); /* of 256 columns less than 99 KiB */
     if (n * (int64_t)a->H > 65535)
         return wan_cuda_host->err("%s: %d samples of %d heads in one call", op, n, a->H);
     CUDA_TRY(cudaFuncSetAttribute((const void *)k, cudaFuncAttributeMaxDynamicSharedMemorySize,

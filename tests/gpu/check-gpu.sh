@@ -70,6 +70,7 @@ done
 tap record 60 "$OBJ/tests/gpu/check_record"
 tap device 300 "$OBJ/tests/gpu/check_device"
 [ -z "${NODRIVER-}" ] || tap 'attention, sm_80' 200 env WAN_EMU_SM=80 "$OBJ/tests/kernels/check_attention"
+[ -z "${NODRIVER-}" ] || tap 'attention, sm_89' 200 env WAN_EMU_SM=89 "$OBJ/tests/kernels/check_attention"
 [ -z "${NODRIVER-}" ] || tap strict 30 "$OBJ/tests/gpu/check_strict"
 [ -z "${NODRIVER-}" ] || tap bytes 60 env WAN_CUDA_PLUGIN="$TRACE" "$OBJ/tests/gpu/check_bytes"
 [ -z "${NODRIVER-}" ] || tap 'bytes without cuDNN' 60 env WAN_CUDA_PLUGIN="$TRACE" \
