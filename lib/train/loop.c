@@ -268,7 +268,7 @@ static void fill_report(wan_train *t, const wan_batch *b, wan_report *r)
     r->padding = 1 - (double)b->total / ((double)r->micros * (double)cap.tokens);
     r->flops = 3 * t->arch.model->flops(t->arch.c, (int)b->n, b->tokens);
     r->ranks = t->comm->size;
-    r->imbalance = wan_deal_imbalance(&b->deal, b->tokens, t->ranks.mesh.dp, t->z.quad, NULL);
+    r->imbalance = wan_deal_imbalance(&b->deal, NULL);
 }
 
 /* What the step's calls have cost, in the calls that have ended; this rank's part of the mean. */

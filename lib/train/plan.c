@@ -204,7 +204,7 @@ int wan_plan_make(wan_plan *p, const wan_arch *arch, const wan_ranks *ranks, wan
     p->tokens = b.total;
     p->micros = b.deal.micros;
     p->flops = 3 * arch->model->flops(arch->c, (int)b.n, b.tokens);
-    p->imbalance = wan_deal_imbalance(&b.deal, b.tokens, ranks->mesh.dp, z.quad, &p->busiest);
+    p->imbalance = wan_deal_imbalance(&b.deal, &p->busiest);
     p->most_micros = most_micros(&b.deal, ranks->mesh.dp);
     p->pieces = ranks->ranges;
     wan_batch_free(&b);

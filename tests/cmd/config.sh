@@ -217,9 +217,10 @@ for name in x "$odd" "$(printf 'caf\351')" "\${x}"; do
     ok "saved and read: $(printf %q "$name")" train --config-file a/iter_0000001/run_config.yaml checkpoint.save=b
 done
 
-# the starting points
-ok "without arguments they are shown" says 'pretrain_14B.yaml$' bash -c 'wan-train; [ $? = 2 ]'
-ok "each with a line about it" says '^ +Fine-tuning of the published WAN 1.3B' bash -c 'wan-train; [ $? = 2 ]'
+# the starting points, where make install puts them
+mkdir -p put/bin put/share/wan-tools; cp "$(command -v wan-train)" put/bin; cp -r "$TOP/examples/configs" put/share/wan-tools
+ok "without arguments they are shown" says 'pretrain_14B.yaml$' bash -c 'put/bin/wan-train; [ $? = 2 ]'
+ok "each with a line about it" says '^ +Fine-tuning of the published WAN 1.3B' bash -c 'put/bin/wan-train; [ $? = 2 ]'
 cp -rL "$M" weights # four layers and all parts of a pipeline
 for f in "$TOP"/examples/configs/*.yaml; do
     name=$(basename "$f")

@@ -43,6 +43,25 @@ static int by_key(const void *a, const void *b)
     return x->i < y->i ? -1 : x->i > y->i;
 }
 
+/* A heap: the first in by_key's order is at v[0]. */
+static void sink(ranked *v, int64_t n, int64_t at, ranked x)
+{
+    for (int64_t k; (k = 2 * at + 1) < n; at = k) {
+        k += k + 1 < n && by_key(&v[k + 1], &v[k]) < 0;
+        if (by_key(&x, &v[k]) <= 0)
+            break;
+        v[at] = v[k];
+    }
+    v[at] = x;
+}
+
+static void rise(ranked *v, int64_t at, ranked x)
+{
+    for (; at > 0 && by_key(&x, &v[(at - 1) / 2]) < 0; at = (at - 1) / 2)
+        v[at] = v[(at - 1) / 2];
+    v[at] = x;
+}
+
 /* First-fit decreasing of samples [from, to) into new micro-batches. */
 static int fill_window(work *w, int64_t from, int64_t to, int64_t capacity)
 {
@@ -76,68 +95,98 @@ static int fill_window(work *w, int64_t from, int64_t to, int64_t capacity)
     return 0;
 }
 
+/* The samples of each micro-batch, as lists. */
+typedef struct lists {
+    int64_t *head, *next; /* [n] of a micro-batch, of a sample: -1 none */
+    ranked *order;        /* [n] scratch */
+} lists;
+
 /* Moves about half the cost of b into a new one: the samples go, largest first, to the lighter of
  * the two. */
-static int halve(work *w, int64_t b, int64_t n)
+static void halve(work *w, lists *l, int64_t b)
 {
-    ranked *order = wan_malloc((size_t)n, sizeof *order, "order of samples");
     int64_t m = 0, c = w->micros++;
-    if (!order)
-        return -1;
-    for (int64_t i = 0; i < n; i++)
-        if (w->bin[i] == b)
-            order[m++] = (ranked){ cost_of(w, i), i };
-    qsort(order, (size_t)m, sizeof *order, by_key);
+    for (int64_t i = l->head[b]; i >= 0; i = l->next[i])
+        l->order[m++] = (ranked){ cost_of(w, i), i };
+    qsort(l->order, (size_t)m, sizeof *l->order, by_key);
     w->cost[b] = w->cost[c] = 0;
     w->fill[b] = w->fill[c] = 0;
+    l->head[b] = l->head[c] = -1;
     for (int64_t k = 0; k < m; k++) {
-        int64_t to = w->cost[c] < w->cost[b] ? c : b;
-        w->bin[order[k].i] = to;
-        w->cost[to] += order[k].key;
-        w->fill[to] += w->tokens[order[k].i];
+        const int64_t i = l->order[k].i, to = w->cost[c] < w->cost[b] ? c : b;
+        w->bin[i] = to;
+        w->cost[to] += l->order[k].key;
+        w->fill[to] += w->tokens[i];
+        l->next[i] = l->head[to];
+        l->head[to] = i;
     }
-    free(order);
-    return 0;
+}
+
+/* Those of several samples wait to be halved, the costliest first. */
+static void wait_for(const work *w, const lists *l, ranked *heap, int64_t *waiting, int64_t b)
+{
+    if (l->head[b] >= 0 && l->next[l->head[b]] >= 0)
+        rise(heap, (*waiting)++, (ranked){ w->cost[b], b });
+}
+
+static void spread_lists(work *w, lists *l, ranked *heap, int64_t n, int ranks)
+{
+    int64_t waiting = 0;
+    for (int64_t b = 0; b < n; b++)
+        l->head[b] = -1;
+    for (int64_t i = 0; i < n; i++) {
+        l->next[i] = l->head[w->bin[i]];
+        l->head[w->bin[i]] = i;
+    }
+    for (int64_t b = 0; b < w->micros; b++)
+        wait_for(w, l, heap, &waiting, b);
+    while (w->micros < ranks && waiting) {
+        const int64_t b = heap[0].i;
+        if (--waiting)
+            sink(heap, waiting, 0, heap[waiting]);
+        halve(w, l, b);
+        wait_for(w, l, heap, &waiting, b);
+        wait_for(w, l, heap, &waiting, w->micros - 1);
+    }
 }
 
 /* Halves them until there is one for every rank, as far as samples allow. */
 static int spread(work *w, int64_t n, int ranks)
 {
-    while (w->micros < ranks) {
-        int64_t best = -1;
-        for (int64_t b = 0; b < w->micros; b++) {
-            int64_t members = 0;
-            for (int64_t i = 0; i < n && members < 2; i++)
-                members += w->bin[i] == b;
-            if (members > 1 && (best < 0 || w->cost[b] > w->cost[best]))
-                best = b;
-        }
-        if (best < 0)
-            return 0;
-        WAN_TRY(halve(w, best, n));
-    }
-    return 0;
+    if (w->micros >= ranks)
+        return 0;
+    ranked *heap = wan_malloc((size_t)n, sizeof *heap, "micro-batches");
+    lists l = { wan_malloc((size_t)n, sizeof *l.head, "micro-batches"),
+                wan_malloc((size_t)n, sizeof *l.next, "micro-batches"),
+                wan_malloc((size_t)n, sizeof *l.order, "micro-batches") };
+    int rc = heap && l.head && l.next && l.order ? 0 : -1;
+    if (rc == 0)
+        spread_lists(w, &l, heap, n, ranks);
+    free(heap);
+    free(l.head);
+    free(l.next);
+    free(l.order);
+    return rc;
 }
 
+/* Each to the rank that has least, the costliest first. */
 static int deal(wan_deal *out, const work *w, int ranks)
 {
-    double *load = wan_calloc((size_t)ranks, sizeof *load, "loads");
+    ranked *load = wan_malloc((size_t)ranks, sizeof *load, "loads"); /* key: less is more */
     ranked *order = wan_malloc((size_t)w->micros, sizeof *order, "order of samples");
     if (!load || !order) {
         free(load);
         free(order);
         return -1;
     }
+    for (int r = 0; r < ranks; r++)
+        load[r] = (ranked){ 0, r };
     for (int64_t b = 0; b < w->micros; b++)
         order[b] = (ranked){ w->cost[b], b };
     qsort(order, (size_t)w->micros, sizeof *order, by_key);
     for (int64_t k = 0; k < w->micros; k++) {
-        int r = 0;
-        for (int q = 1; q < ranks; q++)
-            if (load[q] < load[r])
-                r = q;
-        out->rank[order[k].i] = r;
-        load[r] += order[k].key;
+        out->rank[order[k].i] = (int)load[0].i;
+        sink(load, ranks, 0, (ranked){ load[0].key - order[k].key, load[0].i });
     }
     free(load);
     free(order);
@@ -156,6 +205,9 @@ static void lay_out(wan_deal *out, const work *w)
     }
     for (int64_t i = 0; i < out->n; i++)
         out->item[at[w->bin[i]]++] = i;
+    for (int64_t k = 0; k < w->micros; k++)
+        for (int64_t j = out->start[k]; j < out->start[k + 1]; j++)
+            out->load[out->rank[k]] += cost_of(w, out->item[j]);
 }
 
 int wan_deal_new(wan_deal *out, const int64_t *tokens, int64_t n, int64_t capacity, int64_t window,
@@ -172,10 +224,13 @@ int wan_deal_new(wan_deal *out, const int64_t *tokens, int64_t n, int64_t capaci
     w.fill = wan_malloc(count, sizeof *w.fill, "micro-batches");
     w.cost = wan_malloc(count, sizeof *w.cost, "micro-batches");
     out->n = n;
+    out->ranks = ranks;
+    out->load = wan_calloc((size_t)ranks, sizeof *out->load, "loads");
     out->item = wan_malloc(count, sizeof *out->item, "micro-batches");
     out->start = wan_malloc(count + 1, sizeof *out->start, "micro-batches");
     out->rank = wan_malloc(count, sizeof *out->rank, "micro-batches");
-    int rc = w.bin && w.fill && w.cost && out->item && out->start && out->rank ? 0 : -1;
+    int rc =
+        w.bin && w.fill && w.cost && out->item && out->start && out->rank && out->load ? 0 : -1;
     if (window <= 0 || window > n)
         window = n;
     for (int64_t i = 0; i < n && rc == 0; i += window)
@@ -196,23 +251,20 @@ int wan_deal_new(wan_deal *out, const int64_t *tokens, int64_t n, int64_t capaci
     return rc;
 }
 
-double wan_deal_imbalance(const wan_deal *p, const int64_t *tokens, int ranks, double quad,
-                          int *rank)
+double wan_deal_imbalance(const wan_deal *p, int *rank)
 {
     double most = 0, all = 0;
-    if (rank)
-        *rank = 0;
-    for (int r = 0; r < ranks; r++) {
-        double load = 0;
-        for (int64_t k = 0; k < p->micros; k++)
-            for (int64_t j = p->start[k]; j < p->start[k + 1] && p->rank[k] == r; j++)
-                load += cost(tokens[p->item[j]], quad);
-        if (load > most && rank)
-            *rank = r;
-        most = load > most ? load : most;
-        all += load;
+    int busiest = 0;
+    for (int r = 0; r < p->ranks; r++) {
+        if (p->load[r] > most) {
+            most = p->load[r];
+            busiest = r;
+        }
+        all += p->load[r];
     }
-    return all > 0 ? most * ranks / all : 1;
+    if (rank)
+        *rank = busiest;
+    return all > 0 ? most * p->ranks / all : 1;
 }
 
 void wan_deal_free(wan_deal *p)
@@ -220,5 +272,6 @@ void wan_deal_free(wan_deal *p)
     free(p->item);
     free(p->start);
     free(p->rank);
+    free(p->load);
     memset(p, 0, sizeof *p);
 }

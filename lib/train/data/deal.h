@@ -21,6 +21,8 @@ typedef struct wan_deal {
     int64_t *item;  /* [n] indices into the batch, micro by micro, ascending inside of each */
     int64_t *start; /* [micros+1] */
     int *rank;      /* [micros] */
+    int ranks;
+    double *load; /* [ranks] cost of what each has */
 } wan_deal;
 
 /* tokens [n]: each >= 1 and <= capacity.  window 0: the whole batch.  cost of a sample of S tokens:
@@ -29,8 +31,7 @@ int wan_deal_new(wan_deal *out, const int64_t *tokens, int64_t n, int64_t capaci
                  int ranks, double quad) WAN_MUST_CHECK;
 /* The largest sum of costs that a rank got, over the mean: 1 where all have the same.  rank (may be NULL):
  * the first that has it. */
-double wan_deal_imbalance(const wan_deal *p, const int64_t *tokens, int ranks, double quad,
-                          int *rank);
+double wan_deal_imbalance(const wan_deal *p, int *rank);
 void wan_deal_free(wan_deal *p);
 
 #endif
