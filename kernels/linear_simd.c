@@ -46,6 +46,7 @@ typedef struct job {
     enum wan_act act;
     int add, wide; /* wide: 32 columns at a time */
     int cols;      /* A is packed as B is */
+    float *db;     /* sums of A's rows, as `add` says, where A is packed so; NULL: none */
     int64_t part;  /* columns of a piece of a task */
 } job;
 
@@ -223,6 +224,18 @@ static void multiply(const job *j, const char *A, int there, int64_t m0, int64_t
         finish_row(j, C + i * COLS, m0 + i, c, n);
 }
 
+/* db of rows m0.. of A, which were loaded. */
+static void sum_rows(const job *j, const char *A, int64_t m0, int64_t m)
+{
+    float sum[ROWS] = { 0 };
+    for (int64_t k0 = 0; k0 < j->K; k0 += j->deep) {
+        int64_t kp = wan_tile_up(least(j->K - k0, j->deep), WAN_TILE_K);
+        j->t.sum_cols(sum, A + k0 * ROWS * j->t.size, kp * WAN_TILE_N, m, kp);
+    }
+    for (int64_t i = 0; i < m; i++)
+        j->db[m0 + i] = (j->add ? j->db[m0 + i] : 0) + sum[i];
+}
+
 /* Rows m0.., columns [n0, n1). */
 static void task(const job *j, int64_t m0, int64_t n0, int64_t n1, bench *own)
 {
@@ -231,6 +244,8 @@ static void task(const job *j, int64_t m0, int64_t n0, int64_t n1, bench *own)
     if (!there && own->m0 != m0)
         load_rows(j, own->A, m0, m, wan_tile_up(m, WAN_TILE_N));
     own->m0 = m0;
+    if (j->db && j->cols && n0 == 0)
+        sum_rows(j, own->A, m0, m);
     for (int64_t c = n0; c < n1; c += j->chunk)
         multiply(j, there ? (char *)wan_buf_at(j->A.b, m0 * j->K).p : own->A, there, m0, m, c,
                  least(n1 - c, j->chunk), (float *)(void *)own->C);
@@ -426,9 +441,10 @@ int wan_linear_wgrad_simd(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wa
               .A = { dy, 1 },
               .B = { x, 0 },
               .out = WAN_RBUF(dw),
+              .db = db,
               .add = accumulate };
     WAN_TRY(run(d, &j));
-    if (db)
+    if (db && !j.cols)
         wan_linear_bias_grad(db, dy, M, N, accumulate);
     return 0;
 }

@@ -24,12 +24,16 @@ typedef void wan_tile_mul_fn(float *C, int64_t ldc, const void *A, int64_t lda, 
 /* dst [n] elements <- src [n] floats */
 typedef void wan_tile_store_fn(void *dst, const float *src, int64_t n);
 
+/* sum [m] += what stands in each column of panels, lda apart: k deep, m columns, filled up with zeros. */
+typedef void wan_tile_sum_fn(float *sum, const void *A, int64_t lda, int64_t m, int64_t k);
+
 typedef struct wan_tile {
     wan_dtype t; /* of A and B */
     int size;    /* bytes of an element */
     wan_tile_mul_fn *mul;
     wan_tile_store_fn *store;
     wan_tile_mul_fn *mul_cols; /* A packed as B is, lda from one panel to the next; NULL: none */
+    wan_tile_sum_fn *sum_cols; /* with it */
 } wan_tile;
 
 /* The fastest for operands of type t on this CPU. */
@@ -42,6 +46,7 @@ double wan_tile_rate(wan_dtype t);
 wan_tile_mul_fn wan_tile_mul_bf16, wan_tile_mul_bf16_cols, wan_tile_mul_amx;
 /* In fp32, with vectors that this CPU must have: in the same order of sums. */
 wan_tile_mul_fn *wan_tile_mul_f32(enum wan_cpu_vectors v);
+wan_tile_sum_fn wan_tile_sum_bf16_cols;
 wan_tile_store_fn wan_tile_store_f32, wan_tile_store_bf16;
 
 /* p += n, and the compiler does not know: it would keep the address of every row, on the stack. */

@@ -146,22 +146,22 @@ int main(void)
     static const char *const vectors[] = { "fp32 plain", "fp32 avx2", "fp32 avx512" };
     for (int v = 0; v < 3; v++)
         if (v <= (int)wan_cpu_vectors())
-            all(vectors[v],
-                (wan_tile){ WAN_F32, 4, wan_tile_mul_f32((enum wan_cpu_vectors)v), NULL, NULL });
+            all(vectors[v], (wan_tile){ WAN_F32, 4, wan_tile_mul_f32((enum wan_cpu_vectors)v), NULL,
+                                        NULL, NULL });
         else
             tap_skip(vectors[v], "this CPU has no such vectors");
 #ifdef __x86_64__
-    all("amx in C", (wan_tile){ WAN_BF16, 2, emulated_mul, NULL, NULL });
+    all("amx in C", (wan_tile){ WAN_BF16, 2, emulated_mul, NULL, NULL, NULL });
 #endif
     if (wan_cpu_isa() >= WAN_CPU_BF16) {
-        all("avx512-bf16", (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, NULL, NULL });
+        all("avx512-bf16", (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, NULL, NULL, NULL });
         all("avx512-bf16, both packed",
-            (wan_tile){ WAN_BF16, 2, NULL, NULL, wan_tile_mul_bf16_cols });
+            (wan_tile){ WAN_BF16, 2, NULL, NULL, wan_tile_mul_bf16_cols, NULL });
     } else {
         tap_skip("avx512-bf16", "this CPU has no AVX512-BF16");
     }
     if (wan_cpu_isa() >= WAN_CPU_AMX)
-        all("amx", (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, NULL, NULL });
+        all("amx", (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, NULL, NULL, NULL });
     else
         tap_skip("amx", "this CPU has no AMX");
     return tap_done();
