@@ -286,6 +286,13 @@ static int better_without(int64_t M, int64_t N, int64_t K)
     return wan_cpu_isa() != WAN_CPU_AMX && (double)M * (double)N * (double)K > 1 << 29;
 }
 
+/* Weight gradients so narrow that threads share out whole rows: 5 to 10 % faster in a step, where dw comes from memory,
+ * and what another core wrote is packed once. */
+static int better_packed(wan_buf dy, wan_buf x, int64_t K)
+{
+    return wan_cpu_isa() == WAN_CPU_BF16 && dy.t == WAN_BF16 && x.t == WAN_BF16 && K <= 384;
+}
+
 /* Operands that oneDNN would have to be widened for first: while they are packed it costs less, from some
  * rows on. */
 static int better_widened(wan_buf a, wan_buf b, int64_t rows)
@@ -342,7 +349,7 @@ int wan_linear_wgrad_dnnl(wan_dev *d, wan_real *dw, wan_real *db, wan_buf dy, wa
                           int64_t N, int64_t K, int accumulate)
 {
     WAN_ROWS_CHECK("linear_wgrad", dy, x);
-    if (better_without(M, N, K) || odd_on_amx(dy, x, M))
+    if (better_without(M, N, K) || better_packed(dy, x, K) || odd_on_amx(dy, x, M))
         return wan_linear_wgrad_simd(d, dw, db, dy, x, M, N, K, accumulate);
     spec s = spec_of(N, K, M, 1, 0, accumulate);
     WAN_TRY(locked(d, &s, dy, x, WAN_RBUF(dw), NULL));

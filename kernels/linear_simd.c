@@ -18,6 +18,8 @@ enum {
     COLS = 192,
     DEPTH = 512 /* at most */,
     DEEP = 1664 /* at most, where sums are added up in memory */,
+    NARROW = 384 /* columns of a weight gradient whose rows are not divided */,
+    FEW = 4 /* tasks a thread at least, there */,
     PIECES = 4 /* of a task */,
     TASKS = 8 /* a thread at least */,
     FEWEST = 48 /* rows to divide down to */
@@ -289,22 +291,37 @@ static int64_t take(int64_t *next, int64_t pieces, int64_t whole, int64_t thread
     return n;
 }
 
-/* All tasks, by threads that begin with the columns that they packed: on many CPUs what another core wrote is far
- * away.  mb, cb: blocks of rows, ranges of columns. */
-static void run_tasks(const job *j, int64_t mb, int64_t cb, int64_t wide)
+/* All tasks, by threads that begin with the columns that they packed and with rows of their own: on many CPUs what
+ * another core wrote is far away.  mb: blocks of rows; rb, cb: ranges of rows and columns. */
+static void run_tasks(const job *j, int64_t mb, int64_t rb, int64_t cb, int64_t wide)
 {
-    int64_t own = wan_rows_thread() * cb / wan_rows_threads();
-    int64_t whole = parts_of(wide, j->part), share = parts_of(wan_rows_threads(), cb);
+    int64_t own = wan_rows_thread() * rb * cb / wan_rows_threads();
+    int64_t whole = parts_of(wide, j->part), share = parts_of(wan_rows_threads(), rb * cb);
     char *work = j->work + j->mine * (size_t)wan_rows_thread();
     bench b = { work, work + ROWS * COLS * sizeof(float), -1 };
-    for (int64_t k = 0, at, n; k < cb; k++) {
-        int64_t r = (own + k) % cb, c = r * wide, end = least(c + wide, j->N);
-        while ((n = take(&j->next[r], mb * whole, whole, share, &at))) {
+    for (int64_t k = 0, at, n; k < rb * cb; k++) {
+        int64_t r = (own + k) % (rb * cb), c = r % cb * wide, end = least(c + wide, j->N);
+        int64_t m = r / cb * mb / rb, blocks = (r / cb + 1) * mb / rb - m;
+        while ((n = take(&j->next[r], blocks * whole, whole, share, &at))) {
             int64_t from = c + at % whole * j->part;
             if (from < end)
-                task(j, at / whole * j->rows, from, least(from + n * j->part, end), &b);
+                task(j, (m + at / whole) * j->rows, from, least(from + n * j->part, end), &b);
         }
     }
+}
+
+/* What a weight gradient is cut into: more of the sum at once; of a narrow one whole rows, so that threads neither
+ * write into the same rows nor pack the same of A. */
+static void cut_sums(const job *j, wan_linear_cut *cut)
+{
+    int64_t most = ROWS;
+    cut->depth = wan_tile_up(parts_of(j->K, parts_of(j->K, DEEP)), WAN_TILE_K);
+    if (j->N > NARROW)
+        return;
+    while (most > WAN_TILE_N && parts_of(j->M, most) < FEW * wan_rows_threads())
+        most /= 2;
+    cut->rows = wan_tile_up(parts_of(j->M, parts_of(j->M, most)), WAN_TILE_N);
+    cut->columns = parts_of(j->N, cut->chunk) * cut->chunk;
 }
 
 static int run(wan_dev *d, job *j)
@@ -321,30 +338,31 @@ static int run(wan_dev *d, job *j)
         cut.depth = wan_tile_up(cut.depth, (int64_t)wan_quant_values(q));
     j->cols = j->A.tr && j->t.mul_cols;
     if (j->cols)
-        cut.depth = wan_tile_up(parts_of(j->K, parts_of(j->K, DEEP)), WAN_TILE_K);
+        cut_sums(j, &cut);
     j->deep = cut.depth;
     j->part = parts_of(cut.columns / cut.chunk, PIECES) * cut.chunk;
     j->rows = cut.rows;
     j->chunk = cut.chunk;
     int64_t kb = parts_of(j->K, cut.depth), nb = parts_of(j->N, cut.pack), wide = cut.columns;
     int64_t mb = parts_of(j->M, cut.rows), cb = parts_of(j->N, wide);
+    int64_t rb = least(parts_of(wan_rows_threads(), cb), mb);
     size_t pack = (size_t)(j->np * j->kp * j->t.size), work = (size_t)wan_rows_threads();
     j->mine = ROWS * ((size_t)(j->kp * j->t.size) + COLS * sizeof(float)) + 4096;
     work *= j->mine;
-    char *p = (char *)wan_dev_scratch(d, pack + work + (size_t)cb * sizeof *j->next);
+    char *p = (char *)wan_dev_scratch(d, pack + work + (size_t)(rb * cb) * sizeof *j->next);
     if (!p)
         return -1;
     j->packed = p;
     j->work = p + pack;
     j->next = (int64_t *)(void *)(p + pack + work);
-    memset(j->next, 0, (size_t)cb * sizeof *j->next);
+    memset(j->next, 0, (size_t)(rb * cb) * sizeof *j->next);
 #pragma omp parallel if (j->M * j->N * j->K > 1 << 16)
     {
 #pragma omp for schedule(static)
         for (int64_t b = 0; b < kb * nb; b++)
             pack_block(j, b % kb * j->deep, b / kb * cut.pack,
                        least(j->N - b / kb * cut.pack, cut.pack));
-        run_tasks(j, mb, cb, wide);
+        run_tasks(j, mb, rb, cb, wide);
     }
     return 0;
 }
