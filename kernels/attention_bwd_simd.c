@@ -5,8 +5,8 @@
  * Scores are made transposed, S^T = K Q^T, because P^T and dS^T are then rows as the products for
  * dV and dK want them, and dS^T packed is what dQ^T = K^T dS^T wants:
  *   for a block of 192 keys:  for a block of 96 queries:
- *     P^T = exp(scale K Q^T + kbias - lse),  dS^T = scale P^T (V dO^T - delta)
- *     dV += P^T dO,  dK += dS^T Q,  dQ^T += K^T dS^T
+ *     P^T = exp(scale K Q^T + kbias - lse),  dS^T = P^T (V dO^T - delta)
+ *     dV += P^T dO,  dK += dS^T Q,  dQ^T += K^T dS^T    and scale times dK and dQ in the end
  *
  * A task is a block of keys of one (sample, head).  Tasks are taken in order, and each follows the one before it
  * through the blocks of queries, one behind: so dQ is summed in the order of the keys whatever the threads,
@@ -30,6 +30,7 @@ typedef struct bwd {
     wan_buf dq, dk, dv, dout, o, q, k, v;
     const float *lse;
     int64_t hk, hn; /* head size padded as k and as n (and m) of a product */
+    int64_t unit;   /* of tokens: wan_attn_unit */
     int64_t nq;     /* queries of the longest sample, in whole blocks */
     int64_t most;   /* blocks of keys of the longest sample */
     int64_t slots;  /* heads at work at a time, at most */
@@ -131,32 +132,41 @@ static void load_queries(const bwd *b, const head *h, int64_t i, int64_t m, int6
     }
 }
 
+/* scale times a row of a head. */
+static void store_row(const bwd *b, wan_buf to, int64_t at, float *row)
+{
+    for (int64_t j = 0; j < b->a->hd; j++)
+        row[j] *= (float)b->a->scale;
+    wan_row_store(to, at, b->a->hd, row);
+}
+
 /* m rows of dq from a block of dQ^T. */
 static void store_queries(const bwd *b, const task *t, int64_t i, int64_t m)
 {
     const wan_attn *a = b->a;
     const wan_tile f32 = { .t = WAN_F32, .size = sizeof(float) };
     const wan_buf dQ = wan_buf_of(t->of->dQ + i * b->hn, WAN_F32);
-    wan_tile_transpose(&f32, t->dq, b->hn, dQ, 0, wan_tile_up(m, WAN_TILE_K), b->hn, m, m);
+    wan_tile_transpose(&f32, t->dq, b->hn, dQ, 0, wan_tile_up(m, b->unit), b->hn, m, m);
     for (int64_t j = 0; j < m; j++)
-        wan_row_store(b->dq, (t->of->q0 + i + j) * a->ldq + t->of->h * a->hd, a->hd,
-                      t->dq + j * b->hn);
+        store_row(b, b->dq, (t->of->q0 + i + j) * a->ldq + t->of->h * a->hd, t->dq + j * b->hn);
 }
 
-/* P^T and dS^T of one block, rows and packed; those of padding keys are zero. */
-static void block_grad(const bwd *b, const task *t, int64_t key, int64_t keys, int64_t kp,
-                       int64_t from, int64_t n)
+/* Rows of zeros from k on, of P^T and dS^T, up to kp. */
+static void no_keys(const bwd *b, const task *t, int64_t k, int64_t kp, int64_t n)
 {
-    const wan_attn *a = b->a;
-    const float *bias = a->kbias ? a->kbias + t->of->k0 + key : NULL;
     int64_t e = b->t.size, row = BQ * e;
-    wan_soft_rows r = { .ld = BQ,
-                        .ldb = BK * WAN_TILE_N,
-                        .lse = t->of->lse + from,
-                        .delta = t->of->delta + from,
-                        .scale = (float)a->scale,
-                        .c = (float)a->scale * WAN_F_LOG2E };
-    for (int64_t k = 0; k < kp; k += 2) {
+    memset(t->P + k * row, 0, (size_t)((kp - k) * row));
+    memset(t->D + k * row, 0, (size_t)((kp - k) * row));
+    for (int64_t j = 0; j < n; j += WAN_TILE_N)
+        memset(t->Dc + (j * BK + k * WAN_TILE_N) * e, 0, (size_t)((kp - k) * WAN_TILE_N * e));
+}
+
+/* P^T and dS^T of one block, rows and packed, from S and dP; those of padding keys are zero. */
+static void block_grad(const bwd *b, const task *t, const float *bias, wan_soft_rows r,
+                       int64_t keys, int64_t n)
+{
+    int64_t e = b->t.size, row = BQ * e;
+    for (int64_t k = 0; k < keys; k += 2) {
         r.keys = keys - k > 1 ? 2 : 1;
         for (int i = 0; bias && i < r.keys; i++)
             r.bias[i] = bias[k + i] * WAN_F_LOG2E;
@@ -165,15 +175,34 @@ static void block_grad(const bwd *b, const task *t, int64_t key, int64_t keys, i
         r.p = t->P + k * row;
         r.ds = t->D + k * row;
         r.packed = t->Dc + k * WAN_TILE_N * e;
-        if (k < keys) {
-            b->soft.grads(&r, n);
-            continue;
-        }
-        memset(r.p, 0, (size_t)(2 * row));
-        memset(r.ds, 0, (size_t)(2 * row));
-        for (int64_t j = 0; j < n; j += WAN_TILE_N)
-            memset((char *)r.packed + j * BK * e, 0, (size_t)(2 * WAN_TILE_N * e));
+        b->soft.grads(&r, n);
     }
+}
+
+/* The same from their operands: queries [from, from+n), keys [key, key+keys). */
+static void block_scores(const bwd *b, const task *t, int64_t from, int64_t n, int64_t key,
+                         int64_t keys, int64_t kp)
+{
+    const head *h = t->of;
+    const float *bias = b->a->kbias ? b->a->kbias + h->k0 + key : NULL;
+    int64_t e = b->t.size, ldb = b->hk * WAN_TILE_N;
+    const char *Q = h->Qr + from * b->hk * e, *G = h->Gr + from * b->hk * e;
+    const wan_soft_rows r = { .ld = BQ,
+                              .ldb = BK * WAN_TILE_N,
+                              .p = t->P,
+                              .ds = t->D,
+                              .packed = t->Dc,
+                              .lse = h->lse + from,
+                              .delta = h->delta + from,
+                              .c = (float)b->a->scale * WAN_F_LOG2E };
+    if (b->soft.block) {
+        b->soft.block(&(wan_soft_block){ t->K, t->V, Q, G, b->hk, keys, bias }, &r, n);
+    } else {
+        b->t.mul(t->S, BQ, t->K, b->hk, Q, ldb, kp, n, b->hk, 0);
+        b->t.mul(t->dP, BQ, t->V, b->hk, G, ldb, kp, n, b->hk, 0);
+        block_grad(b, t, bias, r, keys, n);
+    }
+    no_keys(b, t, wan_tile_up(keys, 2), kp, n);
 }
 
 /* Until *p is `value`, which another thread is on its way to. */
@@ -189,14 +218,12 @@ static void await(const int64_t *p, int64_t value)
 static void block(const bwd *b, const task *t, int64_t i, int64_t n, int64_t key, int64_t keys)
 {
     const head *h = t->of;
-    int64_t kp = wan_tile_up(keys, WAN_TILE_K), e = b->t.size, wide = n * WAN_TILE_N;
+    int64_t kp = wan_tile_up(keys, b->unit), e = b->t.size, wide = n * WAN_TILE_N;
     float *dQ = h->dQ + i * b->hn;
     wan_tile_mul_fn *mul = b->t.mul;
-    mul(t->S, BQ, t->K, b->hk, h->Qr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
-    mul(t->dP, BQ, t->V, b->hk, h->Gr + i * b->hk * e, b->hk * WAN_TILE_N, kp, n, b->hk, 0);
     for (int64_t j = 0; key > 0 && j < b->hn * n; j += 16)
         __builtin_prefetch(dQ + j, 1, 2);
-    block_grad(b, t, key, keys, kp, i, n);
+    block_scores(b, t, i, n, key, keys, kp);
     mul(t->dV, b->hn, t->P, BQ, h->Gc + i * b->hn * e, wide, kp, b->hn, n, i > 0);
     mul(t->dK, b->hn, t->D, BQ, h->Qc + i * b->hn * e, wide, kp, b->hn, n, i > 0);
     mul(dQ, n, t->KT, BK, t->Dc, BK * WAN_TILE_N, b->hn, n, kp, key > 0);
@@ -208,7 +235,7 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys, in
 {
     const wan_attn *a = b->a;
     const head *h = t->of;
-    int64_t hd = a->hd, kp = wan_tile_up(keys, WAN_TILE_K), turn = h->turn + now;
+    int64_t hd = a->hd, kp = wan_tile_up(keys, b->unit), turn = h->turn + now;
     int64_t k = (h->k0 + key) * a->ldk + h->h * hd, v = (h->k0 + key) * a->ldv + h->h * hd;
     if (h->lq == 0) { /* keys that no query sees */
         memset(t->dK, 0, (size_t)(keys * b->hn) * sizeof *t->dK);
@@ -219,8 +246,8 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys, in
     wan_tile_transpose(&b->t, t->KT, BK, b->k, k, a->ldk, keys, hd, b->hn);
     int64_t parts = wan_attn_parts(h->lq, BQ);
     for (int64_t part = 0, i = 0, m; part < parts; part++, i += m) {
-        m = wan_attn_part(h->lq, part + 1, parts, WAN_TILE_K) - i;
-        int64_t n = wan_tile_up(m, WAN_TILE_K);
+        m = wan_attn_part(h->lq, part + 1, parts, b->unit) - i;
+        int64_t n = wan_tile_up(m, b->unit);
         if (now == 0)
             load_queries(b, h, i, m, n);
         else
@@ -234,7 +261,7 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys, in
         __atomic_store_n(&h->done[part], turn + 1, __ATOMIC_RELEASE);
     }
     for (int64_t r = 0; r < keys; r++) {
-        wan_row_store(b->dk, k + r * a->ldk, hd, t->dK + r * b->hn);
+        store_row(b, b->dk, k + r * a->ldk, t->dK + r * b->hn);
         wan_row_store(b->dv, v + r * a->ldv, hd, t->dV + r * b->hn);
     }
 }
@@ -257,12 +284,12 @@ static void run_block(const bwd *b, int64_t number, int64_t at, char *work)
                .h = number / a->pq->n,
                .turn = number * b->most };
     task t = { .of = &h };
-    int64_t all = blocks_of(h.lk), key = wan_attn_part(h.lk, at, all, WAN_TILE_K);
+    int64_t all = blocks_of(h.lk), key = wan_attn_part(h.lk, at, all, b->unit);
     lay_out_head(b, &h, b->heads + (size_t)slot * b->one);
     lay_out_task(b, &t, work);
     if (at == 0)
         await(&b->left[slot], before);
-    key_block(b, &t, key, wan_attn_part(h.lk, at + 1, all, WAN_TILE_K) - key, at, all);
+    key_block(b, &t, key, wan_attn_part(h.lk, at + 1, all, b->unit) - key, at, all);
     if (at == all - 1)
         __atomic_store_n(&b->left[slot], before + 1, __ATOMIC_RELEASE);
 }
@@ -357,6 +384,7 @@ int wan_attention_backward_simd(wan_dev *d, const wan_attn *a, wan_buf dq, wan_b
         return wan_attention_backward_c(d, a, dq, dk, dv, dout, o, lse, q, k, v);
     b.t = wan_tile_for(q.t);
     b.soft = wan_soft_for(q.t);
+    b.unit = wan_attn_unit(&b.t);
     b.hk = wan_tile_up(a->hd, WAN_TILE_K);
     b.hn = wan_tile_up(a->hd, WAN_TILE_N);
     b.nq = wan_tile_up(a->pq->max_len, BQ);

@@ -28,6 +28,7 @@ typedef struct fwd {
     const float *rel; /* T5: [H, max_q + max_k] bias by key - query + max_q - 1; or NULL */
     int64_t nrel;
     int64_t hk, hn; /* head size padded as k and as n of a product */
+    int64_t unit;   /* of keys: wan_attn_unit */
     int64_t rows;   /* padded keys of all samples */
     char *kp,
         *vp; /* packed keys and values: head h at h*rows*hk (hn) elements; of whole heads per thread */
@@ -72,11 +73,11 @@ static void pack_keys(const fwd *f, int i, int64_t part, int64_t h, int64_t piec
 {
     const wan_attn *a = f->a;
     int64_t k0 = a->pk->cu_host[i], all = a->pk->cu_host[i + 1] - k0, e = f->t.size;
-    int64_t parts = wan_attn_parts(all, BK), from = wan_attn_part(all, part, parts, WAN_TILE_K);
-    int64_t n = wan_attn_part(all, part + 1, parts, WAN_TILE_K) - from;
-    int64_t p0 = wan_attn_part(n, piece, of, WAN_TILE_K);
-    int64_t m = wan_attn_part(n, piece + 1, of, WAN_TILE_K) - p0, mp = wan_tile_up(m, WAN_TILE_K);
-    int64_t at = rows_before(f, i, h) + from, wide = wan_tile_up(n, WAN_TILE_K) * WAN_TILE_N;
+    int64_t parts = wan_attn_parts(all, BK), from = wan_attn_part(all, part, parts, f->unit);
+    int64_t n = wan_attn_part(all, part + 1, parts, f->unit) - from;
+    int64_t p0 = wan_attn_part(n, piece, of, f->unit);
+    int64_t m = wan_attn_part(n, piece + 1, of, f->unit) - p0, mp = wan_tile_up(m, f->unit);
+    int64_t at = rows_before(f, i, h) + from, wide = wan_tile_up(n, f->unit) * WAN_TILE_N;
     k0 += from + p0;
     wan_tile_pack_rows(&f->t, f->kp + (at + p0) * f->hk * e, f->k, k0 * a->ldk + h * a->hd, a->ldk,
                        m, a->hd, mp, f->hk);
@@ -120,7 +121,7 @@ static void softmax_row(const fwd *f, const block *b, int64_t i, float c, float 
 static void softmax_block(const fwd *f, const block *b, const float *bias, int64_t step, int64_t nq,
                           int64_t n, int first)
 {
-    int64_t end = wan_tile_up(n, WAN_TILE_K);
+    int64_t end = wan_tile_up(n, f->unit);
     float c = (bias ? 1 : (float)f->a->scale) * WAN_F_LOG2E, top[GROUP];
     for (int64_t g = 0; g < nq; g += GROUP) {
         int64_t rows = nq - g < GROUP ? nq - g : GROUP;
@@ -162,7 +163,7 @@ static void key_part(const fwd *f, const block *b, int i, int64_t h, int64_t fro
 {
     const wan_attn *a = f->a;
     int64_t e = f->t.size;
-    int64_t w = wan_tile_up(n, WAN_TILE_K), mq = wan_tile_up(nq, WAN_TILE_N);
+    int64_t w = wan_tile_up(n, f->unit), mq = wan_tile_up(nq, WAN_TILE_N);
     const float *bias = f->rel     ? f->rel + h * f->nrel + a->pq->max_len - 1 - from + j
                         : a->kbias ? a->kbias + a->pk->cu_host[i] + j
                                    : NULL;
@@ -193,7 +194,7 @@ static void query_block(const fwd *f, int i, int64_t part, int64_t h, char *work
     memset(b.P + nq * BK * f->t.size, 0, (size_t)((mq - nq) * BK * f->t.size));
     parts = wan_attn_parts(nk, BK);
     for (int64_t p = 0, j = 0, end; p < parts; p++, j = end) {
-        end = wan_attn_part(nk, p + 1, parts, WAN_TILE_K);
+        end = wan_attn_part(nk, p + 1, parts, f->unit);
         key_part(f, &b, i, h, from, nq, j, end - j);
     }
     block_store(f, &b, q0, nq, h);
@@ -208,6 +209,7 @@ static int prepare(wan_dev *d, fwd *f, size_t extra, char **more)
     f->whole = wan_attn_whole((int64_t)a->pq->n * a->H, threads);
     f->t = wan_tile_for(f->q.t);
     f->soft = wan_soft_for(f->q.t);
+    f->unit = wan_attn_unit(&f->t);
     f->hk = wan_tile_up(a->hd, WAN_TILE_K);
     f->hn = wan_tile_up(a->hd, WAN_TILE_N);
     f->rows = f->whole ? wan_tile_up(a->pk->max_len, WAN_TILE_K) : wan_attn_start(a->pk, a->pk->n);

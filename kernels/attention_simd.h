@@ -14,6 +14,12 @@ static inline int64_t wan_attn_start(const wan_pack *p, int i)
     return wan_tile_up(p->cu_host[i], WAN_TILE_K) + (int64_t)i * WAN_TILE_K;
 }
 
+/* Tokens that a block is filled up to a multiple of, since products sum over them; tiles of AMX need more. */
+static inline int64_t wan_attn_unit(const wan_tile *t)
+{
+    return t->mul == wan_tile_mul_amx ? WAN_TILE_K : WAN_TILE_N;
+}
+
 /* Blocks of `size` tokens in all samples. */
 static inline int64_t wan_attn_blocks(const wan_pack *p, int64_t size)
 {

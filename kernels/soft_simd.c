@@ -5,7 +5,7 @@
 #include "kernels/soft_simd.h"
 
 #include "kernels/math_simd.h"
-#include "kernels/wide_simd.h"
+#include "kernels/soft_wide_simd.h"
 
 /* ---- fp32 */
 
@@ -41,7 +41,7 @@ static void grads_f32(const wan_soft_rows *r, int64_t n)
 #pragma omp simd
         for (int64_t j = 0; j < n; j++) {
             float v = wan_f_exp2_soft(s[j] * r->c + (r->bias[k] - r->lse[j])) * live;
-            ds[j] = r->scale * v * (dp[j] - r->delta[j]);
+            ds[j] = v * (dp[j] - r->delta[j]);
             p[j] = v;
         }
         for (int64_t j = 0; j < n; j += WAN_TILE_N)
@@ -55,22 +55,33 @@ static void grads_f32(const wan_soft_rows *r, int64_t n)
 
 WAN_WIDE static float top_bf16(const float *s, int64_t n)
 {
-    __m512 a = _mm512_set1_ps(-INFINITY), b = a;
-    for (int64_t j = 0; j < n; j += 32) {
+    __m512 a = _mm512_loadu_ps(s + n - 16), b = a;
+    for (int64_t j = 0; j + 32 <= n; j += 32) {
         a = _mm512_max_ps(a, _mm512_loadu_ps(s + j));
         b = _mm512_max_ps(b, _mm512_loadu_ps(s + j + 16));
     }
     return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
 }
 
+WAN_WIDE_INLINE __m512 exponent(const float *s, __m512 c, __m512 top)
+{
+    return wan_soft_power2(0xffff, _mm512_fmsub_ps(_mm512_loadu_ps(s), c, top), wan_soft_factors);
+}
+
 WAN_WIDE static float exponents_bf16(void *p, const float *s, float c, float top, int64_t n)
 {
     __m512 sum = _mm512_setzero_ps(), vc = _mm512_set1_ps(c), vt = _mm512_set1_ps(top);
-    for (int64_t j = 0; j < n; j += 32) {
-        __m512 a = wan_wide_exp2(_mm512_fmsub_ps(_mm512_loadu_ps(s + j), vc, vt));
-        __m512 b = wan_wide_exp2(_mm512_fmsub_ps(_mm512_loadu_ps(s + j + 16), vc, vt));
+    int64_t j = 0;
+    for (; j + 32 <= n; j += 32) {
+        __m512 a = exponent(s + j, vc, vt), b = exponent(s + j + 16, vc, vt);
         sum = _mm512_add_ps(_mm512_add_ps(sum, a), b);
         _mm512_storeu_si512((uint16_t *)p + j, wan_wide_narrow(a, b));
+    }
+    if (j < n) {
+        __m512 a = exponent(s + j, vc, vt);
+        sum = _mm512_add_ps(sum, a);
+        _mm256_storeu_si256((__m256i *)(void *)((uint16_t *)p + j),
+                            _mm512_castsi512_si256(wan_wide_narrow(a, a)));
     }
     return _mm512_reduce_add_ps(sum);
 }
@@ -88,9 +99,8 @@ WAN_WIDE_INLINE pair grad_32(const wan_soft_rows *r, int k, int64_t j, __mmask16
         __m512 lse = _mm512_loadu_ps(r->lse + j + 16 * i);
         __m512 delta = _mm512_loadu_ps(r->delta + j + 16 * i);
         __m512 t = _mm512_fmadd_ps(_mm512_loadu_ps(s + 16 * i), c, _mm512_sub_ps(bias, lse));
-        p[i] = _mm512_maskz_mov_ps(live, wan_wide_exp2(t));
-        ds[i] = _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(r->scale), p[i]),
-                              _mm512_sub_ps(_mm512_loadu_ps(dp + 16 * i), delta));
+        p[i] = wan_soft_power2(live, t, wan_soft_factors);
+        ds[i] = _mm512_mul_ps(p[i], _mm512_sub_ps(_mm512_loadu_ps(dp + 16 * i), delta));
     }
     return (pair){ wan_wide_narrow(p[0], p[1]), wan_wide_narrow(ds[0], ds[1]) };
 }
@@ -122,10 +132,12 @@ WAN_WIDE static void grads_bf16(const wan_soft_rows *r, int64_t n)
 wan_soft wan_soft_for(wan_dtype t)
 {
 #ifdef __x86_64__
-    if (wan_tile_for(t).t == WAN_BF16)
-        return (wan_soft){ top_bf16, exponents_bf16, grads_bf16 };
+    const wan_tile tile = wan_tile_for(t);
+    if (tile.t == WAN_BF16)
+        return (wan_soft){ top_bf16, exponents_bf16, grads_bf16,
+                           tile.mul == wan_tile_mul_bf16 ? wan_softblock_bf16 : NULL };
 #else
     (void)t;
 #endif
-    return (wan_soft){ top_f32, exponents_f32, grads_f32 };
+    return (wan_soft){ top_f32, exponents_f32, grads_f32, NULL };
 }

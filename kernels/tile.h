@@ -6,8 +6,8 @@
  *
  * A is plain rows.  B is packed in panels of 16 columns; in a panel, units of 32 bits (one fp32 or
  * two bf16 neighbours along k) stand as [unit of k][16 columns], so that one 64-byte row feeds one
- * vector instruction or one row of an AMX tile.  m, n are multiples of 16 and k of WAN_TILE_K:
- * packing fills up with zeros.
+ * vector instruction or one row of an AMX tile.  m, n are multiples of 16 and k of WAN_TILE_K
+ * (of 16 will do but for AMX): packing fills up with zeros.
  */
 #ifndef WAN_KERNELS_TILE_H
 #define WAN_KERNELS_TILE_H
