@@ -164,17 +164,10 @@ $(LIB64): $(OBJS64)
 	$(SAY) AR $@
 	$(Q)rm -f $@ && ar rcsD $@ $^
 
-# Most of what the 130 libraries of libav look up is in these: first of all that a tool needs, they are looked into
-# first, and it starts in five sixths of the time (tests/bench/RESULTS.md).
-ifeq ($(FFMPEG)$(ASAN),10)
-EARLY = $(shell ldd $$($(PKG_CONFIG) --variable=libdir libavformat)/libavformat.so 2>/dev/null | awk '$$1 ~ \
-	/^lib(c|crypto|stdc[+][+]|(glib|gobject|gio|pango-1[.]0|pango)-[0-9.]*|srt-gnutls|nettle|gnutls|mbedcrypto|codec2|unistring)[.]so/ { print $$3 }')
-$(OBJ)/bin/wan-decode: EARLY_LIBS = -Wl,--push-state,--no-as-needed $(EARLY) -Wl,--pop-state
-endif
 $(OBJ)/bin/%: $(OBJ)/cmd/%.o $(LIB)
 	$(SAY) LINK $@
 	@mkdir -p $(@D)
-	$(Q)$(CXX) -o $@ $< $(EARLY_LIBS) $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
+	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
 $(BUILD)/bin/%: $(OBJ)/bin/%
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@.new && mv -f $@.new $@

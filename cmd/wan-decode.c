@@ -963,6 +963,7 @@ static int open_jobs(void)
         .filter = (enum wan_child_filter)place(o.sandbox, "auto|require|off"),
     };
     buckets = json_object();
+    WAN_TRY(wan_video_load());
     if (o.scene_cut > 0)
         WAN_TRY(wan_video_filter_load());
     tzset(); /* reads its file now: decoders may not */
@@ -1096,7 +1097,7 @@ int main(int argc, char **argv)
     wan_video_options opt;
     wan_clips clips = { 0 };
     wan_signals_filter();
-    wan_version_add(wan_video_version());
+    wan_version_add(wan_video_version);
     int argi = wan_opt_parse(&tool, argc, argv);
     int nothing = argi == argc && !o.folder && !o.manifest;
     if (nothing)

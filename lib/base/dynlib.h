@@ -17,7 +17,7 @@ void *wan_dynlib_open(char path[WAN_DYNLIB_PATH], const char *file, const char *
 
 /* so[n]: the system's libraries of these names, open for good; -1 with "what: ..." where one cannot be. */
 int wan_dynlib_system(void *so[], const char *const file[], int n, const char *what) WAN_MUST_CHECK;
-/* The address of the name in the first of them that has it; NULL without a sentence where none has. */
+/* The address of the name in the first of them (RTLD_DEFAULT, too) that has it; NULL without a sentence where none has. */
 void *wan_dynlib_find(void *const so[], int n, const char *name);
 
 #endif

@@ -162,7 +162,7 @@ int wan_parse_real(double *out, const char *s, double lo, double hi, const char 
 const char *wan_version(void);       /* "0.1.0 (commit)" */
 const char *wan_version_build(void); /* compiler and flags */
 /* Adds a line to --version, e.g. "libavcodec 59.37.100 (found 59.37.100)"; called by a tool's main
- * before wan_opt_parse for the libraries it uses.  text must stay valid. */
-void wan_version_add(const char *text);
+ * before wan_opt_parse for the libraries it uses, and asked for only when it is shown. */
+void wan_version_add(const char *(*line)(void));
 
 #endif

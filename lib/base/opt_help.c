@@ -10,20 +10,20 @@
 #include "lib/base/opt_priv.h"
 
 enum { VERSION_LINES = 32 };
-static const char *version_line[VERSION_LINES];
+static const char *(*version_line[VERSION_LINES])(void);
 static int version_lines;
 
-void wan_version_add(const char *text)
+void wan_version_add(const char *(*line)(void))
 {
     if (version_lines < VERSION_LINES)
-        version_line[version_lines++] = text;
+        version_line[version_lines++] = line;
 }
 
 void wan_opt_version(const wan_tool *t)
 {
     printf("%s %s\n%s\n", t->name, wan_version(), wan_version_build());
     for (int i = 0; i < version_lines; i++)
-        puts(version_line[i]);
+        puts(version_line[i]());
 }
 
 /* The default is whatever the destination holds now, so help cannot lie. */

@@ -16,6 +16,9 @@
 
 #include "lib/media/video_internal.h"
 #include "lib/media/video_log.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 enum { HUGE_PAGE = 2 << 20, MAX_RESERVE = 1 << 30 };
 
@@ -140,7 +143,7 @@ static wan_video foresee(const clip *c)
     wan_video v = *c->out;
     int64_t n = wan_source_promised(&c->src),
             each = s->avg_frame_rate.num > 0
-                       ? av_rescale_q(1, av_inv_q(s->avg_frame_rate), s->time_base)
+                       ? lav.av_rescale_q(1, av_inv_q(s->avg_frame_rate), s->time_base)
                        : 0;
     double span = (double)(n - 1) * (double)each * c->src.at.tick;
     if (n > c->win.taken && n < 1 << 30)
@@ -253,8 +256,8 @@ static int64_t slot_of(const clip *c, int64_t stamp, AVRational rate)
 {
     if (c->opt->fps <= 0)
         return c->win.taken - 1; /* every source frame is an output frame */
-    return av_rescale_q_rnd(av_sat_sub64(stamp, c->win.base), c->src.stream->time_base,
-                            av_inv_q(rate), AV_ROUND_NEAR_INF);
+    return lav.av_rescale_q_rnd(av_sat_sub64(stamp, c->win.base), c->src.stream->time_base,
+                                av_inv_q(rate), AV_ROUND_NEAR_INF);
 }
 
 /* The slot where the clip ends: that of the end of the last frame. */
@@ -280,8 +283,8 @@ static int no_frame(const clip *c)
 /* Decodes everything; a frame is converted when the next one shows that it has a slot. */
 static int read_all(clip *c)
 {
-    AVRational rate = av_d2q(c->opt->fps > 0 ? c->opt->fps : 1, 1001000);
-    AVFrame *now = av_frame_alloc(), *next = av_frame_alloc();
+    AVRational rate = lav.av_d2q(c->opt->fps > 0 ? c->opt->fps : 1, 1001000);
+    AVFrame *now = lav.av_frame_alloc(), *next = lav.av_frame_alloc();
     int64_t slot = 0, next_slot;
     int rc = now && next ? wan_window_next(&c->win, now) : wan_err("out of memory (frame)");
     int any = rc == 1;
@@ -297,13 +300,13 @@ static int read_all(clip *c)
         if (rc <= 0)
             break;
         slot = next_slot;
-        av_frame_unref(now);
-        av_frame_move_ref(now, next);
+        lav.av_frame_unref(now);
+        lav.av_frame_move_ref(now, next);
     }
     if (!rc && !any)
         rc = no_frame(c);
-    av_frame_free(&now);
-    av_frame_free(&next);
+    lav.av_frame_free(&now);
+    lav.av_frame_free(&next);
     return rc;
 }
 
@@ -406,7 +409,7 @@ static void choose(choice *p, int64_t total)
 static int pick_frames(clip *c, void *arg)
 {
     choice *p = arg;
-    AVFrame *f = av_frame_alloc();
+    AVFrame *f = lav.av_frame_alloc();
     int rc = f ? 1 : wan_err("out of memory (frame)");
     int64_t i = 0;
     c->expected = p->n;
@@ -415,12 +418,12 @@ static int pick_frames(clip *c, void *arg)
         for (int first = 1; i < p->n && p->index[i] == at && rc > 0; i++, first = 0)
             if ((first ? keep(c, f) : repeat_last(c, f)) < 0)
                 rc = -1;
-        av_frame_unref(f);
+        lav.av_frame_unref(f);
     }
     c->out->frames_retimed = c->win.taken;
     if (!rc && !c->win.taken)
         rc = no_frame(c);
-    av_frame_free(&f);
+    lav.av_frame_free(&f);
     return rc;
 }
 

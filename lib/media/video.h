@@ -122,6 +122,8 @@ int wan_png_write(const char *path, const uint8_t *rgb, int height, int width) W
 int wan_image_scale(uint8_t *dst, int dh, int dw, const uint8_t *src, int sh, int sw)
     WAN_MUST_CHECK;
 
+/* libav is opened when the first video is, or by this: a decoder that is shut in cannot. */
+int wan_video_load(void) WAN_MUST_CHECK;
 /* libavfilter, which few clips need, is opened when the first one does, or by this. */
 int wan_video_filter_load(void) WAN_MUST_CHECK;
 /* From now on it is not opened, as no file can be; and whether a clip failed for it. */

@@ -4,14 +4,17 @@
  * the colour of what cannot be seen would come in at the edges.
  */
 #include "lib/media/video_internal.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 int wan_alpha_begin(wan_alpha *a, const wan_colour *c, int h, int w)
 {
     wan_alpha_end(a);
-    a->sws = sws_getContext(w, h, (enum AVPixelFormat)c->format, w, h, AV_PIX_FMT_GBRAP,
-                            SWS_BILINEAR | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT |
-                                SWS_FULL_CHR_H_INP,
-                            NULL, NULL, NULL);
+    a->sws = lav.sws_getContext(w, h, (enum AVPixelFormat)c->format, w, h, AV_PIX_FMT_GBRAP,
+                                SWS_BILINEAR | SWS_ACCURATE_RND | SWS_BITEXACT |
+                                    SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP,
+                                NULL, NULL, NULL);
     a->clear = wan_video_planes(AV_PIX_FMT_GBRAP, h, w);
     a->solid = wan_video_planes(AV_PIX_FMT_GBRP, h, w);
     if (!a->clear || !a->solid)
@@ -30,7 +33,7 @@ static uint8_t over(int v, int alpha, int b)
 const AVFrame *wan_alpha_over(wan_alpha *a, const AVFrame *in, uint32_t background)
 {
     static const int shift[3] = { 8, 0, 16 }; /* planes are green, blue, red */
-    if (sws_scale_frame(a->sws, a->clear, in) < 0) {
+    if (lav.sws_scale_frame(a->sws, a->clear, in) < 0) {
         wan_err("cannot convert a frame with transparency");
         return NULL;
     }
@@ -47,8 +50,8 @@ const AVFrame *wan_alpha_over(wan_alpha *a, const AVFrame *in, uint32_t backgrou
 
 void wan_alpha_end(wan_alpha *a)
 {
-    sws_freeContext(a->sws);
-    av_frame_free(&a->clear);
-    av_frame_free(&a->solid);
+    lav.sws_freeContext(a->sws);
+    lav.av_frame_free(&a->clear);
+    lav.av_frame_free(&a->solid);
     a->sws = NULL;
 }

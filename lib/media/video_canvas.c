@@ -11,6 +11,9 @@
 #include <string.h>
 
 #include "lib/media/video_internal.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 enum { BLOCK = 16, TOP = 8, LEFT = 4 }; /* inside the block, away from what is filtered at edges */
 static const uint8_t mark[8] = { 0x35, 0xca, 0x5b, 0x91, 0xe6, 0x1d, 0xb4, 0x47 };
@@ -32,21 +35,21 @@ static void release(void *opaque, uint8_t *data)
         for (int x = LEFT; x + (int)sizeof mark <= c->width && !left; x += BLOCK)
             left = !memcmp(c->first + y * c->line + x, mark, sizeof mark);
     *c->undrawn += left;
-    av_buffer_unref(&c->memory);
-    av_free(c);
+    lav.av_buffer_unref(&c->memory);
+    lav.av_free(c);
 }
 
 static int get_buffer(AVCodecContext *dec, AVFrame *f, int flags)
 {
-    int rc = avcodec_default_get_buffer2(dec, f, flags);
+    int rc = lav.avcodec_default_get_buffer2(dec, f, flags);
     if (rc < 0 || !f->buf[0])
         return rc;
     int most = f->linesize[0] < 0 ? -f->linesize[0] : f->linesize[0];
-    canvas *c = av_malloc(sizeof *c);
+    canvas *c = lav.av_malloc(sizeof *c);
     AVBufferRef *wrapped =
-        c ? av_buffer_create(f->buf[0]->data, f->buf[0]->size, release, c, 0) : NULL;
+        c ? lav.av_buffer_create(f->buf[0]->data, f->buf[0]->size, release, c, 0) : NULL;
     if (!wrapped) {
-        av_free(c);
+        lav.av_free(c);
         return AVERROR(ENOMEM);
     }
     *c = (canvas){ f->buf[0],

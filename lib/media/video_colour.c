@@ -7,6 +7,9 @@
  * libav's zscale, and HDR through its tonemap too, with a nominal peak of 100 cd/m2.
  */
 #include "lib/media/video_colour.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 #include <libavutil/pixdesc.h>
 #include <stdio.h>
@@ -85,11 +88,11 @@ static void make_chain(wan_colour *c, const AVFrame *f)
 
 static void say(wan_video_colour *said, const wan_colour *c, const AVFrame *f, const char *assumed)
 {
-    const char *trc = av_color_transfer_name(f->color_trc);
-    const char *pri = av_color_primaries_name(f->color_primaries);
-    const char *matrix = av_color_space_name((enum AVColorSpace)c->matrix);
+    const char *trc = lav.av_color_transfer_name(f->color_trc);
+    const char *pri = lav.av_color_primaries_name(f->color_primaries);
+    const char *matrix = lav.av_color_space_name((enum AVColorSpace)c->matrix);
     *said = (wan_video_colour){ .tone_mapped = is_hdr(f), .alpha = c->alpha };
-    snprintf(said->pixels, sizeof said->pixels, "%s", av_get_pix_fmt_name(c->format));
+    snprintf(said->pixels, sizeof said->pixels, "%s", lav.av_get_pix_fmt_name(c->format));
     snprintf(said->matrix, sizeof said->matrix, "%s", matrix ? matrix : "unknown");
     snprintf(said->range, sizeof said->range, "%s", c->full ? "full" : "limited");
     snprintf(said->transfer, sizeof said->transfer, "%s", trc ? trc : "unknown");
@@ -102,7 +105,7 @@ int wan_colour_of(wan_colour *c, wan_video_colour *said, const AVFrame *f,
 {
     int full = 0, stated = f->color_range != AVCOL_RANGE_UNSPECIFIED;
     *c = (wan_colour){ .format = plain_format(f->format, &full) };
-    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get((enum AVPixelFormat)c->format);
+    const AVPixFmtDescriptor *d = lav.av_pix_fmt_desc_get((enum AVPixelFormat)c->format);
     if (!d)
         return wan_err("its pixel format has no name");
     int palette = (d->flags & AV_PIX_FMT_FLAG_PAL) != 0, grey = d->nb_components <= 2 && !palette;
@@ -132,12 +135,12 @@ int wan_colour_of(wan_colour *c, wan_video_colour *said, const AVFrame *f,
 int wan_colour_set(struct SwsContext *sws, const wan_colour *c)
 {
     int *matrix, *rgb, range, to, brightness, contrast, saturation;
-    if (sws_getColorspaceDetails(sws, &matrix, &range, &rgb, &to, &brightness, &contrast,
-                                 &saturation) < 0)
+    if (lav.sws_getColorspaceDetails(sws, &matrix, &range, &rgb, &to, &brightness, &contrast,
+                                     &saturation) < 0)
         return 0; /* RGB to RGB */
-    const int *stated = c->matrix == AVCOL_SPC_RGB ? matrix : sws_getCoefficients(c->matrix);
-    return sws_setColorspaceDetails(sws, stated, c->full, rgb, to, brightness, contrast,
-                                    saturation) < 0
+    const int *stated = c->matrix == AVCOL_SPC_RGB ? matrix : lav.sws_getCoefficients(c->matrix);
+    return lav.sws_setColorspaceDetails(sws, stated, c->full, rgb, to, brightness, contrast,
+                                        saturation) < 0
                ? wan_err("cannot convert its colours to RGB")
                : 0;
 }

@@ -18,6 +18,7 @@
 
 #include "lib/base/file.h"
 #include "lib/media/video.h"
+#include "lib/media/video_late.h"
 
 #define CALLS(X)                                                                                   \
     X(avfilter_get_by_name)                                                                        \
@@ -94,8 +95,8 @@ static int build(wan_video_filter *f, const char *chain, const AVFrame *like)
         rc = lav.avfilter_graph_create_filter(&f->out, lav.avfilter_get_by_name("buffersink"),
                                               "out", NULL, NULL, f->graph);
     if (rc >= 0) {
-        *from = (AVFilterInOut){ av_strdup("in"), f->in, 0, NULL };
-        *to = (AVFilterInOut){ av_strdup("out"), f->out, 0, NULL };
+        *from = (AVFilterInOut){ wan_video_late.av_strdup("in"), f->in, 0, NULL };
+        *to = (AVFilterInOut){ wan_video_late.av_strdup("out"), f->out, 0, NULL };
         rc = lav.avfilter_graph_parse_ptr(f->graph, chain, &to, &from, NULL);
     }
     if (rc >= 0)
@@ -108,7 +109,7 @@ static int build(wan_video_filter *f, const char *chain, const AVFrame *like)
 static int failed(const char *what, int averror)
 {
     char reason[AV_ERROR_MAX_STRING_SIZE];
-    av_strerror(averror, reason, sizeof reason);
+    wan_video_late.av_strerror(averror, reason, sizeof reason);
     return wan_err("%s: %s", what, reason);
 }
 
@@ -152,8 +153,8 @@ int wan_video_filter_pull(wan_video_filter *f, AVFrame *frame)
     if (rc < 0)
         return failed("filter", rc);
     if (frame->pts != AV_NOPTS_VALUE)
-        frame->pts =
-            av_rescale_q(frame->pts, lav.av_buffersink_get_time_base(f->out), f->time_base);
+        frame->pts = wan_video_late.av_rescale_q(
+            frame->pts, lav.av_buffersink_get_time_base(f->out), f->time_base);
     return 1;
 }
 

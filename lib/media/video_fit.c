@@ -11,6 +11,9 @@
 
 #include "lib/media/pieces.h"
 #include "lib/media/video_internal.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 static int at_least(int a, int b)
 {
@@ -54,8 +57,8 @@ static void plan(const wan_video_options *o, int h, int w, int *sh, int *sw, int
 static int adapt(wan_fit_state *f, const AVFrame *in)
 {
     const wan_colour *c = &f->colour;
-    av_frame_unref(f->like);
-    if (av_frame_copy_props(f->like, in) < 0)
+    lav.av_frame_unref(f->like);
+    if (lav.av_frame_copy_props(f->like, in) < 0)
         return wan_err("out of memory (frame)");
     f->like->width = in->width;
     f->like->height = in->height;
@@ -74,8 +77,8 @@ int wan_fit_begin(wan_fit_state *f, const wan_video_options *opt, const AVFrame 
                   wan_video_colour *said)
 {
     *f = (wan_fit_state){ .opt = opt, .turn = turn, .said = said };
-    f->like = av_frame_alloc();
-    f->shown = av_frame_alloc();
+    f->like = lav.av_frame_alloc();
+    f->shown = lav.av_frame_alloc();
     if (!f->like || !f->shown)
         return wan_err("out of memory (frame)");
     AVRational sar = first->sample_aspect_ratio;
@@ -152,13 +155,13 @@ static const AVFrame *prepare(wan_fit_state *f, const AVFrame *in)
 {
     if (!f->chain)
         return f->colour.alpha ? wan_alpha_over(&f->alpha, in, f->opt->background) : in;
-    AVFrame *copy = av_frame_clone(in);
-    av_frame_unref(f->shown);
+    AVFrame *copy = lav.av_frame_clone(in);
+    lav.av_frame_unref(f->shown);
     if (!copy)
         return wan_err("out of memory (frame)"), NULL;
     copy->pts = 0;
     int rc = wan_video_filter_push(f->chain, copy);
-    av_frame_free(&copy);
+    lav.av_frame_free(&copy);
     if (rc == 0)
         rc = wan_video_filter_pull(f->chain, f->shown);
     if (rc == 0)
@@ -187,7 +190,7 @@ void wan_fit_end(wan_fit_state *f)
     wan_video_scale_end(&f->scale);
     wan_video_filter_close(&f->chain);
     wan_alpha_end(&f->alpha);
-    av_frame_free(&f->scaled);
-    av_frame_free(&f->shown);
-    av_frame_free(&f->like);
+    lav.av_frame_free(&f->scaled);
+    lav.av_frame_free(&f->shown);
+    lav.av_frame_free(&f->like);
 }

@@ -8,6 +8,9 @@
 
 #include "lib/media/video_internal.h"
 #include "lib/media/video_log.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 enum { ERRORS_IN_A_ROW = 1000 };
 
@@ -17,7 +20,7 @@ static int read_packet(wan_source *s)
     if (s->picture && s->packets)
         return 0;
     for (int bad = 0; bad < ERRORS_IN_A_ROW;) {
-        int rc = av_read_frame(s->fmt, s->pkt);
+        int rc = lav.av_read_frame(s->fmt, s->pkt);
         if (s->opt->beat)
             s->opt->beat();
         if (rc >= 0) {
@@ -26,7 +29,7 @@ static int read_packet(wan_source *s)
         }
         if (rc >= 0 && s->pkt->stream_index == s->stream->index)
             return 1;
-        av_packet_unref(s->pkt);
+        lav.av_packet_unref(s->pkt);
         if (rc >= 0 || rc == AVERROR(EAGAIN))
             continue;
         if (rc == AVERROR_EOF)
@@ -56,8 +59,8 @@ static int feed(wan_source *s)
     else
         s->flushing = 1;
     int bad = more && s->pkt->flags & AV_PKT_FLAG_CORRUPT;
-    int rc = avcodec_send_packet(s->dec, more ? s->pkt : NULL);
-    av_packet_unref(s->pkt);
+    int rc = lav.avcodec_send_packet(s->dec, more ? s->pkt : NULL);
+    lav.av_packet_unref(s->pkt);
     if (rc == AVERROR(ENOMEM))
         return wan_err("out of memory (decoder)");
     s->bad_packets += new_sign(s, bad || rc < 0);
@@ -68,7 +71,7 @@ static int feed(wan_source *s)
 static int decode(wan_source *s, AVFrame *frame)
 {
     for (;;) {
-        int rc = avcodec_receive_frame(s->dec, frame);
+        int rc = lav.avcodec_receive_frame(s->dec, frame);
         if (rc == AVERROR(ENOMEM))
             return wan_err("out of memory (decoder)");
         int end = rc == AVERROR_EOF, hungry = rc == AVERROR(EAGAIN);
@@ -77,7 +80,7 @@ static int decode(wan_source *s, AVFrame *frame)
         s->bad_packets += new_sign(s, rc < 0 && !end && !hungry);
         if (rc >= 0) {
             s->bad_frames += (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
-            frame->sample_aspect_ratio = av_guess_sample_aspect_ratio(s->fmt, s->stream, frame);
+            frame->sample_aspect_ratio = lav.av_guess_sample_aspect_ratio(s->fmt, s->stream, frame);
             return 1;
         }
         if (end || (hungry && s->flushing))
@@ -167,7 +170,7 @@ int wan_source_next(wan_source *s, AVFrame *frame)
         more = next_whole(s, s->ahead);
     if (more < 0 || !s->ahead->buf[0])
         return more < 0 ? -1 : 0;
-    av_frame_move_ref(frame, s->ahead);
+    lav.av_frame_move_ref(frame, s->ahead);
     WAN_TRY(next_whole(s, s->ahead));
     int64_t next = s->ahead->buf[0] ? s->ahead->best_effort_timestamp : AV_NOPTS_VALUE;
     frame->pts = wan_stamps_next(&s->at, frame->best_effort_timestamp, next, duration_of(s, frame));
@@ -177,9 +180,10 @@ int wan_source_next(wan_source *s, AVFrame *frame)
 /* Packets that the table of contents of an mp4 has, behind its edit list, and the file has not. */
 static int64_t missing(const wan_source *s)
 {
-    int64_t n = s->left || s->sought                   ? 0
-                : strstr(s->fmt->iformat->name, "mp4") ? avformat_index_get_entries_count(s->stream)
-                                                       : 0;
+    int64_t n = s->left || s->sought ? 0
+                : strstr(s->fmt->iformat->name, "mp4")
+                    ? lav.avformat_index_get_entries_count(s->stream)
+                    : 0;
     return n > s->packets ? n - s->packets : 0;
 }
 

@@ -98,6 +98,11 @@ static void add(char *s, size_t room, const char *name, unsigned built, unsigned
              AV_VERSION_MAJOR(built), AV_VERSION_MINOR(built), AV_VERSION_MICRO(built));
 }
 
+int wan_video_load(void)
+{
+    return wan_video_late_open();
+}
+
 const char *wan_video_version(void)
 {
     static char text[256];

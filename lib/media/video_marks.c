@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "lib/media/video_internal.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 /* A frame of another size or kind is another scene. */
 static int begin(wan_video_marks *m, const AVFrame *f, double threshold, AVRational time_base)
@@ -27,18 +30,18 @@ static int begin(wan_video_marks *m, const AVFrame *f, double threshold, AVRatio
 int wan_video_marks_meet(wan_video_marks *m, const AVFrame *f, double threshold,
                          AVRational time_base)
 {
-    AVFrame *copy = av_frame_clone(f), *seen = av_frame_alloc();
+    AVFrame *copy = lav.av_frame_clone(f), *seen = lav.av_frame_alloc();
     int rc = copy && seen ? begin(m, f, threshold, time_base) : wan_err("out of memory (frame)");
     if (rc == 0)
         rc = wan_video_filter_push(m->scenes, copy);
     while (rc == 0 && (rc = wan_video_filter_pull(m->scenes, seen)) > 0) {
-        m->cut |= av_dict_get(seen->metadata, "lavfi.scd.time", NULL, 0) != NULL;
-        av_frame_unref(seen);
+        m->cut |= lav.av_dict_get(seen->metadata, "lavfi.scd.time", NULL, 0) != NULL;
+        lav.av_frame_unref(seen);
         rc = 0;
         break; /* one comes for each */
     }
-    av_frame_free(&copy);
-    av_frame_free(&seen);
+    lav.av_frame_free(&copy);
+    lav.av_frame_free(&seen);
     return rc;
 }
 

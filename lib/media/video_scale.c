@@ -3,11 +3,12 @@
  * video_scale.c - a frame to planes of RGB of the wanted size: by swscale, whose filters grow wider as
  * a picture is made smaller; or, as OpenCV does it, to RGB first and then by filters of fixed width.
  */
-#include <libavutil/opt.h>
-#include <libavutil/pixdesc.h>
 #include <unistd.h>
 
 #include "lib/media/video_internal.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 enum { SCALE_THREADS = 4, THREAD_PIXELS = 1 << 18 /* worth waking a thread for */ };
 
@@ -35,7 +36,7 @@ static int64_t scale_threads(const wan_video_options *opt, int64_t pixels)
 static struct SwsContext *scaler(const wan_video_options *opt, int iw, int ih, int format, int ow,
                                  int oh, int flags)
 {
-    struct SwsContext *sws = sws_alloc_context();
+    struct SwsContext *sws = lav.sws_alloc_context();
     const int64_t value[] = { iw,     ih,
                               format, ow,
                               oh,     AV_PIX_FMT_GBRP,
@@ -44,10 +45,10 @@ static struct SwsContext *scaler(const wan_video_options *opt, int iw, int ih, i
                                        "dsth", "dst_format", "sws_flags",  "threads" };
     int rc = sws ? 0 : -1;
     for (int i = 0; i < 8 && rc >= 0; i++)
-        rc = av_opt_set_int(sws, key[i], value[i], 0);
-    if (rc >= 0 && sws_init_context(sws, NULL, NULL) >= 0)
+        rc = lav.av_opt_set_int(sws, key[i], value[i], 0);
+    if (rc >= 0 && lav.sws_init_context(sws, NULL, NULL) >= 0)
         return sws;
-    sws_freeContext(sws);
+    lav.sws_freeContext(sws);
     return NULL;
 }
 
@@ -75,13 +76,13 @@ int wan_video_scale_begin(wan_video_scale *s, const wan_video_options *opt, cons
                     s->taps ? ih : oh, flags);
     if (!s->sws)
         return wan_err("cannot convert its pixels (%s, %d x %d) to RGB",
-                       av_get_pix_fmt_name(in->format), ih, iw);
+                       lav.av_get_pix_fmt_name(in->format), ih, iw);
     return c ? wan_colour_set(s->sws, c) : 0;
 }
 
 int wan_video_scale_run(wan_video_scale *s, AVFrame *dst, const AVFrame *in)
 {
-    if (sws_scale_frame(s->sws, s->taps ? s->whole : dst, in) < 0)
+    if (lav.sws_scale_frame(s->sws, s->taps ? s->whole : dst, in) < 0)
         return wan_err("cannot scale a frame of %d x %d pixels", in->height, in->width);
     for (int p = 0; s->taps && p < 3; p++)
         wan_resample_run(s->taps, dst->data[p], dst->linesize[p], s->whole->data[p],
@@ -91,21 +92,21 @@ int wan_video_scale_run(wan_video_scale *s, AVFrame *dst, const AVFrame *in)
 
 void wan_video_scale_end(wan_video_scale *s)
 {
-    sws_freeContext(s->sws);
+    lav.sws_freeContext(s->sws);
     s->sws = NULL;
-    av_frame_free(&s->whole);
+    lav.av_frame_free(&s->whole);
     wan_resample_close(&s->taps);
 }
 
 AVFrame *wan_video_planes(int format, int h, int w)
 {
-    AVFrame *f = av_frame_alloc();
+    AVFrame *f = lav.av_frame_alloc();
     if (f) {
         f->format = format;
         f->height = h;
         f->width = w;
-        if (av_frame_get_buffer(f, 0) < 0)
-            av_frame_free(&f);
+        if (lav.av_frame_get_buffer(f, 0) < 0)
+            lav.av_frame_free(&f);
     }
     if (!f)
         wan_err("out of memory (%d x %d pixels)", h, w);

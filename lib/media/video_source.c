@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <libavutil/avstring.h>
 #include <libavutil/dovi_meta.h>
 #include <math.h>
 #include <stdlib.h>
@@ -16,6 +15,9 @@
 #include "lib/media/clips.h"
 #include "lib/media/video_internal.h"
 #include "lib/media/video_log.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 /* Containers without references to other files; no playlists, no network. */
 #define CONTAINERS                                                                                 \
@@ -50,20 +52,21 @@ static int open_bytes(wan_source *s)
     if (s->file < 0)
         return wan_err_errno("%s", s->path);
     int seeks = lseek(s->file, 0, SEEK_SET) == 0; /* it may be read a second time */
-    uint8_t *buffer = av_malloc(BUFFER);
-    s->io = buffer ? avio_alloc_context(buffer, BUFFER, 0, s, read_some, NULL, seeks ? go_to : NULL)
-                   : NULL;
+    uint8_t *buffer = lav.av_malloc(BUFFER);
+    s->io =
+        buffer ? lav.avio_alloc_context(buffer, BUFFER, 0, s, read_some, NULL, seeks ? go_to : NULL)
+               : NULL;
     if (s->io)
         return 0;
-    av_free(buffer);
+    lav.av_free(buffer);
     return wan_err("%s: out of memory", s->path);
 }
 
 static void close_bytes(wan_source *s)
 {
     if (s->io)
-        av_freep(&s->io->buffer);
-    avio_context_free(&s->io);
+        lav.av_freep(&s->io->buffer);
+    lav.avio_context_free(&s->io);
     if (s->file > 0)
         close(s->file);
     s->file = -1;
@@ -80,13 +83,13 @@ static int find_format(wan_source *s, const AVInputFormat **format)
     *format = NULL;
     if (wan_clips_is_picture(s->path) && pread(s->file, soi, 3, 0) == 3 &&
         !memcmp(soi, "\xff\xd8\xff", 3)) {
-        *format = av_find_input_format("jpeg_pipe");
+        *format = lav.av_find_input_format("jpeg_pipe");
     } else {
-        int rc = av_probe_input_buffer2(s->io, format, "", NULL, 0, 0);
+        int rc = lav.av_probe_input_buffer2(s->io, format, "", NULL, 0, 0);
         if (rc < 0)
             return wan_video_log_err(s->path, unreadable, rc);
     }
-    if (!*format || !av_match_list((*format)->name, CONTAINERS, ','))
+    if (!*format || !lav.av_match_list((*format)->name, CONTAINERS, ','))
         return wan_err("%s: %s: it is taken for %s", s->path, unreadable,
                        *format ? (*format)->long_name : "nothing");
     size_t n = strlen((*format)->name);
@@ -102,22 +105,22 @@ static int open_file(wan_source *s)
     const AVInputFormat *format;
     WAN_TRY(open_bytes(s));
     WAN_TRY(find_format(s, &format));
-    s->fmt = avformat_alloc_context();
+    s->fmt = lav.avformat_alloc_context();
     if (!s->fmt)
         return wan_err("%s: out of memory", s->path);
     s->fmt->pb = s->io;
     s->fmt->flags |=
         AVFMT_FLAG_CUSTOM_IO; /* also where it is closed before it was opened: ours is ours */
-    int rc = av_dict_set(&opts, "protocol_whitelist", "", 0);
+    int rc = lav.av_dict_set(&opts, "protocol_whitelist", "", 0);
     if (rc >= 0)
-        rc = av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
+        rc = lav.av_dict_set(&opts, "format_whitelist", CONTAINERS, 0);
     if (rc >= 0)
-        rc = avformat_open_input(&s->fmt, "", format, &opts);
-    av_dict_free(&opts);
+        rc = lav.avformat_open_input(&s->fmt, "", format, &opts);
+    lav.av_dict_free(&opts);
     if (rc < 0)
         return wan_video_log_err(s->path, unreadable, rc);
     wan_video_log_start(); /* what was told about the head alone is no damage of frames */
-    rc = avformat_find_stream_info(s->fmt, NULL);
+    rc = lav.avformat_find_stream_info(s->fmt, NULL);
     return rc < 0 ? wan_video_log_err(s->path, "no usable streams", rc) : 0;
 }
 
@@ -131,7 +134,7 @@ static const uint8_t *side_data(const AVStream *st, enum AVPacketSideDataType ty
     return d ? d->data : NULL;
 #else
     *size = 0;
-    return av_stream_get_side_data(st, type, size);
+    return lav.av_stream_get_side_data(st, type, size);
 #endif
 }
 
@@ -155,7 +158,7 @@ static int turn_by(const int32_t *m)
 int wan_source_turn(const wan_source *s, const AVFrame *frame)
 {
     const int32_t *m = display_matrix(s->stream);
-    const AVFrameSideData *d = av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
+    const AVFrameSideData *d = lav.av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
     if (!m && d && d->size >= 9 * sizeof *m)
         m = (const int32_t *)d->data;
     return m ? turn_by(m) : s->turn;
@@ -172,14 +175,14 @@ static int needs_dolby(const AVStream *st)
 /* Only libvpx decodes the transparency of VP8 and VP9, which stands beside their pictures. */
 static int see_through(const wan_source *s, const AVCodec **codec)
 {
-    const AVDictionaryEntry *e = av_dict_get(s->stream->metadata, "alpha_mode", NULL, 0);
+    const AVDictionaryEntry *e = lav.av_dict_get(s->stream->metadata, "alpha_mode", NULL, 0);
     const AVCodec *vpx = NULL;
     if (!e || strcmp(e->value, "1"))
         return 0;
     if ((*codec)->id == AV_CODEC_ID_VP8)
-        vpx = avcodec_find_decoder_by_name("libvpx");
+        vpx = lav.avcodec_find_decoder_by_name("libvpx");
     else if ((*codec)->id == AV_CODEC_ID_VP9)
-        vpx = avcodec_find_decoder_by_name("libvpx-vp9");
+        vpx = lav.avcodec_find_decoder_by_name("libvpx-vp9");
     if (!vpx)
         return wan_err("%s: no decoder for its transparency", s->path);
     *codec = vpx;
@@ -210,7 +213,7 @@ static int too_large(const wan_source *s)
 static int open_decoder(wan_source *s, int threads)
 {
     const AVCodec *codec = NULL;
-    int i = av_find_best_stream(s->fmt, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
+    int i = lav.av_find_best_stream(s->fmt, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
     if (i < 0 || (s->fmt->streams[i]->disposition & AV_DISPOSITION_ATTACHED_PIC))
         return wan_err("%s: %s", s->path,
                        i == AVERROR_DECODER_NOT_FOUND ? "no decoder for its video"
@@ -221,7 +224,7 @@ static int open_decoder(wan_source *s, int threads)
     WAN_TRY(too_large(s));
     WAN_TRY(see_through(s, &codec));
     if (strstr(s->fmt->iformat->name, "mp4"))
-        s->edits = wan_video_edits(s->file, avio_size(s->fmt->pb), s->stream->id);
+        s->edits = wan_video_edits(s->file, lav.avio_size(s->fmt->pb), s->stream->id);
     s->at.tick = av_q2d(s->stream->time_base);
     for (unsigned j = 0; j < s->fmt->nb_streams; j++) {
         AVStream *other = s->fmt->streams[j];
@@ -230,11 +233,11 @@ static int open_decoder(wan_source *s, int threads)
         if ((int)j != i)
             other->discard = AVDISCARD_ALL;
     }
-    s->dec = avcodec_alloc_context3(codec);
-    s->pkt = av_packet_alloc();
-    s->ahead = av_frame_alloc();
+    s->dec = lav.avcodec_alloc_context3(codec);
+    s->pkt = lav.av_packet_alloc();
+    s->ahead = lav.av_frame_alloc();
     int rc = s->dec && s->pkt && s->ahead
-                 ? avcodec_parameters_to_context(s->dec, s->stream->codecpar)
+                 ? lav.avcodec_parameters_to_context(s->dec, s->stream->codecpar)
                  : AVERROR(ENOMEM);
     if (rc >= 0) {
         s->dec->thread_count = threads > 0 ? threads : default_threads(s->stream->codecpar, s->opt);
@@ -242,7 +245,7 @@ static int open_decoder(wan_source *s, int threads)
         s->dec->err_recognition = AV_EF_CRCCHECK;
         s->dec->max_pixels = MAX_PIXELS;
         wan_video_canvas(s->dec, &s->undrawn);
-        rc = avcodec_open2(s->dec, codec, NULL);
+        rc = lav.avcodec_open2(s->dec, codec, NULL);
         s->threads = s->dec->thread_count;
     }
     if (rc < 0)
@@ -257,6 +260,7 @@ int wan_source_open(wan_source *s, const char *path, const wan_video_options *op
     s->opt = opt;
     s->file = -1;
     s->at.max_gap = opt->max_gap;
+    WAN_TRY(wan_video_late_open());
     wan_video_log_start();
     if (open_file(s) < 0 || open_decoder(s, threads) < 0) {
         wan_source_close(s);
@@ -275,14 +279,14 @@ void wan_source_seek(wan_source *s)
         (!strstr(name, "mp4") && !strstr(name, "matroska")) ||
         s->stream->start_time == AV_NOPTS_VALUE)
         return;
-    s->sought = av_seek_frame(s->fmt, s->stream->index, s->stream->start_time + (int64_t)at,
-                              AVSEEK_FLAG_BACKWARD) >= 0;
+    s->sought = lav.av_seek_frame(s->fmt, s->stream->index, s->stream->start_time + (int64_t)at,
+                                  AVSEEK_FLAG_BACKWARD) >= 0;
 }
 
 int64_t wan_source_promised(const wan_source *s)
 {
     int64_t listed =
-        strstr(s->fmt->iformat->name, "mp4") ? avformat_index_get_entries_count(s->stream) : 0;
+        strstr(s->fmt->iformat->name, "mp4") ? lav.avformat_index_get_entries_count(s->stream) : 0;
     return listed > 0 ? listed : s->stream->nb_frames > 0 ? s->stream->nb_frames : 0;
 }
 
@@ -302,15 +306,15 @@ double wan_source_fps(const wan_source *s)
 
 void wan_source_end(wan_source *s)
 {
-    av_frame_free(&s->ahead);
+    lav.av_frame_free(&s->ahead);
     wan_video_filter_close(&s->fields);
-    avcodec_free_context(&s->dec);
+    lav.avcodec_free_context(&s->dec);
 }
 
 void wan_source_close(wan_source *s)
 {
     wan_source_end(s);
-    avformat_close_input(&s->fmt);
+    lav.avformat_close_input(&s->fmt);
     close_bytes(s);
-    av_packet_free(&s->pkt);
+    lav.av_packet_free(&s->pkt);
 }

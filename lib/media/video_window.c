@@ -3,6 +3,9 @@
  * video_window.c - the part of a video that is meant, by seconds or by numbers of frames.
  */
 #include "lib/media/video_internal.h"
+#include "lib/media/video_late.h"
+
+#define lav wan_video_late
 
 /* Within this many seconds two moments are the same: written by hand, they are rounded. */
 #define SAME 1e-6
@@ -46,7 +49,7 @@ int wan_window_next(wan_window *w, AVFrame *f)
             w->last = f->pts;
             return 1;
         }
-        av_frame_unref(f);
+        lav.av_frame_unref(f);
     }
 }
 

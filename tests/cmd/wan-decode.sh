@@ -203,4 +203,5 @@ if [ -d "$SAMPLES" ] && command -v ffmpeg >/dev/null; then
 else skip "real clips against ffmpeg" "no samples in $SAMPLES, or no ffmpeg"; fi
 ok "--help names the defaults" bash -c "wan-decode --help | grep -q '\[16\]'"
 ok "--version" bash -c "wan-decode --version | grep -q '^wan-decode '"
+ok "libav is opened late: nothing of it is needed to start" sh -c '! ldd "$(command -v wan-decode)" | grep -qE "libav|libsw"'
 done_testing

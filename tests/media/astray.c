@@ -189,10 +189,13 @@ static const struct {
               { "hang", sleeps },
               { "crash", crashes } };
 
+static const char libavcodec[] = "libavcodec.so." AV_STRINGIFY(LIBAVCODEC_VERSION_MAJOR);
+
 int avcodec_send_packet(AVCodecContext *c, const AVPacket *pkt)
 {
     int (*real)(AVCodecContext *, const AVPacket *) =
-        (int (*)(AVCodecContext *, const AVPacket *))dlsym(RTLD_NEXT, "avcodec_send_packet");
+        (int (*)(AVCodecContext *, const AVPacket *))dlsym(
+            dlopen(libavcodec, RTLD_LAZY | RTLD_NOLOAD), "avcodec_send_packet");
     const char *what = getenv("ASTRAY");
     for (size_t i = 0; what && c->width == 80 && i < sizeof deeds / sizeof *deeds; i++)
         if (!strcmp(what, deeds[i].name)) {
