@@ -166,7 +166,7 @@ int wan_clip_captions_read(wan_clip_captions *out, const wan_clip *clip, const c
 {
     fields f = { field, all };
     *out = (wan_clip_captions){ 0 };
-    int rc = clip->row ? add_from(out, clip->row, f, clip->path) : 0;
+    int rc = clip->row ? from_json(out, clip->row, strlen(clip->row), f, clip->path) : 0;
     if (rc == 0)
         rc = from_files(out, clip, f);
     if (rc < 0)

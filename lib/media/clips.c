@@ -57,15 +57,15 @@ wan_clip *wan_clips_put(wan_clips *c, const char *path, const char *below)
         c->v = grown;
         c->room = room;
     }
-    const char *slash = strrchr(path, '/');
     wan_clip *clip = &c->v[c->n];
     *clip = (wan_clip){ .path = strdup(path),
-                        .name = strdup(slash ? slash + 1 : path),
                         .stem = strndup(below, (size_t)(wan_clips_extension(below) - below)) };
-    if (clip->path && clip->name && clip->stem)
+    if (clip->path && clip->stem) {
+        const char *slash = strrchr(clip->path, '/');
+        clip->name = slash ? slash + 1 : clip->path;
         return c->n++, clip;
+    }
     free(clip->path);
-    free(clip->name);
     free(clip->stem);
     wan_err("out of memory (list of clips)");
     return NULL;
@@ -127,7 +127,7 @@ static int frame_in(const json_t *row, const char *name, double *out)
     return *out == floor(*out) ? 0 : wan_err("%s is %g, no number of a frame", name, *out);
 }
 
-static int add_row(listing *l, json_t *row)
+static int add_row(listing *l, const json_t *row)
 {
     double start = 0, end = 0, first = 0, last = -1;
     const char *named = path_in(row);
@@ -138,17 +138,19 @@ static int add_row(listing *l, json_t *row)
         return -1;
     if ((end > 0 && end <= start) || (last >= 0 && last < first))
         return wan_err("it ends before it starts");
-    char *path = wan_path_join(l->folder, named);
+    char *path = wan_path_join(l->folder, named), *text = path ? wan_json_dump(row) : NULL;
     const char *below = !path ? NULL : *named == '/' ? named + 1 : path + l->root;
-    wan_clip *clip = path ? wan_clips_put(l->c, path, below) : NULL;
+    wan_clip *clip = text ? wan_clips_put(l->c, path, below) : NULL;
     if (clip) {
-        clip->row = json_incref(row);
+        clip->row = text;
         clip->start = start;
         clip->end = end;
         clip->first_frame = (int64_t)first;
         clip->end_frame = (int64_t)last + 1;
         if (l->own)
             wan_json_put(&l->c->listed, path, json_true());
+    } else {
+        free(text);
     }
     free(path);
     return clip && (!l->own || l->c->listed) ? 0 : -1;
@@ -241,10 +243,9 @@ lost:
 static void clear(wan_clip *clip)
 {
     free(clip->path);
-    free(clip->name);
     free(clip->stem);
     free(clip->why);
-    json_decref(clip->row);
+    free(clip->row);
 }
 
 void wan_clips_part(wan_clips *c, uint32_t i, uint32_t n)

@@ -28,11 +28,11 @@ enum wan_strange {
 };
 
 typedef struct wan_clip {
-    char *path;        /* as it can be opened */
-    char *name;        /* without folders */
-    char *stem;        /* path below the operand or the list's folder, without extension */
-    json_t *row;       /* what a list says of it; NULL: nothing */
-    double start, end; /* seconds of it that are meant; end 0: all */
+    char *path;       /* as it can be opened */
+    const char *name; /* in it, without folders */
+    char *stem;       /* path below the operand or the list's folder, without extension */
+    char *row; /* what a list says of it, a JSON object in a fifth of its memory; NULL: nothing */
+    double start, end;              /* seconds of it that are meant; end 0: all */
     int64_t first_frame, end_frame; /* the frames of it that are meant; end 0: all */
     char *why;                      /* NULL: a clip; else why there is none here ("PATH: reason") */
     int strange;                    /* with why: enum wan_strange, or 0: a clip was meant */

@@ -168,4 +168,20 @@ for f in mp4 mkv ts; do
         -frames:v 5 -f rawvideo - | sha256sum | cut -d' ' -f1 >theirs
     same "$f: half a second of a film, as ffmpeg trims it" ours theirs
 done
+
+# ---- a list in memory: what a row takes, from two lists of other lengths
+peak() { # of ROWS in KIND, KiB
+    awk -v n="$1" -v kind="$2" 'BEGIN { if (kind == "csv") print "path,caption,start,end,score"
+        form = kind == "csv" ? "clips/%08d.mp4,%s,%d,%d,%d.25\n" : "{\"path\": \"clips/%08d.mp4\", \"caption\": \"%s\", \"start\": %d, \"end\": %d, \"score\": %d.25}\n"
+        for (i = 0; i < n; i++) printf form, i, "somebody walks along a street and waves", 1, 2, i }' >"rows.$2"
+    OMPI_COMM_WORLD_RANK=0 PEAK=peak LD_PRELOAD=${OBJ:-$(ls -dt "$TOP"/build/obj/*/ | head -1)}/tests/dist/peak.so wan-decode -q --inputs --manifest "rows.$2" -o rows.tsv >&2
+    cat peak.0
+}
+if ldd "$(command -v wan-decode)" | grep -q libasan; then skip "rows" "AddressSanitizer keeps what was freed"; else
+    for kind in csv jsonl; do
+        few=$(peak 20000 $kind) many=$(peak 60000 $kind)
+        row=$(((many - few) * 1024 / 40000))
+        ok "a row of a list ($kind) is $row bytes of memory, less than 800" [ $row -gt 100 -a $row -lt 800 ]
+    done
+fi
 done_testing
