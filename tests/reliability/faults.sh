@@ -35,6 +35,8 @@ right() { # right STATUS KIND HOW: nothing, or what is wrong
         cmp out good.out && diff -r now good
         return
     fi
+    # the C library ends the program itself where there is no memory for what each thread has of a library opened late
+    if [ "$1" -eq 127 ] && grep -qx 'cannot allocate memory for thread-local data: ABORT' err; then remains; return; fi
     [ "$1" -eq 1 ] || echo "status $1"
     lines=$(grep -c . err)
     case "${command[*]}" in *--check* | *wan-decode*) [ "$lines" -ge 1 ] && lines=1 ;; esac # all that they find
