@@ -201,6 +201,8 @@ static int open_data(wan_train *t)
     WAN_TRY(open_feed(t, path));
     if (t->opt.rehearse)
         wan_feed_blank(t->feed);
+    else if (t->comm->rank == 0)
+        wan_feed_tell_unknown(t->feed);
     if (t->opt.mock) {
         int64_t tokens = first_tokens(t);
         WAN_TRY(tokens);

@@ -39,6 +39,12 @@ ok "validates on others" [ "$(num a.json .val_loss)" != "$(num c.json .val_loss)
 ok "no validation when told so" train train.train_iters=2 train.eval_interval=0 --metrics d.json
 ok "leaves its number out" [ "$(num d.json .val_loss)" = null ]
 
+# shards that the index does not know
+cp -r ds grown; cp ds/shard-rank00-000001.tar grown/x1.tar; cp grown/x1.tar grown/x2.tar
+ok "a folder with new shards" sh -c "$(declare -f train); train dataset.path=grown train.train_iters=1 train.eval_interval=0 --metrics g.json 2>grown.err"
+ok "is said to have them, once" [ "$(grep -c 'grown: 2 shards are not in the index, the first of them x1.tar; run wan-index again' grown.err)" = 1 ]
+ok "one that has none is not" sh -c "$(declare -f train); train train.train_iters=1 train.eval_interval=0 --metrics g.json 2>none.err && ! grep 'in the index' none.err"
+
 # captions left out
 ok "every caption left out" train train.train_iters=3 flow.cfg_dropout_prob=1 --metrics none.json
 ok "is counted" [ "$(num none.json .dropped_captions)" = 4 ]

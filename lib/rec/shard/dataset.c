@@ -14,65 +14,26 @@
 #include "lib/base/log.h"
 #include "lib/base/sha256.h"
 #include "lib/rec/shard/dataset_in.h"
+#include "lib/rec/shard/exclude.h"
 #include "lib/rec/shard/index_in.h"
 #include "lib/rec/shard/info.h"
 #include "lib/rec/shard/keyset.h"
 #include "lib/rec/shard/shard.h"
 #include "lib/rec/shard/split.h"
 
-/* Is NAME excluded, wholly (NAME) or in part (NAME/KEY)? 0 no, 1 in part, 2 wholly. */
-static int excluded(const wan_split *s, const char *name)
+static int is_counted(void *counts, const char *name)
 {
-    size_t n = strlen(name);
-    int part = 0;
-    for (size_t i = 0; i < s->exclude.n; i++) {
-        const char *e = s->exclude.v[i];
-        if (strncmp(e, name, n))
-            continue;
-        if (!e[n])
-            return 2;
-        part |= e[n] == '/';
-    }
-    return part;
-}
-
-/* met [exclude.n]: which of them have excluded something. */
-static int key_excluded(const wan_split *s, const char *name, const char *key, char *met)
-{
-    size_t n = strlen(name);
-    int out = 0;
-    for (size_t i = 0; i < s->exclude.n; i++) {
-        const char *e = s->exclude.v[i];
-        if (!strncmp(e, name, n) && e[n] == '/' && !strcmp(e + n + 1, key))
-            met[i] = 1, out = 1;
-    }
-    return out;
-}
-
-/* An exclusion that excludes nothing is a mistake: what it meant would be learned. */
-static int check_met(const wan_split *s, const char *name, const char *met)
-{
-    size_t n = strlen(name);
-    for (size_t i = 0; i < s->exclude.n; i++) {
-        const char *e = s->exclude.v[i];
-        if (!strncmp(e, name, n) && e[n] == '/' && !met[i])
-            return wan_err("split.yaml excludes %s, and no sample has this key", e);
-    }
-    return 0;
+    return json_object_get(counts, name) != NULL;
 }
 
 /* Shards may be excluded that the index does not know, where they are there. */
 static int check_exclude(const wan_split *s, const char *dir, const json_t *counts)
 {
     for (size_t i = 0; i < s->exclude.n; i++) {
-        const char *e = s->exclude.v[i], *slash = NULL, *name;
-        json_t *count;
-        int known = json_object_get(counts, e) != NULL;
-        json_object_foreach((json_t *)counts, name, count)
-        {
-            size_t n = known ? 0 : strlen(name);
-            known |= n && !strncmp(e, name, n) && e[n] == '/';
-        }
+        const char *e = s->exclude.v[i], *slash = NULL;
+        int known =
+            json_object_get(counts, e) ? 1 : wan_exclude_each_front(e, is_counted, (void *)counts);
+        WAN_TRY(known);
         char *path = known ? NULL : wan_path_join(dir, e);
         if (!known && !path)
             return -1;
@@ -87,11 +48,10 @@ static int check_exclude(const wan_split *s, const char *dir, const json_t *coun
 }
 
 /* Lists the samples of a shard that single exclusions leave. */
-static int keep_some(struct wan_dataset_shard *sh, const wan_split *s)
+static int keep_some(struct wan_dataset_shard *sh, wan_exclude *without)
 {
     sh->keep = wan_malloc(sh->n + 1, sizeof *sh->keep, "kept samples");
-    char *met = wan_calloc(s->exclude.n + 1, 1, "exclusions");
-    int rc = sh->keep && met ? 0 : -1;
+    int rc = sh->keep ? wan_exclude_look(without, sh->name) : -1;
     sh->kept = 0;
     for (size_t i = 0; i < sh->n && rc == 0; i++) {
         wan_shard_reader *r;
@@ -100,22 +60,23 @@ static int keep_some(struct wan_dataset_shard *sh, const wan_split *s)
         if (rc < 0)
             break;
         rc = wan_shard_reader_next(r, &x);
-        if (rc == 1 && !key_excluded(s, sh->name, x.key, met))
+        int out = rc == 1 ? wan_exclude_sample(without, sh->name, x.key) : 0;
+        if (rc == 1 && out == 0)
             sh->keep[sh->kept++] = i;
-        rc = rc == 1 ? 0 : rc < 0 ? -1 : wan_err("%s: sample %zu is missing", sh->path, i);
+        rc = out < 0   ? -1
+             : rc == 1 ? 0
+             : rc < 0  ? -1
+                       : wan_err("%s: sample %zu is missing", sh->path, i);
         wan_shard_reader_close(&r);
     }
-    if (rc == 0)
-        rc = check_met(s, sh->name, met);
-    free(met);
     return rc;
 }
 
 static int add_shard(wan_dataset *d, const char *dir, const char *name, const json_t *counts,
-                     const wan_split *s)
+                     wan_exclude *without)
 {
     const json_t *count = json_object_get(counts, name);
-    int out = excluded(s, name);
+    int out = wan_exclude_shard(without, name);
     if (!count)
         return wan_err("split.yaml names %s, .info.json does not", name);
     if (out == 2)
@@ -130,7 +91,7 @@ static int add_shard(wan_dataset *d, const char *dir, const char *name, const js
         return wan_err("out of memory (shards)");
     WAN_TRY(wan_dataset_sizes(d, sh));
     if (out)
-        WAN_TRY(keep_some(sh, s));
+        WAN_TRY(keep_some(sh, without));
     sh->first = d->count;
     d->count += (int64_t)sh->kept;
     return 0;
@@ -164,6 +125,19 @@ static int check_twins(const wan_names *shards)
     return rc < 0 ? -1 : 0;
 }
 
+static int add_shards(wan_dataset *d, const char *dir, const wan_names *shards,
+                      const json_t *counts, const wan_split *s)
+{
+    wan_exclude without;
+    int rc = wan_exclude_new(&without, s, counts);
+    for (size_t i = 0; i < shards->n && rc == 0; i++)
+        rc = add_shard(d, dir, shards->v[i], counts, &without);
+    if (rc == 0)
+        rc = wan_exclude_check(&without);
+    wan_exclude_clear(&without);
+    return rc;
+}
+
 static int open_split(wan_dataset *d, const char *dir, const char *name, const json_t *counts,
                       const wan_split *s)
 {
@@ -181,8 +155,7 @@ static int open_split(wan_dataset *d, const char *dir, const char *name, const j
             : !d->dir                   ? wan_err("out of memory (dataset)")
                                         : wan_sizes_open(&d->sizes, d->sizes_path));
     WAN_TRY(check_twins(&p->shards));
-    for (size_t i = 0; i < p->shards.n; i++)
-        WAN_TRY(add_shard(d, dir, p->shards.v[i], counts, s));
+    WAN_TRY(add_shards(d, dir, &p->shards, counts, s));
     wan_dataset_keep(d);
     make_digest(d);
     return 0;
@@ -255,6 +228,42 @@ int wan_dataset_open(wan_dataset **out, const char *dir, const char *split)
 int wan_dataset_open_shards(wan_dataset **out, const char *dir, const wan_names *shards)
 {
     return open_some(out, dir, NULL, shards);
+}
+
+static int count_unknown(char **name, size_t n, const char *dir, const json_t *counts,
+                         const wan_split *s)
+{
+    wan_exclude without;
+    size_t unknown = 0, first = 0;
+    int rc = wan_exclude_new(&without, s, counts);
+    for (size_t i = n; rc == 0 && i-- > 0;)
+        if (!json_object_get(counts, name[i]) && wan_exclude_shard(&without, name[i]) < 2) {
+            unknown++;
+            first = i;
+        }
+    if (unknown)
+        wan_warn("%s: %zu shard%s not in the index, the first of them %s; run wan-index again", dir,
+                 unknown, unknown == 1 ? " is" : "s are", name[first]);
+    wan_exclude_clear(&without);
+    return rc;
+}
+
+int wan_dataset_tell_unknown(const char *dir)
+{
+    static const char *const ends[] = { ".tar", ".tgz", ".tar.gz", NULL };
+    json_t *counts;
+    wan_split s;
+    char **name;
+    size_t n;
+    WAN_TRY(wan_dataset_meta(&counts, &s, dir));
+    int rc = wan_shard_list_as(&name, &n, dir, ends);
+    if (rc == 0) {
+        rc = count_unknown(name, n, dir, counts, &s);
+        wan_shard_list_free(name, n);
+    }
+    json_decref(counts);
+    wan_split_clear(&s);
+    return rc;
 }
 
 int64_t wan_dataset_count(const wan_dataset *d)

@@ -51,6 +51,8 @@ int wan_dataset_open(wan_dataset **out, const char *dir, const char *split) WAN_
 /* The shards that are named (paths below dir) instead of those of a part. */
 int wan_dataset_open_shards(wan_dataset **out, const char *dir, const wan_names *shards)
     WAN_MUST_CHECK;
+/* Says in the log how many shards lie in dir that came after its index was made, and names the first. */
+int wan_dataset_tell_unknown(const char *dir) WAN_MUST_CHECK;
 int64_t wan_dataset_count(const wan_dataset *d);
 /* SHA-256 (64 hex digits) over shard names, counts, offsets and exclusions of this split: equal
  * digests mean that sample numbers mean the same thing.  Owned by d. */

@@ -178,32 +178,6 @@ static int stat_part(FILE *out, const char *dir, const char *part, void (*progre
     return rc;
 }
 
-static int is_known(const char *name, const json_t *counts, const wan_split *split)
-{
-    for (size_t i = 0; i < split->exclude.n; i++)
-        if (!strcmp(split->exclude.v[i], name))
-            return 1;
-    return json_object_get(counts, name) != NULL;
-}
-
-/* Shards that came after the index was made are in none of these numbers. */
-static int note_unknown(const char *dir, const json_t *counts, const wan_split *split)
-{
-    char **name;
-    size_t n, unknown = 0, first = 0;
-    WAN_TRY(wan_shard_list(&name, &n, dir));
-    for (size_t i = n; i-- > 0;)
-        if (!is_known(name[i], counts, split)) {
-            unknown++;
-            first = i;
-        }
-    if (unknown)
-        wan_warn("%s: %zu shard%s not in the index, the first of them %s; run wan-index again", dir,
-                 unknown, unknown == 1 ? " is" : "s are", name[first]);
-    wan_shard_list_free(name, n);
-    return 0;
-}
-
 int wan_index_stat(FILE *out, const char *dir, void (*progress)(size_t, size_t))
 {
     json_t *counts;
@@ -211,7 +185,7 @@ int wan_index_stat(FILE *out, const char *dir, void (*progress)(size_t, size_t))
     WAN_TRY(wan_dataset_meta(&counts, &split, dir));
     int rc = fputs("part\twhat\tof\tvalue\tcount\n", out) < 0 ? wan_err_errno("cannot write") : 0;
     if (rc == 0)
-        rc = note_unknown(dir, counts, &split);
+        rc = wan_dataset_tell_unknown(dir);
     for (size_t i = 0; rc == 0 && i < split.n; i++)
         rc = stat_part(out, dir, split.part[i].name, progress);
     json_decref(counts);

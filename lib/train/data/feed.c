@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/base/rng.h"
 #include "lib/base/sha256.h"
+#include "lib/rec/shard/keyset.h"
 #include "lib/rec/tensor/safetensors.h"
 #include "lib/train/data/blend.h"
 
@@ -18,6 +20,7 @@ typedef struct feed_part {
     wan_dataset *data; /* NULL: mock, or debug.batch */
     char *name;        /* for messages */
     char *caption;     /* the field whose captions are meant; NULL: any */
+    int whole;         /* a part of the folder, no list of its shards */
     int64_t first, n;  /* its samples in the feed */
 } feed_part;
 
@@ -156,6 +159,7 @@ static int open_leaf(feed_part *p, const wan_blend_leaf *x, int64_t first)
         return wan_err("out of memory (datasets)");
     WAN_TRY(x->shards.n ? wan_dataset_open_shards(&p->data, x->dir, &x->shards)
                         : wan_dataset_open(&p->data, x->dir, x->split));
+    p->whole = !x->shards.n;
     p->first = first;
     p->n = wan_dataset_count(p->data);
     if (p->n < 1)
@@ -269,6 +273,19 @@ void wan_feed_close(wan_feed **ps)
     free(s->info);
     free(s);
     *ps = NULL;
+}
+
+void wan_feed_tell_unknown(const wan_feed *s)
+{
+    wan_keyset met = WAN_KEYSET_INIT;
+    int added = 0;
+    for (int i = 0; i < s->parts && added >= 0; i++)
+        if (s->part[i].whole && (added = wan_keyset_add(&met, s->part[i].name)) > 0 &&
+            wan_dataset_tell_unknown(s->part[i].name) < 0)
+            wan_warn("%s: shards that the index does not know cannot be looked for: %s",
+                     s->part[i].name, wan_err_text());
+    wan_keyset_clear(&met);
+    wan_err_clear();
 }
 
 int64_t wan_feed_count(const wan_feed *s)

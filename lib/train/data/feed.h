@@ -23,6 +23,8 @@ int wan_feed_open_val(wan_feed **out, const wan_train_config *c, const char *pat
  * given, noise.K (as x0.K) and sigma [n], K = 0..n-1; samples come in this order, unshuffled. */
 int wan_feed_open_batch(wan_feed **out, const char *path, int64_t channels, int64_t text_dim)
     WAN_MUST_CHECK;
+/* Says in the log which of its folders have shards that their index does not know. */
+void wan_feed_tell_unknown(const wan_feed *s);
 /* Whether there is a val part with samples. */
 int wan_feed_has_val(const char *path);
 void wan_feed_close(wan_feed **s);
