@@ -2,6 +2,7 @@
  *
  * act.cu - activations on CUDA, eight elements per thread and step.
  */
+#include "kernels/act.cuh"
 #include "kernels/vec.cuh"
 
 /* ---- kernels; the formulas are those of act_math.h */
@@ -14,22 +15,6 @@ static __device__ inline float act_value(float z, int act)
     case WAN_ACT_GELU_ERF: return z / 2 * (1 + erff(z * 0.70710678118654752440f));
     case WAN_ACT_SILU: return z / (1 + expf(-z));
     default: return z;
-    }
-}
-
-static __device__ inline float act_slope(float z, int act)
-{
-    const float k = 0.79788456080286535588f, a = 0.044715f;
-    float t;
-    switch (act) {
-    case WAN_ACT_GELU_TANH:
-        t = tanhf(k * (z + a * z * z * z));
-        return (1 + t) / 2 + z / 2 * (1 - t * t) * k * (1 + 3 * a * z * z);
-    case WAN_ACT_GELU_ERF:
-        return (1 + erff(z * 0.70710678118654752440f)) / 2 +
-               z * 0.39894228040143267794f * expf(-z * z / 2);
-    case WAN_ACT_SILU: t = 1 / (1 + expf(-z)); return t * (1 + z * (1 - t));
-    default: return 1;
     }
 }
 

@@ -135,12 +135,15 @@ static void bias_grad(wan_real *db, wan_buf dy, int64_t M, int64_t N)
 }
 
 int wan_linear8_backward_c(wan_dev *d, wan_buf dx, wan_real *dw, wan_real *db, wan_buf dy,
-                           wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K, int add)
+                           wan_buf z, enum wan_act act, wan_buf x, wan_buf w, int64_t M, int64_t N,
+                           int64_t K, int add)
 {
     char *aside = (char *)wan_dev_aside(d, wan_linear8_bytes(M, N, K));
     if (!aside)
         return -1;
     WAN_ROWS_CHECK("linear8_backward", dy);
+    if (z.p)
+        WAN_TRY(d->ops->act_backward(d, dy, dy, z, M * N, act));
     if (db)
         bias_grad(db, dy, M, N);
     return wan_linear8_wide_backward(d, aside, dx, dw, dy, x, w, M, N, K, add);

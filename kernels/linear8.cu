@@ -8,6 +8,7 @@
  * zeros to 16 codes.  Elsewhere (older chips, shapes without an algorithm) operands are rounded into
  * bf16 and linear.cu multiplies: the same function.
  */
+#include "kernels/act.cuh"
 #include "kernels/gemm8.cuh"
 #include "kernels/lt.cuh"
 #include "kernels/plans.h"
@@ -84,6 +85,67 @@ static __device__ inline uint32_t codes2(float a, float b, rule q)
 #endif
 }
 
+/* A gradient, or where act is one that behind an activation, as act_backward would leave it in dy's type. */
+struct gradient {
+    vbuf dy, z;
+    int act;
+};
+
+static __device__ inline void ld8(float v[8], const gradient &g, int64_t i, int64_t n)
+{
+    float z[8];
+    ld8(v, g.dy, i, n);
+    if (g.act == WAN_ACT_NONE)
+        return;
+    ld8(z, g.z, i, n);
+    CUDA_UNROLL
+    for (int j = 0; j < 8; j++) {
+        v[j] *= act_slope(z[j], g.act);
+        v[j] = g.dy.bf16 ? bf16_low(bf16_bits(v[j])) : v[j];
+    }
+}
+
+static __device__ inline uint32_t larger(uint32_t here, float v)
+{
+    const uint32_t u = __float_as_uint(v) & 0x7fffffff;
+    return u > here ? u : here;
+}
+
+/* *most is at least what any thread of the warp has. */
+static __device__ inline void tell(unsigned *most, uint32_t here)
+{
+    for (int w = 16; w; w /= 2) {
+        const uint32_t u = __shfl_xor_sync(0xffffffffu, here, w);
+        here = u > here ? u : here;
+    }
+    if (threadIdx.x % 32 == 0 && here)
+        atomicMax(most, here);
+}
+
+/* Sums of a gradient's columns and, as it is read, its largest value. */
+struct gradient_sum {
+    enum { N = 1 };
+    gradient g;
+    unsigned *most;
+    int64_t D;
+    mutable uint32_t here;
+    __device__ void add(float (*acc)[8], int64_t s, int64_t c, int64_t n) const
+    {
+        float v[8];
+        ld8(v, g, s * D + c, n);
+        CUDA_UNROLL
+        for (int j = 0; j < 8; j++) {
+            acc[0][j] += v[j];
+            here = larger(here, v[j]);
+        }
+    }
+};
+
+static __device__ inline void columns_end(const gradient_sum &f)
+{
+    tell(f.most, f.here);
+}
+
 /* *most = bits of the largest |x|: without sign bits order as numbers do, infinity and NaN last. */
 static __global__ void largest_all(unsigned *most, vbuf x, int64_t n)
 {
@@ -92,17 +154,10 @@ static __global__ void largest_all(unsigned *most, vbuf x, int64_t n)
     for (int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * 8; i < n; i += step) {
         float v[8];
         ld8(v, x, i, n - i);
-        for (int j = 0; j < 8; j++) {
-            uint32_t u = __float_as_uint(v[j]) & 0x7fffffff;
-            here = u > here ? u : here;
-        }
+        for (int j = 0; j < 8; j++)
+            here = larger(here, v[j]);
     }
-    for (int w = 16; w; w /= 2) {
-        uint32_t u = __shfl_xor_sync(0xffffffffu, here, w);
-        here = u > here ? u : here;
-    }
-    if (threadIdx.x % 32 == 0 && here)
-        atomicMax(most, here);
+    tell(most, here);
 }
 
 static __global__ void round8_all(vbuf y, vbuf x, const unsigned *most, int e5m2, int64_t n)
@@ -126,7 +181,8 @@ struct code_out {
 };
 
 /* A tile of x [rows, cols] for a block of 256 threads; what is behind the ends is zero. */
-static __global__ void codes_tile(code_out o, vbuf x, const unsigned *most, int e5m2, int64_t rows,
+template <class X>
+static __global__ void codes_tile(code_out o, X x, const unsigned *most, int e5m2, int64_t rows,
                                   int64_t cols)
 {
     unsigned char *tile = (unsigned char *)cuda_shared;
@@ -168,6 +224,15 @@ static int find_largest(wan_dev *d, const char *op, unsigned *most, wan_buf x, i
     CUDA_TRY(cudaMemsetAsync(most, 0, sizeof *most, cuda_stream(d)));
     return cuda_launch(d, op, largest_all, dim3(cuda_blocks(d, n, 2048)), 256, 0, most,
                        vbuf_of(x, 0), n);
+}
+
+/* The same of g [M, N], with db [N] += sum_m g where db is not NULL. */
+static int find_largest(wan_dev *d, const char *op, unsigned *most, const gradient *g, float *db,
+                        int64_t M, int64_t N)
+{
+    const gradient_sum f = { *g, most, N, 0 };
+    CUDA_TRY(cudaMemsetAsync(most, 0, sizeof *most, cuda_stream(d)));
+    return columns_sum(d, op, f, &db, 0, NULL, M, N, 1);
 }
 
 extern "C" int wan_round8_cuda(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_eight to)
@@ -245,11 +310,17 @@ struct codes {
     float *back;
 };
 
-/* Rounds x [rows, cols] as tensor `which` and takes room for its copies from *at. */
-static int encode(wan_dev *d, const char *op, codes *out, char *head, char **at, int which,
-                  wan_buf x, int64_t rows, int64_t cols, enum wan_eight to, int plain, int turned)
+/* Where the largest value of tensor `which` is. */
+static unsigned *most_of(char *head, int which)
 {
-    unsigned *most = (unsigned *)head + 2 * which;
+    return (unsigned *)head + 2 * which;
+}
+
+/* Rounds x [rows, cols], whose largest value is there, and takes room for its copies from *at. */
+template <class X>
+static int encode_by(wan_dev *d, const char *op, codes *out, unsigned *most, char **at, X x,
+                     int64_t rows, int64_t cols, enum wan_eight to, int plain, int turned)
+{
     code_out o = { NULL, NULL, padded(cols), padded(rows), (float *)most + 1 };
     if (plain) {
         o.plain = (unsigned char *)*at;
@@ -259,11 +330,31 @@ static int encode(wan_dev *d, const char *op, codes *out, char *head, char **at,
         o.turned = (unsigned char *)*at;
         *at += bytes_of(cols, rows);
     }
-    WAN_TRY(find_largest(d, op, most, x, rows * cols));
     *out = { o.plain, o.turned, o.back };
     dim3 grid((unsigned)cuda_div(rows, TILE), (unsigned)cuda_div(cols, TILE));
-    return cuda_launch(d, op, codes_tile, grid, 256, TILE * TILE_ROW, o, vbuf_of(x, cols), most,
+    return cuda_launch(d, op, codes_tile<X>, grid, 256, TILE * TILE_ROW, o, x, most,
                        (int)(to == WAN_E5M2), rows, cols);
+}
+
+/* The same with the largest value, of tensor `which`. */
+static int encode(wan_dev *d, const char *op, codes *out, char *head, char **at, int which,
+                  wan_buf x, int64_t rows, int64_t cols, int plain, int turned)
+{
+    unsigned *most = most_of(head, which);
+    WAN_TRY(find_largest(d, op, most, x, rows * cols));
+    return encode_by(d, op, out, most, at, vbuf_of(x, cols), rows, cols, WAN_E4M3, plain, turned);
+}
+
+/* The gradient g [M, N] as tensor 0, its columns summed into db where that is not NULL. */
+static int encode_gradient(wan_dev *d, const char *op, codes *out, char *head, char **at,
+                           const gradient *g, float *db, int64_t M, int64_t N, int plain,
+                           int turned)
+{
+    unsigned *most = most_of(head, 0);
+    WAN_TRY(find_largest(d, op, most, g, db, M, N));
+    if (g->act != WAN_ACT_NONE)
+        return encode_by(d, op, out, most, at, *g, M, N, WAN_E5M2, plain, turned);
+    return encode_by(d, op, out, most, at, g->dy, M, N, WAN_E5M2, plain, turned);
 }
 
 /* ---- weights that are still (wan_dev_still) */
@@ -321,7 +412,7 @@ static int encode_weights(wan_dev *d, const char *op, codes *out, char *head, ch
 {
     weight_key k;
     if (!d->still)
-        return encode(d, op, out, head, at, which, w, N, K, WAN_E4M3, plain, turned);
+        return encode(d, op, out, head, at, which, w, N, K, plain, turned);
     memset(&k, 0, sizeof k);
     k.w = w.p, k.N = N, k.K = K, k.t = w.t;
     weight *v = weight_of(d, &k);
@@ -329,7 +420,7 @@ static int encode_weights(wan_dev *d, const char *op, codes *out, char *head, ch
         return -1;
     if (v->still != d->still) {
         char *room = v->mem + HEAD_BYTES;
-        WAN_TRY(encode(d, op, &v->c, v->mem, &room, 0, w, N, K, WAN_E4M3, 1, 1));
+        WAN_TRY(encode(d, op, &v->c, v->mem, &room, 0, w, N, K, 1, 1));
         v->still = d->still;
     }
     *out = v->c;
@@ -387,7 +478,7 @@ extern "C" int wan_linear8_forward_cuda(wan_dev *d, wan_buf y, wan_buf pre, wan_
     char *head = aside(d, HEAD_BYTES + bytes_of(M, K) + bytes_of(N, K)), *at = head + HEAD_BYTES;
     if (!head)
         return -1;
-    WAN_TRY(encode(d, op, &cx, head, &at, 0, x, M, K, WAN_E4M3, 1, 0));
+    WAN_TRY(encode(d, op, &cx, head, &at, 0, x, M, K, 1, 0));
     WAN_TRY(encode_weights(d, op, &cw, head, &at, 1, w, N, K, 1, 0));
     g.a = cw.plain, g.a_back = cw.back, g.b = cx.plain, g.b_back = cx.back;
     WAN_TRY(multiply(d, op, &g, p));
@@ -401,8 +492,9 @@ extern "C" int wan_linear8_forward_cuda(wan_dev *d, wan_buf y, wan_buf pre, wan_
 }
 
 /* Both products of the backward pass; plans are found. */
-static int backward(wan_dev *d, product8 *gx, lt_plan *px, product8 *gw, lt_plan *pw, wan_buf dy,
-                    wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K)
+static int backward(wan_dev *d, product8 *gx, lt_plan *px, product8 *gw, lt_plan *pw,
+                    const gradient *g, float *db, wan_buf x, wan_buf w, int64_t M, int64_t N,
+                    int64_t K)
 {
     static const char op[] = "linear8_backward";
     size_t need = HEAD_BYTES + (px ? bytes_of(M, N) + bytes_of(K, N) : 0) +
@@ -411,9 +503,9 @@ static int backward(wan_dev *d, product8 *gx, lt_plan *px, product8 *gw, lt_plan
     codes cy, cx, cw;
     if (!head)
         return -1;
-    WAN_TRY(encode(d, op, &cy, head, &at, 0, dy, M, N, WAN_E5M2, px != NULL, pw != NULL));
+    WAN_TRY(encode_gradient(d, op, &cy, head, &at, g, db, M, N, px != NULL, pw != NULL));
     if (pw) {
-        WAN_TRY(encode(d, op, &cx, head, &at, 1, x, M, K, WAN_E4M3, 0, 1));
+        WAN_TRY(encode(d, op, &cx, head, &at, 1, x, M, K, 0, 1));
         gw->a = cx.turned, gw->a_back = cx.back, gw->b = cy.turned, gw->b_back = cy.back;
         WAN_TRY(multiply(d, op, gw, pw));
     }
@@ -424,14 +516,26 @@ static int backward(wan_dev *d, product8 *gx, lt_plan *px, product8 *gw, lt_plan
     return multiply(d, op, gx, px);
 }
 
+/* The same in bf16, where cuBLASLt cannot. */
+static int backward_wide(wan_dev *d, wan_buf dx, float *dw, float *db, wan_buf dy, wan_buf z,
+                         enum wan_act act, wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K,
+                         int add)
+{
+    if (z.p)
+        WAN_TRY(wan_act_backward_cuda(d, dy, dy, z, M * N, act));
+    if (db)
+        WAN_TRY(cuda_bias_grad(d, "linear8_backward", db, dy, M, N));
+    char *p = aside(d, wan_linear8_bytes(M, N, K));
+    return p ? wan_linear8_wide_backward(d, p, dx, dw, dy, x, w, M, N, K, add) : -1;
+}
+
 extern "C" int wan_linear8_backward_cuda(wan_dev *d, wan_buf dx, float *dw, float *db, wan_buf dy,
-                                         wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K,
-                                         int add)
+                                         wan_buf z, enum wan_act act, wan_buf x, wan_buf w,
+                                         int64_t M, int64_t N, int64_t K, int add)
 {
     static const char op[] = "linear8_backward";
-    CUDA_TYPES(op, dx.p ? dx : dy, dy, x, w);
-    if (db)
-        WAN_TRY(cuda_bias_grad(d, op, db, dy, M, N));
+    CUDA_TYPES(op, dx.p ? dx : dy, dy, z.p ? z : dy, x, w);
+    const gradient g = { vbuf_of(dy, N), vbuf_of(z, N), z.p ? (int)act : (int)WAN_ACT_NONE };
     const wan_buf to = wan_buf_of(dw, WAN_F32);
     product8 gx = { NULL, NULL,      NULL, NULL,     dx,          NULL, K,
                     M,    padded(N), 1,    add != 0, LT_AS_IT_IS, NULL };
@@ -441,7 +545,6 @@ extern "C" int wan_linear8_backward_cuda(wan_dev *d, wan_buf dx, float *dw, floa
         ((dx.p && !(px = plan_for(d, op, &gx))) || (dw && !(pw = plan_for(d, op, &gw)))))
         return -1;
     if ((!dx.p || (px && px->found)) && (!dw || (pw && pw->found)))
-        return backward(d, &gx, px, &gw, pw, dy, x, w, M, N, K);
-    char *p = aside(d, wan_linear8_bytes(M, N, K));
-    return p ? wan_linear8_wide_backward(d, p, dx, dw, dy, x, w, M, N, K, add) : -1;
+        return backward(d, &gx, px, &gw, pw, &g, db, x, w, M, N, K);
+    return backward_wide(d, dx, dw, db, dy, z, act, x, w, M, N, K, add);
 }

@@ -24,11 +24,13 @@ enum wan_eight { WAN_E4M3 = 0, WAN_E5M2 };
 /* y [n] (bf16) = x [n] rounded so.  No overlap. */
 typedef int wan_round8_fn(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_eight to)
     WAN_MUST_CHECK;
-/* dx [M, K] = dy w (+ dx when add; nothing where dx.p is NULL); dw [N, K] += dy^T x and db [N] +=
- * sum_m dy, of dy before it is rounded (nothing where dw, db is NULL). */
+/* dx [M, K] = g w (+ dx when add; nothing where dx.p is NULL); dw [N, K] += g^T x and db [N] +=
+ * sum_m g, of g before it is rounded (nothing where dw, db is NULL).  g is dy, or where z.p is not NULL the gradient
+ * behind act(z), z [M, N]: act'(z) dy in dy's type, as act_backward (act.h) leaves it; a GPU makes it while it rounds, and
+ * neither writes nor reads it.  dy may then hold g afterwards. */
 typedef int wan_linear8_backward_fn(wan_dev *d, wan_buf dx, wan_real *dw, wan_real *db, wan_buf dy,
-                                    wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K, int add)
-    WAN_MUST_CHECK;
+                                    wan_buf z, enum wan_act act, wan_buf x, wan_buf w, int64_t M,
+                                    int64_t N, int64_t K, int add) WAN_MUST_CHECK;
 typedef wan_linear_forward_fn wan_linear8_forward_fn;
 
 /* Bytes that a GPU keeps of the weights of a layer, rounded, while they are still (wan_dev_still): codes as they lie

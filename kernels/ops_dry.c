@@ -186,9 +186,10 @@ static int dry_linear8_forward(wan_dev *d, wan_buf y, wan_buf pre, wan_buf x, wa
 }
 
 static int dry_linear8_backward(wan_dev *d, wan_buf dx, wan_real *dw, wan_real *db, wan_buf dy,
-                                wan_buf x, wan_buf w, int64_t M, int64_t N, int64_t K, int add)
+                                wan_buf z, enum wan_act act, wan_buf x, wan_buf w, int64_t M,
+                                int64_t N, int64_t K, int add)
 {
-    WAN_TRY(pass(d, ((2.0 + !!db) * size(dy) + !!dx.p + !!dw) * M * N));
+    WAN_TRY(pass(d, (2.0 * (size(dy) + (z.p ? size(z) : 0)) + !!dx.p + !!dw) * M * N));
     if (dw) {
         WAN_TRY(pass(d, (2 * size(x) + 1.0) * M * K));
         WAN_TRY(product8(d, 2.0 * M * N * K, 2 * REAL * N * K + 1.0 * M * (N + K)));

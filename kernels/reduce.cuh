@@ -89,6 +89,9 @@ static __device__ inline void chunk_range(segments g, int64_t c, int64_t *a, int
     *a = *b = 0;
 }
 
+/* What F does when a thread has added its rows: nothing, unless there is one for F. */
+template <class F> static __device__ inline void columns_end(const F &) {}
+
 template <class F> static __global__ void columns_partial(F f, float *part, segments g, int64_t D)
 {
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -102,6 +105,7 @@ template <class F> static __global__ void columns_partial(F f, float *part, segm
     if (c < D)
         for (int64_t s = s0 + warp; s < s1; s += COL_WARPS)
             f.add(acc, s, c, D - c < 8 ? D - c : 8);
+    columns_end(f);
     for (int k = 0; k < F::N; k++)
         for (int j = 0; j < 8; j++)
             cuda_shared[(warp * F::N + k) * COL_TILE + lane * 8 + j] = acc[k][j];
@@ -141,7 +145,7 @@ static inline int columns_add(wan_dev *d, const char *op, float *out, int64_t st
                        0, out, stride, part, g, D, accumulate);
 }
 
-/* Both stages for F::N outputs; pack NULL: one sample of S tokens.  Uses the scratch. */
+/* Both stages for F::N outputs, of which any may be NULL; pack NULL: one sample of S tokens.  Uses the scratch. */
 template <class F>
 static int columns_sum(wan_dev *d, const char *op, F f, float *const *out, int64_t stride,
                        const wan_pack *pack, int64_t S, int64_t D, int accumulate)
@@ -157,7 +161,8 @@ static int columns_sum(wan_dev *d, const char *op, F f, float *const *out, int64
     WAN_TRY(cuda_launch(d, op, columns_partial<F>, grid, 32 * COL_WARPS,
                         sizeof(float) * F::N * COL_WARPS * COL_TILE, f, part, g, D));
     for (int k = 0; k < F::N; k++)
-        WAN_TRY(columns_add(d, op, out[k], stride, part + k * chunks * D, g, D, accumulate));
+        if (out[k])
+            WAN_TRY(columns_add(d, op, out[k], stride, part + k * chunks * D, g, D, accumulate));
     return 0;
 }
 

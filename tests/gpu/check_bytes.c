@@ -149,12 +149,14 @@ static void products(void)
     CALL(linear_wgrad, dw, z, h[0], h[1], S, D, D, 1);
     CALL(linear_wgrad, dw, NULL, h[0], h[1], S, D, D, 0);
     CALL(linear8_forward, h[0], none, h[1], w, gain, S, D, D, WAN_ACT_NONE);
-    CALL(linear8_backward, h[0], dw, z, h[1], h[2], w, S, D, D, 0);
+    CALL(linear8_backward, h[0], dw, z, h[1], none, WAN_ACT_NONE, h[2], w, S, D, D, 0);
+    CALL(linear8_backward, h[0], dw, z, h[1], h[2], WAN_ACT_GELU_TANH, h[2], w, S, D, D, 0);
+    CALL(linear8_backward, h[0], dw, NULL, h[1], none, WAN_ACT_NONE, h[2], w, S, D, D, 0);
     wan_dev_still(emu, 1), wan_dev_still(dry, 1);
     CALL(linear8_forward, h[0], none, h[1], w, gain, S, D, D,
          WAN_ACT_NONE); /* weights are rounded here */
     CALL(linear8_forward, h[0], none, h[1], w, gain, S, D, D, WAN_ACT_NONE);
-    CALL(linear8_backward, h[0], dw, z, h[1], h[2], w, S, D, D, 0);
+    CALL(linear8_backward, h[0], dw, z, h[1], none, WAN_ACT_NONE, h[2], w, S, D, D, 0);
     wan_dev_still(emu, 0), wan_dev_still(dry, 0);
 }
 

@@ -5,6 +5,8 @@
 
 /* one rounding of a result in bf16; fp32 sums in another order, which tensor cores truncate */
 static const double bound_bf16 = 3e-3, bound_f32 = 1e-5;
+/* A tanh that is another one in its last place moves a gradient by one bf16, and that at times by one e5m2. */
+static const double bound_behind = 5e-3;
 
 /* Magnitudes of a format in ascending order, from the definition of its codes: exponent 0 has no leading
  * one; the highest exponent of e4m3 has one NaN, that of e5m2 is infinity and NaN. */
@@ -160,15 +162,62 @@ static void products(int64_t M, int64_t N, int64_t K, wan_dtype in, wan_dtype gi
            (long long)K, CMP_NAME(in), CMP_NAME(out), act);
     if (act)
         vec_ok(z, bound_bf16, "  pre-activation");
-    CMP_BOTH(linear8_backward(d, dx->b[i], vec_p(dw, i), vec_p(db, i), dy->b[i], x->b[i], w->b[i],
-                              M, N, K, add));
+    CMP_BOTH(linear8_backward(d, dx->b[i], vec_p(dw, i), vec_p(db, i), dy->b[i], none, WAN_ACT_NONE,
+                              x->b[i], w->b[i], M, N, K, add));
     vec_ok(dx, e, "  dx %s of dy %s, add %d", CMP_NAME(out), CMP_NAME(gin), add);
     vec_ok(dw, bound_f32, "  dw");
     vec_ok(db, 3e-6, "  db");
-    CMP_BOTH(linear8_backward(d, none, vec_p(dw, i), NULL, dy->b[i], x->b[i], w->b[i], M, N, K, 0));
+    CMP_BOTH(linear8_backward(d, none, vec_p(dw, i), NULL, dy->b[i], none, WAN_ACT_NONE, x->b[i],
+                              w->b[i], M, N, K, 0));
     vec_ok(dw, bound_f32, "  dw alone");
-    CMP_BOTH(linear8_backward(d, dx->b[i], NULL, NULL, dy->b[i], x->b[i], w->b[i], M, N, K, add));
+    CMP_BOTH(linear8_backward(d, dx->b[i], NULL, NULL, dy->b[i], none, WAN_ACT_NONE, x->b[i],
+                              w->b[i], M, N, K, add));
     vec_ok(dx, e, "  dx alone");
+    cmp_reset();
+}
+
+/* What the gradient behind act(z) gives, and what act_backward and the plain one give after another: the same bytes. */
+static void behind(int64_t M, int64_t N, int64_t K, wan_dtype gin, enum wan_act act)
+{
+    const size_t n[3] = { (size_t)(M * K), (size_t)(N * K), (size_t)N };
+    vec *x = vec_new(WAN_BF16, n[0], 0, 1), *w = vec_new(WAN_BF16, n[1], 0, 1e-3);
+    vec *z = vec_new(WAN_BF16, (size_t)(M * N), 0, 2);
+    vec *dy = vec_new(gin, (size_t)(M * N), 0, 1e-5), *g = vec_new(gin, (size_t)(M * N), 7, 1);
+    vec *out[2][3];
+    wan_buf none = WAN_BUF_NONE;
+    for (int k = 0; k < 2; k++) {
+        out[k][0] = vec_new(WAN_BF16, n[0], 7, 1);
+        for (int j = 1; j < 3; j++)
+            out[k][j] = vec_new(WAN_F32, n[j], 7, 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        wan_dev *d = cmp_dev[i];
+        const wan_ops *op = d->ops;
+        cmp_must(op->act_backward(d, g->b[i], dy->b[i], z->b[i], M * N, act));
+        for (int k = 0; k < 2; k++) {
+            cmp_must(op->fill(d, out[k][1]->b[i], 0, N * K));
+            cmp_must(op->fill(d, out[k][2]->b[i], 0, N));
+            cmp_must(op->linear8_backward(d, out[k][0]->b[i], vec_p(out[k][1], i),
+                                          vec_p(out[k][2], i), k ? g->b[i] : dy->b[i],
+                                          k ? none : z->b[i], k ? WAN_ACT_NONE : act, x->b[i],
+                                          w->b[i], M, N, K, 0));
+        }
+        for (int j = 0; j < 3; j++) {
+            size_t bytes = n[j] * (j ? 4 : 2);
+            char *a = malloc(bytes), *b = malloc(bytes);
+            cmp_must(wan_dev_read(d, a, out[0][j]->b[i].p, bytes));
+            cmp_must(wan_dev_read(d, b, out[1][j]->b[i].p, bytes));
+            ok(!memcmp(a, b, bytes), "act %d of %s in one, %s: %s", act, CMP_NAME(gin),
+               i ? "device" : "reference",
+               j == 0   ? "dx"
+               : j == 1 ? "dw"
+                        : "db");
+            free(a), free(b);
+        }
+    }
+    vec_ok(out[0][0], bound_behind, "behind act %d: dx", act);
+    vec_ok(out[0][1], bound_behind, "behind act %d: dw", act);
+    vec_ok(out[0][2], 1e-3, "behind act %d: db", act);
     cmp_reset();
 }
 
@@ -191,7 +240,8 @@ static void still(int64_t M, int64_t N, int64_t K)
     still_all(1);
     for (int k = 0; k < 2; k++) {
         CMP_BOTH(linear8_forward(d, y->b[i], none, x->b[i], w->b[i], NULL, M, N, K, WAN_ACT_NONE));
-        CMP_BOTH(linear8_backward(d, dx->b[i], NULL, NULL, dy->b[i], x->b[i], w->b[i], M, N, K, 0));
+        CMP_BOTH(linear8_backward(d, dx->b[i], NULL, NULL, dy->b[i], none, WAN_ACT_NONE, x->b[i],
+                                  w->b[i], M, N, K, 0));
         vec_ok(y, bound_bf16, "still %lldx%lldx%lld, time %d", (long long)M, (long long)N,
                (long long)K, k);
         vec_ok(dx, bound_bf16, "  dx");
@@ -201,7 +251,8 @@ static void still(int64_t M, int64_t N, int64_t K)
         for (int i = 0; i < 2; i++)
             cmp_must(wan_dev_copy(cmp_dev[i], w->b[i].p, other->b[i].p, other->n * 2));
         CMP_BOTH(linear8_forward(d, y->b[i], none, x->b[i], w->b[i], NULL, M, N, K, WAN_ACT_NONE));
-        CMP_BOTH(linear8_backward(d, dx->b[i], NULL, NULL, dy->b[i], x->b[i], w->b[i], M, N, K, 0));
+        CMP_BOTH(linear8_backward(d, dx->b[i], NULL, NULL, dy->b[i], none, WAN_ACT_NONE, x->b[i],
+                                  w->b[i], M, N, K, 0));
         vec_ok(y, bound_bf16, "  other weights, %s", k ? "still" : "not still");
         vec_ok(dx, bound_bf16, "  dx");
     }
@@ -239,6 +290,8 @@ int main(void)
         products(m[0], m[1], m[2], WAN_BF16, WAN_BF16, WAN_F32, WAN_ACT_NONE, 1);
         products(m[0], m[1], m[2], WAN_BF16, WAN_F32, WAN_BF16, WAN_ACT_GELU_TANH, 0);
         products(m[0], m[1], m[2], WAN_F32, WAN_F32, WAN_F32, WAN_ACT_NONE, 0);
+        behind(m[0], m[1], m[2], WAN_BF16, WAN_ACT_GELU_TANH);
+        behind(m[0], m[1], m[2], WAN_F32, WAN_ACT_GELU_ERF);
     }
     return cmp_done();
 }

@@ -52,8 +52,10 @@ int wan_dense_dgrad(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, int6
 int wan_dense_backward(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, wan_buf x, int64_t M,
                        int add)
 {
+    const wan_buf none = WAN_BUF_NONE;
     if (w->eight && M)
-        return d->ops->linear8_backward(d, dx, w->dw, w->db, dy, x, w->w, M, w->N, w->K, add);
+        return d->ops->linear8_backward(d, dx, w->dw, w->db, dy, none, WAN_ACT_NONE, x, w->w, M,
+                                        w->N, w->K, add);
     WAN_TRY(wan_dense_wgrad(d, w, dy, x, M));
     return wan_dense_dgrad(d, w, dx, dy, M, add);
 }
@@ -69,4 +71,17 @@ int wan_dense_backward_act(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf d
     }
     WAN_TRY(wan_dense_wgrad(d, w, dy, x, M));
     return d->ops->linear_dgrad_act(d, dx, dy, w->w, z, M, w->N, w->K, act);
+}
+
+int wan_dense_backward_two(wan_dev *d, const wan_dense *first, const wan_dense *second, wan_buf dx,
+                           wan_buf dh, wan_buf dy, wan_buf x, wan_buf z, wan_buf h, int64_t M,
+                           enum wan_act act)
+{
+    if (!first->eight || !M) {
+        WAN_TRY(wan_dense_backward_act(d, second, dh, dy, h, z, M, act));
+        return wan_dense_backward(d, first, dx, dh, x, M, 0);
+    }
+    WAN_TRY(wan_dense_backward(d, second, dh, dy, h, M, 0));
+    return d->ops->linear8_backward(d, dx, first->dw, first->db, dh, z, act, x, first->w, M,
+                                    first->N, first->K, 0);
 }

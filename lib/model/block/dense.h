@@ -40,6 +40,11 @@ int wan_dense_dgrad(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, int6
 /* Both. */
 int wan_dense_backward(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, wan_buf x, int64_t M,
                        int add) WAN_MUST_CHECK;
+/* Both, of two layers with an activation between, z = first(x), h = act(z), y = second(h): dx from dy, by way of
+ * dh [M, second->K], which is work space. */
+int wan_dense_backward_two(wan_dev *d, const wan_dense *first, const wan_dense *second, wan_buf dx,
+                           wan_buf dh, wan_buf dy, wan_buf x, wan_buf z, wan_buf h, int64_t M,
+                           enum wan_act act) WAN_MUST_CHECK;
 /* Both, of a layer that reads act(z): dx [M, K] is the gradient of z [M, K]. */
 int wan_dense_backward_act(wan_dev *d, const wan_dense *w, wan_buf dx, wan_buf dy, wan_buf x,
                            wan_buf z, int64_t M, enum wan_act act) WAN_MUST_CHECK;

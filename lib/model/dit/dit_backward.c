@@ -90,9 +90,8 @@ static int back_feed_forward(const wan_dit_run *r)
     const wan_dit_block *b = &r->b;
     int64_t S = tokens(r);
     WAN_TRY(back_output(r));
-    WAN_TRY(
-        wan_dense_backward_act(r->d, &b->f2, a->dhid, a->dy, C(HID), C(Z), S, WAN_ACT_GELU_ERF));
-    WAN_TRY(wan_dense_backward(r->d, &b->f1, a->du, a->dhid, C(U3), S, 0));
+    WAN_TRY(wan_dense_backward_two(r->d, &b->f1, &b->f2, a->du, a->dhid, a->dy, C(U3), C(Z), C(HID),
+                                   S, WAN_ACT_GELU_ERF));
     return back_seam(r, WAN_DIT_CROSS, WAN_DIT_MLP, RL(X2), RL(M3), RL(R3), C(YC));
 }
 

@@ -93,9 +93,8 @@ static int back_feed_forward(const wan_net_run *r)
     const wan_net_block *b = &r->b;
     int64_t S = tokens(r);
     WAN_TRY(back_output(r));
-    WAN_TRY(
-        wan_dense_backward_act(r->d, &b->f2, a->dhid, a->dy, C(HID), C(Z), S, WAN_ACT_GELU_TANH));
-    WAN_TRY(wan_dense_backward(r->d, &b->f1, a->da, a->dhid, C(U3), S, 0));
+    WAN_TRY(wan_dense_backward_two(r->d, &b->f1, &b->f2, a->da, a->dhid, a->dy, C(U3), C(Z), C(HID),
+                                   S, WAN_ACT_GELU_TANH));
     wan_real *dmod = a->dmod.p;
     int64_t D = a->z.D;
     const wan_resnorm_grad g = { NULL, dmod + 4 * D, dmod + 3 * D, 6 * D };
