@@ -79,6 +79,37 @@ ok "bf16 latents and f16 text" sh -c "wan-encode --model $M --latent-dtype bf16 
 ok "their types" ls_has h.wan \
     'all((.tensors | map({(.name): .dtype}) | add) | .latent == "BF16" and .text == "F16")'
 ok "bf16 arithmetic" sh -c "wan-encode --model $M --precision bf16 f.wan > b.wan && ! cmp -s b.wan l.wan"
+
+# ---- fp16: the bounds of wan-numerics(7)
+# values FILE TENSOR TYPE: its numbers, one a line
+values() {
+    local n at
+    n=$(($(od -An -tu8 -N8 "$1"))) && at=($(tail -c +9 "$1" | head -c $n | jq ".\"$2\".data_offsets[]")) &&
+        tail -c +$((n + 9 + at[0])) "$1" | head -c $((at[1] - at[0])) | od -An -v "-t$3" "-w${3:1}"
+}
+# off TENSOR TYPE A B: |B - A| / |A|, in the first record
+off() {
+    paste <(values "$3" "$1" "$2") <(values "$4" "$1" "$2") |
+        awk '{ e += ($1 - $2) ^ 2; s += $1 ^ 2 } END { printf "%.6f", (s > 0 ? sqrt(e / s) : 9) }'
+}
+for p in fp32 bf16 fp16; do
+    wan-encode -q --model "$M" --precision $p -o $p.wan f.wan && wan-encode -q -d --model "$M" --precision $p -o $p-d.wan l.wan
+    for f in $p $p-d; do wan-record to-safetensors -q -k "$(head -1 a)" -o $f.safetensors $f.wan; done
+done
+S() { eval "$1=$(off "$2" "$3" fp32$5.safetensors "$4$5.safetensors")"; }
+S l16 latent f4 fp16 "" && S lb latent f4 bf16 "" && S d16 frames u1 fp16 -d && S db frames u1 bf16 -d
+less() { awk "BEGIN { exit !($1 > 0 && $1 < $2) }"; }
+ok "latents in fp16 within 0.4 % of fp32: $l16" less "$l16" 0.004
+ok "a third of what bf16 gives, or less: $lb" less "$l16" "$lb / 3"
+ok "pixels decoded in fp16 within 0.4 %: $d16" less "$d16" 0.004
+ok "nearer than in bf16: $db" less "$d16" "$db / 2"
+ok "latents and pixels in bf16 within 3 %" eval 'less "$lb" 0.03 && less "$db" 0.03'
+text_of() { wan-record ls "$1" | jq -r '.tensors[] | select(.name != "latent") | .sha256'; }
+ok "text rows with fp16 are those of fp32" cmp <(text_of fp16.wan) <(text_of fp32.wan)
+ok "the same bytes twice" sh -c "wan-encode --model $M --precision fp16 f.wan | cmp - fp16.wan"
+ok "the history says so" sh -c 'wan-record ls --header fp16.wan | head -n 1 | grep -q "\"precision\":\"fp16\""'
+fails 2 'none of fp32.bf16.fp16' "half as a precision" wan-encode --model "$M" --precision half f.wan
+
 ok "prompts without records" sh -c "wan-encode --model $M --prompt 'a red circle' '' 'a red circle' > p.wan </dev/null"
 ok "the empty prompt is one row, equal prompts are equal" ls_has p.wan \
     'map(.tensors[] | select(.name == "text") | [.shape[0], .sha256]) | .[1][0] == 1 and .[0] == .[2]'
