@@ -104,6 +104,8 @@ static _Unwind_Reason_Code up(struct _Unwind_Context *c, void *arg)
     return (*w)->run_time ? _URC_NO_REASON : _URC_NORMAL_STOP;
 }
 
+static __thread int opening; /* libraries, by dlopen: what these ask for is nobody's own */
+
 /* Whether this call, from pc, fails. */
 static int fails(enum kind k, void *pc)
 {
@@ -115,6 +117,10 @@ static int fails(enum kind k, void *pc)
     struct who *w = who_of((char *)pc - 1);
     if (w->run_time)
         _Unwind_Backtrace(up, &w);
+    if (opening && k == ALLOC) {
+        w = entry_of("dlopen");
+        snprintf(w->name, sizeof w->name, "dlopen");
+    }
     long n = ++w->calls[k];
     let_go();
     looking = 0;
@@ -318,7 +324,11 @@ int posix_memalign(void **p, size_t align, size_t n)
 void *dlopen(const char *path, int flags)
 {
     void *(*real)(const char *, int) = next("dlopen");
-    return fails(DLOPEN, CALLER) ? real("/no/such/library.so", flags) : real(path, flags);
+    int no = fails(DLOPEN, CALLER);
+    opening++;
+    void *so = real(no ? "/no/such/library.so" : path, flags);
+    opening--;
+    return so;
 }
 
 /* ---- what the C library says where it has no memory */
