@@ -47,6 +47,8 @@ static wan_cuda_conv *conv_open(wan_dev *d)
     if (s == CUDNN_STATUS_SUCCESS)
         s = cudnnSetStream(h, cuda_stream(d));
     if (s != CUDNN_STATUS_SUCCESS) {
+        if (h)
+            cudnnDestroy(h);
         h = NULL;
         if (cuda_slower(d, "conv: cuDNN does not start: %s; our own kernel is used",
                         cudnnGetErrorString(s)) < 0)

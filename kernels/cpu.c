@@ -171,11 +171,15 @@ static int find(const char *name)
 
 enum wan_cpu_isa wan_cpu_isa(void)
 {
-    if (chosen < 0) {
-        int top = (int)most(), asked = find(getenv("WAN_CPU_ISA"));
-        chosen = asked < 0 ? (int)best((enum wan_cpu_isa)top) : asked < top ? asked : top;
-    }
-    return (enum wan_cpu_isa)chosen;
+    int way = __atomic_load_n(&chosen, __ATOMIC_RELAXED), none = -1;
+    if (way >= 0)
+        return (enum wan_cpu_isa)way;
+    const int top = (int)most(), asked = find(getenv("WAN_CPU_ISA"));
+    way = asked < 0 ? (int)best((enum wan_cpu_isa)top) : asked < top ? asked : top;
+    /* threads that measure at the same time may differ: the first settles it */
+    if (!__atomic_compare_exchange_n(&chosen, &none, way, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        way = none;
+    return (enum wan_cpu_isa)way;
 }
 
 int wan_cpu_choose(const char *name)

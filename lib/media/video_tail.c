@@ -108,7 +108,7 @@ static int mxf_cut(const tail *t)
             return 1;
         n = more ? 0 : h[16];
         for (int i = 0; i < more; i++)
-            n = n << 8 | h[17 + i];
+            n = (int64_t)((uint64_t)n << 8 | h[17 + i]);
         if (n < 0 || n > t->size - at - 17 - more)
             return 1;
         n += 17 + more;
