@@ -58,7 +58,7 @@ done
 cat a.wan 1.wan >bad.wan
 why=$(wan-encode --model "$M" -o x.wan bad.wan 2>&1)
 fails 1 'record 8 .*: no tensor "frames"' "a record that cannot be, after good ones" E 2 -o x.wan bad.wan
-ok "the sentence of one rank" bash -c "$(declare -f E); M='$M'; E 2 -o x.wan bad.wan 2>&1 | grep -qF '$why'"
+ok "the sentence of one rank" bash -c "$(declare -f E); M='$M'; E 2 -o x.wan bad.wan 2>&1 | grep -qF '${why:-no sentence}'"
 cp -rL "$M" broken && chmod -R u+w broken && rm broken/vae/*.safetensors
 fails 1 'broken/vae' "an error of one rank ends all" timeout 60 mpirun --allow-run-as-root --oversubscribe --bind-to none \
     -n 1 wan-encode --model "$M" -o y.wan in.wan : -n 1 wan-encode --model broken -o y.wan in.wan

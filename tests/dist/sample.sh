@@ -19,6 +19,7 @@ ranks() { # ranks N args...
 }
 like() { # like NAME FILE N args...: the latents of one rank in FILE
     local name=$1 file=$2 e; shift 2
+    rm -f n.st n.mp4
     ok "$name" ranks "$@" --latents-out n.st --save_file n.mp4
     e=$("$OBJ/tests/train/check_debug" n.st "$file" latents)
     ok "$name: latents within 1e-5 of one rank's ($e)" within "$e" 1e-5

@@ -279,7 +279,8 @@ static void plans(void)
     w = wan_buf_of(wan_dev_alloc(d, sizeof v, "w"), WAN_BF16);
     z = wan_buf_of(wan_dev_alloc(d, sizeof v, "z"), WAN_BF16);
     must(from.p && a.p && w.p && z.p ? 0 : -1);
-    must(wan_dev_scratch(d, 4 << 20) ? 0 : -1); /* a recording keeps its address: it must not grow */
+    /* a recording keeps the address of work space, which must not grow */
+    must(wan_dev_scratch(d, 4 << 20) ? 0 : -1);
     must(wan_dev_write(d, from.p, v, sizeof v));
     must(d->ops->cast(d, a, from, WIDEST * CI));
     must(d->ops->cast(d, w, from, WIDEST * CI));

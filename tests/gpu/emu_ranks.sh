@@ -154,7 +154,7 @@ dataset.context_seq_len=4 dataset.mock_samples=20 dataset.seq_length=16 train.gl
 scheduler.lr_warmup_iters=1 flow.cfg_dropout_prob=0.3 dist.bucket_bytes=16384 checkpoint.save_interval=2"
 recorded() { # recorded NAME RANKS args...: the checkpoints and metrics of a run without --graphs
     local name=$1 ranks=$2; shift 2
-    rm -rf plain graphs
+    rm -rf plain graphs g.log
     ok "$name" ranks "$ranks" wan-train -q $G checkpoint.save=plain --metrics g1.json "$@"
     ok "  recorded" ranks "$ranks" sh -c 'exec wan-train "$@" 2>>g.log' sh $G checkpoint.save=graphs --metrics g2.json --graphs "$@"
     ok "  $(sed -n 's/.*: \(.*from recordings\)/\1/p' g.log | tail -n 1)" test "$(sed -n 's/.*: \(.*\) parts .*recordings/\1/p' g.log | tail -n 1)" -ge 20
