@@ -2,6 +2,7 @@
  *
  * wan-decode.c - video files and their captions to records of frames, on standard output.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1046,14 +1047,19 @@ static int put_input(FILE *f, const wan_clip *clip)
     wan_sha256 sum;
     char hex[65] = "", why[1024] = "";
     wan_sha256_init(&sum);
-    if (clip->why || wan_clip_captions_read(&captions, clip, o.caption_field, 1) < 0)
+    if (clip->why || wan_clip_captions_read(&captions, clip, o.caption_field, 1) < 0) {
+        if (!clip->why && wan_err_memory())
+            return -1;
         snprintf(why, sizeof why, "%s", clip->why ? clip->why : wan_err_text());
+    }
     for (int i = 0; i < captions.n; i++)
         wan_sha256_add(&sum, captions.v[i], strlen(captions.v[i]) + 1);
     if (captions.n)
         wan_sha256_hex(&sum, hex);
     wan_clip_captions_free(&captions);
     int there = stat(clip->path, &st) == 0;
+    if (!there && !*why && errno != ENOENT && errno != ENOTDIR)
+        snprintf(why, sizeof why, "%s: %s", clip->path, strerror(errno));
     put_text(f, clip->path);
     fprintf(f, "\t%lld\t%lld.%09ld", there ? (long long)st.st_size : -1,
             there ? (long long)st.st_mtim.tv_sec : 0, there ? st.st_mtim.tv_nsec : 0);

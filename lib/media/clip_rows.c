@@ -108,7 +108,7 @@ static int each_line(rows *r)
 
 /* ---- CSV and TSV */
 
-/* The next field as a string; *last: the row ends behind it.  NULL with *why. */
+/* The next field as a string; *last: the row ends behind it.  NULL with *why, or without one when memory is out. */
 static json_t *field(rows *r, char between, int *last, const char **why)
 {
     const char *p = r->at;
@@ -141,22 +141,23 @@ static json_t *field(rows *r, char between, int *last, const char **why)
     *last = r->at == r->end || *r->at == '\n';
     r->at += r->at < r->end;
     json_t *s = text && !memchr(text, 0, n) ? json_stringn(text, n) : NULL;
-    if (!s)
-        *why = text && memchr(text, 0, n) ? "a NUL in it" : "not UTF-8";
+    if (text && !s)
+        *why = memchr(text, 0, n) ? "a NUL in it" : "not UTF-8";
     free(text);
     return s;
 }
 
-/* The fields of one row.  NULL with *why; the rest of the line is then skipped. */
+/* The fields of one row.  NULL with *why, the rest of the line is then skipped; or without one as above. */
 static json_t *fields(rows *r, char between, const char **why)
 {
-    json_t *list = json_array(), *s;
+    json_t *list = json_array(), *s = NULL;
     for (int last = 0; !last;) {
-        if (json_array_size(list) < MAX_COLUMNS && (s = field(r, between, &last, why))) {
+        const int room = json_array_size(list) < MAX_COLUMNS;
+        if (room && (s = field(r, between, &last, why))) {
             json_array_append_new(list, s);
             continue;
         }
-        if (!*why)
+        if (!room)
             *why = "too many fields";
         const char *stop = last ? NULL : memchr(r->at, '\n', (size_t)(r->end - r->at));
         r->at = stop ? stop + 1 : last ? r->at : r->end;
@@ -191,6 +192,8 @@ static int each_record(rows *r, char between)
     const char *why = NULL;
     int64_t begin = r->line = 1;
     json_t *names = fields(r, between, &why);
+    if (!names && !why)
+        return -1;
     if (!names || !all_differ(names, &why)) {
         json_decref(names);
         return wan_err("%s: line 1: %s", r->path, why);
@@ -207,6 +210,8 @@ static int each_record(rows *r, char between)
             ; /* an empty line */
         else if (n == json_array_size(names))
             rc = r->fn(r->arg, row = named(names, values), begin);
+        else if (!values && !why)
+            rc = -1;
         else
             rc = bad_row(r, why ? why : "not as many fields as the first line");
         r->line = end;

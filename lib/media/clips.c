@@ -74,6 +74,8 @@ wan_clip *wan_clips_put(wan_clips *c, const char *path, const char *below)
 /* Lists path as no clip, for the recorded reason. */
 int wan_clips_reject(wan_clips *c, const char *path, int strange)
 {
+    if (wan_err_memory())
+        return -1; /* nothing is known of it */
     char *why = strdup(wan_err_text());
     wan_clip *clip = why ? wan_clips_put(c, path, path) : NULL;
     if (!clip) {
