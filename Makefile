@@ -267,7 +267,8 @@ $(BUILD)/examples/%: $(OBJ)/examples/tiny/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -o $@ $< $(LIB) $(LDFLAGS_ALL) $(PKG_LIBS) $(LIBS) -lm -ldl -lpthread
 examples: $(EXAMPLES)
-demo: deps ## clips to trained model to sampled mp4, all on this machine (CLIPS=dir: your own; MODEL=dit; SEED=N)
+demo: ## clips to trained model to sampled mp4, all on this machine (CLIPS=dir: your own; MODEL=dit; SEED=N)
+	@.ci/deps --demo $(if $(CLIPS),jq)
 	@$(MAKE) --no-print-directory tools examples -j2
 	@PATH=$(abspath $(BUILD)/bin):$(abspath $(BUILD)/examples):$$PATH CLIPS='$(CLIPS)' \
 		SHORT='$(DEMO_SHORT)' MODEL='$(MODEL)' SEED='$(SEED)' examples/tiny/demo.sh $(BUILD)/demo
