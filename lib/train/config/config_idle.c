@@ -36,6 +36,12 @@ static int no_recompute(const wan_train_config *v)
     return v->recompute == WAN_RECOMPUTE_NONE;
 }
 
+/* One block each is what is done. */
+static int no_groups(const wan_train_config *v)
+{
+    return v->recompute != WAN_RECOMPUTE_NONE && !v->recompute_method && v->recompute_layers > 1;
+}
+
 static int no_offload(const wan_train_config *v)
 {
     return !v->offload_acts;
@@ -59,6 +65,9 @@ static const struct {
       { "flow.logit_mean", "flow.logit_std" } },
     { no_context, "model.context_parallel_size is 1", { "model.cp_comm_type" } },
     { no_recompute, "model.recompute_granularity is none", { "model.recompute_num_layers" } },
+    { no_groups,
+      "model.recompute_method=uniform keeps the input of every block",
+      { "model.recompute_num_layers" } },
     { no_offload, "model.cpu_offloading is false", { "model.cpu_offloading_num_layers" } },
 };
 
