@@ -32,10 +32,11 @@ static void reseal(uint8_t *p, size_t n)
     if (n < sizeof h)
         return;
     memcpy(&h, p, sizeof h);
-    if (h.table <= h.end && h.end <= n)
+    const int whole = h.table <= h.end && h.end <= n;
+    if (whole)
         h.tail_crc = wan_crc32c(0, p + h.table, h.end - h.table);
     for (uint64_t at = h.table;
-         h.end <= n && at + sizeof(struct wan_sizes_entry) <= h.names && h.names <= h.end;
+         whole && at + sizeof(struct wan_sizes_entry) <= h.names && h.names <= h.end;
          at += sizeof(struct wan_sizes_entry)) {
         struct wan_sizes_entry e;
         memcpy(&e, p + at, sizeof e);
