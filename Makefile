@@ -8,7 +8,7 @@ NCCL ?= auto
 FFMPEG ?= auto
 DNNL ?= auto
 CORE ?= 0
-CORE_SRC ?= $(wildcard lib/base/err.c lib/base/log.c lib/base/dtype.c lib/base/rng.c lib/base/normal.c lib/base/file.c lib/base/mem.c \
+CORE_SRC ?= $(wildcard lib/base/err.c lib/base/log.c lib/base/dtype.c lib/base/rng*.c lib/base/normal.c lib/base/file.c lib/base/mem.c \
 	lib/base/out.c lib/base/crc32c.c lib/base/quant.c lib/base/dynlib.c lib/model/*.c lib/model/block/*.c lib/model/wan/*.c lib/model/dit/*.c lib/train/step.c lib/train/optim.c \
 	lib/model/wing/*.c lib/dist/*.c $(addprefix lib/model/vae/vae,.c _decode.c _encode.c _layout.c _load.c _share.c _stream.c _tile.c))
 DEBUG ?= 0
@@ -116,7 +116,7 @@ LIB := $(OBJ)/libwan.a
 OBJS := $(SRC:%.c=$(OBJ)/%.o) $(CCSRC:%.cc=$(OBJ)/%.o)
 # the model and the reference kernels in double, for finite differences
 SRC64 := $(sort $(filter-out %_dnnl.c %_simd.c %_dnnl_none.c,$(wildcard kernels/*.c))) \
-	$(wildcard lib/base/err.c lib/base/dtype.c lib/base/rng.c lib/base/normal.c lib/base/log.c lib/base/file.c lib/base/mem.c \
+	$(wildcard lib/base/err.c lib/base/dtype.c lib/base/rng*.c lib/base/normal.c lib/base/log.c lib/base/file.c lib/base/mem.c \
 	lib/base/out.c lib/base/crc32c.c lib/base/quant.c lib/base/dynlib.c lib/model/*.c lib/model/block/*.c lib/model/wan/*.c lib/model/dit/*.c lib/model/sample/sampler*.c)
 LIB64 := $(OBJ)/f64/libwan64.a
 OBJS64 := $(SRC64:%.c=$(OBJ)/f64/%.o)

@@ -67,30 +67,6 @@ uint64_t wan_rng_below(const wan_rng *r, uint64_t i, uint64_t n)
     return (uint64_t)(((unsigned __int128)x * n) >> 64);
 }
 
-/* Words 2j, 2j+1 give elements 2j (cosine) and 2j+1 (sine). */
-static void box_muller(float out[2], uint32_t a, uint32_t b)
-{
-    double u = ((double)a + 0.5) * 0x1p-32, v = ((double)b + 0.5) * 0x1p-32;
-    double radius = sqrt(-2 * log(u)), angle = 6.283185307179586476925 * v;
-    out[0] = (float)(radius * cos(angle));
-    out[1] = (float)(radius * sin(angle));
-}
-
-void wan_rng_normal(const wan_rng *r, float *out, uint64_t first, size_t n)
-{
-    uint64_t end = first + n;
-    for (uint64_t b = first / 4; b * 4 < end; b++) {
-        uint32_t w[4];
-        float z[4];
-        block(w, r, b);
-        box_muller(z, w[0], w[1]);
-        box_muller(z + 2, w[2], w[3]);
-        for (uint64_t i = b * 4; i < b * 4 + 4; i++)
-            if (i >= first && i < end)
-                out[i - first] = z[i % 4];
-    }
-}
-
 /* ---- torch's CPU generator ---- */
 
 void wan_mt19937_seed(wan_mt19937 *g, uint64_t seed)

@@ -37,7 +37,7 @@ double wan_rng_uniform(const wan_rng *r, uint64_t i);
 uint32_t wan_rng_u32(const wan_rng *r, uint64_t i);
 /* Uniform integer in [0, n), unbiased to 2^-32 relative; n >= 1. */
 uint64_t wan_rng_below(const wan_rng *r, uint64_t i, uint64_t n);
-/* Standard normal elements [first, first+n) of the stream (Box-Muller on pairs of words 2j,2j+1,
+/* Standard normal elements [first, first+n) of the stream (rng_normal.c: Box-Muller on pairs of words 2j,2j+1,
  * computed in float64, rounded to float). */
 void wan_rng_normal(const wan_rng *r, float *out, uint64_t first, size_t n);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * check_rng.c - torch's CPU random stream, against tensors that torch wrote.
+ * check_rng.c - torch's CPU random stream, against tensors that torch wrote; normal numbers of a stream of ours, against
+ * libm.
  *
  * torch's vectorised logarithm and sine differ from libm in the last bits, and between its own
  * builds by up to 1.8e-6; the words drawn are the same.
@@ -55,8 +56,33 @@ static void check_rows(wan_st *st, uint64_t seed)
     ok_err(worst, BOUND, "nine calls on one generator, seed %llu", (unsigned long long)seed);
 }
 
+/* Normal numbers are what libm makes of the words, bit for bit, wherever a call begins and ends. */
+static void check_normal(uint64_t seed, uint64_t first)
+{
+    enum { N = 1 << 19 };
+    float *got = malloc(N * sizeof *got);
+    const wan_rng r = wan_rng_stream(seed, WAN_RNG_TEST, 3, seed);
+    long wrong = 0;
+    for (uint64_t at = 0, n = 1; at < N; at += n, n = n < 3000 ? n + 7 : 1)
+        wan_rng_normal(&r, got + at, first + at, n < N - at ? n : N - at);
+    for (uint64_t i = first / 2 * 2; i < first + N; i += 2) {
+        double radius = sqrt(-2 * log(wan_rng_uniform(&r, i)));
+        double angle = 6.283185307179586476925 * wan_rng_uniform(&r, i + 1);
+        float z[2] = { (float)(radius * cos(angle)), (float)(radius * sin(angle)) };
+        for (uint64_t k = 0; k < 2; k++)
+            if (i + k >= first && i + k < first + N)
+                wrong += memcmp(&z[k], &got[i + k - first], sizeof *z) != 0;
+    }
+    ok(wrong == 0, "normal numbers of seed %llu from %llu: %ld are not libm's",
+       (unsigned long long)seed, (unsigned long long)first, wrong);
+    free(got);
+}
+
 int main(void)
 {
+    for (uint64_t i = 0; i < 6; i++)
+        check_normal(i * 987654321, i % 2 ? i : (1ull << 34) - 1000 * i);
+
     wan_st *st;
     if (!ok(wan_st_open(&st, "tests/data/ref/rng/out.safetensors") == 0, "open the dump"))
         return tap_done();
