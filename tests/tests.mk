@@ -17,7 +17,13 @@ bench: $(BENCH) tools ## time every op and a training step, beside the machine's
 	@BUILD=$(abspath $(BUILD)) tests/bench/bounds.sh
 bench-bounds: tools ## what the benchmarks said last, each figure beside its bound and its peer's
 	@mkdir -p $(SAID); BUILD=$(abspath $(BUILD)) tests/bench/bounds.sh
-.PHONY: bench-bounds
+# bench_step where a script finds it
+bench-step: $(OBJ)/tests/bench/bench_step
+	@mkdir -p $(BUILD)/bench && cp -f $< $(BUILD)/bench/step
+bench-isa: ## steps of builds for CPUs with AVX2 and with neither, beside PyTorch held to the same (PYTHON)
+	@for a in x86-64-v3 x86-64; do $(MAKE) --no-print-directory CUDA=0 ARCH=$$a BUILD=$(BUILD)/isa/$$a bench-step || exit 1; done
+	@$(call keep,isa,BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) tests/bench/isa.sh)
+.PHONY: bench-bounds bench-step bench-isa
 
 # calls of groups beside the MPI library's own
 $(BUILD)/bench/comm: $(OBJ)/tests/bench/comm.o $(LIB)

@@ -25,14 +25,15 @@ elif [ ! -e "$peer/forward" ]; then
     ${CXX:-c++} -O2 -std=gnu++17 -DGGML_MAX_NAME=160 -DGGML_USE_CPU -I"$SDCPP" -I"$SDCPP"/{src,include,src/core,thirdparty,ggml/include} \
         -o "$peer/forward" "$top/tests/bench/sdcpp.cc" "$peer/libstable-diffusion.a" "$peer"/ggml/src/libggml{,-cpu,-base}.a -fopenmp -lpthread -ldl
 fi
-ours() { # a pass's seconds, with WAN_CPU_INT8 as given
-    WAN_CPU_INT8=$2 ${RT:-} wan-sample --model "$M" ${1:+--checkpoint_dir "$M/$1.gguf"} --text "$M/text512.safetensors" --sizes "$w*$h" \
+ours() { # a pass's seconds and the GB of the whole run, with WAN_CPU_INT8 as given
+    WAN_CPU_INT8=$2 ${RT:-} /usr/bin/time -f 'at most %M KiB' wan-sample --model "$M" ${1:+--checkpoint_dir "$M/$1.gguf"} --text "$M/text512.safetensors" --sizes "$w*$h" \
         --frame_nums 1 --sample_steps 1 --guidance_scale 1 --vae_precision bf16 --base_seed 1 -o "$M/out.png" -f 2>&1 |
-        sed -n 's/.*, steps \([0-9.]*\), .*/\1/p'
+        awk '/, steps [0-9.]*, / { split($0, f, ", steps "); s = f[2] + 0 } /^at most/ { gb = $3 * 1024 / 1e9 } END { printf "%s %.2f\n", s, gb }'
 }
-echo "| weights | in bytes s | in bf16 s | stable-diffusion.cpp s | with flash attention s | ratio to its best |"
-echo "|---|---:|---:|---:|---:|---:|"
+echo "| weights | in bytes s | in bf16 s | at most GB | bf16 weights s | stable-diffusion.cpp s | with flash attention s | ratio to its best |"
+echo "|---|---:|---:|---:|---:|---:|---:|---:|"
 for _ in $(seq "${ROUNDS:-2}"); do
+    full=$(ours '' 0)
     for t in ${TYPES:-q8_0 q4_k}; do
         bytes=$(ours $t 1) half=$(ours $t 0) plain=- flash=-
         if [ -e "$peer/forward" ]; then
@@ -40,7 +41,7 @@ for _ in $(seq "${ROUNDS:-2}"); do
             plain=$(sed -n 's/plain \([0-9.]*\) s.*/\1/p' "$M/peer" | sort -g | head -n 1)
             flash=$(sed -n 's/flash \([0-9.]*\) s.*/\1/p' "$M/peer" | sort -g | head -n 1)
         fi
-        echo "$t $bytes $half $plain $flash" | awk '{ r = $4 == "-" ? "-" : sprintf("%.2f", ($4 < $5 ? $4 : $5) / $2)
-            printf "| %s | %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, $5, r }'
+        echo "$t ${bytes% *} $half ${full% *} $plain $flash" | awk '{ r = $6 == "-" ? "-" : sprintf("%.2f", ($6 < $7 ? $6 : $7) / $2)
+            printf "| %s | %s | %s | %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, $5, $6, $7, r }'
     done
 done
