@@ -11,6 +11,7 @@
 
 enum { ERR_MAX = 2048 };
 static _Thread_local char err_text[ERR_MAX];
+static _Thread_local int err_system; /* the system has said why */
 
 /* Long sentences keep their beginning, where file and record are named. */
 static void err_set(const char *fmt, va_list ap)
@@ -26,6 +27,7 @@ int wan_err(const char *fmt, ...)
     va_start(ap, fmt);
     err_set(fmt, ap);
     va_end(ap);
+    err_system = 0;
     return -1;
 }
 
@@ -38,6 +40,7 @@ int wan_err_errno(const char *fmt, ...)
     va_end(ap);
     size_t n = strlen(err_text);
     snprintf(err_text + n, sizeof err_text - n, ": %s", strerror(e));
+    err_system = 1;
     errno = e;
     return -1;
 }
@@ -73,11 +76,17 @@ const char *wan_err_text(void)
 void wan_err_clear(void)
 {
     err_text[0] = '\0';
+    err_system = 0;
 }
 
 int wan_err_memory(void)
 {
     return strstr(err_text, "out of memory") != NULL;
+}
+
+int wan_err_system(void)
+{
+    return err_system;
 }
 
 void wan_bug(const char *file, int line, const char *fmt, ...)

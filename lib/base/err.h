@@ -42,6 +42,8 @@ const char *wan_err_text(void);
 void wan_err_clear(void);
 /* Whether it says that memory was lacking: then nothing is known about the data. */
 int wan_err_memory(void);
+/* Whether it ends with what the system said (wan_err_errno). */
+int wan_err_system(void);
 
 /* Return -1 / jump to fail when expr < 0: the error has been recorded by the callee. */
 #define WAN_TRY(expr)                                                                              \

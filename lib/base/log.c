@@ -120,7 +120,8 @@ void wan_die(void)
 
 void wan_die_usage(void)
 {
-    if (wan_err_memory()) /* nothing is wrong with what was typed */
+    /* nothing is wrong with what was typed, or stands in a file */
+    if (wan_err_memory() || wan_err_system())
         wan_die();
     wan_warn("%s (try %s --help)", wan_err_text(), log_tool);
     exit(WAN_EXIT_USAGE);

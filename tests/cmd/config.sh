@@ -221,6 +221,12 @@ for name in x "$odd" "$(printf 'caf\351')" "\${x}"; do
     ok "saved and read: $(printf %q "$name")" train --config-file a/iter_0000001/run_config.yaml checkpoint.save=b
 done
 
+# a file that cannot be read is no wrong configuration
+fails 1 'nowhere.yaml: cannot open: No such file' "a configuration that is not there" wan-train --mock nowhere.yaml
+fails 1 ': cannot read: ' "one that cannot be read" wan-train --mock --config-file /proc/self/mem
+echo 'train: {nothing: 1}' >wrong.yaml
+fails 2 'wrong.yaml.*nothing' "one that says something wrong" wan-train --mock wrong.yaml
+
 # the starting points, where make install puts them
 mkdir -p put/bin put/share/wan-tools; cp "$(command -v wan-train)" put/bin; cp -r "$TOP/examples/configs" put/share/wan-tools
 ok "without arguments they are shown" says 'pretrain_14B.yaml$' bash -c 'put/bin/wan-train; [ $? = 2 ]'
