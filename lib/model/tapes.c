@@ -10,6 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/model/model.h"
+#include "lib/model/take.h"
 
 /* Memory that an axis or the device may give a part anew. */
 enum { W, R, G, SCRATCH, ASIDE, PRED, PLACES };
@@ -17,7 +18,7 @@ enum { W, R, G, SCRATCH, ASIDE, PRED, PLACES };
 enum { VARIANTS = 2 };
 
 typedef struct recording {
-    wan_tape *tape; /* NULL: none */
+    wan_take *take; /* NULL: none */
     const void *at[PLACES];
 } recording;
 
@@ -61,7 +62,7 @@ void wan_tapes_free(wan_tapes **pt)
     for (int i = 0; i < WAN_TAPES_REMEMBERED; i++) {
         shape *s = &t->seen[i];
         for (int k = 0; s->part && k < 2 * t->parts * VARIANTS; k++)
-            wan_dev_unrecord(t->d, &s->part[k].tape);
+            wan_take_drop(&s->part[k].take, t->d);
         free(s->part);
         free(s->key);
     }
@@ -143,9 +144,17 @@ int wan_tapes_shape(wan_tapes *t, const wan_micro *in)
 
 /* ---- parts */
 
-static int run(wan_acts *a, wan_store *s, int part, int back)
+typedef struct job {
+    wan_acts *a;
+    wan_store *s;
+    int part, back;
+} job;
+
+static int run(void *arg)
 {
-    return back ? a->model->backward(a, s, part) : a->model->forward(a, s, part);
+    const job *j = arg;
+    return j->back ? j->a->model->backward(j->a, j->s, j->part)
+                   : j->a->model->forward(j->a, j->s, j->part);
 }
 
 /* The recording of what lies where it does now, or the place for it. */
@@ -158,35 +167,29 @@ static recording *recording_of(wan_tapes *t, const wan_acts *a, const wan_store 
                                d->scratch, d->aside, back ? a->dpred.p : (void *)a->pred };
     recording *r = way(t, t->now, part, back);
     for (int i = 0; i < VARIANTS; i++)
-        if (r[i].tape && !memcmp(r[i].at, at, sizeof at))
+        if (r[i].take && !memcmp(r[i].at, at, sizeof at))
             return &r[i];
-    if (r[0].tape) { /* the newer one stays */
-        wan_dev_unrecord(t->d, &r[1].tape);
+    if (r[0].take) { /* the newer one stays */
+        wan_take_drop(&r[1].take, t->d);
         r[1] = r[0];
     }
-    r[0].tape = NULL;
+    r[0].take = NULL;
     memcpy(r[0].at, at, sizeof at);
     return r;
-}
-
-static int record(wan_tapes *t, recording *r, wan_acts *a, wan_store *s, int part, int back)
-{
-    WAN_TRY(wan_dev_record(t->d));
-    const int rc = run(a, s, part, back);
-    return wan_dev_recorded(t->d, rc < 0 ? NULL : &r->tape);
 }
 
 int wan_tapes_part(wan_acts *a, wan_store *s, int part, int back)
 {
     wan_tapes *t = a->tapes;
+    job j = { a, s, part, back };
     if (!t || !t->now || t->off)
-        return run(a, s, part, back);
+        return run(&j);
     recording *r = recording_of(t, a, s, part, back);
-    if (!r->tape && record(t, r, a, s, part, back) < 0) {
+    if (!r->take && wan_take_record(&r->take, a, run, &j) < 0) {
         wan_warn("nothing is recorded from here on: part %d: %s", part, wan_err_text());
         t->off = 1; /* the part itself may be all right */
-        return run(a, s, part, back);
+        return run(&j);
     }
     t->replays++;
-    return wan_dev_replay(t->d, r->tape);
+    return wan_take_play(r->take, a);
 }

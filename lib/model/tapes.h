@@ -3,6 +3,8 @@
  * tapes.h - parts of a model that are done again from a recording (wan_dev_record), where micro-batches of the same
  * shape come again: the same ops on the same memory with the same numbers, so the same bytes.
  *
+ * What ranks ask each other for inside of a part stands between stretches of its recording (take.h).
+ *
  * A shape is run the first time that it comes: plans are made and work space grows.  The second time each part is
  * recorded as it comes up, forward and backward, and done from there on by one call.  What happens around parts
  * (hooks, stash, what crosses a border) is never part of a recording, and what is laid into acts by fill is read
@@ -23,7 +25,7 @@ enum { WAN_TAPES_SHAPES = 8, WAN_TAPES_REMEMBERED = 64 };
 
 typedef struct wan_tapes wan_tapes;
 
-/* For acts of a model of so many parts, whose wing does nothing inside of parts. */
+/* For acts of a model of so many parts. */
 int wan_tapes_new(wan_tapes **out, wan_dev *d, int parts) WAN_MUST_CHECK;
 void wan_tapes_free(wan_tapes **t); /* NULL-safe; waits for the device */
 /* What acts are filled with from here on; t may be NULL.  in NULL: something that is not recorded. */

@@ -221,16 +221,11 @@ void wan_step_free(wan_step **ps)
     *ps = NULL;
 }
 
-static int has_wing(const wan_wing *w)
-{
-    return w->attend || w->attend_back || w->sum || w->gather || w->scatter;
-}
-
 int wan_step_record(wan_step *s)
 {
     for (int i = 0; i < s->seats && wan_dev_records(s->d); i++) {
         wan_acts *a = s->seat[i].acts;
-        if (!a->tapes && !has_wing(&a->wing))
+        if (!a->tapes)
             WAN_TRY(wan_tapes_new(&a->tapes, s->d, s->z.parts));
     }
     return 0;

@@ -100,7 +100,7 @@ void wan_step_free(wan_step **s);
 /* Bytes of device memory beside the model's. */
 int64_t wan_step_bytes(const wan_arch *arch, wan_dtype compute, const wan_step_options *o);
 
-/* From here on parts are recorded (tapes.h), where the device can and no wing acts inside of parts. */
+/* From here on parts are recorded (tapes.h), where the device can. */
 int wan_step_record(wan_step *s) WAN_MUST_CHECK;
 /* Parts that were done from a recording so far. */
 int64_t wan_step_replays(const wan_step *s);

@@ -6,6 +6,7 @@
  */
 #include "kernels/ops.h"
 #include "lib/model/reel.h"
+#include "lib/model/take.h"
 #include "tests/tap.h"
 
 #include <dlfcn.h>
@@ -206,6 +207,61 @@ static void reels(void)
     ok(!r.d && runs == 12, "what cannot be recorded is run");
 }
 
+/* ---- take.h */
+
+/* As two ranks with the same numbers would: x is asked for on the host, between kernels. */
+static int doubles(void *arg, wan_dev *dev, wan_buf v, int64_t n)
+{
+    ++*(int *)arg;
+    WAN_TRY(wan_dev_read(dev, host, v.p, (size_t)n * sizeof *host));
+    for (int64_t i = 0; i < n; i++)
+        host[i] *= 2;
+    return wan_dev_write(dev, v.p, host, (size_t)n * sizeof *host);
+}
+
+/* x = 2 (x + 1) of N numbers, then of one, then y = x; arg not NULL: fails behind that. */
+static int with_calls(void *arg)
+{
+    const struct {
+        wan_acts *a;
+        int fails;
+    } *j = arg;
+    const wan_wing *v = &j->a->wing;
+    WAN_TRY(d->ops->axpy(d, WAN_RBUF(x), 1, WAN_RBUF(z.p), N));
+    WAN_TRY(v->sum(v->arg, d, WAN_RBUF(x), N));
+    WAN_TRY(d->ops->axpy(d, WAN_RBUF(x), 1, WAN_RBUF(z.p), N));
+    WAN_TRY(v->sum(v->arg, d, WAN_RBUF(x), 1));
+    WAN_TRY(wan_dev_copy(d, y, x, N * sizeof *x));
+    return j->fails ? wan_err("as was asked") : 0;
+}
+
+static void takes(void)
+{
+    int calls = 0;
+    wan_acts acts = { .d = d, .wing = { .arg = &calls, .sum = doubles } };
+    struct {
+        wan_acts *a;
+        int fails;
+    } j = { &acts, 0 };
+    wan_take *t;
+    must(d->ops->fill(d, WAN_RBUF(x), 1, N));
+    must(d->ops->fill(d, WAN_RBUF(y), 0, N));
+    must(d->ops->fill(d, WAN_RBUF(z.p), 1, N));
+    must(wan_take_record(&t, &acts, with_calls, &j));
+    ok(calls == 0 && first(x) == 1, "a take: nothing is done and nobody asked");
+    ok(acts.wing.sum == doubles && acts.wing.arg == &calls, "  the wing is what it was");
+    must(wan_take_play(t, &acts));
+    ok(calls == 2 && first(y) == 10 && host[1] == 5, "  then all of it is, in order");
+    must(wan_take_play(t, &acts));
+    ok(calls == 4 && first(y) == 46 && host[1] == 13, "  and again");
+    wan_take_drop(&t, d);
+    j.fails = 1;
+    const int rc = wan_take_record(&t, &acts, with_calls, &j);
+    ok(rc < 0 && !t && calls == 4 && !strcmp(wan_err_text(), "as was asked"),
+       "what fails behind a call: %s", wan_err_text());
+    ok(first(x) == 46 && acts.wing.sum == doubles, "  was not done, and the device works on");
+}
+
 /* What an op says that fails meanwhile is what is said. */
 static void fails(void)
 {
@@ -314,6 +370,7 @@ int main(void)
     must(wan_dev_open(&other, device, 0));
     beside();
     wan_dev_close(&other);
+    takes();
     fails();
     const char *path = getenv("WAN_CUDA_PLUGIN");
     void *so = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;

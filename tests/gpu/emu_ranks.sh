@@ -171,8 +171,12 @@ recorded "ways that are measured" 1 --precision bf16 train.autotune=true
 recorded "two data parallel ranks" 2 --precision bf16
 recorded "two that share weights" 2 --precision bf16 dist.use_megatron_fsdp=true
 recorded "a pipeline of two" 2 --precision bf16 $pp=2
-fails 2 'ranks that share a block \(model.tensor_model_parallel_size\)' "not ranks that share a block" \
-    wan-train $G checkpoint.save= --graphs $tp=2
+recorded "two tensor parallel ranks" 2 --precision bf16 $tp=2
+recorded "that share out the rows of the stream, full recompute" 2 --precision bf16 $tp=2 model.sequence_parallel=true \
+    model.recompute_granularity=full
+recorded "two that share out tokens, in a ring" 2 --precision bf16 $cp=2
+recorded "by all-to-all, with weights shared" 2 --precision bf16 $cp=2 $kind=a2a dist.use_megatron_fsdp=true
+recorded "tensor parallel ranks over NCCL" 2 --precision bf16 $tp=2 --transport nccl
 on_cpu() { wan-train -q $G checkpoint.save= --device cpu train.train_iters=1 --graphs 2>cpu.err && grep -q 'nothing is recorded on this device' cpu.err; }
 ok "a CPU says that it records nothing" on_cpu
 

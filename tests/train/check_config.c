@@ -144,9 +144,6 @@ static void errors(void)
     refused("not a number", NULL, WORDS("optimizer.lr=fast"), "fast");
     refused("trailing text", NULL, WORDS("train.train_iters=10x"), "10x");
     refused("fraction of a step", NULL, WORDS("train.train_iters=1.5"), "1.5");
-    refused("recordings of ranks that share blocks", NULL,
-            WORDS("train.graphs=true", "model.context_parallel_size=2"),
-            "(model.context_parallel_size)");
     refused("not key=value", NULL, WORDS("dataset.path"), "key=value");
     refused("one setting, two values",
             "train:\n  global_batch_size: 2\ndataset:\n"

@@ -289,11 +289,6 @@ static int check_together(const wan_train_config *v)
                        v->lr);
     if (v->sequence_parallel && v->tp == 1)
         return wan_err("model.sequence_parallel needs model.tensor_model_parallel_size > 1");
-    if (v->graphs && (v->tp > 1 || v->cp > 1))
-        return wan_err("train.graphs: ranks that share a block (%s) call each other inside of it, "
-                       "which cannot be recorded",
-                       v->tp > 1 ? "model.tensor_model_parallel_size"
-                                 : "model.context_parallel_size");
     return 0;
 }
 

@@ -90,7 +90,8 @@ static const wan_key keys[] = {
         "on a GPU, record the work of each part of the model the second time that a micro-batch of "
         "some shape comes, and norm, clip and AdamW of the second step, and let the host start each by one "
         "call from then on, with the same bytes; "
-        "not with tensor or context parallel ranks; --graphs sets it"),
+        "what tensor parallel ranks ask each other for, and attention among context parallel ranks, stands "
+        "between two recordings; --graphs sets it"),
     PLACE("debug.dump", 0, debug_dump, "",
           "safetensors file for prediction, loss and gradients of the first step"),
 
