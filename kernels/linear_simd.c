@@ -21,6 +21,7 @@ enum {
     NARROW = 384 /* columns of a weight gradient whose rows are not divided */,
     FEW = 4 /* tasks a thread at least, there */,
     PIECES = 4 /* of a task */,
+    PAST = 16 << 20 /* bytes of B that are packed past the caches */,
     TASKS = 8 /* a thread at least */,
     FEWEST = 48 /* rows to divide down to */
 };
@@ -32,7 +33,7 @@ typedef struct side {
 } side;
 
 typedef struct job {
-    wan_tile t;
+    wan_tile t, far;         /* far: B is packed with it */
     int64_t M, N, K, np, kp; /* np, kp: N and K padded */
     int64_t rows, deep;      /* of a task, of a block of K; the last may be smaller */
     int64_t chunk;           /* columns that are packed together */
@@ -103,9 +104,10 @@ static void pack_block(const job *j, int64_t k0, int64_t c0, int64_t n)
     if (wan_quant_of(j->B.b.t))
         unpack_block(j, dst, c0 * j->K + k0, n, k, np, kp);
     else if (j->B.tr)
-        wan_tile_pack_rows(&j->t, dst, j->B.b, c0 * j->K + k0, j->K, n, k, np, kp);
+        wan_tile_pack_rows(&j->far, dst, j->B.b, c0 * j->K + k0, j->K, n, k, np, kp);
     else
-        wan_tile_pack_cols(&j->t, dst, kp * WAN_TILE_N, j->B.b, k0 * j->N + c0, j->N, k, n, kp, np);
+        wan_tile_pack_cols(&j->far, dst, kp * WAN_TILE_N, j->B.b, k0 * j->N + c0, j->N, k, n, kp,
+                           np);
 }
 
 /* Whether m rows of A are read where they lie: whole tiles of the right type, and not all in the same
@@ -352,6 +354,8 @@ static int run(wan_dev *d, job *j)
     char *p = (char *)wan_dev_scratch(d, pack + work + (size_t)(rb * cb) * sizeof *j->next);
     if (!p)
         return -1;
+    j->far = j->t;
+    j->far.past = pack > PAST;
     j->packed = p;
     j->work = p + pack;
     j->next = (int64_t *)(void *)(p + pack + work);

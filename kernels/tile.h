@@ -34,6 +34,7 @@ typedef struct wan_tile {
     wan_tile_store_fn *store;
     wan_tile_mul_fn *mul_cols; /* A packed as B is, lda from one panel to the next; NULL: none */
     wan_tile_sum_fn *sum_cols; /* with it */
+    int past; /* whole panels are packed past the caches, which hold less than is packed */
 } wan_tile;
 
 /* The fastest for operands of type t on this CPU. */

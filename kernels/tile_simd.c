@@ -7,22 +7,30 @@
 #include "kernels/cpu.h"
 #include "kernels/rows.h"
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 wan_tile wan_tile_for(wan_dtype t)
 {
     enum wan_cpu_isa isa = t == WAN_BF16 ? wan_cpu_isa() : WAN_CPU_PORTABLE;
     if (isa == WAN_CPU_AMX)
-        return (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, wan_tile_store_bf16, NULL, NULL };
+        return (wan_tile){
+            .t = WAN_BF16, .size = 2, .mul = wan_tile_mul_amx, .store = wan_tile_store_bf16
+        };
     if (isa == WAN_CPU_BF16)
-        return (wan_tile){ WAN_BF16,
-                           2,
-                           wan_tile_mul_bf16,
-                           wan_tile_store_bf16,
-                           wan_tile_mul_bf16_cols,
-                           wan_tile_sum_bf16_cols };
-    return (wan_tile){ WAN_F32, 4,   wan_tile_mul_f32(wan_cpu_vectors()), wan_tile_store_f32,
-                       NULL,    NULL };
+        return (wan_tile){ .t = WAN_BF16,
+                           .size = 2,
+                           .mul = wan_tile_mul_bf16,
+                           .store = wan_tile_store_bf16,
+                           .mul_cols = wan_tile_mul_bf16_cols,
+                           .sum_cols = wan_tile_sum_bf16_cols };
+    return (wan_tile){ .t = WAN_F32,
+                       .size = 4,
+                       .mul = wan_tile_mul_f32(wan_cpu_vectors()),
+                       .store = wan_tile_store_f32 };
 }
 
 /* ---- packing */
@@ -74,8 +82,39 @@ typedef uint32_t u16x __attribute__((vector_size(64)));
             r[i | s] = HIGH##s(a, b);                                                              \
         }
 
+/* A row of a panel, which begins a line of the cache; past: straight to memory, and not read from there before. */
+INLINE void put(uint32_t *o, u16x r, const int past)
+{
+#ifdef __AVX512F__
+    if (past) {
+        _mm512_stream_si512((__m512i *)(void *)o, (__m512i)r);
+        return;
+    }
+#elif defined(__x86_64__)
+    if (past) {
+        __m128i q[4];
+        memcpy(q, &r, sizeof q);
+        for (int i = 0; i < 4; i++)
+            _mm_stream_si128((__m128i *)(void *)(o + 4 * i), q[i]);
+        return;
+    }
+#endif
+    (void)past;
+    memcpy(o, &r, sizeof r);
+}
+
+/* What was put past the caches is there for other threads. */
+INLINE void settle(const wan_tile *t)
+{
+#ifdef __x86_64__
+    if (t->past)
+        _mm_sfence();
+#endif
+    (void)t;
+}
+
 /* A panel from 16 whole rows of 64-byte multiples: 16 x 16 units are transposed in registers. */
-static void pack_panel(uint32_t *dst, const char *src, size_t ld, int64_t units)
+INLINE void pack_panel(uint32_t *dst, const char *src, size_t ld, int64_t units, const int past)
 {
     for (int64_t u = 0; u < units; u += 16) {
         u16x r[16];
@@ -88,7 +127,7 @@ static void pack_panel(uint32_t *dst, const char *src, size_t ld, int64_t units)
         STAGE(2)
         STAGE(1)
         for (int i = 0; i < 16; i++)
-            memcpy(dst + (u + i) * WAN_TILE_N, &r[i], sizeof r[i]);
+            put(dst + (u + i) * WAN_TILE_N, r[i], past);
     }
 }
 
@@ -101,7 +140,7 @@ static void pack_panel_widened(uint32_t *dst, wan_buf src, int64_t off, int64_t 
         int64_t n = k - c < WIDE ? k - c : WIDE;
         for (int64_t i = 0; i < WAN_TILE_N; i++)
             (void)wan_row_load(src, off + i * ld + c, n, w[i]);
-        pack_panel(dst + c * WAN_TILE_N, (const char *)w, sizeof w[0], n);
+        pack_panel(dst + c * WAN_TILE_N, (const char *)w, sizeof w[0], n, 0);
     }
 }
 
@@ -114,9 +153,11 @@ void wan_tile_pack_rows(const wan_tile *t, void *dst, wan_buf src, int64_t off, 
     for (int64_t j = 0; j < np; j++) {
         uint32_t *o = (uint32_t *)dst + j / WAN_TILE_N * units * WAN_TILE_N + j % WAN_TILE_N;
         if (whole && j % WAN_TILE_N == 0 && j + WAN_TILE_N <= n) {
-            if (src.t == t->t)
-                pack_panel(o, (const char *)wan_buf_at(src, off + j * ld).p, (size_t)(ld * t->size),
-                           units);
+            const char *from = (const char *)wan_buf_at(src, off + j * ld).p;
+            if (src.t == t->t && t->past)
+                pack_panel(o, from, (size_t)(ld * t->size), units, 1);
+            else if (src.t == t->t)
+                pack_panel(o, from, (size_t)(ld * t->size), units, 0);
             else
                 pack_panel_widened(o, src, off + j * ld, ld, k);
             j += WAN_TILE_N - 1;
@@ -128,6 +169,7 @@ void wan_tile_pack_rows(const wan_tile *t, void *dst, wan_buf src, int64_t off, 
         for (int64_t i = 0; i < units; i++)
             o[i * WAN_TILE_N] = u[i];
     }
+    settle(t);
 }
 
 /* Two rows of bf16 as 32-bit pairs, 16 columns. */
@@ -140,10 +182,11 @@ INLINE u16x pair_of(const void *lo, const void *hi)
     return __builtin_convertvector(l, u16x) | __builtin_convertvector(h, u16x) << 16;
 }
 
-INLINE void pair_rows(uint32_t *o, const uint16_t *lo, const uint16_t *hi)
+INLINE u16x row_of(const void *p)
 {
-    u16x r = pair_of(lo, hi);
-    memcpy(o, &r, sizeof r);
+    u16x r;
+    memcpy(&r, p, sizeof r);
+    return r;
 }
 
 void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, int64_t off,
@@ -158,8 +201,7 @@ void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, 
         else
             memset(tmp, 0, (size_t)n * sizeof *tmp);
         for (int64_t p = 0; p < np; p += WAN_TILE_N)
-            memcpy((float *)dst + p / WAN_TILE_N * ldb + i * WAN_TILE_N, tmp + p,
-                   WAN_TILE_N * sizeof *tmp);
+            put((uint32_t *)dst + p / WAN_TILE_N * ldb + i * WAN_TILE_N, row_of(tmp + p), t->past);
     }
     for (int64_t i = 0; t->size == 2 && i < kp; i += 2) {
         if (src.t == t->t && n == np && i + 2 <= k) { /* whole rows, from where they are */
@@ -167,8 +209,8 @@ void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, 
             for (int64_t p = 0; p < np; p += WAN_TILE_N) { /* too short to be foreseen */
                 __builtin_prefetch(lo + AHEAD * ld + p, 0, 2);
                 __builtin_prefetch(lo + (AHEAD + 1) * ld + p, 0, 2);
-                pair_rows((uint32_t *)dst + (p / WAN_TILE_N * ldb + i * WAN_TILE_N) / 2, lo + p,
-                          lo + ld + p);
+                put((uint32_t *)dst + (p / WAN_TILE_N * ldb + i * WAN_TILE_N) / 2,
+                    pair_of(lo + p, lo + ld + p), t->past);
             }
             continue;
         }
@@ -178,9 +220,10 @@ void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, 
             else
                 memset(pair[r], 0, 2 * (size_t)n);
         for (int64_t p = 0; p < np; p += WAN_TILE_N)
-            pair_rows((uint32_t *)dst + (p / WAN_TILE_N * ldb + i * WAN_TILE_N) / 2, pair[0] + p,
-                      pair[1] + p);
+            put((uint32_t *)dst + (p / WAN_TILE_N * ldb + i * WAN_TILE_N) / 2,
+                pair_of(pair[0] + p, pair[1] + p), t->past);
     }
+    settle(t);
 }
 
 /* 16 columns of 32 rows of bf16 (16 rows of fp32) become 16 rows of 64 bytes. */
@@ -253,8 +296,6 @@ void wan_tile_store_f32(void *dst, const float *src, int64_t n)
 /* ---- bf16: AVX512-BF16, chosen at run time */
 
 #ifdef __x86_64__
-#include <immintrin.h>
-
 #define BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 
 /* Sums start from 0, and what stands in C is added behind the loop: else the next block would wait for it.

@@ -144,25 +144,37 @@ static void all(const char *name, wan_tile t)
 int main(void)
 {
     static const char *const vectors[] = { "fp32 plain", "fp32 avx2", "fp32 avx512" };
+    wan_tile f32 = { .t = WAN_F32, .size = 4 }, bf16 = { .t = WAN_BF16, .size = 2 };
     for (int v = 0; v < 3; v++)
-        if (v <= (int)wan_cpu_vectors())
-            all(vectors[v], (wan_tile){ WAN_F32, 4, wan_tile_mul_f32((enum wan_cpu_vectors)v), NULL,
-                                        NULL, NULL });
-        else
+        if (v <= (int)wan_cpu_vectors()) {
+            f32.mul = wan_tile_mul_f32((enum wan_cpu_vectors)v);
+            all(vectors[v], f32);
+        } else {
             tap_skip(vectors[v], "this CPU has no such vectors");
+        }
+    f32.past = 1;
+    all("fp32, packed past the caches", f32);
 #ifdef __x86_64__
-    all("amx in C", (wan_tile){ WAN_BF16, 2, emulated_mul, NULL, NULL, NULL });
+    bf16.mul = emulated_mul;
+    all("amx in C", bf16);
+    bf16.past = 1;
+    all("amx in C, packed past the caches", bf16);
+    bf16.past = 0;
 #endif
     if (wan_cpu_isa() >= WAN_CPU_BF16) {
-        all("avx512-bf16", (wan_tile){ WAN_BF16, 2, wan_tile_mul_bf16, NULL, NULL, NULL });
-        all("avx512-bf16, both packed",
-            (wan_tile){ WAN_BF16, 2, NULL, NULL, wan_tile_mul_bf16_cols, NULL });
+        bf16.mul = wan_tile_mul_bf16;
+        all("avx512-bf16", bf16);
+        bf16.mul_cols = wan_tile_mul_bf16_cols;
+        all("avx512-bf16, both packed", bf16);
+        bf16.mul_cols = NULL;
     } else {
         tap_skip("avx512-bf16", "this CPU has no AVX512-BF16");
     }
-    if (wan_cpu_isa() >= WAN_CPU_AMX)
-        all("amx", (wan_tile){ WAN_BF16, 2, wan_tile_mul_amx, NULL, NULL, NULL });
-    else
+    if (wan_cpu_isa() >= WAN_CPU_AMX) {
+        bf16.mul = wan_tile_mul_amx;
+        all("amx", bf16);
+    } else {
         tap_skip("amx", "this CPU has no AMX");
+    }
     return tap_done();
 }
