@@ -964,7 +964,6 @@ static int open_jobs(void)
         .filter = (enum wan_child_filter)place(o.sandbox, "auto|require|off"),
     };
     buckets = json_object();
-    WAN_TRY(wan_video_load());
     if (o.scene_cut > 0)
         WAN_TRY(wan_video_filter_load());
     tzset(); /* reads its file now: decoders may not */

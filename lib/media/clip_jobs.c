@@ -168,8 +168,10 @@ int wan_clip_jobs_open(wan_clip_jobs **out, int jobs, const wan_child_limits *li
 {
     cpu_set_t set;
     wan_clip_jobs *j = *out = wan_calloc(1, sizeof *j, "jobs");
-    if (!j)
+    if (!j || wan_video_load() < 0) { /* here: decoders that are shut in open no file */
+        wan_clip_jobs_close(out);
         return -1;
+    }
     j->cores = sched_getaffinity(0, sizeof set, &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
     j->jobs = jobs ? (size_t)jobs : j->cores < MOST_JOBS ? j->cores : MOST_JOBS;
     j->room = ring_size(j->jobs);
