@@ -252,7 +252,7 @@ check-run:
 plan: tools tests examples ## count the results of the tests (of K) into tests/plan.txt
 	@PLAN_WRITE=1 $(MAKE) --no-print-directory check-run
 check-asan: ## the same under AddressSanitizer and UBSan
-	$(MAKE) check ASAN=1 CUDA=0 BUILD=$(BUILD)/asan
+	LIMIT=$(or $(LIMIT),3600) $(MAKE) check ASAN=1 CUDA=0 BUILD=$(BUILD)/asan
 
 check-amx: tests ## the AMX paths on a CPU with AVX512-BF16 but no AMX
 	@OBJ=$(abspath $(OBJ)) tests/run tests/kernels/amx/check.sh

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
@@ -295,9 +296,7 @@ static int make_video(int i, int n, const wan_wish *w, int64_t copy)
     if (strcmp(o.save_file, "-") == 0)
         return 0;
     wan_save_clip c = clip_of(i);
-    size_t length = strlen(o.save_file);
-    if (c.frames > 1 && length > 4 && !strcmp(o.save_file + length - 4, ".png") &&
-        !wan_save_is_sequence(o.save_file))
+    if (c.frames > 1 && wan_ends_with(o.save_file, ".png") && !wan_save_is_sequence(o.save_file))
         return wan_err("--save_file %s: a PNG holds one frame, not %" PRId64
                        " (of several: NAME_%%04d.png)",
                        o.save_file, c.frames);

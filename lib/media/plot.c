@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/out.h"
 #include "lib/media/plot_late.h"
 
@@ -282,12 +283,6 @@ static void draw(page *g)
 
 /* ---- files */
 
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n > m && !strcmp(s + n - m, end);
-}
-
 static int take(void *f, const unsigned char *p, unsigned n)
 {
     return fwrite(p, 1, n, f) == n ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
@@ -296,7 +291,7 @@ static int take(void *f, const unsigned char *p, unsigned n)
 static int draw_into(page *g, const char *path, FILE *f)
 {
     const wan_plot *p = g->p;
-    int png = ends_with(path, ".png");
+    int png = wan_ends_with(path, ".png");
     cairo_surface_t *s =
         png ? lib.cairo_image_surface_create(CAIRO_FORMAT_RGB24, p->width, p->height)
             : lib.cairo_svg_surface_create_for_stream(take, f, p->width, p->height);
@@ -319,7 +314,7 @@ int wan_plot_write(const wan_plot *p, const char *path)
 {
     page g = { .p = p };
     wan_out *out = NULL;
-    if (!ends_with(path, ".png") && !ends_with(path, ".svg"))
+    if (!wan_ends_with(path, ".png") && !wan_ends_with(path, ".svg"))
         return wan_err("%s: a plot is a .png or an .svg", path);
     if (p->width < 200 || p->height < 200 || p->width > 8192 || p->height > 8192)
         return wan_err("%s: %d x %d pixels: 200 to 8192 are possible", path, p->width, p->height);

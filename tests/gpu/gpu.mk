@@ -110,11 +110,11 @@ check-emu-run: $(BUILD)/gpu/libwan-emu.so $(BUILD)/gpu/libwan-emu-trace.so $(GPU
 	@$(MAKE) --no-print-directory rehearsal
 rehearsal: $(BUILD)/gpu/libwan-emu.so $(GPU_PROG) $(BUILD)/gpu/bench_gpu # first-run.sh with planted faults
 	@EMU=$(abspath $(BUILD)/gpu/libwan-emu.so) CORE=$(abspath $(BUILD)) OBJ=$(abspath $(OBJ)) PLAN=none \
-		tests/run tests/gpu/rehearsal.sh
+		LIMIT=$(or $(LIMIT),3600) tests/run tests/gpu/rehearsal.sh
 check-emu-ranks: tools tests examples ## several ranks on one emulated device; the whole path on it beside the CPU
 	@$(MAKE) --no-print-directory CORE=1 BUILD=$(BUILD)/core $(BUILD)/core/gpu/libwan-nccl-emu.so
 	@EMU=$(abspath $(BUILD)/core/gpu/libwan-emu.so) EMU_NCCL=$(abspath $(BUILD)/core/gpu/libwan-nccl-emu.so) \
 		BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) PLAN=none \
-		tests/run tests/gpu/emu_ranks.sh tests/gpu/emu_chain.sh
+		LIMIT=$(or $(LIMIT),3600) tests/run tests/gpu/emu_ranks.sh tests/gpu/emu_chain.sh
 .PHONY: first-run first-run-run rehearsal gpu-programs gpu-programs-run check-gpu-run bench-gpu-run check-emu check-emu-run check-emu-ranks
 -include $(EMU_OBJ:.o=.d) $(TRACE_OBJ:.o=.d)

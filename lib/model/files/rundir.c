@@ -75,11 +75,11 @@ static int by_step(const void *a, const void *b)
     return (int)x->form - (int)y->form;
 }
 
-static int add(entry **list, size_t *n, entry e)
+static int add(entry **list, size_t *n, size_t *room, entry e)
 {
-    entry *more = realloc(*list, (*n + 1) * sizeof *more);
+    entry *more = wan_mem_grow(*list, *n, room, sizeof *more, "steps of a run");
     if (!more)
-        return wan_err("out of memory (steps of a run)");
+        return -1;
     more[(*n)++] = e;
     *list = more;
     return 0;
@@ -90,6 +90,7 @@ static int scan(entry **list, size_t *n, const char *run)
 {
     DIR *d = opendir(run);
     const char *name;
+    size_t room = 0;
     int rc = 1;
     *list = NULL;
     *n = 0;
@@ -98,7 +99,7 @@ static int scan(entry **list, size_t *n, const char *run)
     while (rc > 0 && (rc = wan_dir_next(d, run, &name)) > 0) {
         entry e;
         e.step = parse(name, &e.form);
-        if (e.step >= 0 && add(list, n, e) < 0)
+        if (e.step >= 0 && add(list, n, &room, e) < 0)
             rc = -1;
     }
     closedir(d);

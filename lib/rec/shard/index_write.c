@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/file.h"
 #include "lib/base/le.h"
 #include "lib/rec/shard/index_in.h"
@@ -246,8 +247,7 @@ static int keep_foreign(const wan_index_write *w)
         return errno == ENOENT ? 0 : wan_err_errno("%s", w->meta);
     int rc = 1;
     while (rc > 0 && (rc = wan_dir_next(d, w->meta, &name)) > 0) {
-        size_t n = strlen(name);
-        if (wan_index_manifest_own(name) || (n > 4 && !strcmp(name + n - 4, ".tmp")))
+        if (wan_index_manifest_own(name) || wan_ends_with(name, ".tmp"))
             continue;
         char *from = wan_path_join(w->meta, name), *to = wan_path_join(w->tmp, name);
         if (!from || !to || wan_index_carry(from, to) < 0)

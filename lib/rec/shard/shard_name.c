@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -89,15 +90,9 @@ static int add(struct names *l, char *name)
 
 static int walk(struct list *l, const char *root, const char *sub, int depth);
 
-static int ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && !strcmp(name + n - m, end);
-}
-
 static int ends_as(const char *name, const char *const *ends)
 {
-    while (*ends && !ends_with(name, *ends))
+    while (*ends && !wan_ends_with(name, *ends))
         ends++;
     return *ends != NULL;
 }
@@ -106,7 +101,7 @@ static int ends_as(const char *name, const char *const *ends)
 static int like_shard(const char *name)
 {
     const char *p = strcasestr(name, ".tar");
-    return (p && (!p[4] || p[4] == '.') && !ends_with(name, ".tar.idx")) ||
+    return (p && (!p[4] || p[4] == '.') && !wan_ends_with(name, ".tar.idx")) ||
            (strlen(name) > 4 && !strcasecmp(name + strlen(name) - 4, ".tgz"));
 }
 

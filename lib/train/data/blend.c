@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/ends.h"
 #include "lib/base/file.h"
 #include "lib/base/yaml.h"
 
@@ -61,12 +62,6 @@ void wan_blend_clear(wan_blend *b)
     }
     free(b->leaf);
     memset(b, 0, sizeof *b);
-}
-
-static int ends_in(const char *s, const char *suffix)
-{
-    size_t n = strlen(s), m = strlen(suffix);
-    return n > m && !strcmp(s + n - m, suffix);
 }
 
 static int has_index(const char *dir)
@@ -172,10 +167,10 @@ static int add_path(reader *r, const char *name, const char *split, double share
     char *path = r->dir ? wan_path_join(r->dir, name) : strdup(name);
     int rc = path ? 0 : wan_err("out of memory");
     int dir = rc == 0 && wan_is_dir(path) > 0;
-    if (rc == 0 && !dir && (ends_in(path, ".yaml") || ends_in(path, ".yml")))
+    if (rc == 0 && !dir && (wan_ends_with(path, ".yaml") || wan_ends_with(path, ".yml")))
         rc = read_file(r, path, split ? split : r->split, share);
     else if (rc == 0 && !dir &&
-             (strchr(path, '{') || ends_in(path, ".tar") || ends_in(path, ".tgz")))
+             (strchr(path, '{') || wan_ends_with(path, ".tar") || wan_ends_with(path, ".tgz")))
         rc = pattern_add(r, path, share);
     else if (rc == 0)
         rc = leaf_add(r, path, split ? split : r->split, share);
