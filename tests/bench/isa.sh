@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Training steps in fp32 of builds for other CPUs (BUILD/isa/ARCH), each held to what such a CPU has, beside PyTorch held
-# likewise, ROUNDS times in turn.  RT="chrt -r 1" runs all before everything else; MODELS: which of bench_step's.
+# likewise, ROUNDS times in turn.  RT="chrt -r 1" runs all before everything else; MODELS: which of bench_step's (0 takes minutes).
 set -eu
 top=$(cd "$(dirname "$0")/../.." && pwd)
 B=${BUILD:-$top/build}
@@ -20,7 +20,7 @@ torch=1
 echo "| vectors | build | model | s/step | PyTorch s | ratio |"
 echo "|---|---|---|---:|---:|---:|"
 for _ in $(seq "${ROUNDS:-1}"); do
-    for model in ${MODELS:-0 1}; do
+    for model in ${MODELS:-1}; do
         for way in "avx2 x86-64-v3" "plain x86-64"; do
             set -- $way
             us=$(ours "$1" "$2" "$model") them=-
