@@ -14,6 +14,10 @@ enum {
     SMALL = 16 << 10, /* bytes: lengths of samples, factors, a few sums */
     EMA = 4 << 20
 }; /* an average and the weights change places through this */
+/* What a GPU keeps of a recording: around 10 KB for each kernel, as NVIDIA's CCCL counts (github.com/NVIDIA/cccl, pull
+ * request 3768), here 16 KiB; kernels, products, copies and clears of one part, forward and backward, at most, with
+ * products in eight bits, and of its update (tests/gpu/check_quiet.c counts them). */
+enum { NODE = 16 << 10, PART_NODES = 192, PART_NODES8 = 448, UPDATE_NODES = 8 };
 #define MIB(x) ((double)(x) / (1 << 20))
 
 /* What providers ask for inside one op: packed keys and values, a packed weight, partial sums; a quarter more
@@ -149,6 +153,21 @@ static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_opti
     return 0;
 }
 
+/* Shapes that are recorded for every micro-batch that is alive at once; where shards are gathered, their gradients come
+ * to lie in either of two rooms (tapes.c).  And the update. */
+static int64_t recordings(const wan_ranks *ranks, int eight)
+{
+    const int64_t most = eight ? PART_NODES8 : PART_NODES;
+    const int64_t rooms = ranks->sharding == WAN_SHARD_FSDP ? 2 : 1;
+    int64_t nodes = 0;
+    for (int i = 0; i < ranks->ranges; i++) {
+        const wan_pp_range *r = &ranks->range[i];
+        const int64_t parts = r->end - r->first;
+        nodes += parts * (r->seats * rooms * WAN_TAPES_SHAPES * most + UPDATE_NODES);
+    }
+    return nodes * NODE;
+}
+
 static int64_t most_micros(const wan_deal *d, int ranks)
 {
     int64_t most = 0;
@@ -234,6 +253,15 @@ void wan_plan_keeps(wan_plan *p)
     p->keeps = 1;
 }
 
+void wan_plan_graphs(wan_plan *p, const wan_ranks *ranks)
+{
+    if (p->graphs)
+        return;
+    p->graphs = recordings(ranks, p->eight);
+    p->rows += p->graphs;
+    p->total += p->graphs;
+}
+
 void wan_plan_videos(wan_plan *p, int64_t bytes)
 {
     p->rows += bytes;
@@ -287,6 +315,9 @@ void wan_plan_print(const wan_plan *p, FILE *f)
     fprintf(f, "  optimizer    %12.1f\n", MIB(p->away ? 0 : p->optimizer));
     fprintf(f, "  activations  %12.1f\n", MIB(p->acts.kept));
     fprintf(f, "  workspace    %12.1f\n", MIB(p->acts.work + p->rows));
+    if (p->graphs)
+        fprintf(f, "    of it      %12.1f   recordings of %d shapes of micro-batches, at most\n",
+                MIB(p->graphs), WAN_TAPES_SHAPES);
     fprintf(f, "  total        %12.1f\n", MIB(p->total));
     fprintf(f, "activations with recompute in all blocks: none %.1f, selective %.1f, full %.1f\n",
             MIB(p->modes[WAN_RECOMPUTE_NONE]), MIB(p->modes[WAN_RECOMPUTE_SELECTIVE]),

@@ -31,6 +31,7 @@ typedef struct wan_plan {
     int64_t
         rounded; /* ... and weights in eight bits that a GPU keeps through a step (wan_plan_keeps) */
     int keeps;   /* they are, too */
+    int64_t graphs;   /* ... and recordings (wan_plan_graphs); 0: none */
     wan_space space;  /* what kernels on a GPU depend on */
     int64_t total;    /* on the device */
     int64_t far;      /* in host memory, which belongs to it (WAN_TRAIN_FAR, wan_capacity.away) */
@@ -61,6 +62,8 @@ void wan_plan_average(wan_plan *p);
 void wan_plan_eight(wan_plan *p);
 /* Counts weights in eight bits that are kept through a step, once. */
 void wan_plan_keeps(wan_plan *p);
+/* Counts the recordings of train.graphs on a GPU, at most, once; behind wan_plan_eight. */
+void wan_plan_graphs(wan_plan *p, const wan_ranks *ranks);
 /* Counts bytes for videos that the run makes (samples.h). */
 void wan_plan_videos(wan_plan *p, int64_t bytes);
 /* Checkpoints are written; behind the steps. */

@@ -280,6 +280,8 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
         wan_plan_eight(&t->plan);
     if (wan_train_keeps(t) && strncmp(o->device, "cuda", 4) == 0)
         wan_plan_keeps(&t->plan);
+    if (c->v.graphs && strncmp(o->device, "cuda", 4) == 0)
+        wan_plan_graphs(&t->plan, &t->ranks);
     if (c->v.ema_decay > 0)
         wan_plan_average(&t->plan);
     if (wan_train_saves(t))
@@ -461,6 +463,8 @@ static int count_device(wan_train *t)
         wan_plan_cuda(&t->plan, t->dev->flags);
     if (wan_train_keeps(t) && t->dev->kind == WAN_DEV_CUDA)
         wan_plan_keeps(&t->plan);
+    if (t->c->v.graphs && t->dev->kind == WAN_DEV_CUDA)
+        wan_plan_graphs(&t->plan, &t->ranks);
     if (!t->videos || t->dev->kind == WAN_DEV_CPU)
         return 0;
     const int64_t before = t->videos->bytes;

@@ -63,12 +63,15 @@ static int report(void *arg, const wan_report *r)
 }
 
 /* fixed: micro-batches of few shapes, recorded; cp: ranks that share out tokens, else one of each a micro-batch. */
+static int eight; /* of the run that comes: products in eight bits */
+
 static wan_config *config(const char *recompute, int fixed, int cp)
 {
     char word[64], ranks[64];
     snprintf(word, sizeof word, "model.recompute_granularity=%s", recompute);
     snprintf(ranks, sizeof ranks, "model.context_parallel_size=%d", cp);
     const char *const words[] = { word,
+                                  eight ? "model.compute_dtype=fp8" : "model.compute_dtype=bf16",
                                   ranks,
                                   fixed ? "train.graphs=true" : "train.graphs=false",
                                   fixed ? "flow.cfg_dropout_prob=0" : "flow.cfg_dropout_prob=0.1",
@@ -122,6 +125,15 @@ static int64_t calls(const seen *s)
     return s->at[STEPS - 2][EMU_CALLS] - s->at[STEPS - 3][EMU_CALLS];
 }
 
+/* The plan counts them, in every mode (plan.c: 16 KiB each, eight shapes), and not many more than there are. */
+static void recordings(const seen *s)
+{
+    const double nodes = (double)s->at[STEPS - 1][EMU_NODES];
+    const double planned = (double)s->t->plan.graphs / (16 << 10) / WAN_TAPES_SHAPES;
+    ok(nodes > 0 && nodes <= planned && 4 * nodes > planned,
+       "  %.0f kernels and copies in recordings, of %.0f in the plan", nodes, planned);
+}
+
 /* fixed: the same shapes again, from recordings. */
 static void run(const char *recompute, wan_dtype compute, int fixed, int cp)
 {
@@ -134,8 +146,9 @@ static void run(const char *recompute, wan_dtype compute, int fixed, int cp)
     must(wan_train_start(s.t));
     const size_t before = s.t->dev->allocated;
     int rc = wan_train_run(s.t, report, &s);
-    ok(rc == WAN_EXIT_DONE && s.n == STEPS, "%s, recompute %s%s%s: %d steps", type, recompute,
-       fixed ? ", recorded" : "", cp > 1 ? ", shared tokens" : "", s.n);
+    ok(rc == WAN_EXIT_DONE && s.n == STEPS, "%s%s, recompute %s%s%s: %d steps", type,
+       eight ? " and fp8" : "", recompute, fixed ? ", recorded" : "",
+       cp > 1 ? ", shared tokens" : "", s.n);
     for (int i = 1; i < s.n; i++) {
         other += s.tokens[i] != s.tokens[i - 1];
         quiet = quiet && s.allocated[i] == before && s.scratch[i] == s.scratch[0] &&
@@ -156,6 +169,8 @@ static void run(const char *recompute, wan_dtype compute, int fixed, int cp)
             s.t->dev)) /* of every step but the first, which is run, like measurements */
         ok(wan_optim_replays(s.t->optim) == (fixed ? STEPS - 1 : 0), "  %lld updates",
            (long long)wan_optim_replays(s.t->optim));
+    if (counts() && fixed)
+        recordings(&s);
     if (counts())
         printf("# %lld calls of the host a step\n", (long long)calls(&s));
     ok(s.scratch[0] == (size_t)s.t->plan.kernels, "  the work space is the plan's, %zu bytes",
@@ -232,6 +247,11 @@ int main(void)
     run("none", WAN_F32, 0, 1);
     run("selective", WAN_BF16, 0, 1);
     run("full", WAN_BF16, 1, 1);
+    for (int i = 0; i < 2 && gpu; i++) { /* nothing is recorded elsewhere */
+        eight = i;
+        run(i ? "full" : "none", i ? WAN_BF16 : WAN_F32, 1, 1);
+    }
+    eight = 0;
     if (!one_rank)
         run("none", WAN_BF16, 0, 2);
     wan_comm_close(&comm);

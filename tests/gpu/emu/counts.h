@@ -16,6 +16,7 @@ enum emu_count {
     EMU_LAUNCHES, /* those of graphs too */
     EMU_GRAPHS,   /* times that one was run */
     EMU_CALLS, /* by which the host gave work to streams: kernels, products, copies, clears, graphs, events */
+    EMU_NODES,    /* of graphs that can be run now: kernels, products, copies, clears */
     EMU_SEARCHES, /* for algorithms of a product */
     EMU_COUNTS
 };

@@ -658,6 +658,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned lon
     if (in_capture())
         return cudaErrorStreamCaptureUnsupported;
     *e = new emu_graph(*g);
+    counts[EMU_NODES] += (int64_t)g->nodes.size();
     return cudaSuccess;
 }
 
@@ -682,6 +683,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t g)
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e)
 {
+    counts[EMU_NODES] -= (int64_t)e->nodes.size();
     delete e;
     return cudaSuccess;
 }
