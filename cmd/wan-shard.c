@@ -13,6 +13,7 @@
 #include "lib/base/signals.h"
 #include "lib/rec/shard/samplemap.h"
 #include "lib/rec/shard/shard.h"
+#include "lib/rec/shard/shard_set.h"
 
 static struct {
     const char *output, *extract, *latent, *text;
@@ -302,21 +303,23 @@ static int extract_shard(unpacking *u, const char *path)
 /* Shards in the order of their names, which is also that of .info.json. */
 static int extract(void)
 {
-    char **names;
-    size_t n;
+    wan_shard_set s;
     unpacking u = { NULL, NULL };
     WAN_TRY(wan_refuse_terminal(STDOUT_FILENO, o.force));
-    WAN_TRY(wan_shard_list(&names, &n, o.extract));
+    WAN_TRY(wan_shard_set_list(&s, o.extract));
+    const size_t n = s.n;
     int rc = n ? 0 : wan_err("%s: no shards (*.tar)", o.extract);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         wan_progress(0, "shard %zu of %zu", i + 1, n);
-        char *path = wan_path_join(o.extract, names[i]);
+        char *path = wan_path_join(o.extract, s.name[i]);
         rc = path ? extract_shard(&u, path) : -1;
         free(path);
     }
     if (rc == 0 && !u.w)
         rc = wan_err("%s: no samples in its shards", o.extract);
-    wan_shard_list_free(names, n);
+    if (rc == 0)
+        rc = wan_shard_set_still(&s, o.extract);
+    wan_shard_set_clear(&s);
     if (rc == 0)
         rc = wan_writer_finish(&u.w);
     wan_writer_abandon(&u.w);

@@ -16,6 +16,7 @@
 #include "lib/rec/shard/dataset.h"
 #include "lib/rec/shard/index.h"
 #include "lib/rec/shard/samplemap.h"
+#include "lib/rec/shard/shard_set.h"
 #include "lib/rec/shard/split.h"
 #include "tests/tap.h"
 
@@ -814,6 +815,27 @@ struct dirent *readdir(DIR *d)
     return e;
 }
 
+/* Whoever has listed shards is told when one of them becomes another one; not of what is new beside them. */
+static void replaced(const char *folder)
+{
+    wan_shard_set s;
+    wan_shard_options opt = { .dir = folder, .max_count = 9, .max_bytes = 1 << 30, .rank = 1 };
+    wan_shard_writer *w;
+    ok(wan_shard_set_list(&s, folder) == 0 && s.n == 3 && wan_shard_set_still(&s, folder) == 0,
+       "three shards, which stay");
+    ok(wan_shard_writer_open(&w, &opt) == 0 && put(w, 7, WAN_F32) == 0 &&
+           wan_shard_writer_finish(&w) == 0 && wan_shard_set_still(&s, folder) == 0,
+       "also beside one of another rank");
+    opt.rank = 0, opt.max_count = 1, opt.force = 1;
+    int rc = wan_shard_writer_open(&w, &opt);
+    for (int i = 0; rc == 0 && i < 3; i++)
+        rc = put(w, i, WAN_F32);
+    ok(rc == 0 && wan_shard_writer_finish(&w) == 0 && wan_shard_set_still(&s, folder) < 0,
+       "replaced by three of the same names and bytes: %s", wan_err_text());
+    wan_shard_set_clear(&s);
+    unlink(in_dir("r/shard-rank01-000000.tar"));
+}
+
 /* Eight shards, of one sample each, by three others: no old one stays where reading and removing were mixed. */
 static void replacing(void)
 {
@@ -832,6 +854,7 @@ static void replacing(void)
     }
     if (rc == 0 && (rc = wan_shard_list(&names, &n, opt.dir)) == 0)
         wan_shard_list_free(names, n);
+    replaced(opt.dir);
     ok(rc == 0 && n == 3, "a folder that moves under the reader: three shards are there (%zu; %s)",
        n, rc ? wan_err_text() : "");
     places = 0;
