@@ -89,6 +89,14 @@ else
         every "4 ranks, save, rank $r" $wide train.train_iters=1
         seen=1
     done
+    (cd before && ranks 9 -- $wide train.train_iters=2 checkpoint.save_interval=1)
+    seen=
+    for r in ${FULL:+0 1}; do
+        victim() { ranks $r "$AT" -r "$PWD" "$@" -- "${command[@]}"; }
+        every "4 ranks, save again, rank $r" $wide checkpoint.ckpt_step=1 train.train_iters=2 checkpoint.keep=2 optimizer.lr=1e-2
+        seen=1
+    done
+    rm -rf before/*
     (cd before && ranks 9 -- $wide train.train_iters=1)
     seen=
     for r in ${FULL:+0} 3; do
