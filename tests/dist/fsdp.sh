@@ -6,19 +6,19 @@ if [ "${MPI:-0}" != 1 ] || ! command -v mpirun >/dev/null; then
     skip "shards" "a build without MPI"
     done_testing
 fi
-STEPS=6
+STEPS=10
 . "$TOP/tests/ranks.sh"
 F=dist.use_megatron_fsdp=true
 Z=optimizer.use_distributed_optimizer=true
-last=iter_0000006/transformer
+last=iter_0000010/transformer
 final() { # final NAME: like_one's run wrote the weights of one rank
     local e
     e=$("$OBJ/tests/train/check_debug" "$1/$last" "one/$last" "")
     ok "$1: final weights within 1e-5 of one rank's ($e)" within "$e" 1e-5
-    e=$("$OBJ/tests/train/check_debug" {"$1",one}/iter_0000006/optimizer/ema.safetensors "")
+    e=$("$OBJ/tests/train/check_debug" {"$1",one}/iter_0000010/optimizer/ema.safetensors "")
     ok "$1: and their average ($e)" within "$e" 1e-5
 }
-T="$T optimizer.ema_decay=0.9"
+T="$T optimizer.ema_decay=0.9 optimizer.adam_eps=1e-5"
 both() { like_one "$@" checkpoint.save="$1"; final "$1"; }
 trained start
 ok "one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=one
