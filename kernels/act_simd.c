@@ -38,74 +38,97 @@ static int wide(enum wan_act act)
     return act == WAN_ACT_GELU_TANH && wan_cpu_isa() >= WAN_CPU_BF16;
 }
 
-/* How many of the n elements from i on are done; the rest is less than 32. */
-WAN_WIDE static int64_t wide_values(wan_buf y, wan_buf x, int64_t i, int64_t n)
+WAN_WIDE_INLINE __m512 value(__m512 x, int fine)
 {
-    const int fine = y.t == WAN_F32;
-    int64_t j = 0;
-    for (; j + 32 <= n; j += 32) {
-        __m512 v[2];
-        for (int k = 0; k < 2; k++) {
-            v[k] = wan_wide_load(x, i + j + 16 * k);
-            v[k] = fine ? wan_act_wide_value(v[k], 1) : wan_act_wide_value(v[k], 0);
-        }
-        wan_wide_store(y, i + j, v[0], v[1]);
-    }
-    return j;
+    return fine ? wan_act_wide_value(x, 1) : wan_act_wide_value(x, 0);
 }
 
-WAN_WIDE static int64_t wide_slopes(wan_buf dx, wan_buf dy, wan_buf x, int64_t i, int64_t n)
+WAN_WIDE_INLINE __m512 slope(__m512 x, int fine)
 {
-    const int fine = dx.t == WAN_F32;
+    return fine ? wan_act_wide_slope(x, 1) : wan_act_wide_slope(x, 0);
+}
+
+/* n < 32 elements from i on, and zeros behind them. */
+static void load_last(float t[32], wan_buf x, int64_t i, int64_t n)
+{
+    float tmp[32];
+    memset(t, 0, 32 * sizeof *t);
+    memcpy(t, wan_row_load(x, i, n, tmp), (size_t)n * sizeof *t);
+}
+
+/* The n elements from i on; the last ones in the same way as all others: what becomes of one does not depend on
+ * where it stands, nor a sample on those beside it. */
+WAN_WIDE static void wide_values(wan_buf y, wan_buf x, int64_t i, int64_t n, int fine)
+{
+    int64_t j = 0;
+    for (; j + 32 <= n; j += 32)
+        wan_wide_store(y, i + j, value(wan_wide_load(x, i + j), fine),
+                       value(wan_wide_load(x, i + j + 16), fine));
+    if (j == n)
+        return;
+    float t[32];
+    load_last(t, x, i + j, n - j);
+    for (int k = 0; k < 32; k += 16)
+        _mm512_storeu_ps(t + k, value(_mm512_loadu_ps(t + k), fine));
+    wan_row_store(y, i + j, n - j, t);
+}
+
+WAN_WIDE static void wide_slopes(wan_buf dx, wan_buf dy, wan_buf x, int64_t i, int64_t n, int fine)
+{
     int64_t j = 0;
     for (; j + 32 <= n; j += 32) {
         __m512 d[2];
-        for (int k = 0; k < 2; k++) {
-            d[k] = wan_wide_load(x, i + j + 16 * k);
-            d[k] = fine ? wan_act_wide_slope(d[k], 1) : wan_act_wide_slope(d[k], 0);
-            d[k] = _mm512_mul_ps(d[k], wan_wide_load(dy, i + j + 16 * k));
-        }
+        for (int k = 0; k < 2; k++)
+            d[k] = _mm512_mul_ps(slope(wan_wide_load(x, i + j + 16 * k), fine),
+                                 wan_wide_load(dy, i + j + 16 * k));
         wan_wide_store(dx, i + j, d[0], d[1]);
     }
-    return j;
+    if (j == n)
+        return;
+    float t[32], g[32];
+    load_last(t, x, i + j, n - j);
+    load_last(g, dy, i + j, n - j);
+    for (int k = 0; k < 32; k += 16)
+        _mm512_storeu_ps(
+            t + k, _mm512_mul_ps(slope(_mm512_loadu_ps(t + k), fine), _mm512_loadu_ps(g + k)));
+    wan_row_store(dx, i + j, n - j, t);
 }
 #else
 #define wide(act) 0
-#define wide_values(y, x, i, n) 0
-#define wide_slopes(dx, dy, x, i, n) 0
+#define wide_values(y, x, i, n, fine) ((void)(fine))
+#define wide_slopes(dx, dy, x, i, n, fine) ((void)(fine))
 #endif
 
 /* ---- any CPU */
 
-/* y may equal x: "omp simd" says that no element depends on another. */
-void wan_act_values(float *y, const float *x, int64_t n, enum wan_act act)
+/* Of a multiple of 16 elements, so that no loop has a rest in other instructions, which the compiler may round in
+ * another way.  y may equal x: "omp simd" says that no element depends on another. */
+static void values(float *y, const float *x, int64_t n, enum wan_act act)
 {
-    if (act == WAN_ACT_GELU_TANH) {
-        int64_t from = wide(act) ? wide_values(wan_buf_of(y, WAN_F32),
-                                               wan_buf_of((float *)(uintptr_t)x, WAN_F32), 0, n)
-                                 : 0;
+    if (act == WAN_ACT_GELU_TANH)
 #pragma omp simd
-        for (int64_t j = from; j < n; j++)
+        for (int64_t j = 0; j < n; j++)
             y[j] = gelu_low(x[j]) * gelu_gate(x[j]);
-    } else if (act == WAN_ACT_SILU) {
+    else if (act == WAN_ACT_SILU)
 #pragma omp simd
         for (int64_t j = 0; j < n; j++)
             y[j] = x[j] * wan_f_sigmoid(x[j]);
-    } else {
+    else
         for (int64_t j = 0; j < n; j++)
             y[j] = wan_act_value(x[j], act);
-    }
 }
 
 /* s[j] = act'(x[j]) */
-static void slopes(float *restrict s, const float *restrict x, int64_t n, enum wan_act act)
+static void slopes(float *s, const float *x, int64_t n, enum wan_act act)
 {
     if (act == WAN_ACT_GELU_TANH)
+#pragma omp simd
         for (int64_t j = 0; j < n; j++) {
             float g = gelu_gate(x[j]), h = gelu_low(x[j]), z = h > WAN_ACT_FAR ? WAN_ACT_FAR : h;
             s[j] = g + z * g * (1 - g) * (2 * WAN_ACT_K) * (1 + 3 * WAN_ACT_A * z * z);
         }
     else if (act == WAN_ACT_SILU)
+#pragma omp simd
         for (int64_t j = 0; j < n; j++) {
             float g = wan_f_sigmoid(x[j]);
             s[j] = g * (1 + x[j] * (1 - g));
@@ -115,16 +138,41 @@ static void slopes(float *restrict s, const float *restrict x, int64_t n, enum w
             s[j] = wan_act_slope(x[j], act);
 }
 
-void wan_act_times_slope(float *g, wan_buf x, int64_t n, enum wan_act act)
+/* fn of any number of elements: the last ones with zeros behind them. */
+static void in_sixteens(void (*fn)(float *, const float *, int64_t, enum wan_act), float *y,
+                        const float *x, int64_t n, enum wan_act act)
+{
+    const int64_t whole = n / 16 * 16;
+    fn(y, x, whole, act);
+    if (whole == n)
+        return;
+    float t[16] = { 0 };
+    memcpy(t, x + whole, (size_t)(n - whole) * sizeof *t);
+    fn(t, t, 16, act);
+    memcpy(y + whole, t, (size_t)(n - whole) * sizeof *t);
+}
+
+void wan_act_values(float *y, const float *x, int64_t n, enum wan_act act, int fine)
+{
+    if (wide(act))
+        wide_values(wan_buf_of(y, WAN_F32), wan_buf_of((float *)(uintptr_t)x, WAN_F32), 0, n, fine);
+    else
+        in_sixteens(values, y, x, n, act);
+}
+
+void wan_act_times_slope(float *g, wan_buf x, int64_t n, enum wan_act act, int fine)
 {
     float tx[CHUNK], s[CHUNK];
     const wan_buf b = wan_buf_of(g, WAN_F32);
     for (int64_t i = 0; i < n; i += CHUNK) {
-        int64_t at = i + (wide(act) ? wide_slopes(b, b, x, i, chunk(n, i)) : 0);
-        int64_t m = i + chunk(n, i) - at;
-        slopes(s, wan_row_load(x, at, m, tx), m, act);
+        const int64_t m = chunk(n, i);
+        if (wide(act)) {
+            wide_slopes(b, b, x, i, m, fine);
+            continue;
+        }
+        in_sixteens(slopes, s, wan_row_load(x, i, m, tx), m, act);
         for (int64_t j = 0; j < m; j++)
-            g[at + j] *= s[j];
+            g[i + j] *= s[j];
     }
 }
 
@@ -135,11 +183,13 @@ int wan_act_forward_simd(wan_dev *d, wan_buf y, wan_buf x, int64_t n, enum wan_a
 #pragma omp parallel for if (n > WAN_ROWS_PARALLEL)
     for (int64_t i = 0; i < n; i += CHUNK) {
         float tx[CHUNK], ty[CHUNK];
-        int64_t m = chunk(n, i), at = wide(act) ? wide_values(y, x, i, m) : 0;
-        if (at == m)
+        const int64_t m = chunk(n, i);
+        if (wide(act)) {
+            wide_values(y, x, i, m, y.t == WAN_F32);
             continue;
-        wan_act_values(ty, wan_row_load(x, i + at, m - at, tx), m - at, act);
-        wan_row_store(y, i + at, m - at, ty);
+        }
+        wan_act_values(ty, wan_row_load(x, i, m, tx), m, act, 1);
+        wan_row_store(y, i, m, ty);
     }
     return 0;
 }
@@ -152,14 +202,16 @@ int wan_act_backward_simd(wan_dev *d, wan_buf dx, wan_buf dy, wan_buf x, int64_t
 #pragma omp parallel for if (n > WAN_ROWS_PARALLEL)
     for (int64_t i = 0; i < n; i += CHUNK) {
         float tx[CHUNK], tg[CHUNK], s[CHUNK];
-        int64_t at = wide(act) ? wide_slopes(dx, dy, x, i, chunk(n, i)) : 0, m = chunk(n, i) - at;
-        if (m == 0)
+        const int64_t m = chunk(n, i);
+        if (wide(act)) {
+            wide_slopes(dx, dy, x, i, m, dx.t == WAN_F32);
             continue;
-        const float *g = wan_row_load(dy, i + at, m, tg);
-        slopes(s, wan_row_load(x, i + at, m, tx), m, act);
+        }
+        const float *g = wan_row_load(dy, i, m, tg);
+        in_sixteens(slopes, s, wan_row_load(x, i, m, tx), m, act);
         for (int64_t j = 0; j < m; j++)
             s[j] *= g[j];
-        wan_row_store(dx, i + at, m, s);
+        wan_row_store(dx, i, m, s);
     }
     return 0;
 }
@@ -172,7 +224,7 @@ int wan_act_gated_simd(wan_dev *d, wan_buf y, wan_buf a, wan_buf b, int64_t n, e
     for (int64_t i = 0; i < n; i += CHUNK) {
         float ta[CHUNK], tb[CHUNK], to[CHUNK];
         const float *q = wan_row_load(b, i, chunk(n, i), tb);
-        wan_act_values(to, wan_row_load(a, i, chunk(n, i), ta), chunk(n, i), act);
+        wan_act_values(to, wan_row_load(a, i, chunk(n, i), ta), chunk(n, i), act, 1);
         for (int64_t j = 0; j < chunk(n, i); j++)
             to[j] *= q[j];
         wan_row_store(y, i, chunk(n, i), to);

@@ -56,7 +56,9 @@ WAN_WIDE_INLINE __m512 wan_act_wide_value(__m512 x, const int fine)
 {
     __m512 low = wan_act_wide_low(x), z = _mm512_min_ps(wan_wide_all(WAN_ACT_NEAR), low);
     __m512 d = wan_act_wide_gate(z, _mm512_mul_ps(z, z), fine);
-    return _mm512_mul_ps(low, fine ? wan_wide_inverse(d) : _mm512_rcp14_ps(d));
+    /* 0 below that, not what it is there */
+    return _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(x, wan_wide_all(-WAN_ACT_NEAR), _CMP_NLT_UQ), low,
+                               fine ? wan_wide_inverse(d) : _mm512_rcp14_ps(d));
 }
 
 /* Its derivative g + z g (1 - g) 2u', where g (1 - g) is g^2 2^t if g is an estimate: 1 - g would be that of

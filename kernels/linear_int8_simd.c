@@ -240,7 +240,7 @@ static void finish_row(const job *j, float *row, int64_t m, int64_t n0, int64_t 
     for (int64_t i = 0; j->bias && i < n; i++)
         row[i] += j->bias[n0 + i];
     if (j->act != WAN_ACT_NONE)
-        wan_act_values(row, row, n, j->act);
+        wan_act_values(row, row, n, j->act, 1);
     wan_row_store(j->y, m * j->N + n0, n, row);
 }
 

@@ -195,9 +195,9 @@ static void finish_row(const job *j, float *row, int64_t m, int64_t n0, int64_t 
     if (j->pre.p)
         wan_row_store(j->pre, at, n, row);
     if (j->slope.p)
-        wan_act_times_slope(row, wan_buf_at(j->slope, at), n, j->act);
+        wan_act_times_slope(row, wan_buf_at(j->slope, at), n, j->act, j->out.t == WAN_F32);
     else if (j->act != WAN_ACT_NONE)
-        wan_act_values(row, row, n, j->act);
+        wan_act_values(row, row, n, j->act, j->out.t == WAN_F32);
     wan_row_store(j->out, at, n, row);
 }
 

@@ -18,10 +18,11 @@ wan_linear_cut wan_linear_cut_for(int64_t M, int64_t N, int64_t K, int threads);
 /* db[n] (+)= sum_m dy[m, n], by blocks of columns so that the order is that of the rows. */
 void wan_linear_bias_grad(float *db, wan_buf dy, int64_t M, int64_t N, int accumulate);
 
-/* y [n] = act(x [n]); y may equal x (act_simd.c) */
-void wan_act_values(float *y, const float *x, int64_t n, enum wan_act act);
+/* y [n] = act(x [n]); y may equal x (act_simd.c); fine: 0 where bf16 follows.  What an element becomes does not
+ * depend on n or on its place. */
+void wan_act_values(float *y, const float *x, int64_t n, enum wan_act act, int fine);
 /* g [n] *= act'(x [n]) */
-void wan_act_times_slope(float *g, wan_buf x, int64_t n, enum wan_act act);
+void wan_act_times_slope(float *g, wan_buf x, int64_t n, enum wan_act act, int fine);
 
 /* Weights in blocks by products of bytes: whether they are used (WAN_CPU_INT8=0 in the environment: never), and
  * y [M, N] = act(x [M, K] w^T [N, K] + b), x bf16, in tasks of that cut. */

@@ -82,7 +82,7 @@ printf 'a cat\ncaf\351\n' >bad.txt
 fails 2 'bad.txt: line 2: the prompt is not valid UTF-8' "a prompt in Latin-1" S -P bad.txt -o x.png
 : >none.txt
 fails 2 'none.txt: no prompts in it' "an empty file" S -P none.txt -o x.png
-fails 2 'nosuch.txt' "no file" S -P nosuch.txt -o x.png
+fails 1 'nosuch.txt' "no file" S -P nosuch.txt -o x.png
 fails 2 '3 values for 2 videos' "three seeds for two prompts" S -P p.txt --base_seed 1 2 3 -o x.png
 fails 2 '--base_seed.*seed' "a seed that is none" S -P p.txt --base_seed soon -o x.png
 head -c 3000 r.wan >cut.wan

@@ -40,6 +40,36 @@ static void extremes(wan_dtype t)
     }
 }
 
+/* What becomes of an element depends neither on how many come behind it nor on its place among them. */
+static void places(wan_dtype t, enum wan_act act)
+{
+    enum { N = 95 };
+    const wan_ops *o = cmp_dev[1]->ops;
+    vec *x = vec_new(t, N, 0, 3), *g = vec_new(t, N, 0, 1), *y = vec_new(t, N, 7, 1);
+    float *all[3], *some;
+    int intact = 1, other[3] = { 0 };
+    for (int64_t n = N; n > 0; n--)
+        for (int k = 0; k < 3; k++) {
+            wan_dev *d = cmp_dev[1];
+            cmp_must(k == 0   ? o->act_forward(d, y->b[1], x->b[1], n, act)
+                     : k == 1 ? o->act_backward(d, y->b[1], g->b[1], x->b[1], n, act)
+                              : o->act_gated(d, y->b[1], x->b[1], g->b[1], n, act));
+            some = vec_read(y, 1, &intact);
+            if (n == N) {
+                all[k] = some;
+                continue;
+            }
+            other[k] += memcmp(all[k], some, (size_t)n * sizeof *some) != 0;
+            free(some);
+        }
+    ok(!other[0] && !other[1] && !other[2],
+       "1 to %d elements %s act %d: the first ones are the same (%d %d %d)", N, CMP_NAME(t), act,
+       other[0], other[1], other[2]);
+    for (int k = 0; k < 3; k++)
+        free(all[k]);
+    cmp_reset();
+}
+
 int main(void)
 {
     static const size_t size[] = { 1, 3, 15, 16, 17, 63, 65, 2047, 2049, 40000 };
@@ -51,5 +81,9 @@ int main(void)
                 run(size[s], cmp_types[t], (enum wan_act)act, s % 2 ? 1 : 4);
     extremes(WAN_REAL);
     extremes(WAN_BF16);
+    for (int t = 0; t < 2; t++) {
+        places(cmp_types[t], WAN_ACT_GELU_TANH);
+        places(cmp_types[t], WAN_ACT_SILU);
+    }
     return cmp_done();
 }
