@@ -135,7 +135,7 @@ int main(void)
     powers(WAN_F32);
     powers(WAN_BF16);
     if (!wan_soft_for(WAN_BF16).block) {
-        tap_skip("blocks of scores", "this CPU makes them otherwise");
+        tap_skip("blocks of scores", "made where there is AVX512-BF16 and no AMX");
         return tap_done();
     }
     block *b = calloc(1, sizeof *b);
