@@ -45,8 +45,8 @@ one() { # one NAME SECONDS
     pickle | zip | legacy | metafile) set -- "$@" -dict=tests/fuzz/torch.dict ;;
     gguf | video | options | record | sqlite) set -- "$@" -dict="tests/fuzz/$n.dict" ;;
     esac
-    { TIMEFORMAT='%U %S'; time "$out/fuzz_$n" "$@" "$dir/corpus/$n" "$out/seeds/$n" 2>"$log"; } 2>"$dir/time" || rc=$?
-    t=$(awk '{ printf "%.1f", $1 + $2 }' "$dir/time")
+    { TIMEFORMAT='%U %S'; time "$out/fuzz_$n" "$@" "$dir/corpus/$n" "$out/seeds/$n" 2>"$log"; } 2>"$dir/$n.time" || rc=$?
+    t=$(awk '{ printf "%.1f", $1 + $2 }' "$dir/$n.time")
     u=$(awk '/number_of_executed_units/ { u = $2 } END { print u + 0 }' "$log")
     c=$(awk '/cov: / { for (i = 1; i < NF; i++) if ($i == "cov:") c = $(i + 1) } END { print c + 0 }' "$log")
     echo "$n $(date +%F) $commit $t $u $c $((rc != 0))" >>"$dir/ledger"
