@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -832,6 +833,13 @@ static void replaced(const char *folder)
         rc = put(w, i, WAN_F32);
     ok(rc == 0 && wan_shard_writer_finish(&w) == 0 && wan_shard_set_still(&s, folder) < 0,
        "replaced by three of the same names and bytes: %s", wan_err_text());
+    char *first = wan_path_join(folder, s.name[0]);
+    ok(unlink(first) == 0 && symlink(s.name[0], first) == 0 &&
+           wan_shard_set_still(&s, folder) < 0 && strstr(wan_err_text(), first) &&
+           strstr(wan_err_text(), strerror(ELOOP)),
+       "one that nobody can look at is not said to be replaced: %s", wan_err_text());
+    unlink(first);
+    free(first);
     wan_shard_set_clear(&s);
     unlink(in_dir("r/shard-rank01-000000.tar"));
 }

@@ -4,6 +4,7 @@
  */
 #include "lib/rec/shard/shard_set.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,7 +13,7 @@
 #include "lib/base/sha256.h"
 #include "lib/rec/shard/shard.h"
 
-/* 1, 0: one of them is not there. */
+/* 1, 0: one of them is not there; -1: nobody can say. */
 static int identify(uint8_t out[32], const wan_shard_set *s, const char *dir)
 {
     wan_sha256 h;
@@ -21,7 +22,10 @@ static int identify(uint8_t out[32], const wan_shard_set *s, const char *dir)
     for (size_t i = 0; i < s->n && there > 0; i++) {
         struct stat st;
         char *path = wan_path_join(dir, s->name[i]);
-        there = !path ? -1 : stat(path, &st) == 0;
+        there = !path                  ? -1
+                : stat(path, &st) == 0 ? 1
+                : errno == ENOENT      ? 0
+                                       : wan_err_errno("%s", path);
         free(path);
         if (there > 0) {
             wan_sha256_add(&h, &st.st_ino, sizeof st.st_ino);
