@@ -31,7 +31,10 @@ typedef struct wan_capacity {
     int64_t text_rows;            /* sum over samples of true rows + 1 */
     enum wan_recompute recompute; /* training only */
     int64_t recompute_blocks; /* in the first so many blocks of a range of parts alone; 0: in all */
-    int spared;               /* enum wan_redo: of that, what is kept all the same */
+    int64_t
+        recompute_group; /* with `full`: of so many blocks in a row the first keeps its input, and all run forward
+                              * again before the last runs backward (march.h); <= 1: each on its own */
+    int spared;   /* enum wan_redo: of that, what is kept all the same */
     int64_t away; /* what the first so many blocks of a range keep waits in host memory (stash.h) */
 } wan_capacity;
 
@@ -46,6 +49,18 @@ static inline enum wan_recompute wan_capacity_recompute(const wan_capacity *c, i
 {
     const int64_t at = wan_capacity_place(first, l);
     return c->recompute_blocks && at >= c->recompute_blocks ? WAN_RECOMPUTE_NONE : c->recompute;
+}
+
+/* Whether blocks are recomputed in groups; then what runs forward again leaves all that a backward reads. */
+static inline int wan_capacity_grouped(const wan_capacity *c)
+{
+    return c->recompute == WAN_RECOMPUTE_FULL && c->recompute_group > 1;
+}
+
+/* What block l does again itself, before its backward. */
+static inline enum wan_recompute wan_capacity_redo(const wan_capacity *c, int first, int l)
+{
+    return wan_capacity_grouped(c) ? WAN_RECOMPUTE_NONE : wan_capacity_recompute(c, first, l);
 }
 
 /* A micro-batch as it is given to a model. */

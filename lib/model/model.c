@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/model/march.h"
+
 enum { MOST = 16 };
 static const wan_model *table[MOST] = { &wan_net_model, &wan_dit_model };
 
@@ -153,6 +155,7 @@ int wan_model_forward(wan_acts *a, wan_store *s, int first, int end, const wan_h
         return wan_err("a forward of acts that were not filled");
     for (int k = first; k < end; k++) {
         WAN_TRY(wan_store_enter(s, k));
+        WAN_TRY(call(h->then, h->arg, k + 1));
         WAN_TRY(call(h->before, h->arg, k));
         WAN_TRY(wan_stash_forward(a->stash, k));
         WAN_TRY(wan_tapes_part(a, s, k, 0));
@@ -169,6 +172,27 @@ int wan_model_back_begin(wan_acts *a)
     return a->model->backward_begin ? a->model->backward_begin(a) : 0;
 }
 
+/* A part backward; forward, again. */
+static int back(wan_acts *a, wan_store *s, int part, const wan_hooks *h)
+{
+    WAN_TRY(call(h->back_before, h->arg, part));
+    WAN_TRY(wan_stash_backward(a->stash, part));
+    WAN_TRY(wan_tapes_part(a, s, part, 1));
+    return call(h->back_after, h->arg, part);
+}
+
+static int again(wan_acts *a, wan_store *s, int part, const wan_hooks *h)
+{
+    WAN_TRY(call(h->again, h->arg, part));
+    return wan_tapes_part(a, s, part, 0);
+}
+
+static wan_march march_of(const wan_acts *a, const wan_store *s, int first, int end)
+{
+    const int64_t group = wan_capacity_grouped(&a->cap) ? a->cap.recompute_group : 0;
+    return wan_march_back(first, end, s->params.parts, a->slice.first, (int)group);
+}
+
 int wan_model_back_parts(wan_acts *a, wan_store *s, int first, int end, const wan_hooks *hooks)
 {
     static const wan_hooks none = { 0 };
@@ -177,11 +201,12 @@ int wan_model_back_parts(wan_acts *a, wan_store *s, int first, int end, const wa
         return wan_err("a backward in a model that is not trained");
     if (a->done < end - first)
         return wan_err("a backward without the forward of the same micro-batch");
-    for (int k = end - 1; k >= first; k--) {
-        WAN_TRY(call(h->back_before, h->arg, k));
-        WAN_TRY(wan_stash_backward(a->stash, k));
-        WAN_TRY(wan_tapes_part(a, s, k, 1));
-        WAN_TRY(call(h->back_after, h->arg, k));
+    wan_march m = march_of(a, s, first, end);
+    if (m.first > m.base && wan_march_group(&m, m.first - 1) == 0 && m.group > 1)
+        return wan_err("a backward of blocks from the middle of a group that is recomputed");
+    while (wan_march_next(&m)) {
+        WAN_TRY(call(h->then, h->arg, wan_march_then(&m)));
+        WAN_TRY(m.again ? again(a, s, m.part, h) : back(a, s, m.part, h));
     }
     return 0;
 }

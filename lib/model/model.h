@@ -167,6 +167,9 @@ typedef struct wan_hooks {
     void *arg;
     wan_hook *before, *after;           /* forward */
     wan_hook *back_before, *back_after; /* backward; after: the part's gradients are complete */
+    wan_hook *again; /* before a part runs forward again in a backward (march.h) */
+    wan_hook
+        *then; /* before `before`, `back_before` and `again`: the part that runs behind that one */
 } wan_hooks;
 
 /* Parts [first, end) in ascending order; in descending order.  hooks may be NULL.  A backward needs

@@ -112,7 +112,11 @@ static int fill_seat(void *arg, int64_t i, int seat)
 static int pass(const work *w, int seat, int back)
 {
     const wan_step_seat *q = &w->t->step->seat[seat];
-    return wan_fsdp_pass(w->t->fsdp, q->first, q->end, back);
+    const wan_capacity *cap = &w->t->plan.cap;
+    if (!back)
+        return wan_fsdp_pass(w->t->fsdp, q->first, q->end);
+    const int64_t group = wan_capacity_grouped(cap) ? cap->recompute_group : 0;
+    return wan_fsdp_pass_back(w->t->fsdp, q->first, q->end, (int)group);
 }
 
 /* The pipeline's micro-batch i into a seat. */

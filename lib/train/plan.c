@@ -142,7 +142,7 @@ static int measure_acts(wan_plan *p, const wan_ranks *ranks, const wan_acts_opti
         p->acts.kept += r->seats * bytes.kept;
         p->acts.away += r->seats * bytes.away;
         p->acts.work = bytes.work;
-        own.cap.recompute_blocks = own.cap.away = own.cap.spared = 0;
+        own.cap.recompute_blocks = own.cap.recompute_group = own.cap.away = own.cap.spared = 0;
         for (int k = 0; k < 3; k++) {
             own.cap.recompute = (enum wan_recompute)k;
             WAN_TRY(wan_model_acts_plan(&bytes, &p->arch, &own));
@@ -326,6 +326,12 @@ void wan_plan_print(const wan_plan *p, FILE *f)
         f,
         "what selective does again, if it were kept: layernorm %.1f, qk_norm %.1f, mlp_act %.1f\n",
         MIB(p->modules[0]), MIB(p->modules[1]), MIB(p->modules[2]));
+    if (wan_capacity_grouped(&p->cap))
+        fprintf(
+            f,
+            "recomputed in groups of %lld blocks: their inputs are kept, %.1f, and a group works "
+            "in %.1f\n",
+            (long long)p->cap.recompute_group, MIB(p->acts.kept), MIB(p->acts.work));
     wan_plan_print_saving(p, f);
 }
 

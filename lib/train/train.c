@@ -159,6 +159,21 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* Blocks that run forward again together: of uniform recompute, no more than this rank has in a row. */
+static int64_t group(const wan_train *t)
+{
+    int64_t most = 0;
+    for (int i = 0; i < t->ranks.ranges; i++) {
+        const wan_pp_range *r = &t->ranks.range[i];
+        const int first = r->first > 1 ? r->first : 1;
+        const int end = r->end < t->z.parts ? r->end : t->z.parts - 1;
+        most = larger(most, end - first);
+    }
+    if (t->c->v.recompute_method || t->c->v.recompute != WAN_RECOMPUTE_FULL)
+        return 0;
+    return t->c->v.recompute_layers < most ? t->c->v.recompute_layers : most;
+}
+
 /* Room for every micro-batch that training and validation can bring. */
 static wan_capacity capacity(const wan_train *t)
 {
@@ -168,6 +183,7 @@ static wan_capacity capacity(const wan_train *t)
         WAN_BUG("modules that were checked");
     cap.recompute = t->c->v.recompute;
     cap.recompute_blocks = t->c->v.recompute_method ? t->c->v.recompute_layers : 0;
+    cap.recompute_group = t->c->v.recompute_layers > 1 ? group(t) : 0;
     cap.away = !t->c->v.offload_acts    ? 0
                : t->c->v.offload_layers ? t->c->v.offload_layers
                                         : INT64_MAX;

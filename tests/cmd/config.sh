@@ -100,9 +100,10 @@ for k in "train.sample_prompts=x: train.sample_interval is 0" "scheduler.lr_wsd_
     ok "what another key leaves without effect: ${k%%:*}" says "accepted without effect: $k" plan "${k%%:*}"
 done
 U="model.recompute_granularity=full model.recompute_num_layers"
-ok "uniform recompute has no groups of blocks" says \
-    'accepted without effect: model.recompute_num_layers=3: model.recompute_method=uniform keeps the input of every block' plan $U=3
-ok "... of one it has" test -z "$(plan $U=1 2>&1 | grep 'without effect')"
+ok "selective recompute has no groups of blocks" says \
+    'accepted without effect: model.recompute_num_layers=3: model.recompute_granularity=selective does its part again block by block' \
+    plan model.recompute_num_layers=3 model.recompute_granularity=selective
+ok "... full has" test -z "$(plan $U=3 2>&1 | grep 'without effect')"
 ok "... and nothing where it has one" test -z "$(plan flow.logit_std=2 flow.timestep_sampling=logit_normal 2>&1 | grep 'without effect')"
 fails 2 'lr_warmup_iters 1 and scheduler.lr_warmup_fraction 0.5: give one of them' "both on the command line do not" \
     train scheduler.lr_warmup_iters=1 scheduler.lr_warmup_fraction=0.5

@@ -33,6 +33,31 @@ for type in wan dit; do
     ok "$type: all of it is what none keeps ($none)" near "$none" \
         "$(awk -v a="$all" -v b="$(part layernorm <plan.txt)" -v c="$(part qk_norm <plan.txt)" -v d="$(part mlp_act <plan.txt)" 'BEGIN { print a + b + c + d }')"
 done
+# Uniform recompute in groups of blocks: the same bytes of the gradient and of the weights as without recompute, and
+# the plan's memory falls while inputs are saved and grows by what a group works in.
+G="model.num_layers=5 model.recompute_granularity=full model.recompute_num_layers"
+trained() { run model.num_layers=5 debug.dump="$1.st" --metrics "$1.json" checkpoint.save="$1" "${@:2}"; }
+like_none() { # like_none NAME words...
+    ok "$type: $1" trained "$@"
+    ok "  the gradient of a run that keeps everything, byte by byte" cmp "$1.st" all.st
+    ok "  its losses and norms" cmp <(told "$1.json") <(told all.json)
+    ok "  its weights" diff -r "$1/iter_0000002/transformer" all/iter_0000002/transformer
+    rm -r "${1:?}"
+}
+for type in wan dit; do
+    M=model.type=$type
+    rm -rf ./*.json all
+    ok "$type: everything is kept" trained all $M
+    for size in 1 2 3 9; do like_none "groups of $size" $M $G=$size; done
+done
+memory() { kept model.num_layers=5 "$@" | awk '$1 == "total" { print $2; exit }'; }
+m=$(memory) m1=$(memory $G=1) m2=$(memory $G=2) m5=$(memory $G=5)
+ok "memory: one by one $m1, pairs $m2, all at once $m5, none $m" awk -v a="$m1" -v b="$m2" -v c="$m5" -v d="$m" 'BEGIN { exit !(a < b && b < c && c <= d + 1) }'
+deep="model.num_layers=40 model.recompute_granularity=full model.ffn_hidden_size=64"
+m1=$(memory $deep) m2=$(memory $deep model.recompute_num_layers=2)
+ok "of many thin blocks pairs take less than single ones: $m2, $m1" awk -v a="$m2" -v b="$m1" 'BEGIN { exit !(a < b) }'
+ok "the plan says so" eval 'kept $G=2 | grep -q "^recomputed in groups of 2 blocks: their inputs are kept"'
+fails 2 'in groups of 2 .model.recompute_num_layers. keep nothing that could leave' "activations do not leave for the host" run $G=2 model.cpu_offloading=true
 fails 2 'core_attn: the output of attention is kept' "core_attn is refused, with the reason" run $S model.recompute_modules=core_attn
 fails 2 'none of layernorm, qk_norm, mlp_act' "an unknown word" run $S "model.recompute_modules=[layernorm, gelu]"
 fails 2 'is for model.recompute_granularity=selective' "another mode" run model.recompute_modules=layernorm

@@ -13,7 +13,7 @@ ok "one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=
 C=model.context_parallel_size
 like_one cp2 2 $C=2 checkpoint.save=
 like_one cp3 3 $C=3 checkpoint.save=
-like_one cp2-dp2 4 $C=2 model.recompute_granularity=full checkpoint.save=
+like_one cp2-dp2 4 $C=2 model.recompute_granularity=full model.recompute_num_layers=2 checkpoint.save=
 like_one cp2-tp2 4 $C=2 model.tensor_model_parallel_size=2 checkpoint.save=
 K=model.cp_comm_type
 like_one cp2-a2a 2 $C=2 $K=a2a checkpoint.save= # 3 heads: uneven

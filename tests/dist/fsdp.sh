@@ -31,6 +31,8 @@ both cp2-fsdp2 4 $F model.context_parallel_size=2
 both cp2-zero1 2 $Z model.context_parallel_size=2
 both tp2-fsdp2 4 $F model.tensor_model_parallel_size=2
 both fsdp2-full 2 $F model.recompute_granularity=full
+G="model.recompute_granularity=full model.recompute_num_layers=2" # of three blocks
+like_one fsdp2-groups 2 $F $G checkpoint.save=
 for x in "zero1-2 2 $Z" "fsdp3 3 $F dist.bucket_bytes=16384"; do
     set -- $x
     ok "$1 again" run "${@:2}" checkpoint.save=again.$1
@@ -39,6 +41,7 @@ done
 # a rank without a micro-batch makes the calls of the others
 ok "one rank, one sample a step" one train.global_batch_size=1 --metrics 1.json debug.dump=1.st checkpoint.save=
 like_one few-fsdp3 3 $F train.global_batch_size=1 checkpoint.save=
+like_one few-fsdp3-groups 3 $F $G train.global_batch_size=1 checkpoint.save=
 like_one few-hsdp 4 $F dist.dp_replicate_size=2 train.global_batch_size=1 checkpoint.save=
 like_one few-zero1 3 $Z train.global_batch_size=1 checkpoint.save=
 

@@ -22,6 +22,8 @@ same() { ok "$1: weights, moments and state are those of one rank, byte by byte"
 trained start
 ok "one rank" one --metrics 1.json debug.dump=1.st checkpoint.save=c1 checkpoint.save_interval=4 optimizer.clip_grad=0
 same pp2 2 $P=2 optimizer.clip_grad=0
+same pp2-groups 2 $P=2 optimizer.clip_grad=0 model.recompute_granularity=full model.recompute_num_layers=2
+same pp2-interleaved-groups 2 $P=2 $V=2 optimizer.clip_grad=0 model.recompute_granularity=full model.recompute_num_layers=2
 half() { mkdir again && cp -r c1/iter_0000004 again; }
 half && same "the second half on three stages" 3 $P=3 optimizer.clip_grad=0
 same pp2-interleaved 2 $P=2 $V=3 optimizer.clip_grad=0 model.recompute_granularity=selective

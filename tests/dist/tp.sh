@@ -21,7 +21,7 @@ like_one tp3-sp 3 model.tensor_model_parallel_size=3 $sp
 like_one tp2-sp-dp2 4 model.tensor_model_parallel_size=2 $sp
 like_one tp2-sp-cp2 4 model.tensor_model_parallel_size=2 model.context_parallel_size=2 $sp
 like_one tp2-sp-pp2 4 model.tensor_model_parallel_size=2 model.pipeline_model_parallel_size=2 $sp
-like_one tp2-sp-full 2 model.tensor_model_parallel_size=2 model.recompute_granularity=full $sp
+like_one tp2-sp-full 2 model.tensor_model_parallel_size=2 model.recompute_granularity=full model.recompute_num_layers=2 $sp
 like_one tp2-sp-selective 2 model.tensor_model_parallel_size=2 model.recompute_granularity=selective $sp
 
 # the DiT: norms of each head, whose weight all heads share

@@ -73,6 +73,9 @@ ok "  the other 10" train r gpu.ds --device cuda:0 --precision fp32
 same "  the same weights as without a break, byte for byte" r/$last g/$last
 ok "20 steps, recorded, with states in host memory" train ro gpu.ds --device cuda:0 --precision fp32 --graphs --offload
 same "  the same weights, byte for byte" ro/$last g/$last
+ok "20 steps, recorded, blocks recomputed in pairs" train rg gpu.ds --device cuda:0 --precision fp32 --graphs \
+    model.recompute_granularity=full model.recompute_num_layers=2
+same "  the same weights, byte for byte" rg/$last g/$last
 ok "20 steps in bf16 on the CPU" train cb cpu.ds --device cpu --precision bf16
 ok "20 steps in bf16 on the device" train gb gpu.ds --device cuda:0 --precision bf16
 e=$(curve gb.json cb.json)

@@ -124,13 +124,23 @@ static void free_data(data *d)
     free(d->pred);
 }
 
-static netrun make_model(enum wan_recompute mode)
+/* group: blocks that run forward again together. */
+static netrun make_grouped(enum wan_recompute mode, int group)
 {
     netrun m;
-    wan_capacity cap = { .tokens = 40, .samples = N, .text_rows = N * TEXT_LEN, .recompute = mode };
+    wan_capacity cap = { .tokens = 40,
+                         .samples = N,
+                         .text_rows = N * TEXT_LEN,
+                         .recompute = mode,
+                         .recompute_group = group };
     MUST(netrun_open_model(&m, dev, subject.model, subject.config, WAN_REAL, 1, &cap));
     randomise(m.s);
     return m;
+}
+
+static netrun make_model(enum wan_recompute mode)
+{
+    return make_grouped(mode, 0);
 }
 
 static double loss(netrun *m, data *d)
@@ -195,11 +205,11 @@ static void check_slopes(void)
 
 static void check_recompute(void)
 {
-    static const char *const name[] = { "none", "selective", "full" };
+    static const char *const name[] = { "none", "selective", "full", "full, both together" };
     data d = make_data(0, N, 0);
-    netrun m[3];
-    for (int i = 0; i < 3; i++) {
-        m[i] = make_model((enum wan_recompute)i);
+    netrun m[4];
+    for (int i = 0; i < 4; i++) {
+        m[i] = make_grouped(i < 3 ? (enum wan_recompute)i : WAN_RECOMPUTE_FULL, i < 3 ? 0 : 2);
         size_t before;
         gradient(&m[i], &d);
         MUST(wan_store_zero_grad(m[i].s));
@@ -210,7 +220,7 @@ static void check_recompute(void)
             ok(!memcmp(m[i].s->grad, m[0].s->grad, (size_t)m[0].s->total * 8),
                "recompute %s: gradients identical", name[i]);
     }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         netrun_close(&m[i]);
     free_data(&d);
 }
@@ -259,9 +269,9 @@ static void check_pack(void)
 }
 
 /* Two micro-batches alive at once, backward in the other order, in one shared work space. */
-static void check_alive(void)
+static void check_alive(enum wan_recompute mode, int group)
 {
-    netrun a = make_model(WAN_RECOMPUTE_SELECTIVE), b = make_model(WAN_RECOMPUTE_SELECTIVE);
+    netrun a = make_grouped(mode, group), b = make_grouped(mode, group);
     data one = make_data(0, 1, 0), two = make_data(1, 2, 0);
     wan_acts_options o = { .compute = WAN_REAL, .train = 1, .cap = b.a->cap };
     wan_acts *second;
@@ -275,7 +285,8 @@ static void check_alive(void)
     MUST(netrun_backward(&c, two.r, NULL));
     MUST(netrun_backward(&b, one.r, NULL));
     ok_err(rel(b.s->grad, a.s->grad, a.s->total), 1e-15,
-           "two micro-batches at once: the gradient of one after the other");
+           "two micro-batches at once: the gradient of one after the other%s",
+           group ? ", recomputed together" : "");
     wan_model_acts_free(&second);
     netrun_close(&a);
     netrun_close(&b);
@@ -326,7 +337,7 @@ static void check_range(void)
     free_data(&d);
 }
 
-static int hits[16];
+static int hits[18];
 static int count_hits(void *arg, int part)
 {
     int *at = arg;
@@ -337,20 +348,35 @@ static int count_hits(void *arg, int part)
 static void check_hooks(netrun *m, data *d)
 {
     int at = 0;
-    wan_hooks h = { &at, count_hits, count_hits, count_hits, count_hits };
+    wan_hooks h = { .arg = &at,
+                    .before = count_hits,
+                    .after = count_hits,
+                    .back_before = count_hits,
+                    .back_after = count_hits,
+                    .again = count_hits };
     MUST(wan_model_fill(m->a, &d->in, NULL));
     m->a->pred = d->pred;
     MUST(wan_model_forward(m->a, m->s, 0, m->z.parts, &h));
     MUST(netrun_backward(m, d->r, &h));
-    static const int want[16] = { 0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 2, 2, 1, 1, 0, 0 };
-    ok(at == 16 && !memcmp(hits, want, sizeof want),
-       "hooks: before and after every part, backward from the head");
+    static const int want[] = { 0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 2, 2, 1, 1, 0, 0 };
+    static const int both[] = { 0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 1, 2, 2, 2, 1, 1, 0, 0 };
+    const int grouped = m->a->cap.recompute_group > 1;
+    ok(at == (grouped ? 18 : 16) &&
+           !memcmp(hits, grouped ? both : want, grouped ? sizeof both : sizeof want),
+       "hooks: before and after every part, backward from the head%s",
+       grouped ? ", blocks again together" : "");
 }
 
 static void check_calls(void)
 {
-    netrun m = make_model(WAN_RECOMPUTE_FULL);
+    netrun m = make_model(WAN_RECOMPUTE_FULL), both = make_grouped(WAN_RECOMPUTE_FULL, 2);
     data d = make_data(0, N, 0);
+    check_hooks(&both, &d);
+    ok(wan_model_back_begin(both.a) == 0 &&
+           wan_model_back_parts(both.a, both.s, 2, both.z.parts, NULL) < 0 &&
+           strstr(wan_err_text(), "middle of a group"),
+       "a backward from the middle of a group: refused");
+    netrun_close(&both);
     check_hooks(&m, &d);
     int64_t big[1][3] = { { 1, 2, 1025 } };
     wan_micro in = d.in;
@@ -391,7 +417,8 @@ static void anymodel(const wan_model *model, const void *config, int64_t in_ch, 
     check_recompute();
     check_text();
     check_pack();
-    check_alive();
+    check_alive(WAN_RECOMPUTE_SELECTIVE, 0);
+    check_alive(WAN_RECOMPUTE_FULL, 2);
     check_range();
     check_context();
     check_calls();

@@ -75,8 +75,17 @@ static int kept(const wan_slots *s, enum wan_recompute mode, int i)
                           (mode == WAN_RECOMPUTE_SELECTIVE && s->cap->spared & redo[keep]));
 }
 
+/* Place of block l in its group. */
+static int64_t place(const wan_slots *s, int l)
+{
+    return wan_capacity_grouped(s->cap) ? wan_capacity_place(s->first, l) % s->cap->recompute_group
+                                        : 0;
+}
+
 static int kept_here(const wan_slots *s, int l, int i)
 {
+    if (place(s, l))
+        return 0;
     return kept(s, wan_capacity_recompute(s->cap, s->first, l), i);
 }
 
@@ -122,23 +131,32 @@ static void lay_kept(const wan_slots *s, wan_slots_arena *keep, void **table)
         table[(next < s->layers ? next : s->layers) * s->n + s->stream] = out;
 }
 
-/* One memory for all blocks that do not keep slot i; also where none runs: ranges of a rank share it. */
-static void lay_passing(const wan_slots *s, wan_slots_arena *work, void **table, int i)
+/* One memory for all blocks that do not keep slot i, or those at this place of their groups; also where none runs:
+ * ranges of a rank share it. */
+static void lay_passing(const wan_slots *s, wan_slots_arena *work, void **table, int i, int64_t at)
 {
-    if (kept(s, s->cap->recompute, i))
+    if (at == 0 && kept(s, s->cap->recompute, i))
         return;
     void *p = take_slot(s, work, i);
     for (int l = 0; table && l < s->layers; l++)
-        if (!kept_here(s, l, i))
+        if (runs(s, l) && place(s, l) == at && !kept_here(s, l, i))
             table[l * s->n + i] = p;
+}
+
+/* Blocks of the largest group. */
+static int64_t places(const wan_slots *s)
+{
+    const int64_t n = wan_capacity_grouped(s->cap) ? s->cap->recompute_group : 1;
+    return n < s->layers ? n : s->layers;
 }
 
 static void lay_trained(const wan_slots *s, wan_slots_arena *keep, wan_slots_arena *work,
                         void **table)
 {
     lay_kept(s, keep, table);
-    for (int i = 0; i < s->n; i++)
-        lay_passing(s, work, table, i);
+    for (int64_t at = 0; at < places(s); at++)
+        for (int i = 0; i < s->n; i++)
+            lay_passing(s, work, table, i, at);
 }
 
 void wan_slots_lay(const wan_slots *s, wan_slots_arena *keep, wan_slots_arena *work, void **table)

@@ -133,7 +133,7 @@ static int back_self_attention(const wan_dit_run *r)
 /* Brings back what the block's backward reads and the forward did not keep. */
 static int restore(const wan_dit_run *r)
 {
-    enum wan_recompute mode = wan_capacity_recompute(&r->a->base.cap, r->a->base.slice.first, r->l);
+    enum wan_recompute mode = wan_capacity_redo(&r->a->base.cap, r->a->base.slice.first, r->l);
     if (mode == WAN_RECOMPUTE_FULL)
         return wan_dit_block_forward(r, NULL);
     WAN_TRY(wan_dit_block_mod(r));

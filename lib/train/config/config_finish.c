@@ -270,15 +270,27 @@ static int apply_sharing(wan_config *c)
 
 /* ---- checks ---- */
 
-static int check_together(const wan_train_config *v)
+static int check_recompute(const wan_train_config *v)
 {
+    int spared;
     if (v->recompute_method && !v->recompute_layers)
         return wan_err("model.recompute_method=block: of how many blocks "
                        "(model.recompute_num_layers)?");
-    int spared;
     WAN_TRY(wan_modules_spared(&spared, v->recompute_modules));
     if (spared && v->recompute != WAN_RECOMPUTE_SELECTIVE)
         return wan_err("model.recompute_modules is for model.recompute_granularity=selective");
+    if (v->offload_acts && v->recompute == WAN_RECOMPUTE_FULL && !v->recompute_method &&
+        v->recompute_layers > 1)
+        return wan_err("model.cpu_offloading: blocks that are recomputed in groups of %lld "
+                       "(model.recompute_num_layers) keep nothing that could leave, but each "
+                       "group's input",
+                       (long long)v->recompute_layers);
+    return 0;
+}
+
+static int check_together(const wan_train_config *v)
+{
+    WAN_TRY(check_recompute(v));
     if (v->sigma_min >= v->sigma_max)
         return wan_err("flow.sigma_min %g is not below flow.sigma_max %g", v->sigma_min,
                        v->sigma_max);

@@ -36,10 +36,10 @@ static int no_recompute(const wan_train_config *v)
     return v->recompute == WAN_RECOMPUTE_NONE;
 }
 
-/* One block each is what is done. */
+/* Uniform groups are of `full`. */
 static int no_groups(const wan_train_config *v)
 {
-    return v->recompute != WAN_RECOMPUTE_NONE && !v->recompute_method && v->recompute_layers > 1;
+    return v->recompute == WAN_RECOMPUTE_SELECTIVE && !v->recompute_method;
 }
 
 static int no_offload(const wan_train_config *v)
@@ -66,7 +66,7 @@ static const struct {
     { no_context, "model.context_parallel_size is 1", { "model.cp_comm_type" } },
     { no_recompute, "model.recompute_granularity is none", { "model.recompute_num_layers" } },
     { no_groups,
-      "model.recompute_method=uniform keeps the input of every block",
+      "model.recompute_granularity=selective does its part again block by block",
       { "model.recompute_num_layers" } },
     { no_offload, "model.cpu_offloading is false", { "model.cpu_offloading_num_layers" } },
 };

@@ -86,10 +86,12 @@ static const wan_key keys[] = {
       .list = 1 },
     ENUM(
         "model.recompute_method", 0, recompute_method, "uniform", methods,
-        "uniform: so in every block, whose input is kept; block: in the first recompute_num_layers "
-        "of a pipeline stage or chunk, the others keep everything"),
+        "uniform: so in every block; block: in the first recompute_num_layers of a pipeline stage or "
+        "chunk, the others keep everything"),
     INT("model.recompute_num_layers", 0, recompute_layers, "0", 0, 1000,
-        "blocks of recompute_method=block; uniform keeps the input of every block whatever it is"),
+        "blocks of recompute_method=block; of uniform, with recompute_granularity=full: blocks of a "
+        "group, of which the first keeps its input and all are run again together (0: one; more than "
+        "a stage or chunk has: those)"),
     BOOL("model.cpu_offloading", 0, offload_acts, "false",
          "what blocks keep for the backward pass waits in host memory; --offload sets it"),
     INT("model.cpu_offloading_num_layers", 0, offload_layers, "0", 0, 1000,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "lib/base/file.h"
+#include "lib/model/march.h"
 
 enum { NOBODY = -1, TWO = 2 };
 
@@ -27,6 +28,7 @@ struct wan_fsdp {
     int n;    /* rooms of either kind */
     room *weights, *grads;
     int running; /* part whose weights must stay, or NOBODY */
+    int then;    /* part that runs next */
     int last;    /* this backward is the step's last */
     int next;    /* ZeRO-1: part whose gradients leave next */
     int turn;    /* FSDP: room of the gradients that are made, or were made last */
@@ -211,8 +213,9 @@ static int begin_gather(wan_fsdp *f, int part)
 }
 
 /* The weights of a part are where its store says; the part that runs after it is on its way. */
-static int enter(wan_fsdp *f, int part, int then)
+static int enter(void *arg, int part)
 {
+    wan_fsdp *f = arg;
     wan_part *p = &f->s->part[part];
     if (f->running != NOBODY && f->running != part && !f->keep) {
         f->s->part[f->running].w.p = NULL; /* no one reads what has left */
@@ -224,12 +227,13 @@ static int enter(wan_fsdp *f, int part, int then)
     WAN_TRY(wait_room(r));
     p->w = wan_buf_of(r->w, f->s->compute);
     p->r = r->r;
-    return f->keep ? 0 : begin_gather(f, then);
+    return f->keep ? 0 : begin_gather(f, f->then);
 }
 
-static int before(void *arg, int part)
+static int then(void *arg, int part)
 {
-    return enter(arg, part, part + 1);
+    ((wan_fsdp *)arg)->then = part;
+    return 0;
 }
 
 int wan_fsdp_changed(wan_fsdp *f)
@@ -290,7 +294,7 @@ static int bring(wan_fsdp *f, room *r)
 static int back_before(void *arg, int part)
 {
     wan_fsdp *f = arg;
-    WAN_TRY(enter(f, part, part - 1));
+    WAN_TRY(enter(f, part));
     if (!f->keep)
         f->turn = (f->turn + 1) % f->n;
     room *r = &f->grads[f->keep ? part : f->turn];
@@ -322,9 +326,12 @@ static int back_after(void *arg, int part)
 wan_hooks wan_fsdp_hooks(wan_fsdp *f, int last)
 {
     f->last = last;
-    return (wan_hooks){
-        .arg = f, .before = before, .back_before = back_before, .back_after = back_after
-    };
+    return (wan_hooks){ .arg = f,
+                        .before = enter,
+                        .back_before = back_before,
+                        .back_after = back_after,
+                        .again = enter,
+                        .then = then };
 }
 
 int wan_fsdp_rounds(const wan_fsdp *f)
@@ -332,13 +339,26 @@ int wan_fsdp_rounds(const wan_fsdp *f)
     return !f->keep;
 }
 
-int wan_fsdp_pass(wan_fsdp *f, int first, int end, int back)
+int wan_fsdp_pass(wan_fsdp *f, int first, int end)
 {
-    for (int k = first; k < end && !back; k++)
-        WAN_TRY(before(f, k));
-    for (int k = end - 1; k >= first && back; k--) {
-        WAN_TRY(back_before(f, k));
-        WAN_TRY(back_after(f, k));
+    for (int k = first; k < end; k++) {
+        f->then = k + 1;
+        WAN_TRY(enter(f, k));
+    }
+    return 0;
+}
+
+int wan_fsdp_pass_back(wan_fsdp *f, int first, int end, int group)
+{
+    wan_march m = wan_march_back(first, end, f->s->params.parts, first, group);
+    while (wan_march_next(&m)) {
+        f->then = wan_march_then(&m);
+        if (m.again) {
+            WAN_TRY(enter(f, m.part));
+            continue;
+        }
+        WAN_TRY(back_before(f, m.part));
+        WAN_TRY(back_after(f, m.part));
     }
     return 0;
 }

@@ -49,9 +49,10 @@ void wan_fsdp_bytes(wan_store_bytes *b, wan_dtype compute, enum wan_sharding how
 /* What a micro-batch calls around its parts; last: no other follows in the step.  A forward
  * alone uses the same. */
 wan_hooks wan_fsdp_hooks(wan_fsdp *f, int last);
-/* A micro-batch of nothing in the parts [first, end), for a rank that has fewer than another: its forward,
- * or its backward. */
-int wan_fsdp_pass(wan_fsdp *f, int first, int end, int back) WAN_MUST_CHECK;
+/* A micro-batch of nothing in the parts [first, end), for a rank that has fewer than another: its forward;
+ * its backward, where others recompute groups of so many blocks (march.h). */
+int wan_fsdp_pass(wan_fsdp *f, int first, int end) WAN_MUST_CHECK;
+int wan_fsdp_pass_back(wan_fsdp *f, int first, int end, int group) WAN_MUST_CHECK;
 /* Whether such rounds are needed (FSDP). */
 int wan_fsdp_rounds(const wan_fsdp *f);
 /* All gradients have arrived in store->grad, and are complete. */
