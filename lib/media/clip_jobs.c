@@ -168,10 +168,8 @@ int wan_clip_jobs_open(wan_clip_jobs **out, int jobs, const wan_child_limits *li
 {
     cpu_set_t set;
     wan_clip_jobs *j = *out = wan_calloc(1, sizeof *j, "jobs");
-    if (!j || wan_video_load() < 0) { /* here: decoders that are shut in open no file */
-        wan_clip_jobs_close(out);
+    if (!j)
         return -1;
-    }
     j->cores = sched_getaffinity(0, sizeof set, &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
     j->jobs = jobs ? (size_t)jobs : j->cores < MOST_JOBS ? j->cores : MOST_JOBS;
     j->room = ring_size(j->jobs);
@@ -238,6 +236,7 @@ int wan_clip_jobs_put(wan_clip_jobs *j, const wan_clip_task *t, size_t behind)
 {
     job *b = at(j, j->n);
     size_t together = running(j) + 1 + behind;
+    WAN_TRY(wan_video_load()); /* here: decoders that are shut in open no file */
     if (!b->child)
         WAN_TRY(wan_child_open(&b->child, sizeof(facts)));
     b->task = *t;
