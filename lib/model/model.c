@@ -178,6 +178,7 @@ static int back(wan_acts *a, wan_store *s, int part, const wan_hooks *h)
     WAN_TRY(call(h->back_before, h->arg, part));
     WAN_TRY(wan_stash_backward(a->stash, part));
     WAN_TRY(wan_tapes_part(a, s, part, 1));
+    s->part[part].fresh = 0;
     return call(h->back_after, h->arg, part);
 }
 

@@ -50,6 +50,7 @@ typedef struct wan_param {
     int eight;        /* ... and in eight bits where that is asked for (linear8.h) */
     int decays;       /* weight decay applies under optimizer.no_decay_1d */
     int frozen;       /* never updated */
+    int dense; /* its gradient is made by wan_dense_* alone: the first of a step overwrites what is there */
 } wan_param;
 
 typedef struct wan_params {

@@ -131,7 +131,8 @@ static int shape(wan_store *s, wan_params *params, const wan_slice *slice, wan_d
     s->train = train;
     s->item = wan_calloc((size_t)s->params.n, sizeof *s->item, "parameter store");
     s->part = wan_calloc((size_t)s->params.parts, sizeof *s->part, "parameter store");
-    if (!s->item || !s->part)
+    s->unset = wan_calloc((size_t)s->params.n, sizeof *s->unset, "parameter store");
+    if (!s->item || !s->part || !s->unset)
         return -1;
     if (compute != WAN_REAL && compute != WAN_BF16)
         return wan_err("a model cannot compute in %s", wan_dtype_name(compute));
@@ -194,6 +195,7 @@ int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *param
     *total = s.total;
     free(s.item);
     free(s.part);
+    free(s.unset);
     return rc;
 }
 
@@ -305,6 +307,7 @@ void wan_store_free(wan_store **ps)
         s->close(s->file);
     free(s->item);
     free(s->part);
+    free(s->unset);
     wan_params_free(&s->params);
     free(s);
     *ps = NULL;
@@ -496,6 +499,10 @@ int wan_store_get_grad(const wan_store *s, int i, float *held)
     if (!s->grad)
         return wan_err("no gradients in a model that is not trained");
     const wan_piece p = wan_store_piece(s, i);
+    if (s->part[s->params.v[i].part].fresh) {
+        memset(held, 0, (size_t)p.n * sizeof *held);
+        return 0;
+    }
     return fetch(s->d, held, s->grad + p.at, WAN_REAL, p.n);
 }
 
@@ -594,9 +601,68 @@ int wan_store_refresh(wan_store *s)
     return 0;
 }
 
+/* ---- gradients */
+
 int wan_store_zero_grad(wan_store *s)
 {
     if (!s->grad)
         return wan_err("no gradients in a model that is not trained");
-    return wan_dev_zero(s->d, s->grad, (size_t)s->total * sizeof(wan_real));
+    if (shards_of(&s->slice) > 1)
+        return wan_dev_zero(s->d, s->grad, (size_t)s->total * sizeof(wan_real));
+    for (int k = 0; k < s->params.parts; k++)
+        s->part[k].fresh = s->part[k].size > 0;
+    return 0;
+}
+
+/* Clears the gradients of one class of a part that are marked so, neighbours at once: gaps are zero anyway. */
+static int clear_class(wan_store *s, const wan_part *p, int gemm, int unset)
+{
+    int64_t from = 0, end = 0;
+    for (int i = p->first; i < p->first + p->n; i++) {
+        const wan_item *it = &s->item[i];
+        if (s->params.v[i].gemm != gemm)
+            continue;
+        if (s->unset[i] == unset) {
+            from = end > from ? from : it->at;
+            end = it->at + it->count;
+            continue;
+        }
+        if (end > from)
+            WAN_TRY(wan_dev_zero(s->d, p->g + from, (size_t)(end - from) * sizeof *p->g));
+        from = end = 0;
+    }
+    return end > from ? wan_dev_zero(s->d, p->g + from, (size_t)(end - from) * sizeof *p->g) : 0;
+}
+
+static int clear_marked(wan_store *s, const wan_part *p, int unset)
+{
+    WAN_TRY(clear_class(s, p, 1, unset));
+    return clear_class(s, p, 0, unset);
+}
+
+int wan_store_back_begin(wan_store *s, int part)
+{
+    const wan_part *p = &s->part[part];
+    for (int i = p->first; i < p->first + p->n; i++)
+        s->unset[i] = p->fresh && s->params.v[i].dense;
+    return p->fresh ? clear_marked(s, p, 0) : 0;
+}
+
+int wan_store_back_end(wan_store *s, int part)
+{
+    const wan_part *p = &s->part[part];
+    WAN_TRY(p->fresh ? clear_marked(s, p, 1) : 0);
+    memset(s->unset + p->first, 0, (size_t)p->n);
+    return 0;
+}
+
+int wan_store_settle_grad(wan_store *s)
+{
+    for (int k = 0; k < s->params.parts; k++) {
+        wan_part *p = &s->part[k];
+        if (p->fresh)
+            WAN_TRY(wan_dev_zero(s->d, s->grad + p->at, (size_t)p->size * sizeof *s->grad));
+        p->fresh = 0;
+    }
+    return 0;
 }

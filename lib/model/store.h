@@ -80,6 +80,7 @@ typedef struct wan_part {
     wan_buf w;   /* [whole_gemm] in the compute type; not where each operand has its own place */
     wan_real *r; /* [whole - whole_gemm] */
     wan_real *g; /* [whole] gradients; NULL: none */
+    int fresh; /* they are zero, whatever lies there: no backward has come since wan_store_zero_grad */
 } wan_part;
 
 typedef struct wan_store {
@@ -105,6 +106,8 @@ typedef struct wan_store {
     wan_real *rest;
     uint16_t *shadow; /* device [gemm] bf16, or blocks; NULL: compute == WAN_REAL, or a shard */
     wan_real *grad;   /* device [total]; NULL: not trained */
+    uint8_t *
+        unset; /* [params.n] while a fresh part runs backward: nothing has been written into this gradient */
     /* Makes the weights of a part be there before it runs (offload.h); NULL: they always are. */
     int (*enter)(void *arg, int part);
     void *enter_arg;
@@ -179,7 +182,15 @@ wan_item wan_store_item(const wan_store *s, int i, int rank);
 /* Random values, by seed and name: the same for every slice. */
 int wan_store_init(wan_store *s, uint64_t seed) WAN_MUST_CHECK;
 int wan_store_refresh(wan_store *s) WAN_MUST_CHECK; /* the shadow, after master changed */
+/* Gradients are zero from here on.  Their memory is cleared when the first backward of the part begins, that of
+ * dense layers (wan_param) not even then: the first product overwrites it, and what none has come to is cleared at the
+ * end.  Shards are cleared at once. */
 int wan_store_zero_grad(wan_store *s) WAN_MUST_CHECK;
+/* Around what a part does backward; afterwards it is not fresh. */
+int wan_store_back_begin(wan_store *s, int part) WAN_MUST_CHECK;
+int wan_store_back_end(wan_store *s, int part) WAN_MUST_CHECK;
+/* Clears the parts that no backward has come to: before all of grad is read. */
+int wan_store_settle_grad(wan_store *s) WAN_MUST_CHECK;
 /* Elements [at, at + n) of the masters in host memory have changed: of them, what is not for GEMMs, x, is the
  * same on the device.  They are of the rest of one part. */
 int wan_store_changed(wan_store *s, const wan_part *p, int64_t at, const wan_real *x, int64_t n)

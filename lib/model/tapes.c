@@ -12,9 +12,9 @@
 #include "lib/model/model.h"
 #include "lib/model/take.h"
 
-/* Memory that an axis or the device may give a part anew. */
-enum { W, R, G, SCRATCH, ASIDE, PRED, PLACES };
-/* One part, one way: gradients may come to lie in either of two rooms (fsdp.h). */
+/* Memory that an axis or the device may give a part anew; FRESH: whether gradients are overwritten (store.h). */
+enum { W, R, G, SCRATCH, ASIDE, PRED, FRESH, PLACES };
+/* One part, one way: gradients may come to lie in either of two rooms (fsdp.h), or be overwritten first. */
 enum { VARIANTS = 2 };
 
 typedef struct recording {
@@ -153,8 +153,11 @@ typedef struct job {
 static int run(void *arg)
 {
     const job *j = arg;
-    return j->back ? j->a->model->backward(j->a, j->s, j->part)
-                   : j->a->model->forward(j->a, j->s, j->part);
+    if (!j->back)
+        return j->a->model->forward(j->a, j->s, j->part);
+    WAN_TRY(wan_store_back_begin(j->s, j->part));
+    WAN_TRY(j->a->model->backward(j->a, j->s, j->part));
+    return wan_store_back_end(j->s, j->part);
 }
 
 /* The recording of what lies where it does now, or the place for it. */
@@ -163,8 +166,13 @@ static recording *recording_of(wan_tapes *t, const wan_acts *a, const wan_store 
 {
     const wan_part *p = &s->part[part];
     const wan_dev *d = t->d;
-    const void *at[PLACES] = { p->w.p,     p->r,     p->g,
-                               d->scratch, d->aside, back ? a->dpred.p : (void *)a->pred };
+    const void *at[PLACES] = { p->w.p,
+                               p->r,
+                               p->g,
+                               d->scratch,
+                               d->aside,
+                               back ? a->dpred.p : (void *)a->pred,
+                               back && p->fresh ? p : NULL };
     recording *r = way(t, t->now, part, back);
     for (int i = 0; i < VARIANTS; i++)
         if (r[i].take && !memcmp(r[i].at, at, sizeof at))

@@ -326,6 +326,7 @@ static int compute(wan_train *t, const wan_batch *b, int *stop)
     wan_train_draw(t, t->feed, b, step, 0);
     WAN_TRY(wan_store_zero_grad(t->store));
     WAN_TRY(wan_train_micros(t, t->data, t->feed, b, step, 1));
+    WAN_TRY(wan_store_settle_grad(t->store)); /* of a rank without a micro-batch */
     if (t->fsdp)
         WAN_TRY(wan_fsdp_finish(t->fsdp));
     WAN_TRY(wan_dp_finish(t->dp));
@@ -466,6 +467,7 @@ static int64_t start_micros(wan_train *t, const wan_batch *b)
     WAN_TRY(wan_store_zero_grad(t->store));
     int64_t own = run_micros(t, t->data, t->feed, b, (uint64_t)t->st.step, 1);
     WAN_TRY(own);
+    WAN_TRY(wan_store_settle_grad(t->store));
     if (t->fsdp)
         WAN_TRY(wan_fsdp_finish(t->fsdp));
     WAN_TRY(wan_dp_finish(t->dp));

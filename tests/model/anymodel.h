@@ -337,6 +337,31 @@ static void check_range(void)
     free_data(&d);
 }
 
+/* What lies in the memory of gradients that are zero: any numbers would. */
+static void spoil(wan_store *s)
+{
+    for (int i = 0; i < s->params.n; i++)
+        for (int64_t k = 0; k < s->item[i].count; k++)
+            wan_store_g(s, i)[k] = NAN;
+}
+
+static void check_overwritten(void)
+{
+    netrun a = make_model(WAN_RECOMPUTE_NONE), b = make_model(WAN_RECOMPUTE_NONE);
+    data d = make_data(0, N, 0);
+    MUST(wan_store_zero_grad(b.s));
+    spoil(b.s);
+    for (int n = 1; n <= 2; n++) {
+        gradient(&a, &d);
+        gradient(&b, &d);
+        ok(!memcmp(a.s->grad, b.s->grad, (size_t)a.s->total * 8),
+           "%d micro-batches: the gradient does not know what was there", n);
+    }
+    netrun_close(&a);
+    netrun_close(&b);
+    free_data(&d);
+}
+
 static int hits[18];
 static int count_hits(void *arg, int part)
 {
@@ -420,6 +445,7 @@ static void anymodel(const wan_model *model, const void *config, int64_t in_ch, 
     check_alive(WAN_RECOMPUTE_SELECTIVE, 0);
     check_alive(WAN_RECOMPUTE_FULL, 2);
     check_range();
+    check_overwritten();
     check_context();
     check_calls();
     wan_dev_close(&dev);

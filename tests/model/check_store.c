@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * check_store.c - a model shared out over tensor parallel ranks and shards: every element of every tensor
- * is somewhere once, where the flat vectors say it is; and random weights are those of one rank.
+ * is somewhere once, where the flat vectors say it is; random weights are those of one rank; and
+ * gradients that are zero, whatever lies in their memory.
  */
 #include "lib/model/store.h"
 #include "tests/tap.h"
@@ -14,10 +15,23 @@ static int declare(wan_params *p)
     static const wan_param row[PARAMS] = {
         { .name = "e.w", .rank = 2, .shape = { 13, 7 }, .cut = -1, .gemm = 1 },
         { .name = "e.b", .rank = 1, .shape = { 13 }, .cut = -1 },
-        { .name = "q", .rank = 2, .shape = { 21, 11 }, .part = 1, .cut = 0, .unit = 3, .gemm = 1 },
+        { .name = "q",
+          .rank = 2,
+          .shape = { 21, 11 },
+          .part = 1,
+          .cut = 0,
+          .unit = 3,
+          .gemm = 1,
+          .dense = 1 },
         { .name = "q.b", .rank = 1, .shape = { 21 }, .part = 1, .cut = 0, .unit = 3 },
         { .name = "o", .rank = 2, .shape = { 11, 21 }, .part = 1, .cut = 1, .unit = 3, .gemm = 1 },
-        { .name = "deep", .rank = 3, .shape = { 4, 9, 5 }, .part = 1, .cut = 1, .gemm = 1 },
+        { .name = "deep",
+          .rank = 3,
+          .shape = { 4, 9, 5 },
+          .part = 1,
+          .cut = 1,
+          .gemm = 1,
+          .dense = 1 },
         { .name = "n", .rank = 1, .shape = { 300 }, .part = 1, .cut = -1 },
         { .name = "m", .rank = 3, .shape = { 1, 6, 11 }, .part = 2, .cut = -1 },
         { .name = "h", .rank = 1, .shape = { 1 }, .part = 2, .cut = -1 },
@@ -89,6 +103,59 @@ static void shared_out(wan_dev *d, int ranks, int shards)
     ok(same, "... with the value of one rank");
 }
 
+/* Elements of tensor i's gradient that are not x. */
+static int64_t others(const wan_store *s, int i, float x)
+{
+    const wan_piece q = wan_store_piece(s, i);
+    int64_t n = 0;
+    for (int64_t k = 0; k < q.n; k++)
+        n += s->grad[q.at + k] != x;
+    return n;
+}
+
+static void fill(wan_store *s, int i, float x)
+{
+    const wan_piece q = wan_store_piece(s, i);
+    for (int64_t k = 0; k < q.n; k++)
+        s->grad[q.at + k] = x;
+}
+
+/* Of part 1 two tensors are dense: one is written, of the other nothing comes. */
+static void gradients(wan_dev *d)
+{
+    wan_params p;
+    wan_store *s = NULL;
+    float got[4 * 9 * 5];
+    int64_t wrong = 0;
+    if (declare(&p) < 0 || wan_store_new(&s, d, &p, NULL, WAN_REAL, 1) < 0 ||
+        wan_store_zero_grad(s) < 0) {
+        ok(0, "a store: %s", wan_err_text());
+        return;
+    }
+    const int q = wan_params_find(&s->params, "q"), deep = wan_params_find(&s->params, "deep");
+    for (int i = 0; i < PARAMS; i++)
+        fill(s, i, 7);
+    ok(wan_store_get_grad(s, deep, got) == 0 && got[0] == 0 && got[179] == 0,
+       "a gradient that is zero, whatever lies there");
+    ok(wan_store_back_begin(s, 1) == 0 && s->unset[q] == 1 && s->unset[deep] == 1,
+       "dense layers are to be overwritten");
+    for (int i = 0; i < PARAMS; i++) /* cleared: the rest of this part */
+        wrong += others(s, i, s->params.v[i].part != 1 || i == q || i == deep ? 7 : 0);
+    ok(wrong == 0, "the rest of the part is cleared");
+    fill(s, q, 3);
+    s->unset[q] = 0;
+    ok(wan_store_back_end(s, 1) == 0 && others(s, q, 3) == 0 && others(s, deep, 0) == 0 &&
+           !s->unset[deep],
+       "what nothing came to is cleared at the end");
+    s->part[1].fresh = 0;
+    ok(wan_store_back_begin(s, 1) == 0 && !s->unset[q] && others(s, q, 3) == 0,
+       "the second time is added");
+    ok(wan_store_settle_grad(s) == 0 && others(s, q, 3) == 0 && others(s, 0, 0) == 0 &&
+           others(s, 1, 0) == 0 && others(s, 7, 0) == 0,
+       "parts without a backward are cleared");
+    wan_store_free(&s);
+}
+
 int main(void)
 {
     wan_dev *d;
@@ -99,6 +166,7 @@ int main(void)
     for (int ranks = 1; ranks <= 4; ranks++)
         for (int shards = 1; shards <= 7; shards += 2)
             shared_out(d, ranks, shards);
+    gradients(d);
     wan_dev_close(&d);
     return tap_done();
 }

@@ -13,7 +13,10 @@ typedef struct wan_dense {
     wan_buf w;
     wan_real *b, *dw, *db;
     int64_t N, K;
-    int eight; /* operands in eight bits (linear8.h) */
+    int eight;      /* operands in eight bits (linear8.h) */
+    uint8_t *unset; /* dw is to be overwritten where this is not 0 (store.h); NULL: added to */
+    int joined,
+        step; /* so many layers in one, each with its mark, `step` of them further on; 0: one */
 } wan_dense;
 
 /* A norm's weight or bias, or a modulation table, with its gradient. */
@@ -30,7 +33,7 @@ int wan_dense_act(wan_dev *d, const wan_dense *w, wan_buf y, wan_buf pre, wan_bu
                   enum wan_act act) WAN_MUST_CHECK;
 int wan_dense_forward(wan_dev *d, const wan_dense *w, wan_buf y, wan_buf x, int64_t M)
     WAN_MUST_CHECK;
-/* Adds the gradients of weight and bias from dy [M, N] and x [M, K]; this and the next are of layers that
+/* Adds the gradients of weight and bias, or overwrites theirs, from dy [M, N] and x [M, K]; this and the next are of layers that
  * are never in eight bits. */
 int wan_dense_wgrad(wan_dev *d, const wan_dense *w, wan_buf dy, wan_buf x, int64_t M)
     WAN_MUST_CHECK;

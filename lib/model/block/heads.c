@@ -22,6 +22,8 @@ void wan_heads_bind(wan_heads *w, const wan_store *s, int i, int step, int bias)
     for (int k = 0; k < 2; k++, i += step)
         joined = joined && follows(s, i, i + step) && (!bias || follows(s, i + 1, i + 1 + step));
     w->all = w->one[0];
+    w->all.joined = 3;
+    w->all.step = step;
     w->all.N = joined ? 3 * w->one[0].N : 0;
 }
 

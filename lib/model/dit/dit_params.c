@@ -122,6 +122,7 @@ static int add(wan_params *p, const wan_dit_config *c, const spec *s, int part)
         one.shape[i] = extent(c, s->shape[i]);
     one.unit = s->share == HEADS0 || s->share == HEADS1 ? c->head_dim : 1;
     one.decays = s->role != BIAS && s->role != NORM;
+    one.dense = one.rank > 1 && s->role != NORM;
     start_of(&one, c, s);
     if (part > 0 && part <= c->layers)
         snprintf(one.name, sizeof one.name, "blocks.%d.%s", part - 1, s->name);

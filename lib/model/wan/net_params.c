@@ -147,6 +147,7 @@ static int add(wan_params *p, const wan_net_config *c, const spec *s, int part)
         one.cut = 1;
     one.unit = s->share == HEADS0 || s->share == HEADS1 ? c->head_dim : 1;
     one.decays = s->role != BIAS && s->role != NORM && s->role != MODUL;
+    one.dense = one.rank > 1 && s->role != MODUL;
     start_of(&one, c, s->start);
     int inside = part > 0 && part <= c->layers;
     const char *dot = inside ? "." : "";
