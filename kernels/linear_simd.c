@@ -17,7 +17,7 @@ enum {
     ROWS = 192,
     COLS = 192,
     DEPTH = 512 /* at most */,
-    DEEP = 1664 /* at most, where sums are added up in memory */,
+    DEEP = 3328 /* bytes at most, where sums are added up in memory */,
     NARROW = 384 /* columns of a weight gradient whose rows are not divided */,
     FEW = 4 /* tasks a thread at least, there */,
     PIECES = 4 /* of a task */,
@@ -317,7 +317,7 @@ static void run_tasks(const job *j, int64_t mb, int64_t rb, int64_t cb, int64_t 
 static void cut_sums(const job *j, wan_linear_cut *cut)
 {
     int64_t most = ROWS;
-    cut->depth = wan_tile_up(parts_of(j->K, parts_of(j->K, DEEP)), WAN_TILE_K);
+    cut->depth = wan_tile_up(parts_of(j->K, parts_of(j->K, DEEP / j->t.size)), WAN_TILE_K);
     if (j->N > NARROW)
         return;
     while (most > WAN_TILE_N && parts_of(j->M, most) < FEW * wan_rows_threads())

@@ -47,6 +47,9 @@ double wan_tile_rate(wan_dtype t);
 wan_tile_mul_fn wan_tile_mul_bf16, wan_tile_mul_bf16_cols, wan_tile_mul_amx;
 /* In fp32, with vectors that this CPU must have: in the same order of sums. */
 wan_tile_mul_fn *wan_tile_mul_f32(enum wan_cpu_vectors v);
+/* mul_cols and sum_cols in fp32; NULL: none with such vectors. */
+wan_tile_mul_fn *wan_tile_mul_f32_cols(enum wan_cpu_vectors v);
+wan_tile_sum_fn *wan_tile_sum_f32_cols(enum wan_cpu_vectors v);
 wan_tile_sum_fn wan_tile_sum_bf16_cols;
 wan_tile_store_fn wan_tile_store_f32, wan_tile_store_bf16;
 

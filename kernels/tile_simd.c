@@ -30,7 +30,9 @@ wan_tile wan_tile_for(wan_dtype t)
     return (wan_tile){ .t = WAN_F32,
                        .size = 4,
                        .mul = wan_tile_mul_f32(wan_cpu_vectors()),
-                       .store = wan_tile_store_f32 };
+                       .store = wan_tile_store_f32,
+                       .mul_cols = wan_tile_mul_f32_cols(wan_cpu_vectors()),
+                       .sum_cols = wan_tile_sum_f32_cols(wan_cpu_vectors()) };
 }
 
 /* ---- packing */
