@@ -6,7 +6,8 @@
 # A point is a kind of call, whose or about which file it is, a number, and how it fails.  `make check` draws
 # POINTS of each tool, of those that are the same on every machine: the tool's own allocations, and calls about
 # files of the test; FULL=1 tries all, of each kind and name at most MOST: how many were left out is said.
-# ONLY=REGEX names tools, KINDS=REGEX kinds of calls, WHOSE=REGEX names; PART=I/N tries every N-th, from the I-th.
+# ONLY=REGEX names tools, KINDS=REGEX kinds of calls, WHOSE=REGEX names; FROM=K leaves out those before the K-th;
+# PART=I/N tries every N-th of the rest, from the I-th.
 . "$TOP/tests/lib.sh"
 . "$TOP/tests/reliability/common"
 POINTS=${POINTS:-9} MOST=${MOST:-1000000} tried=0 left=0 exchange=

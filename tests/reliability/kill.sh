@@ -7,7 +7,7 @@
 # copied before and half-way each change (at.c, snap), and each state that differs from all others is tried, which
 # is what a kill leaves but for locks and children; some real kills beside them.  RANDOMLY=N kills so many times
 # by chance (SEED=1), for at most LONGEST seconds a tool.  LARGE=1: larger inputs.  ONLY=REGEX names tools; PART=I/N
-# tries every N-th state, from the I-th.
+# tries every N-th state, from the I-th, and FROM=K leaves out those before the K-th.
 . "$TOP/tests/lib.sh"
 . "$TOP/tests/reliability/common"
 POINTS=${POINTS:-$([ -n "${FULL-}" ] && echo 9 || echo 3)} tried=0 snapped=0 states=0 exchange= killed=137
