@@ -414,7 +414,10 @@ static int find_folder(void)
     static const char part[] = "DefaultExp";
     const size_t n = strlen(o.save_file);
     const int slash = n && o.save_file[n - 1] == '/';
-    if (!o.folder && (slash || (!wan_save_names_file(o.save_file) && wan_is_dir(o.save_file)))) {
+    int folder = slash;
+    if (!o.folder && !slash && !wan_save_names_file(o.save_file))
+        WAN_TRY(folder = wan_is_dir(o.save_file));
+    if (!o.folder && folder) {
         o.folder = o.save_file;
         o.save_file = part;
     }

@@ -119,6 +119,13 @@ int wan_exists(const char *path)
     return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
+int wan_exists_in(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s%s%s", dir, *dir ? "/" : "", name);
+    return n < 0 || n >= PATH_MAX || wan_exists(path);
+}
+
 int wan_fsync(int fd)
 {
     int rc;
@@ -274,16 +281,18 @@ char *wan_path_join(const char *dir, const char *name)
     return p;
 }
 
-/* Whether the folder of path is one of /proc, whose links are what is open and no names. */
+/* 1 when the folder of path is one of /proc, whose links are what is open and no names; 0; -1. */
 static int in_proc(const char *path)
 {
+    char dir[PATH_MAX], real[PATH_MAX];
     const char *slash = strrchr(path, '/');
-    char *dir = strndup(path, slash ? (size_t)(slash + 1 - path) : 0);
-    char *real = dir ? realpath(*dir ? dir : ".", NULL) : NULL;
-    int in = real && !strncmp(real, "/proc/", 6);
-    free(dir);
-    free(real);
-    return in;
+    size_t n = slash ? (size_t)(slash + 1 - path) : 0;
+    if (n >= sizeof dir)
+        return wan_err("%s: a name too long", path);
+    snprintf(dir, sizeof dir, "%.*s", n ? (int)n : 1, n ? path : ".");
+    if (!realpath(dir, real))
+        return wan_err_errno("%s", path);
+    return !strncmp(real, "/proc/", 6);
 }
 
 /* The name that the link at path leads to, malloc'ed; NULL with a sentence. */
@@ -297,25 +306,40 @@ static char *link_at(const char *path)
     }
     text[n] = 0;
     const char *slash = strrchr(path, '/');
-    char *dir = slash && *text != '/' ? strndup(path, (size_t)(slash + 1 - path)) : NULL;
-    char *to = wan_path_join(dir, text);
+    char *dir = strndup(path, slash ? (size_t)(slash + 1 - path) : 0);
+    char *to = dir ? wan_path_join(*dir ? dir : NULL, text) : NULL;
+    if (!dir)
+        wan_err("%s: out of memory", path);
     free(dir);
     return to;
+}
+
+/* 1 when path is a link that leads to a name, 0 when not, -1 when that cannot be seen. */
+static int leads(const char *path)
+{
+    struct stat s;
+    if (lstat(path, &s) < 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : wan_err_errno("%s", path);
+    int open = S_ISLNK(s.st_mode) ? in_proc(path) : 1;
+    return open < 0 ? -1 : !open;
 }
 
 char *wan_path_follow(const char *path)
 {
     enum { MOST = 40 };
-    struct stat s;
     char *at = strdup(path);
-    if (!at)
-        wan_err("%s: out of memory", path);
-    for (int i = 0; at && lstat(at, &s) == 0 && S_ISLNK(s.st_mode) && !in_proc(at); i++) {
+    int rc = at ? 0 : wan_err("%s: out of memory", path);
+    for (int i = 0; rc == 0 && (rc = leads(at)) > 0; i++) {
         char *to = i < MOST ? link_at(at) : NULL;
         if (i == MOST)
             wan_err("%s: too many links", path);
         free(at);
         at = to;
+        rc = at ? 0 : -1;
+    }
+    if (rc < 0) {
+        free(at);
+        at = NULL;
     }
     return at;
 }

@@ -32,7 +32,8 @@ int wan_dir_next(DIR *d, const char *path, const char **name) WAN_MUST_CHECK;
 /* Whether something is there: 1, 0; what cannot be told counts as there, so that opening it says
  * why. */
 int wan_exists(const char *path);
-int wan_mkdirs(const char *path) WAN_MUST_CHECK; /* mkdir -p, with what is new on disk */
+int wan_exists_in(const char *dir, const char *name); /* the same of dir/name: it needs no memory */
+int wan_mkdirs(const char *path) WAN_MUST_CHECK;      /* mkdir -p, with what is new on disk */
 int wan_fsync(int fd) WAN_MUST_CHECK; /* fsync, again where a signal came; errno, no sentence */
 int wan_fsync_dir(const char *path) WAN_MUST_CHECK;
 int wan_fsync_parent(const char *path) WAN_MUST_CHECK; /* the folder that holds path */

@@ -15,15 +15,16 @@
 
 /* ---- a file that is there already ---- */
 
-/* The step of a line, or -1 when it is no line of metrics. */
+enum { NO_LINE = -1, NO_MEMORY = -2 };
+/* The step of a line, or one of these. */
 static int64_t line_step(const char *line, size_t n)
 {
-    int64_t step = -1;
+    int64_t step = NO_LINE;
+    wan_err_clear();
     json_t *j = wan_json_parse(line, n, "metrics");
     if (!json_is_object(j) || wan_json_int(j, "step", -1, 0, INT64_C(1) << 53, &step, "") < 0)
-        step = -1;
+        step = wan_err_memory() ? NO_MEMORY : NO_LINE;
     json_decref(j);
-    wan_err_clear();
     return step;
 }
 
@@ -36,7 +37,9 @@ static int filter(FILE *in, const char *path, int64_t step, FILE *keep, int64_t 
     for (int64_t number = 1; fgets(line, sizeof line, in); number++) {
         size_t n = strlen(line);
         int cut = line[n - (n > 0)] != '\n' && feof(in) && !strncmp(line, start, sizeof start - 1);
-        int64_t its = cut ? -1 : line_step(line, n);
+        int64_t its = cut ? NO_LINE : line_step(line, n);
+        if (its == NO_MEMORY)
+            return -1;
         if (its < 0 && !cut)
             return wan_err("%s: line %lld is no line of metrics: the file is left as it is, name "
                            "another one",

@@ -100,13 +100,14 @@ static int open_empty(wan_train *t)
                                         "caption as no rows",
                                         t->arch.model->type)
                               : 0;
+    int rc = 0;
     if (*v->empty_text)
-        path = strdup(v->empty_text);
+        rc = (path = strdup(v->empty_text)) ? 0 : wan_err("out of memory (path)");
     else if (*v->data_path && !t->opt.mock)
-        path = wan_blend_file(v->data_path, v->split, "empty_text.safetensors");
+        rc = wan_blend_file(&path, v->data_path, v->split, "empty_text.safetensors");
     if (!path)
-        return *v->empty_text ? wan_err("out of memory (path)") : 0;
-    int rc = wan_st_open(&st, path);
+        return rc;
+    rc = wan_st_open(&st, path);
     const wan_st_tensor *x = rc == 0 ? wan_st_find(st, "text") : NULL;
     if (rc == 0 &&
         (!x || x->rank != 2 || x->shape[1] != t->z.text_dim || x->shape[0] > t->z.text_len))
@@ -228,9 +229,9 @@ static int open_data(wan_train *t)
     if (t->opt.rehearse)
         return 0;
     int eval = v->eval_interval > 0 && v->eval_iters > 0 && !*v->debug_batch;
-    if (*path)
-        eval = eval && wan_feed_has_val(path);
-    else /* mock data need not be validated unless somebody says so */
+    if (*path && eval)
+        WAN_TRY(eval = wan_feed_has_val(path));
+    else if (!*path) /* mock data need not be validated unless somebody says so */
         eval = eval && wan_config_source(t->c, "train.eval_interval") != WAN_FROM_DEFAULT;
     return eval ? open_val(t, path, &o) : 0;
 }

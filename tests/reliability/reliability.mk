@@ -47,3 +47,7 @@ soak: tools tests ## CLIPS through the whole pipe, STEPS with a checkpoint every
 	@CLIPS=$(or $(CLIPS),100000) STEPS=$(or $(STEPS),20000) RESUMES=$(or $(RESUMES),200) FIGURES=1 PLAN=none LIMIT=$(or $(LIMIT),86400) \
 		BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) tests/run tests/reliability/soak.sh
 .PHONY: soak
+
+# where there is no memory, or a file cannot be looked at
+$(OBJ)/tests/train/check_poor: LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc reallocarray strdup strndup \
+	stat lstat access realpath)

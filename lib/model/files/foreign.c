@@ -132,36 +132,45 @@ int wan_foreign_open(wan_foreign **out, const char *path)
 /* ---- which model */
 
 /* The heads that Megatron's run_config.yaml says; 0: there is none, or it does not say. */
-static int64_t heads_of(const char *dir)
+static int heads_of(int64_t *heads, const char *dir)
 {
-    char *path = wan_path_join(dir, "run_config.yaml"), *text = NULL;
+    char *path = NULL, *text = NULL;
     wan_yaml *y = NULL;
     size_t n;
-    int64_t heads = 0;
-    if (path && wan_exists(path) && wan_slurp(&text, &n, path, 1 << 24) == 0 &&
-        wan_yaml_parse(&y, text, n, path) == 0) {
+    *heads = 0;
+    if (!wan_exists_in(dir, "run_config.yaml"))
+        return 0;
+    path = wan_path_join(dir, "run_config.yaml");
+    int rc = path ? wan_slurp(&text, &n, path, 1 << 24) : -1;
+    if (rc == 0 && wan_yaml_parse(&y, text, n, path) == 0) {
         const wan_yaml_node *m = wan_yaml_get(wan_yaml_root(y), "model");
         const wan_yaml_node *h = m ? wan_yaml_get(m, "num_attention_heads") : NULL;
         if (h && h->kind == WAN_YAML_SCALAR &&
-            wan_parse_int(&heads, h->text, 1, 1 << 16, "num_attention_heads") < 0)
+            wan_parse_int(heads, h->text, 1, 1 << 16, "num_attention_heads") < 0)
             wan_warn("%s: %s", path, wan_err_text());
-    } else if (path && wan_exists(path))
+    } else if (rc == 0 && wan_err_memory()) {
+        rc = -1;
+    } else if (rc == 0) {
         wan_warn("%s: cannot say the number of heads; they are taken for heads of 128",
                  wan_err_text());
+    }
     wan_yaml_free(&y);
     free(text);
     free(path);
-    return heads;
+    return rc;
 }
 
 static int find_config(wan_arch *arch, wan_foreign *f)
 {
     char *config = wan_modelio_beside(f->path, "config.json");
-    int there = config && wan_exists(config);
+    if (!config)
+        return -1;
+    int there = wan_exists(config);
     free(config);
     if (there)
         return wan_modelio_config(arch, f->path);
-    f->list.heads = f->dcp ? heads_of(f->path) : 0;
+    if (f->dcp)
+        WAN_TRY(heads_of(&f->list.heads, f->path));
     return wan_modelio_config_of(arch, &f->list);
 }
 

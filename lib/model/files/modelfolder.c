@@ -13,14 +13,6 @@
 #include "lib/model/files/rundir.h"
 #include "lib/rec/tensor/dcp.h"
 
-static int has(const char *dir, const char *name)
-{
-    char *path = wan_path_join(dir, name);
-    int found = path && wan_exists(path);
-    free(path);
-    return found;
-}
-
 /* A key of model_index.json that says anything: not null, false, nor a list of nulls. */
 static int says(const json_t *index, const char *key)
 {
@@ -38,9 +30,9 @@ static const char two[] = "%s: a WAN 2.2 model of two experts (%s), and only mod
 /* WAN 2.2 is more than the one transformer that would be found. */
 static int refuse_wan22(const char *dir)
 {
-    if (has(dir, "high_noise_model") || has(dir, "low_noise_model"))
+    if (wan_exists_in(dir, "high_noise_model") || wan_exists_in(dir, "low_noise_model"))
         return wan_err(two, dir, "high_noise_model, low_noise_model");
-    if (has(dir, "transformer_2"))
+    if (wan_exists_in(dir, "transformer_2"))
         return wan_err(two, dir, "transformer, transformer_2");
     return 0;
 }
@@ -78,7 +70,7 @@ static int refuse_index(const char *dir, const char *path)
 int wan_model_pipeline(const char *dir)
 {
     WAN_TRY(refuse_wan22(dir));
-    if (!has(dir, "model_index.json"))
+    if (!wan_exists_in(dir, "model_index.json"))
         return 0;
     char *path = wan_path_join(dir, "model_index.json");
     int rc = path ? refuse_index(dir, path) : -1;
@@ -162,7 +154,8 @@ int wan_model_folder(char **out, const char *path)
     while (base && path[base - 1] != '/')
         base--;
     int dir = wan_is_dir(path);
-    if (dir > 0 && n - base > 8 && !strncmp(path + base, "models--", 8) && has(path, "snapshots"))
+    if (dir > 0 && n - base > 8 && !strncmp(path + base, "models--", 8) &&
+        wan_exists_in(path, "snapshots"))
         return in_cache(out, path);
     if (dir == 0 && n - base == 6 && !strncmp(path + base, "LATEST", 6))
         return wan_exists(path) ? named_by(out, path) : of_run(out, path, base);
@@ -172,23 +165,24 @@ int wan_model_folder(char **out, const char *path)
 
 /* ---- the transformer */
 
-/* Where a distributed checkpoint lies in a folder, malloc'ed; NULL: there is none. */
-static char *distributed(const char *dir)
+/* 1 with where a distributed checkpoint lies in a folder, malloc'ed; 0: there is none. */
+static int distributed(char **out, const char *dir)
 {
-    char *model = wan_path_join(dir, "model");
-    char *found = wan_dcp_is(dir) ? strdup(dir) : model && wan_dcp_is(model) ? strdup(model) : NULL;
-    free(model);
-    return found;
+    const int here = wan_dcp_is(dir);
+    if (!here && !wan_exists_in(dir, "model/.metadata"))
+        return 0;
+    *out = here ? strdup(dir) : wan_path_join(dir, "model");
+    return *out ? 1 : wan_err("out of memory (path)");
 }
 
-/* A step of Automodel holds model/consolidated, or shards that are for wan-convert. */
+/* A step of Automodel holds model/consolidated, or shards that are for wan-convert: 1, 0, -1. */
 static int of_automodel(char **out, const char *dir)
 {
     static const char *const where[] = { "model/consolidated", "consolidated" };
-    for (size_t i = 0; i < 2 && !*out; i++)
-        if (has(dir, where[i]))
-            *out = wan_path_join(dir, where[i]);
-    return *out != NULL;
+    for (size_t i = 0; i < 2; i++)
+        if (wan_exists_in(dir, where[i]))
+            return (*out = wan_path_join(dir, where[i])) ? 1 : -1;
+    return 0;
 }
 
 static int in_run(char **out, const char *run, int64_t step)
@@ -200,12 +194,12 @@ static int in_run(char **out, const char *run, int64_t step)
     int there = *out ? wan_is_dir(*out) : -1;
     if (there <= 0) {
         free(*out);
-        *out = there == 0 ? distributed(path) : NULL;
+        *out = NULL;
     }
-    if (there == 0 && !*out)
+    if (there == 0 && (there = distributed(out, path)) == 0)
         wan_err("%s: no transformer/", path);
     free(path);
-    return *out ? 0 : -1;
+    return there > 0 ? 0 : -1;
 }
 
 static int in_folder(char **out, const char *dir, int64_t step)
@@ -218,9 +212,10 @@ static int in_folder(char **out, const char *dir, int64_t step)
                        "neither " WAN_RUNDIR_POINTER " nor iter_*",
                        dir);
     WAN_TRY(wan_model_pipeline(dir));
-    if (of_automodel(out, dir) || (*out = distributed(dir)))
-        return 0;
-    if (!has(dir, "transformer") && !has(dir, "config.json"))
+    int found = of_automodel(out, dir);
+    if (found || (found = distributed(out, dir)))
+        return found < 0 ? -1 : 0;
+    if (!wan_exists_in(dir, "transformer") && !wan_exists_in(dir, "config.json"))
         return wan_err("%s: neither a training run, nor a model folder with transformer/, nor a "
                        "transformer",
                        dir);
@@ -254,10 +249,15 @@ char *wan_model_part(const char *dir, const char *part)
     if (wan_model_folder(&base, dir) < 0)
         return NULL;
     char *path = wan_path_join(base, part);
-    if (path && wan_is_dir(path) > 0) {
-        free(base);
-        return path;
+    int there = path ? wan_is_dir(path) : -1;
+    if (there == 0) {
+        free(path);
+        return base;
     }
-    free(path);
-    return base;
+    free(base);
+    if (there < 0) {
+        free(path);
+        return NULL;
+    }
+    return path;
 }

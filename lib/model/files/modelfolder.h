@@ -27,7 +27,8 @@ int wan_model_transformer(char **out, const char *path, int64_t step) WAN_MUST_C
 /* Refuses a folder that is another pipeline's, as above. */
 int wan_model_pipeline(const char *dir) WAN_MUST_CHECK;
 /* DIR/part when that is a folder, else DIR (someone named the part itself), DIR as wan_model_folder
- * has it; NULL: out of memory, or a pointer that leads nowhere. */
+ * has it; NULL: out of memory, a pointer that leads nowhere, or a
+ * folder that cannot be looked at. */
 char *wan_model_part(const char *dir, const char *part);
 
 #endif

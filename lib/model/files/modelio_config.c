@@ -210,12 +210,15 @@ static int refuse_foreign(const char *path)
 char *wan_modelio_beside(const char *path, const char *name)
 {
     const char *slash = strrchr(path, '/');
-    if (wan_is_dir(path) > 0)
+    const int folder = wan_is_dir(path);
+    if (folder < 0)
+        return NULL;
+    if (folder)
         return wan_path_join(path, name);
-    if (!slash)
-        return strdup(name);
-    char *dir = strndup(path, (size_t)(slash - path) + (slash == path));
-    char *path_in = dir ? wan_path_join(dir, name) : NULL;
+    char *dir = strndup(path, slash ? (size_t)(slash - path) + (slash == path) : 0);
+    char *path_in = dir ? wan_path_join(*dir ? dir : NULL, name) : NULL;
+    if (!dir)
+        wan_err("out of memory (path)");
     free(dir);
     return path_in;
 }
@@ -224,7 +227,7 @@ int wan_modelio_config(wan_arch *out, const char *path)
 {
     char *config = wan_modelio_beside(path, "config.json");
     json_t *j = NULL;
-    int rc = config ? 0 : wan_err("out of memory (path)");
+    int rc = config ? 0 : -1;
     int there = config && wan_exists(config);
     if (rc == 0 && !there)
         rc = refuse_foreign(path);

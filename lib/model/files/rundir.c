@@ -234,16 +234,19 @@ static int move(const char *run, int64_t step, enum form from, enum form to)
  * one. */
 static int discard(const char *run, int64_t step, enum form form)
 {
-    WAN_TRY(remove_form(run, step, GONE));
-    WAN_TRY(move(run, step, form, GONE));
-    if (wan_fsync_dir(run) == 0)
-        return remove_form(run, step, GONE);
-    char *gone = name_of(run, step, GONE), *path = name_of(run, step, form);
-    if (gone && path)
+    char *path = name_of(run, step, form), *gone = name_of(run, step, GONE);
+    int rc = path && gone ? 0 : -1; /* first: what is aside could not be named without memory */
+    if (rc == 0) {
+        wan_remove_tree(gone);
+        rc = rename(path, gone) < 0 ? wan_err_errno("%s: cannot rename to %s", path, gone) : 0;
+    }
+    if (rc == 0 && (rc = wan_fsync_dir(run)) < 0)
         rename(gone, path); /* whole, and its own name again */
+    else if (rc == 0)
+        wan_remove_tree(gone);
     free(gone);
     free(path);
-    return -1;
+    return rc;
 }
 
 int wan_rundir_sweep(const char *run)

@@ -180,6 +180,17 @@ int wan_dataset_meta(json_t **counts, wan_split *s, const char *dir)
     return rc;
 }
 
+int wan_dataset_has(const char *dir, const char *split)
+{
+    json_t *counts;
+    wan_split s;
+    WAN_TRY(wan_dataset_meta(&counts, &s, dir));
+    int has = wan_split_find(&s, split) != NULL;
+    json_decref(counts);
+    wan_split_clear(&s);
+    return has;
+}
+
 /* shards: these instead of the part's, or NULL. */
 static int open_dir(wan_dataset *d, const char *dir, const char *split, const wan_names *shards)
 {

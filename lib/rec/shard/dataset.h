@@ -48,6 +48,8 @@ typedef struct wan_sample {
  * that it does not know are measured, once: the result is written there, or where that is not
  * possible kept in memory, which is logged. */
 int wan_dataset_open(wan_dataset **out, const char *dir, const char *split) WAN_MUST_CHECK;
+/* 1 when the folder's split.yaml has that part, which may be empty, 0 when not. */
+int wan_dataset_has(const char *dir, const char *split) WAN_MUST_CHECK;
 /* The shards that are named (paths below dir) instead of those of a part. */
 int wan_dataset_open_shards(wan_dataset **out, const char *dir, const wan_names *shards)
     WAN_MUST_CHECK;

@@ -177,8 +177,9 @@ static int add_part(struct build *b, const char *text, uint8_t *used)
     if (!colon || colon == text)
         return wan_err("--split-parts %s: NAME:PATTERN is expected", text);
     char *name = strndup(text, (size_t)(colon - text));
-    struct wan_split_part *p =
-        name ? (struct wan_split_part *)wan_split_find(&b->split, name) : NULL;
+    if (!name)
+        return wan_err("out of memory (split)");
+    struct wan_split_part *p = (struct wan_split_part *)wan_split_find(&b->split, name);
     if (!p)
         p = wan_split_add(&b->split, text, (size_t)(colon - text));
     free(name);

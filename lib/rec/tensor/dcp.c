@@ -15,10 +15,7 @@ enum { MAX_METADATA = 1 << 30, MAX_CHUNKS = 8192 };
 
 int wan_dcp_is(const char *dir)
 {
-    char *path = wan_path_join(dir, ".metadata");
-    int is = path && wan_exists(path);
-    free(path);
-    return is;
+    return wan_exists_in(dir, ".metadata");
 }
 
 /* ---- values of the pickle */

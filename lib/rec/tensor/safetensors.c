@@ -324,19 +324,16 @@ static char *find_in_folder(const char *dir)
                                          "model.safetensors.index.json", "model.safetensors" };
     char *found = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = wan_path_join(dir, names[i]);
-        if (!path || !wan_exists(path)) {
-            free(path);
+        if (!wan_exists_in(dir, names[i]))
             continue;
-        }
         if (found) {
             wan_err("%s: both %s and %s are there: name the one to read", dir,
                     strrchr(found, '/') + 1, names[i]);
-            free(path);
             free(found);
             return NULL;
         }
-        found = path;
+        if (!(found = wan_path_join(dir, names[i])))
+            return NULL;
     }
     return found ? found : find_variant(dir);
 }

@@ -376,7 +376,7 @@ static int find_components(wan_config *c)
         return 0;
     snprintf(given, sizeof given, "%.*s", (int)(inner ? n - m : n), from);
     if (!realpath(given, path))
-        return 0;
+        return wan_exists(given) ? wan_err_errno("%s", given) : 0;
     snprintf(whole, sizeof whole, "%s/vae", path);
     return !wan_exists(whole) ? 0 : wan_config_derive(c, "model.components", path, "the weights");
 }

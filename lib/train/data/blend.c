@@ -4,6 +4,7 @@
  */
 #include "lib/train/data/blend.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,7 @@ void wan_blend_clear(wan_blend *b)
 static int has_index(const char *dir)
 {
     char *meta = wan_path_join(dir, ".nv-meta");
-    int yes = meta && wan_is_dir(meta) > 0;
+    int yes = meta ? wan_is_dir(meta) : -1;
     free(meta);
     return yes;
 }
@@ -75,16 +76,19 @@ static int has_index(const char *dir)
 /* The indexed folder above a shard, malloc'ed; NULL with a sentence. */
 static char *folder_of(const char *shard)
 {
-    char *dir = strdup(shard);
-    for (char *slash; dir && (slash = strrchr(dir, '/')) && slash != dir;) {
+    char *dir = strdup(shard), *slash;
+    int rc = dir ? 0 : wan_err("out of memory");
+    while (rc == 0 && (slash = strrchr(dir, '/')) && slash != dir) {
         *slash = 0;
-        if (has_index(dir))
-            return dir;
+        rc = has_index(dir);
     }
-    if (dir && *shard != '/' && has_index("."))
-        return dir[0] = '.', dir[1] = 0, dir;
+    if (rc == 0 && *shard != '/' && (rc = has_index(".")) > 0)
+        strcpy(dir, ".");
+    if (rc > 0)
+        return dir;
+    if (rc == 0)
+        wan_err("%s: no folder above it has an index; run wan-index on the folder first", shard);
     free(dir);
-    wan_err("%s: no folder above it has an index; run wan-index on the folder first", shard);
     return NULL;
 }
 
@@ -144,11 +148,13 @@ static int read_file(reader *outer, const char *path, const char *split, double 
     const char *slash = strrchr(path, '/');
     r.file = path;
     r.split = split;
-    r.dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : NULL;
+    r.dir = strndup(path, !slash ? 0 : slash == path ? 1 : (size_t)(slash - path));
     const wan_yaml_node *root = wan_yaml_root(doc), *splits = wan_yaml_get(root, "splits");
     const wan_yaml_node *class = wan_yaml_get(root, "__class__");
-    if (class && (class->kind != WAN_YAML_SCALAR ||
-                  (strcmp(class->text, "MetadatasetV2") && strcmp(class->text, "Metadataset"))))
+    if (!r.dir)
+        rc = wan_err("out of memory");
+    else if (class && (class->kind != WAN_YAML_SCALAR || (strcmp(class->text, "MetadatasetV2") &&
+                                                          strcmp(class->text, "Metadataset"))))
         rc = wan_err("%s: line %zu: no Metadataset or MetadatasetV2", path, class->line);
     else if (!splits || splits->kind != WAN_YAML_MAP)
         rc = wan_err("%s: has no splits", path);
@@ -164,9 +170,11 @@ static int read_file(reader *outer, const char *path, const char *split, double 
 
 static int add_path(reader *r, const char *name, const char *split, double share)
 {
-    char *path = r->dir ? wan_path_join(r->dir, name) : strdup(name);
-    int rc = path ? 0 : wan_err("out of memory");
-    int dir = rc == 0 && wan_is_dir(path) > 0;
+    char *path = wan_path_join(r->dir && *r->dir ? r->dir : NULL, name);
+    int dir = path ? wan_is_dir(path) : -1;
+    if (path && dir < 0 && errno == ENAMETOOLONG) /* a pattern of many names may be */
+        dir = 0;
+    int rc = dir < 0 ? -1 : 0;
     if (rc == 0 && !dir && (wan_ends_with(path, ".yaml") || wan_ends_with(path, ".yml")))
         rc = read_file(r, path, split ? split : r->split, share);
     else if (rc == 0 && !dir &&
@@ -318,19 +326,15 @@ int wan_blend_load(wan_blend *b, const char *path, const char *split)
     return rc;
 }
 
-char *wan_blend_file(const char *path, const char *split, const char *name)
+int wan_blend_file(char **found, const char *path, const char *split, const char *name)
 {
     wan_blend b;
-    char *found = NULL;
-    if (wan_blend_load(&b, path, split) < 0) /* said where the data are opened */
-        return wan_err_clear(), NULL;
-    for (int i = 0; i < b.n && !found; i++) {
-        found = wan_path_join(b.leaf[i].dir, name);
-        if (found && !wan_exists(found)) {
-            free(found);
-            found = NULL;
-        }
-    }
+    int rc = 0;
+    *found = NULL;
+    WAN_TRY(wan_blend_load(&b, path, split));
+    for (int i = 0; i < b.n && rc == 0 && !*found; i++)
+        if (wan_exists_in(b.leaf[i].dir, name))
+            rc = (*found = wan_path_join(b.leaf[i].dir, name)) ? 0 : -1;
     wan_blend_clear(&b);
-    return found;
+    return rc;
 }

@@ -34,8 +34,9 @@ typedef struct wan_blend {
 
 /* A file that has no such split gives a blend of 0 leaves. */
 int wan_blend_load(wan_blend *b, const char *path, const char *split) WAN_MUST_CHECK;
-/* The first file of that name in the folders, malloc'ed; NULL: none has one. */
-char *wan_blend_file(const char *path, const char *split, const char *name);
+/* The first file of that name in the folders, malloc'ed; NULL with 0: none has one. */
+int wan_blend_file(char **found, const char *path, const char *split, const char *name)
+    WAN_MUST_CHECK;
 void wan_blend_clear(wan_blend *b);
 
 #endif

@@ -15,7 +15,8 @@
 typedef struct item {
     wan_batch *batch;  /* or NULL */
     wan_loaded loaded; /* sample NULL: none */
-    char *error;       /* a sentence, to be said by the thread that takes it */
+    int failed;
+    char *error; /* a sentence, to be said by the thread that takes it; NULL: no memory for one */
 } item;
 enum { AHEAD = 3 };
 
@@ -252,7 +253,7 @@ static void *read_ahead(void *arg)
     wan_err_clear();
     while (d->left > 0)
         if (hand_over(d) < 0) {
-            item it = { .error = strdup(wan_err_text()) };
+            item it = { .failed = 1, .error = strdup(wan_err_text()) };
             put(d, &it); /* refused when told to quit */
             break;
         }
@@ -277,9 +278,9 @@ int wan_data_start(wan_data *d, int64_t position, int64_t steps)
 static int expect(wan_data *d, item *it)
 {
     take(d, it);
-    if (!it->error)
+    if (!it->failed)
         return 0;
-    wan_err("%s", it->error);
+    wan_err("%s", it->error ? it->error : "out of memory (batch)");
     item_free(it);
     return -1;
 }

@@ -180,16 +180,29 @@ static int open_blend(wan_feed *s, const wan_blend *b, int eval)
     return 0;
 }
 
-/* Validation takes what has the part; a pattern of shards has none. */
-static void keep_with_part(wan_blend *b)
+/* 1 when the part is there and holds samples, 0 when not; a pattern of shards has none. */
+static int has_part(const wan_blend_leaf *x)
 {
-    int n = 0;
-    for (int i = 0; i < b->n; i++) {
-        wan_dataset *d = NULL;
-        int yes = !b->leaf[i].shards.n &&
-                  wan_dataset_open(&d, b->leaf[i].dir, b->leaf[i].split) == 0 &&
-                  wan_dataset_count(d) > 0;
-        wan_dataset_close(&d);
+    wan_dataset *d;
+    int there = x->shards.n ? 0 : wan_dataset_has(x->dir, x->split);
+    if (there <= 0)
+        return there;
+    WAN_TRY(wan_dataset_open(&d, x->dir, x->split));
+    there = wan_dataset_count(d) > 0;
+    wan_dataset_close(&d);
+    return there;
+}
+
+/* Validation takes what has the part. */
+static int keep_with_part(wan_blend *b)
+{
+    int n = 0, rc = 0;
+    for (int i = 0; i < b->n && rc == 0; i++) {
+        int yes = has_part(&b->leaf[i]);
+        if (yes < 0) {
+            rc = -1;
+            break;
+        }
         wan_blend_leaf x = b->leaf[i];
         b->leaf[i] = b->leaf[n];
         b->leaf[n] = x;
@@ -202,16 +215,16 @@ static void keep_with_part(wan_blend *b)
         wan_names_clear(&b->leaf[i].shards);
     }
     b->n = n;
-    wan_err_clear();
+    return rc;
 }
 
 static int open_path(wan_feed *s, const char *path, const char *split, int eval)
 {
     wan_blend b;
     WAN_TRY(wan_blend_load(&b, path, split));
-    if (eval)
-        keep_with_part(&b);
-    int rc = b.n ? open_blend(s, &b, eval) : wan_err("%s: has no split \"%s\"", path, split);
+    int rc = eval ? keep_with_part(&b) : 0;
+    if (rc == 0)
+        rc = b.n ? open_blend(s, &b, eval) : wan_err("%s: has no split \"%s\"", path, split);
     wan_blend_clear(&b);
     return rc;
 }
@@ -421,14 +434,10 @@ const float *wan_feed_noise(const wan_feed *s, int64_t i)
 int wan_feed_has_val(const char *path)
 {
     wan_blend b;
-    if (wan_blend_load(&b, path, "val") < 0) {
-        wan_err_clear();
-        return 0;
-    }
-    keep_with_part(&b);
-    int yes = b.n > 0;
+    WAN_TRY(wan_blend_load(&b, path, "val"));
+    int rc = keep_with_part(&b), yes = b.n > 0;
     wan_blend_clear(&b);
-    return yes;
+    return rc < 0 ? -1 : yes;
 }
 
 const wan_mix_part *wan_feed_mix(const wan_feed *s, int *parts, int *spread)

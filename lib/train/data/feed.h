@@ -25,8 +25,8 @@ int wan_feed_open_batch(wan_feed **out, const char *path, int64_t channels, int6
     WAN_MUST_CHECK;
 /* Says in the log which of its folders have shards that their index does not know. */
 void wan_feed_tell_unknown(const wan_feed *s);
-/* Whether there is a val part with samples. */
-int wan_feed_has_val(const char *path);
+/* 1 when there is a val part with samples, 0 when not. */
+int wan_feed_has_val(const char *path) WAN_MUST_CHECK;
 void wan_feed_close(wan_feed **s);
 /* Positions of an epoch: every sample, as often as it is repeated; with weights as many as there are
  * samples. */

@@ -58,6 +58,8 @@ static int try_one(search *s, layout l)
     s->tried++;
     int rc = wan_predict(&p, s->c, s->m, s->ranks, 1);
     s->c->v = before;
+    if (rc < 0 && (wan_err_memory() || wan_err_system()))
+        return -1;
     if (rc < 0) {
         wan_err_clear();
         s->refused++;
