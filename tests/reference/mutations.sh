@@ -116,7 +116,7 @@ mutate cosine-counts-warm-up "optim" lib/train/schedule.c \
     's/\(double\)\(n - s->warmup\) \/ \(double\)\(s->decay - s->warmup\)/(double)n \/ (double)s->decay/'
 
 # ---- a training step
-mutate packs-not-summed "train" lib/model/block/dense.c 's/(linear_wgrad\(.*, w->K, )1\)/${1}0)/'
+mutate packs-not-summed "train" lib/model/block/dense.c 's/(linear_wgrad\(.*, w->K, )adds\(w\)\)/${1}0)/'
 mutate target-turned-round "train" lib/model/flow.c 's/\.target = \{ -1, 1 \}/.target = { 1, -1 }/'
 mutate timestep-is-sigma "flow" lib/model/flow.c 's/out\.t = \(float\)\(1000 \* sigma\)/out.t = (float)sigma/'
 mutate sigma-clamped-not-cut "flow" lib/model/flow.c 's/q\[0\] \+ p \* \(q\[1\] - q\[0\]\)/p/'
