@@ -8,9 +8,10 @@
  *     P^T = exp(scale K Q^T + kbias - lse),  dS^T = P^T (V dO^T - delta)
  *     dV += P^T dO,  dK += dS^T Q,  dQ^T += K^T dS^T    and scale times dK and dQ in the end
  *
- * A task is a block of keys of one (sample, head).  Tasks are taken in order, and each follows the one before it
- * through the blocks of queries, one behind: so dQ is summed in the order of the keys whatever the threads,
- * and what a task waits for has always been begun.  The first packs the queries, the last stores dQ.
+ * A task is a block of keys of one (sample, head).  Tasks are taken in order, and each follows the one before it of
+ * its head through the blocks of queries, one behind: so dQ is summed in the order of the keys whatever the
+ * threads, and what a task waits for has always been begun.  Heads take turns, some at a time, so that few tasks
+ * have to follow closely.  The first of a head packs the queries, the last stores dQ.
  */
 #include <sched.h>
 
@@ -37,6 +38,8 @@ typedef struct bwd {
     char *heads;    /* their memory */
     size_t one;     /* of each */
     int64_t *left;  /* for each slot the number of the heads that have left it */
+    int64_t
+        *order; /* tasks as they are taken: `most` times the number of the head, and the block's */
 } bwd;
 
 /* What the tasks of one (sample, head) share. */
@@ -306,32 +309,40 @@ static void run_head(const bwd *b, int64_t number, char *work)
         run_block(b, number, at, work);
 }
 
-/* Task n where each block is one; a row of heads, one of each sample, has `per`. */
-static void run_task(const bwd *b, int64_t n, int64_t per, char *work)
+/* The first blocks of a group of heads, then their second ones, and so on. */
+static void order_tasks(const bwd *b, int64_t heads, int64_t group)
 {
-    int64_t number = n / per * b->a->pq->n, at = n % per;
-    for (int64_t all; at >= (all = blocks_at(b, number)); number++)
-        at -= all;
-    run_block(b, number, at, work);
+    int64_t *o = b->order;
+    for (int64_t from = 0, to; from < heads; from = to) {
+        to = heads - from < group ? heads : from + group;
+        for (int64_t at = 0; at < b->most; at++)
+            for (int64_t number = from; number < to; number++)
+                if (at < blocks_at(b, number))
+                    *o++ = number * b->most + at;
+    }
 }
 
-/* Memory for so many threads; -1: there is none. */
-static char *prepare(wan_dev *d, bwd *b, int64_t threads, int64_t heads, int64_t least,
-                     size_t *mine)
+/* Memory for so many threads and tasks, for which `group` heads take turns (0: each is a task); NULL: there is none. */
+static char *prepare(wan_dev *d, bwd *b, int64_t threads, int64_t tasks, int64_t heads,
+                     int64_t group, size_t *mine)
 {
     head h;
     task t;
-    b->slots = threads / least + 2;
+    b->slots = (group ? group : 1) + threads * heads / tasks + 1;
     b->slots = b->slots < heads ? b->slots : heads;
     b->one = lay_out_head(b, &h, NULL);
     *mine = lay_out_task(b, &t, NULL);
     size_t left = (size_t)b->slots * sizeof *b->left, work = *mine * (size_t)threads;
-    char *p = (char *)wan_dev_scratch(d, work + b->one * (size_t)b->slots + left);
+    size_t order = (size_t)tasks * sizeof *b->order;
+    char *p = (char *)wan_dev_scratch(d, work + b->one * (size_t)b->slots + left + order);
     if (!p)
         return NULL;
     b->heads = p + work;
     b->left = (int64_t *)(void *)(b->heads + b->one * (size_t)b->slots);
+    b->order = b->left + b->slots;
     memset(b->left, 0, left);
+    if (group)
+        order_tasks(b, heads, group);
     for (int64_t i = 0; i < b->slots; i++) {
         lay_out_head(b, &h, b->heads + (size_t)i * b->one);
         memset(h.done, 0, (size_t)(b->nq / BQ) * sizeof *h.done);
@@ -343,26 +354,28 @@ static char *prepare(wan_dev *d, bwd *b, int64_t threads, int64_t heads, int64_t
 static int run(wan_dev *d, bwd *b)
 {
     const wan_attn *a = b->a;
-    int64_t threads = wan_rows_threads(), heads = (int64_t)a->pq->n * a->H, per = 0, least = 0;
+    int64_t threads = wan_rows_threads(), heads = (int64_t)a->pq->n * a->H, tasks = 0;
     for (int64_t i = 0; i < a->pq->n; i++) {
         int64_t n = blocks_at(b, i);
-        per += n;
-        least = !i || n < least ? n : least;
+        tasks += n * a->H;
         b->most = n > b->most ? n : b->most;
     }
     int whole = wan_attn_whole(heads, threads);
+    int64_t group = whole ? 0 : wan_attn_group(heads, wan_attn_parts(tasks, heads), threads);
     size_t mine;
-    char *p = prepare(d, b, threads, heads, whole ? 1 : least, &mine);
+    tasks = whole ? heads : tasks;
+    char *p = prepare(d, b, threads, tasks, heads, group, &mine);
     if (!p)
         return -1;
 #pragma omp parallel for schedule(monotonic                                                        \
                                   : dynamic) if (a->pq->S * a->pk->max_len * a->H * a->hd >        \
                                                  1 << 17)
-    for (int64_t n = 0; n < (whole ? heads : per * a->H); n++)
+    for (int64_t n = 0; n < tasks; n++)
         if (whole)
             run_head(b, n, p + mine * (size_t)wan_rows_thread());
         else
-            run_task(b, n, per, p + mine * (size_t)wan_rows_thread());
+            run_block(b, b->order[n] / b->most, b->order[n] % b->most,
+                      p + mine * (size_t)wan_rows_thread());
     return 0;
 }
 

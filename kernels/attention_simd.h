@@ -63,6 +63,14 @@ static inline int wan_attn_whole(int64_t heads, int64_t threads)
     return wan_attn_parts(heads, threads) * threads * 10 <= heads * 11;
 }
 
+/* Heads whose blocks take turns, where each block follows the one before it through a head: enough that all threads
+ * find one, in groups of about one size. */
+static inline int64_t wan_attn_group(int64_t heads, int64_t blocks, int64_t threads)
+{
+    int64_t want = wan_attn_parts(2 * threads, blocks), groups = heads / want;
+    return wan_attn_parts(heads, groups > 1 ? groups : 1);
+}
+
 /* First token of part i of `parts`, a multiple of `unit` that divides the most of them; the smaller ones first. */
 static inline int64_t wan_attn_part(int64_t n, int64_t i, int64_t parts, int64_t unit)
 {

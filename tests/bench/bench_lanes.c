@@ -59,26 +59,29 @@ static int64_t parts(int64_t n, int64_t each)
     return (n + each - 1) / each;
 }
 
-/* Attention backward: a task is a block of keys, and follows the one before it through the blocks of queries
- * (attention_bwd_simd.c); whole heads where these come out even. */
-static double follow(int64_t heads, int64_t blocks, int64_t steps, int t)
+/* Attention backward: a task is a block of keys, and follows the one before it through the blocks of queries, in `group`
+ * heads at a time (attention_bwd_simd.c); whole heads where these come out even. */
+static double follow(int64_t heads, int64_t blocks, int64_t steps, int64_t group, int t)
 {
-    double *passed = calloc((size_t)steps, sizeof *passed), free_at[128] = { 0 }, last = 0;
-    if (!passed)
+    double *all = calloc((size_t)(heads * steps), sizeof *all), free_at[128] = { 0 }, last = 0;
+    if (!all)
         exit(1);
     for (int64_t n = 0; n < heads * blocks; n++) {
+        int64_t from = n / (group * blocks) * group, at = n % (group * blocks);
+        int64_t turns = heads - from < group ? heads - from : group;
+        double *passed = all + (from + at % turns) * steps; /* times, 0 at first */
         int first = 0;
         for (int k = 1; k < t; k++)
             first = free_at[k] < free_at[first] ? k : first;
         double now = free_at[first];
         for (int64_t s = 0; s < steps; s++) {
-            now = (n % blocks && passed[s] > now ? passed[s] : now) + 1;
+            now = (passed[s] > now ? passed[s] : now) + 1;
             passed[s] = now;
         }
         free_at[first] = now;
         last = now > last ? now : last;
     }
-    free(passed);
+    free(all);
     return last * t / (double)(heads * blocks * steps);
 }
 
@@ -98,7 +101,8 @@ static void backward(int64_t heads, int64_t tokens)
     for (int i = 0; i < COLUMNS; i++) {
         int64_t whole = wan_attn_whole(heads, threads[i]);
         int64_t n = whole ? 1 : blocks, steps = (tokens + QUERIES - 1) / QUERIES;
-        printf(" %lld: %.2f |", (long long)(heads * n), follow(heads, n, steps, threads[i]));
+        int64_t group = whole ? 1 : wan_attn_group(heads, n, threads[i]);
+        printf(" %lld: %.2f |", (long long)(heads * n), follow(heads, n, steps, group, threads[i]));
     }
     printf("\n");
 }

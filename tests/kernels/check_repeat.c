@@ -112,14 +112,14 @@ static void cut_alike(wan_dtype t)
 {
     enum { M = 400, C = 410, K = 1088, W = 128 };
     static const int threads[] = { 1, 2, 7, 64 };
-    const int64_t n = M;
+    const int64_t n[2] = { 250, M - 250 }; /* two blocks of keys and one */
     wan_dev *d;
     wan_pack p;
     cmp_must(wan_dev_open(&d, "cpu", 0));
-    cmp_must(wan_pack_new(d, &p, &n, 1));
+    cmp_must(wan_pack_new(d, &p, n, 2));
     wan_buf x = rnd(d, t, M * K, 1), w = rnd(d, t, C * K, 2), y = rnd(d, t, M * C, 3);
     wan_real *dw = (wan_real *)rnd(d, WAN_REAL, C * K, 4).p, *lse = dw;
-    wan_attn a = { &p, &p, 2, W / 2, 0.1, W, W, W, W, NULL };
+    wan_attn a = { &p, &p, 8, W / 8, 0.1, W, W, W, W, NULL };
     wan_buf dq = rnd(d, t, 3 * M * W, 5), dk = wan_buf_at(dq, M * W), dv = wan_buf_at(dk, M * W);
     size_t size = M * C * wan_dtype_size(t), sizes = C * K * sizeof *dw;
     size_t rows = M * W * wan_dtype_size(t), back = 3 * rows;
