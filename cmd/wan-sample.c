@@ -136,7 +136,7 @@ static const wan_opt table[] = {
     WAN_OPT_ENUM(
         "precision", 0, "fp32|bf16|fp8", &o.precision,
         "of the operands in transformer and text encoder; fp8: bf16, but the large products of the "
-        "transformer's blocks in e4m3"),
+        "transformer's blocks in e4m3, their weights rounded once where a GPU has room for that"),
     WAN_OPT_ENUM("vae_precision", 0, "fp32|bf16|fp16", &o.vae_precision,
                  "of the operands in the VAE; 16 bits take less memory, and bf16 less time, "
                  "with the errors that wan-numerics(7) states"),

@@ -302,9 +302,22 @@ void wan_dev_unrecord(wan_dev *d, wan_tape **t)
     *t = NULL;
 }
 
-void wan_dev_still(wan_dev *d, int on)
+void wan_dev_still(wan_dev *d, enum wan_still how)
 {
-    d->still = on ? ++d->stills : 0;
+    d->still = how == WAN_STILL_NOT ? 0 : ++d->stills;
+    d->still_forward = how == WAN_STILL_FORWARD;
+}
+
+int wan_dev_renew(wan_dev *d, const void *w, size_t bytes)
+{
+    return d->still && d->backend->keeper ? d->backend->keeper->renew(d, w, bytes) : 0;
+}
+
+void wan_dev_forget(wan_dev *d)
+{
+    wan_dev_still(d, WAN_STILL_NOT);
+    if (d->backend->keeper)
+        d->backend->keeper->forget(d);
 }
 
 void *wan_dev_scratch(wan_dev *d, size_t bytes)

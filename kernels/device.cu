@@ -299,5 +299,5 @@ static const void *cuda_fetched(wan_dev *d)
 const wan_backend wan_device_cuda = {
     "cuda",     cuda_open,    cuda_close, cuda_alloc, cuda_release, cuda_write,
     cuda_read,  cuda_copy,    cuda_zero,  cuda_sync,  cuda_memory,  cuda_describe,
-    cuda_fetch, cuda_fetched, &cuda_bus,  &cuda_tape,
+    cuda_fetch, cuda_fetched, &cuda_bus,  &cuda_tape, &cuda_keeper,
 };

@@ -51,6 +51,12 @@ typedef struct wan_recorder {
     void (*drop)(wan_dev *d, wan_tape *t);
 } wan_recorder;
 
+/* What a backend keeps of weights that are still (wan_dev_still). */
+typedef struct wan_keeper {
+    int (*renew)(wan_dev *d, const void *w, size_t bytes);
+    void (*forget)(wan_dev *d);
+} wan_keeper;
+
 /* What a backend provides; filled by the CPU code or the plugin. */
 typedef struct wan_backend {
     const char *name; /* "cpu", "cuda" */
@@ -72,6 +78,7 @@ typedef struct wan_backend {
     const void *(*fetched)(wan_dev *d);
     const struct wan_bus *bus;           /* NULL: nothing runs beside the work */
     const struct wan_recorder *recorder; /* NULL: nothing can be kept */
+    const struct wan_keeper *keeper;     /* NULL: nothing is made of weights */
 } wan_backend;
 
 struct wan_dev {
@@ -89,7 +96,9 @@ struct wan_dev {
     size_t allocated, peak; /* bytes handed out by wan_dev_alloc */
     size_t far;             /* ... and by wan_dev_alloc_far */
     struct wan_ways *ways;  /* the caller's (ways.h); NULL: what a library proposes first */
-    int64_t still, stills;  /* wan_dev_still: which time it is, 0: it is not; how many there were */
+    int64_t still,
+        stills;        /* wan_dev_still: which time it is, 0: they are not; how many there were */
+    int still_forward; /* WAN_STILL_FORWARD */
 };
 
 /* spec as above; flags from wan_dev_flags.  "cuda" on a machine without: -1 and a sentence that
@@ -142,9 +151,15 @@ int wan_dev_record(wan_dev *d) WAN_MUST_CHECK;
 int wan_dev_recorded(wan_dev *d, wan_tape **t) WAN_MUST_CHECK;
 int wan_dev_replay(wan_dev *d, wan_tape *t) WAN_MUST_CHECK;
 void wan_dev_unrecord(wan_dev *d, wan_tape **t); /* NULL-safe; sets *t NULL; not while it may run */
-/* From here on (on), until it is called again, the weights that products are given (w) stay what they are, each at its
- * address: ops may keep what they make of them (linear8.h). */
-void wan_dev_still(wan_dev *d, int on);
+/* From here on, until it is called again, the weights that products are given (w) stay what they are, each at its
+ * address: ops may keep what they make of them (linear8.h).  FORWARD: and no product goes backward. */
+enum wan_still { WAN_STILL_NOT, WAN_STILL, WAN_STILL_FORWARD };
+void wan_dev_still(wan_dev *d, enum wan_still how);
+/* What is kept of weights in these bytes is made again, where it is of another time: in front of a recording that reads
+ * it, and of each replay.  What is recorded keeps nothing anew. */
+int wan_dev_renew(wan_dev *d, const void *w, size_t bytes) WAN_MUST_CHECK;
+/* Gives back the memory of what is kept; no recording that reads it is played again. */
+void wan_dev_forget(wan_dev *d);
 /* Workspace for one op call: valid until the next op.  Grows on first use only. */
 void *wan_dev_scratch(wan_dev *d, size_t bytes);
 /* The same for an op that calls others, which may take the scratch. */

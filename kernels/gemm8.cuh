@@ -12,5 +12,6 @@ int cuda_bias_grad(wan_dev *d, const char *op, float *db, wan_buf dy, int64_t M,
 
 /* Called when the device closes (linear8.cu). */
 void cuda_eight_close(wan_dev *d);
+extern const wan_keeper cuda_keeper;
 
 #endif

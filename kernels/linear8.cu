@@ -365,7 +365,8 @@ struct weight_key {
 };
 
 struct weight {
-    char *mem; /* of cudaMalloc */
+    char *mem;  /* of cudaMalloc */
+    int turned; /* there is room for both copies */
     int64_t still;
     codes c;
 };
@@ -383,8 +384,9 @@ void cuda_eight_close(wan_dev *d)
     cuda_of(d)->eight = NULL;
 }
 
-/* Its place; NULL: failed (error recorded). */
-static weight *weight_of(wan_dev *d, const weight_key *k)
+/* Its place, into *out; NULL: none, it is not kept.  A recording knows addresses: none goes while others come, and none
+ * comes while something is recorded. */
+static int weight_of(wan_dev *d, weight **out, const weight_key *k)
 {
     static const wan_plans none =
         WAN_PLANS(sizeof(weight_key), sizeof(weight), MAX_WEIGHTS, weight_free);
@@ -392,19 +394,50 @@ static weight *weight_of(wan_dev *d, const weight_key *k)
     if (!c->eight)
         c->eight = new wan_plans(none);
     weight *v = (weight *)wan_plans_find(c->eight, k);
-    if (v)
-        return v;
+    *out = v && (v->turned || d->still_forward) ? v : NULL;
+    if (v || c->recording || c->eight->used == MAX_WEIGHTS)
+        return 0;
     v = (weight *)wan_plans_add(c->eight, k);
-    if (!v) {
-        wan_cuda_host->err("rounded weights: out of memory");
-        return NULL;
+    if (!v)
+        return wan_cuda_host->err("rounded weights: out of memory");
+    v->turned = !d->still_forward;
+    const size_t bytes = wan_linear8_kept(k->N, k->K, v->turned);
+    if (cuda_check(cudaMalloc((void **)&v->mem, bytes), "rounded weights") == 0) {
+        *out = v;
+        return 0;
     }
-    if (cuda_check(cudaMalloc((void **)&v->mem, wan_linear8_kept(k->N, k->K)), "rounded weights") ==
-        0)
-        return v;
     wan_plans_remove(c->eight, k);
-    return NULL;
+    return -1;
 }
+
+/* Its codes, where they are of another time. */
+static int round_again(wan_dev *d, const char *op, weight *v, const weight_key *k)
+{
+    char *room = v->mem + HEAD_BYTES;
+    if (v->still == d->still)
+        return 0;
+    const wan_buf w = wan_buf_of((void *)(uintptr_t)k->w, (wan_dtype)k->t);
+    WAN_TRY(encode(d, op, &v->c, v->mem, &room, 0, w, k->N, k->K, 1, v->turned));
+    v->still = d->still;
+    return 0;
+}
+
+static int renew(wan_dev *d, const void *w, size_t bytes)
+{
+    const char *from = (const char *)w, *key_w;
+    const void *key;
+    int32_t at = 0;
+    wan_plans *all = cuda_of(d)->eight;
+    for (weight *v; all && (v = (weight *)wan_plans_walk(all, &at, &key));) {
+        const weight_key *k = (const weight_key *)key;
+        key_w = (const char *)k->w;
+        if (key_w >= from && key_w < from + bytes && (v->turned || d->still_forward))
+            WAN_TRY(round_again(d, "rounded weights", v, k));
+    }
+    return 0;
+}
+
+const wan_keeper cuda_keeper = { renew, cuda_eight_close };
 
 /* Codes of w: those that are kept, made when they are first asked for; else as encode makes them. */
 static int encode_weights(wan_dev *d, const char *op, codes *out, char *head, char **at, int which,
@@ -415,14 +448,11 @@ static int encode_weights(wan_dev *d, const char *op, codes *out, char *head, ch
         return encode(d, op, out, head, at, which, w, N, K, plain, turned);
     memset(&k, 0, sizeof k);
     k.w = w.p, k.N = N, k.K = K, k.t = w.t;
-    weight *v = weight_of(d, &k);
-    if (!v)
-        return -1;
-    if (v->still != d->still) {
-        char *room = v->mem + HEAD_BYTES;
-        WAN_TRY(encode(d, op, &v->c, v->mem, &room, 0, w, N, K, 1, 1));
-        v->still = d->still;
-    }
+    weight *v;
+    WAN_TRY(weight_of(d, &v, &k));
+    if (!v || (cuda_of(d)->recording && v->still != d->still))
+        return encode(d, op, out, head, at, which, w, N, K, plain, turned);
+    WAN_TRY(round_again(d, op, v, &k));
     *out = v->c;
     return 0;
 }

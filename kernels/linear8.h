@@ -33,11 +33,13 @@ typedef int wan_linear8_backward_fn(wan_dev *d, wan_buf dx, wan_real *dw, wan_re
                                     int64_t N, int64_t K, int add) WAN_MUST_CHECK;
 typedef wan_linear_forward_fn wan_linear8_forward_fn;
 
-/* Bytes that a GPU keeps of the weights of a layer, rounded, while they are still (wan_dev_still): codes as they lie
- * and turned over.  They are then rounded once, for forward and backward and all micro-batches. */
-static inline size_t wan_linear8_kept(int64_t N, int64_t K)
+/* Bytes that a GPU keeps of the weights of a layer, rounded, while they are still (wan_dev_still): codes as they lie,
+ * and turned over unless no product goes backward.  They are then rounded once, for forward and backward and all
+ * micro-batches. */
+static inline size_t wan_linear8_kept(int64_t N, int64_t K, int turned)
 {
-    return (size_t)(N * ((K + 15) / 16 * 16) + K * ((N + 15) / 16 * 16)) + 3 * 256;
+    const int64_t plain = N * ((K + 15) / 16 * 16);
+    return (size_t)(plain + (turned ? K * ((N + 15) / 16 * 16) : 0)) + 3 * 256;
 }
 
 /* Bytes of wan_dev_aside that a layer's products take. */

@@ -153,13 +153,15 @@ static void forget(void *value)
     (void)value;
 }
 
-/* Bytes of rounding w into so many copies: where weights are still (wan_dev_still) both are made, once. */
+/* Bytes of rounding w into so many copies: where weights are still (wan_dev_still) all that are asked for are made, once. */
 static double rounded(wan_dev *d, wan_buf w, int64_t N, int64_t K, int copies)
 {
     static const wan_plans none = WAN_PLANS(4 * sizeof(int64_t), sizeof(int64_t), 4096, forget);
     wan_dry *y = wan_device_dry_of(d);
     const int64_t key[4] = { (int64_t)(intptr_t)w.p, N, K, w.t };
-    const double once = (double)(N * K) * (2 * size(w) + (d->still ? 2 : copies));
+    const double once = (double)(N * K) * (2 * size(w) + (!d->still          ? copies
+                                                          : d->still_forward ? 1
+                                                                             : 2));
     if (!d->still)
         return once;
     if (!y->rounded && (y->rounded = malloc(sizeof none)))

@@ -136,6 +136,16 @@ static inline void wan_plans_remove(wan_plans *c, const void *key)
         wan_plans_drop(c, i);
 }
 
+/* The values of all, the newest first: *at 0 in front of the first; NULL: there are no more.  *key: its key. */
+static inline void *wan_plans_walk(const wan_plans *c, int32_t *at, const void **key)
+{
+    *at = *at ? wan_plans_slot_at(c, *at)->older : c->newest;
+    if (!*at)
+        return NULL;
+    *key = (const char *)wan_plans_slot_at(c, *at) + WAN_PLANS_HEAD;
+    return wan_plans_value(c, *at);
+}
+
 /* Forgets all, and gives the memory back. */
 static inline void wan_plans_clear(wan_plans *c)
 {

@@ -14,7 +14,7 @@
 #include "kernels/ops.h"
 #include "kernels/ways.h"
 
-#define WAN_PLUGIN_ABI 11
+#define WAN_PLUGIN_ABI 12
 #define WAN_PLUGIN_SYMBOL "wan_cuda_backend"
 
 typedef struct wan_plugin_host {

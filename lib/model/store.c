@@ -9,6 +9,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/quant.h"
+#include "kernels/linear8.h"
 #include "lib/model/bulk.h"
 
 /* Elements: a cache line of bf16, and 256 bytes of float; what passes through host memory at a time. */
@@ -197,6 +198,29 @@ int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *param
     free(s.part);
     free(s.unset);
     return rc;
+}
+
+int64_t wan_store_eight(int64_t *most, const wan_params *params, const wan_slice *slice, int turned)
+{
+    const int64_t ranks = slice && slice->ranks > 1 ? slice->ranks : 1;
+    int64_t all = 0, part = 0;
+    int last = -1;
+    *most = 0;
+    for (int i = 0; i < params->n; i++) {
+        const wan_param *q = &params->v[i];
+        if (!q->eight || (slice && !wan_slice_holds(slice, q->part)))
+            continue;
+        part = q->part == last ? part : 0;
+        last = q->part;
+        const int64_t N = q->shape[0], K = q->count / N;
+        const int64_t bytes =
+            (int64_t)wan_linear8_kept(q->cut == 0 ? (N + ranks - 1) / ranks : N,
+                                      q->cut == 1 ? (K + ranks - 1) / ranks : K, turned);
+        all += bytes;
+        part += bytes;
+        *most = part > *most ? part : *most;
+    }
+    return all;
 }
 
 /* ---- memory */

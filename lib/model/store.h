@@ -143,6 +143,10 @@ void wan_store_free(wan_store **s); /* NULL-safe */
 /* Bytes of device memory and length of the flat vector; nothing is allocated. */
 int wan_store_plan(wan_store_bytes *out, int64_t *total, const wan_params *params,
                    const wan_slice *slice, wan_dtype compute, int train) WAN_MUST_CHECK;
+/* Bytes that a GPU keeps of the products in eight bits of what a slice (NULL: all) holds, while weights are still
+ * (wan_dev_still): of all, and of the largest part; turned: for products that go backward, too. */
+int64_t wan_store_eight(int64_t *most, const wan_params *params, const wan_slice *slice,
+                        int turned);
 
 /* Operand i, which is mapped, is read at data, in the type it is held in; file keeps it there until the store
  * closes it (NULL: already so). */

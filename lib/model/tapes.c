@@ -12,8 +12,9 @@
 #include "lib/model/model.h"
 #include "lib/model/take.h"
 
-/* Memory that an axis or the device may give a part anew; FRESH: whether gradients are overwritten (store.h). */
-enum { W, R, G, SCRATCH, ASIDE, PRED, FRESH, PLACES };
+/* Memory that an axis or the device may give a part anew; FRESH: whether gradients are overwritten (store.h); STILL:
+ * whether what is made of weights is kept. */
+enum { W, R, G, SCRATCH, ASIDE, PRED, FRESH, STILL, PLACES };
 /* One part, one way: gradients may come to lie in either of two rooms (fsdp.h), or be overwritten first. */
 enum { VARIANTS = 2 };
 
@@ -172,7 +173,8 @@ static recording *recording_of(wan_tapes *t, const wan_acts *a, const wan_store 
                                d->scratch,
                                d->aside,
                                back ? a->dpred.p : (void *)a->pred,
-                               back && p->fresh ? p : NULL };
+                               back && p->fresh ? p : NULL,
+                               d->still ? d : NULL };
     recording *r = way(t, t->now, part, back);
     for (int i = 0; i < VARIANTS; i++)
         if (r[i].take && !memcmp(r[i].at, at, sizeof at))
@@ -192,7 +194,9 @@ int wan_tapes_part(wan_acts *a, wan_store *s, int part, int back)
     job j = { a, s, part, back };
     if (!t || !t->now || t->off)
         return run(&j);
+    const wan_part *p = &s->part[part];
     recording *r = recording_of(t, a, s, part, back);
+    WAN_TRY(wan_dev_renew(t->d, p->w.p, (size_t)p->whole_gemm * wan_dtype_size(s->compute)));
     if (!r->take && wan_take_record(&r->take, a, run, &j) < 0) {
         wan_warn("nothing is recorded from here on: part %d: %s", part, wan_err_text());
         t->off = 1; /* the part itself may be all right */

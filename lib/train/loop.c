@@ -214,9 +214,10 @@ static int64_t run_micros(wan_train *t, wan_data *d, const wan_feed *f, const wa
                              .forward = forward,
                              .backward = backward,
                              .acts = acts };
-    wan_dev_still(t->dev, wan_train_keeps(t)); /* the optimizer comes behind all of it */
+    if (wan_train_keeps(t))
+        wan_dev_still(t->dev, WAN_STILL); /* the optimizer comes behind all of it */
     int rc = wan_pp_run(t->ranks.pp, &job);
-    wan_dev_still(t->dev, 0);
+    wan_dev_still(t->dev, WAN_STILL_NOT);
     for (int64_t i = 0; i < n; i++) /* after a failure */
         if (t->micro[i].here)
             wan_loaded_free(&t->micro[i].loaded);

@@ -72,20 +72,12 @@ void wan_plan_cuda(wan_plan *p, int device_flags)
     p->total += p->kernels + p->libraries - before;
 }
 
-/* Weights in eight bits that this rank holds, through a step. */
-static int64_t rounded(const wan_params *p, const wan_slice *s)
+/* Weights in eight bits that are kept: of all parts, or of those that are gathered at once. */
+static int64_t rounded(const wan_params *p, const wan_ranks *r)
 {
-    const int64_t ranks = s->ranks > 1 ? s->ranks : 1;
-    int64_t sum = 0;
-    for (int i = 0; i < p->n; i++) {
-        const wan_param *q = &p->v[i];
-        if (!q->eight || !wan_slice_holds(s, q->part))
-            continue;
-        const int64_t N = q->shape[0], K = q->count / N;
-        sum += (int64_t)wan_linear8_kept(q->cut == 0 ? (N + ranks - 1) / ranks : N,
-                                         q->cut == 1 ? (K + ranks - 1) / ranks : K);
-    }
-    return sum;
+    int64_t most;
+    const int64_t all = wan_store_eight(&most, p, &r->slice, 1);
+    return r->sharding == WAN_SHARD_FSDP ? 2 * most : all;
 }
 
 /* Parameters, weights, gradients and moments; the largest matrix that a GEMM reads. */
@@ -98,7 +90,7 @@ static int measure_store(wan_plan *p, const wan_ranks *ranks, wan_dtype compute,
     WAN_TRY(p->arch.model->params(&params, p->arch.c));
     p->parameters = params.count;
     p->aside = wan_params_aside(&params, tokens);
-    p->rounded = ranks->sharding == WAN_SHARD_NONE ? rounded(&params, slice) : 0;
+    p->rounded = rounded(&params, ranks);
     *largest = 0;
     for (int i = 0; i < params.n; i++)
         if (params.v[i].gemm && params.v[i].count > *largest)

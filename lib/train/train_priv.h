@@ -106,8 +106,8 @@ int wan_train_validate(wan_train *t, double *loss) WAN_MUST_CHECK;
 int wan_train_settle(wan_train *t, int rc) WAN_MUST_CHECK;
 /* Whether the run writes checkpoints. */
 int wan_train_saves(const wan_train *t);
-/* Whether weights in eight bits are rounded once for all micro-batches of a step: not those that are gathered anew for
- * each, nor where passes are recorded and done again without that. */
+/* Whether weights in eight bits are rounded once for all micro-batches of a step; those that are gathered anew for each
+ * (FSDP), once for a forward and the backward behind it, which pays where full recompute has one there. */
 int wan_train_keeps(const wan_train *t);
 
 typedef struct wan_samples wan_samples; /* samples.h */

@@ -20,7 +20,9 @@ int wan_train_settle(wan_train *t, int rc)
 
 int wan_train_keeps(const wan_train *t)
 {
-    return wan_config_eight(&t->c->v) && t->ranks.sharding == WAN_SHARD_NONE && !t->c->v.graphs;
+    const wan_train_config *v = &t->c->v;
+    return wan_config_eight(v) &&
+           (t->ranks.sharding != WAN_SHARD_FSDP || v->recompute == WAN_RECOMPUTE_FULL);
 }
 
 int wan_train_saves(const wan_train *t)

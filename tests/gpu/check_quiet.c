@@ -9,6 +9,9 @@
 
 #include "kernels/space.h"
 #include "lib/base/log.h"
+#include "lib/base/rng.h"
+#include "lib/model/sample/generate.h"
+#include "lib/model/wan/net.h"
 #include "lib/train/train_priv.h"
 #include "tests/gpu/emu/counts.h"
 #include "tests/tap.h"
@@ -62,7 +65,7 @@ static int report(void *arg, const wan_report *r)
     return 0;
 }
 
-/* fixed: micro-batches of few shapes, recorded; cp: ranks that share out tokens, else one of each a micro-batch. */
+/* fixed: micro-batches of few shapes, 1: recorded; cp: ranks that share out tokens, else one of each a micro-batch. */
 static int eight; /* of the run that comes: products in eight bits */
 
 static wan_config *config(const char *recompute, int fixed, int cp)
@@ -73,7 +76,7 @@ static wan_config *config(const char *recompute, int fixed, int cp)
     const char *const words[] = { word,
                                   eight ? "model.compute_dtype=fp8" : "model.compute_dtype=bf16",
                                   ranks,
-                                  fixed ? "train.graphs=true" : "train.graphs=false",
+                                  fixed == 1 ? "train.graphs=true" : "train.graphs=false",
                                   fixed ? "flow.cfg_dropout_prob=0" : "flow.cfg_dropout_prob=0.1",
                                   fixed ? "dataset.mock_vary=false" : "dataset.mock_vary=true",
                                   "model.num_layers=1",
@@ -134,8 +137,8 @@ static void recordings(const seen *s)
        "  %.0f kernels and copies in recordings, of %.0f in the plan", nodes, planned);
 }
 
-/* fixed: the same shapes again, from recordings. */
-static void run(const char *recompute, wan_dtype compute, int fixed, int cp)
+/* fixed: the same shapes again, 1: from recordings.  Kernels of a step of them. */
+static int64_t run(const char *recompute, wan_dtype compute, int fixed, int cp)
 {
     wan_config *c = config(recompute, fixed, cp);
     seen s = { .n = 0 };
@@ -147,7 +150,7 @@ static void run(const char *recompute, wan_dtype compute, int fixed, int cp)
     const size_t before = s.t->dev->allocated;
     int rc = wan_train_run(s.t, report, &s);
     ok(rc == WAN_EXIT_DONE && s.n == STEPS, "%s%s, recompute %s%s%s: %d steps", type,
-       eight ? " and fp8" : "", recompute, fixed ? ", recorded" : "",
+       eight ? " and fp8" : "", recompute, fixed == 1 ? ", recorded" : "",
        cp > 1 ? ", shared tokens" : "", s.n);
     for (int i = 1; i < s.n; i++) {
         other += s.tokens[i] != s.tokens[i - 1];
@@ -163,13 +166,13 @@ static void run(const char *recompute, wan_dtype compute, int fixed, int cp)
     }
     const int64_t done = wan_step_replays(s.t->step);
     if (wan_dev_records(s.t->dev)) /* every part of every step but the first, both ways, at least */
-        ok(fixed ? done >= (STEPS - 1) * 3 * 2 : done == 0, "  %lld parts from recordings",
+        ok(fixed == 1 ? done >= (STEPS - 1) * 3 * 2 : done == 0, "  %lld parts from recordings",
            (long long)done);
     if (wan_dev_records(
             s.t->dev)) /* of every step but the first, which is run, like measurements */
-        ok(wan_optim_replays(s.t->optim) == (fixed ? STEPS - 1 : 0), "  %lld updates",
+        ok(wan_optim_replays(s.t->optim) == (fixed == 1 ? STEPS - 1 : 0), "  %lld updates",
            (long long)wan_optim_replays(s.t->optim));
-    if (counts() && fixed)
+    if (counts() && fixed == 1)
         recordings(&s);
     if (counts())
         printf("# %lld calls of the host a step\n", (long long)calls(&s));
@@ -177,6 +180,109 @@ static void run(const char *recompute, wan_dtype compute, int fixed, int cp)
        s.scratch[0]);
     wan_train_close(&s.t);
     wan_config_free(&c);
+    return s.at[STEPS - 2][EMU_LAUNCHES] - s.at[STEPS - 3][EMU_LAUNCHES];
+}
+
+/* ---- a sampler, whose weights stay what they are */
+
+enum { ASKED = 5, LATENT = 16 * 2 * 4 * 4 };
+
+typedef struct sampled {
+    float latent[LATENT];
+    int64_t at[ASKED][EMU_COUNTS];
+} sampled;
+
+static int asked(void *arg, int i, const float *latent, const float *clean)
+{
+    (void)latent, (void)clean;
+    if (counts())
+        memcpy(((sampled *)arg)->at[i], counts(), sizeof((sampled *)arg)->at[i]);
+    return 0;
+}
+
+/* Values that leave nothing out. */
+static void values(wan_store *s)
+{
+    for (int i = 0; i < s->params.n; i++) {
+        const wan_param *q = &s->params.v[i];
+        wan_rng r = wan_rng_stream(5, WAN_RNG_TEST, (uint64_t)i, 0);
+        float *v = malloc((size_t)q->count * sizeof *v);
+        must(v ? 0 : -1);
+        wan_rng_normal(&r, v, 0, (size_t)q->count);
+        for (int64_t k = 0; k < q->count; k++)
+            v[k] *= 0.2f;
+        must(wan_store_take(s, i, NULL, v, WAN_F32));
+        free(v);
+    }
+}
+
+/* Five steps in eight bits. */
+static void sample(sampled *out, int still, int graphs)
+{
+    const wan_net_config c = { 3, 16, 2, 64, 16, 16, 32, 8, 32, 2, 2, 1e-6 };
+    const wan_acts_options ao = { .compute = WAN_BF16,
+                                  .cap = { .tokens = 8, .samples = 1, .text_rows = 9 } };
+    const int64_t len = 4;
+    wan_generate_options g = { .sampler.steps = ASKED,
+                               .T = 2,
+                               .h = 4,
+                               .w = 4,
+                               .on_step = asked,
+                               .arg = out,
+                               .graphs = graphs };
+    wan_arch arch;
+    wan_dev *d;
+    wan_store *s;
+    wan_acts *a;
+    wan_context *ctx;
+    float rows[4 * 32];
+    wan_rng r = wan_rng_stream(6, WAN_RNG_TEST, 0, 0);
+    must(wan_dev_open(&d, device, 0));
+    wan_model_arch(&arch, &wan_net_model, &c);
+    must(wan_sampler_resolve(&g.sampler, "flow"));
+    must(wan_model_store(&s, d, &arch, NULL, WAN_BF16, 0));
+    s->eight = 1;
+    values(s);
+    must(wan_model_acts(&a, d, &arch, &ao, NULL));
+    wan_rng_normal(&r, rows, 0, 4 * 32);
+    wan_rng_normal(&r, out->latent, 4 * 32, LATENT);
+    void *text = wan_dev_alloc(d, sizeof rows, "text");
+    must(text ? wan_dev_write(d, text, rows, sizeof rows) : -1);
+    must(wan_model_context(&ctx, a, s, wan_buf_of(text, WAN_F32), &len, 1));
+    wan_dev_still(d, still ? WAN_STILL_FORWARD : WAN_STILL_NOT);
+    must(wan_generate(s, a, &arch, &g, out->latent, ctx, NULL));
+    wan_dev_forget(d);
+    wan_model_context_free(&wan_net_model, &ctx);
+    wan_dev_free(d, text);
+    wan_model_acts_free(&a);
+    wan_store_free(&s);
+    wan_dev_close(&d);
+}
+
+/* Weights are rounded in the first step alone, whether the others are recorded or not; the same bytes. */
+static void samples(void)
+{
+    static sampled v[4];
+    int64_t kernels[4], first[4], nodes[4];
+    for (int i = 0; i < 4; i++) {
+        sample(&v[i], i & 1, i & 2);
+        kernels[i] = v[i].at[4][EMU_LAUNCHES] - v[i].at[3][EMU_LAUNCHES];
+        first[i] = v[i].at[3][EMU_LAUNCHES] - v[i].at[2][EMU_LAUNCHES];
+        nodes[i] = v[i].at[4][EMU_CALLS] - v[i].at[3][EMU_CALLS];
+        if (i)
+            ok(!memcmp(v[i].latent, v[0].latent, sizeof v[0].latent),
+               "a sampler in fp8%s%s: the same bytes", i & 1 ? ", weights rounded once" : "",
+               i & 2 ? ", recorded" : "");
+    }
+    if (!counts())
+        return;
+    printf("# kernels of a step %lld, kept %lld, recorded %lld, both %lld\n", (long long)kernels[0],
+           (long long)kernels[1], (long long)kernels[2], (long long)kernels[3]);
+    /* two blocks of eight products, their largest values and their codes; the text's are not asked for */
+    ok(kernels[0] - kernels[1] == 2 * 8 * 2 && kernels[2] - kernels[3] == 2 * 8 * 2,
+       "  a step is %lld kernels less", (long long)(kernels[0] - kernels[1]));
+    ok(first[3] == first[1] && 10 * nodes[3] < nodes[1],
+       "  %lld calls of the host a step, recorded %lld", (long long)nodes[1], (long long)nodes[3]);
 }
 
 /* ---- attention of a pack, forward and backward */
@@ -249,9 +355,16 @@ int main(void)
     run("full", WAN_BF16, 1, 1);
     for (int i = 0; i < 2 && gpu; i++) { /* nothing is recorded elsewhere */
         eight = i;
-        run(i ? "full" : "none", i ? WAN_BF16 : WAN_F32, 1, 1);
+        const int64_t kernels = run(i ? "full" : "none", i ? WAN_BF16 : WAN_F32, 1, 1);
+        if (i && counts()) { /* weights are rounded once a step, in front of what is recorded */
+            const int64_t as_run = run("full", WAN_BF16, 2, 1);
+            ok(kernels == as_run, "fp8: %lld kernels a step, recorded %lld", (long long)as_run,
+               (long long)kernels);
+        }
     }
     eight = 0;
+    if (gpu && one_rank)
+        samples();
     if (!one_rank)
         run("none", WAN_BF16, 0, 2);
     wan_comm_close(&comm);

@@ -114,6 +114,8 @@ e8() { sample "$1" --device "$2" --checkpoint_dir g --precision fp8; }
 ok "a video in fp8 on the CPU" e8 v8c cpu
 ok "  on the device" e8 v8g cuda:0
 near "  latents" v8g.st v8c.st 0.003
+ok "  recorded" sample v8r --device cuda:0 --checkpoint_dir g --precision fp8 --graphs
+same "  the same frames, byte for byte" v8r.wan v8g.wan
 e=$(apart v8c.st vc.st)
 ok "  which are not those of fp32 ($e)" awk -v e="$e" 'BEGIN { exit !(e > 0.002 && e < 0.2) }'
 # the first of three videos is decoded while the second is sampled

@@ -166,6 +166,9 @@ recorded "a run of one rank, fp32" 1 --precision fp32
 recorded "bf16, selective recompute, validations" 1 --precision bf16 model.recompute_granularity=selective \
     train.eval_interval=2 train.eval_iters=2
 recorded "fp8, full recompute" 1 --precision fp8 model.recompute_granularity=full
+recorded "fp8, states shared out" 2 --precision fp8 optimizer.use_distributed_optimizer=true
+recorded "fp8, weights shared out, full recompute in groups" 2 --precision fp8 dist.use_megatron_fsdp=true \
+    model.recompute_granularity=full model.recompute_num_layers=2
 recorded "bf16 with --offload" 1 --precision bf16 --offload
 recorded "ways that are measured" 1 --precision bf16 train.autotune=true
 recorded "two data parallel ranks" 2 --precision bf16

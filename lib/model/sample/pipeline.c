@@ -497,7 +497,7 @@ typedef struct sampling {
     const wan_pipeline_watch *watch;
     wan_beside *beside; /* videos before i are decoded; NULL: afterwards */
     int i;
-    double start;
+    double start, kept; /* seconds; bytes that come to be kept of rounded weights */
 } sampling;
 
 static int on_step(void *arg, int step, const float *latent, const float *clean)
@@ -555,6 +555,29 @@ static int generate_one(sampling *s, const wan_context *uncond)
     return rc;
 }
 
+/* Products in eight bits: their weights are rounded in the first pass alone, where they have room beside everything
+ * else; the same bytes either way. */
+static int keep_rounded(sampling *s)
+{
+    double weights, work;
+    size_t free_bytes, total;
+    int64_t most;
+    wan_dev *d = s->w->d;
+    const wan_pipeline_options *o = &s->p->o;
+    const int64_t bytes = wan_store_eight(&most, &s->w->params, &s->w->slice, 0);
+    if (!o->eight || o->offload || d->kind != WAN_DEV_CUDA)
+        return 0;
+    WAN_TRY(wan_pipeline_bytes(s->p, d, &weights, &work));
+    WAN_TRY(d->backend->memory(d, &free_bytes, &total));
+    const int fits = work + (double)bytes <= (double)free_bytes;
+    wan_verbose("weights in eight bits: %.2f GiB, %s", (double)bytes / 0x1p30,
+                fits ? "rounded once" : "rounded in each pass, for want of memory");
+    s->kept = fits ? (double)bytes : 0;
+    if (fits)
+        wan_dev_still(d, WAN_STILL_FORWARD);
+    return 0;
+}
+
 /* Frames of videos that are made come between the steps of the next ones. */
 static int begin_beside(sampling *s)
 {
@@ -563,7 +586,8 @@ static int begin_beside(sampling *s)
     if (!w || !w->take)
         return 0;
     WAN_TRY(wan_pipeline_bytes(s->p, s->w->d, &weights, &work));
-    return wan_beside_open(&s->beside, s->p, s->w->d, wan_pipeline_vae, work, w->take, w->take_arg);
+    return wan_beside_open(&s->beside, s->p, s->w->d, wan_pipeline_vae, work + s->kept, w->take,
+                           w->take_arg);
 }
 
 static int generate_all(sampling *s)
@@ -650,7 +674,10 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
         wan_verbose("transformer %s: %.3f B parameters, loaded in %.1f s", p->transformer,
                     (double)s.w->params.count / 1e9, p->loading);
     if (rc == 0)
+        rc = keep_rounded(&s);
+    if (rc == 0)
         rc = generate_all(&s);
+    wan_dev_forget(d);
     wan_share_release(p->share);
     wan_beside_close(&s.beside);
     wan_model_acts_free(&s.a);

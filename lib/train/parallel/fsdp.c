@@ -217,6 +217,8 @@ static int enter(void *arg, int part)
 {
     wan_fsdp *f = arg;
     wan_part *p = &f->s->part[part];
+    if (f->running != part && !f->keep && f->s->d->still)
+        wan_dev_still(f->s->d, WAN_STILL); /* others come to lie where what is kept was made of */
     if (f->running != NOBODY && f->running != part && !f->keep) {
         f->s->part[f->running].w.p = NULL; /* no one reads what has left */
         f->s->part[f->running].r = NULL;
