@@ -282,7 +282,9 @@ static int choose(wan_dev *d, wan_cuda_lt *lt, lt_plan *p)
         p->found = p->settled = 1;
         return 0;
     }
-    const lt_proposals *q = proposals_of(lt, &b);
+    lt_shape search = b;
+    search.accumulate = 0; /* a search does not hear of it */
+    const lt_proposals *q = proposals_of(lt, &search);
     if (!q)
         return -1;
     for (int i = 0; i < q->found; i++)
