@@ -37,7 +37,7 @@ bench-dist: $(BUILD)/bench/comm tools ## 2 ranks of this machine: their calls be
 
 # for tests/dist/place.sh a plugin that calls the CPU a GPU, for tests/media/sandbox.sh a decoder led astray,
 # for tests/dist/saving.sh one whose writes wait
-PRELOAD := $(OBJ)/tests/dist/fake_gpu.so $(OBJ)/tests/dist/stuck.so $(OBJ)/tests/dist/peak.so \
+PRELOAD := $(OBJ)/tests/dist/fake_gpu.so $(OBJ)/tests/dist/stuck.so $(OBJ)/tests/dist/peak.so $(OBJ)/tests/train/locks.so \
 	$(if $(filter 1,$(FFMPEG)),$(OBJ)/tests/media/astray.so)
 $(PRELOAD): %.so: %.o
 	$(SAY) LINK $@
