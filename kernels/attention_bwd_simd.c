@@ -4,14 +4,15 @@
  *
  * Scores are made transposed, S^T = K Q^T, because P^T and dS^T are then rows as the products for
  * dV and dK want them, and dS^T packed is what dQ^T = K^T dS^T wants:
- *   for a block of 192 keys:  for a block of 96 queries:
+ *   for a block of 192 keys, or 96:  for a block of 96 queries:
  *     P^T = exp(scale K Q^T + kbias - lse),  dS^T = P^T (V dO^T - delta)
  *     dV += P^T dO,  dK += dS^T Q,  dQ^T += K^T dS^T    and scale times dK and dQ in the end
  *
  * A task is a block of keys of one (sample, head).  Tasks are taken in order, and each follows the one before it of
  * its head through the blocks of queries, one behind: so dQ is summed in the order of the keys whatever the
- * threads, and what a task waits for has always been begun.  Heads take turns, some at a time, so that few tasks
- * have to follow closely.  The first of a head packs the queries, the last stores dQ.
+ * threads (a block of 192 keys in two parts, which may be tasks of their own), and what a task waits for has always
+ * been begun.  Heads take turns, some at a time, so that few tasks have to follow closely.  The first of a head
+ * packs the queries, the last stores dQ.
  */
 #include <sched.h>
 
@@ -21,7 +22,7 @@
 #include "kernels/rows.h"
 #include "kernels/soft_simd.h"
 
-enum { BQ = 96, BK = 192 };
+enum { BQ = 96, BK = 2 * WAN_ATTN_KEYS_BACK };
 
 /* The op's arguments and the sizes that follow from them. */
 typedef struct bwd {
@@ -33,6 +34,7 @@ typedef struct bwd {
     int64_t hk, hn; /* head size padded as k and as n (and m) of a product */
     int64_t unit;   /* of tokens: wan_attn_unit */
     int64_t nq;     /* queries of the longest sample, in whole blocks */
+    int64_t join;   /* parts of the keys in a block (wan_attn_halves) */
     int64_t most;   /* blocks of keys of the longest sample */
     int64_t slots;  /* heads at work at a time, at most */
     char *heads;    /* their memory */
@@ -217,8 +219,10 @@ static void await(const int64_t *p, int64_t value)
             (void)sched_yield();
 }
 
-/* Queries [i, i+n) against keys [key, key+keys), the first of the sample or not. */
-static void block(const bwd *b, const task *t, int64_t i, int64_t n, int64_t key, int64_t keys)
+/* Queries [i, i+n) against keys [key, key+keys), the first of the sample or not, which are summed in two parts where
+ * the first has `half` of them. */
+static void block(const bwd *b, const task *t, int64_t i, int64_t n, int64_t key, int64_t keys,
+                  int64_t half)
 {
     const head *h = t->of;
     int64_t kp = wan_tile_up(keys, b->unit), e = b->t.size, wide = n * WAN_TILE_N;
@@ -229,15 +233,28 @@ static void block(const bwd *b, const task *t, int64_t i, int64_t n, int64_t key
     block_scores(b, t, i, n, key, keys, kp);
     mul(t->dV, b->hn, t->P, BQ, h->Gc + i * b->hn * e, wide, kp, b->hn, n, i > 0);
     mul(t->dK, b->hn, t->D, BQ, h->Qc + i * b->hn * e, wide, kp, b->hn, n, i > 0);
-    mul(dQ, n, t->KT, BK, t->Dc, BK * WAN_TILE_N, b->hn, n, kp, key > 0);
+    mul(dQ, n, t->KT, BK, t->Dc, BK * WAN_TILE_N, b->hn, n, half ? half : kp, key > 0);
+    if (half)
+        mul(dQ, n, t->KT + half * e, BK, t->Dc + half * WAN_TILE_N * e, BK * WAN_TILE_N, b->hn, n,
+            kp - half, 1);
 }
 
-/* All queries against keys [key, key+keys), block `now` of `all`. */
-static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys, int64_t now,
-                      int64_t all)
+/* First key of block i of a head. */
+static int64_t first_key(const bwd *b, const head *h, int64_t i)
+{
+    const int64_t halves = wan_attn_halves(h->lk), part = i * b->join;
+    return wan_attn_part(h->lk, part < halves ? part : halves, halves, b->unit);
+}
+
+/* All queries against block `now` of `all` of the keys. */
+static void key_block(const bwd *b, const task *t, int64_t now, int64_t all)
 {
     const wan_attn *a = b->a;
     const head *h = t->of;
+    const int64_t key = first_key(b, h, now), keys = first_key(b, h, now + 1) - key;
+    const int64_t halves = wan_attn_halves(h->lk);
+    const int64_t half =
+        b->join == 2 && halves > 1 ? wan_attn_part(h->lk, 2 * now + 1, halves, b->unit) - key : 0;
     int64_t hd = a->hd, kp = wan_tile_up(keys, b->unit), turn = h->turn + now;
     int64_t k = (h->k0 + key) * a->ldk + h->h * hd, v = (h->k0 + key) * a->ldv + h->h * hd;
     if (h->lq == 0) { /* keys that no query sees */
@@ -256,7 +273,7 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys, in
         else
             await(&h->done[part], turn);
         if (keys)
-            block(b, t, i, n, key, keys);
+            block(b, t, i, n, key, keys, half);
         else /* queries that see no key */
             memset(h->dQ + i * b->hn, 0, (size_t)(n * b->hn) * sizeof *h->dQ);
         if (now == all - 1)
@@ -270,9 +287,9 @@ static void key_block(const bwd *b, const task *t, int64_t key, int64_t keys, in
 }
 
 /* Blocks of keys of a sample; the smaller ones come first, so that none waits for a longer one. */
-static int64_t blocks_of(int64_t keys)
+static int64_t blocks_of(const bwd *b, int64_t keys)
 {
-    return keys ? wan_attn_parts(keys, BK) : 1;
+    return wan_attn_parts(wan_attn_halves(keys), b->join);
 }
 
 /* Block `at` of the keys of one (sample, head): of the heads in their order, in each of the samples in theirs. */
@@ -287,12 +304,12 @@ static void run_block(const bwd *b, int64_t number, int64_t at, char *work)
                .h = number / a->pq->n,
                .turn = number * b->most };
     task t = { .of = &h };
-    int64_t all = blocks_of(h.lk), key = wan_attn_part(h.lk, at, all, b->unit);
+    int64_t all = blocks_of(b, h.lk);
     lay_out_head(b, &h, b->heads + (size_t)slot * b->one);
     lay_out_task(b, &t, work);
     if (at == 0)
         await(&b->left[slot], before);
-    key_block(b, &t, key, wan_attn_part(h.lk, at + 1, all, b->unit) - key, at, all);
+    key_block(b, &t, at, all);
     if (at == all - 1)
         __atomic_store_n(&b->left[slot], before + 1, __ATOMIC_RELEASE);
 }
@@ -300,7 +317,7 @@ static void run_block(const bwd *b, int64_t number, int64_t at, char *work)
 static int64_t blocks_at(const bwd *b, int64_t number)
 {
     int64_t i = number % b->a->pq->n;
-    return blocks_of(b->a->pk->cu_host[i + 1] - b->a->pk->cu_host[i]);
+    return blocks_of(b, b->a->pk->cu_host[i + 1] - b->a->pk->cu_host[i]);
 }
 
 static void run_head(const bwd *b, int64_t number, char *work)
@@ -350,17 +367,29 @@ static char *prepare(wan_dev *d, bwd *b, int64_t threads, int64_t tasks, int64_t
     return p;
 }
 
+/* Blocks of all heads; sets `most`. */
+static int64_t count_tasks(bwd *b)
+{
+    int64_t tasks = 0;
+    b->most = 0;
+    for (int64_t i = 0; i < b->a->pq->n; i++) {
+        int64_t n = blocks_at(b, i);
+        tasks += n * b->a->H;
+        b->most = n > b->most ? n : b->most;
+    }
+    return tasks;
+}
+
 /* Whole heads where these come out even for the threads: what blocks share goes from core to core. */
 static int run(wan_dev *d, bwd *b)
 {
     const wan_attn *a = b->a;
-    int64_t threads = wan_rows_threads(), heads = (int64_t)a->pq->n * a->H, tasks = 0;
-    for (int64_t i = 0; i < a->pq->n; i++) {
-        int64_t n = blocks_at(b, i);
-        tasks += n * a->H;
-        b->most = n > b->most ? n : b->most;
-    }
+    int64_t threads = wan_rows_threads(), heads = (int64_t)a->pq->n * a->H, tasks;
     int whole = wan_attn_whole(heads, threads);
+    b->join = 2;
+    tasks = count_tasks(b);
+    b->join = whole ? 2 : wan_attn_join(tasks, threads);
+    tasks = count_tasks(b);
     int64_t group = whole ? 0 : wan_attn_group(heads, wan_attn_parts(tasks, heads), threads);
     size_t mine;
     tasks = whole ? heads : tasks;

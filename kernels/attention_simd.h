@@ -63,6 +63,20 @@ static inline int wan_attn_whole(int64_t heads, int64_t threads)
     return wan_attn_parts(heads, threads) * threads * 10 <= heads * 11;
 }
 
+/* In the backward a block of keys is one of so many parts of a head's keys, or two of them that follow each other
+ * where that is enough for all threads. */
+enum { WAN_ATTN_KEYS_BACK = 96 /* at most, of a part */ };
+static inline int64_t wan_attn_halves(int64_t keys)
+{
+    return keys > WAN_ATTN_KEYS_BACK ? 2 * wan_attn_parts(keys, 2 * WAN_ATTN_KEYS_BACK) : 1;
+}
+
+/* Parts of a block: 1 or 2.  blocks: how many there are of two. */
+static inline int64_t wan_attn_join(int64_t blocks, int64_t threads)
+{
+    return blocks < 4 * threads ? 1 : 2;
+}
+
 /* Heads whose blocks take turns, where each block follows the one before it through a head: enough that all threads
  * find one, in groups of about one size. */
 static inline int64_t wan_attn_group(int64_t heads, int64_t blocks, int64_t threads)

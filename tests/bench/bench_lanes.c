@@ -5,7 +5,7 @@
 #include "kernels/linear_simd.h"
 #include "tests/bench/bench.h"
 
-enum { QUERIES = 96, KEYS = 416, PIECES = 4, KEYS_BACK = 192, ELEMENTS = 2048 };
+enum { QUERIES = 96, KEYS = 416, PIECES = 4, ELEMENTS = 2048 };
 
 static const int threads[] = { 2, 8, 32, 64, 128 };
 enum { COLUMNS = sizeof threads / sizeof *threads };
@@ -96,11 +96,12 @@ static void forward(const char *name, int64_t heads, int64_t n)
 
 static void backward(int64_t heads, int64_t tokens)
 {
-    int64_t blocks = (tokens + KEYS_BACK - 1) / KEYS_BACK;
+    int64_t halves = wan_attn_halves(tokens);
     printf("| attention backward, blocks of keys |");
     for (int i = 0; i < COLUMNS; i++) {
         int64_t whole = wan_attn_whole(heads, threads[i]);
-        int64_t n = whole ? 1 : blocks, steps = (tokens + QUERIES - 1) / QUERIES;
+        int64_t join = wan_attn_join(heads * halves / 2, threads[i]);
+        int64_t n = whole ? 1 : halves / join, steps = (tokens + QUERIES - 1) / QUERIES;
         int64_t group = whole ? 1 : wan_attn_group(heads, n, threads[i]);
         printf(" %lld: %.2f |", (long long)(heads * n), follow(heads, n, steps, group, threads[i]));
     }
