@@ -7,7 +7,7 @@
 # POINTS of each tool, of those that are the same on every machine: the tool's own allocations, and calls about
 # files of the test; FULL=1 tries all, of each kind and name at most MOST: how many were left out is said.
 # ONLY=REGEX names tools, KINDS=REGEX kinds of calls, WHOSE=REGEX names; FROM=K leaves out those before the K-th;
-# PART=I/N tries every N-th of the rest, from the I-th.
+# PART=I/N tries every N-th of the rest, from the I-th; LONGEST=SECONDS: of each tool as many as that takes, drawn by their names.
 . "$TOP/tests/lib.sh"
 . "$TOP/tests/reliability/common"
 POINTS=${POINTS:-9} MOST=${MOST:-1000000} tried=0 left=0 exchange=
@@ -68,7 +68,7 @@ kinds() {
 # All of LIST, or in `make check` the last allocations and one of each of POINTS kinds, memory and a full disk always.  A point is drawn
 # by its own name, so that what else a machine's list holds does not matter.
 each_kind() {
-    if [ -n "${FULL-}" ]; then part; return; fi
+    if [ -n "${FULL-}" ]; then part | if [ -n "${LONGEST-}" ]; then drawn; else cat; fi; return; fi
     grep '^alloc own ' list | tail -n 3 # what a tool does at its end, when the result is there: it tidies up
     awk '$1 ~ /^(alloc|dlopen|line|match)$/ ? $2 == "own" && $3 <= 400 : $2 !~ /^TOP\/build|^-/ || $1 ~ /thread|pipe/' | drawn |
         awk '!seen[$1 $4]++ { print ($1 ~ /^(alloc|line|match)$/ || $1 $4 == "writeENOSPC" ? 0 : 1), NR, $0 }' |

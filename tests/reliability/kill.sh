@@ -6,8 +6,8 @@
 # `make check` tries POINTS changes of each tool.  FULL=1 looks at all of them: the tool runs once, its folder is
 # copied before and half-way each change (at.c, snap), and each state that differs from all others is tried, which
 # is what a kill leaves but for locks and children; some real kills beside them.  RANDOMLY=N kills so many times
-# by chance (SEED=1), for at most LONGEST seconds a tool.  LARGE=1: larger inputs.  ONLY=REGEX names tools; PART=I/N
-# tries every N-th state, from the I-th, and FROM=K leaves out those before the K-th.
+# by chance (SEED=1).  LONGEST=SECONDS: of each tool no point or state after that time.  LARGE=1: larger inputs.
+# ONLY=REGEX names tools; PART=I/N tries every N-th state, from the I-th, and FROM=K leaves out those before the K-th.
 . "$TOP/tests/lib.sh"
 . "$TOP/tests/reliability/common"
 POINTS=${POINTS:-$([ -n "${FULL-}" ] && echo 9 || echo 3)} tried=0 snapped=0 states=0 exchange= killed=137
@@ -38,6 +38,7 @@ all_states() {
     into snapper snap ../states || { echo "not finished: $(head -c 300 err)" >>wrong; return; }
     diff -r now good >/dev/null || echo "another result than without being looked at" >>wrong
     for n in $(cut -d' ' -f2 states/points | awk '!seen[$1]++' | part); do
+        ! late || break
         rm -rf now; mv "states/$n" now
         judge </dev/null >why
         [ ! -s why ] || sed "s/^/at $(awk -v n="$n" '$2 == n { printf "%s ", $1 }' states/points | head -c 60): /" why >>wrong
@@ -56,7 +57,7 @@ every() {
     mv now good
     all=$(cat count)
     while read -r p; do
-        [ -z "${LONGEST-}" ] || [ $((SECONDS - began)) -lt "$LONGEST" ] || break
+        ! late || break
         point $p </dev/null | sed "s/^/change $p of $all: /" >>wrong
     done < <(which "$all")
     tried=$((tried + $(wc -l <tried)))

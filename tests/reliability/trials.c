@@ -8,7 +8,7 @@
  *
  * In ROOT, for each line "KIND NAME K HOW" of LIST: now/ becomes a copy of before/, COMMAND runs in it as at.c
  * (or, HOW "-", fault.c) makes it fail, and what it ended with, printed and left is compared with all trials
- * before.  trials/N/now, out and err are those of result N; trials/results has "N STATUS KIND HOW" of each
+ * before.  LONGEST=SECONDS in the environment: no trial begins after that time.  trials/N/now, out and err are those of result N; trials/results has "N STATUS KIND HOW" of each
  * result, trials/points "KIND NAME K HOW N" of each line.  An interrupted call is judged by its kind, too.
  */
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/reliability/serve.h"
@@ -137,7 +138,9 @@ int main(int argc, char **argv)
         die("trials AT SHIM ROOT TOP -- COMMAND...");
     FILE *points = fopen("trials/points", "w"), *list = fopen("trials/results", "w");
     int server = serve(argv, argv + 6);
-    while (points && list && fgets(line, sizeof line, stdin)) {
+    const char *longest = getenv("LONGEST");
+    const time_t end = longest && *longest ? time(NULL) + atol(longest) : 0;
+    while (points && list && fgets(line, sizeof line, stdin) && (!end || time(NULL) < end)) {
         char *point[4], *rest = line;
         for (int i = 0; i < 4; i++)
             if (!(point[i] = strtok_r(i ? NULL : line, " \n", &rest)))
