@@ -34,7 +34,7 @@ static struct {
     const char *task, *model, *checkpoint, *t5_dir, *vae_dir, *negative, *save_file, *solver;
     const char *schedule, *passes, *device, *precision, *vae_precision, *rng, *noise, *text,
         *latents_out, *dump_steps;
-    const char *offload, *cp_comm, *transport, *cache;
+    const char *offload, *cp_comm, *transport, *cache, *ways;
     const char *prompt_file, *preview, *folder;
     wan_strlist prompts, sizes, frames, seeds;
     int64_t step, steps, copies, fps, crf, tp, cp, pp, height, width;
@@ -155,6 +155,11 @@ static const wan_opt table[] = {
     WAN_OPT_STR("cache", 0, "DIR", &o.cache,
                 "keep the text rows of prompts here, and take those that are there: the text "
                 "encoder then reads nothing"),
+    WAN_OPT_STR(
+        "ways", 0, "FILE", &o.ways,
+        "CUDA: of up to eight ways to compute each product of the transformer, the fastest: measured "
+        "in front of the first video and written where the file is not there, else read, so that a "
+        "repeated run adds in the same order; ways.txt of a training run will do"),
     WAN_OPT_STR("offload_model", 0, "BOOL", &o.offload,
                 "accepted; text encoder, transformer and VAE never share memory here"),
     WAN_OPT_GROUP("Several ranks (mpirun -n N wan-sample)"),
@@ -497,6 +502,7 @@ static wan_pipeline_options pipeline_options(void)
                   : strcmp(o.passes, "apart") == 0  ? WAN_PASSES_APART
                                                     : WAN_PASSES_AUTO,
         .graphs = o.graphs,
+        .ways = o.ways,
         .offload = o.from_host,
         .comm = comm,
         .ranks = share_options(),
@@ -520,6 +526,8 @@ static int check_outputs(void)
         WAN_TRY(wan_out_probe(o.latents_out));
     if (o.preview)
         WAN_TRY(wan_out_probe(o.preview));
+    if (o.ways && !wan_exists(o.ways))
+        WAN_TRY(wan_out_probe(o.ways));
     return o.dump_steps ? wan_out_probe(o.dump_steps) : 0;
 }
 
@@ -857,6 +865,8 @@ static int run(void)
         rc = wan_place_device(&d, comm, o.device, o.strict ? WAN_DEV_STRICT : 0);
     if (rc == 0)
         rc = check_graphs(d);
+    if (rc == 0 && o.ways && d->kind != WAN_DEV_CUDA && first_rank())
+        wan_warn("--ways: nothing is measured on this device");
     if (rc == 0)
         rc = o.plan ? plan(p, d) : make_all(p, d);
     wan_pipeline_close(&p);

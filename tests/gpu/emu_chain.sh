@@ -118,6 +118,18 @@ ok "  recorded" sample v8r --device cuda:0 --checkpoint_dir g --precision fp8 --
 same "  the same frames, byte for byte" v8r.wan v8g.wan
 e=$(apart v8c.st vc.st)
 ok "  which are not those of fp32 ($e)" awk -v e="$e" 'BEGIN { exit !(e > 0.002 && e < 0.2) }'
+# ways of products: measured in front of the first video, kept, and read by whoever repeats it (WAN_EMU_FASTEST: emu.cc)
+fast() { env WAN_EMU_FASTEST="$1" bash -c "$(declare -f sample); M=$M S='$S'; sample $2 --device cuda:0 --checkpoint_dir g --precision bf16 $3"; }
+ok "a video in bf16" fast 2 w0
+ok "  whose products are measured" fast 2 w1 "--ways ways.txt"
+ok "  keeps $(wc -l <ways.txt) lines, of products of one way" test "$(grep ^cublasLt ways.txt | cut -f 3 | sort -u | wc -l)" = 1
+cp ways.txt first.txt
+ok "  again, where another way would be faster, recorded" fast 1 w2 "--ways ways.txt --graphs"
+same "  the same file" ways.txt first.txt
+same "  and latents, byte for byte" w2.st w1.st
+ok "  which are not those of what is proposed first" test "$(cmp w1.st w0.st 2>&1)"
+printf 'no ways\n' >none.txt
+fails 1 'none.txt: does not begin' "  a file that is none" sample w3 --device cuda:0 --checkpoint_dir g --ways none.txt
 # the first of three videos is decoded while the second is sampled
 printf 'circle\nsquare\nred circle\n' >three.txt
 many() { # many NAME args...: the prompts of a file

@@ -212,6 +212,14 @@ static int check_finite(const run *r, const float *latent, int step)
     return 0;
 }
 
+/* What one call of the model asks of the device, and nothing comes of it. */
+static int try_once(run *r, const float *latent, const wan_context *cond, const wan_context *uncond)
+{
+    WAN_TRY(wan_dev_write(r->d, r->x, latent, (size_t)r->n * sizeof(float)));
+    WAN_TRY(wan_sampler_start(r->s, r->x));
+    return call_model(r, 0, 0, cond, uncond);
+}
+
 static int loop(run *r, float *latent, const wan_context *cond, const wan_context *uncond)
 {
     const wan_generate_options *o = r->o;
@@ -237,7 +245,9 @@ int wan_generate(wan_store *w, wan_acts *a, const wan_arch *arch, const wan_gene
 {
     run r = { .w = w, .a = a, .d = w->d };
     int rc = run_open(&r, arch, o, uncond != NULL);
-    if (rc == 0)
+    if (rc == 0 && o->trial)
+        rc = try_once(&r, latent, cond, uncond);
+    else if (rc == 0)
         rc = loop(&r, latent, cond, uncond);
     run_close(&r);
     return rc;

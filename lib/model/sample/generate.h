@@ -27,6 +27,7 @@ typedef struct wan_generate_options {
     /* the second pass under a prompt is recorded on the device, and done again by one call for each pass that
      * follows (wan_dev_record): the same bytes.  Not with share, nor with weights that come and go */
     int graphs;
+    int trial; /* the passes of the first call alone, for what they measure; latent and sampler stay */
 } wan_generate_options;
 
 /* latent: host [channels, T, h, w], noise in, result out.  a has room for its tokens.  With

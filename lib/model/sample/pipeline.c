@@ -11,11 +11,13 @@
 
 #include "kernels/linear_simd.h"
 #include "kernels/space.h"
+#include "kernels/ways.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/opt.h"
 #include "lib/base/quant.h"
 #include "lib/base/rng.h"
+#include "lib/dist/waycast.h"
 #include "lib/model/sample/beside.h"
 #include "lib/model/sample/generate.h"
 #include "lib/model/files/manifest.h"
@@ -497,6 +499,8 @@ typedef struct sampling {
     const wan_pipeline_watch *watch;
     wan_beside *beside; /* videos before i are decoded; NULL: afterwards */
     int i;
+    wan_ways *ways;     /* of options.ways; NULL: none */
+    int measures;       /* the file was not there */
     double start, kept; /* seconds; bytes that come to be kept of rounded weights */
 } sampling;
 
@@ -530,7 +534,7 @@ static int make_context(wan_context **ctx, sampling *s, const float *const *rows
     return rc;
 }
 
-static int generate_one(sampling *s, const wan_context *uncond)
+static int generate_one(sampling *s, const wan_context *uncond, int trial)
 {
     const wan_pipeline_options *o = &s->p->o;
     wan_pipeline_video *v = &s->p->v[s->i];
@@ -546,6 +550,7 @@ static int generate_one(sampling *s, const wan_context *uncond)
                                .want_clean = s->watch && s->watch->want_clean,
                                .together = wan_pipeline_together(s->p),
                                .graphs = o->graphs && wan_dev_records(s->w->d),
+                               .trial = trial,
                                .share = s->p->share };
     const float *const rows[2] = { v->text, s->p->negative };
     const int64_t len[2] = { v->rows, s->p->negative_rows };
@@ -590,6 +595,62 @@ static int begin_beside(sampling *s)
                            w->take_arg);
 }
 
+/* Keys and values that guidance leads away from; NULL: none, or in the pack of the others. */
+static int without(wan_context **ctx, sampling *s)
+{
+    const wan_pipeline *p = s->p;
+    const float *const rows[1] = { p->negative };
+    *ctx = NULL;
+    return p->negative && !wan_pipeline_together(p)
+               ? make_context(ctx, s, rows, &p->negative_rows, 1)
+               : 0;
+}
+
+/* The ways of a file, for the transformer alone: what comes before and behind it has its own order either way. */
+static int begin_ways(sampling *s, wan_dev *d)
+{
+    const wan_pipeline_options *o = &s->p->o;
+    if (!o->ways)
+        return 0;
+    WAN_TRY(wan_ways_new(&s->ways));
+    WAN_TRY(o->comm ? wan_waycast_read(s->ways, o->comm, o->ways)
+                    : wan_ways_read(s->ways, o->ways));
+    d->ways = s->ways;
+    s->measures = s->ways->n == 0 && d->kind == WAN_DEV_CUDA;
+    return 0;
+}
+
+/* Whether video i is to be made, and none before it has its size. */
+static int is_new_size(const wan_pipeline *p, int i)
+{
+    const wan_pipeline_video *v = p->v;
+    int seen = v[i].ready;
+    for (int k = 0; k < i && !seen; k++)
+        seen = !v[k].ready && v[k].T == v[i].T && v[k].h == v[i].h && v[k].w == v[i].w;
+    return !seen;
+}
+
+/* One call of the model for each size that comes, then the file. */
+static int measure(sampling *s)
+{
+    const wan_pipeline *p = s->p;
+    const char *path = p->o.ways;
+    wan_context *uncond;
+    s->ways->trying = 1;
+    int rc = without(&uncond, s);
+    for (s->i = 0; s->i < p->n && rc == 0; s->i++)
+        rc = is_new_size(p, s->i) ? generate_one(s, uncond, 1) : 0;
+    wan_model_context_free(p->arch.model, &uncond);
+    s->ways->trying = 0;
+    WAN_TRY(rc);
+    s->ways->tried++; /* what was chosen meanwhile is chosen again, as by whoever reads the file */
+    WAN_TRY(p->o.comm ? wan_waycast_write(s->ways, p->o.comm, path)
+                      : wan_ways_write(s->ways, path));
+    if (!p->o.comm || p->o.comm->rank == 0)
+        wan_info("%d shapes measured, their ways are in %s", s->ways->n, path);
+    return 0;
+}
+
 static int generate_all(sampling *s)
 {
     wan_pipeline *p = s->p;
@@ -600,15 +661,15 @@ static int generate_all(sampling *s)
         WAN_TRY(wan_share_device(p->share, s->w->d, &cap, p->o.compute));
         s->a->wing = wan_share_wing(p->share);
     }
-    wan_context *uncond = NULL;
-    const float *const rows[1] = { p->negative };
-    if (p->negative && !wan_pipeline_together(p))
-        WAN_TRY(make_context(&uncond, s, rows, &p->negative_rows, 1));
+    wan_context *uncond;
+    if (s->measures)
+        WAN_TRY(measure(s));
+    WAN_TRY(without(&uncond, s));
     int rc = begin_beside(s);
     for (s->i = 0; s->i < p->n && rc == 0; s->i++) {
         if (p->v[s->i].ready)
             continue;
-        rc = generate_one(s, uncond);
+        rc = generate_one(s, uncond, 0);
         if (rc == 0 && s->watch && s->watch->on_made)
             rc = s->watch->on_made(s->watch->arg, s->i);
     }
@@ -668,6 +729,8 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
     double start = wan_now();
     int rc = check_inputs(p);
     if (rc == 0)
+        rc = begin_ways(&s, d);
+    if (rc == 0)
         rc = load(&s, d);
     p->loading = wan_now() - start;
     if (rc == 0)
@@ -678,6 +741,8 @@ int wan_pipeline_generate(wan_pipeline *p, wan_dev *d, const wan_pipeline_watch 
     if (rc == 0)
         rc = generate_all(&s);
     wan_dev_forget(d);
+    d->ways = NULL;
+    wan_ways_free(&s.ways);
     wan_share_release(p->share);
     wan_beside_close(&s.beside);
     wan_model_acts_free(&s.a);

@@ -62,6 +62,9 @@ typedef struct wan_pipeline_options { /* strings are borrowed until close */
     wan_dtype vae_compute;  /* and in the VAE */
     enum wan_passes passes; /* how the two of guidance are made on one rank */
     int graphs; /* passes are recorded where the device can (generate.h); not with offload or ranks */
+    const char *
+        ways; /* file of the ways of the transformer's products (ways.h): read; measured and written in
+                       * front of the first video, on a GPU, where it is not there; NULL: none */
     int offload;    /* weights stay in host memory and come block by block (offload.h) */
     wan_comm *comm; /* several ranks work together, by `share`; NULL: this process alone */
     wan_share_options ranks;
