@@ -170,6 +170,28 @@ static wan_buf row_of(wan_buf b, int64_t s, int64_t ld)
     return wan_buf_of(wan_buf_at(b, s * ld).p, b.t);
 }
 
+/* The row that takes this one's turn, which is fetched meanwhile: rows are too short for the processor to see what
+ * comes. */
+typedef struct next_row {
+    uintptr_t at;
+    uintptr_t size; /* of an element */
+} next_row;
+
+WAN_WIDE_INLINE next_row next_of(wan_buf row, int64_t ld)
+{
+    const uintptr_t size = wan_dtype_size(row.t);
+    return (next_row){ (uintptr_t)row.p + (uintptr_t)(ROWS * ld) * size, size };
+}
+
+WAN_WIDE_INLINE void expect(const next_row *n, int64_t j, const int write)
+{
+    const void *p = (const void *)(n->at + (uintptr_t)j * n->size);
+    if (write)
+        __builtin_prefetch(p, 1);
+    else
+        __builtin_prefetch(p);
+}
+
 /* n rows from s: h = rstd dn w, which is kept, apart, [D] for each; rstd dn x is added to part, where there is one; dot =
  * sum h x of each.  c: cosines and sines of the tokens times rstd, each in so much room, where there is rope. */
 WAN_WIDE_INLINE void back_rows(float *h, float *part, const grads *g, int64_t s, float dot[ROWS],
@@ -180,9 +202,12 @@ WAN_WIDE_INLINE void back_rows(float *h, float *part, const grads *g, int64_t s,
     const float *weight = g->w;
     wan_buf dy[ROWS], x[ROWS];
     __m512 sum[ROWS][2], r[ROWS];
+    next_row next_dy[ROWS], next_x[ROWS];
     for (int i = 0; i < n; i++) {
         dy[i] = row_of(g->dy, s + i, g->a->ldy);
         x[i] = row_of(g->x, s + i, g->a->ldx);
+        next_dy[i] = next_of(dy[i], g->a->ldy);
+        next_x[i] = next_of(x[i], g->a->ldx);
         r[i] = _mm512_set1_ps(g->rstd[s + i]);
         sum[i][0] = sum[i][1] = _mm512_setzero_ps();
     }
@@ -190,11 +215,11 @@ WAN_WIDE_INLINE void back_rows(float *h, float *part, const grads *g, int64_t s,
         for (int64_t at = 0; at < hd; at += STEP) {
             const int64_t j = k + at;
             const wan_wide_pairs w = apart(weight + j);
-            wan_wide_pairs p = { _mm512_setzero_ps(), _mm512_setzero_ps() };
-            if (part)
-                p = apart(part + j);
+            wan_wide_pairs p = part ? apart(part + j) : (wan_wide_pairs){ { 0 }, { 0 } };
             for (int i = 0; i < n; i++) {
                 wan_wide_pairs d = wan_wide_load_pairs(dy[i], j), v = wan_wide_load_pairs(x[i], j);
+                expect(&next_dy[i], j, 0);
+                expect(&next_x[i], j, 0);
                 if (!rope) {
                     d.even = _mm512_mul_ps(d.even, r[i]);
                     d.odd = _mm512_mul_ps(d.odd, r[i]);
@@ -225,8 +250,10 @@ WAN_WIDE static void dx_row(const grads *g, int64_t s, const float *h, float m)
     const __m512 f = _mm512_set1_ps(m);
     const wan_buf x = row_of(g->x, s, g->a->ldx), dx = row_of(g->dx, s, g->a->lddx);
     const int64_t D = g->a->D;
+    const next_row next = next_of(dx, g->a->lddx);
     for (int64_t j = 0; j < D; j += STEP) {
         wan_wide_pairs v = wan_wide_load_pairs(x, j), n = apart(h + j);
+        expect(&next, j, 1);
         v.even = _mm512_fnmadd_ps(v.even, f, n.even);
         v.odd = _mm512_fnmadd_ps(v.odd, f, n.odd);
         wan_wide_store_pairs(dx, j, v);
