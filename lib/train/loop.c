@@ -737,7 +737,7 @@ static int tune(wan_train *t)
 /* Parts and updates are recorded where that is asked for: behind the measurements, which are not to be. */
 static int begin_graphs(wan_train *t)
 {
-    if (!t->c->v.graphs)
+    if (!t->c->v.graphs || t->opt.rehearse)
         return 0;
     if (!wan_dev_records(t->dev) && t->comm->rank == 0)
         wan_warn("train.graphs: nothing is recorded on this device");
@@ -810,7 +810,7 @@ int wan_train_run(wan_train *t, wan_report_fn *report, void *arg)
     int status = run(t, report, arg);
     if (status < 0 && t->job) /* what is half written of a checkpoint goes */
         wan_checkpoint_abandon(&t->job);
-    if (status >= 0 && t->c->v.graphs && t->comm->rank == 0)
+    if (status >= 0 && t->c->v.graphs && t->comm->rank == 0 && !t->opt.rehearse)
         wan_info("%lld parts of micro-batches and %lld updates were done from recordings",
                  (long long)wan_step_replays(t->step), (long long)wan_optim_replays(t->optim));
     return status;

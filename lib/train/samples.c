@@ -166,14 +166,17 @@ int wan_samples_plan(wan_train *t, wan_dev *d)
 {
     wan_samples *s = t->videos;
     wan_vae *vae;
-    int64_t work = 0, weights = 0;
+    int64_t work = 0, weights = 0, one = 0;
     if (t->c->v.verify)
         WAN_TRY(wan_manifest_check_part(s->vae, 0, 1));
     WAN_TRY(decoder_bytes(&weights, s->vae));
     WAN_TRY(wan_vae_open(&vae, d, s->vae, 0, WAN_F32));
-    for (int i = 0; i < s->n; i++)
-        work = larger(work, wan_vae_decode_bytes(vae, s->v[i].h, s->v[i].w));
-    int rc = wan_vae_channels(vae) == t->z.in_channels
+    for (int i = 0; i < s->n && one >= 0; i++) {
+        one = wan_vae_decode_bytes(vae, s->v[i].h, s->v[i].w);
+        work = larger(work, one);
+    }
+    int rc = one < 0 ? -1
+             : wan_vae_channels(vae) == t->z.in_channels
                  ? 0
                  : wan_err("%s: %d latent channels, the model has %d", s->vae,
                            wan_vae_channels(vae), t->z.in_channels);

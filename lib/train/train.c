@@ -262,6 +262,12 @@ static int open_state(wan_train *t)
     return 0;
 }
 
+/* What a rehearsal is of, too. */
+static int on_gpu(const wan_train_options *o)
+{
+    return o->rehearse || strncmp(o->device, "cuda", 4) == 0;
+}
+
 int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_train_options *o)
 {
     wan_train *t = wan_calloc(1, sizeof *t, "training run");
@@ -295,9 +301,9 @@ int wan_train_open(wan_train **out, wan_config *c, wan_comm *comm, const wan_tra
         wan_plan_cuda(&t->plan, o->device_flags);
     if (wan_config_eight(&c->v))
         wan_plan_eight(&t->plan);
-    if (wan_train_keeps(t) && strncmp(o->device, "cuda", 4) == 0)
+    if (wan_train_keeps(t) && on_gpu(o))
         wan_plan_keeps(&t->plan);
-    if (c->v.graphs && strncmp(o->device, "cuda", 4) == 0)
+    if (c->v.graphs && on_gpu(o))
         wan_plan_graphs(&t->plan, &t->ranks);
     if (c->v.ema_decay > 0)
         wan_plan_average(&t->plan);

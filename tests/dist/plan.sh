@@ -45,6 +45,14 @@ ok "16 pieces of a pipeline on each of two ranks, every border counted" sh -c "w
 W="dataset.F_latents=21 dataset.H_latents=60 dataset.W_latents=104 train.global_batch_size=8"
 plan() { wan-train --plan --mock --ranks "$@" $W; }
 ok "1.3B on 8 H100" eval 'plan 8 --device h100 model.size=1.3B model.recompute_granularity=full >h100.txt'
+graphs=$(plan 8 --device h100 model.size=1.3B model.recompute_granularity=full --graphs 2>graphs.err | tee graphs.txt | awk '$1 == "recordings" { print $2 / 1048576 }')
+ok "what recordings take is counted, as for one rank ($graphs MiB)" near "$graphs" \
+    "$(wan-train --plan --mock --device cuda --graphs --memory 999G model.size=1.3B $W 2>/dev/null | sed -n 's/^ *of it *\([0-9.]*\) .*recordings.*/\1/p')" 0.001
+ok "... in the total" near "$(total graphs.txt)" "$(awk -v g="$graphs" '$1 == "total" { print $2 + g * 1048576 }' h100.txt)" 1e-6
+ok "... and nobody says that a device records nothing" test ! -s graphs.err
+eight=$(awk '$1 == "buffers" { print $2; exit }' <(plan 8 --device h100 model.size=1.3B model.recompute_granularity=full --precision fp8)) wide=$(awk '$1 == "buffers" { print $2; exit }' <(plan 8 --device h100 model.size=1.3B model.recompute_granularity=full --precision bf16))
+ok "weights kept in eight bits are buffers: two bytes each, beside the operands ($eight, $wide)" \
+    awk -v a="$eight" -v b="$wide" 'BEGIN { d = (a - b) / 1.2e9; exit !(d > 1.9 && d < 4) }'
 seconds() { awk '$1 == "predicted" { print $2 }' "$1"; }
 ok "its FLOPs are the model's, without recompute" near "$(sed -n 's/.*of them the model.s \([0-9.e+]*\) .*/\1/p' h100.txt)" \
     "$(wan-train --plan --mock --memory 99T model.size=1.3B $W | awk '$1 == "compute" { print $2 }')" 0.001

@@ -28,6 +28,8 @@ static int fits(const wan_pipeline *p, wan_dev *d, wan_vae *vae, double sampler)
     double most = 0;
     for (int i = 0; i < p->n; i++) {
         const double one = (double)wan_vae_decode_bytes(vae, p->v[i].h, p->v[i].w);
+        if (one < 0)
+            return 0;
         most = one > most ? one : most;
     }
     return d->backend->memory(d, &available, &total) == 0 &&

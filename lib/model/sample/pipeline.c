@@ -332,12 +332,13 @@ int wan_pipeline_vae_bytes(const wan_pipeline *p, wan_dev *d, double *bytes)
     wan_vae *vae;
     *bytes = 0;
     WAN_TRY(wan_pipeline_vae(&vae, p, d, 0));
-    for (int i = 0; i < p->n; i++) {
-        double one = (double)wan_vae_decode_bytes(vae, p->v[i].h, p->v[i].w);
+    double one = 0;
+    for (int i = 0; i < p->n && one >= 0; i++) {
+        one = (double)wan_vae_decode_bytes(vae, p->v[i].h, p->v[i].w);
         *bytes = one > *bytes ? one : *bytes;
     }
     wan_vae_close(&vae);
-    return 0;
+    return one < 0 ? -1 : 0;
 }
 
 double wan_pipeline_text_bytes(const wan_pipeline *p, wan_dev *d)

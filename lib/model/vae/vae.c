@@ -183,7 +183,7 @@ int wan_vae_decode(wan_vae *v, const float *latent, int64_t Tl, int64_t h, int64
     return rc;
 }
 
-int64_t wan_vae_decode_bytes(wan_vae *v, int64_t h, int64_t w)
+int64_t wan_vae_decode_bytes(const wan_vae *v, int64_t h, int64_t w)
 {
     return wan_vae_layout_bytes(&v->dec, h, w, WAN_VAE_DECODE_CHUNK);
 }

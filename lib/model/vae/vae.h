@@ -64,7 +64,7 @@ int wan_vae_frames_open(wan_vae_frames **out, wan_vae *v, const float *latent, i
                         int64_t h, int64_t w, wan_vae_put *put, void *arg) WAN_MUST_CHECK;
 int wan_vae_frames_next(wan_vae_frames *f) WAN_MUST_CHECK;
 void wan_vae_frames_close(wan_vae_frames **f); /* NULL-safe */
-/* Bytes of the device that decoding latents of h x w will take beside the weights. */
-int64_t wan_vae_decode_bytes(wan_vae *v, int64_t h, int64_t w);
+/* Bytes of the device that decoding latents of h x w will take beside the weights; -1: out of memory. */
+int64_t wan_vae_decode_bytes(const wan_vae *v, int64_t h, int64_t w) WAN_MUST_CHECK;
 
 #endif

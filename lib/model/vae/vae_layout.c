@@ -7,8 +7,10 @@
  * serve every convolution; only the past frames are each convolution's own.  Where those are too
  * many for the budget, the picture is made in bands of rows (vae_net.h).
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/file.h"
 #include "lib/model/vae/vae_net.h"
 
 /* Activations of one stage beyond which frames are taken one by one. */
@@ -352,15 +354,35 @@ static void choose_bands(vae_net *n)
         n->bands += (int)ranks;
 }
 
+/* A net whose sizes can be set without the other's: with nodes of its own, of the same memory. */
+static int sketch(vae_net *out, const vae_net *n)
+{
+    *out = *n;
+    for (int i = 0; i < n->n_stages; i++)
+        out->stages[i].nodes = NULL;
+    for (int i = 0; i < n->n_stages; i++) {
+        const vae_stage *s = &n->stages[i];
+        const size_t count = (size_t)s->n_nodes;
+        vae_node *v = out->stages[i].nodes = wan_malloc(count + 1, sizeof *v, "sizes of the VAE");
+        if (!v)
+            return -1;
+        if (count)
+            memcpy(v, s->nodes, count * sizeof *v);
+    }
+    return 0;
+}
+
 int64_t wan_vae_layout_bytes(const vae_net *net, int64_t H, int64_t W, int64_t chunk)
 {
-    vae_net n = *net; /* sizes alone are set in it */
-    n.H = H, n.W = W, n.chunk = chunk;
-    choose_bands(&n);
-    const int64_t most = largest_band(&n);
-    n = *net;
-    if (n.H) /* nodes are the net's own, with their sizes */
-        set_sizes(&n);
+    vae_net n;
+    int64_t most = sketch(&n, net);
+    if (most == 0) {
+        n.H = H, n.W = W, n.chunk = chunk;
+        choose_bands(&n);
+        most = largest_band(&n);
+    }
+    for (int i = 0; i < n.n_stages; i++)
+        free(n.stages[i].nodes);
     return most;
 }
 

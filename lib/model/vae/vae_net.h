@@ -169,8 +169,8 @@ void wan_vae_load_free(wan_vae *v);
 /* vae_layout.c: buffers for an input of H x W (pixels or latents) and pieces of `chunk` frames, for
  * one band of the result; n->bands says afterwards how many there are. */
 int wan_vae_layout_set(vae_net *n, int64_t H, int64_t W, int64_t chunk, int band) WAN_MUST_CHECK;
-/* Bytes that layout_set would take for its largest band; the net keeps the layout that it has. */
-int64_t wan_vae_layout_bytes(const vae_net *n, int64_t H, int64_t W, int64_t chunk);
+/* Bytes that layout_set would take for its largest band; -1: out of memory. */
+int64_t wan_vae_layout_bytes(const vae_net *n, int64_t H, int64_t W, int64_t chunk) WAN_MUST_CHECK;
 /* Rows [first, end) of the result that band b is to give. */
 void wan_vae_layout_rows(const vae_net *n, int b, int64_t *first, int64_t *end);
 void wan_vae_layout_free(vae_net *n);

@@ -10,8 +10,9 @@
 
 const char *wan_rehearse_class(enum wan_memory_class c)
 {
-    static const char *const names[WAN_MEMORY_CLASSES] = { "weights", "gradients", "optimizer",
-                                                           "activations", "buffers" };
+    static const char *const names[WAN_MEMORY_CLASSES] = {
+        "weights", "gradients", "optimizer", "activations", "buffers", "recordings"
+    };
     return names[c];
 }
 
@@ -37,6 +38,13 @@ static void count_buffer(void *arg, const char *what, size_t bytes)
     r->bytes[c] += (int64_t)bytes;
 }
 
+/* What a GPU takes beside what it is asked for. */
+static void count_driver(wan_rehearsal *r)
+{
+    r->bytes[WAN_MEMORY_DRIVER] = r->plan.graphs;
+    r->bytes[WAN_MEMORY_BUFFERS] += r->plan.keeps ? r->plan.rounded : 0;
+}
+
 static int take_report(void *arg, const wan_report *r)
 {
     wan_rehearsal *out = arg;
@@ -53,6 +61,7 @@ static int run_step(wan_rehearsal *out, wan_train *t, wan_comm *comm, const wan_
     WAN_TRY(wan_train_start(t));
     wan_dev *d = wan_train_device(t);
     wan_dev_each(d, count_buffer, out);
+    count_driver(out);
     if (trial && !wan_rehearse_fits(out, m))
         return 0;
     memset(out->bytes, 0, sizeof out->bytes);
@@ -64,6 +73,7 @@ static int run_step(wan_rehearsal *out, wan_train *t, wan_comm *comm, const wan_
     int rc = wan_train_run(t, take_report, out);
     WAN_TRY(rc);
     wan_dev_each(d, count_buffer, out);
+    count_driver(out);
     out->work = *y;
     out->waited = *wan_comm_dry_waited(comm);
     out->far = *wan_comm_dry_far(comm);

@@ -21,6 +21,7 @@ enum wan_memory_class {
     WAN_MEMORY_OPTIMIZER,
     WAN_MEMORY_ACTS,
     WAN_MEMORY_BUFFERS, /* work space, rows of a micro-batch, rows of other ranks */
+    WAN_MEMORY_DRIVER,  /* recordings, at most */
     WAN_MEMORY_CLASSES
 };
 const char *wan_rehearse_class(enum wan_memory_class c);
