@@ -32,7 +32,7 @@ INLINE int take(int64_t left, int most)
         for (int i = 0; i < rows; i++)                                                             \
             for (int p = 0; p < panels * PER; p++)                                                 \
                 acc[i][p] = (vec){ 0 };                                                            \
-        for (int i = 0; add && unit > 1 && i < rows; i++)                                          \
+        for (int i = 0; unit > 1 && i < rows; i++)                                                 \
             for (int p = 0; p < panels; p++)                                                       \
                 __builtin_prefetch(C + i * ldc + p * WAN_TILE_N, 1, 2);                            \
         for (int64_t u = 0; u < k; u++, B += WAN_TILE_N, next += step) {                           \

@@ -311,7 +311,7 @@ INLINE BF16 void block_bf16(float *C, int64_t ldc, const uint16_t *A, int64_t ld
     for (int i = 0; i < 8; i++)
         for (int p = 0; p < panels; p++)
             acc[i][p] = _mm512_setzero_ps();
-    for (int i = 0; add && pair > 2 && i < 8; i++) /* where C is the result itself, far away */
+    for (int i = 0; pair > 2 && i < 8; i++) /* where C is the result itself, far away */
         for (int p = 0; p < panels; p++)
             __builtin_prefetch(C + i * ldc + p * 16, 1, 2);
     for (int64_t u = 0; u < k; u += 2, B += 32, next += 2 * step) {
