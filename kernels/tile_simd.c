@@ -198,6 +198,15 @@ void wan_tile_pack_cols(const wan_tile *t, void *dst, int64_t ldb, wan_buf src, 
     float tmp[WAN_TILE_WIDTH + WAN_TILE_N] = { 0 };
     uint16_t pair[2][WAN_TILE_WIDTH + WAN_TILE_N] = { 0 };
     for (int64_t i = 0; t->size == 4 && i < kp; i++) {
+        if (src.t == t->t && n == np && i < k) { /* whole rows, from where they are */
+            const float *r = (const float *)src.p + off + i * ld;
+            for (int64_t p = 0; p < np; p += WAN_TILE_N) { /* too short to be foreseen */
+                __builtin_prefetch(r + AHEAD * ld + p, 0, 2);
+                put((uint32_t *)dst + p / WAN_TILE_N * ldb + i * WAN_TILE_N, row_of(r + p),
+                    t->past);
+            }
+            continue;
+        }
         if (i < k)
             memcpy(tmp, row_as(t, src, off + i * ld, n, tmp), (size_t)n * sizeof *tmp);
         else
