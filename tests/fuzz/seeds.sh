@@ -19,6 +19,11 @@ number() { varint $(($1 << 3)); varint "$2"; }                                  
 for f in f32 f16 bf16 u16 empty scalar shared strided param; do to zip $f <tests/data/torch/$f.pth; to metafile $f <tests/data/torch/$f.pth; done
 to zip state <tests/data/torch/state.pth
 to legacy legacy <tests/data/torch/legacy.pt
+{ # 2^60 paths through tuples of a tuple twice, all looked at for the type of each of two storages
+    printf '\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\2M\xe9\3.\x80\2}.\x80\2}X\1\0\0\0d\x89'
+    printf '2\x86%.0s' {1..60}
+    printf 's.\x80\2](X\1\0\0\0aX\1\0\0\0be.'
+} | to legacy found-shared-tuples
 for f in tests/data/torch/*.pickle; do to pickle "$(basename "$f")" <"$f"; to metafile "$(basename "$f")" <"$f"; done
 find tests/data/torch/automodel -name '*.meta' -size -64k -print0 | while IFS= read -r -d '' f; do to metafile "$(basename "$f" | tr ' ' _)" <"$f"; done
 first 0 tests/data/ref/dcp/megatron/iter_0000004/.metadata | to dcp megatron

@@ -145,6 +145,33 @@ static void storage_view(void)
     wan_torch_close(&w);
 }
 
+/* The type of a storage stands in its persistent id, wherever that is: one tensor is inside an object of a class. */
+static void hidden(void)
+{
+#define TENSOR(key)                                                                                \
+    "ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0" key     \
+    "X\3\0\0\0cpuK\2NtQK\0K\2\x85K\1\x85\x89)tR"
+    static const char head[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+                               "\x80\x02M\xe9\x03."
+                               "\x80\x02}."
+                               "\x80\x02}X\1\0\0\0o"
+                               "cmodule\nClass\n)R" TENSOR("b") "bsX\1\0\0\0w" TENSOR(
+                                   "a") "s."
+                                        "\x80\x02](X\1\0\0\0bX\1\0\0\0ae.";
+    static const struct {
+        uint64_t count;
+        float v[2];
+    } data[2] = { { 2, { 7, 8 } }, { 2, { -3, -2.5F } } };
+    char file[sizeof head - 1 + sizeof data];
+    wan_torch *w = NULL;
+    memcpy(file, head, sizeof head - 1);
+    memcpy(file + sizeof head - 1, data, sizeof data);
+    int rc = wan_torch_parse(&w, file, sizeof file, "hidden");
+    ok(rc == 0, "a storage that only an object of a class holds (%s)", rc ? wan_err_text() : "");
+    same(w, "w", NULL, 2, 1, WAN_F32);
+    wan_torch_close(&w);
+}
+
 /* Our own files: layout and values. */
 static void written(void)
 {
@@ -346,6 +373,7 @@ int main(void)
     state();
     legacy();
     storage_view();
+    hidden();
     written();
     hostile();
     zips();

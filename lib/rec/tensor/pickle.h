@@ -51,7 +51,8 @@ struct wan_pickle_value {
         int64_t view;    /* STORAGE: first element of the view */
         size_t name_len; /* GLOBAL */
     };
-    const wan_pickle_value *state; /* OPAQUE: what BUILD would have given it, or NULL */
+    /* OPAQUE: what BUILD would have given it, or NULL; STORAGE: the one made before it, or NULL */
+    const wan_pickle_value *state;
 };
 
 typedef struct wan_pickle wan_pickle; /* owns all values of its runs */
@@ -62,6 +63,8 @@ wan_pickle *wan_pickle_new(void);
 const wan_pickle_value *wan_pickle_run(wan_pickle *p, const void *data, size_t n, size_t *used);
 void wan_pickle_free(wan_pickle **p);
 
+/* The last STORAGE of all runs, whether a value holds it or not; NULL: none. */
+const wan_pickle_value *wan_pickle_storages(const wan_pickle *p);
 /* Member `name` of a map, or of the state of an opaque value when that is a map; NULL: none. */
 const wan_pickle_value *wan_pickle_get(const wan_pickle_value *v, const char *name);
 /* The wan_dtype that a global like torch.float32 names; -1 untyped, -2 none that has a name here. */

@@ -11,6 +11,7 @@
 struct wan_pickle {
     struct wan_pickle_block *blocks;
     size_t values, bytes; /* made so far */
+    const wan_pickle_value *storages;
     const uint8_t *p, *end, *begin;
     wan_pickle_value **stack, **memo;
     size_t *mark;

@@ -181,5 +181,12 @@ wan_pickle_value *wan_pickle_storage(wan_pickle *p, const wan_pickle_value *id)
             return bad("a storage view with wrong arguments");
         v->view = a[5]->item[1]->i;
     }
+    v->state = p->storages;
+    p->storages = v;
     return v;
+}
+
+const wan_pickle_value *wan_pickle_storages(const wan_pickle *p)
+{
+    return p->storages;
 }

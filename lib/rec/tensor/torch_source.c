@@ -38,27 +38,6 @@ static int open_zip(wan_torch_source *s, const uint8_t *data, size_t n)
     return s->root ? 0 : wan_err_prefix("data.pkl");
 }
 
-/* Element size of the storage `key` among the persistent ids below v, or 0. */
-static size_t element_size(const wan_pickle_value *v, const wan_pickle_value *key, int depth,
-                           size_t *budget)
-{
-    if (depth > 64 || !*budget)
-        return 0;
-    --*budget;
-    if (v->kind == WAN_PK_STORAGE && v->len == key->len && !memcmp(v->str, key->str, key->len))
-        return v->dtype >= 0 ? wan_dtype_size((wan_dtype)v->dtype) : v->dtype == -1;
-    if (v->kind != WAN_PK_TUPLE && v->kind != WAN_PK_LIST && v->kind != WAN_PK_DICT &&
-        v->kind != WAN_PK_TENSOR)
-        return 0;
-    size_t n = v->kind == WAN_PK_TENSOR ? 1 : v->len;
-    for (size_t i = 0; i < n; i++) {
-        size_t size = element_size(v->item[i], key, depth + 1, budget);
-        if (size)
-            return size;
-    }
-    return 0;
-}
-
 static int by_key(const void *a, const void *b)
 {
     const wan_torch_blob *x = a, *y = b;
@@ -67,31 +46,94 @@ static int by_key(const void *a, const void *b)
     return c ? c : (x->key_len > y->key_len) - (x->key_len < y->key_len);
 }
 
+/* The storages that persistent ids name, by their keys, those of one key as they came. */
+typedef struct named {
+    const wan_pickle_value *v;
+    size_t at;
+} named;
+
+static int compare_keys(const wan_pickle_value *x, const wan_pickle_value *y)
+{
+    const size_t n = x->len < y->len ? x->len : y->len;
+    const int c = n ? memcmp(x->str, y->str, n) : 0;
+    return c ? c : (x->len > y->len) - (x->len < y->len);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const named *x = a, *y = b;
+    const int c = compare_keys(x->v, y->v);
+    return c ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+static int list_storages(named **out, size_t *n, const wan_pickle *vm)
+{
+    *n = 0;
+    for (const wan_pickle_value *v = wan_pickle_storages(vm); v; v = v->state)
+        ++*n;
+    named *list = *out = wan_malloc(*n + 1, sizeof *list, "storages");
+    if (!list)
+        return -1;
+    size_t at = *n;
+    for (const wan_pickle_value *v = wan_pickle_storages(vm); v; v = v->state, at--)
+        list[at - 1] = (named){ v, at };
+    qsort(list, *n, sizeof *list, by_name);
+    return 0;
+}
+
+/* Element size of the storage `key`: of the first id whose type has a name; 0: there is none. */
+static size_t element_size(const named *list, size_t n, const wan_pickle_value *key)
+{
+    size_t low = 0, end = n;
+    while (low < end) {
+        const size_t mid = (low + end) / 2;
+        if (compare_keys(list[mid].v, key) < 0)
+            low = mid + 1;
+        else
+            end = mid;
+    }
+    for (; low < n && compare_keys(list[low].v, key) == 0; low++) {
+        const int dtype = list[low].v->dtype;
+        if (dtype >= -1)
+            return dtype >= 0 ? wan_dtype_size((wan_dtype)dtype) : 1;
+    }
+    return 0;
+}
+
+static int read_blob(wan_torch_source *s, const wan_pickle_value *key, size_t size,
+                     const uint8_t **p, size_t *left)
+{
+    uint64_t count;
+    if (!size)
+        return wan_err("storage %.*s: no tensor says its type", (int)key->len, key->str);
+    if (*left < 8)
+        return wan_err("truncated: storage %.*s is missing", (int)key->len, key->str);
+    memcpy(&count, *p, 8);
+    if (count > (*left - 8) / size)
+        return wan_err("truncated: storage %.*s has %" PRIu64 " elements, %zu bytes left",
+                       (int)key->len, key->str, count, *left - 8);
+    s->blob[s->n_blob++] = (wan_torch_blob){ key->str, key->len, *p + 8, count * size };
+    *p += 8 + count * size;
+    *left -= 8 + count * size;
+    return 0;
+}
+
 static int read_blobs(wan_torch_source *s, const wan_pickle_value *keys, const uint8_t *p,
                       size_t left)
 {
+    named *list;
+    size_t n;
     s->blob = wan_calloc(keys->len + 1, sizeof *s->blob, "storages");
     if (!s->blob)
         return -1;
-    size_t budget = 1 << 28; /* values looked at, for all keys together */
-    for (size_t i = 0; i < keys->len; i++) {
+    int rc = list_storages(&list, &n, s->vm);
+    for (size_t i = 0; rc == 0 && i < keys->len; i++) {
         const wan_pickle_value *key = keys->item[i];
-        uint64_t count;
-        if (key->kind != WAN_PK_STR)
-            return wan_err("a storage key that is no text");
-        size_t size = element_size(s->root, key, 0, &budget);
-        if (!size)
-            return wan_err("storage %.*s: no tensor says its type", (int)key->len, key->str);
-        if (left < 8)
-            return wan_err("truncated: storage %.*s is missing", (int)key->len, key->str);
-        memcpy(&count, p, 8);
-        if (count > (left - 8) / size)
-            return wan_err("truncated: storage %.*s has %" PRIu64 " elements, %zu bytes left",
-                           (int)key->len, key->str, count, left - 8);
-        s->blob[s->n_blob++] = (wan_torch_blob){ key->str, key->len, p + 8, count * size };
-        p += 8 + count * size;
-        left -= 8 + count * size;
+        rc = key->kind == WAN_PK_STR ? read_blob(s, key, element_size(list, n, key), &p, &left)
+                                     : wan_err("a storage key that is no text");
     }
+    free(list);
+    WAN_TRY(rc);
     if (left)
         return wan_err("%zu bytes behind the last storage", left);
     qsort(s->blob, s->n_blob, sizeof *s->blob, by_key);
