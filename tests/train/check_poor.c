@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
+#include "lib/model/files/rundir.h"
 #include "lib/rec/shard/dataset.h"
 #include "lib/rec/tensor/safetensors.h"
 #include "lib/train/data/blend.h"
@@ -48,6 +49,16 @@ WRAP(int, stat, (const char *path, struct stat *s), (path, s), 0, EIO, -1)
 WRAP(int, lstat, (const char *path, struct stat *s), (path, s), 0, EIO, -1)
 WRAP(int, access, (const char *path, int how), (path, how), 0, EIO, -1)
 WRAP(char *, realpath, (const char *path, char *to), (path, to), 0, EIO, NULL)
+
+/* ---- files */
+
+static void put(const char *path, const char *text)
+{
+    char dir[256];
+    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(path, '/') - path), path);
+    if (wan_mkdirs(dir) < 0 || wan_spew(path, text, strlen(text)) < 0)
+        printf("Bail out! %s\n", wan_err_text());
+}
 
 /* ---- questions: 1 the right answer, 0 none, with a sentence, -1 another one */
 
@@ -153,6 +164,21 @@ static int line_is_one(void)
     return rc == 0 ? 1 : strstr(wan_err_text(), "no line of metrics") ? -1 : 0;
 }
 
+/* The older of two steps is removed: what is left of it has its name or none. */
+static int step_goes(void)
+{
+    int kind = memory;
+    memory = -1;
+    put("run/iter_0000001/a", "1");
+    put("run/iter_0000002/a", "2");
+    memory = kind;
+    int rc = wan_rundir_prune("run", 2, 1);
+    memory = -1;
+    int half = wan_exists("run/.iter_0000001.gone"), whole = wan_exists("run/iter_0000001/a");
+    wan_remove_tree("run");
+    return half || (rc == 0 && whole) ? -1 : rc == 0;
+}
+
 enum { RIGHT = 1, WRONG = 2, UNSAID = 4, CAME = 8 };
 
 /* What becomes of it while the k-th call fails; in a process of its own, as JSON that found no memory stays without. */
@@ -191,16 +217,6 @@ static void ask(int (*question)(void), const char *name)
         }
     ok(!bad, "%s: %ld looks and %ld allocations fail; %d otherwise, the first at %ld", name, all[0],
        all[1], bad, first);
-}
-
-/* ---- files */
-
-static void put(const char *path, const char *text)
-{
-    char dir[256];
-    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(path, '/') - path), path);
-    if (wan_mkdirs(dir) < 0 || wan_spew(path, text, strlen(text)) < 0)
-        printf("Bail out! %s\n", wan_err_text());
 }
 
 static void put_weights(const char *path, const char *name)
@@ -265,6 +281,7 @@ int main(void)
     ok(has < 0 && strstr(wan_err_text(), "in/gone"), "one that is not there is not left out: %s",
        wan_err_text());
     ask(line_is_one, "a line of metrics is one");
+    ask(step_goes, "a step that is removed goes as a whole");
     if (chdir("/") == 0)
         wan_remove_tree(dir);
     return tap_done();
