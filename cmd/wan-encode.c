@@ -691,9 +691,14 @@ static int do_prompts(void)
         wan_record r = WAN_RECORD_INIT;
         char key[32];
         snprintf(key, sizeof key, "prompt_%06zu", i);
-        if (wan_record_set_key(&r, key) < 0 ||
-            json_object_set_new(r.meta, "caption", json_string(o.prompts.v[i])) < 0)
+        const int is_text = wan_json_is_text(o.prompts.v[i], strlen(o.prompts.v[i]), "a prompt");
+        WAN_TRY(is_text);
+        if (!is_text)
             return wan_err("prompt %zu is not valid UTF-8", i + 1);
+        WAN_TRY(wan_record_set_key(&r, key));
+        wan_json_put(&r.meta, "caption", json_string(o.prompts.v[i]));
+        if (!r.meta)
+            return -1;
         total.records++;
         if (enqueue(&r) < 0)
             return wan_err_prefix("prompt %zu", i + 1);

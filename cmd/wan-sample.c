@@ -279,13 +279,6 @@ static int check_list(const wan_strlist *l, int n, const char *name)
     return 0;
 }
 
-static int is_utf8(const char *s)
-{
-    json_t *j = json_string(s);
-    json_decref(j);
-    return j != NULL;
-}
-
 /* Video i of n is number `copy` of what is wished for. */
 static int make_video(int i, int n, const wan_wish *w, int64_t copy)
 {
@@ -451,7 +444,10 @@ static int check_options(int operands)
         return wan_err("--negative_prompt and --official-negative: give one of them");
     if (o.use_official_negative)
         o.negative = WAN_PROMPT_NEGATIVE;
-    if (o.negative && !is_utf8(o.negative))
+    const int is_text =
+        o.negative ? wan_json_is_text(o.negative, strlen(o.negative), "--negative_prompt") : 1;
+    WAN_TRY(is_text);
+    if (!is_text)
         return wan_err("--negative_prompt: not valid UTF-8");
     return make_videos();
 }

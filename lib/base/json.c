@@ -50,6 +50,14 @@ static int short_of_memory(const char *what)
     return 1;
 }
 
+int wan_json_is_text(const char *text, size_t n, const char *what)
+{
+    json_t *j = json_stringn(text, n);
+    int is = j != NULL;
+    json_decref(j);
+    return short_of_memory(what) ? -1 : is;
+}
+
 json_t *wan_json_parse(const char *text, size_t n, const char *what)
 {
     json_error_t e;

@@ -21,6 +21,8 @@
 
 #include "lib/base/err.h"
 
+/* 1 when JSON can hold it, 0 when it is not UTF-8, -1: out of memory, which says nothing of the text. */
+int wan_json_is_text(const char *text, size_t n, const char *what) WAN_MUST_CHECK;
 /* Parses n bytes; what names the source in the error.  Caller json_decref()s. */
 json_t *wan_json_parse(const char *text, size_t n, const char *what);
 json_t *wan_json_load(const char *path); /* file up to 64 MiB, a byte order mark before it or not */

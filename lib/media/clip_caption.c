@@ -5,6 +5,7 @@
 #include "lib/media/clip_caption.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -106,9 +107,9 @@ static int from_text(wan_clip_captions *out, const char *text, size_t n, const c
         n--;
     if (strlen(text) < n)
         return wan_err("%s: a NUL in it", side);
-    json_t *utf8 = json_stringn(text, n);
-    json_decref(utf8);
-    if (!utf8)
+    int is = wan_json_is_text(text, n, side);
+    WAN_TRY(is);
+    if (!is)
         return wan_err("%s: not UTF-8", side);
     return add(out, text, n, "", side) < 0 ? -1 : 1;
 }
@@ -185,11 +186,10 @@ void wan_clip_captions_free(wan_clip_captions *c)
 
 int wan_clip_captions_beside(const char *path)
 {
-    int found = 0;
-    for (int k = 0; k < 3 && !found; k++) {
-        char *side = beside(path, kinds[k]);
-        found = side && is_there(side);
-        free(side);
-    }
+    char side[PATH_MAX]; /* no memory would be no caption */
+    int stem = (int)(wan_clips_extension(path) - path), found = 0;
+    for (int k = 0; k < 3 && !found; k++)
+        found = snprintf(side, sizeof side, "%.*s%s", stem, path, kinds[k]) < PATH_MAX &&
+                is_there(side);
     return found;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/media/clip_caption.h"
 #include "lib/model/files/modelfolder.h"
 #include "lib/model/files/modelio.h"
 #include "lib/model/files/rundir.h"
@@ -154,6 +155,23 @@ static int val_is_there(void)
     return has < 0 ? 0 : has ? 1 : -1;
 }
 
+static int caption_is_beside(void)
+{
+    return wan_clip_captions_beside("in/picture.png") ? 1 : -1;
+}
+
+static int caption_is_text(void)
+{
+    wan_clip_captions c;
+    char path[] = "in/picture.png";
+    const wan_clip clip = { .path = path };
+    if (wan_clip_captions_read(&c, &clip, NULL, 0) < 0)
+        return strstr(wan_err_text(), "UTF-8") ? -1 : 0;
+    int right = c.n == 1 ? 1 : -1;
+    wan_clip_captions_free(&c);
+    return right;
+}
+
 static int line_is_one(void)
 {
     FILE *f;
@@ -238,16 +256,12 @@ static void put_dataset(const char *dir)
     put(path, "exclude: []\nsplit_parts:\n  train: [a.tar]\n  val: [b.tar]\n");
 }
 
-int main(void)
+static void put_all(void)
 {
-    char dir[] = "/tmp/wan-poor.XXXXXX";
-    memory = -1;
-    if (!mkdtemp(dir) || chdir(dir) < 0)
-        return 1;
     put("in/there", "right");
     put("./there", "another");
     if (symlink("there", "in/link") < 0)
-        return 1;
+        printf("Bail out! no link\n");
     put("experts/transformer/config.json", "{}");
     put("experts/transformer_2/config.json", "{}");
     put("image/model_index.json", "{\"_class_name\": \"WanImageToVideoPipeline\"}");
@@ -264,6 +278,18 @@ int main(void)
     put("in/mix.yaml", "__module__: megatron.energon\n__class__: MetadatasetV2\nsplits:\n"
                        "  train:\n    path: ds\n  val:\n    path: ds\n");
     put("./metrics.jsonl", "{\"step\":1,\"loss\":2}\n{\"step\":2,\"loss\":2}\n");
+    put("in/picture.txt", "words");
+    put("in/gone.yaml",
+        "__class__: MetadatasetV2\nsplits:\n  train: {path: ds}\n  val: {path: gone}\n");
+}
+
+int main(void)
+{
+    char dir[] = "/tmp/wan-poor.XXXXXX";
+    memory = -1;
+    if (!mkdtemp(dir) || chdir(dir) < 0)
+        return 1;
+    put_all();
     ask(link_leads, "a link leads to a name of its own folder");
     ask(experts_are_two, "a model of two experts is refused");
     ask(pipeline_is_another, "a pipeline of another class is refused");
@@ -275,12 +301,12 @@ int main(void)
     ask(pattern_is_of_the_inner, "a shard is of the folder nearest to it");
     ask(prompt_is_there, "the empty prompt of a dataset is found");
     ask(val_is_there, "so is its part for validation");
-    put("in/gone.yaml",
-        "__class__: MetadatasetV2\nsplits:\n  train: {path: ds}\n  val: {path: gone}\n");
     int has = wan_feed_has_val("in/gone.yaml");
     ok(has < 0 && strstr(wan_err_text(), "in/gone"), "one that is not there is not left out: %s",
        wan_err_text());
     ask(line_is_one, "a line of metrics is one");
+    ask(caption_is_beside, "a picture with a caption is not one without");
+    ask(caption_is_text, "a caption that is text is not said to be none");
     ask(step_goes, "a step that is removed goes as a whole");
     if (chdir("/") == 0)
         wan_remove_tree(dir);

@@ -14,13 +14,6 @@
 
 enum { MAX_WISHES = 10000, MAX_LINE = 1 << 20, RECORD = 0x89 /* first byte of a record stream */ };
 
-static int is_utf8(const char *s)
-{
-    json_t *j = json_string(s);
-    json_decref(j);
-    return j != NULL;
-}
-
 static void free_one(wan_wish *w)
 {
     free(w->prompt);
@@ -35,7 +28,9 @@ int wan_wishes_add(wan_wishes *w, const char *prompt, const char *size, const ch
         return wan_err("more than %d prompts", (int)MAX_WISHES);
     if (strlen(prompt) > MAX_LINE)
         return wan_err("a prompt of more than %d bytes", (int)MAX_LINE);
-    if (!is_utf8(prompt))
+    const int is_text = wan_json_is_text(prompt, strlen(prompt), "a prompt");
+    WAN_TRY(is_text);
+    if (!is_text)
         return wan_err("the prompt is not valid UTF-8");
     wan_wish *more = realloc(w->v, (size_t)(w->n + 1) * sizeof *more);
     if (!more)

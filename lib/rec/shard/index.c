@@ -44,10 +44,10 @@ static int check_name(const char *dir, const char *name)
     const char *part;
     if (strpbrk(name, "{}$"))
         return wan_err("%s/%s: braces and $ in shard names break Energon", dir, name);
-    json_t *text = json_string(name);
-    if (!text)
+    int is_text = wan_json_is_text(name, strlen(name), dir);
+    WAN_TRY(is_text);
+    if (!is_text)
         return wan_err("%s/%s: a shard's name must be UTF-8, as the lists are", dir, name);
-    json_decref(text);
     return wan_shard_split(name, &n, &part) < 0 ? wan_err_prefix("%s", dir) : 0;
 }
 
