@@ -47,7 +47,7 @@ tests: $(PRELOAD)
 # where text finds no memory
 $(OBJ)/tests/base/check_base: LDFLAGS_ALL += -Wl,--wrap=realloc
 
-check-curve: tools examples ## the demo's first stage in bf16 and fp8 beside fp32
+check-curve: tools examples ## both stages of the demo in bf16 and fp8 beside fp32
 	@PLAN=none CURVE=demo BIN=$(abspath $(BUILD)/bin) EXAMPLES=$(abspath $(BUILD)/examples) LIMIT=36000 \
 		tests/run tests/cmd/bf16-curve.sh
 .PHONY: check-curve
