@@ -14,7 +14,7 @@ POWER=$OBJ/tests/reliability/power
 # After the end all is as it should be, with no second run; what was removed may be there again.
 ended() { diff -r -x '*.tmp' -x '.*.latent' -x '.*.old' -x '.*.gone' now good >diff.out 2>&1 || echo "finished, and lost: $(head -n 3 diff.out | tr '\n' ' ')"; }
 every() {
-    local name=$1 all cut variant now=0 last began=$SECONDS; shift
+    local name=$1 all cut variant now=0 last began; shift
     [[ $name =~ ${ONLY:-.} ]] || return
     command=("$@")
     anew; rm -rf good; : >wrong
@@ -24,6 +24,7 @@ every() {
     all=$(wc -l <states) last=$(tail -n 1 states | cut -d' ' -f1)
     rm -rf now; "$POWER" log before make now "$last" 1
     diff -r now good >&2 || { ok "$name: all that was written down is what is there" false; return; }
+    began=$SECONDS # writing down the states may take minutes
     while read -r cut variant && ! late; do
         rm -rf now; "$POWER" log before make now "$cut" "$variant"
         now=$((now + 1))
