@@ -151,6 +151,78 @@ static void beside(void)
     wan_dev_unrecord(d, &t);
 }
 
+/* ---- memory that goes */
+
+static float *mine;
+
+static int product(void)
+{
+    return d->ops->linear_forward(d, z, wan_buf_of(NULL, WAN_F32), a, wan_buf_of(mine, WAN_BF16),
+                                  NULL, K, K, K, WAN_ACT_NONE);
+}
+
+static int scratched(void)
+{
+    void *p = wan_dev_scratch(d, N * sizeof *x);
+    return p ? wan_dev_copy(d, p, x, N * sizeof *x) : -1;
+}
+
+static int cleared(void)
+{
+    return wan_dev_zero(d, mine, sizeof *mine);
+}
+
+static int summed(void)
+{
+    return d->ops->axpy(d, WAN_RBUF(y), 1, WAN_RBUF(mine), K);
+}
+
+static void *give_mine(void)
+{
+    wan_dev_free(d, mine);
+    mine = NULL;
+    return NULL;
+}
+
+static void *grow_scratch(void)
+{
+    return wan_dev_scratch(d, d->scratch_bytes + 4096);
+}
+
+/* A recording of work whose memory has been given back since is not played, wherever the next that is asked for lies;
+ * one whose memory is there is. */
+static void freed(void)
+{
+    static const struct {
+        const char *name;
+        int (*fn)(void);
+        void *(*gone)(void);
+    } row[] = { { "a kernel's operand", summed, give_mine },
+                { "a product's", product, give_mine },
+                { "what is cleared", cleared, give_mine },
+                { "work space that has grown", scratched, grow_scratch } };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        wan_tape *t;
+        mine = wan_dev_alloc(d, K * K * 4, "memory that goes");
+        must(mine ? wan_dev_zero(d, mine, K * K * 4) : -1);
+        must(row[i].fn());
+        must(wan_dev_record(d));
+        const int rc = row[i].fn();
+        must(wan_dev_recorded(d, rc < 0 ? NULL : &t));
+        must(wan_dev_replay(d, t));
+        row[i].gone();
+        void *next = wan_dev_alloc(d, K * K * 4, "what comes to lie there");
+        must(next ? 0 : -1);
+        ok(wan_dev_replay(d, t) < 0 && strstr(wan_err_text(), "has been freed"),
+           "%s is gone, and a replay is refused: %s", row[i].name, wan_err_text());
+        wan_dev_unrecord(d, &t);
+        wan_dev_free(d, next);
+        give_mine();
+        must(d->ops->fill(d, WAN_RBUF(y), (double)i + 1, N));
+        ok(first(y) == (float)i + 1, "  and the device works on");
+    }
+}
+
 /* ---- reel.h */
 
 static int runs;
@@ -375,6 +447,7 @@ int main(void)
     const char *path = getenv("WAN_CUDA_PLUGIN");
     void *so = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
     if (so && dlsym(so, "emu_counts")) {
+        freed();    /* a GPU does not notice */
         plans();    /* a GPU takes seconds for each */
         refusals(); /* ... and refuses some of them only where it has to */
     }

@@ -205,6 +205,10 @@ void emu_in_order(cudaStream_t s);
 /* Whether the stream is being captured: then `what` is kept in the graph, and not done. */
 bool emu_kept(cudaStream_t s, const std::function<void()> &what);
 
+/* While the stream is captured: blocks that these bytes, parameters of what is kept, point into must be there when the
+ * graph is run. */
+void emu_holds(cudaStream_t s, const void *params, size_t bytes);
+
 /* A call that gives work to a stream; not of a graph that is run. */
 void emu_called(void);
 
@@ -219,6 +223,7 @@ static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (
 {
     static_assert(sizeof(std::tuple<P...>) <= 4096, "parameters of a kernel");
     const std::tuple<P...> copy(args...); /* as the launch has them: a graph is run later */
+    emu_holds(c->stream, &copy, sizeof copy);
     return emu_launch(c, (const void *)kernel, [kernel, copy]() { std::apply(kernel, copy); });
 }
 

@@ -211,6 +211,7 @@ static double device_ms;
 /* What was asked of a stream while it was captured, with the numbers of that call. */
 struct emu_graph {
     std::vector<std::function<void()>> nodes;
+    std::map<char *, size_t> blocks; /* of cudaMalloc, that they were given */
 };
 
 static cudaStream_t capturing; /* one at a time */
@@ -234,6 +235,19 @@ bool emu_kept(cudaStream_t s, const std::function<void()> &what)
         return false;
     captured->nodes.push_back(what);
     return true;
+}
+
+void emu_holds(cudaStream_t s, const void *params, size_t bytes)
+{
+    const char *p;
+    size_t size;
+    if (!captured || s != capturing)
+        return;
+    for (size_t i = 0; i + sizeof p <= bytes; i += sizeof p) {
+        memcpy(&p, (const char *)params + i, sizeof p);
+        if (char *start = emu_block_of(p, &size))
+            captured->blocks[start] = size;
+    }
 }
 
 static int replaying; /* a graph is being run */
@@ -370,7 +384,8 @@ const char *cudaGetErrorString(cudaError_t e)
     return e == cudaErrorMemoryAllocation           ? "out of memory"
            : e == cudaErrorStreamCaptureUnsupported ? "not while a stream is captured"
            : e == cudaErrorStreamCaptureInvalidated ? "the capture failed before"
-                                                    : "emulated error";
+           : e == cudaErrorIllegalAddress ? "it was recorded with memory that has been freed since"
+                                          : "emulated error";
 }
 const char *cudaGetErrorName(cudaError_t)
 {
@@ -521,6 +536,31 @@ static size_t device_bytes(void)
     return emu_fault("memory") ? 4096 : told ? (size_t)atoll(told) : (size_t)1 << 40;
 }
 
+/* What was freed last is not handed out again at once: who still uses it would not be seen.  AddressSanitizer does the
+ * same. */
+enum : size_t { RESTING = 256, RESTING_BYTES = 64 << 20 };
+static std::deque<std::pair<void *, size_t>> resting;
+static size_t resting_bytes;
+
+static void rest(void *p, size_t bytes)
+{
+#ifdef __SANITIZE_ADDRESS__
+    bytes = RESTING_BYTES + 1;
+#endif
+    if (bytes > RESTING_BYTES) {
+        free(p);
+        return;
+    }
+    memset(p, 0xff, bytes);
+    resting.push_back({ p, bytes });
+    resting_bytes += bytes;
+    while (resting.size() > RESTING || resting_bytes > RESTING_BYTES) {
+        resting_bytes -= resting.front().second;
+        free(resting.front().first);
+        resting.pop_front();
+    }
+}
+
 /* Sizes are kept exact (only the start is aligned), so that AddressSanitizer sees every overrun. */
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
@@ -542,9 +582,12 @@ cudaError_t cudaFree(void *p)
         return cudaErrorStreamCaptureUnsupported;
     std::lock_guard<std::mutex> hold(memory);
     counts[EMU_ALLOCS]++;
-    in_use -= p ? blocks[p] : 0;
+    if (!p)
+        return cudaSuccess;
+    const size_t bytes = blocks[p];
+    in_use -= bytes;
     blocks.erase(p);
-    free(p);
+    rest(p, bytes);
     return cudaSuccess;
 }
 
@@ -594,6 +637,8 @@ cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKin
     }
     if (k != cudaMemcpyDeviceToDevice && in_capture())
         return cudaErrorStreamCaptureUnsupported;
+    const void *const params[] = { d, s };
+    emu_holds(st, params, sizeof params);
     if (emu_kept(st, [=]() { cudaMemcpyAsync(d, s, n, k, st); }))
         return cudaSuccess;
     emu_called();
@@ -615,6 +660,7 @@ cudaError_t cudaMemcpyAsync(void *d, const void *s, size_t n, enum cudaMemcpyKin
 
 cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 {
+    emu_holds(s, &p, sizeof p);
     if (emu_kept(s, [=]() { cudaMemsetAsync(p, v, n, s); }))
         return cudaSuccess;
     emu_called();
@@ -662,12 +708,26 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned lon
     return cudaSuccess;
 }
 
+/* Whether the memory that a graph was recorded with is there: a GPU would read and write whatever is there now. */
+static bool all_there(const emu_graph *e)
+{
+    std::lock_guard<std::mutex> hold(memory);
+    for (const std::pair<char *const, size_t> &b : e->blocks) {
+        std::map<void *, size_t>::iterator it = blocks.find(b.first);
+        if (it == blocks.end() || it->second < b.second)
+            return false;
+    }
+    return true;
+}
+
 cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t)
 {
     if (in_capture())
         return cudaErrorStreamCaptureUnsupported;
     counts[EMU_GRAPHS]++;
     emu_called();
+    if (!all_there(e))
+        return cudaErrorIllegalAddress;
     replaying++;
     for (const std::function<void()> &node : e->nodes)
         node();
@@ -1017,8 +1077,11 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                               const void *A, cublasLtMatrixLayout_t a, const void *B,
                               cublasLtMatrixLayout_t b, const void *beta, const void *C,
                               cublasLtMatrixLayout_t c, void *D, cublasLtMatrixLayout_t o,
-                              const cublasLtMatmulAlgo_t *algo, void *, size_t, cudaStream_t stream)
+                              const cublasLtMatmulAlgo_t *algo, void *work, size_t,
+                              cudaStream_t stream)
 {
+    const void *const params[] = { A, B, C, D, work, d->bias, d->a_scale, d->b_scale, d->aux };
+    emu_holds(stream, params, sizeof params);
     if (captured && stream == capturing)
         return keep_product(d, alpha, A, a, B, b, beta, C, c, D, o, algo, stream);
     static const char *const told = getenv("WAN_EMU_FASTEST");

@@ -590,6 +590,8 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t plan,
             load(&m, t);
     const emu_desc *p = of(plan);
     const long number = p->number;
+    for (const auto &t : m.memory)
+        emu_holds(stream, &t.second, sizeof t.second);
     if (emu_kept(stream, [m, graph, p, number]() {
             machine again = m;
             if (!alive.count((emu_desc *)p) || p->number != number)
