@@ -16,8 +16,9 @@ enum {
 }; /* an average and the weights change places through this */
 /* What a GPU keeps of a recording: around 10 KB for each kernel, as NVIDIA's CCCL counts (github.com/NVIDIA/cccl, pull
  * request 3768), here 16 KiB; kernels, products, copies and clears of one part, forward and backward, at most, with
- * products in eight bits, and of its update (tests/gpu/check_quiet.c counts them). */
-enum { NODE = 16 << 10, PART_NODES = 192, PART_NODES8 = 448, UPDATE_NODES = 8 };
+ * products in eight bits, and of its update (tests/gpu/check_quiet.c counts them).  A backward that overwrites gradients
+ * and one that adds to them are two. */
+enum { NODE = 16 << 10, PART_NODES = 256, PART_NODES8 = 448, UPDATE_NODES = 8 };
 #define MIB(x) ((double)(x) / (1 << 20))
 
 /* What providers ask for inside one op: packed keys and values, a packed weight, partial sums; a quarter more
