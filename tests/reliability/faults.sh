@@ -44,6 +44,8 @@ right() { # right STATUS KIND HOW: nothing, or what is wrong
     fi
     # the C library ends the program itself where there is no memory for what each thread has of a library opened late
     if [ "$1" -eq 127 ] && grep -qx 'cannot allocate memory for thread-local data: ABORT' err; then remains; return; fi
+    # regcomp of glibc 2.36 frees twice where it finds no memory (free_workarea_compile); the C library says so beside the tool
+    [[ "${command[*]}" != wan-index*--split-parts* ]] || sed -i '/^free(): double free detected/d' err
     [ "$1" -eq 1 ] || echo "status $1"
     lines=$(grep -c . err)
     case "${command[*]}" in *--check* | *wan-decode*) [ "$lines" -ge 1 ] && lines=1 ;; esac # all that they find
