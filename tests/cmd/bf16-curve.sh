@@ -19,7 +19,7 @@ train() { # train STAGE PRECISION args...
     ok "stage $stage in $p" wan-train -q --device cpu --precision "$p" --config-file "$E/stage$stage.yaml" \
         --training-mode pretrain dataset.path="ds$stage" --metrics "$p.$stage.json" "$@"
 }
-compare() { # compare STAGE STEPS FALL
+compare() { # compare STAGE STEPS FALL MOST: of bf16's means of 50 steps; fp8's are within 0.03
     local stage=$1 p most
     jq -s '[.[].loss]' "fp32.$stage.json" >a.json
     for p in bf16 fp8; do
@@ -30,7 +30,7 @@ compare() { # compare STAGE STEPS FALL
              worst: ([range(0; $n - 49; 10) | d(.; . + 50) | fabs] | max), end: (d($n - 200; $n) | fabs)}' >c.json
         ok "$p: both have $2 losses, and they are not the same" jq -e ".n == $2 and (.same | not)" c.json
         ok "the model learns: $(jq -r '"the loss falls to \(.fall * 100 | round) %"' c.json)" jq -e ".fall < $3" c.json
-        most=$([ $p = fp8 ] && echo 0.03 || echo 0.01)
+        most=$4; [ $p = bf16 ] || most=0.03
         ok "$p: every mean of 50 steps within $most of fp32: $(jq -r .worst c.json)" jq -e ".worst < $most" c.json
         ok "$p: the last 200 steps within 1 %: $(jq -r '"\(.end * 1e5 | round / 1000) %"' c.json)" jq -e '.end < 0.01' c.json
     done
@@ -43,9 +43,9 @@ if [ "${CURVE:-}" = demo ]; then
     dataset ds1 --mode frames --num-frames 4
     dataset ds2 --frames 9
     for p in fp32 bf16 fp8; do train 1 $p checkpoint.save=ck.$p; done
-    compare 1 600 0.6
+    compare 1 600 0.2 0.02
     for p in fp32 bf16 fp8; do train 2 $p checkpoint.save= checkpoint.pretrained_checkpoint=ck.fp32; done
-    compare 2 2000 0.6
+    compare 2 2000 0.3 0.02
     done_testing
 fi
 "$draw" --copies 1 --frames 9 all >draw.log 2>&1
@@ -57,5 +57,5 @@ for p in fp32 bf16 fp8; do
         model.ffn_hidden_size=256 train.global_batch_size=16 dataset.seq_length=256 train.train_iters=500 \
         optimizer.lr=7e-4 optimizer.min_lr=7e-4
 done
-compare 1 500 0.6
+compare 1 500 0.6 0.01
 done_testing

@@ -128,12 +128,13 @@ static int64_t calls(const seen *s)
     return s->at[STEPS - 2][EMU_CALLS] - s->at[STEPS - 3][EMU_CALLS];
 }
 
-/* The plan counts them, in every mode (plan.c: 16 KiB each, eight shapes), and not many more than there are. */
+/* The plan counts them, in every mode (plan.c: 16 KiB each, eight shapes, two backward passes of each where a step may have
+ * several micro-batches; here there is one), and not many more than there are. */
 static void recordings(const seen *s)
 {
     const double nodes = (double)s->at[STEPS - 1][EMU_NODES];
     const double planned = (double)s->t->plan.graphs / (16 << 10) / WAN_TAPES_SHAPES;
-    ok(nodes > 0 && nodes <= planned && 4 * nodes > planned,
+    ok(nodes > 0 && nodes <= planned && 5 * nodes > planned,
        "  %.0f kernels and copies in recordings, of %.0f in the plan", nodes, planned);
 }
 
