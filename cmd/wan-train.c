@@ -301,6 +301,7 @@ static void print_device(void)
         printf(
             "products     %.0f GFLOP/s in fp32, %.0f in bf16 (measured on a block in the cache)\n",
             wan_tile_rate(WAN_F32), wan_tile_rate(WAN_BF16));
+    wan_dev_close(&d);
 }
 
 /* What the lengths and rates of the configuration come to, with these data. */
