@@ -12,6 +12,13 @@
 enum { ERR_MAX = 2048 };
 static _Thread_local char err_text[ERR_MAX];
 static _Thread_local int err_system; /* the system has said why */
+static _Thread_local int err_memory; /* there was no memory */
+
+/* Whether a sentence of ours says so: words of a file or of a user are arguments. */
+static int of_memory(const char *fmt)
+{
+    return strstr(fmt, "out of memory") != NULL;
+}
 
 /* Long sentences keep their beginning, where file and record are named. */
 static void err_set(const char *fmt, va_list ap)
@@ -27,6 +34,7 @@ int wan_err(const char *fmt, ...)
     va_start(ap, fmt);
     err_set(fmt, ap);
     va_end(ap);
+    err_memory = of_memory(strcmp(fmt, "%s") != 0 ? fmt : err_text); /* "%s": one is said again */
     err_system = 0;
     return -1;
 }
@@ -38,6 +46,7 @@ int wan_err_errno(const char *fmt, ...)
     va_start(ap, fmt);
     err_set(fmt, ap);
     va_end(ap);
+    err_memory = of_memory(fmt);
     size_t n = strlen(err_text);
     snprintf(err_text + n, sizeof err_text - n, ": %s", strerror(e));
     err_system = 1;
@@ -76,12 +85,12 @@ const char *wan_err_text(void)
 void wan_err_clear(void)
 {
     err_text[0] = '\0';
-    err_system = 0;
+    err_system = err_memory = 0;
 }
 
 int wan_err_memory(void)
 {
-    return strstr(err_text, "out of memory") != NULL;
+    return err_memory;
 }
 
 int wan_err_system(void)

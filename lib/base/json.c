@@ -170,8 +170,10 @@ static void lose(json_t **to, const char *what, int made)
     int memory = exhausted || (!made && wan_err_memory());
     json_decref(*to);
     *to = NULL;
-    wan_err("cannot make JSON (%s): %s", what,
-            memory ? "out of memory" : "a text that is not UTF-8");
+    if (memory)
+        wan_err("cannot make JSON (%s): out of memory", what);
+    else
+        wan_err("cannot make JSON (%s): a text that is not UTF-8", what);
 }
 
 void wan_json_put(json_t **to, const char *key, json_t *v)

@@ -2,6 +2,7 @@
  *
  * check_base.c - checksums, conversions, random numbers, number parsing, files, a file that shrinks.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -289,6 +290,29 @@ static void check_json(void)
        "a text that JSON cannot hold is not lack of memory: %s", wan_err_text());
 }
 
+/* What a file or a user says is not what we say. */
+static void check_memory(void)
+{
+    wan_err("unknown option %s", "--out of memory");
+    ok(!wan_err_memory(), "words of a command line are no lack of memory: %s", wan_err_text());
+    wan_err("out of memory (%d bytes)", 3);
+    const char *again = wan_err_text();
+    ok(wan_err_memory(), "a sentence of ours is: %s", again);
+    wan_err_prefix("%s", "clip");
+    wan_err_suffix(" (%s)", "frames");
+    ok(wan_err_memory(), "with more around it, too: %s", wan_err_text());
+    wan_err("%s", wan_err_text());
+    ok(wan_err_memory(), "and said again: %s", wan_err_text());
+    wan_err("bad");
+    wan_err_prefix("%s", "out of memory.mp4");
+    ok(!wan_err_memory(), "the name of a file is not: %s", wan_err_text());
+    errno = EIO;
+    wan_err_errno("%s", "out of memory.mp4");
+    ok(!wan_err_memory(), "nor where the system says why: %s", wan_err_text());
+    wan_err_clear();
+    ok(!wan_err_memory(), "and nothing is not");
+}
+
 /* A message is one write: a pipe of packets gives it as one. */
 static void check_message(void)
 {
@@ -419,6 +443,7 @@ int main(void)
     check_hup();
     check_message();
     check_json();
+    check_memory();
     check_shrunk();
     return tap_done();
 }

@@ -98,6 +98,7 @@ printf '{"a": 1.25}' | to json real; printf '{"a": true}' | to json true; printf
 printf '{"a": 1, "a": 2}' | to json twice; printf '[[[[1]]], {"\\ud83d\\ude00": -0.0e5}]' | to json nested
 printf -- '-n\n5\n--bytes=3M\n--real\n1e3\n-s\nx\n--kind\ntwo\n--prompts\na\nb\n--no-flag\n-mmf\n--\nrest' | to options all
 printf -- '--flag\nfalse\n--count_of=7\n-n-3\n-b1G\n-p\nx\n-1\n--flag=True\n-\n--nmber\n3' | to options forms
+printf -- '-recipout of memorye-' | to options found-words-of-memory
 printf -- '-nx' | to options number; printf -- '--bytes\n1Q' | to options size; printf -- '--kind=four' | to options enum
 printf -- '--real=nan' | to options real; printf -- '--more=3' | to options count; printf -- '-z' | to options letter
 printf -- '-n' | to options novalue; printf -- '--flag=maybe' | to options maybe; printf -- '--no-name' | to options noname; printf -- '-nx5k' | to options bundle

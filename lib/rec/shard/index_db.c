@@ -18,7 +18,8 @@ struct wan_index_db {
 
 static int db_err(const wan_index_db *d)
 {
-    return wan_err("%s: %s", d->path, d->db ? sqlite3_errmsg(d->db) : "out of memory");
+    wan_err("%s", d->db ? sqlite3_errmsg(d->db) : "out of memory");
+    return wan_err_prefix("%s", d->path);
 }
 
 static int run(wan_index_db *d, const char *sql)

@@ -24,8 +24,8 @@ struct wan_index_old {
 
 static int db_err(const wan_index_old *o)
 {
-    return wan_err("%s: the old index.sqlite: %s", o->dir,
-                   o->db ? sqlite3_errmsg(o->db) : "out of memory");
+    wan_err("%s", o->db ? sqlite3_errmsg(o->db) : "out of memory");
+    return wan_err_prefix("%s: the old index.sqlite", o->dir);
 }
 
 static void count_one(void *n, const char *sentence)
