@@ -246,7 +246,9 @@ tests: $(CHECKS) $(CHECKS64)
 check: deps ## run all tests that need no GPU (K=name runs one)
 	@$(MAKE) --no-print-directory tools tests examples -j2
 	@$(MAKE) --no-print-directory check-run
-check-run:
+check-run: # a name of K that is no test would be tested by nothing
+	@$(foreach k,$(K),$(if $(filter %/check_$(k) %/check_$(k)_f64 %/$(k).sh,$(CHECKS) $(SCRIPTS)),,$(error K=$(k): no test has that name \
+		(check_NAME.c, NAME.sh or FOLDER/NAME, without check_ in front))))
 	@BIN=$(abspath $(BUILD)/bin) OBJ=$(abspath $(OBJ)) EXAMPLES=$(abspath $(BUILD)/examples) MPI=$(MPI) \
 		tests/run $(CHECKS) $(CHECKS64) $(SCRIPTS)
 plan: tools tests examples ## count the results of the tests (of K) into tests/plan.txt
