@@ -121,24 +121,25 @@ static int weights_are_plain(void)
     return right;
 }
 
-static int mixture_is_beside(void)
+/* A dataset of one folder, in/ds. */
+static int is_the_folder(const char *path)
 {
     wan_blend b;
-    if (wan_blend_load(&b, "in/mix.yaml", "train") < 0)
+    if (wan_blend_load(&b, path, "train") < 0)
         return 0;
     int right = b.n == 1 && !strcmp(b.leaf[0].dir, "in/ds") ? 1 : -1;
     wan_blend_clear(&b);
     return right;
 }
 
+static int mixture_is_beside(void)
+{
+    return is_the_folder("in/mix.yaml");
+}
+
 static int pattern_is_of_the_inner(void)
 {
-    wan_blend b;
-    if (wan_blend_load(&b, "in/ds/a.tar", "train") < 0)
-        return 0;
-    int right = b.n == 1 && !strcmp(b.leaf[0].dir, "in/ds") ? 1 : -1;
-    wan_blend_clear(&b);
-    return right;
+    return is_the_folder("in/ds/a.tar");
 }
 
 static int prompt_is_there(void)
